@@ -1,0 +1,67 @@
+// Objects of one type under stable indices: the place where sessions, mappings, subscribers live.
+//
+// allocate() hands out the index that was released last, whose line is likeliest to be in the
+// cache; only when none is free it advances the high-water mark into memory that nobody has touched
+// yet. Free indices are a stack in an array apart from the objects, so neither allocate() nor
+// release() reads a cold object to find the next one. Indices stay below capacity(); an object
+// keeps its own until it is released. What a packet does not need of an object belongs into a
+// ParallelArray under the same index.
+#pragma once
+
+#include <cstdint>
+
+#include "lsn/state/memory.hpp"
+#include "lsn/state/none.hpp"
+
+namespace lsn::state {
+
+template <class T>
+class Slab {
+ public:
+  Slab(std::uint32_t capacity, ZeroedMemory* memory)
+      : objects_(capacity, memory), free_(capacity, memory) {}
+
+  /// The index of a fresh T{}, or kNone when all are in use.
+  [[nodiscard]] std::uint32_t allocate() {
+    std::uint32_t index;
+    if (free_count_ != 0) {
+      index = free_[--free_count_];
+    } else if (high_water_ < capacity()) {
+      index = high_water_++;
+    } else {
+      return kNone;
+    }
+    objects_[index] = T{};
+    return index;
+  }
+
+  /// Gives back an index that is in use; the object is left as it is until it is allocated again.
+  void release(std::uint32_t index) { free_[free_count_++] = index; }
+
+  [[nodiscard]] T& operator[](std::uint32_t index) { return objects_[index]; }
+  [[nodiscard]] const T& operator[](std::uint32_t index) const { return objects_[index]; }
+
+  /// Fetches the first cache line of an object.
+  void prefetch(std::uint32_t index) const { objects_.prefetch(index); }
+
+  /// Fetches the object that the next allocate() will reset.
+  void prefetch_next() const {
+    objects_.prefetch(free_count_ != 0 ? free_[free_count_ - 1] : high_water_);
+  }
+
+  /// Objects in use.
+  [[nodiscard]] std::uint32_t size() const { return high_water_ - free_count_; }
+  [[nodiscard]] std::uint32_t capacity() const {
+    return static_cast<std::uint32_t>(objects_.capacity());
+  }
+  /// The most objects that were in use at a time; indices from here on were never touched.
+  [[nodiscard]] std::uint32_t high_water() const { return high_water_; }
+
+ private:
+  ParallelArray<T> objects_;
+  ParallelArray<std::uint32_t> free_;
+  std::uint32_t free_count_ = 0;
+  std::uint32_t high_water_ = 0;
+};
+
+}  // namespace lsn::state
