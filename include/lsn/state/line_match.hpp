@@ -103,12 +103,17 @@ struct Avx512Match {
   static constexpr unsigned kStride = 2;
 
   static unsigned match(const void* line, const void* pattern, const void* mask) {
-    const __m512i wanted =
-        _mm512_broadcast_i32x4(_mm_load_si128(static_cast<const __m128i*>(pattern)));
-    const __m512i bits = _mm512_broadcast_i32x4(_mm_load_si128(static_cast<const __m128i*>(mask)));
+    const __m512i wanted = four_times(pattern);
+    const __m512i bits = four_times(mask);
     const __m512i difference = _mm512_xor_si512(_mm512_load_si512(line), wanted);
     const unsigned pairs = _mm512_testn_epi64_mask(difference, bits);
     return pairs & (pairs >> 1) & 0x55u;
+  }
+
+ private:
+  static __m512i four_times(const void* slot) {
+    // The masked form with all lanes: gcc 12 takes the other one's operand for uninitialised.
+    return _mm512_maskz_broadcast_i32x4(0xFFFF, _mm_load_si128(static_cast<const __m128i*>(slot)));
   }
 };
 #endif
