@@ -1,0 +1,230 @@
+#include "lsn/state/port_allocator.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "lsn/state/memory.hpp"
+#include "support.hpp"
+
+namespace lsn::state {
+namespace {
+
+class Ports : public testing::Test {
+ protected:
+  std::uint32_t random() { return random_.next(); }
+
+  void take_all_but(const std::set<std::uint16_t>& free) {
+    for (std::uint32_t port = 0; port < 65536; ++port) {
+      if (!free.contains(static_cast<std::uint16_t>(port))) {
+        ASSERT_TRUE(ports_.take_exact(static_cast<std::uint16_t>(port)));
+      }
+    }
+  }
+
+  PortBitmap ports_;
+  Random random_{test::seed_of(5)};
+};
+
+TEST_F(Ports, AreAllFreeAtFirst) {
+  EXPECT_EQ(ports_.taken(), 0u);
+  for (std::uint32_t port = 0; port < 65536; ++port) {
+    ASSERT_FALSE(ports_.is_taken(static_cast<std::uint16_t>(port)));
+  }
+}
+
+TEST_F(Ports, AreTakenOnce) {
+  EXPECT_TRUE(ports_.take_exact(500));
+  EXPECT_TRUE(ports_.is_taken(500));
+  EXPECT_FALSE(ports_.take_exact(500));
+  EXPECT_EQ(ports_.taken(), 1u);
+  ports_.release(500);
+  EXPECT_FALSE(ports_.is_taken(500));
+  EXPECT_EQ(ports_.taken(), 0u);
+  EXPECT_TRUE(ports_.take_exact(500));
+}
+
+TEST_F(Ports, DoNotMindBeingReleasedTwice) {
+  ASSERT_TRUE(ports_.take_exact(1));
+  ports_.release(1);
+  ports_.release(1);
+  EXPECT_EQ(ports_.taken(), 0u);
+}
+
+TEST_F(Ports, ComeFromTheRangeToTheLastOne) {
+  for (const auto& [first, last] :
+       std::vector<std::pair<std::uint16_t, std::uint16_t>>{{0, 1023},
+                                                            {1024, 65535},
+                                                            {63, 64},
+                                                            {64, 127},
+                                                            {4095, 4096},
+                                                            {7, 7},
+                                                            {65535, 65535},
+                                                            {0, 65535}}) {
+    PortBitmap ports;
+    const std::uint32_t count = std::uint32_t{last} - first + 1;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const auto port = ports.take(first, last, Parity::kAny, random());
+      ASSERT_TRUE(port.has_value()) << first << "-" << last << " after " << i;
+      ASSERT_GE(*port, first);
+      ASSERT_LE(*port, last);
+      ASSERT_TRUE(ports.is_taken(*port));
+      ASSERT_EQ(ports.taken(), i + 1);
+    }
+    EXPECT_EQ(ports.take(first, last, Parity::kAny, random()), std::nullopt);
+    EXPECT_EQ(ports.taken(), count);
+  }
+}
+
+TEST_F(Ports, KeepTheParityToTheLastOne) {
+  for (const auto& [first, last] :
+       std::vector<std::pair<std::uint16_t, std::uint16_t>>{{0, 65535}, {1023, 2001}, {5, 6}}) {
+    PortBitmap ports;
+    for (const Parity parity : {Parity::kEven, Parity::kOdd}) {
+      std::uint32_t count = 0;
+      for (std::uint32_t port = first; port <= last; ++port) {
+        count += parity_of(static_cast<std::uint16_t>(port)) == parity ? 1 : 0;
+      }
+      for (std::uint32_t i = 0; i < count; ++i) {
+        const auto port = ports.take(first, last, parity, random());
+        ASSERT_TRUE(port.has_value());
+        ASSERT_EQ(parity_of(*port), parity);
+        ASSERT_GE(*port, first);
+        ASSERT_LE(*port, last);
+      }
+      EXPECT_EQ(ports.take(first, last, parity, random()), std::nullopt);
+    }
+    EXPECT_EQ(ports.taken(), std::uint32_t{last} - first + 1);
+  }
+}
+
+TEST_F(Ports, AreNoneInARangeWithoutTheParity) {
+  EXPECT_EQ(ports_.take(7, 7, Parity::kEven, random()), std::nullopt);
+  EXPECT_EQ(ports_.take(65535, 65535, Parity::kEven, random()), std::nullopt);
+  EXPECT_EQ(ports_.take(0, 0, Parity::kOdd, random()), std::nullopt);
+}
+
+TEST_F(Ports, AreNoneInARangeThatEndsBeforeItBegins) {
+  EXPECT_EQ(ports_.take(8, 7, Parity::kAny, random()), std::nullopt);
+}
+
+TEST_F(Ports, TheLastFreeOneIsFoundFromEverywhere) {
+  for (const int free : {0, 1, 63, 64, 4095, 4096, 32767, 65472, 65534, 65535}) {
+    const auto last_free = static_cast<std::uint16_t>(free);
+    ports_ = PortBitmap{};
+    take_all_but({last_free});
+    ASSERT_EQ(ports_.taken(), 65535u);
+    for (int turn = 0; turn < 300; ++turn) {
+      ASSERT_EQ(ports_.take(0, 65535, Parity::kAny, random()), last_free);
+      ASSERT_EQ(ports_.take(0, 65535, Parity::kAny, random()), std::nullopt);
+      ports_.release(last_free);
+      ASSERT_EQ(ports_.take(0, 65535, parity_of(last_free), random()), last_free);
+      ports_.release(last_free);
+    }
+  }
+}
+
+TEST_F(Ports, OfTheOtherParityOrOutsideTheRangeAreNoHelp) {
+  take_all_but({1000, 2001, 3000});
+  EXPECT_EQ(ports_.take(1001, 2999, Parity::kEven, random()), std::nullopt);
+  EXPECT_EQ(ports_.take(1001, 2999, Parity::kOdd, random()), 2001);
+  EXPECT_EQ(ports_.take(1001, 2999, Parity::kAny, random()), std::nullopt);
+  EXPECT_EQ(ports_.take(1001, 3000, Parity::kAny, random()), 3000);
+  EXPECT_EQ(ports_.take(1000, 1000, Parity::kAny, random()), 1000);
+}
+
+TEST_F(Ports, AreAsLikelyAsEachOtherWhileHalfOfThemAreFree) {
+  // Take half of them, then look which of the free ones comes next, 200,000 times.
+  for (int i = 0; i < 32256; ++i) {
+    ASSERT_TRUE(ports_.take(1024, 65535, Parity::kAny, random()).has_value());
+  }
+  constexpr int kBins = 63;
+  std::vector<double> free_in(kBins);
+  std::vector<int> taken_in(kBins);
+  for (std::uint32_t port = 1024; port < 65536; ++port) {
+    free_in[(port - 1024) / 1024] += ports_.is_taken(static_cast<std::uint16_t>(port)) ? 0 : 1;
+  }
+  constexpr int kDraws = 200'000;
+  for (int i = 0; i < kDraws; ++i) {
+    const auto port = ports_.take(1024, 65535, Parity::kAny, random());
+    ASSERT_TRUE(port.has_value());
+    ++taken_in[(*port - 1024) / 1024];
+    ports_.release(*port);
+  }
+  double chi_squared = 0;
+  for (int i = 0; i < kBins; ++i) {
+    const double expected = kDraws * free_in[i] / 32256;
+    chi_squared += (taken_in[i] - expected) * (taken_in[i] - expected) / expected;
+  }
+  EXPECT_LT(chi_squared, 120);  // 62 degrees of freedom; the seed is fixed
+}
+
+TEST_F(Ports, DoNotFollowEachOther) {
+  int neighbours = 0;
+  std::uint16_t before = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    const auto port = ports_.take(1024, 65535, Parity::kAny, random());
+    ASSERT_TRUE(port.has_value());
+    neighbours += std::abs(int{*port} - int{before}) <= 1 ? 1 : 0;
+    before = *port;
+  }
+  EXPECT_LT(neighbours, 10);
+}
+
+TEST_F(Ports, WorkInZeroedMemory) {
+  test::WatchedMemory memory;
+  ParallelArray<PortBitmap> many(10'000, &memory);
+  EXPECT_EQ(memory.touched_pages(), 0u);
+  EXPECT_TRUE(many[5'000].take(1024, 65535, Parity::kAny, random()).has_value());
+  EXPECT_EQ(many[5'000].taken(), 1u);
+  EXPECT_LE(memory.touched_pages(), 2u);
+  EXPECT_EQ(many[5'001].taken(), 0u);
+}
+
+TEST_F(Ports, AgreeWithASetWhateverIsDoneToThem) {
+  auto generator = test::seeded_generator();
+  std::set<std::uint16_t> model;
+  const auto any_port = [&] { return static_cast<std::uint16_t>(generator()); };
+  for (int step = 0; step < 300'000; ++step) {
+    // Phases of growth up to full and of shrinking.
+    const bool growing = step / 75'000 % 2 == 0;
+    if (generator() % 100 < (growing ? 95u : 20u)) {
+      auto first = any_port();
+      auto last = any_port();
+      if (generator() % 4 != 0) first = static_cast<std::uint16_t>(first % 64), last |= 0xFFC0;
+      if (generator() % 8 == 0) last = static_cast<std::uint16_t>(first | 0x3F);
+      const auto parity = static_cast<Parity>(generator() % 3);
+      const auto fits = [&](std::uint32_t port) {
+        return parity == Parity::kAny || parity_of(static_cast<std::uint16_t>(port)) == parity;
+      };
+      const auto port = ports_.take(first, last, parity, static_cast<std::uint32_t>(generator()));
+      if (port.has_value()) {
+        ASSERT_TRUE(*port >= first && *port <= last && fits(*port));
+        ASSERT_TRUE(model.insert(*port).second) << "given twice";
+      } else {
+        for (std::uint32_t p = first; p <= last; ++p) {
+          ASSERT_TRUE(!fits(p) || model.contains(static_cast<std::uint16_t>(p))) << p << " is free";
+        }
+      }
+    } else if (generator() % 2 == 0) {
+      const auto port = any_port();
+      ASSERT_EQ(ports_.take_exact(port), model.insert(port).second);
+    } else {
+      auto victim = model.lower_bound(any_port());
+      if (victim == model.end()) continue;
+      ports_.release(*victim);
+      model.erase(victim);
+    }
+    ASSERT_EQ(ports_.taken(), model.size());
+  }
+  for (std::uint32_t port = 0; port < 65536; ++port) {
+    ASSERT_EQ(ports_.is_taken(static_cast<std::uint16_t>(port)),
+              model.contains(static_cast<std::uint16_t>(port)));
+  }
+}
+
+}  // namespace
+}  // namespace lsn::state
