@@ -5,8 +5,9 @@ unless told otherwise), and no packet with a subscriber's address was ever seen 
 test failed, its configuration, log, tables, counters and the packets of both sides are printed.
 """
 
-import sys
 import pathlib
+import signal
+import sys
 
 import pytest
 
@@ -15,6 +16,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from daemon import BIN, Daemon                                             # noqa: E402
 from lab import INSIDE_NET, Capture, Lab                                   # noqa: E402
 from netns import require                                                  # noqa: E402
+
+
+def pytest_configure(config):
+    """SIGTERM ends the run as Ctrl-C does: with the fixtures' clean-up."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 @pytest.hookimpl(hookwrapper=True)

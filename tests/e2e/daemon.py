@@ -215,3 +215,18 @@ class Daemon:
         else:
             parts.append(f"--- lsnd is not running: {self.process and self.process.returncode}")
         return "\n".join(parts)
+
+    # what the tests ask most ------------------------------------------------------------------
+
+    def sessions(self, *filters):
+        """The session table as a list of dictionaries."""
+        return self.ctl("show", "lsn", "session", *filters)["sessions"]
+
+    def drops(self):
+        """Drop counters by reason."""
+        return {d["reason"]: d["packets"] for d in self.ctl("show", "drops")["drops"]}
+
+    def dropped(self, *words):
+        """The sum of all drop counters whose reason has one of the words."""
+        return sum(n for reason, n in self.drops().items()
+                   if any(w in reason.lower() for w in words))

@@ -12,8 +12,11 @@ runs work side by side. Nothing outside these namespaces is touched.
 import os
 import re
 import secrets
+import select
 import socket
+import struct
 import subprocess
+import threading
 import time
 
 from netns import Namespace, sh
@@ -33,7 +36,6 @@ class Lab:
     def __init__(self):
         self.id = f"lsn{os.getpid():x}{secrets.token_hex(2)}"
         self.namespaces = []
-        self.taps = []
         try:
             self._build()
         except BaseException:
@@ -195,3 +197,96 @@ def ping(host, to, count=3, size=56, *options, check=True):
     if check:
         assert received == count, done.stdout + done.stderr
     return received
+
+
+class VlanSwitch(threading.Thread):
+    """A switch between a trunk port and access ports, each in a VLAN of its own: frames get their
+    tag on the way to the trunk and lose it on the way back. (The kernel here may have no VLANs.)"""
+
+    SOL_PACKET, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING = 263, 8, 23
+
+    def __init__(self, lab, trunk, access):
+        super().__init__(daemon=True)
+        self.lab, self.names = lab, [trunk, *access]
+        for name in self.names:
+            lab.wire.ip("link", "set", name, "nomaster", "promisc", "on")
+        self.trunk = self._port(trunk)
+        self.access = {vlan: self._port(name) for name, vlan in access.items()}
+        self.foreign = 0  # frames on the trunk that belong to no access port
+        self.stopping = False
+        self.start()
+
+    def _port(self, name):
+        s = self.lab.wire.packet(name)
+        s.setsockopt(self.SOL_PACKET, self.PACKET_AUXDATA, 1)
+        s.setsockopt(self.SOL_PACKET, self.PACKET_IGNORE_OUTGOING, 1)
+        return s
+
+    def run(self):
+        ports = [self.trunk, *self.access.values()]
+        while not self.stopping:
+            for s in select.select(ports, [], [], 0.1)[0]:
+                if s is self.trunk:
+                    self._from_trunk()
+                else:
+                    frame = s.recv(65535)
+                    vlan = next(v for v, p in self.access.items() if p is s)
+                    tag = struct.pack("!HH", 0x8100, vlan)
+                    self._send(self.trunk, frame[:12] + tag + frame[12:])
+
+    def _from_trunk(self):
+        frame, ancillary, _, _ = self.trunk.recvmsg(65535, 256)
+        vlan = 0
+        for level, kind, data in ancillary:
+            if (level, kind) == (self.SOL_PACKET, self.PACKET_AUXDATA):
+                status, *_, tci, _ = struct.unpack("IIIHHHH", data)
+                vlan = tci & 0xfff if status & 0x10 else 0  # TP_STATUS_VLAN_VALID
+        if not vlan and frame[12:14] == b"\x81\x00":
+            vlan, frame = int.from_bytes(frame[14:16], "big") & 0xfff, frame[:12] + frame[16:]
+        if vlan in self.access:
+            self._send(self.access[vlan], frame)
+        else:
+            self.foreign += 1
+
+    @staticmethod
+    def _send(port, frame):
+        try:
+            port.send(frame)
+        except OSError:
+            pass  # as a switch does when a port cannot take it
+
+    def stop(self):
+        self.stopping = True
+        self.join(5)
+        for s in (self.trunk, *self.access.values()):
+            s.close()
+            self.lab.wire.sockets.remove(s)
+        for name in self.names:
+            bridge = "br-out" if name in ("lsn-out", "s1", "s2") else "br-in"
+            self.lab.wire.ip("link", "set", name, "master", bridge, "promisc", "off")
+
+
+class Background(threading.Thread):
+    """A function that runs beside the test until it is stopped; its error is the test's error."""
+
+    def __init__(self, step, pause=0.02):
+        super().__init__(daemon=True)
+        self.step, self.pause = step, pause
+        self.count, self.error, self.stopping = 0, None, False
+        self.start()
+
+    def run(self):
+        try:
+            while not self.stopping:
+                self.step()
+                self.count += 1
+                time.sleep(self.pause)
+        except BaseException as error:  # noqa: B902  (it is raised again by stop)
+            self.error = error
+
+    def stop(self):
+        self.stopping = True
+        self.join(20)
+        if self.error:
+            raise self.error
+        return self.count

@@ -3,8 +3,8 @@ others say nothing about the product."""
 
 import pytest
 
-from lab import (FAR, INSIDE_GATEWAY, INSIDE_NET, OUTSIDE_GATEWAY, S1, S2, Capture,
-                 expect_silence, ping, udp_exchange)
+from lab import (FAR, INSIDE_GATEWAY, INSIDE_NET, OUTSIDE_GATEWAY, S1, S2, Capture, VlanSwitch,
+                 expect_silence, ping, udp_exchange, wait_until)
 from netns import Namespace
 from realhosts import dns, http, iperf
 
@@ -63,3 +63,19 @@ def test_a_deleted_namespace_takes_its_programs_along(lab):
     process = other.start("sleep", "100")
     other.delete()
     assert process.poll() is not None
+
+
+def test_the_vlan_switch_tags_and_untags(lab, tmp_path):
+    """Two clients in two VLANs, and on the trunk somebody who answers in the right one only."""
+    lab.reset()
+    switch = VlanSwitch(lab, "lsn-in", {"c1": 10, "c3": 20})
+    capture = Capture(lab, "lsn-in", tmp_path / "trunk.pcap", snap=100)
+    try:
+        for client in (lab.c1, lab.c3):
+            client.run("arping", "-c", "1", "-w", "1", "-I", "eth0", INSIDE_GATEWAY, check=False)
+        wait_until("both requests are on the trunk", lambda: capture.text().count("who-has") >= 2)
+    finally:
+        capture.stop()
+        switch.stop()
+    text = capture.text()
+    assert "vlan 10" in text and "vlan 20" in text

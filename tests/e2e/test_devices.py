@@ -1,0 +1,150 @@
+"""Devices and cores: several workers on one-queue devices, VLANs, a tap, links that go and come."""
+
+import time
+
+from lab import S1, S2, Background, VlanSwitch, ping, udp_exchange, wait_until
+from realhosts import http, iperf_result, iperf_server, iperf_start
+
+
+def two_workers(daemon):
+    config = daemon.sample()
+    config["dataplane"]["workers"] = [0, 1]
+    return config
+
+
+def test_two_workers_share_one_queue_and_hand_over(lab, daemon):
+    daemon.start(two_workers(daemon))
+    server = lab.s1.udp(9)
+    for client in lab.clients:
+        ping(client, S1)
+        for _ in range(10):
+            udp_exchange(client.udp(), server, (S1, 9), tries=3)
+    iperf = iperf_server(lab.s2)
+    runs = [iperf_start(lab.c1, S2), ]
+    for run in runs:
+        assert iperf_result(run)["bytes"] > 1_000_000
+    iperf.terminate()
+    workers = daemon.ctl("stat", "worker")["workers"]
+    assert len(workers) == 2
+    assert sum(w["handoff"] for w in workers) > 100, workers
+
+
+def test_a_subscriber_of_each_worker_meets_the_other(lab, daemon):
+    config = two_workers(daemon)
+    config["lsn"]["appsprofile"].append(
+        {"name": "UDP-ALL", "transportprotocol": "UDP", "lsnport": ["1-65535"],
+         "ippooling": "PAIRED", "mapping": "ENDPOINT-INDEPENDENT",
+         "filtering": "ENDPOINT-INDEPENDENT"})
+    config["lsn"]["group"][0]["appsprofilename"].append("UDP-ALL")
+    daemon.start(config)
+    server = lab.s1.udp(9)
+    sockets = [c.udp(timeout=1) for c in lab.clients]
+    outside = [udp_exchange(s, server, (S1, 9), tries=5) for s in sockets]
+    for n, sender in enumerate(sockets):
+        for m, receiver in enumerate(sockets):
+            if n != m:
+                sender.sendto(b"%d to %d" % (n, m), outside[m])
+                assert receiver.recvfrom(100) == (b"%d to %d" % (n, m), outside[n])
+
+
+def test_a_sleeping_worker_wakes_for_a_packet(lab, daemon):
+    config = daemon.sample()
+    config["dataplane"]["powerSave"] = True
+    daemon.start(config)
+    ping(lab.c1, S1, 5)
+    time.sleep(1)
+    ping(lab.c2, S2, 5)
+
+
+def test_several_vlans_on_one_device(lab, daemon):
+    config = daemon.sample()
+    device = config["interfaces"][0]["device"]
+    config["interfaces"][0:1] = [
+        {"name": "in10", "role": "inside", "device": device, "vlan": 10, "address": "192.0.2.1/24"},
+        {"name": "in20", "role": "inside", "device": device, "vlan": 20, "address": "10.20.0.1/24"}]
+    config["lsn"]["client"][0]["network"].append("10.20.0.0/24")
+    switch = VlanSwitch(lab, "lsn-in", {"c1": 10, "c3": 20})
+    lab.c3.run("sh", "-c", "ip address add 10.20.0.13/24 dev eth0; "
+               "ip route replace default via 10.20.0.1 src 10.20.0.13")
+    try:
+        daemon.start(config)
+        for client in (lab.c1, lab.c3):
+            ping(client, S1)
+        ping(lab.c3, S2, 2, 4000)
+        assert http(lab.c1, lab.s1, S1, "ten" * 9000) == "ten" * 9000
+        assert http(lab.c3, lab.s2, S2, "twenty" * 9000) == "twenty" * 9000
+        assert switch.foreign <= 4, "frames without a tag, or with a wrong one"
+    finally:
+        switch.stop()
+        lab.c3.run("sh", "-c", "ip address del 10.20.0.13/24 dev eth0; "
+                   "ip route replace default via 192.0.2.1")
+
+
+def test_a_vlan_outside_too(lab, daemon):
+    config = daemon.sample()
+    config["interfaces"][1]["vlan"] = 30
+    switch = VlanSwitch(lab, "lsn-out", {"s1": 30})
+    try:
+        daemon.start(config)
+        ping(lab.c1, S1)
+        ping(lab.c1, S1, 2, 4000)
+        assert http(lab.c2, lab.s1, S1, "thirty" * 5000) == "thirty" * 5000
+    finally:
+        switch.stop()
+
+
+def test_a_tap_device_inside(lab, daemon):
+    config = daemon.sample()
+    config["interfaces"][0]["device"] = "net_tap0,iface=lsn-tap"
+    daemon.start(config)
+    r = lab.router
+    try:
+        r.run("sh", "-c", "ip link add br-tap type bridge mcast_snooping 0; ip link set br-tap up;"
+              "ip link set lsn-tap master br-tap up; ip link set lsn-in master br-tap")
+        wait_until("the tap carries traffic", lambda: ping(lab.c1, S1, 1, check=False))
+        ping(lab.c2, S2)
+        assert http(lab.c3, lab.s1, S1, "tap" * 9000) == "tap" * 9000
+    finally:
+        r.ip("link", "del", "br-tap")
+
+
+def test_the_outside_link_goes_down_and_comes_back(lab, router):
+    client, server = lab.c1.udp(timeout=1), lab.s1.udp(9, timeout=1)
+    before = udp_exchange(client, server, (S1, 9))
+    for end, interface in ((lab.wire, "lsn-out"), (lab.router, "lsn-out"), (lab.router, "lsn-in")):
+        end.ip("link", "set", interface, "down")
+        for _ in range(3):
+            client.sendto(b"lost", (S1, 9))
+            time.sleep(0.2)
+        assert router.running()
+        router.ctl("stat", "interface")
+        end.ip("link", "set", interface, "up")
+        assert udp_exchange(client, server, (S1, 9), tries=20) == before
+
+
+def test_a_device_that_disappears_is_survived(lab, daemon):
+    """The kernel interface under the outside device is deleted: lsnd lives, says so, and stops."""
+    r = lab.router
+    r.ip("link", "add", "dying", "type", "veth", "peer", "name", "dead")
+    r.ip("link", "set", "dying", "up")
+    r.ip("link", "set", "dead", "up")
+    config = daemon.sample()
+    config["interfaces"].append({"name": "third", "role": "outside", "address": "198.51.101.1/24",
+                                 "device": "net_af_packet2,iface=dying"})
+    daemon.start(config)
+    ping(lab.c1, S1)
+    r.ip("link", "del", "dying")
+    time.sleep(1)
+    ping(lab.c1, S1)
+    assert daemon.running()
+    daemon.ctl("stat", "interface")
+
+
+def test_established_traffic_is_undisturbed_by_commands(lab, router):
+    server, client = lab.s1.udp(9), lab.c1.udp()
+    traffic = Background(lambda: udp_exchange(client, server, (S1, 9)))
+    for _ in range(20):
+        for words in ("stat lsn", "stat interface", "stat worker", "show drops"):
+            router.ctl(*words.split())
+        router.sessions()
+    assert traffic.stop() > 10
