@@ -36,11 +36,18 @@ struct alignas(16) FlowKey {
 
   [[nodiscard]] static constexpr FlowKey make(std::uint32_t a, std::uint32_t b, std::uint16_t c,
                                               std::uint16_t d, unsigned kind) {
-    return FlowKey{a, b, c, d, std::uint32_t{kind} << 28};
+    // Two whole words, as hash() reads them: stores of single members and then a load of eight
+    // bytes would miss the store buffer's shortcut, a third of the cost of a lookup.
+    const std::uint64_t words[2] = {
+        std::uint64_t{b} << 32 | a,
+        std::uint64_t{kind} << 60 | std::uint64_t{d} << 16 | c,
+    };
+    return std::bit_cast<FlowKey>(words);
   }
 
   friend constexpr bool operator==(const FlowKey&, const FlowKey&) = default;
 };
+static_assert(FlowKey::make(1, 2, 3, 4, 5) == FlowKey{1, 2, 3, 4, 5u << 28});
 static_assert(sizeof(FlowKey) == 16 && std::has_unique_object_representations_v<FlowKey>);
 
 /// What makes bucket positions unpredictable from outside. One per table.

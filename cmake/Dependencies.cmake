@@ -1,0 +1,22 @@
+# Everything from outside, each behind one interface target.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+pkg_check_modules(DPDK REQUIRED libdpdk>=22.11)
+pkg_check_modules(LIBCONFIGXX REQUIRED IMPORTED_TARGET libconfig++)
+
+# DPDK: headers as SYSTEM (they warn under C++20), and without the -march that its .pc file carries:
+# it would win over ours, silently (docs/performance.md).
+set(dpdk_options ${DPDK_CFLAGS_OTHER})
+list(FILTER dpdk_options EXCLUDE REGEX "^-march=|^-mcpu=")
+add_library(lsn_dpdk INTERFACE)
+target_include_directories(lsn_dpdk SYSTEM INTERFACE ${DPDK_INCLUDE_DIRS})
+target_compile_options(lsn_dpdk INTERFACE "SHELL:-include rte_config.h")
+target_link_libraries(lsn_dpdk INTERFACE ${DPDK_LINK_LIBRARIES} Threads::Threads)
+
+add_library(lsn_control_libs INTERFACE)
+target_link_libraries(lsn_control_libs INTERFACE PkgConfig::LIBCONFIGXX fmt::fmt spdlog::spdlog
+                      nlohmann_json::nlohmann_json CLI11::CLI11 Threads::Threads)

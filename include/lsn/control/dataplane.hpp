@@ -1,0 +1,72 @@
+// What the control thread sees of the workers: the one door between decisions and packets.
+//
+// The runtime implements it over mailboxes; tests implement it over a table. Every function is
+// called on the control thread and returns at once; answers come as calls of `done`, also on the
+// control thread, from within poll(). A question goes to one shard; who wants all asks all.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lsn/datapath/counters.hpp"
+#include "lsn/datapath/generation.hpp"
+#include "lsn/datapath/query.hpp"
+
+namespace lsn::control {
+
+/// A device as `stat interface` shows it.
+struct PortStatus {
+  std::string device;  ///< as configured
+  std::string driver;
+  bool link_up = false;
+  bool removed = false;  ///< the device disappeared
+  std::uint32_t speed_mbps = 0;
+  std::string mac;
+  unsigned rx_queues = 0;
+  unsigned tx_queues = 0;
+  std::string steering;  ///< what the port got of RSS and flow rules, in words
+  std::uint64_t rx_missed = 0;   ///< dropped by the NIC: no descriptor in time
+  std::uint64_t rx_errors = 0;
+  std::uint64_t rx_no_buffer = 0;
+  std::uint64_t tx_errors = 0;
+};
+
+/// A worker as `stat worker` shows it.
+struct WorkerStatus {
+  unsigned cpu = 0;
+  int numa_node = 0;
+  const datapath::Counters* counters = nullptr;  ///< lives as long as the dataplane
+  datapath::ShardCapacity capacity;
+};
+
+class Dataplane {
+ public:
+  virtual ~Dataplane() = default;
+
+  [[nodiscard]] virtual unsigned workers() const = 0;
+  [[nodiscard]] virtual WorkerStatus worker(unsigned shard) const = 0;
+  /// By device index (Interface::device).
+  [[nodiscard]] virtual std::vector<PortStatus> ports() = 0;
+
+  /// Makes a generation the current one; `done(ended)` when every worker works with it and the
+  /// sessions that it does not allow any more are ended (their number).
+  virtual void publish(std::shared_ptr<const datapath::Generation> generation,
+                       std::function<void(std::uint64_t ended)> done) = 0;
+
+  /// One page of a shard's sessions.
+  virtual void sessions(unsigned shard, datapath::SessionPage page,
+                        std::function<void(datapath::SessionPage)> done) = 0;
+
+  /// Ends the sessions that match; `done` with their number.
+  virtual void flush(unsigned shard, datapath::SessionFlush flush,
+                     std::function<void(std::uint64_t flushed)> done) = 0;
+
+  /// Delivers answers, frees old generations, watches links. Called at every tick.
+  virtual void poll() = 0;
+};
+
+}  // namespace lsn::control

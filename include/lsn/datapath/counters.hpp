@@ -1,0 +1,104 @@
+// What a worker counts. One writer (the worker), any reader, no lock and no shared line: each
+// worker has a Counters of its own, readers add them up.
+//
+// A Counter is written with a plain load and store (no other writer), relaxed: a reader may see
+// one counter of a packet and not yet the other, never half a number. Gauges are counters that
+// their owner may set. A packet's way: counted in `interfaces[i].rx` when it is received, in
+// exactly one of `drops`, `consumed` (ARP, answers by us), `handoff_sent`, `interfaces[i].tx` when
+// it leaves the worker.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "lsn/datapath/drop_reason.hpp"
+#include "lsn/datapath/generation.hpp"
+
+namespace lsn::datapath {
+
+class Counter {
+ public:
+  void add(std::uint64_t n = 1) {
+    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+  void subtract(std::uint64_t n = 1) {
+    value_.store(value_.load(std::memory_order_relaxed) - n, std::memory_order_relaxed);
+  }
+  void set(std::uint64_t n) { value_.store(n, std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+enum class Direction : std::uint8_t { kOutbound, kInbound };
+inline constexpr std::size_t kDirections = 2;
+
+struct PacketsAndBytes {
+  Counter packets;
+  Counter bytes;  ///< of IP packets, without link headers
+
+  void add(std::uint64_t n_packets, std::uint64_t n_bytes) {
+    packets.add(n_packets);
+    bytes.add(n_bytes);
+  }
+};
+
+inline constexpr std::size_t kMaxInterfaces = 64;
+
+struct InterfaceCounters {
+  PacketsAndBytes rx;
+  PacketsAndBytes tx;
+};
+
+/// Why sessions end.
+enum class SessionEnd : std::uint8_t { kExpired, kFlushed, kReload };
+inline constexpr std::size_t kSessionEnds = 3;
+
+/// Of one protocol.
+struct ProtocolCounters {
+  PacketsAndBytes translated[kDirections];
+  PacketsAndBytes hairpinned;
+  Counter icmp_errors[kDirections];  ///< translated ICMP errors about this protocol
+  Counter created;
+  Counter ended[kSessionEnds];
+  Counter sessions;  ///< gauge
+  Counter mappings;  ///< gauge: endpoint or address dependent mappings with state of their own
+};
+
+struct alignas(64) Counters {
+  std::array<Counter, kDropReasons> drops;
+  std::array<InterfaceCounters, kMaxInterfaces> interfaces;
+  std::array<ProtocolCounters, kProtocols> protocols;
+
+  Counter subscribers;  ///< gauge
+  Counter consumed;     ///< packets for us: ARP, echo requests, fragments joined
+  Counter arp_requests_received, arp_requests_sent, arp_replies_received, arp_replies_sent;
+  Counter neighbours;  ///< gauge: resolved next hops
+  Counter echo_replies;
+  Counter icmp_errors_sent;
+  Counter icmp_errors_suppressed;  ///< by the rate limit, or by RFC 1812 section 4.3.2.7
+  Counter fragments_received;
+  Counter fragments_sent;      ///< made by us for a smaller MTU
+  Counter fragments_waiting;   ///< gauge: datagrams that wait for a first fragment or the rest
+  Counter handoff_sent, handoff_received;
+  Counter polls;
+  Counter idle_polls;
+  Counter busy_cycles;  ///< TSC cycles in polls that found work
+  Counter timer_lag;    ///< gauge: ticks that the wheel is behind the clock
+  Counter generation;   ///< gauge: the generation that the worker has read last
+
+  void drop(DropReason reason, std::uint64_t n = 1) {
+    drops[static_cast<std::size_t>(reason)].add(n);
+  }
+  [[nodiscard]] std::uint64_t dropped(DropReason reason) const {
+    return drops[static_cast<std::size_t>(reason)].get();
+  }
+  [[nodiscard]] ProtocolCounters& of(Protocol protocol) {
+    return protocols[static_cast<std::size_t>(protocol)];
+  }
+};
+
+}  // namespace lsn::datapath

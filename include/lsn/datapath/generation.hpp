@@ -1,0 +1,161 @@
+// What the packet path knows of the configuration: one immutable generation at a time.
+//
+// The control thread makes a Generation from the validated model, publishes it whole, and frees it
+// when no worker reads it any more; a worker reads the current one once per burst. Objects that
+// sessions refer to (groups, pools) have stable ids: an object of the same name keeps its id from
+// one generation to the next, an id that is not in use any more has `present == false`.
+//
+// A packet's way through it: its source is looked up in `maps[0]` (client networks) and gives a
+// group; the group and protocol and destination port give an AppPolicy (pooling, mapping,
+// filtering) and a TransportPolicy (timeouts, quotas); the group's pools give the NAT address;
+// `routes` gives the next hop.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lsn/datapath/interval_map.hpp"
+#include "lsn/datapath/shard_map.hpp"
+#include "lsn/state/ticks.hpp"
+#include "lsn/wire/ipv4_address.hpp"
+
+namespace lsn::datapath {
+
+/// What LSN44 translates. The values index arrays.
+enum class Protocol : std::uint8_t { kTcp, kUdp, kIcmp };
+inline constexpr std::size_t kProtocols = 3;
+
+/// RFC 4787 section 4.1 (mapping) and 5 (filtering), with the configuration's names.
+enum class Dependence : std::uint8_t { kEndpointIndependent, kAddress, kAddressPort };
+enum class Pooling : std::uint8_t { kPaired, kRandom };
+
+/// An appsprofile, or the defaults where none covers a packet.
+struct AppPolicy {
+  Pooling pooling = Pooling::kRandom;
+  Dependence mapping = Dependence::kAddressPort;
+  Dependence filtering = Dependence::kAddressPort;
+
+  friend bool operator==(const AppPolicy&, const AppPolicy&) = default;
+};
+
+/// A transportprofile, or the defaults.
+struct TransportPolicy {
+  state::TickDuration session_timeout = std::chrono::seconds{120};
+  state::TickDuration fin_rst_timeout = std::chrono::seconds{30};
+  state::TickDuration stun_timeout = std::chrono::seconds{600};
+  state::TickDuration syn_idle_timeout = std::chrono::seconds{60};
+  std::uint32_t port_quota = 0;     ///< NAT ports per subscriber; 0: no limit
+  std::uint32_t session_quota = 0;  ///< sessions per subscriber; 0: no limit
+  std::uint64_t group_session_limit = 0;  ///< over all shards; 0: no limit
+  bool preserve_parity = false;
+  bool preserve_range = false;
+  bool syn_check = true;
+};
+
+/// Sessions of one group and protocol over all shards: counted only while a limit is set, by those
+/// who create and remove sessions. Belongs to the group's name and outlives generations.
+struct GroupUsage {
+  std::array<std::atomic<std::uint64_t>, kProtocols> sessions{};
+};
+
+/// The parameters of an ipsecalg profile (ipsec-alg.md section 2).
+struct AlgProfile {
+  std::string name;
+  std::uint16_t id = 0;  ///< stable over generations, by name
+  bool present = false;
+  state::TickDuration ike_session_timeout = std::chrono::minutes{60};
+  state::TickDuration esp_session_timeout = std::chrono::minutes{60};
+  state::TickDuration gate_timeout = std::chrono::seconds{30};
+  std::uint32_t phase2_hold = 64;
+  std::uint32_t fresh_sequence = 256;
+  std::uint32_t spi_candidates = 4;
+  bool conn_failover = true;
+  bool require_ike = false;
+  bool server_spread = true;
+  bool ike_preserve_port = false;
+};
+
+inline constexpr std::uint16_t kNoId = 0xFFFF;
+
+struct Pool {
+  std::string name;
+  bool present = false;
+  /// Wait before a freed NAT port is used again; at most `max_realloc_queue` ports wait (per pool
+  /// and shard).
+  state::TickDuration port_realloc_timeout{0};
+  std::uint32_t max_realloc_queue = 65536;
+  std::vector<wire::Ipv4Range> ranges;
+  /// Its addresses by owner: addresses_of[shard].
+  std::vector<std::vector<wire::Ipv4Address>> addresses_of;
+};
+
+struct Group {
+  std::string name;
+  bool present = false;
+  std::string client;
+  std::vector<std::uint16_t> pools;  ///< stable ids
+  /// By destination port; ICMP has one policy for all. No entry: AppPolicy{}.
+  std::array<IntervalMap<AppPolicy>, kProtocols> apps;
+  std::array<TransportPolicy, kProtocols> transport;
+  std::uint16_t alg_profile = kNoId;  ///< index into Generation::alg_profiles
+  std::shared_ptr<GroupUsage> usage;
+  /// Addresses of all its pools by owner, in the pools' order: addresses_of[shard].
+  std::vector<std::vector<wire::Ipv4Address>> addresses_of;
+
+  [[nodiscard]] AppPolicy app(Protocol protocol, std::uint16_t destination_port) const {
+    const AppPolicy* found = apps[static_cast<std::size_t>(protocol)].find(
+        protocol == Protocol::kIcmp ? 0 : destination_port);
+    return found == nullptr ? AppPolicy{} : *found;
+  }
+};
+
+enum class Side : std::uint8_t { kInside, kOutside };
+
+/// A configured interface: an address on a device, untagged or in one VLAN. Its index in
+/// Generation::interfaces never changes while lsnd runs (interfaces need a restart).
+struct Interface {
+  std::string name;
+  Side side = Side::kInside;
+  std::uint16_t device = 0;  ///< index of its device, shared by several VLANs
+  std::uint16_t vlan = 0;    ///< 0: untagged
+  std::uint16_t mtu = 1500;  ///< largest IP packet
+  wire::Ipv4Prefix address;  ///< ours, with the network's length
+
+  friend bool operator==(const Interface&, const Interface&) = default;
+};
+
+/// Where packets for a destination go.
+struct Route {
+  std::uint8_t interface = 0;
+  wire::Ipv4Address via;  ///< the gateway; value 0: the destination itself (a connected network)
+
+  friend bool operator==(const Route&, const Route&) = default;
+};
+
+struct Generation {
+  std::uint64_t number = 1;  ///< counts reloads
+  ShardMaps maps;            ///< [0] present, then predecessors (shard_map.hpp)
+  NatAddressMap nat_addresses;
+  std::vector<Group> groups;  ///< by stable id
+  std::vector<Pool> pools;    ///< by stable id
+  std::vector<AlgProfile> alg_profiles;  ///< by stable id
+  std::vector<Interface> interfaces;
+  IntervalMap<Route> routes;  ///< connected networks and configured prefixes, longest wins
+
+  bool inbound_refresh = true;         ///< RFC 4787 REQ-6: inbound packets refresh, too
+  std::uint8_t unreachable_code = 13;  ///< RFC 6888 REQ-11, RFC 1812 section 5.2.7.1
+  std::uint32_t unreachable_rate = 100;  ///< ICMP errors per second and worker
+  std::uint32_t max_fragments = 4096;    ///< datagrams that wait for fragments, per worker
+  state::TickDuration fragment_timeout = std::chrono::seconds{2};
+
+  [[nodiscard]] const Group* group(std::uint16_t id) const {
+    return id < groups.size() && groups[id].present ? &groups[id] : nullptr;
+  }
+};
+
+}  // namespace lsn::datapath

@@ -1,0 +1,25 @@
+// ICMP that we send ourselves: errors about packets that we do not forward, answers to echo
+// requests for our own addresses.
+//
+// An error quotes the packet as its sender knows it, so it is made before anything is changed
+// (RFC 1812 section 4.3.2.3: as much of it as fits in 576 bytes). None is sent about an ICMP error,
+// a fragment other than the first, a broadcast or multicast, or a source that is no single host
+// (section 4.3.2.7), and not more than `unreachable.rate` per second (section 4.3.2.8). Its source
+// is our address on the interface that the packet came in on.
+#pragma once
+
+#include "lsn/datapath/packet.hpp"
+#include "lsn/datapath/shard.hpp"
+
+namespace lsn::datapath {
+
+/// Sends an error about `packet`, which is left as it is. `mtu`: of kIcmpFragmentationNeeded.
+void send_icmp_error(Shard& shard, const Packet& packet, std::uint8_t type, std::uint8_t code,
+                     std::uint16_t mtu = 0);
+
+/// A packet for one of our own interfaces' addresses. Answers an echo request (RFC 1812 section
+/// 4.3.3.6), whole and with a right checksum; everything else: drop(not_for_us). Takes the packet
+/// when it says consumed.
+[[nodiscard]] Verdict deliver_locally(Shard& shard, Packet& packet);
+
+}  // namespace lsn::datapath

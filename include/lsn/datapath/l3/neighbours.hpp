@@ -1,0 +1,119 @@
+// Next hops and their hardware addresses: ARP (RFC 826, RFC 5227 for announcements).
+//
+// Each shard has a table of its own. A neighbour is an (interface, IPv4 address); sessions remember
+// its index. It begins as incomplete: requests are sent once a second, up to kMaxProbes, and a few
+// packets wait with it. An answer makes it reachable: link_header then holds all bytes in front of
+// the IP header, ready to be copied. A reachable one that is in use is asked again (unicast) after
+// kConfirmAfter without a sign of life and goes back to incomplete when it does not answer; one
+// that is not in use is forgotten after kForgetAfter, and since its index may then mean another
+// neighbour, Shard::stamp is raised: sessions look their next hops up anew.
+//
+// ARP packets reach every worker (the one that received it hands copies to the others), so one
+// answer fills all tables; requests for our own addresses are answered by the worker that got them.
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+#include "lsn/state/flow_table.hpp"
+#include "lsn/state/index_list.hpp"
+#include "lsn/state/slab.hpp"
+#include "lsn/state/ticks.hpp"
+#include "lsn/state/timer_wheel.hpp"
+#include "lsn/wire/ethernet.hpp"
+
+namespace lsn::datapath {
+
+struct Shard;
+
+/// Index of a neighbour in its shard's table.
+using NeighbourId = std::uint16_t;
+inline constexpr NeighbourId kNoNeighbour = 0xFFFF;
+/// Session::hop of a session whose remote side is a NAT address of ours.
+inline constexpr NeighbourId kHairpinHop = 0xFFFE;
+
+enum class NeighbourState : std::uint8_t { kFree, kIncomplete, kReachable };
+
+/// What the packet path reads of a neighbour: one cache line.
+struct alignas(64) Neighbour {
+  std::array<std::uint8_t, 18> link_header;  ///< Ethernet, with the VLAN tag if there is one
+  std::uint8_t link_header_size;             ///< 14 or 18
+  NeighbourState state;
+  std::uint16_t device;
+  std::uint16_t mtu;  ///< of the interface: largest IP packet
+  std::uint8_t interface;
+  std::uint8_t probes;  ///< unanswered requests
+  wire::Be32 ip;
+  state::Ticks last_used;  ///< a packet went there
+  state::Ticks confirmed;  ///< a sign of life came
+  state::WheelLinks wheel;
+  state::ListHead waiting;  ///< packets, by index into the table's waiting room
+  std::uint8_t waiting_count;
+};
+static_assert(sizeof(Neighbour) == 64);
+
+class Neighbours {
+ public:
+  static constexpr std::uint32_t kCapacity = 16384;
+  static constexpr std::uint32_t kWaitingRoom = 1024;       ///< packets that wait, in all
+  static constexpr std::uint32_t kWaitingPerNeighbour = 8;  ///< and per neighbour
+  static constexpr unsigned kMaxProbes = 3;
+  static constexpr state::TickDuration kProbeInterval = std::chrono::seconds{1};
+  static constexpr state::TickDuration kConfirmAfter = std::chrono::seconds{30};
+  static constexpr state::TickDuration kForgetAfter = std::chrono::seconds{300};
+
+  Neighbours(state::Ticks now, const state::HashSecret& secret, state::ZeroedMemory* memory);
+
+  [[nodiscard]] Neighbour& operator[](NeighbourId id) { return table_[id]; }
+
+  /// The neighbour of that address, made (incomplete, not yet asked for) if it is new;
+  /// kNoNeighbour when the table is full.
+  [[nodiscard]] NeighbourId find_or_add(Shard& shard, std::uint8_t interface, wire::Be32 ip);
+
+  /// Keeps a packet whose data begins at its IP header until the neighbour is known, and asks for
+  /// it; a packet that may not wait is dropped and counted. Takes the packet in any case.
+  void wait(Shard& shard, NeighbourId id, rte_mbuf* packet);
+
+  /// An ARP packet, data at its link header, of the given interface: learns the sender (RFC 826:
+  /// only if it is known or asks for us), answers a request for our own or a pool's address if
+  /// `answer`. Does not take the packet.
+  enum class Answer : std::uint8_t { kYes, kNo };
+  void arp_received(Shard& shard, std::uint8_t interface, const wire::ArpHeader& arp,
+                    Answer answer);
+
+  /// Announces our addresses (interfaces', and those of pools that we answer for) on a link.
+  void announce(Shard& shard, std::uint8_t interface);
+
+  /// Sends due requests, gives up, forgets. At most `budget` neighbours.
+  void advance(Shard& shard, std::size_t budget);
+
+  /// Known next hops that are reachable.
+  [[nodiscard]] std::uint32_t size() const { return reachable_; }
+
+  /// Frees every packet that waits (at the end).
+  void clear(Shard& shard);
+
+ private:
+  struct WaitingPacket {
+    rte_mbuf* packet;
+    state::ListLinks links;
+  };
+
+  void probe(Shard& shard, NeighbourId id);
+  void learned(Shard& shard, NeighbourId id, const wire::MacAddress& mac);
+  void forget(Shard& shard, NeighbourId id);
+  void drop_waiting(Shard& shard, NeighbourId id);
+  [[nodiscard]] std::optional<state::Ticks> due(Shard& shard, NeighbourId id);
+
+  state::Slab<Neighbour> table_;
+  state::FlowTable index_;
+  state::Slab<WaitingPacket> waiting_;
+  state::TimerWheel wheel_;
+  std::uint32_t reachable_ = 0;
+};
+
+}  // namespace lsn::datapath

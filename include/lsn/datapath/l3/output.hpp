@@ -1,0 +1,83 @@
+// The last stage of both directions: from a translated packet to a device's transmit buffer.
+//
+// send_fast() is what established traffic uses: the neighbour is reachable and the packet fits; the
+// caller has seen both. send() does everything: fragments what is too large (the caller has refused
+// packets with DF before it changed them: too_big()), lets packets wait for unresolved neighbours.
+// Both take the packet.
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include <cstring>
+#include <optional>
+
+#include "lsn/datapath/packet.hpp"
+#include "lsn/datapath/shard.hpp"
+
+namespace lsn::datapath {
+
+/// Where packets for `destination` go: the neighbour, kNoNeighbour when there is no room for it,
+/// and the route's interface. nullopt: no route.
+struct NextHop {
+  NeighbourId neighbour;
+  std::uint8_t interface;
+};
+[[nodiscard]] std::optional<NextHop> resolve(Shard& shard, wire::Be32 destination);
+
+/// Makes a buffer's data begin at `first`, somewhere in its first segment, and be `size` bytes
+/// long in all; there are at least that many.
+inline void set_data(rte_mbuf* packet, std::uint8_t* first, std::uint32_t size) {
+  auto* start = static_cast<std::uint8_t*>(packet->buf_addr);
+  const auto offset = static_cast<std::uint16_t>(first - start);
+  const int moved = packet->data_off - offset;
+  packet->data_off = offset;
+  if (packet->nb_segs == 1) [[likely]] {
+    packet->data_len = static_cast<std::uint16_t>(size);
+    packet->pkt_len = size;
+  } else {
+    packet->data_len = static_cast<std::uint16_t>(packet->data_len + moved);
+    packet->pkt_len = static_cast<std::uint32_t>(static_cast<int>(packet->pkt_len) + moved);
+    if (packet->pkt_len > size)
+      rte_pktmbuf_trim(packet, static_cast<std::uint16_t>(packet->pkt_len - size));
+  }
+}
+
+/// Puts a packet into a device's transmit buffer; drops and counts it when that is full.
+inline void transmit(Shard& shard, std::uint16_t device, rte_mbuf* packet) {
+  TxBuffer& buffer = shard.tx[device];
+  if (buffer.count == TxBuffer::kCapacity) [[unlikely]] {
+    shard.drop(packet, DropReason::kTxFull);
+    return;
+  }
+  buffer.packets[buffer.count++] = packet;
+}
+
+/// Sets the link header in front of the IP packet `ip` and transmits.
+/// `size`: of the IP packet; what the frame had behind it (padding) is cut off.
+inline void send_fast(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, std::uint16_t size,
+                      Neighbour& neighbour) {
+  auto* bytes = reinterpret_cast<std::uint8_t*>(ip);
+  const unsigned link = neighbour.link_header_size;
+  // 18 bytes may stand where 14 did: the buffers' headroom is far larger.
+  std::memcpy(bytes - link, neighbour.link_header.data(), 14);
+  if (link != 14) [[unlikely]]
+    std::memcpy(bytes - 4, neighbour.link_header.data() + 14, 4);
+  set_data(packet, bytes - link, size + link);
+  if (neighbour.last_used != shard.now) neighbour.last_used = shard.now;
+  InterfaceCounters& counters = shard.counters.interfaces[neighbour.interface];
+  counters.tx.add(1, size);
+  transmit(shard, neighbour.device, packet);
+}
+
+/// Sends a packet in whatever state its neighbour is, in fragments if it is larger than the MTU
+/// (RFC 791 section 3.2).
+void send(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, NeighbourId neighbour);
+
+/// Whether a packet must be refused towards this neighbour: larger than the MTU and DF set. Then
+/// its sender gets ICMP fragmentation needed (RFC 1191, RFC 4787 REQ-13).
+[[nodiscard]] inline bool too_big(const wire::Ipv4Header& ip, std::uint16_t size,
+                                  const Neighbour& neighbour) {
+  return size > neighbour.mtu && ip.dont_fragment();
+}
+
+}  // namespace lsn::datapath

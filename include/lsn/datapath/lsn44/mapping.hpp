@@ -1,0 +1,67 @@
+// A mapping: an inside endpoint bound to a NAT endpoint, for more than one session.
+//
+// Only policies that share a NAT endpoint between sessions, or let strangers in, need the object:
+// with ADDRESS-PORT-DEPENDENT mapping and filtering a session is its own mapping. A mapping is
+// found in two ways: by the inside endpoint and as much of the destination as its policy looks at
+// (RFC 4787 section 4.1), for the next outbound session; and by the NAT endpoint, for an inbound
+// packet of no session. ADDRESS-DEPENDENT filtering asks whether the subscriber has a session from
+// this mapping to the sender's address: a Permission counts those sessions.
+//
+// A mapping lives as long as it has sessions, and then for stuntimeout.
+#pragma once
+
+#include <cstdint>
+
+#include "lsn/datapath/generation.hpp"
+#include "lsn/state/flow_table.hpp"
+#include "lsn/state/index_list.hpp"
+#include "lsn/state/ticks.hpp"
+#include "lsn/state/timer_wheel.hpp"
+#include "lsn/wire/big_endian.hpp"
+
+namespace lsn::datapath::lsn44 {
+
+struct alignas(64) Mapping {
+  wire::Be32 inside_ip;
+  wire::Be32 nat_ip;
+  wire::Be32 remote_ip;    ///< zero for ENDPOINT-INDEPENDENT mapping
+  wire::Be16 inside_port;
+  wire::Be16 nat_port;
+  wire::Be16 remote_port;  ///< zero unless ADDRESS-PORT-DEPENDENT
+  Protocol protocol;
+  Dependence mapping;
+  Dependence filtering;
+  std::uint8_t in_use;
+  std::uint32_t subscriber;
+  std::uint32_t sessions;     ///< of it
+  state::Ticks idle_since;    ///< when the last one ended
+  state::WheelLinks wheel;    ///< armed while it has no session
+  state::ListLinks of_subscriber;
+};
+static_assert(sizeof(Mapping) == 64);
+
+/// Kinds of FlowKey in the mapping index, by protocol p: kOutboundMapping + p and so on.
+inline constexpr unsigned kOutboundMappingKind = 1;
+inline constexpr unsigned kInboundMappingKind = 4;
+inline constexpr unsigned kPermissionKind = 7;
+
+[[nodiscard]] inline state::FlowKey outbound_mapping_key(Protocol protocol, wire::Be32 inside_ip,
+                                                         wire::Be16 inside_port,
+                                                         wire::Be32 remote_ip,
+                                                         wire::Be16 remote_port) {
+  return state::FlowKey::make(inside_ip.raw(), remote_ip.raw(), inside_port.raw(),
+                              remote_port.raw(),
+                              kOutboundMappingKind + static_cast<unsigned>(protocol));
+}
+[[nodiscard]] inline state::FlowKey inbound_mapping_key(Protocol protocol, wire::Be32 nat_ip,
+                                                        wire::Be16 nat_port) {
+  return state::FlowKey::make(nat_ip.raw(), 0, nat_port.raw(), 0,
+                              kInboundMappingKind + static_cast<unsigned>(protocol));
+}
+[[nodiscard]] inline state::FlowKey permission_key(Protocol protocol, wire::Be32 nat_ip,
+                                                   wire::Be16 nat_port, wire::Be32 remote_ip) {
+  return state::FlowKey::make(nat_ip.raw(), remote_ip.raw(), nat_port.raw(), 0,
+                              kPermissionKind + static_cast<unsigned>(protocol));
+}
+
+}  // namespace lsn::datapath::lsn44

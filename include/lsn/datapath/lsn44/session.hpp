@@ -1,0 +1,78 @@
+// A session: one flow pair, and all that its packets need, in one cache line.
+//
+// A subscriber's packet names its session by (inside, remote), a returning one by (NAT, remote);
+// both keys lie in flow tables that give the session's index. The hot line here is read and written
+// by every packet; what only creation and expiry need lies in SessionCold under the same index.
+// Checksum differences are computed from the addresses as needed: storing them would cost the line
+// more than the four additions do.
+#pragma once
+
+#include <cstdint>
+
+#include "lsn/datapath/counters.hpp"
+#include "lsn/datapath/l3/neighbours.hpp"
+#include "lsn/datapath/packet.hpp"
+#include "lsn/datapath/query.hpp"
+#include "lsn/state/index_list.hpp"
+#include "lsn/state/ticks.hpp"
+#include "lsn/state/timer_wheel.hpp"
+#include "lsn/wire/big_endian.hpp"
+
+namespace lsn::datapath::lsn44 {
+
+using SessionId = std::uint32_t;
+using MappingId = std::uint32_t;
+using SubscriberId = std::uint32_t;
+
+/// Bits of Session::flags. TCP's are what has been seen (RFC 5382 section 2.1): the state of
+/// `show lsn session` follows from them.
+struct SessionFlags {
+  static constexpr std::uint8_t kSynOutbound = 0x01;
+  static constexpr std::uint8_t kSynInbound = 0x02;
+  static constexpr std::uint8_t kFinOutbound = 0x04;
+  static constexpr std::uint8_t kFinInbound = 0x08;
+  static constexpr std::uint8_t kRst = 0x10;
+  static constexpr std::uint8_t kInboundFirst = 0x20;  ///< its first packet came from outside
+  static constexpr std::uint8_t kHairpin = 0x40;       ///< its remote side is a NAT address of ours
+  static constexpr std::uint8_t kInUse = 0x80;
+};
+
+struct alignas(64) Session {
+  wire::Be32 inside_ip;
+  wire::Be32 nat_ip;
+  wire::Be32 remote_ip;
+  wire::Be16 inside_port;  ///< ICMP: the query's identifier
+  wire::Be16 nat_port;
+  wire::Be16 remote_port;  ///< ICMP: 0
+  Protocol protocol;
+  std::uint8_t flags;
+  state::Ticks last_seen;
+  std::uint32_t stamp;  ///< of the shard when `hop` was looked up
+  NeighbourId hop[kDirections];
+  std::uint64_t packets[kDirections];
+  std::uint64_t bytes[kDirections];
+};
+static_assert(sizeof(Session) == 64, "what a packet touches of a session is one cache line");
+
+struct SessionCold {
+  state::WheelLinks wheel;
+  state::ListLinks of_subscriber;
+  SubscriberId subscriber;
+  MappingId mapping;  ///< state::kNone: the session itself holds its NAT port
+  state::Ticks created;
+};
+static_assert(sizeof(SessionCold) == 28);
+
+[[nodiscard]] SessionState state_of(const Session& session);
+
+/// What a packet from inside is called, and what one from outside is.
+[[nodiscard]] inline state::FlowKey outbound_key(const Session& s) {
+  return state::FlowKey::make(s.inside_ip.raw(), s.remote_ip.raw(), s.inside_port.raw(),
+                              s.remote_port.raw(), static_cast<unsigned>(flow_kind(s.protocol)));
+}
+[[nodiscard]] inline state::FlowKey inbound_key(const Session& s) {
+  return state::FlowKey::make(s.nat_ip.raw(), s.remote_ip.raw(), s.nat_port.raw(),
+                              s.remote_port.raw(), static_cast<unsigned>(flow_kind(s.protocol)));
+}
+
+}  // namespace lsn::datapath::lsn44

@@ -1,0 +1,62 @@
+// The tables of LSN44 in one shard: sessions, mappings, subscribers, and how one finds another.
+//
+//   outbound  (inside, remote)  ─┐
+//   inbound   (NAT, remote)     ─┴─► Session ──► Subscriber ──► its sessions and mappings
+//   mapping_index               ───► Mapping
+//   subscriber_index (inside ip) ──► Subscriber
+//
+// Everything has the capacity that the configuration gave it at start; what does not fit is
+// refused to the newcomer. Sessions and idle mappings stand on timer wheels. Lists lead from a
+// subscriber to all that it has, so that flushing one, or ending what a reload does not allow, never
+// scans a table of sessions.
+#pragma once
+
+#include <cstdint>
+
+#include "lsn/datapath/lsn44/mapping.hpp"
+#include "lsn/datapath/lsn44/pools.hpp"
+#include "lsn/datapath/lsn44/session.hpp"
+#include "lsn/state/flow_table.hpp"
+#include "lsn/state/slab.hpp"
+#include "lsn/state/timer_wheel.hpp"
+
+namespace lsn::datapath::lsn44 {
+
+/// An inside host with state. It goes with its last session and mapping.
+struct alignas(64) Subscriber {
+  wire::Be32 ip;
+  wire::Be32 paired_ip;  ///< its NAT address under PAIRED pooling; zero: none yet
+  std::uint16_t group;   ///< stable id
+  std::uint8_t in_use;
+  std::uint8_t counted;  ///< bit per protocol: its sessions are in GroupUsage
+  std::uint32_t pins;    ///< what else keeps it and its pairing: ALG state
+  state::ListHead sessions;
+  state::ListHead mappings;
+  std::array<std::uint32_t, kProtocols> session_count;
+  std::array<std::uint32_t, kProtocols> port_count;
+};
+static_assert(sizeof(Subscriber) == 64);
+
+struct Tables {
+  Tables(std::uint32_t max_sessions, state::Ticks now, const state::HashSecret& secret,
+         state::ZeroedMemory* memory);
+
+  state::FlowTable outbound;
+  state::FlowTable inbound;
+  state::Slab<Session> sessions;
+  state::ParallelArray<SessionCold> cold;
+  state::TimerWheel session_wheel;
+
+  state::FlowTable mapping_index;  ///< outbound and inbound keys, and permissions
+  state::Slab<Mapping> mappings;
+  state::Slab<std::uint32_t> permissions;  ///< counts of sessions
+  state::TimerWheel mapping_wheel;
+
+  state::FlowTable subscriber_index;
+  state::Slab<Subscriber> subscribers;
+
+  /// Given by the control thread together with the generation.
+  ShardAddresses* addresses = nullptr;
+};
+
+}  // namespace lsn::datapath::lsn44

@@ -1,0 +1,67 @@
+// One packet on its way through a shard: the buffer, where its headers are, and what it is called.
+//
+// parse (pipeline.hpp) fills it in once; afterwards nobody computes an offset again. `key` is the
+// packet's flow as the session tables know it, from our side: `a` and `c` are the local address and
+// port (the subscriber's when the packet came from inside, the NAT address' when from outside), `b`
+// and `d` the remote ones; an ICMP query's identifier stands in `c`.
+//
+// A packet that changes its worker takes along what cannot be parsed again: PacketOrigin, in the
+// buffer's private area.
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include <cstdint>
+
+#include "lsn/datapath/generation.hpp"
+#include "lsn/state/flow_table.hpp"
+#include "lsn/wire/ipv4.hpp"
+
+namespace lsn::datapath {
+
+/// Kinds of FlowKey in the session tables (1..15).
+enum class FlowKind : std::uint8_t { kTcp = 1, kUdp = 2, kIcmp = 3, kEsp = 4 };
+
+[[nodiscard]] constexpr FlowKind flow_kind(Protocol protocol) {
+  return static_cast<FlowKind>(static_cast<unsigned>(protocol) + 1);
+}
+
+/// Why a packet came through a ring instead of a queue.
+enum class HandoffKind : std::uint8_t {
+  kSteer,    ///< it belongs to the receiving shard: begin with parse again
+  kHairpin,  ///< it was translated outbound and is now inbound for a NAT address of the receiver
+  kArp,      ///< a copy for every worker's neighbour table
+};
+
+/// Lives in the private area of every packet buffer; valid between workers only.
+struct PacketOrigin {
+  std::uint8_t interface;
+  HandoffKind kind;
+  std::uint8_t asked;  ///< how many former owners have been asked (shard_map.hpp)
+};
+
+/// Private area of our packet buffers.
+inline constexpr std::uint16_t kBufferPrivateSize = 64;
+
+[[nodiscard]] inline PacketOrigin& origin_of(rte_mbuf* mbuf) {
+  return *static_cast<PacketOrigin*>(rte_mbuf_to_priv(mbuf));
+}
+
+struct Packet {
+  rte_mbuf* mbuf = nullptr;
+  wire::Ipv4Header* ip = nullptr;
+  std::uint8_t* l4 = nullptr;      ///< the first byte behind the IP header
+  std::uint32_t l4_size = 0;       ///< bytes of the IP payload in this packet
+  std::uint32_t hash = 0;          ///< of key
+  state::FlowKey key{};
+  std::uint16_t size = 0;          ///< of the IP packet
+  std::uint8_t interface = 0;      ///< where it came in
+  Side side = Side::kInside;       ///< of that interface
+  Protocol protocol = Protocol::kUdp;
+  std::uint8_t tcp_flags = 0;
+  std::uint8_t asked = 0;          ///< as in PacketOrigin
+  bool has_l4 = true;              ///< false: a fragment without the first bytes
+  bool hairpin = false;            ///< its TTL is counted already, its source is a NAT endpoint
+};
+
+}  // namespace lsn::datapath

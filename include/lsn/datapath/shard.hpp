@@ -1,0 +1,121 @@
+// All that one worker owns: its tables, its share of the NAT addresses, its buffers, its counters.
+//
+// Holding a `Shard&` means "I run on its core": nothing in here is locked, and only the counters
+// may be read by others. The packet path (path.hpp) works on a Shard and knows no thread, no NIC
+// and no clock: the runtime puts received packets in, sets `now` and `generation` before each
+// burst, and takes out what stands in `tx` and `handoff`; a test does the same without a NIC.
+#pragma once
+
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "lsn/datapath/counters.hpp"
+#include "lsn/datapath/generation.hpp"
+#include "lsn/datapath/l3/neighbours.hpp"
+#include "lsn/datapath/lsn44/tables.hpp"
+#include "lsn/datapath/packet.hpp"
+#include "lsn/datapath/reassembly.hpp"
+#include "lsn/datapath/verdict.hpp"
+#include "lsn/state/random.hpp"
+#include "lsn/wire/ethernet.hpp"
+
+namespace lsn::datapath {
+
+/// Packets that wait for a device. The worker sends them after every burst.
+struct TxBuffer {
+  static constexpr std::uint32_t kCapacity = 512;
+
+  std::uint32_t count = 0;
+  std::array<rte_mbuf*, kCapacity> packets;
+};
+
+/// Packets that wait for another shard's ring.
+struct HandoffBuffer {
+  static constexpr std::uint32_t kCapacity = 256;
+
+  std::uint32_t count = 0;
+  std::array<rte_mbuf*, kCapacity> packets;
+};
+
+/// What a device adds to an interface's configuration.
+struct InterfaceLink {
+  wire::MacAddress mac{};
+};
+
+struct ShardConfig {
+  ShardId id = 0;
+  unsigned shards = 1;
+  std::uint32_t max_sessions = 65536;   ///< this shard's share
+  std::uint32_t max_fragments = 4096;
+  std::vector<InterfaceLink> links;     ///< by interface index
+  std::uint16_t devices = 1;
+  rte_mempool* buffers = nullptr;       ///< for packets that we make
+  rte_mempool* indirect_buffers = nullptr;  ///< for fragments that refer to a packet's bytes
+  state::ZeroedMemory* memory = nullptr;
+  state::Random::Seed seed{};
+  state::Ticks now{};
+};
+
+struct Shard {
+  explicit Shard(const ShardConfig& config);
+  ~Shard();
+  Shard(const Shard&) = delete;
+  Shard& operator=(const Shard&) = delete;
+
+  // Set by the runtime before each burst.
+  const Generation* generation = nullptr;
+  state::Ticks now;
+
+  // What a session remembers of next hops and of the configuration holds only while its own stamp
+  // equals this one: raised by a new generation and by a neighbour's index changing hands.
+  std::uint32_t stamp = 1;
+
+  const ShardId id;
+  const unsigned shards;  ///< in all
+  std::vector<InterfaceLink> links;
+  /// Interface of (device, VLAN id), kNoInterface if none: ingress[device][vlan].
+  static constexpr std::uint8_t kNoInterface = 0xFF;
+  std::vector<std::array<std::uint8_t, 4096>> ingress;
+
+  state::Random random;
+  state::HashSecret secret;
+  Counters counters;
+
+  Neighbours neighbours;
+  Reassembly reassembly;
+  lsn44::Tables lsn44;
+
+  std::vector<TxBuffer> tx;            ///< by device
+  std::vector<HandoffBuffer> handoff;  ///< by shard
+  rte_mempool* const buffers;
+  rte_mempool* const indirect_buffers;
+
+  /// Tokens for ICMP errors: refilled by time, `unreachable_rate` per second.
+  std::uint32_t icmp_tokens = 0;
+  state::Ticks icmp_refilled;
+
+  /// Frees a packet and counts why.
+  void drop(rte_mbuf* packet, DropReason reason) {
+    counters.drop(reason);
+    rte_pktmbuf_free(packet);
+  }
+
+  /// Puts a packet into the buffer for another shard. The packet's data begin at its link header.
+  void hand_over(rte_mbuf* packet, ShardId to, PacketOrigin origin) {
+    HandoffBuffer& buffer = handoff[to];
+    if (buffer.count == HandoffBuffer::kCapacity) {
+      drop(packet, DropReason::kHandoffFull);
+      return;
+    }
+    origin_of(packet) = origin;
+    buffer.packets[buffer.count++] = packet;
+  }
+};
+
+}  // namespace lsn::datapath

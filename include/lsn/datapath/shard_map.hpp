@@ -1,0 +1,182 @@
+// Who owns what: which shard a NAT address belongs to, and which shard a subscriber.
+//
+// Pure data made from the configuration, the same on all cores. A NAT address belongs to one shard
+// for as long as it is configured: the addresses of a pool are dealt round-robin to the shards; a
+// reload gives new ones to the shards with the fewest of that pool and moves none. A subscriber
+// belongs to a shard that owns addresses of its group's pools, chosen among those by rendezvous
+// hashing, so that a change of that set moves only those subscribers that it must.
+//
+// When the set of a group changes, a subscriber that has live state stays with its old owner until
+// the state is gone. For that a map keeps its predecessor's choice: subscriber_owners() names all
+// shards to ask, oldest first; each forwards what it does not know to the next, the last one
+// serves. The chain is bounded by kMaxPredecessors reloads; the controller drops predecessors when
+// no shard has state from their time (Generation::maps).
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "lsn/datapath/interval_map.hpp"
+#include "lsn/wire/ipv4_address.hpp"
+
+namespace lsn::datapath {
+
+using ShardId = std::uint8_t;
+inline constexpr unsigned kMaxShards = 64;
+inline constexpr ShardId kNoShard = 0xFF;
+/// A bit per shard.
+using ShardSet = std::uint64_t;
+
+/// A NAT address' place: its pool, its owner, and a number among all NAT addresses of the
+/// generation (0..count-1) by which per-generation arrays find it.
+struct NatAddressPlace {
+  std::uint16_t pool;  ///< stable pool id
+  ShardId owner;
+  std::uint32_t number;
+};
+
+/// The member of `candidates` that rendezvous hashing chooses for a subscriber, kNoShard if there
+/// is none.
+[[nodiscard]] inline ShardId rendezvous(wire::Ipv4Address subscriber, ShardSet candidates) {
+  ShardId best = kNoShard;
+  std::uint64_t best_weight = 0;
+  for (ShardSet left = candidates; left != 0; left &= left - 1) {
+    const auto shard = static_cast<unsigned>(std::countr_zero(left));
+    // splitmix64's finisher: every bit of the pair decides.
+    std::uint64_t x = std::uint64_t{subscriber.value} << 8 | shard;
+    x += 0x9E3779B97F4A7C15;
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9;
+    x = (x ^ x >> 27) * 0x94D049BB133111EB;
+    x ^= x >> 31;
+    if (best == kNoShard || x > best_weight) {
+      best = static_cast<ShardId>(shard);
+      best_weight = x;
+    }
+  }
+  return best;
+}
+
+/// A pool's ranges, as the configuration has them.
+struct PoolRanges {
+  std::uint16_t pool;  ///< stable id
+  std::vector<wire::Ipv4Range> ranges;
+};
+
+class NatAddressMap {
+ public:
+  NatAddressMap() = default;
+
+  /// Deals the addresses of disjoint pools to `shards` shards (1..kMaxShards), keeping the owners
+  /// that `before` gave them.
+  NatAddressMap(std::span<const PoolRanges> pools, unsigned shards,
+                const NatAddressMap* before = nullptr) {
+    std::uint32_t number = 0;
+    std::vector<IntervalMap<NatAddressPlace>::Range> ranges;
+    for (const PoolRanges& pool : pools) {
+      std::array<std::uint32_t, kMaxShards> owned{};
+      if (before != nullptr) {
+        for (const wire::Ipv4Range& range : pool.ranges)
+          for (std::uint64_t a = range.first.value; a <= range.last.value; ++a)
+            if (const auto* old = before->find(wire::Ipv4Address{static_cast<std::uint32_t>(a)});
+                old != nullptr && old->owner < shards)
+              ++owned[old->owner];
+      }
+      for (const wire::Ipv4Range& range : pool.ranges) {
+        for (std::uint64_t a = range.first.value; a <= range.last.value; ++a) {
+          const wire::Ipv4Address address{static_cast<std::uint32_t>(a)};
+          const auto* old = before == nullptr ? nullptr : before->find(address);
+          ShardId owner = old != nullptr && old->owner < shards ? old->owner : kNoShard;
+          if (owner == kNoShard) {
+            owner = static_cast<ShardId>(
+                std::min_element(owned.begin(), owned.begin() + shards) - owned.begin());
+            ++owned[owner];
+          }
+          ranges.push_back({address.value, address.value, {pool.pool, owner, number++}});
+        }
+      }
+    }
+    count_ = number;
+    map_ = IntervalMap<NatAddressPlace>(std::move(ranges));
+  }
+
+  /// nullptr: not a NAT address.
+  [[nodiscard]] const NatAddressPlace* find(wire::Ipv4Address address) const {
+    return map_.find(address.value);
+  }
+  [[nodiscard]] std::uint32_t count() const { return count_; }
+
+  /// All of them, ascending: one range per address.
+  [[nodiscard]] const std::vector<IntervalMap<NatAddressPlace>::Range>& all() const {
+    return map_.ranges();
+  }
+
+ private:
+  IntervalMap<NatAddressPlace> map_;
+  std::uint32_t count_ = 0;
+};
+
+/// Client networks, and the shards on which each group has NAT addresses.
+class ShardMap {
+ public:
+  static constexpr unsigned kMaxPredecessors = 7;
+
+  /// What subscriber_owners() returns: shards to ask, oldest map first, no shard twice in a row.
+  struct Owners {
+    std::array<ShardId, kMaxPredecessors + 1> shards{};
+    unsigned count = 0;
+
+    [[nodiscard]] ShardId last() const { return count == 0 ? kNoShard : shards[count - 1]; }
+  };
+
+  ShardMap() = default;
+  /// `groups`: client networks -> stable group id; `shards_of_group[id]`: where it has addresses.
+  ShardMap(IntervalMap<std::uint16_t> groups, std::vector<ShardSet> shards_of_group)
+      : groups_(std::move(groups)), shards_of_group_(std::move(shards_of_group)) {}
+
+  /// The group of a source address, or nullptr: not of a configured client.
+  [[nodiscard]] const std::uint16_t* group_of(wire::Ipv4Address source) const {
+    return groups_.find(source.value);
+  }
+  [[nodiscard]] ShardSet shards_of(std::uint16_t group) const {
+    return group < shards_of_group_.size() ? shards_of_group_[group] : 0;
+  }
+  /// kNoShard: no client's, or a group without addresses.
+  [[nodiscard]] ShardId owner_of(wire::Ipv4Address subscriber) const {
+    const std::uint16_t* group = group_of(subscriber);
+    return group == nullptr ? kNoShard : rendezvous(subscriber, shards_of(*group));
+  }
+
+  friend bool same_owners(const ShardMap& a, const ShardMap& b) {
+    const auto& x = a.groups_.ranges();
+    const auto& y = b.groups_.ranges();
+    return a.shards_of_group_ == b.shards_of_group_ &&
+           std::equal(x.begin(), x.end(), y.begin(), y.end(), [](const auto& p, const auto& q) {
+             return p.first == q.first && p.last == q.last && p.value == q.value;
+           });
+  }
+
+ private:
+  IntervalMap<std::uint16_t> groups_;
+  std::vector<ShardSet> shards_of_group_;
+};
+
+/// The present map and those before it, newest first; [0] is the present one.
+using ShardMaps = std::vector<std::shared_ptr<const ShardMap>>;
+
+[[nodiscard]] inline ShardMap::Owners subscriber_owners(const ShardMaps& maps,
+                                                        wire::Ipv4Address subscriber) {
+  ShardMap::Owners owners;
+  for (std::size_t i = maps.size(); i-- > 0;) {
+    const ShardId owner = maps[i]->owner_of(subscriber);
+    if (owner == kNoShard || (owners.count != 0 && owners.last() == owner)) continue;
+    if (owners.count == owners.shards.size()) break;
+    owners.shards[owners.count++] = owner;
+  }
+  return owners;
+}
+
+}  // namespace lsn::datapath

@@ -1,0 +1,119 @@
+// IPv4 headers (RFC 791): a view that exists only where the bytes are all there.
+//
+// Ipv4Header::parse() is the one gate: afterwards header_size() and total_size() lie within the
+// bytes that were given, and nobody checks again.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <span>
+
+#include "lsn/wire/big_endian.hpp"
+#include "lsn/wire/checksum.hpp"
+
+namespace lsn::wire {
+
+inline constexpr std::uint8_t kProtocolIcmp = 1;
+inline constexpr std::uint8_t kProtocolTcp = 6;
+inline constexpr std::uint8_t kProtocolUdp = 17;
+inline constexpr std::uint8_t kProtocolIpv6 = 41;
+inline constexpr std::uint8_t kProtocolGre = 47;
+inline constexpr std::uint8_t kProtocolEsp = 50;
+inline constexpr std::uint8_t kProtocolAh = 51;
+inline constexpr std::uint8_t kProtocolIcmpv6 = 58;
+inline constexpr std::uint8_t kProtocolSctp = 132;
+
+enum class Ipv4Error : std::uint8_t { kTooShort, kVersion, kHeaderLength, kTotalLength, kChecksum };
+
+/// Whether the header's checksum is looked at; a NIC may have done it.
+enum class HeaderChecksum : std::uint8_t { kVerify, kTrust };
+
+struct Ipv4Header {
+  std::uint8_t version_and_size;
+  std::uint8_t type_of_service;
+  Be16 total_length;
+  Be16 identification;
+  Be16 flags_and_offset;
+  std::uint8_t ttl;
+  std::uint8_t protocol;
+  Be16 checksum;
+  Be32 source;
+  Be32 destination;
+
+  static constexpr std::uint16_t kDontFragment = 0x4000;
+  static constexpr std::uint16_t kMoreFragments = 0x2000;
+  static constexpr std::uint16_t kOffsetMask = 0x1FFF;
+
+  /// Bytes of the header, 20 to 60.
+  [[nodiscard]] std::size_t header_size() const { return (version_and_size & 0x0Fu) * 4u; }
+  /// Bytes of header and payload.
+  [[nodiscard]] std::size_t total_size() const { return total_length.host(); }
+  [[nodiscard]] std::size_t payload_size() const { return total_size() - header_size(); }
+
+  [[nodiscard]] bool dont_fragment() const { return (flags_and_offset.host() & kDontFragment) != 0; }
+  [[nodiscard]] bool more_fragments() const {
+    return (flags_and_offset.host() & kMoreFragments) != 0;
+  }
+  /// Where a fragment's payload begins in its datagram's, in bytes.
+  [[nodiscard]] std::uint32_t fragment_offset() const {
+    return (flags_and_offset.host() & kOffsetMask) * 8u;
+  }
+  [[nodiscard]] bool is_fragment() const {
+    return (flags_and_offset.raw() & Be16::of(kMoreFragments | kOffsetMask).raw()) != 0;
+  }
+
+  [[nodiscard]] const std::uint8_t* payload() const {
+    return reinterpret_cast<const std::uint8_t*>(this) + header_size();
+  }
+  [[nodiscard]] std::uint8_t* payload() {
+    return reinterpret_cast<std::uint8_t*>(this) + header_size();
+  }
+
+  /// One hop less; the checksum follows. The caller has seen that ttl > 0.
+  void decrement_ttl() {
+    ChecksumDelta delta;
+    const Be16 before = ttl_word();
+    --ttl;
+    delta.replace(before, ttl_word());
+    checksum = delta.apply(checksum);
+  }
+
+  /// Computes the checksum anew.
+  void update_checksum() {
+    checksum = Be16{};
+    checksum = wire::checksum(reinterpret_cast<const std::uint8_t*>(this), header_size());
+  }
+
+  /// The header that begins here. `bytes` is what follows the link header; it may be longer than
+  /// the packet (padding).
+  [[nodiscard]] static std::expected<Ipv4Header*, Ipv4Error> parse(
+      std::span<std::uint8_t> bytes, HeaderChecksum mode = HeaderChecksum::kVerify) {
+    const auto result = parse(std::span<const std::uint8_t>(bytes), mode);
+    if (!result) return std::unexpected(result.error());
+    return const_cast<Ipv4Header*>(*result);
+  }
+
+  [[nodiscard]] static std::expected<const Ipv4Header*, Ipv4Error> parse(
+      std::span<const std::uint8_t> bytes, HeaderChecksum mode = HeaderChecksum::kVerify) {
+    if (bytes.size() < sizeof(Ipv4Header)) return std::unexpected(Ipv4Error::kTooShort);
+    const auto* header = reinterpret_cast<const Ipv4Header*>(bytes.data());
+    if (header->version_and_size >> 4 != 4) return std::unexpected(Ipv4Error::kVersion);
+    if (header->header_size() < sizeof(Ipv4Header)) return std::unexpected(Ipv4Error::kHeaderLength);
+    if (header->total_size() < header->header_size() || header->total_size() > bytes.size())
+      return std::unexpected(Ipv4Error::kTotalLength);
+    // RFC 1812 section 5.2.2
+    if (mode == HeaderChecksum::kVerify &&
+        wire::checksum(bytes.data(), header->header_size()).raw() != 0)
+      return std::unexpected(Ipv4Error::kChecksum);
+    return header;
+  }
+
+ private:
+  [[nodiscard]] Be16 ttl_word() const {
+    return Be16::raw(static_cast<std::uint16_t>(ttl | protocol << 8));
+  }
+};
+static_assert(sizeof(Ipv4Header) == 20 && alignof(Ipv4Header) == 1);
+
+}  // namespace lsn::wire

@@ -1,0 +1,40 @@
+// TCP headers (RFC 9293 section 3.1).
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "lsn/wire/big_endian.hpp"
+
+namespace lsn::wire {
+
+struct TcpHeader {
+  Be16 source_port;
+  Be16 destination_port;
+  Be32 sequence;
+  Be32 acknowledgment;
+  std::uint8_t data_offset;  ///< 32-bit words, in the upper half
+  std::uint8_t flags;
+  Be16 window;
+  Be16 checksum;
+  Be16 urgent;
+
+  static constexpr std::uint8_t kFin = 0x01;
+  static constexpr std::uint8_t kSyn = 0x02;
+  static constexpr std::uint8_t kRst = 0x04;
+  static constexpr std::uint8_t kAck = 0x10;
+
+  [[nodiscard]] std::size_t header_size() const { return (data_offset >> 4) * 4u; }
+
+  /// The header that begins here; nullptr: too short, or a data offset below 5 or beyond the
+  /// bytes.
+  [[nodiscard]] static TcpHeader* parse(std::span<std::uint8_t> payload) {
+    if (payload.size() < sizeof(TcpHeader)) return nullptr;
+    auto* tcp = reinterpret_cast<TcpHeader*>(payload.data());
+    const std::size_t size = tcp->header_size();
+    return size < sizeof(TcpHeader) || size > payload.size() ? nullptr : tcp;
+  }
+};
+static_assert(sizeof(TcpHeader) == 20 && alignof(TcpHeader) == 1);
+
+}  // namespace lsn::wire
