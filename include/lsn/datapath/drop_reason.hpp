@@ -46,6 +46,7 @@ enum class DropReason : std::uint8_t {
   // who may send
   kNotForUs,
   kNotAClient,
+  kInsideDestination,
   kSpoofedClientSource,
   kSpoofedNatSource,
   // LSN44
@@ -63,7 +64,6 @@ enum class DropReason : std::uint8_t {
   kFlowTableFull,
   kIcmpErrorMalformed,
   kIcmpErrorNoSession,
-  kHairpinLoop,
   // between us and the NIC
   kHandoffFull,
   kTxFull,
@@ -137,6 +137,8 @@ inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonTexts = {{
      "The packet came from outside and is for none of our addresses."},
     {DropReason::kNotAClient, "not_a_client",
      "The packet came from inside and its source is in no client's network."},
+    {DropReason::kInsideDestination, "inside_destination",
+     "A subscriber's packet is routed to an inside interface: it would not be translated."},
     {DropReason::kSpoofedClientSource, "spoofed_client_source",
      "The packet came from outside with the source address of a client."},
     {DropReason::kSpoofedNatSource, "spoofed_nat_source",
@@ -166,8 +168,6 @@ inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonTexts = {{
      "An ICMP error quotes no readable packet, or its checksum is wrong (RFC 5508 REQ-3)."},
     {DropReason::kIcmpErrorNoSession, "icmp_error_no_session",
      "An ICMP error quotes a packet of no session."},
-    {DropReason::kHairpinLoop, "hairpin_loop",
-     "A packet between two subscribers came back to its sender's own mapping, or twice."},
     {DropReason::kHandoffFull, "handoff_full", "The ring to the owning worker is full."},
     {DropReason::kTxFull, "tx_full", "The device's transmit queue is full."},
     {DropReason::kLinkDown, "link_down", "The device's link is down or the device is gone."},

@@ -26,9 +26,11 @@
 
 namespace lsn::datapath {
 
-/// What LSN44 translates. The values index arrays.
-enum class Protocol : std::uint8_t { kTcp, kUdp, kIcmp };
-inline constexpr std::size_t kProtocols = 3;
+/// What is translated. The values index arrays; the first kPortProtocols have ports (ICMP:
+/// identifiers) and are LSN44's, ESP is the ALG's.
+enum class Protocol : std::uint8_t { kTcp, kUdp, kIcmp, kEsp };
+inline constexpr std::size_t kProtocols = 4;
+inline constexpr std::size_t kPortProtocols = 3;
 
 /// RFC 4787 section 4.1 (mapping) and 5 (filtering), with the configuration's names.
 enum class Dependence : std::uint8_t { kEndpointIndependent, kAddress, kAddressPort };
@@ -100,8 +102,8 @@ struct Group {
   std::string client;
   std::vector<std::uint16_t> pools;  ///< stable ids
   /// By destination port; ICMP has one policy for all. No entry: AppPolicy{}.
-  std::array<IntervalMap<AppPolicy>, kProtocols> apps;
-  std::array<TransportPolicy, kProtocols> transport;
+  std::array<IntervalMap<AppPolicy>, kPortProtocols> apps;
+  std::array<TransportPolicy, kPortProtocols> transport;
   std::uint16_t alg_profile = kNoId;  ///< index into Generation::alg_profiles
   std::shared_ptr<GroupUsage> usage;
   /// Addresses of all its pools by owner, in the pools' order: addresses_of[shard].

@@ -47,6 +47,14 @@ inline constexpr std::uint16_t kBufferPrivateSize = 64;
   return *static_cast<PacketOrigin*>(rte_mbuf_to_priv(mbuf));
 }
 
+/// What parse made of a packet.
+enum class PacketKind : std::uint8_t {
+  kFlow,       ///< TCP, UDP, ICMP query, ESP: `key` names its flow
+  kIcmpError,  ///< named by the packet that it quotes
+  kFragment,   ///< `key` is complete only for the first one
+  kNone,       ///< nothing that is translated
+};
+
 struct Packet {
   rte_mbuf* mbuf = nullptr;
   wire::Ipv4Header* ip = nullptr;
@@ -58,6 +66,7 @@ struct Packet {
   std::uint8_t interface = 0;      ///< where it came in
   Side side = Side::kInside;       ///< of that interface
   Protocol protocol = Protocol::kUdp;
+  PacketKind kind = PacketKind::kNone;
   std::uint8_t tcp_flags = 0;
   std::uint8_t asked = 0;          ///< as in PacketOrigin
   bool has_l4 = true;              ///< false: a fragment without the first bytes

@@ -48,6 +48,17 @@ struct InterfaceLink {
   wire::MacAddress mac{};
 };
 
+/// What one burst has translated, added to the counters at its end.
+struct BurstTotals {
+  struct Sum {
+    std::uint32_t packets = 0;
+    std::uint32_t bytes = 0;
+  };
+  Sum translated[kProtocols][kDirections];
+  Sum received[kMaxInterfaces];
+  std::uint64_t received_on = 0;  ///< bit per interface: received[i] is not zero
+};
+
 struct ShardConfig {
   ShardId id = 0;
   unsigned shards = 1;
@@ -83,6 +94,7 @@ struct Shard {
   static constexpr std::uint8_t kNoInterface = 0xFF;
   std::vector<std::array<std::uint8_t, 4096>> ingress;
 
+  BurstTotals totals;
   state::Random random;
   state::HashSecret secret;
   Counters counters;

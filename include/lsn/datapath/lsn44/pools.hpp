@@ -23,7 +23,7 @@ struct NatAddress {
   wire::Ipv4Address ip;
   std::uint16_t pool = kNoId;
   std::uint32_t subscribers = 0;  ///< paired with it
-  std::array<state::PortBitmap, kProtocols> ports;
+  std::array<state::PortBitmap, kPortProtocols> ports;
 };
 
 /// Ports of one pool that wait before they are free: a ring made for max_realloc_queue of them.

@@ -33,7 +33,7 @@ struct alignas(64) Subscriber {
   state::ListHead sessions;
   state::ListHead mappings;
   std::array<std::uint32_t, kProtocols> session_count;
-  std::array<std::uint32_t, kProtocols> port_count;
+  std::array<std::uint32_t, kPortProtocols> port_count;
 };
 static_assert(sizeof(Subscriber) == 64);
 
