@@ -1,0 +1,234 @@
+// Every setting there is: its name, how it is written, its range and its default. Once.
+//
+// describe(visitor, object) walks through the settings of one object in the order of the reference.
+// The reader of the file (validate.cpp), the writer (render.cpp) and what compares two models
+// (flatten.hpp) are visitors, so a setting that is added here is read, checked, shown, and
+// compared. A default is what a default-constructed object has. A visitor has
+//
+//   name(member, longest)                  the object's name, required
+//   text<Syntax>(setting, member, presence)    a value written as text
+//   word(setting, member, presence)        an enumeration
+//   number(setting, member, Limits)        a number or duration
+//   flag(setting, member)                  true or false
+//   texts<Syntax>(setting, list)           an array of values written as text
+//   numbers(setting, list, Limits)
+//   section(setting, object)               a group { }
+//   objects(setting, list)                 a list of groups ( { }, ... )
+//   later(setting, settings)               objects that this version cannot carry out yet
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <initializer_list>
+#include <string_view>
+#include <type_traits>
+
+#include "lsn/control/config/model.hpp"
+#include "lsn/control/config/vocabulary.hpp"
+
+namespace lsn::control {
+
+enum class Presence { kOptional, kRequired };
+
+struct Limits {
+  std::int64_t lowest;
+  std::int64_t highest;
+  std::string_view unit = "";  ///< for messages
+  bool zero_too = false;       ///< 0 has a meaning of its own: none
+};
+
+template <class T, class Object>
+concept Like = std::same_as<std::remove_const_t<T>, Object>;
+
+/// 32-bit ticks of 10 ms reach 248 days (ticks.hpp); nobody idles that long.
+inline constexpr std::int64_t kLongestTimeout = 10'000'000;
+inline constexpr std::int64_t kMaxPoolAddresses = 4096;
+inline constexpr std::size_t kMaxPoolsPerGroup = 16;
+inline constexpr std::int64_t kMaxTable = std::int64_t{1} << 28;
+
+void describe(auto& v, Like<UnreachableConfig> auto& c) {
+  v.number("code", c.code, {0, 15});
+  v.number("rate", c.rate, {0, 1'000'000, "per second and worker"});
+}
+
+void describe(auto& v, Like<FragmentsConfig> auto& c) {
+  v.number("max", c.max, {0, 1'048'576, "datagrams per worker"});
+  v.number("timeout", c.timeout, {1, 60, "s"});
+}
+
+void describe(auto& v, Like<AlgTablesConfig> auto& c) {
+  v.number("maxIkeSessions", c.max_ike_sessions, {64, kMaxTable});
+  v.number("maxEspSessions", c.max_esp_sessions, {64, kMaxTable});
+  v.number("maxGates", c.max_gates, {64, kMaxTable});
+  v.number("maxHeldBytes", c.max_held_bytes, {65536, 2'147'483'647, "bytes"});
+}
+
+void describe(auto& v, Like<DataplaneConfig> auto& c) {
+  v.numbers("workers", c.workers, {0, 1023, "(CPU ids)"});
+  v.template texts<EalOptionSyntax>("eal", c.eal);
+  v.number("maxSessions", c.max_sessions, {1024, kMaxTable});
+  v.template text<PathSyntax>("stateFile", c.state_file, Presence::kOptional);
+  v.flag("inboundRefresh", c.inbound_refresh);
+  v.flag("powerSave", c.power_save);
+  v.section("unreachable", c.unreachable);
+  v.section("fragments", c.fragments);
+  v.section("alg", c.alg);
+}
+
+void describe(auto& v, Like<InterfaceConfig> auto& c) {
+  v.name(c.name, kMaxName);
+  v.word("role", c.role, Presence::kRequired);
+  v.template text<DeviceSyntax>("device", c.device, Presence::kRequired);
+  v.template text<InterfaceAddressSyntax>("address", c.address, Presence::kRequired);
+  v.number("vlan", c.vlan, {1, 4094});
+  // 68 is the least that a link may carry (RFC 791 section 3.2), 9600 what NICs agree on.
+  v.number("mtu", c.mtu, {68, 9600, "bytes"});
+  v.template text<MacSyntax>("mac", c.mac, Presence::kOptional);
+  v.number("rxQueueSize", c.rx_queue_size, {64, 32768});
+  v.number("txQueueSize", c.tx_queue_size, {64, 32768});
+}
+
+void describe(auto& v, Like<RouteConfig> auto& c) {
+  v.template text<PrefixSyntax>("prefix", c.prefix, Presence::kRequired);
+  v.template text<AddressSyntax>("via", c.via, Presence::kRequired);
+}
+
+void describe(auto& v, Like<ControlConfig> auto& c) {
+  v.template text<SocketPathSyntax>("socket", c.socket, Presence::kOptional);
+  v.template text<TextSyntax>("group", c.group, Presence::kOptional);
+}
+
+void describe(auto& v, Like<LogConfig> auto& c) {
+  v.word("level", c.level, Presence::kOptional);
+  v.template text<LogTargetSyntax>("target", c.target, Presence::kOptional);
+}
+
+void describe(auto& v, Like<MetricsConfig> auto& c) {
+  v.template text<TextSyntax>("listen", c.listen, Presence::kOptional);
+}
+
+void describe(auto& v, Like<ClientConfig> auto& c) {
+  v.name(c.name, kMaxName);
+  v.template texts<NetworkSyntax>("network", c.network);
+}
+
+void describe(auto& v, Like<PoolConfig> auto& c) {
+  v.name(c.name, kMaxName);
+  v.word("nattype", c.nattype, Presence::kOptional);
+  v.word("portblockallocation", c.portblockallocation, Presence::kOptional);
+  v.number("portrealloctimeout", c.portrealloctimeout, {0, 600, "s"});
+  v.number("maxPortReallocTmq", c.max_port_realloc_tmq, {0, 65536});
+  v.template texts<AddressRangeSyntax>("lsnip", c.lsnip);
+}
+
+void describe(auto& v, Like<AppsProfileConfig> auto& c) {
+  v.name(c.name, kMaxName);
+  v.word("transportprotocol", c.transportprotocol, Presence::kRequired);
+  v.word("ippooling", c.ippooling, Presence::kOptional);
+  v.word("mapping", c.mapping, Presence::kOptional);
+  v.word("filtering", c.filtering, Presence::kOptional);
+  v.template texts<PortRangeSyntax>("lsnport", c.lsnport);
+  v.template texts<TextSyntax>("appsattributesname", c.appsattributesname);
+}
+
+void describe(auto& v, Like<TransportProfileConfig> auto& c) {
+  v.name(c.name, kMaxName);
+  v.word("transportprotocol", c.transportprotocol, Presence::kRequired);
+  v.number("sessiontimeout", c.sessiontimeout, {60, kLongestTimeout, "s"});
+  v.number("finrsttimeout", c.finrsttimeout, {1, kLongestTimeout, "s"});
+  v.number("stuntimeout", c.stuntimeout, {120, 1200, "s"});
+  v.number("synidletimeout", c.synidletimeout, {30, 120, "s"});
+  v.number("portquota", c.portquota, {0, 65535});
+  v.number("sessionquota", c.sessionquota, {0, 65535});
+  v.number("groupSessionLimit", c.group_session_limit, {0, 4'294'967'295});
+  v.word("portpreserveparity", c.portpreserveparity, Presence::kOptional);
+  v.word("portpreserverange", c.portpreserverange, Presence::kOptional);
+  v.word("syncheck", c.syncheck, Presence::kOptional);
+}
+
+void describe(auto& v, Like<GroupConfig> auto& c) {
+  v.name(c.name, kMaxName);
+  v.template text<TextSyntax>("clientname", c.clientname, Presence::kRequired);
+  v.word("nattype", c.nattype, Presence::kOptional);
+  v.word("allocPolicy", c.alloc_policy, Presence::kOptional);
+  v.number("portblocksize", c.portblocksize, {256, 65536, "", true});
+  v.word("logging", c.logging, Presence::kOptional);
+  v.word("sessionLogging", c.session_logging, Presence::kOptional);
+  v.word("sessionSync", c.session_sync, Presence::kOptional);
+  v.number("snmptraplimit", c.snmptraplimit, {0, 10000});
+  v.template texts<TextSyntax>("poolname", c.poolname);
+  v.template texts<TextSyntax>("appsprofilename", c.appsprofilename);
+  v.template texts<TextSyntax>("transportprofilename", c.transportprofilename);
+  v.template texts<TextSyntax>("logprofilename", c.logprofilename);
+  v.template texts<TextSyntax>("ipsecAlgProfile", c.ipsec_alg_profile);
+}
+
+void describe(auto& v, Like<LsnConfig> auto& c) {
+  v.objects("client", c.client);
+  v.objects("pool", c.pool);
+  v.later("appsattributes", {"name", "transportprotocol", "port", "sessiontimeout"});
+  v.objects("appsprofile", c.appsprofile);
+  v.objects("transportprofile", c.transportprofile);
+  v.later("logprofile", {"name", "logSubscrInfo", "logCompact", "logIpfix", "logSessDeletion"});
+  v.objects("group", c.group);
+  v.later("static",
+          {"name", "transportprotocol", "subscrIP", "subscrPort", "natIP", "natPort", "destIP"});
+}
+
+void describe(auto& v, Like<AlgProfileConfig> auto& c) {
+  v.name(c.name, kMaxAlgProfileName);
+  v.number("ikeSessionTimeout", c.ike_session_timeout, {1, 1440, "minutes"});
+  v.number("espSessionTimeout", c.esp_session_timeout, {1, 1440, "minutes"});
+  v.number("espGateTimeout", c.esp_gate_timeout, {3, 1200, "s"});
+  v.word("connfailover", c.connfailover, Presence::kOptional);
+  v.number("phase2Hold", c.phase2_hold, {0, 1024, "clients"});
+  v.number("freshSequence", c.fresh_sequence, {1, 65535});
+  v.number("spiCandidates", c.spi_candidates, {1, 64});
+  v.word("requireIke", c.require_ike, Presence::kOptional);
+  v.word("serverSpread", c.server_spread, Presence::kOptional);
+  v.word("ikePreservePort", c.ike_preserve_port, Presence::kOptional);
+}
+
+void describe(auto& v, Like<AlgConfig> auto& c) {
+  v.objects("profile", c.profile);
+}
+
+void describe(auto& v, Like<Model> auto& c) {
+  v.section("dataplane", c.dataplane);
+  v.objects("interfaces", c.interfaces);
+  v.objects("routes", c.routes);
+  v.section("control", c.control);
+  v.section("log", c.log);
+  v.section("metrics", c.metrics);
+  v.section("lsn", c.lsn);
+  v.section("ipsecalg", c.ipsecalg);
+}
+
+// Numbers and durations as one kind of thing, for visitors
+// -----------------------------------------
+
+template <class T>
+[[nodiscard]] std::int64_t count_of(const T& value) {
+  if constexpr (std::is_integral_v<T>)
+    return static_cast<std::int64_t>(value);
+  else
+    return static_cast<std::int64_t>(value.count());
+}
+
+template <class T>
+void set_count(T& value, std::int64_t count) {
+  if constexpr (std::is_integral_v<T>)
+    value = static_cast<T>(count);
+  else
+    value = T{static_cast<typename T::rep>(count)};
+}
+
+/// What messages call the objects of a list.
+[[nodiscard]] constexpr std::string_view kind_of_objects(std::string_view setting) {
+  if (setting == "interfaces") return "interface";
+  if (setting == "routes") return "route";
+  if (setting == "profile") return "ipsecalg profile";
+  return setting;
+}
+
+}  // namespace lsn::control

@@ -1,0 +1,254 @@
+// A configuration that makes sense: the second of its three types (raw, model, generation).
+//
+// The model has every object and parameter of the configuration reference by the same name, with
+// its default where nothing was given; which names, ranges and defaults there are stands once, in
+// describe.hpp. Objects refer to each other by name. A model that load_config() returned has been
+// checked whole: all references resolve, nothing contradicts anything else. It is plain data of the
+// control thread: copied, changed by a command, checked again, rendered as a file.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lsn/control/config/vocabulary.hpp"
+#include "lsn/datapath/generation.hpp"
+#include "lsn/wire/ipv4_address.hpp"
+
+namespace lsn::control {
+
+using Seconds = std::chrono::duration<std::uint32_t>;
+using Minutes = std::chrono::duration<std::uint32_t, std::ratio<60>>;
+
+struct UnreachableConfig {
+  std::uint8_t code = 13;
+  std::uint32_t rate = 100;  ///< per second and worker
+
+  friend bool operator==(const UnreachableConfig&, const UnreachableConfig&) = default;
+};
+
+struct FragmentsConfig {
+  std::uint32_t max = 4096;  ///< datagrams waiting per worker
+  Seconds timeout{2};
+
+  friend bool operator==(const FragmentsConfig&, const FragmentsConfig&) = default;
+};
+
+/// Capacities of the ALG's tables, in all; divided among the workers.
+struct AlgTablesConfig {
+  std::uint32_t max_ike_sessions = 65536;
+  std::uint32_t max_esp_sessions = 65536;
+  std::uint32_t max_gates = 16384;
+  std::uint32_t max_held_bytes = 16777216;
+
+  friend bool operator==(const AlgTablesConfig&, const AlgTablesConfig&) = default;
+};
+
+struct DataplaneConfig {
+  std::vector<std::uint32_t> workers{1};  ///< CPU ids; worker n is shard n
+  std::vector<std::string> eal{"--in-memory"};
+  std::uint32_t max_sessions = 1048576;  ///< in all; divided among the workers
+  std::string state_file = "/var/lib/lsnd/state";
+  bool inbound_refresh = true;
+  bool power_save = false;
+  UnreachableConfig unreachable;
+  FragmentsConfig fragments;
+  AlgTablesConfig alg;
+
+  friend bool operator==(const DataplaneConfig&, const DataplaneConfig&) = default;
+};
+
+struct InterfaceConfig {
+  std::string name;
+  datapath::Side role = datapath::Side::kInside;
+  std::string device;
+  wire::Ipv4Prefix address;
+  std::uint16_t vlan = 0;  ///< 0: untagged
+  std::uint16_t mtu = 1500;
+  std::optional<wire::MacAddress> mac;  ///< none: the device's own
+  std::uint16_t rx_queue_size = 1024;
+  std::uint16_t tx_queue_size = 1024;
+
+  friend bool operator==(const InterfaceConfig&, const InterfaceConfig&) = default;
+};
+
+struct RouteConfig {
+  wire::Ipv4Prefix prefix;
+  wire::Ipv4Address via;
+
+  friend bool operator==(const RouteConfig&, const RouteConfig&) = default;
+};
+
+struct ControlConfig {
+  std::string socket = "/run/lsnd/lsnd.sock";
+  std::string group;  ///< empty: "lsnd" if there is such a group, else root
+
+  friend bool operator==(const ControlConfig&, const ControlConfig&) = default;
+};
+
+struct LogConfig {
+  LogLevel level = LogLevel::kInfo;
+  std::string target = "stderr";
+
+  friend bool operator==(const LogConfig&, const LogConfig&) = default;
+};
+
+struct MetricsConfig {
+  std::string listen;  ///< empty: off
+
+  friend bool operator==(const MetricsConfig&, const MetricsConfig&) = default;
+};
+
+struct ClientConfig {
+  std::string name;
+  std::vector<wire::Ipv4Prefix> network;
+
+  friend bool operator==(const ClientConfig&, const ClientConfig&) = default;
+};
+
+struct PoolConfig {
+  std::string name;
+  NatType nattype = NatType::kDynamic;
+  Switch portblockallocation = Switch::kDisabled;
+  Seconds portrealloctimeout{0};
+  std::uint32_t max_port_realloc_tmq = 65536;
+  std::vector<wire::Ipv4Range> lsnip;
+
+  [[nodiscard]] std::uint64_t addresses() const;
+
+  friend bool operator==(const PoolConfig&, const PoolConfig&) = default;
+};
+
+struct AppsProfileConfig {
+  std::string name;
+  datapath::Protocol transportprotocol = datapath::Protocol::kTcp;
+  datapath::Pooling ippooling = datapath::Pooling::kRandom;
+  datapath::Dependence mapping = datapath::Dependence::kAddressPort;
+  datapath::Dependence filtering = datapath::Dependence::kAddressPort;
+  std::vector<PortRange> lsnport;
+  std::vector<std::string> appsattributesname;
+
+  friend bool operator==(const AppsProfileConfig&, const AppsProfileConfig&) = default;
+};
+
+struct TransportProfileConfig {
+  std::string name;
+  datapath::Protocol transportprotocol = datapath::Protocol::kTcp;
+  Seconds sessiontimeout{120};
+  Seconds finrsttimeout{30};
+  Seconds stuntimeout{600};
+  Seconds synidletimeout{60};
+  std::uint16_t portquota = 0;
+  std::uint16_t sessionquota = 0;
+  std::uint32_t group_session_limit = 0;
+  Switch portpreserveparity = Switch::kDisabled;
+  Switch portpreserverange = Switch::kDisabled;
+  Switch syncheck = Switch::kEnabled;
+
+  friend bool operator==(const TransportProfileConfig&, const TransportProfileConfig&) = default;
+};
+
+struct GroupConfig {
+  std::string name;
+  std::string clientname;
+  NatType nattype = NatType::kDynamic;
+  AllocPolicy alloc_policy = AllocPolicy::kPorts;
+  std::uint32_t portblocksize = 0;
+  Switch logging = Switch::kDisabled;
+  Switch session_logging = Switch::kDisabled;
+  Switch session_sync = Switch::kEnabled;
+  std::uint32_t snmptraplimit = 100;
+  std::vector<std::string> poolname;
+  std::vector<std::string> appsprofilename;
+  std::vector<std::string> transportprofilename;
+  std::vector<std::string> logprofilename;
+  std::vector<std::string> ipsec_alg_profile;  ///< at most one
+
+  friend bool operator==(const GroupConfig&, const GroupConfig&) = default;
+};
+
+/// ipsec-alg section 2 of the reference; the parameters' meaning is the ALG's.
+struct AlgProfileConfig {
+  std::string name;
+  Minutes ike_session_timeout{60};
+  Minutes esp_session_timeout{60};
+  Seconds esp_gate_timeout{30};
+  Switch connfailover = Switch::kEnabled;
+  std::uint32_t phase2_hold = 64;
+  std::uint32_t fresh_sequence = 256;
+  std::uint32_t spi_candidates = 4;
+  Switch require_ike = Switch::kDisabled;
+  Switch server_spread = Switch::kEnabled;
+  Switch ike_preserve_port = Switch::kDisabled;
+
+  friend bool operator==(const AlgProfileConfig&, const AlgProfileConfig&) = default;
+};
+
+struct LsnConfig {
+  std::vector<ClientConfig> client;
+  std::vector<PoolConfig> pool;
+  std::vector<AppsProfileConfig> appsprofile;
+  std::vector<TransportProfileConfig> transportprofile;
+  std::vector<GroupConfig> group;
+
+  friend bool operator==(const LsnConfig&, const LsnConfig&) = default;
+};
+
+struct AlgConfig {
+  std::vector<AlgProfileConfig> profile;
+
+  friend bool operator==(const AlgConfig&, const AlgConfig&) = default;
+};
+
+struct Model {
+  DataplaneConfig dataplane;
+  std::vector<InterfaceConfig> interfaces;
+  std::vector<RouteConfig> routes;
+  ControlConfig control;
+  LogConfig log;
+  MetricsConfig metrics;
+  LsnConfig lsn;
+  AlgConfig ipsecalg;
+
+  friend bool operator==(const Model&, const Model&) = default;
+};
+
+/// The object of that name, or nullptr.
+template <class Object>
+[[nodiscard]] const Object* find_by_name(const std::vector<Object>& objects,
+                                         std::string_view name) {
+  for (const Object& object : objects)
+    if (object.name == name) return &object;
+  return nullptr;
+}
+
+/// The devices of the interfaces, each once, in the order of the interfaces: what
+/// datapath::Interface::device counts.
+[[nodiscard]] std::vector<std::string> devices(const std::vector<InterfaceConfig>& interfaces);
+
+/// A device without its arguments: what DPDK tells devices apart by.
+[[nodiscard]] std::string_view device_name(std::string_view device);
+
+/// The application profile of the group with the most specific range for a destination port, with
+/// that range; the profile is nullptr where the defaults apply. ICMP: any port, one profile for
+/// all.
+struct CoveringProfile {
+  const AppsProfileConfig* profile = nullptr;
+  PortRange range;
+};
+[[nodiscard]] CoveringProfile covering_profile(const Model& model, const GroupConfig& group,
+                                               datapath::Protocol protocol, std::uint16_t port);
+
+/// The group's transport profile for a protocol, or nullptr.
+[[nodiscard]] const TransportProfileConfig* transport_profile(const Model& model,
+                                                              const GroupConfig& group,
+                                                              datapath::Protocol protocol);
+
+/// RFC 3947 and RFC 5996: IKE, and IKE and ESP behind a NAT.
+inline constexpr std::uint16_t kIkePort = 500;
+inline constexpr std::uint16_t kNatTraversalPort = 4500;
+
+}  // namespace lsn::control

@@ -1,0 +1,23 @@
+// From what the file says to a model: every problem at once.
+//
+// First each setting by itself (is it known, of the right kind, within its range), then what
+// several of them have to agree on (rules.hpp), then what this version cannot carry out yet
+// (availability.hpp). A model comes out only if there was no problem at all.
+#pragma once
+
+#include <expected>
+#include <vector>
+
+#include "lsn/control/config/model.hpp"
+#include "lsn/control/config/problem.hpp"
+#include "lsn/control/config/raw.hpp"
+
+namespace lsn::control {
+
+[[nodiscard]] std::expected<Model, std::vector<Problem>> validate(const RawConfig& raw);
+
+/// The same for a model that did not come from a file, after a command changed it: the problems
+/// have no lines.
+[[nodiscard]] std::vector<Problem> check_model(const Model& model);
+
+}  // namespace lsn::control

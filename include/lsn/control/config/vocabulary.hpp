@@ -1,0 +1,247 @@
+// The words of the configuration: enumerations, names, and how values are written.
+//
+// One vocabulary everywhere: file, command line, `show`, logs and metrics use the words that stand
+// here. An enumeration is accepted in any case and written as here. A *syntax* says how a value is
+// written as text, in both directions; its `kAllowed` completes "..., allowed ...".
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "lsn/datapath/generation.hpp"
+#include "lsn/wire/ipv4_address.hpp"
+
+namespace lsn::control {
+
+enum class NatType : std::uint8_t { kDynamic, kDeterministic };
+enum class AllocPolicy : std::uint8_t { kPorts, kIpAddrs };
+enum class LogLevel : std::uint8_t { kTrace, kDebug, kInfo, kWarning, kError, kCritical };
+/// What most parameters of the objects are switched with.
+enum class Switch : std::uint8_t { kDisabled, kEnabled };
+
+template <class Enum>
+struct Words;  // kAll: every value with its word
+
+template <>
+struct Words<Switch> {
+  static constexpr std::array<std::pair<Switch, std::string_view>, 2> kAll{
+      {{Switch::kEnabled, "ENABLED"}, {Switch::kDisabled, "DISABLED"}}};
+};
+template <>
+struct Words<NatType> {
+  static constexpr std::array<std::pair<NatType, std::string_view>, 2> kAll{
+      {{NatType::kDynamic, "DYNAMIC"}, {NatType::kDeterministic, "DETERMINISTIC"}}};
+};
+template <>
+struct Words<AllocPolicy> {
+  static constexpr std::array<std::pair<AllocPolicy, std::string_view>, 2> kAll{
+      {{AllocPolicy::kPorts, "PORTS"}, {AllocPolicy::kIpAddrs, "IPADDRS"}}};
+};
+template <>
+struct Words<LogLevel> {
+  static constexpr std::array<std::pair<LogLevel, std::string_view>, 6> kAll{
+      {{LogLevel::kTrace, "trace"},
+       {LogLevel::kDebug, "debug"},
+       {LogLevel::kInfo, "info"},
+       {LogLevel::kWarning, "warning"},
+       {LogLevel::kError, "error"},
+       {LogLevel::kCritical, "critical"}}};
+};
+template <>
+struct Words<datapath::Side> {
+  static constexpr std::array<std::pair<datapath::Side, std::string_view>, 2> kAll{
+      {{datapath::Side::kInside, "inside"}, {datapath::Side::kOutside, "outside"}}};
+};
+template <>
+struct Words<datapath::Protocol> {
+  static constexpr std::array<std::pair<datapath::Protocol, std::string_view>, 3> kAll{
+      {{datapath::Protocol::kTcp, "TCP"},
+       {datapath::Protocol::kUdp, "UDP"},
+       {datapath::Protocol::kIcmp, "ICMP"}}};
+};
+template <>
+struct Words<datapath::Pooling> {
+  static constexpr std::array<std::pair<datapath::Pooling, std::string_view>, 2> kAll{
+      {{datapath::Pooling::kPaired, "PAIRED"}, {datapath::Pooling::kRandom, "RANDOM"}}};
+};
+template <>
+struct Words<datapath::Dependence> {
+  static constexpr std::array<std::pair<datapath::Dependence, std::string_view>, 3> kAll{
+      {{datapath::Dependence::kEndpointIndependent, "ENDPOINT-INDEPENDENT"},
+       {datapath::Dependence::kAddress, "ADDRESS-DEPENDENT"},
+       {datapath::Dependence::kAddressPort, "ADDRESS-PORT-DEPENDENT"}}};
+};
+
+/// Same letters, in any case (ASCII).
+[[nodiscard]] bool same_word(std::string_view a, std::string_view b);
+
+template <class Enum>
+[[nodiscard]] constexpr std::string_view to_word(Enum value) {
+  for (const auto& [known, word] : Words<Enum>::kAll)
+    if (known == value) return word;
+  return "?";
+}
+
+template <class Enum>
+[[nodiscard]] std::optional<Enum> parse_word(std::string_view text) {
+  for (const auto& [value, word] : Words<Enum>::kAll)
+    if (same_word(text, word)) return value;
+  return std::nullopt;
+}
+
+/// "TCP, UDP or ICMP"
+template <class Enum>
+[[nodiscard]] std::string all_words() {
+  std::string all;
+  for (std::size_t i = 0; i < Words<Enum>::kAll.size(); ++i) {
+    if (i != 0) all += i + 1 == Words<Enum>::kAll.size() ? " or " : ", ";
+    all += Words<Enum>::kAll[i].second;
+  }
+  return all;
+}
+
+/// The candidate that was probably meant, if one is near enough.
+[[nodiscard]] std::optional<std::string_view> nearest_word(
+    std::string_view given, std::span<const std::string_view> candidates);
+
+// Names --------------------------------------------------------------------------------------
+
+inline constexpr std::size_t kMaxName = 127;
+inline constexpr std::size_t kMaxAlgProfileName = 32;
+
+/// Why `name` cannot be a name of up to `longest` characters: what is allowed. Letters, digits and
+/// _ # . : @ = - and blank, the first a letter, a digit or _.
+[[nodiscard]] std::optional<std::string> check_name(std::string_view name, std::size_t longest);
+
+// Values that are written as text ---------------------------------------------------------------
+
+/// Destination ports; both ends belong to it.
+struct PortRange {
+  std::uint16_t first = 0;
+  std::uint16_t last = 0;
+
+  [[nodiscard]] bool contains(std::uint16_t port) const { return first <= port && port <= last; }
+  [[nodiscard]] bool overlaps(PortRange other) const {
+    return first <= other.last && other.first <= last;
+  }
+  [[nodiscard]] unsigned width() const { return 1U + last - first; }
+
+  friend bool operator==(PortRange, PortRange) = default;
+};
+
+/// An interface's address with the length of its network: a unicast address that is neither the
+/// network's nor its broadcast address.
+struct InterfaceAddressSyntax {
+  using Value = wire::Ipv4Prefix;
+  static constexpr std::string_view kAllowed =
+      "A.B.C.D/L with L 1-32, a unicast address that is not the network's first or last";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return wire::to_string(value); }
+};
+
+/// A destination prefix without bits behind its length.
+struct PrefixSyntax {
+  using Value = wire::Ipv4Prefix;
+  static constexpr std::string_view kAllowed = "A.B.C.D/L with L 0-32 and no bits behind L";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return wire::to_string(value); }
+};
+
+/// The same for subscribers; a plain address is a network of one.
+struct NetworkSyntax {
+  using Value = wire::Ipv4Prefix;
+  static constexpr std::string_view kAllowed =
+      "A.B.C.D or A.B.C.D/L with L 0-32 and no bits behind L";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return wire::to_string(value); }
+};
+
+/// A unicast address.
+struct AddressSyntax {
+  using Value = wire::Ipv4Address;
+  static constexpr std::string_view kAllowed = "a unicast address A.B.C.D";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(Value value) { return wire::to_string(value); }
+};
+
+/// NAT addresses: one, a range or a prefix of unicast addresses.
+struct AddressRangeSyntax {
+  using Value = wire::Ipv4Range;
+  static constexpr std::string_view kAllowed =
+      "A.B.C.D, A.B.C.D-E.F.G.H (ascending) or A.B.C.D/L, unicast addresses";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value);
+};
+
+struct PortRangeSyntax {
+  using Value = PortRange;
+  static constexpr std::string_view kAllowed = "\"PORT\" or \"PORT-PORT\" (ascending), 0-65535";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(Value value);
+};
+
+struct MacSyntax {
+  using Value = wire::MacAddress;
+  static constexpr std::string_view kAllowed = "a unicast address such as 02:00:00:00:00:01";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return wire::to_string(value); }
+};
+
+/// A DPDK device: a PCI address, which is completed by its domain, or a virtual device; with
+/// arguments behind a comma.
+struct DeviceSyntax {
+  using Value = std::string;
+  static constexpr std::string_view kAllowed =
+      "a PCI address such as 0000:03:00.0 or a virtual device such as net_tap0,iface=tap0";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return value; }
+};
+
+/// An absolute path, or nothing.
+struct PathSyntax {
+  using Value = std::string;
+  static constexpr std::string_view kAllowed = "an absolute path or \"\"";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return value; }
+};
+
+/// A path that fits into a socket's address (108 bytes with the closing NUL, unix(7)).
+struct SocketPathSyntax {
+  using Value = std::string;
+  static constexpr std::string_view kAllowed = "an absolute path of up to 107 bytes";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return value; }
+};
+
+struct LogTargetSyntax {
+  using Value = std::string;
+  static constexpr std::string_view kAllowed = "stderr, syslog or an absolute path";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return value; }
+};
+
+/// Anything that can be printed.
+struct TextSyntax {
+  using Value = std::string;
+  static constexpr std::string_view kAllowed = "printable characters";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return value; }
+};
+
+/// An option for DPDK that does not interfere with what lsnd adds itself.
+struct EalOptionSyntax {
+  using Value = std::string;
+  static constexpr std::string_view kAllowed =
+      "an option of DPDK's EAL other than -c, -l, -s, -S, --lcores, --main-lcore, -a, --allow, "
+      "--vdev "
+      "(lsnd adds cores and devices itself) or --help";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return value; }
+};
+
+}  // namespace lsn::control

@@ -1,0 +1,520 @@
+#include "lsn/control/config/rules.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <tuple>
+
+#include "lsn/control/config/describe.hpp"
+
+namespace lsn::control {
+namespace {
+
+using datapath::Protocol;
+
+std::string element(std::string_view list, std::size_t i) {
+  return fmt::format("{}[{}]", list, i);
+}
+
+std::string setting(std::string_view list, std::size_t i, std::string_view name) {
+  return fmt::format("{}[{}].{}", list, i, name);
+}
+
+std::string quoted(std::string_view text) {
+  return fmt::format("\"{}\"", text);
+}
+
+// Names and references ------------------------------------------------------------------------
+
+template <class Object>
+void check_names(const std::vector<Object>& objects, std::string_view list, std::string_view kind,
+                 Findings& findings) {
+  constexpr std::size_t kMost = 32768;  // ids are 16 bits wide
+  if (objects.size() > kMost)
+    findings.report(std::string(list), fmt::format("{}s", kind), fmt::format("{}", objects.size()),
+                    fmt::format("{} at most", kMost));
+  std::set<std::string_view> seen;
+  for (std::size_t i = 0; i < objects.size(); ++i)
+    if (!objects[i].name.empty() && !seen.insert(objects[i].name).second)
+      findings.report(setting(list, i, "name"), fmt::format("{} {}: name", kind, objects[i].name),
+                      "it a second time", fmt::format("one {} of a name", kind));
+}
+
+template <class Object>
+bool check_reference(const std::vector<Object>& objects, std::string_view kind,
+                     const std::string& name, const std::string& path, std::string_view label,
+                     Findings& findings) {
+  if (!findings.sound(path)) return false;
+  if (find_by_name(objects, name) != nullptr) return true;
+  std::vector<std::string_view> names;
+  for (const Object& object : objects) names.push_back(object.name);
+  const auto meant = nearest_word(name, names);
+  findings.report(path, label,
+                  meant ? fmt::format("\"{}\" (did you mean \"{}\"?)", name, *meant) : quoted(name),
+                  fmt::format("the name of an existing {}", kind));
+  return false;
+}
+
+template <class Object>
+bool check_references(const std::vector<Object>& objects, std::string_view kind,
+                      const std::vector<std::string>& names, const std::string& path,
+                      std::string_view label, Findings& findings) {
+  bool all_known = findings.sound(path);
+  std::set<std::string_view> seen;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (!check_reference(objects, kind, names[i], element(path, i), label, findings))
+      all_known = false;
+    else if (!seen.insert(names[i]).second)
+      findings.report(element(path, i), label, quoted(names[i]) + " a second time",
+                      fmt::format("each {} once", kind));
+  }
+  return all_known;
+}
+
+// Address ranges ------------------------------------------------------------------------------
+
+/// A range of addresses in the configuration, for finding two that overlap.
+struct Owned {
+  std::uint32_t first;
+  std::uint32_t last;
+  std::size_t owner;  ///< ranges of one owner may overlap
+  std::string path;
+  std::string label;
+  std::string text;
+};
+
+/// Calls `overlap(a, b)` for each range b that overlaps one of another owner (and for one such a);
+/// a begins first.
+template <class Overlap>
+void find_overlaps(std::vector<Owned> ranges, Overlap overlap) {
+  std::stable_sort(ranges.begin(), ranges.end(),
+                   [](const Owned& a, const Owned& b) { return a.first < b.first; });
+  // Of all ranges so far: the one that reaches farthest, and the farthest of any other owner.
+  const Owned* farthest = nullptr;
+  const Owned* second = nullptr;
+  for (const Owned& range : ranges) {
+    const Owned* other = farthest != nullptr && farthest->owner != range.owner ? farthest : second;
+    if (other != nullptr && other->last >= range.first) overlap(*other, range);
+    if (farthest == nullptr || range.last > farthest->last) {
+      if (farthest != nullptr && farthest->owner != range.owner) second = farthest;
+      farthest = &range;
+    } else if (range.owner != farthest->owner && (second == nullptr || range.last > second->last)) {
+      second = &range;
+    }
+  }
+}
+
+std::vector<Owned> client_networks(const Model& model) {
+  std::vector<Owned> ranges;
+  for (std::size_t c = 0; c < model.lsn.client.size(); ++c) {
+    const ClientConfig& client = model.lsn.client[c];
+    for (std::size_t n = 0; n < client.network.size(); ++n)
+      ranges.push_back({client.network[n].first().value, client.network[n].last().value, c,
+                        element(setting("lsn.client", c, "network"), n),
+                        fmt::format("client {}: network", client.name),
+                        NetworkSyntax::format(client.network[n])});
+  }
+  return ranges;
+}
+
+/// Every range is an owner of its own: within a pool nothing may overlap either.
+std::vector<Owned> pool_ranges(const Model& model) {
+  std::vector<Owned> ranges;
+  for (std::size_t p = 0; p < model.lsn.pool.size(); ++p) {
+    const PoolConfig& pool = model.lsn.pool[p];
+    for (std::size_t n = 0; n < pool.lsnip.size(); ++n)
+      ranges.push_back({pool.lsnip[n].first.value, pool.lsnip[n].last.value, ranges.size(),
+                        element(setting("lsn.pool", p, "lsnip"), n),
+                        fmt::format("pool {}: lsnip", pool.name),
+                        AddressRangeSyntax::format(pool.lsnip[n])});
+  }
+  return ranges;
+}
+
+/// The pool's range that an address is in.
+class PoolAddresses {
+ public:
+  explicit PoolAddresses(const Model& model) : model_(model) {
+    std::vector<datapath::IntervalMap<std::size_t>::Range> ranges;
+    for (std::size_t p = 0; p < model.lsn.pool.size(); ++p)
+      for (const wire::Ipv4Range& range : model.lsn.pool[p].lsnip)
+        ranges.push_back({range.first.value, range.last.value, p});
+    map_ = datapath::IntervalMap<std::size_t>(std::move(ranges));
+  }
+  [[nodiscard]] const PoolConfig* find(wire::Ipv4Address address) const {
+    const std::size_t* pool = map_.find(address.value);
+    return pool == nullptr ? nullptr : &model_.lsn.pool[*pool];
+  }
+
+ private:
+  const Model& model_;
+  datapath::IntervalMap<std::size_t> map_;
+};
+
+// The rules -----------------------------------------------------------------------------------
+
+void check_dataplane(const Model& model, Findings& findings) {
+  const auto& workers = model.dataplane.workers;
+  const std::string path = "dataplane.workers";
+  if (findings.sound(path) && (workers.empty() || workers.size() > datapath::kMaxShards))
+    findings.report(path, path, fmt::format("{} CPUs", workers.size()),
+                    fmt::format("1-{}", datapath::kMaxShards));
+  for (std::size_t i = 0; i < workers.size(); ++i)
+    if (std::find(workers.begin(), workers.begin() + static_cast<std::ptrdiff_t>(i), workers[i]) !=
+        workers.begin() + static_cast<std::ptrdiff_t>(i))
+      findings.report(element(path, i), path, fmt::format("CPU {} a second time", workers[i]),
+                      "one worker on a CPU");
+}
+
+void check_interfaces(const Model& model, Findings& findings) {
+  const auto& interfaces = model.interfaces;
+  check_names(interfaces, "interfaces", "interface", findings);
+  if (findings.sound("interfaces")) {
+    for (const datapath::Side side : {datapath::Side::kInside, datapath::Side::kOutside})
+      if (std::none_of(interfaces.begin(), interfaces.end(),
+                       [side](const InterfaceConfig& i) { return i.role == side; }))
+        findings.report("interfaces",
+                        fmt::format("interfaces: none has role \"{}\"", to_word(side)), "",
+                        "one at least of each role");
+  }
+  // Numbered with 8 bits in routes (datapath::Route).
+  if (interfaces.size() > 255)
+    findings.report("interfaces", "interfaces", fmt::format("{}", interfaces.size()),
+                    "255 at most");
+  for (std::size_t i = 0; i < interfaces.size(); ++i) {
+    const InterfaceConfig& a = interfaces[i];
+    const auto path = [i](std::string_view name) { return setting("interfaces", i, name); };
+    const auto label = [&a](std::string_view name) {
+      return fmt::format("interface {}: {}", a.name, name);
+    };
+    for (std::size_t j = 0; j < i; ++j) {
+      const InterfaceConfig& b = interfaces[j];
+      const auto other = [j](std::string_view name) { return setting("interfaces", j, name); };
+      if (findings.sound(path("address")) && findings.sound(other("address")) &&
+          (a.address.contains(b.address.address) || b.address.contains(a.address.address)))
+        findings.report(path("address"), label("address"), wire::to_string(a.address),
+                        fmt::format("a network that does not overlap {} of interface {}",
+                                    wire::to_string(b.address), b.name));
+      if (!findings.sound(path("device")) || !findings.sound(other("device")) ||
+          device_name(a.device) != device_name(b.device))
+        continue;
+      if (a.device != b.device) {
+        findings.report(
+            path("device"), label("device"), quoted(a.device),
+            fmt::format("the same arguments as interface {}: \"{}\"", b.name, b.device));
+        continue;
+      }
+      if (a.vlan == b.vlan && findings.sound(path("vlan")) && findings.sound(other("vlan")))
+        findings.report(findings.sound(path("vlan")) && a.vlan != 0 ? path("vlan") : path("device"),
+                        label(a.vlan == 0 ? "device" : "vlan"),
+                        a.vlan == 0 ? quoted(a.device) : fmt::format("{} on {}", a.vlan, a.device),
+                        fmt::format("a device and VLAN other than those of interface {}", b.name));
+      // What belongs to the device has to be the same for all interfaces on it.
+      if (a.mac != b.mac && findings.sound(path("mac")) && findings.sound(other("mac")))
+        findings.report(path("mac"), label("mac"), a.mac ? wire::to_string(*a.mac) : "none",
+                        fmt::format("the same as of interface {} on the same device", b.name));
+      for (const auto& [name, mine, theirs] :
+           {std::tuple{"rxQueueSize", a.rx_queue_size, b.rx_queue_size},
+            std::tuple{"txQueueSize", a.tx_queue_size, b.tx_queue_size}})
+        if (mine != theirs && findings.sound(path(name)) && findings.sound(other(name)))
+          findings.report(path(name), label(name), fmt::format("{}", mine),
+                          fmt::format("{} as of interface {} on the same device", theirs, b.name));
+    }
+  }
+}
+
+void check_routes(const Model& model, Findings& findings) {
+  if (!findings.sound("interfaces")) return;  // which networks are connected is not known
+  const PoolAddresses pools(model);
+  std::map<std::pair<std::uint32_t, unsigned>, std::string> seen;
+  for (const InterfaceConfig& interface : model.interfaces)
+    seen.try_emplace({interface.address.first().value, interface.address.length},
+                     fmt::format("the network of interface {}", interface.name));
+  for (std::size_t i = 0; i < model.routes.size(); ++i) {
+    const RouteConfig& route = model.routes[i];
+    const std::string prefix = setting("routes", i, "prefix");
+    const std::string via = setting("routes", i, "via");
+    const std::string label = fmt::format("route {}", wire::to_string(route.prefix));
+    if (findings.sound(prefix)) {
+      const auto [there, added] =
+          seen.try_emplace({route.prefix.first().value, route.prefix.length}, "another route");
+      if (!added)
+        findings.report(prefix, fmt::format("{}: prefix", label), wire::to_string(route.prefix),
+                        fmt::format("one route for a prefix; {} has it", there->second));
+    }
+    if (!findings.sound(via)) continue;
+    const auto interface =
+        std::find_if(model.interfaces.begin(), model.interfaces.end(),
+                     [&route](const InterfaceConfig& c) { return c.address.contains(route.via); });
+    const auto report = [&](std::string_view allowed) {
+      findings.report(via, fmt::format("{}: via", label), wire::to_string(route.via), allowed);
+    };
+    if (interface == model.interfaces.end())
+      report("an address in the network of an interface");
+    else if (interface->address.address == route.via)
+      report(
+          fmt::format("another router's address; this is that of interface {}", interface->name));
+    else if (interface->address.length <= 30 &&
+             (route.via == interface->address.first() || route.via == interface->address.last()))
+      report(fmt::format("a host's address in {}", wire::to_string(interface->address)));
+    else if (const PoolConfig* pool = pools.find(route.via))
+      report(fmt::format("another router's address; this is a NAT address of pool {}", pool->name));
+  }
+}
+
+void check_clients(const Model& model, Findings& findings) {
+  check_names(model.lsn.client, "lsn.client", "client", findings);
+  find_overlaps(client_networks(model), [&findings](const Owned& a, const Owned& b) {
+    findings.report(b.path, b.label, b.text,
+                    fmt::format("a network that does not overlap {} of {}", a.text,
+                                a.label.substr(0, a.label.rfind(':'))));
+  });
+}
+
+void check_pools(const Model& model, Findings& findings) {
+  check_names(model.lsn.pool, "lsn.pool", "pool", findings);
+  bool too_many = false;
+  for (std::size_t i = 0; i < model.lsn.pool.size(); ++i) {
+    const PoolConfig& pool = model.lsn.pool[i];
+    if (pool.addresses() <= static_cast<std::uint64_t>(kMaxPoolAddresses)) continue;
+    too_many = true;
+    findings.report(setting("lsn.pool", i, "lsnip"), fmt::format("pool {}: lsnip", pool.name),
+                    fmt::format("{} addresses", pool.addresses()),
+                    fmt::format("{} at most", kMaxPoolAddresses));
+  }
+  const std::vector<Owned> ranges = pool_ranges(model);
+  bool disjoint = true;
+  find_overlaps(ranges, [&](const Owned& a, const Owned& b) {
+    disjoint = false;
+    findings.report(b.path, b.label, b.text,
+                    fmt::format("an address in one pool once; {} of {} overlaps", a.text,
+                                a.label.substr(0, a.label.rfind(':'))));
+  });
+  if (!disjoint || too_many) return;
+
+  const PoolAddresses pools(model);
+  for (std::size_t i = 0; i < model.interfaces.size(); ++i) {
+    const InterfaceConfig& interface = model.interfaces[i];
+    const std::string path = setting("interfaces", i, "address");
+    if (!findings.sound(path)) continue;
+    if (const PoolConfig* pool = pools.find(interface.address.address))
+      findings.report(path, fmt::format("interface {}: address", interface.name),
+                      wire::to_string(interface.address),
+                      fmt::format("an address that is in no pool; it is in pool {}", pool->name));
+  }
+  // An address cannot be a subscriber's and a NAT address: nobody could tell to whom a packet goes.
+  std::vector<Owned> both = client_networks(model);
+  for (Owned& network : both) network.owner = 0;
+  for (Owned range : ranges) {
+    range.owner = 1;
+    both.push_back(std::move(range));
+  }
+  std::set<std::string> reported;
+  find_overlaps(std::move(both), [&](const Owned& a, const Owned& b) {
+    const Owned& range = a.owner == 1 ? a : b;
+    const Owned& network = a.owner == 1 ? b : a;
+    if (!reported.insert(range.path).second) return;
+    findings.report(range.path, range.label, range.text,
+                    fmt::format("addresses outside the networks of all clients; {} has {}",
+                                network.label.substr(0, network.label.rfind(':')), network.text));
+  });
+}
+
+void check_profiles(const Model& model, Findings& findings) {
+  check_names(model.lsn.appsprofile, "lsn.appsprofile", "appsprofile", findings);
+  check_names(model.lsn.transportprofile, "lsn.transportprofile", "transportprofile", findings);
+  check_names(model.ipsecalg.profile, "ipsecalg.profile", "ipsecalg profile", findings);
+  for (std::size_t i = 0; i < model.lsn.appsprofile.size(); ++i) {
+    const AppsProfileConfig& profile = model.lsn.appsprofile[i];
+    const std::string path = setting("lsn.appsprofile", i, "lsnport");
+    if (profile.transportprotocol == Protocol::kIcmp && !profile.lsnport.empty() &&
+        findings.sound(setting("lsn.appsprofile", i, "transportprotocol")))
+      findings.report(path, fmt::format("appsprofile {}: lsnport", profile.name),
+                      quoted(PortRangeSyntax::format(profile.lsnport[0])),
+                      "no ports in an ICMP profile, it covers all ICMP");
+  }
+}
+
+/// Two profiles of one group and protocol must not both be the most specific one for a port.
+void check_ports_of_group(const Model& model, const GroupConfig& group, const std::string& path,
+                          Findings& findings) {
+  struct Bound {
+    const AppsProfileConfig* profile;
+    PortRange range;
+    std::size_t element;
+  };
+  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp}) {
+    std::vector<Bound> bound;
+    for (std::size_t i = 0; i < group.appsprofilename.size(); ++i) {
+      const auto* profile = find_by_name(model.lsn.appsprofile, group.appsprofilename[i]);
+      if (profile == nullptr || profile->transportprotocol != protocol) continue;
+      if (protocol == Protocol::kIcmp)
+        bound.push_back({profile, {0, 65535}, i});
+      else
+        for (const PortRange range : profile->lsnport) bound.push_back({profile, range, i});
+    }
+    // Equally wide ranges side by side, in ascending order: one that overlaps any before it
+    // overlaps the one right before it.
+    std::stable_sort(bound.begin(), bound.end(), [](const Bound& a, const Bound& b) {
+      return std::pair(a.range.width(), a.range.first) < std::pair(b.range.width(), b.range.first);
+    });
+    std::set<std::pair<const AppsProfileConfig*, const AppsProfileConfig*>> reported;
+    const Bound* other = nullptr;   // the last one of another profile than `before`
+    const Bound* before = nullptr;  // the last one
+    for (const Bound& b : bound) {
+      if (before != nullptr && before->range.width() != b.range.width()) before = other = nullptr;
+      const Bound* rival = before != nullptr && before->profile != b.profile ? before : other;
+      if (rival != nullptr && rival->profile != b.profile && rival->range.overlaps(b.range) &&
+          reported.insert(std::minmax(rival->profile, b.profile)).second) {
+        if (protocol == Protocol::kIcmp)
+          findings.report(
+              element(path, std::max(rival->element, b.element)),
+              fmt::format("group {}: appsprofilename", group.name),
+              fmt::format("ICMP profiles {} and {}", rival->profile->name, b.profile->name),
+              "one ICMP profile in a group");
+        else
+          findings.report(
+              element(path, std::max(rival->element, b.element)),
+              fmt::format("group {}: appsprofilename", group.name),
+              fmt::format("{} with {} {} and {} with {} {}, equally wide and overlapping",
+                          rival->profile->name, to_word(protocol),
+                          PortRangeSyntax::format(rival->range), b.profile->name, to_word(protocol),
+                          PortRangeSyntax::format(b.range)),
+              "one most specific range for each port in a group");
+      }
+      if (before != nullptr && before->profile != b.profile) other = before;
+      before = &b;
+    }
+  }
+}
+
+/// A name for a profile that we suggest to add.
+std::string free_profile_name(const Model& model) {
+  for (unsigned n = 1;; ++n) {
+    std::string name = n == 1 ? "IKE-PAIRED" : fmt::format("IKE-PAIRED-{}", n);
+    if (find_by_name(model.lsn.appsprofile, name) == nullptr) return name;
+  }
+}
+
+/// The ALG relies on UDP 500 with IP pooling PAIRED: all of a subscriber's IKE and ESP must leave
+/// from one NAT address, which belongs to one worker.
+void check_alg_of_group(const Model& model, const GroupConfig& group, const std::string& path,
+                        Findings& findings) {
+  const CoveringProfile ike = covering_profile(model, group, Protocol::kUdp, kIkePort);
+  if (ike.profile != nullptr && ike.profile->ippooling == datapath::Pooling::kPaired) return;
+  std::string given;
+  std::string commands;
+  if (ike.profile == nullptr)
+    given = "no application profile of the group covers UDP port 500 (default: RANDOM)";
+  else
+    given = fmt::format("appsprofile {} covers UDP port 500 by its range {} with ippooling RANDOM",
+                        ike.profile->name, PortRangeSyntax::format(ike.range));
+  const PortRange exact{kIkePort, kIkePort};
+  if (ike.profile != nullptr && ike.range == exact) {
+    commands = fmt::format("set lsn appsprofile {} -ippooling PAIRED", ike.profile->name);
+  } else {
+    const auto ready = std::find_if(model.lsn.appsprofile.begin(), model.lsn.appsprofile.end(),
+                                    [exact](const AppsProfileConfig& p) {
+                                      return p.transportprotocol == Protocol::kUdp &&
+                                             p.ippooling == datapath::Pooling::kPaired &&
+                                             p.lsnport == std::vector{exact};
+                                    });
+    std::string name;
+    if (ready != model.lsn.appsprofile.end()) {
+      name = ready->name;
+    } else {
+      name = free_profile_name(model);
+      commands = fmt::format(
+          "add lsn appsprofile {0} UDP -ippooling PAIRED; bind lsn appsprofile {0} 500; ", name);
+    }
+    commands += fmt::format("bind lsn group {} -appsprofilename {}", group.name, name);
+  }
+  findings.report(path,
+                  fmt::format("group {}: ipsecAlgProfile {} without UDP port 500 PAIRED",
+                              group.name, group.ipsec_alg_profile.front()),
+                  given,
+                  fmt::format("an application profile that gives UDP port 500 ippooling PAIRED; "
+                              "what is missing: {}",
+                              commands));
+}
+
+void check_groups(const Model& model, Findings& findings) {
+  check_names(model.lsn.group, "lsn.group", "group", findings);
+  std::map<std::string_view, std::string_view> group_of_client;
+  for (std::size_t i = 0; i < model.lsn.group.size(); ++i) {
+    const GroupConfig& group = model.lsn.group[i];
+    const auto path = [i](std::string_view name) { return setting("lsn.group", i, name); };
+    const auto label = [&group](std::string_view name) {
+      return fmt::format("group {}: {}", group.name, name);
+    };
+    if (findings.sound(path("clientname")) &&
+        check_reference(model.lsn.client, "client", group.clientname, path("clientname"),
+                        label("clientname"), findings)) {
+      const auto [there, added] = group_of_client.try_emplace(group.clientname, group.name);
+      if (!added)
+        findings.report(path("clientname"), label("clientname"), quoted(group.clientname),
+                        fmt::format("a client in one group; it is in group {}", there->second));
+    }
+    check_references(model.lsn.pool, "pool", group.poolname, path("poolname"), label("poolname"),
+                     findings);
+    if (group.poolname.size() > kMaxPoolsPerGroup)
+      findings.report(path("poolname"), label("poolname"),
+                      fmt::format("{} pools", group.poolname.size()),
+                      fmt::format("{} at most", kMaxPoolsPerGroup));
+    for (std::size_t p = 0; p < group.poolname.size(); ++p) {
+      const PoolConfig* pool = find_by_name(model.lsn.pool, group.poolname[p]);
+      if (pool != nullptr && pool->nattype != group.nattype && findings.sound(path("nattype")))
+        findings.report(element(path("poolname"), p), label("poolname"),
+                        fmt::format("pool {} with nattype {}", pool->name, to_word(pool->nattype)),
+                        fmt::format("pools with the group's nattype {}", to_word(group.nattype)));
+    }
+    const bool profiles_known =
+        check_references(model.lsn.appsprofile, "appsprofile", group.appsprofilename,
+                         path("appsprofilename"), label("appsprofilename"), findings);
+    check_ports_of_group(model, group, path("appsprofilename"), findings);
+
+    check_references(model.lsn.transportprofile, "transportprofile", group.transportprofilename,
+                     path("transportprofilename"), label("transportprofilename"), findings);
+    std::map<Protocol, std::string_view> transport;
+    for (std::size_t t = 0; t < group.transportprofilename.size(); ++t) {
+      const auto* profile = find_by_name(model.lsn.transportprofile, group.transportprofilename[t]);
+      if (profile == nullptr) continue;
+      const auto [there, added] = transport.try_emplace(profile->transportprotocol, profile->name);
+      if (!added && there->second != profile->name)
+        findings.report(element(path("transportprofilename"), t), label("transportprofilename"),
+                        quoted(profile->name),
+                        fmt::format("one {} profile in a group; it has {}",
+                                    to_word(profile->transportprotocol), there->second));
+    }
+
+    const bool alg_known =
+        check_references(model.ipsecalg.profile, "ipsecalg profile", group.ipsec_alg_profile,
+                         path("ipsecAlgProfile"), label("ipsecAlgProfile"), findings);
+    if (group.ipsec_alg_profile.size() > 1)
+      findings.report(path("ipsecAlgProfile"), label("ipsecAlgProfile"),
+                      fmt::format("{} profiles", group.ipsec_alg_profile.size()),
+                      "one ALG profile in a group");
+    if (profiles_known && alg_known && !group.ipsec_alg_profile.empty() &&
+        findings.sound("lsn.appsprofile"))
+      check_alg_of_group(model, group, path("ipsecAlgProfile"), findings);
+  }
+}
+
+}  // namespace
+
+void check_rules(const Model& model, Findings& findings) {
+  check_dataplane(model, findings);
+  check_interfaces(model, findings);
+  check_routes(model, findings);
+  check_clients(model, findings);
+  check_pools(model, findings);
+  check_profiles(model, findings);
+  check_groups(model, findings);
+}
+
+}  // namespace lsn::control
