@@ -1,0 +1,21 @@
+// From a checked model to the generation that the workers read.
+//
+// Names become ids. An object keeps its id as long as lsnd runs: an object of the predecessor keeps
+// its place, also while it is not configured (`present == false`), so that one that comes back is
+// the same one; a new name gets a new place. Sessions, counters and GroupUsage go by these ids.
+// NAT addresses keep their shards, and the predecessor's map of subscribers stays in the chain
+// behind the new one where they differ (shard_map.hpp).
+#pragma once
+
+#include <memory>
+
+#include "lsn/control/config/model.hpp"
+#include "lsn/datapath/generation.hpp"
+
+namespace lsn::control {
+
+/// `model` has been checked and, if there is a predecessor, diff_for_reload() found nothing.
+[[nodiscard]] std::shared_ptr<const datapath::Generation> build_generation(
+    const Model& model, const datapath::Generation* predecessor = nullptr);
+
+}  // namespace lsn::control

@@ -1,0 +1,15 @@
+// A model as the file that gives it: what `show running config` prints and `save config` writes.
+//
+// Settings at their defaults are left out, in the order of the reference otherwise; so the same
+// model always gives the same text, and reading that text gives the same model.
+#pragma once
+
+#include <string>
+
+#include "lsn/control/config/model.hpp"
+
+namespace lsn::control {
+
+[[nodiscard]] std::string render_config(const Model& model);
+
+}  // namespace lsn::control

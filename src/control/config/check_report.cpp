@@ -1,0 +1,286 @@
+#include "lsn/control/config/check_report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <string_view>
+
+namespace lsn::control {
+namespace {
+
+using datapath::Dependence;
+using datapath::Pooling;
+using datapath::Protocol;
+
+constexpr std::array kAllProtocols{Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp};
+
+/// What each RFC asks for; the values are those of the clauses.
+constexpr Seconds kTcpEstablished{2 * 3600 + 4 * 60};  // RFC 5382 REQ-5
+constexpr Seconds kTcpTransitory{4 * 60};              // RFC 5382 REQ-5
+constexpr Seconds kUdpMapping{5 * 60};                 // RFC 4787 REQ-5 c
+constexpr Seconds kPortHold{120};                      // RFC 6888 REQ-8
+
+std::string_view mapping_clause(Protocol protocol) {
+  switch (protocol) {
+    case Protocol::kTcp:
+      return "RFC 5382 REQ-1, REQ-7 on port overloading";
+    case Protocol::kUdp:
+      return "RFC 4787 REQ-1, REQ-3 on port overloading";
+    default:
+      return "RFC 5508 REQ-1 a";
+  }
+}
+
+std::string_view filtering_clause(Protocol protocol) {
+  switch (protocol) {
+    case Protocol::kTcp:
+      return "RFC 5382 REQ-3, RFC 6888 REQ-7";
+    case Protocol::kUdp:
+      return "RFC 4787 REQ-8, RFC 6888 REQ-7";
+    default:
+      return "RFC 6888 REQ-7";
+  }
+}
+
+/// A set of packets that one application profile, or the defaults, decide about.
+struct Scope {
+  std::string label;
+  AppsProfileConfig policy;
+};
+
+std::string port_list(const std::vector<PortRange>& ranges) {
+  std::string all;
+  for (const PortRange range : ranges)
+    all += (all.empty() ? "" : ", ") + PortRangeSyntax::format(range);
+  return all;
+}
+
+/// Whether there is a destination port that no profile of the group covers. Port 0 is nobody's.
+bool defaults_in_force(const Model& model, const GroupConfig& group, Protocol protocol) {
+  if (protocol == Protocol::kIcmp)
+    return covering_profile(model, group, protocol, 0).profile == nullptr;
+  std::vector<PortRange> ranges;
+  for (const std::string& name : group.appsprofilename)
+    if (const auto* profile = find_by_name(model.lsn.appsprofile, name);
+        profile != nullptr && profile->transportprotocol == protocol)
+      ranges.insert(ranges.end(), profile->lsnport.begin(), profile->lsnport.end());
+  std::sort(ranges.begin(), ranges.end(),
+            [](PortRange a, PortRange b) { return a.first < b.first; });
+  unsigned next = 1;
+  for (const PortRange range : ranges) {
+    if (range.first > next) return true;
+    next = std::max(next, 1U + range.last);
+  }
+  return next <= 65535;
+}
+
+std::vector<Scope> scopes(const Model& model, const GroupConfig& group, Protocol protocol) {
+  std::vector<Scope> all;
+  for (const std::string& name : group.appsprofilename) {
+    const auto* profile = find_by_name(model.lsn.appsprofile, name);
+    if (profile == nullptr || profile->transportprotocol != protocol) continue;
+    if (protocol == Protocol::kIcmp)
+      all.push_back({fmt::format("ICMP ({})", name), *profile});
+    else if (!profile->lsnport.empty())
+      all.push_back(
+          {fmt::format("{} {} ({})", to_word(protocol), port_list(profile->lsnport), name),
+           *profile});
+  }
+  if (defaults_in_force(model, group, protocol))
+    all.push_back({fmt::format("{}{}", to_word(protocol), all.empty() ? "" : ", other ports"),
+                   AppsProfileConfig{}});
+  return all;
+}
+
+void application_deviations(Protocol protocol, const Scope& scope, std::vector<std::string>& out) {
+  const AppsProfileConfig defaults;
+  const auto add = [&](std::string_view setting, std::string_view value, std::string_view wanted,
+                       std::string_view clause) {
+    out.push_back(
+        fmt::format("{}: {} {}; asked for: {} ({})", scope.label, setting, value, wanted, clause));
+  };
+  if (scope.policy.ippooling == defaults.ippooling)
+    add("ippooling", to_word(defaults.ippooling), "PAIRED",
+        protocol == Protocol::kUdp ? "RFC 6888 REQ-2, RFC 4787 REQ-2" : "RFC 6888 REQ-2");
+  if (scope.policy.mapping == defaults.mapping)
+    add("mapping", to_word(defaults.mapping), "ENDPOINT-INDEPENDENT", mapping_clause(protocol));
+  if (scope.policy.filtering == defaults.filtering)
+    add("filtering", to_word(defaults.filtering), "ENDPOINT-INDEPENDENT",
+        filtering_clause(protocol));
+}
+
+void transport_deviations(const Model& model, const GroupConfig& group, Protocol protocol,
+                          const std::vector<Scope>& in_force, std::vector<std::string>& out) {
+  const TransportProfileConfig defaults;
+  const auto* found = transport_profile(model, group, protocol);
+  const TransportProfileConfig& profile = found == nullptr ? defaults : *found;
+  const auto timeout = [&](std::string_view setting, Seconds value, Seconds by_default,
+                           Seconds wanted, std::string_view clause) {
+    if (value == by_default && value < wanted)
+      out.push_back(fmt::format("{}: {} {} s; asked for: {} s at least ({})", to_word(protocol),
+                                setting, value.count(), wanted.count(), clause));
+  };
+  if (protocol == Protocol::kTcp) {
+    timeout("sessiontimeout", profile.sessiontimeout, defaults.sessiontimeout, kTcpEstablished,
+            "RFC 5382 REQ-5");
+    timeout("finrsttimeout", profile.finrsttimeout, defaults.finrsttimeout, kTcpTransitory,
+            "RFC 5382 REQ-5");
+    timeout("synidletimeout", profile.synidletimeout, defaults.synidletimeout, kTcpTransitory,
+            "RFC 5382 REQ-5");
+  }
+  if (protocol != Protocol::kUdp) return;
+  // The mapping ends with its last session unless it is endpoint-independent: then it lives on for
+  // stuntimeout, which is long enough by default.
+  if (std::any_of(in_force.begin(), in_force.end(), [](const Scope& scope) {
+        return scope.policy.mapping != Dependence::kEndpointIndependent;
+      }))
+    timeout("sessiontimeout", profile.sessiontimeout, defaults.sessiontimeout, kUdpMapping,
+            "RFC 4787 REQ-5 c");
+  if (profile.portpreserverange == defaults.portpreserverange)
+    out.push_back("UDP: portpreserverange DISABLED; asked for: ENABLED (RFC 4787 REQ-3 a)");
+  if (profile.portpreserveparity == defaults.portpreserveparity)
+    out.push_back("UDP: portpreserveparity DISABLED; asked for: ENABLED (RFC 4787 REQ-4)");
+}
+
+/// RFC 6888 REQ-8: a freed port waits, except where TCP states are tracked (a) and where only the
+/// old peers could have used it (c).
+void pool_deviations(const Model& model, const GroupConfig& group,
+                     const std::vector<Scope>& untracked, std::vector<std::string>& out) {
+  if (std::none_of(untracked.begin(), untracked.end(), [](const Scope& scope) {
+        return scope.policy.filtering == Dependence::kEndpointIndependent;
+      }))
+    return;
+  for (const std::string& name : group.poolname) {
+    const PoolConfig* pool = find_by_name(model.lsn.pool, name);
+    if (pool != nullptr && pool->portrealloctimeout == PoolConfig{}.portrealloctimeout)
+      out.push_back(
+          fmt::format("pool {}: portrealloctimeout {} s; asked for: {} s at least (RFC 6888 REQ-8)",
+                      name, pool->portrealloctimeout.count(), kPortHold.count()));
+  }
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  return words.empty() ? "none" : fmt::format("{}", fmt::join(words, ", "));
+}
+
+template <class Syntax>
+std::string joined_values(const std::vector<typename Syntax::Value>& values) {
+  std::vector<std::string> words;
+  for (const auto& value : values) words.push_back(Syntax::format(value));
+  return joined(words);
+}
+
+const GroupConfig* group_of(const Model& model, const ClientConfig& client) {
+  for (const GroupConfig& group : model.lsn.group)
+    if (group.clientname == client.name) return &group;
+  return nullptr;
+}
+
+std::string plural(std::uint64_t count, std::string_view what, std::string_view whats) {
+  return fmt::format("{} {}", count, count == 1 ? what : whats);
+}
+
+}  // namespace
+
+std::vector<std::string> deviations(const Model& model, const GroupConfig& group) {
+  std::vector<std::string> all;
+  std::vector<Scope> untracked;  // protocols without states
+  for (const Protocol protocol : kAllProtocols) {
+    const std::vector<Scope> in_force = scopes(model, group, protocol);
+    for (const Scope& scope : in_force) application_deviations(protocol, scope, all);
+    transport_deviations(model, group, protocol, in_force, all);
+    if (protocol != Protocol::kTcp)
+      untracked.insert(untracked.end(), in_force.begin(), in_force.end());
+  }
+  pool_deviations(model, group, untracked, all);
+  return all;
+}
+
+std::vector<std::string> remarks(const Model& model) {
+  std::vector<std::string> all;
+  const std::size_t workers = model.dataplane.workers.size();
+  for (const PoolConfig& pool : model.lsn.pool) {
+    const std::uint64_t addresses = pool.addresses();
+    if (addresses == 0)
+      all.push_back(fmt::format("pool {} has no addresses", pool.name));
+    else if (addresses < workers)
+      all.push_back(fmt::format("pool {} has {} for {} workers: it gives no NAT work to {}",
+                                pool.name, plural(addresses, "address", "addresses"), workers,
+                                plural(workers - addresses, "worker", "workers")));
+  }
+  for (const ClientConfig& client : model.lsn.client) {
+    if (client.network.empty()) all.push_back(fmt::format("client {} has no network", client.name));
+    if (group_of(model, client) == nullptr)
+      all.push_back(fmt::format("client {} is in no group: its traffic is dropped", client.name));
+  }
+  for (const GroupConfig& group : model.lsn.group)
+    if (std::none_of(group.poolname.begin(), group.poolname.end(), [&model](const auto& name) {
+          const PoolConfig* pool = find_by_name(model.lsn.pool, name);
+          return pool != nullptr && pool->addresses() != 0;
+        }))
+      all.push_back(fmt::format("group {} has no NAT address: its traffic is dropped", group.name));
+  for (const AppsProfileConfig& profile : model.lsn.appsprofile)
+    if (profile.transportprotocol != Protocol::kIcmp && profile.lsnport.empty())
+      all.push_back(fmt::format("appsprofile {} has no lsnport: it covers nothing", profile.name));
+  return all;
+}
+
+std::string check_report(const Model& model) {
+  std::string report;
+  const auto line = [&report]<class... Args>(fmt::format_string<Args...> format, Args&&... args) {
+    fmt::format_to(std::back_inserter(report), format, std::forward<Args>(args)...);
+    report += '\n';
+  };
+  const auto& plane = model.dataplane;
+  line("The configuration is good. What would run:");
+  line("");
+  line("{} on CPU {}, {} sessions in all", plural(plane.workers.size(), "worker", "workers"),
+       fmt::join(plane.workers, ", "), plane.max_sessions);
+  line("interfaces:");
+  for (const InterfaceConfig& interface : model.interfaces)
+    line("  {}: {}, {}, {}{}, mtu {}", interface.name, to_word(interface.role), interface.device,
+         wire::to_string(interface.address),
+         interface.vlan == 0 ? "" : fmt::format(", vlan {}", interface.vlan), interface.mtu);
+  if (!model.routes.empty()) line("routes:");
+  for (const RouteConfig& route : model.routes) {
+    const auto out =
+        std::find_if(model.interfaces.begin(), model.interfaces.end(),
+                     [&route](const InterfaceConfig& i) { return i.address.contains(route.via); });
+    line("  {} via {} ({})", wire::to_string(route.prefix), wire::to_string(route.via),
+         out == model.interfaces.end() ? "not connected" : out->name);
+  }
+  line("command socket: {}", model.control.socket);
+  if (!model.lsn.client.empty()) line("clients:");
+  for (const ClientConfig& client : model.lsn.client)
+    line("  {}: {}", client.name, joined_values<NetworkSyntax>(client.network));
+  if (!model.lsn.pool.empty()) line("pools:");
+  for (const PoolConfig& pool : model.lsn.pool)
+    line("  {}: {}, {}", pool.name, plural(pool.addresses(), "address", "addresses"),
+         joined_values<AddressRangeSyntax>(pool.lsnip));
+  if (!model.lsn.group.empty()) line("groups:");
+  for (const GroupConfig& group : model.lsn.group) {
+    line("  {}: client {}, pools {}", group.name, group.clientname, joined(group.poolname));
+    line("    application profiles {}, transport profiles {}", joined(group.appsprofilename),
+         joined(group.transportprofilename));
+    if (!group.ipsec_alg_profile.empty())
+      line("    IPsec ALG profile {}; UDP 4500 and ESP follow the IP pooling of UDP 500",
+           joined(group.ipsec_alg_profile));
+  }
+  if (const auto notes = remarks(model); !notes.empty()) {
+    line("");
+    line("Remarks:");
+    for (const std::string& note : notes) line("  {}", note);
+  }
+  for (const GroupConfig& group : model.lsn.group) {
+    const auto found = deviations(model, group);
+    if (found.empty()) continue;
+    line("");
+    line("Defaults in force in group {} that deviate from the RFCs:", group.name);
+    for (const std::string& deviation : found) line("  {}", deviation);
+  }
+  return report;
+}
+
+}  // namespace lsn::control

@@ -1,0 +1,274 @@
+#include "lsn/control/config/generation_builder.hpp"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace lsn::control {
+namespace {
+
+using datapath::AlgProfile;
+using datapath::AppPolicy;
+using datapath::Generation;
+using datapath::IntervalMap;
+using datapath::kNoId;
+using datapath::Protocol;
+using datapath::ShardSet;
+
+using Ids = std::map<std::string_view, std::uint16_t>;
+
+/// Makes room in `places`, which begins as the predecessor's with nothing present, for all wanted
+/// names; what is present afterwards has its name and its id.
+template <class Place, class Config>
+Ids assign_places(std::vector<Place>& places, const std::vector<Place>* before,
+                  const std::vector<Config>& wanted) {
+  if (before != nullptr) {
+    places = *before;
+    for (Place& place : places) place.present = false;
+  }
+  std::map<std::string, std::uint16_t, std::less<>> known;
+  for (std::size_t id = 0; id < places.size(); ++id)
+    known.emplace(places[id].name, static_cast<std::uint16_t>(id));
+  Ids ids;
+  for (const Config& config : wanted) {
+    std::uint16_t id = kNoId;
+    if (const auto old = known.find(config.name); old != known.end()) {
+      id = old->second;
+    } else if (places.size() < kNoId) {
+      id = static_cast<std::uint16_t>(places.size());
+      places.emplace_back();
+    } else {
+      // All ids have been used up by names that came and went: take the place of one that is
+      // neither wanted nor was in use until now.
+      for (std::size_t i = 0; i < places.size() && id == kNoId; ++i)
+        if (!places[i].present && !(*before)[i].present) {
+          id = static_cast<std::uint16_t>(i);
+          places[i] = Place{};
+        }
+      if (id == kNoId) continue;  // the model has at most 32,768: there is a place
+    }
+    places[id].name = config.name;
+    places[id].present = true;
+    ids.emplace(config.name, id);
+  }
+  return ids;
+}
+
+void build_alg_profiles(const Model& model, const Generation* before, Generation& out, Ids& ids) {
+  ids = assign_places(out.alg_profiles, before == nullptr ? nullptr : &before->alg_profiles,
+                      model.ipsecalg.profile);
+  for (const AlgProfileConfig& config : model.ipsecalg.profile) {
+    AlgProfile& profile = out.alg_profiles[ids.at(config.name)];
+    const auto enabled = [](Switch value) { return value == Switch::kEnabled; };
+    profile.id = ids.at(config.name);
+    profile.ike_session_timeout = config.ike_session_timeout;
+    profile.esp_session_timeout = config.esp_session_timeout;
+    profile.gate_timeout = config.esp_gate_timeout;
+    profile.phase2_hold = config.phase2_hold;
+    profile.fresh_sequence = config.fresh_sequence;
+    profile.spi_candidates = config.spi_candidates;
+    profile.conn_failover = enabled(config.connfailover);
+    profile.require_ike = enabled(config.require_ike);
+    profile.server_spread = enabled(config.server_spread);
+    profile.ike_preserve_port = enabled(config.ike_preserve_port);
+  }
+}
+
+void build_pools(const Model& model, const Generation* before, Generation& out, Ids& ids) {
+  ids = assign_places(out.pools, before == nullptr ? nullptr : &before->pools, model.lsn.pool);
+  const auto shards = static_cast<unsigned>(model.dataplane.workers.size());
+  std::vector<datapath::PoolRanges> all;
+  for (datapath::Pool& pool : out.pools) {
+    pool.ranges.clear();
+    pool.addresses_of.assign(shards, {});
+  }
+  for (const PoolConfig& config : model.lsn.pool) {
+    const std::uint16_t id = ids.at(config.name);
+    datapath::Pool& pool = out.pools[id];
+    pool.port_realloc_timeout = config.portrealloctimeout;
+    pool.max_realloc_queue = config.max_port_realloc_tmq;
+    pool.ranges = config.lsnip;
+    all.push_back({id, config.lsnip});
+  }
+  // Ascending: then the order in the file does not matter to who gets which address.
+  const auto ascending = [](const wire::Ipv4Range& a, const wire::Ipv4Range& b) {
+    return a.first < b.first;
+  };
+  for (datapath::PoolRanges& pool : all)
+    std::sort(pool.ranges.begin(), pool.ranges.end(), ascending);
+  std::sort(all.begin(), all.end(), [ascending](const auto& a, const auto& b) {
+    if (a.ranges.empty() || b.ranges.empty()) return !b.ranges.empty();
+    return ascending(a.ranges[0], b.ranges[0]);
+  });
+  out.nat_addresses =
+      datapath::NatAddressMap(all, shards, before == nullptr ? nullptr : &before->nat_addresses);
+  for (const auto& range : out.nat_addresses.all())
+    out.pools[range.value.pool].addresses_of[range.value.owner].push_back(
+        wire::Ipv4Address{range.first});
+}
+
+AppPolicy policy_of(const AppsProfileConfig& profile) {
+  return {profile.ippooling, profile.mapping, profile.filtering};
+}
+
+IntervalMap<AppPolicy> build_apps(const Model& model, const GroupConfig& config,
+                                  Protocol protocol) {
+  using Range = IntervalMap<AppPolicy>::Range;
+  std::vector<Range> ranges;
+  if (protocol == Protocol::kUdp && !config.ipsec_alg_profile.empty()) {
+    // UDP 4500 follows UDP 500's pooling under an ALG: the NAT address must not change in the
+    // middle of IKE, when it floats (RFC 3947 section 4). In front of all others, so that it wins
+    // against a profile for this very port.
+    const auto at = [&](std::uint16_t port) {
+      const auto* profile = covering_profile(model, config, protocol, port).profile;
+      return profile == nullptr ? AppPolicy{} : policy_of(*profile);
+    };
+    AppPolicy policy = at(kNatTraversalPort);
+    policy.pooling = at(kIkePort).pooling;
+    ranges.push_back(Range{kNatTraversalPort, kNatTraversalPort, policy});
+  }
+  for (const std::string& name : config.appsprofilename) {
+    const AppsProfileConfig* profile = find_by_name(model.lsn.appsprofile, name);
+    if (profile == nullptr || profile->transportprotocol != protocol) continue;
+    if (protocol == Protocol::kIcmp)
+      ranges.push_back(Range{0, 65535, policy_of(*profile)});
+    else
+      for (const PortRange range : profile->lsnport)
+        ranges.push_back(Range{range.first, range.last, policy_of(*profile)});
+  }
+  return IntervalMap<AppPolicy>(std::move(ranges));
+}
+
+datapath::TransportPolicy build_transport(const Model& model, const GroupConfig& config,
+                                          Protocol protocol) {
+  datapath::TransportPolicy policy;
+  const TransportProfileConfig* found = transport_profile(model, config, protocol);
+  const TransportProfileConfig profile = found == nullptr ? TransportProfileConfig{} : *found;
+  policy.session_timeout = profile.sessiontimeout;
+  policy.fin_rst_timeout = profile.finrsttimeout;
+  policy.stun_timeout = profile.stuntimeout;
+  policy.syn_idle_timeout = profile.synidletimeout;
+  policy.port_quota = profile.portquota;
+  policy.session_quota = profile.sessionquota;
+  policy.group_session_limit = profile.group_session_limit;
+  policy.preserve_parity = profile.portpreserveparity == Switch::kEnabled;
+  policy.preserve_range = profile.portpreserverange == Switch::kEnabled;
+  policy.syn_check = profile.syncheck == Switch::kEnabled;
+  return policy;
+}
+
+void build_groups(const Model& model, const Generation* before, const Ids& pools, const Ids& algs,
+                  Generation& out) {
+  const Ids ids =
+      assign_places(out.groups, before == nullptr ? nullptr : &before->groups, model.lsn.group);
+  const std::size_t shards = model.dataplane.workers.size();
+  for (datapath::Group& group : out.groups)
+    if (!group.present) {
+      // A group that is gone has no addresses; its name, id and usage stay.
+      group.pools.clear();
+      group.addresses_of.assign(shards, {});
+      group.alg_profile = kNoId;
+    }
+  std::vector<ShardSet> shards_of_group(out.groups.size(), 0);
+  std::vector<IntervalMap<std::uint16_t>::Range> networks;
+  for (const GroupConfig& config : model.lsn.group) {
+    const std::uint16_t id = ids.at(config.name);
+    datapath::Group& group = out.groups[id];
+    group.client = config.clientname;
+    group.pools.clear();
+    group.addresses_of.assign(shards, {});
+    for (const std::string& name : config.poolname) {
+      group.pools.push_back(pools.at(name));
+      const datapath::Pool& pool = out.pools[group.pools.back()];
+      for (std::size_t shard = 0; shard < shards; ++shard) {
+        const auto& addresses = pool.addresses_of[shard];
+        group.addresses_of[shard].insert(group.addresses_of[shard].end(), addresses.begin(),
+                                         addresses.end());
+        if (!addresses.empty()) shards_of_group[id] |= ShardSet{1} << shard;
+      }
+    }
+    for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp}) {
+      group.apps[static_cast<std::size_t>(protocol)] = build_apps(model, config, protocol);
+      group.transport[static_cast<std::size_t>(protocol)] =
+          build_transport(model, config, protocol);
+    }
+    group.alg_profile =
+        config.ipsec_alg_profile.empty() ? kNoId : algs.at(config.ipsec_alg_profile.front());
+    if (!group.usage) group.usage = std::make_shared<datapath::GroupUsage>();
+    if (const ClientConfig* client = find_by_name(model.lsn.client, config.clientname))
+      for (const wire::Ipv4Prefix& network : client->network)
+        networks.push_back({network.first().value, network.last().value, id});
+  }
+  const auto map = std::make_shared<const datapath::ShardMap>(
+      IntervalMap<std::uint16_t>(std::move(networks)), std::move(shards_of_group));
+  if (before == nullptr || before->maps.empty()) {
+    out.maps = {map};
+    return;
+  }
+  out.maps = before->maps;
+  // Where nobody's owner changes, the chain does not grow.
+  if (same_owners(*map, *out.maps.front()))
+    out.maps.front() = map;
+  else
+    out.maps.insert(out.maps.begin(), map);
+  if (out.maps.size() > datapath::ShardMap::kMaxPredecessors + 1)
+    out.maps.resize(datapath::ShardMap::kMaxPredecessors + 1);
+}
+
+/// In the order of the predecessor, whose indexes the workers know.
+std::vector<InterfaceConfig> ordered_interfaces(const Model& model, const Generation* before) {
+  if (before == nullptr) return model.interfaces;
+  std::vector<InterfaceConfig> ordered;
+  for (const datapath::Interface& interface : before->interfaces)
+    if (const auto* config = find_by_name(model.interfaces, interface.name))
+      ordered.push_back(*config);
+  return ordered.size() == model.interfaces.size() ? ordered : model.interfaces;
+}
+
+void build_routes(const Model& model, const Generation* before, Generation& out) {
+  const std::vector<InterfaceConfig> interfaces = ordered_interfaces(model, before);
+  const std::vector<std::string> all_devices = devices(interfaces);
+  std::vector<IntervalMap<datapath::Route>::Range> ranges;
+  const auto add = [&ranges](const wire::Ipv4Prefix& prefix, std::size_t interface,
+                             wire::Ipv4Address via) {
+    ranges.push_back({prefix.first().value, prefix.last().value,
+                      datapath::Route{static_cast<std::uint8_t>(interface), via}});
+  };
+  for (std::size_t i = 0; i < interfaces.size(); ++i) {
+    const InterfaceConfig& config = interfaces[i];
+    const auto device = std::find(all_devices.begin(), all_devices.end(), config.device);
+    out.interfaces.push_back({config.name, config.role,
+                              static_cast<std::uint16_t>(device - all_devices.begin()), config.vlan,
+                              config.mtu, config.address});
+    add(config.address, i, wire::Ipv4Address{});
+  }
+  for (const RouteConfig& route : model.routes)
+    for (std::size_t i = 0; i < interfaces.size(); ++i)
+      if (interfaces[i].address.contains(route.via)) add(route.prefix, i, route.via);
+  out.routes = IntervalMap<datapath::Route>(std::move(ranges));
+}
+
+}  // namespace
+
+std::shared_ptr<const Generation> build_generation(const Model& model,
+                                                   const Generation* predecessor) {
+  auto generation = std::make_shared<Generation>();
+  generation->number = predecessor == nullptr ? 1 : predecessor->number + 1;
+  Ids algs;
+  Ids pools;
+  build_alg_profiles(model, predecessor, *generation, algs);
+  build_pools(model, predecessor, *generation, pools);
+  build_groups(model, predecessor, pools, algs, *generation);
+  build_routes(model, predecessor, *generation);
+  generation->inbound_refresh = model.dataplane.inbound_refresh;
+  generation->unreachable_code = model.dataplane.unreachable.code;
+  generation->unreachable_rate = model.dataplane.unreachable.rate;
+  generation->max_fragments = model.dataplane.fragments.max;
+  generation->fragment_timeout = model.dataplane.fragments.timeout;
+  return generation;
+}
+
+}  // namespace lsn::control
