@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <set>
 #include <string_view>
 
 namespace lsn::control {
@@ -172,12 +173,6 @@ std::string joined_values(const std::vector<typename Syntax::Value>& values) {
   return joined(words);
 }
 
-const GroupConfig* group_of(const Model& model, const ClientConfig& client) {
-  for (const GroupConfig& group : model.lsn.group)
-    if (group.clientname == client.name) return &group;
-  return nullptr;
-}
-
 std::string plural(std::uint64_t count, std::string_view what, std::string_view whats) {
   return fmt::format("{} {}", count, count == 1 ? what : whats);
 }
@@ -210,14 +205,17 @@ std::vector<std::string> remarks(const Model& model) {
                                 pool.name, plural(addresses, "address", "addresses"), workers,
                                 plural(workers - addresses, "worker", "workers")));
   }
+  std::set<std::string_view> in_group;
+  for (const GroupConfig& group : model.lsn.group) in_group.insert(group.clientname);
   for (const ClientConfig& client : model.lsn.client) {
     if (client.network.empty()) all.push_back(fmt::format("client {} has no network", client.name));
-    if (group_of(model, client) == nullptr)
+    if (!in_group.contains(client.name))
       all.push_back(fmt::format("client {} is in no group: its traffic is dropped", client.name));
   }
+  const ByName pools(model.lsn.pool);
   for (const GroupConfig& group : model.lsn.group)
-    if (std::none_of(group.poolname.begin(), group.poolname.end(), [&model](const auto& name) {
-          const PoolConfig* pool = find_by_name(model.lsn.pool, name);
+    if (std::none_of(group.poolname.begin(), group.poolname.end(), [&pools](const auto& name) {
+          const PoolConfig* pool = pools.find(name);
           return pool != nullptr && pool->addresses() != 0;
         }))
       all.push_back(fmt::format("group {} has no NAT address: its traffic is dropped", group.name));

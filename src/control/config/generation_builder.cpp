@@ -174,6 +174,7 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
     }
   std::vector<ShardSet> shards_of_group(out.groups.size(), 0);
   std::vector<IntervalMap<std::uint16_t>::Range> networks;
+  const ByName clients(model.lsn.client);
   for (const GroupConfig& config : model.lsn.group) {
     const std::uint16_t id = ids.at(config.name);
     datapath::Group& group = out.groups[id];
@@ -198,7 +199,7 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
     group.alg_profile =
         config.ipsec_alg_profile.empty() ? kNoId : algs.at(config.ipsec_alg_profile.front());
     if (!group.usage) group.usage = std::make_shared<datapath::GroupUsage>();
-    if (const ClientConfig* client = find_by_name(model.lsn.client, config.clientname))
+    if (const ClientConfig* client = clients.find(config.clientname))
       for (const wire::Ipv4Prefix& network : client->network)
         networks.push_back({network.first().value, network.last().value, id});
   }

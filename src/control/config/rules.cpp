@@ -45,36 +45,61 @@ void check_names(const std::vector<Object>& objects, std::string_view list, std:
                       "it a second time", fmt::format("one {} of a name", kind));
 }
 
+/// References to the objects of one kind.
 template <class Object>
-bool check_reference(const std::vector<Object>& objects, std::string_view kind,
-                     const std::string& name, const std::string& path, std::string_view label,
-                     Findings& findings) {
-  if (!findings.sound(path)) return false;
-  if (find_by_name(objects, name) != nullptr) return true;
-  std::vector<std::string_view> names;
-  for (const Object& object : objects) names.push_back(object.name);
-  const auto meant = nearest_word(name, names);
-  findings.report(path, label,
-                  meant ? fmt::format("\"{}\" (did you mean \"{}\"?)", name, *meant) : quoted(name),
-                  fmt::format("the name of an existing {}", kind));
-  return false;
-}
-
-template <class Object>
-bool check_references(const std::vector<Object>& objects, std::string_view kind,
-                      const std::vector<std::string>& names, const std::string& path,
-                      std::string_view label, Findings& findings) {
-  bool all_known = findings.sound(path);
-  std::set<std::string_view> seen;
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    if (!check_reference(objects, kind, names[i], element(path, i), label, findings))
-      all_known = false;
-    else if (!seen.insert(names[i]).second)
-      findings.report(element(path, i), label, quoted(names[i]) + " a second time",
-                      fmt::format("each {} once", kind));
+class References {
+ public:
+  References(const std::vector<Object>& objects, const std::string& list, std::string_view kind,
+             Findings& findings)
+      : objects_(objects), index_(objects), kind_(kind), findings_(findings) {
+    // Where the list itself or a name in it could not be read, it may have what is missed.
+    complete_ = findings.sound_itself(list) &&
+                std::none_of(objects.begin(), objects.end(),
+                             [](const Object& object) { return object.name.empty(); });
   }
-  return all_known;
-}
+
+  [[nodiscard]] const Object* find(std::string_view name) const { return index_.find(name); }
+
+  /// Whether the setting at `path` names an object.
+  bool check(const std::string& name, const std::string& path, std::string_view label) {
+    if (!findings_.sound(path)) return false;
+    if (find(name) != nullptr) return true;
+    if (!complete_) return false;
+    // Enough for a mistyped name; the work would grow with the square of a large file.
+    constexpr std::size_t kMostCandidates = 2000;
+    std::vector<std::string_view> names;
+    for (const Object& object : objects_)
+      if (names.size() < kMostCandidates) names.push_back(object.name);
+    const auto meant = nearest_word(name, names);
+    findings_.report(
+        path, label,
+        meant ? fmt::format("\"{}\" (did you mean \"{}\"?)", name, *meant) : quoted(name),
+        fmt::format("the name of an existing {}", kind_));
+    return false;
+  }
+
+  /// Whether all of a list do; each may be named once.
+  bool check_all(const std::vector<std::string>& names, const std::string& path,
+                 std::string_view label) {
+    bool all_known = findings_.sound(path);
+    std::set<std::string_view> seen;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      if (!check(names[i], element(path, i), label))
+        all_known = false;
+      else if (!seen.insert(names[i]).second)
+        findings_.report(element(path, i), label, quoted(names[i]) + " a second time",
+                         fmt::format("each {} once", kind_));
+    }
+    return all_known;
+  }
+
+ private:
+  const std::vector<Object>& objects_;
+  ByName<Object> index_;
+  std::string_view kind_;
+  Findings& findings_;
+  bool complete_ = true;
+};
 
 // Address ranges ------------------------------------------------------------------------------
 
@@ -183,9 +208,11 @@ void check_interfaces(const Model& model, Findings& findings) {
                         "one at least of each role");
   }
   // Numbered with 8 bits in routes (datapath::Route).
-  if (interfaces.size() > 255)
+  if (interfaces.size() > 255) {
     findings.report("interfaces", "interfaces", fmt::format("{}", interfaces.size()),
                     "255 at most");
+    return;
+  }
   for (std::size_t i = 0; i < interfaces.size(); ++i) {
     const InterfaceConfig& a = interfaces[i];
     const auto path = [i](std::string_view name) { return setting("interfaces", i, name); };
@@ -445,6 +472,12 @@ void check_alg_of_group(const Model& model, const GroupConfig& group, const std:
 
 void check_groups(const Model& model, Findings& findings) {
   check_names(model.lsn.group, "lsn.group", "group", findings);
+  References clients(model.lsn.client, "lsn.client", "client", findings);
+  References pools(model.lsn.pool, "lsn.pool", "pool", findings);
+  References apps(model.lsn.appsprofile, "lsn.appsprofile", "appsprofile", findings);
+  References transports(model.lsn.transportprofile, "lsn.transportprofile", "transportprofile",
+                        findings);
+  References algs(model.ipsecalg.profile, "ipsecalg.profile", "ipsecalg profile", findings);
   std::map<std::string_view, std::string_view> group_of_client;
   for (std::size_t i = 0; i < model.lsn.group.size(); ++i) {
     const GroupConfig& group = model.lsn.group[i];
@@ -453,36 +486,33 @@ void check_groups(const Model& model, Findings& findings) {
       return fmt::format("group {}: {}", group.name, name);
     };
     if (findings.sound(path("clientname")) &&
-        check_reference(model.lsn.client, "client", group.clientname, path("clientname"),
-                        label("clientname"), findings)) {
+        clients.check(group.clientname, path("clientname"), label("clientname"))) {
       const auto [there, added] = group_of_client.try_emplace(group.clientname, group.name);
       if (!added)
         findings.report(path("clientname"), label("clientname"), quoted(group.clientname),
                         fmt::format("a client in one group; it is in group {}", there->second));
     }
-    check_references(model.lsn.pool, "pool", group.poolname, path("poolname"), label("poolname"),
-                     findings);
+    pools.check_all(group.poolname, path("poolname"), label("poolname"));
     if (group.poolname.size() > kMaxPoolsPerGroup)
       findings.report(path("poolname"), label("poolname"),
                       fmt::format("{} pools", group.poolname.size()),
                       fmt::format("{} at most", kMaxPoolsPerGroup));
     for (std::size_t p = 0; p < group.poolname.size(); ++p) {
-      const PoolConfig* pool = find_by_name(model.lsn.pool, group.poolname[p]);
+      const PoolConfig* pool = pools.find(group.poolname[p]);
       if (pool != nullptr && pool->nattype != group.nattype && findings.sound(path("nattype")))
         findings.report(element(path("poolname"), p), label("poolname"),
                         fmt::format("pool {} with nattype {}", pool->name, to_word(pool->nattype)),
                         fmt::format("pools with the group's nattype {}", to_word(group.nattype)));
     }
     const bool profiles_known =
-        check_references(model.lsn.appsprofile, "appsprofile", group.appsprofilename,
-                         path("appsprofilename"), label("appsprofilename"), findings);
+        apps.check_all(group.appsprofilename, path("appsprofilename"), label("appsprofilename"));
     check_ports_of_group(model, group, path("appsprofilename"), findings);
 
-    check_references(model.lsn.transportprofile, "transportprofile", group.transportprofilename,
-                     path("transportprofilename"), label("transportprofilename"), findings);
+    transports.check_all(group.transportprofilename, path("transportprofilename"),
+                         label("transportprofilename"));
     std::map<Protocol, std::string_view> transport;
     for (std::size_t t = 0; t < group.transportprofilename.size(); ++t) {
-      const auto* profile = find_by_name(model.lsn.transportprofile, group.transportprofilename[t]);
+      const auto* profile = transports.find(group.transportprofilename[t]);
       if (profile == nullptr) continue;
       const auto [there, added] = transport.try_emplace(profile->transportprotocol, profile->name);
       if (!added && there->second != profile->name)
@@ -493,8 +523,7 @@ void check_groups(const Model& model, Findings& findings) {
     }
 
     const bool alg_known =
-        check_references(model.ipsecalg.profile, "ipsecalg profile", group.ipsec_alg_profile,
-                         path("ipsecAlgProfile"), label("ipsecAlgProfile"), findings);
+        algs.check_all(group.ipsec_alg_profile, path("ipsecAlgProfile"), label("ipsecAlgProfile"));
     if (group.ipsec_alg_profile.size() > 1)
       findings.report(path("ipsecAlgProfile"), label("ipsecAlgProfile"),
                       fmt::format("{} profiles", group.ipsec_alg_profile.size()),

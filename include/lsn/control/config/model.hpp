@@ -10,8 +10,10 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <ratio>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "lsn/control/config/vocabulary.hpp"
@@ -224,6 +226,23 @@ template <class Object>
     if (object.name == name) return &object;
   return nullptr;
 }
+
+/// The objects of a list by name, for when many are to be found; of several of one name, the first.
+/// Lives no longer than the list and as long as that does not change.
+template <class Object>
+class ByName {
+ public:
+  explicit ByName(const std::vector<Object>& objects) {
+    for (const Object& object : objects) objects_.try_emplace(object.name, &object);
+  }
+  [[nodiscard]] const Object* find(std::string_view name) const {
+    const auto found = objects_.find(name);
+    return found == objects_.end() ? nullptr : found->second;
+  }
+
+ private:
+  std::unordered_map<std::string_view, const Object*> objects_;
+};
 
 /// The devices of the interfaces, each once, in the order of the interfaces: what
 /// datapath::Interface::device counts.

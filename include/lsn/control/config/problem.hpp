@@ -57,6 +57,9 @@ class Findings {
   /// Nothing has been reported of this setting or of any within it.
   [[nodiscard]] bool sound(const std::string& path) const;
 
+  /// Nothing has been reported of this setting itself.
+  [[nodiscard]] bool sound_itself(const std::string& path) const { return !bad_.contains(path); }
+
   [[nodiscard]] bool empty() const { return found_.empty(); }
 
   /// All of them, in the order of the file.
