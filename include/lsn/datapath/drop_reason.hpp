@@ -66,6 +66,7 @@ enum class DropReason : std::uint8_t {
   kIcmpErrorNoSession,
   // between us and the NIC
   kHandoffFull,
+  kHandoffLoop,
   kTxFull,
   kLinkDown,
   kNoBuffer,
@@ -169,6 +170,8 @@ inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonTexts = {{
     {DropReason::kIcmpErrorNoSession, "icmp_error_no_session",
      "An ICMP error quotes a packet of no session."},
     {DropReason::kHandoffFull, "handoff_full", "The ring to the owning worker is full."},
+    {DropReason::kHandoffLoop, "handoff_loop",
+     "Workers passed the packet on too often while they changed to a new configuration."},
     {DropReason::kTxFull, "tx_full", "The device's transmit queue is full."},
     {DropReason::kLinkDown, "link_down", "The device's link is down or the device is gone."},
     {DropReason::kNoBuffer, "no_buffer", "No packet buffer was free for an answer or a fragment."},

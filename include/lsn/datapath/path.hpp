@@ -56,7 +56,9 @@ void adopt_generation(Shard& shard, const Generation* generation,
 /// Ends what the current generation does not allow (addresses, clients, groups that are gone), at
 /// most about `budget` objects per call; `ended` counts sessions.
 struct GenerationSweep {
-  std::uint32_t cursor = 0;
+  std::uint32_t cursor = 0;               ///< subscriber
+  bool sessions_done = false;             ///< of it; its mappings come next
+  std::uint32_t next = state::kNone;      ///< session or mapping where to go on
   bool finished = false;
   std::uint64_t ended = 0;
 };

@@ -12,6 +12,7 @@
 
 #include "lsn/datapath/counters.hpp"
 #include "lsn/datapath/generation.hpp"
+#include "lsn/state/none.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
 namespace lsn::datapath {
@@ -61,7 +62,9 @@ struct SessionPage {
 /// What `flush lsn session` asks of a shard, in steps like pages.
 struct SessionFlush {
   SessionFilter filter;
-  std::uint32_t cursor = 0;
+  std::uint32_t cursor = 0;              ///< subscriber
+  bool sessions_done = false;            ///< of it; its idle mappings come next
+  std::uint32_t next = state::kNone;     ///< session or mapping where to go on
   bool finished = false;
   std::uint64_t flushed = 0;  ///< out: sessions ended so far
 };

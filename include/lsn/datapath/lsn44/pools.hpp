@@ -3,7 +3,7 @@
 // A NatAddress holds, per protocol, which ports (ICMP: identifiers) are taken; no port is ever
 // given twice, whatever its destination. The control thread makes the objects for addresses that a
 // generation adds and gives them to their owner together with the generation (ShardAddresses);
-// objects of addresses that stay are carried over. A freed port waits `portrealloctimeout` in its
+// objects of addresses that stay are carried over, also into another pool. A freed port waits `portrealloctimeout` in its
 // pool's queue before it can be taken again; when the queue is full it is free at once.
 #pragma once
 
@@ -21,16 +21,19 @@ namespace lsn::datapath::lsn44 {
 
 struct NatAddress {
   wire::Ipv4Address ip;
-  std::uint16_t pool = kNoId;
+  std::uint32_t serial = 0;       ///< no other object ever has the same
   std::uint32_t subscribers = 0;  ///< paired with it
   std::array<state::PortBitmap, kPortProtocols> ports;
 };
 
-/// Ports of one pool that wait before they are free: a ring made for max_realloc_queue of them.
+/// Ports of one pool that wait before they are free, first come first out.
 class ReallocQueue {
  public:
+  static constexpr std::uint32_t kMaxCapacity = 65536;  ///< the largest maxPortReallocTmq
+
   struct Entry {
     wire::Ipv4Address ip;
+    std::uint32_t serial;  ///< of the NatAddress: the address may go and come back meanwhile
     std::uint16_t port;
     Protocol protocol;
     state::Ticks free_at;
@@ -64,7 +67,7 @@ class ReallocQueue {
 struct ShardAddresses {
   /// By NatAddressPlace::number; nullptr: another shard's.
   std::vector<NatAddress*> by_number;
-  /// By stable pool id; nullptr: the pool has no portrealloctimeout.
+  /// By stable pool id; nullptr: the pool never had a portrealloctimeout.
   std::vector<ReallocQueue*> realloc;
 };
 
@@ -80,6 +83,7 @@ class AddressStore {
  private:
   std::vector<std::unique_ptr<NatAddress>> addresses_;  ///< ascending by ip
   std::vector<std::unique_ptr<ReallocQueue>> queues_;   ///< by stable pool id
+  std::uint32_t last_serial_ = 0;
 };
 
 }  // namespace lsn::datapath::lsn44

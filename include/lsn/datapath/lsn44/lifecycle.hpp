@@ -1,0 +1,121 @@
+// How subscribers, NAT ports, mappings and sessions come into being and go.
+//
+// A session is made from a SessionRequest that outbound or inbound has filled in. Order: subscriber
+// (by its address, made if need be) -> quotas -> mapping (found, or made with a NAT port) or a NAT
+// port of its own -> the session's line, its two keys, its place on the wheel. What fails on the way
+// is taken back and the packet is dropped for exactly one reason; nothing that lives is touched.
+//
+// A session ends by expiry, by flush or because a reload does not allow it. Its mapping then waits
+// stuntimeout for another; its subscriber goes with the last session, mapping and pin.
+#pragma once
+
+#include <expected>
+#include <optional>
+
+#include "lsn/datapath/shard.hpp"
+
+namespace lsn::datapath::lsn44 {
+
+/// An endpoint of ours outside.
+struct NatEndpoint {
+  wire::Be32 ip;
+  wire::Be16 port;
+};
+
+// ── subscribers (subscriber.cpp) ────────────────────────────────────────────────────────────────
+
+/// The subscriber with that address, or state::kNone.
+[[nodiscard]] SubscriberId find_subscriber(const Shard& shard, wire::Be32 ip);
+/// Finds or makes it. kSubscriberTableFull when there is no room.
+[[nodiscard]] std::expected<SubscriberId, DropReason> obtain_subscriber(Shard& shard, wire::Be32 ip,
+                                                                        std::uint16_t group);
+/// Forgets a subscriber that has nothing left; otherwise nothing happens.
+void release_subscriber(Shard& shard, SubscriberId id);
+
+// ── NAT addresses and ports (ports.cpp) ─────────────────────────────────────────────────────────
+
+/// Ours, with that address, or nullptr.
+[[nodiscard]] NatAddress* find_nat_address(Shard& shard, wire::Be32 ip);
+/// Takes a NAT port for a subscriber as its policies want it: address by pooling, port by range and
+/// parity (RFC 4787 REQ-2, REQ-3, REQ-4). Counts against portquota.
+[[nodiscard]] std::expected<NatEndpoint, DropReason> take_port(Shard& shard,
+                                                               Subscriber& subscriber,
+                                                               const Group& group,
+                                                               Protocol protocol, Pooling pooling,
+                                                               wire::Be16 inside_port);
+/// Gives a port back, after the pool's portrealloctimeout if it has one.
+void give_back_port(Shard& shard, Subscriber& subscriber, Protocol protocol, NatEndpoint endpoint);
+/// Frees ports that have waited long enough.
+void free_waiting_ports(Shard& shard, std::size_t budget);
+/// Gives up the subscriber's pairing with its NAT address.
+void unpair(Shard& shard, Subscriber& subscriber);
+
+// ── mappings (mapping.cpp) ──────────────────────────────────────────────────────────────────────
+
+/// Whether sessions of that policy share mappings; otherwise a session holds its port itself.
+[[nodiscard]] constexpr bool has_mapping(const AppPolicy& policy) {
+  return policy.mapping != Dependence::kAddressPort || policy.filtering != Dependence::kAddressPort;
+}
+/// The mapping for a new outbound session, found or made.
+[[nodiscard]] std::expected<MappingId, DropReason> obtain_mapping(
+    Shard& shard, SubscriberId subscriber, const Group& group, Protocol protocol,
+    const AppPolicy& policy, wire::Be16 inside_port, wire::Be32 remote_ip, wire::Be16 remote_port);
+/// The mapping that owns a NAT endpoint, or state::kNone.
+[[nodiscard]] MappingId find_mapping(const Shard& shard, Protocol protocol, wire::Be32 nat_ip,
+                                     wire::Be16 nat_port);
+/// Whether it lets the first packet of a new remote endpoint in (RFC 4787 section 5).
+[[nodiscard]] bool admits(const Shard& shard, const Mapping& mapping, wire::Be32 remote_ip);
+/// Counts a session to that address for ADDRESS-DEPENDENT filtering; false: no room.
+[[nodiscard]] bool add_permission(Shard& shard, const Mapping& mapping, wire::Be32 remote_ip);
+void remove_permission(Shard& shard, const Mapping& mapping, wire::Be32 remote_ip);
+/// One session less (or a mapping that got none): idle from now on, for stuntimeout.
+void mapping_became_idle(Shard& shard, MappingId id);
+/// Removes a mapping without sessions.
+void remove_mapping(Shard& shard, MappingId id);
+void expire_mappings(Shard& shard, std::size_t budget);
+
+// ── sessions (session.cpp) ──────────────────────────────────────────────────────────────────────
+
+struct SessionRequest {
+  Protocol protocol;
+  Direction first;  ///< of the packet that asks for it
+  wire::Be32 inside_ip;
+  wire::Be16 inside_port;
+  wire::Be32 remote_ip;
+  wire::Be16 remote_port;
+  std::uint8_t flags = 0;             ///< SessionFlags to begin with
+  MappingId mapping = state::kNone;   ///< inbound: the mapping that admitted it
+};
+
+/// Makes a session; `policy` is that of the destination port and says how (outbound only).
+[[nodiscard]] std::expected<SessionId, DropReason> create_session(Shard& shard, const Group& group,
+                                                                  std::uint16_t group_id,
+                                                                  const AppPolicy& policy,
+                                                                  const SessionRequest& request);
+void end_session(Shard& shard, SessionId id, SessionEnd why);
+/// How long it may be idle, by protocol and TCP state.
+[[nodiscard]] state::TickDuration idle_timeout(const Shard& shard, const Session& session,
+                                               const SessionCold& cold);
+/// Its timeout became shorter: TCP is closing.
+void rearm_session(Shard& shard, SessionId id);
+void expire_sessions(Shard& shard, std::size_t budget);
+
+/// Whether the current generation still allows it: its subscriber's group, its NAT address.
+[[nodiscard]] bool is_allowed(const Shard& shard, const Session& session, const SessionCold& cold);
+
+/// The links of a session on its wheel and on its subscriber's list, of a mapping likewise.
+[[nodiscard]] inline auto session_wheel_links(Tables& tables) {
+  return [&tables](std::uint32_t id) -> state::WheelLinks& { return tables.cold[id].wheel; };
+}
+[[nodiscard]] inline auto session_list_links(Tables& tables) {
+  return [&tables](std::uint32_t id) -> state::ListLinks& { return tables.cold[id].of_subscriber; };
+}
+[[nodiscard]] inline auto mapping_wheel_links(Tables& tables) {
+  return [&tables](std::uint32_t id) -> state::WheelLinks& { return tables.mappings[id].wheel; };
+}
+[[nodiscard]] inline auto mapping_list_links(Tables& tables) {
+  return
+      [&tables](std::uint32_t id) -> state::ListLinks& { return tables.mappings[id].of_subscriber; };
+}
+
+}  // namespace lsn::datapath::lsn44

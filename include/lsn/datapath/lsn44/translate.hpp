@@ -1,0 +1,116 @@
+// Translating a packet that has a session: the end of the fast path, shared by both directions.
+//
+// forward() is it for a packet in its usual state: next hop known, packet fits, nothing about TCP
+// that changes the session. Everything else about a packet with a session is forward_slowly():
+// looking up next hops, MTU, TCP's opening and closing, hairpin.
+//
+// Rewriting changes an address, a port (or identifier) and the TTL, and the checksums by just these
+// differences (RFC 1624). UDP without checksum stays so. Nothing is touched before it is certain
+// that the packet goes out: an ICMP error quotes it as its sender knows it.
+#pragma once
+
+#include "lsn/datapath/l3/output.hpp"
+#include "lsn/datapath/lsn44/session.hpp"
+#include "lsn/datapath/shard.hpp"
+#include "lsn/wire/icmp.hpp"
+#include "lsn/wire/tcp.hpp"
+#include "lsn/wire/udp.hpp"
+
+namespace lsn::datapath::lsn44 {
+
+/// Replaces the local address and port in the L3 and L4 headers.
+///   outbound: source (inside -> NAT); inbound: destination (NAT -> inside)
+template <Direction direction>
+inline void rewrite(const Packet& packet, const Session& session) {
+  constexpr bool kOut = direction == Direction::kOutbound;
+  wire::Ipv4Header& ip = *packet.ip;
+  wire::Be32& address = kOut ? ip.source : ip.destination;
+  const wire::Be32 new_address = kOut ? session.nat_ip : session.inside_ip;
+  const wire::Be16 new_port = kOut ? session.nat_port : session.inside_port;
+
+  wire::ChecksumDelta delta;
+  delta.replace(address, new_address);
+  address = new_address;
+  if (!packet.hairpin) {
+    // The TTL is the upper byte of its word: one less is 0x0100 less.
+    wire::ChecksumDelta hop = delta;
+    hop.replace(wire::Be16::of(0x0100), wire::Be16::of(0));
+    ip.checksum = hop.apply(ip.checksum);
+    --ip.ttl;
+  } else {
+    ip.checksum = delta.apply(ip.checksum);
+  }
+  if (!packet.has_l4) return;
+
+  switch (packet.protocol) {
+    case Protocol::kUdp: {
+      auto& udp = *reinterpret_cast<wire::UdpHeader*>(packet.l4);
+      wire::Be16& port = kOut ? udp.source_port : udp.destination_port;
+      delta.replace(port, new_port);
+      port = new_port;
+      udp.checksum = delta.apply_udp(udp.checksum);
+      break;
+    }
+    case Protocol::kTcp: {
+      auto& tcp = *reinterpret_cast<wire::TcpHeader*>(packet.l4);
+      wire::Be16& port = kOut ? tcp.source_port : tcp.destination_port;
+      delta.replace(port, new_port);
+      port = new_port;
+      tcp.checksum = delta.apply(tcp.checksum);
+      break;
+    }
+    case Protocol::kIcmp: {
+      // No pseudo header (RFC 792).
+      auto& icmp = *reinterpret_cast<wire::IcmpHeader*>(packet.l4);
+      wire::ChecksumDelta query;
+      query.replace(icmp.identifier, new_port);
+      icmp.identifier = new_port;
+      icmp.checksum = query.apply(icmp.checksum);
+      break;
+    }
+    case Protocol::kEsp:
+      break;  // the ICV covers the SPI; the addresses are outside of it
+  }
+}
+
+/// Counts a packet for its session and the burst, and refreshes the session.
+template <Direction direction>
+inline void account(Shard& shard, Session& session, std::uint16_t size) {
+  constexpr auto kD = static_cast<std::size_t>(direction);
+  ++session.packets[kD];
+  session.bytes[kD] += size;
+  // RFC 4787 REQ-6: outbound always, inbound as configured.
+  if (direction == Direction::kOutbound || shard.inbound_refresh) session.last_seen = shard.now;
+  auto& sum = shard.totals.translated[static_cast<std::size_t>(session.protocol)][kD];
+  ++sum.packets;
+  sum.bytes += size;
+}
+
+/// All but the usual. Takes the packet in any case but drop.
+template <Direction direction>
+[[nodiscard]] Verdict forward_slowly(Shard& shard, Packet& packet, SessionId id);
+
+extern template Verdict forward_slowly<Direction::kOutbound>(Shard&, Packet&, SessionId);
+extern template Verdict forward_slowly<Direction::kInbound>(Shard&, Packet&, SessionId);
+
+/// Translates a packet and sends it on. Takes the packet in any case but drop.
+template <Direction direction>
+[[nodiscard]] inline Verdict forward(Shard& shard, Packet& packet, SessionId id) {
+  Session& session = shard.lsn44.sessions[id];
+  const NeighbourId hop = session.hop[static_cast<std::size_t>(direction)];
+  constexpr std::uint8_t kTcpChanges =
+      wire::TcpHeader::kSyn | wire::TcpHeader::kFin | wire::TcpHeader::kRst;
+  if (session.stamp != shard.stamp || hop >= kHairpinHop ||
+      (packet.tcp_flags & kTcpChanges) != 0 || (session.flags & SessionFlags::kRst) != 0)
+      [[unlikely]]
+    return forward_slowly<direction>(shard, packet, id);
+  Neighbour& neighbour = shard.neighbours[hop];
+  if (neighbour.state != NeighbourState::kReachable || packet.size > neighbour.mtu) [[unlikely]]
+    return forward_slowly<direction>(shard, packet, id);
+  rewrite<direction>(packet, session);
+  account<direction>(shard, session, packet.size);
+  send_fast(shard, packet.mbuf, packet.ip, packet.size, neighbour);
+  return Verdict::next();
+}
+
+}  // namespace lsn::datapath::lsn44

@@ -1,0 +1,208 @@
+// ICMP errors about translated packets (RFC 5508 section 4), which name their session by the packet
+// that they quote - as its sender's side of the NAT knew it:
+//
+//   from outside  quotes what we sent:      NAT -> remote;     its source becomes the inside endpoint
+//   from inside   quotes what we delivered: remote -> inside;  its destination becomes the NAT's
+//
+// The outer header follows, and every checksum on the way, by differences: the quoted IP header's,
+// the quoted TCP, UDP or ICMP header's as far as it is quoted, ICMP's own over all of it. The
+// session is not touched (REQ-6): an error neither refreshes nor ends it.
+
+#include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/lsn44/stages.hpp"
+#include "lsn/datapath/lsn44/translate.hpp"
+#include "lsn/datapath/pipeline.hpp"
+
+namespace lsn::datapath::lsn44 {
+namespace {
+
+/// What RFC 792 promises of the quoted packet behind its IP header.
+constexpr std::size_t kQuotedL4 = 8;
+
+struct Quoted {
+  wire::Ipv4Header* ip;
+  std::uint8_t* l4;
+  std::size_t l4_size;  ///< bytes of it that are quoted, at least kQuotedL4
+  Protocol protocol;
+  wire::Be16 source_port;  ///< an ICMP query's identifier stands in both
+  wire::Be16 destination_port;
+};
+
+/// Reads the quoted packet. The ICMP checksum must be right (REQ-3), and the quoted header's.
+std::expected<Quoted, DropReason> read_quoted(const Packet& packet) {
+  const auto* end = rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*) + packet.mbuf->data_len;
+  if (packet.l4_size > static_cast<std::size_t>(end - packet.l4) ||
+      packet.l4_size < sizeof(wire::IcmpHeader) + sizeof(wire::Ipv4Header) ||
+      wire::checksum(packet.l4, packet.l4_size).raw() != 0)
+    return std::unexpected(DropReason::kIcmpErrorMalformed);
+  Quoted quoted{};
+  quoted.ip = reinterpret_cast<wire::Ipv4Header*>(packet.l4 + sizeof(wire::IcmpHeader));
+  const std::size_t size = packet.l4_size - sizeof(wire::IcmpHeader);
+  const std::size_t header = quoted.ip->header_size();
+  if (quoted.ip->version_and_size >> 4 != 4 || header < sizeof(wire::Ipv4Header) ||
+      size < header + kQuotedL4 ||
+      wire::checksum(reinterpret_cast<const std::uint8_t*>(quoted.ip), header).raw() != 0)
+    return std::unexpected(DropReason::kIcmpErrorMalformed);
+  // A later fragment's first bytes are no ports.
+  if (quoted.ip->fragment_offset() != 0) return std::unexpected(DropReason::kIcmpErrorNoSession);
+  quoted.l4 = quoted.ip->payload();
+  quoted.l4_size = size - header;
+  switch (quoted.ip->protocol) {
+    case wire::kProtocolTcp:
+    case wire::kProtocolUdp: {
+      quoted.protocol =
+          quoted.ip->protocol == wire::kProtocolTcp ? Protocol::kTcp : Protocol::kUdp;
+      const auto* ports = reinterpret_cast<const wire::UdpHeader*>(quoted.l4);
+      quoted.source_port = ports->source_port;
+      quoted.destination_port = ports->destination_port;
+      return quoted;
+    }
+    case wire::kProtocolIcmp: {
+      const auto* icmp = reinterpret_cast<const wire::IcmpHeader*>(quoted.l4);
+      // No error is sent about an error (RFC 1122 section 3.2.2).
+      if (!wire::is_icmp_request(icmp->type) && !wire::is_icmp_reply(icmp->type))
+        return std::unexpected(DropReason::kIcmpErrorMalformed);
+      quoted.protocol = Protocol::kIcmp;
+      quoted.source_port = quoted.destination_port = icmp->identifier;
+      return quoted;
+    }
+    default:
+      return std::unexpected(DropReason::kIcmpErrorNoSession);
+  }
+}
+
+/// Where a quoted TCP, UDP or ICMP header has its checksum, if that is quoted.
+wire::Be16* quoted_checksum(const Quoted& quoted) {
+  std::size_t offset = 0;
+  switch (quoted.protocol) {
+    case Protocol::kTcp: offset = 16; break;
+    case Protocol::kUdp: offset = 6; break;
+    default: offset = 2; break;
+  }
+  return quoted.l4_size < offset + sizeof(wire::Be16)
+             ? nullptr
+             : reinterpret_cast<wire::Be16*>(quoted.l4 + offset);
+}
+
+/// Replaces one endpoint of the quoted packet; returns what that changes in ICMP's own checksum.
+wire::ChecksumDelta rewrite_quoted(const Quoted& quoted, Direction direction,
+                                   wire::Be32 new_address, wire::Be16 new_port) {
+  // An outbound error quotes an inbound packet: our endpoint is its destination.
+  const bool destination = direction == Direction::kOutbound;
+  wire::Be32& address = destination ? quoted.ip->destination : quoted.ip->source;
+  wire::ChecksumDelta addresses, ports, outer;
+  addresses.replace(address, new_address);
+  address = new_address;
+  const wire::Be16 ip_checksum = quoted.ip->checksum;
+  quoted.ip->checksum = addresses.apply(ip_checksum);
+  outer = addresses;
+  outer.replace(ip_checksum, quoted.ip->checksum);
+
+  auto& port = [&]() -> wire::Be16& {
+    if (quoted.protocol == Protocol::kIcmp)
+      return reinterpret_cast<wire::IcmpHeader*>(quoted.l4)->identifier;
+    auto* header = reinterpret_cast<wire::UdpHeader*>(quoted.l4);
+    return destination ? header->destination_port : header->source_port;
+  }();
+  ports.replace(port, new_port);
+  port = new_port;
+  outer = outer + ports;
+
+  if (wire::Be16* checksum = quoted_checksum(quoted)) {
+    const wire::Be16 before = *checksum;
+    switch (quoted.protocol) {
+      case Protocol::kTcp: *checksum = (addresses + ports).apply(before); break;
+      case Protocol::kUdp: *checksum = (addresses + ports).apply_udp(before); break;
+      default: *checksum = ports.apply(before); break;
+    }
+    outer.replace(before, *checksum);
+  }
+  return outer;
+}
+
+/// The outer packet: address, TTL, ICMP checksum; then out, without touching the session.
+Verdict send_error(Shard& shard, Packet& packet, SessionId id, const Quoted& quoted,
+                   Direction direction) {
+  if (!revalidate(shard, id)) return Verdict::drop(DropReason::kIcmpErrorNoSession);
+  Session& session = shard.lsn44.sessions[id];
+  if (const Verdict verdict = resolve_hop(shard, session, direction); !verdict.is_next())
+    return verdict;
+  const bool out = direction == Direction::kOutbound;
+  const NeighbourId hop = session.hop[static_cast<std::size_t>(direction)];
+  if (hop != kHairpinHop && too_big(*packet.ip, packet.size, shard.neighbours[hop]))
+    return Verdict::drop(DropReason::kFragmentationNeeded);
+
+  const wire::Be32 address = out ? session.nat_ip : session.inside_ip;
+  const wire::ChecksumDelta changed = rewrite_quoted(
+      quoted, direction, address, out ? session.nat_port : session.inside_port);
+  auto& icmp = *reinterpret_cast<wire::IcmpHeader*>(packet.l4);
+  icmp.checksum = changed.apply(icmp.checksum);
+
+  wire::ChecksumDelta delta;
+  wire::Be32& outer = out ? packet.ip->source : packet.ip->destination;
+  delta.replace(outer, address);
+  outer = address;
+  packet.ip->checksum = delta.apply(packet.ip->checksum);
+  if (!packet.hairpin) packet.ip->decrement_ttl();
+  shard.counters.of(session.protocol).icmp_errors[static_cast<std::size_t>(direction)].add();
+  if (hop == kHairpinHop) return hairpin(shard, packet);
+  send(shard, packet.mbuf, packet.ip, hop);
+  return Verdict::next();
+}
+
+SessionId find_session(const state::FlowTable& table, wire::Be32 local, wire::Be32 remote,
+                       wire::Be16 local_port, wire::Be16 remote_port, Protocol protocol) {
+  if (protocol == Protocol::kIcmp) remote_port = wire::Be16{};
+  const state::FlowKey key =
+      state::FlowKey::make(local.raw(), remote.raw(), local_port.raw(), remote_port.raw(),
+                           static_cast<unsigned>(flow_kind(protocol)));
+  return table.find(key, table.hash(key));
+}
+
+}  // namespace
+
+Verdict icmp_error_outbound(Shard& shard, Packet& packet) {
+  if (is_own_address(*shard.generation, packet.ip->destination))
+    return Verdict::drop(DropReason::kNotForUs);
+  // Its source may be a router inside, of no client's network; what it quotes decides.
+  if (const Verdict verdict = check_outbound_addresses(shard, packet); !verdict.is_next())
+    return verdict;
+  if (packet.ip->ttl <= 1) return Verdict::drop(DropReason::kTtlExpired);
+  const auto quoted = read_quoted(packet);
+  if (!quoted) return Verdict::drop(quoted.error());
+  std::uint16_t group = kNoId;
+  const Verdict steered =
+      steer_outbound(shard, quoted->ip->destination, packet.asked, group);
+  if (steered.is_drop()) return Verdict::drop(DropReason::kIcmpErrorNoSession);
+  if (!steered.is_next()) {
+    ++packet.asked;
+    return steered;
+  }
+  const SessionId session =
+      find_session(shard.lsn44.outbound, quoted->ip->destination, quoted->ip->source,
+                   quoted->destination_port, quoted->source_port, quoted->protocol);
+  if (session == state::kNone) return Verdict::drop(DropReason::kIcmpErrorNoSession);
+  return send_error(shard, packet, session, *quoted, Direction::kOutbound);
+}
+
+Verdict icmp_error_inbound(Shard& shard, Packet& packet) {
+  if (const Verdict verdict = check_inbound_addresses(shard, packet); !verdict.is_next())
+    return verdict;
+  if (is_own_address(*shard.generation, packet.ip->destination))
+    return Verdict::drop(DropReason::kNotForUs);
+  if (const Verdict verdict = steer_inbound(shard, packet.ip->destination); !verdict.is_next())
+    return verdict;
+  if (packet.ip->ttl <= 1 && !packet.hairpin) return Verdict::drop(DropReason::kTtlExpired);
+  const auto quoted = read_quoted(packet);
+  if (!quoted) return Verdict::drop(quoted.error());
+  // It is about a packet of the address that it is sent to.
+  if (quoted->ip->source != packet.ip->destination)
+    return Verdict::drop(DropReason::kIcmpErrorMalformed);
+  const SessionId session =
+      find_session(shard.lsn44.inbound, quoted->ip->source, quoted->ip->destination,
+                   quoted->source_port, quoted->destination_port, quoted->protocol);
+  if (session == state::kNone) return Verdict::drop(DropReason::kIcmpErrorNoSession);
+  return send_error(shard, packet, session, *quoted, Direction::kInbound);
+}
+
+}  // namespace lsn::datapath::lsn44

@@ -1,0 +1,109 @@
+#include "lsn/datapath/lsn44/translate.hpp"
+
+#include "lsn/datapath/l3/icmp_send.hpp"
+#include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/lsn44/stages.hpp"
+
+namespace lsn::datapath::lsn44 {
+namespace {
+
+using F = SessionFlags;
+using wire::TcpHeader;
+
+/// TCP's opening and closing as a NAT sees them (RFC 5382 section 2.1, RFC 7857 section 2).
+///
+///   SYN                         that side has opened; on a session that was closing: anew
+///   FIN                         that side has finished
+///   RST                         the session ends after finrsttimeout ...
+///   anything else after an RST  ... unless it goes on: the RST was not accepted (RFC 6146
+///                               section 3.5.2.2), perhaps forged
+///
+/// True if the session is closing now and was not before.
+template <Direction direction>
+bool follow_tcp(Session& session, std::uint8_t tcp) {
+  constexpr bool kOut = direction == Direction::kOutbound;
+  const bool was_closing = state_of(session) == SessionState::kClosing;
+  std::uint8_t flags = session.flags;
+  const std::uint8_t syn = kOut ? F::kSynOutbound : F::kSynInbound;
+  const std::uint8_t fin = kOut ? F::kFinOutbound : F::kFinInbound;
+  if ((tcp & TcpHeader::kRst) != 0) {
+    flags |= F::kRst;
+  } else {
+    flags = static_cast<std::uint8_t>(flags & ~F::kRst);
+    if ((tcp & TcpHeader::kSyn) != 0) {
+      if (was_closing && (tcp & TcpHeader::kAck) == 0)
+        flags = static_cast<std::uint8_t>(
+            flags & ~(F::kSynOutbound | F::kSynInbound | F::kFinOutbound | F::kFinInbound));
+      flags |= syn;
+    }
+    if ((tcp & TcpHeader::kFin) != 0) flags |= fin;
+  }
+  session.flags = flags;
+  return !was_closing && state_of(session) == SessionState::kClosing;
+}
+
+}  // namespace
+
+bool revalidate(Shard& shard, SessionId id) {
+  Session& session = shard.lsn44.sessions[id];
+  if (session.stamp == shard.stamp) return true;
+  if (!is_allowed(shard, session, shard.lsn44.cold[id])) {
+    end_session(shard, id, SessionEnd::kReload);
+    return false;
+  }
+  session.stamp = shard.stamp;
+  session.hop[0] = session.hop[1] = kNoNeighbour;
+  const bool ours =
+      shard.generation->nat_addresses.find(wire::Ipv4Address{session.remote_ip}) != nullptr;
+  session.flags = static_cast<std::uint8_t>(ours ? session.flags | F::kHairpin
+                                                 : session.flags & ~F::kHairpin);
+  return true;
+}
+
+Verdict resolve_hop(Shard& shard, Session& session, Direction direction) {
+  NeighbourId& hop = session.hop[static_cast<std::size_t>(direction)];
+  const bool out = direction == Direction::kOutbound;
+  if (out && (session.flags & F::kHairpin) != 0) hop = kHairpinHop;
+  if (hop != kNoNeighbour) return Verdict::next();
+  const auto next_hop = resolve(shard, out ? session.remote_ip : session.inside_ip);
+  if (!next_hop) return Verdict::drop(DropReason::kNoRoute);
+  const Side side = shard.generation->interfaces[next_hop->interface].side;
+  // Nothing leaves inside that came from inside, and nothing outside that came from outside.
+  if (side != (out ? Side::kOutside : Side::kInside))
+    return Verdict::drop(out ? DropReason::kInsideDestination : DropReason::kNoRoute);
+  if (next_hop->neighbour == kNoNeighbour)
+    return Verdict::drop(DropReason::kNeighbourTableFull);
+  hop = next_hop->neighbour;
+  return Verdict::next();
+}
+
+template <Direction direction>
+Verdict forward_slowly(Shard& shard, Packet& packet, SessionId id) {
+  if (!revalidate(shard, id)) return Verdict::drop(DropReason::kNoMapping);
+  Session& session = shard.lsn44.sessions[id];
+  if (const Verdict verdict = resolve_hop(shard, session, direction); !verdict.is_next())
+    return verdict;
+  const NeighbourId hop = session.hop[static_cast<std::size_t>(direction)];
+  if (hop != kHairpinHop && too_big(*packet.ip, packet.size, shard.neighbours[hop])) {
+    // RFC 1191 section 4, RFC 4787 REQ-13
+    send_icmp_error(shard, packet, wire::kIcmpUnreachable, wire::kIcmpFragmentationNeeded,
+                    shard.neighbours[hop].mtu);
+    return Verdict::drop(DropReason::kFragmentationNeeded);
+  }
+  rewrite<direction>(packet, session);
+  account<direction>(shard, session, packet.size);
+  if (session.protocol == Protocol::kTcp && packet.has_l4 &&
+      follow_tcp<direction>(session, packet.tcp_flags))
+    rearm_session(shard, id);
+  if (hop == kHairpinHop) {
+    shard.counters.of(session.protocol).hairpinned.add(1, packet.size);
+    return hairpin(shard, packet);
+  }
+  send(shard, packet.mbuf, packet.ip, hop);
+  return Verdict::next();
+}
+
+template Verdict forward_slowly<Direction::kOutbound>(Shard&, Packet&, SessionId);
+template Verdict forward_slowly<Direction::kInbound>(Shard&, Packet&, SessionId);
+
+}  // namespace lsn::datapath::lsn44

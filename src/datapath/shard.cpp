@@ -1,0 +1,26 @@
+#include "lsn/datapath/shard.hpp"
+
+namespace lsn::datapath {
+
+Shard::Shard(const ShardConfig& config)
+    : now(config.now),
+      id(config.id),
+      shards(config.shards),
+      links(config.links),
+      ingress(config.devices),
+      random(config.seed),
+      secret(state::HashSecret::from(random)),
+      neighbours(config.now, secret, config.memory),
+      reassembly(config.max_fragments, config.now, secret, config.memory),
+      lsn44(config.max_sessions, config.now, secret, config.memory),
+      tx(config.devices),
+      handoff(config.shards),
+      buffers(config.buffers),
+      indirect_buffers(config.indirect_buffers),
+      icmp_refilled(config.now) {
+  for (auto& vlans : ingress) vlans.fill(kNoInterface);
+}
+
+Shard::~Shard() = default;
+
+}  // namespace lsn::datapath
