@@ -1,0 +1,381 @@
+// What several settings have to agree on.
+#include "lsn/control/config/validate.hpp"
+#include "support.hpp"
+
+namespace lsn::control {
+namespace {
+
+using testing::HasSubstr;
+
+/// The problems of the good text with several replacements.
+std::vector<Problem> problems_after(
+    const std::vector<std::pair<std::string_view, std::string_view>>& changes) {
+  std::string text(kGoodText);
+  for (const auto& [from, to] : changes) text = with(text, from, to);
+  return problems_of(text);
+}
+
+constexpr std::string_view kGroup2 = "poolname = [ \"P2\" ];";
+std::string group2(const std::string& settings) {
+  return std::string(kGroup2) + settings;
+}
+
+// Names and references ----------------------------------------------------------------------------
+
+TEST(Rules, NamesAreUniqueWithinAKindOnly) {
+  const auto twice = problems_after({{"name = \"WEB\"", "name  = \"PING\""}});
+  ASSERT_FALSE(twice.empty());
+  EXPECT_THAT(to_string(twice), HasSubstr("appsprofile PING: name: given it a second time"));
+  expect_refused("name = \"out\"", "name  =  \"in\"", {"one interface of a name"});
+  // A pool may be called as a client is.
+  EXPECT_TRUE(problems_after({{"name = \"P1\"", "name = \"C1\""},
+                              {"poolname = [ \"P1\" ]", "poolname = [ \"C1\" ]"}})
+                  .empty());
+}
+
+TEST(Rules, NamesFollowTheRules) {
+  expect_refused("name = \"out\"", "name = \"-out\"", {"a letter, a digit or _"});
+  expect_refused("name = \"out\"", "name = \"\"", {"1-127 characters"});
+  const std::string alg(33, 'a');
+  const auto problems =
+      problems_after({{"name = \"ALG\"", "name = \"" + alg + "\""},
+                      {"ipsecAlgProfile = \"ALG\"", "ipsecAlgProfile = \"" + alg + "\""}});
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(problems[0].text, HasSubstr("1-32 characters"));
+}
+
+TEST(Rules, WhatAGroupNamesExists) {
+  expect_refused("clientname = \"C2\"", "clientname = \"C7\"",
+                 {"group G2: clientname", "\"C7\"", "did you mean", "existing client"});
+  expect_refused("poolname = [ \"P2\" ]", "poolname = [ \"P2\", \"NO-SUCH-POOL\" ]",
+                 {"given \"NO-SUCH-POOL\"", "existing pool"});
+  expect_refused("\"WEB\", \"PING\" ]", "\"WEB\", \"PONG\" ]", {"existing appsprofile"});
+  expect_refused("\"T-UDP\", \"T-TCP\"", "\"T-UDP\", \"T-ICMP\"", {"existing transportprofile"});
+  expect_refused("ipsecAlgProfile = \"ALG\"", "ipsecAlgProfile = \"XYZZY\"",
+                 {"given \"XYZZY\"", "existing ipsecalg profile"});
+}
+
+TEST(Rules, AnObjectIsBoundOnce) {
+  expect_refused("poolname = [ \"P2\" ]", "poolname = [ \"P2\", \"P2\" ]", {"a second time"});
+  expect_refused("\"T-UDP\", \"T-TCP\"", "\"T-UDP\", \"T-UDP\"", {"a second time"});
+}
+
+TEST(Rules, AClientBelongsToOneGroup) {
+  expect_refused("clientname = \"C2\"", "clientname  = \"C1\"",
+                 {"group G2: clientname", "it is in group G1"});
+}
+
+TEST(Rules, AGroupHasAtMost16Pools) {
+  std::string pools;
+  std::string names;
+  for (int i = 1; i <= 16; ++i) {
+    pools += ", { name = \"X" + std::to_string(i) + "\"; }";
+    names += ", \"X" + std::to_string(i) + "\"";
+  }
+  const std::string text =
+      good_with("\"203.0.113.20\" ];\n    }", "\"203.0.113.20\" ];\n    }" + pools);
+  expect_problem(with(text, "[ \"P2\" ]", "[ \"P2\"" + names + " ]"), "poolname = [ \"P2\"",
+                 {"17 pools", "16 at most"});
+  EXPECT_TRUE(problems_of(with(text, "[ \"P2\" ]", "[" + names.substr(1) + " ]")).empty());
+}
+
+// Addresses ---------------------------------------------------------------------------------------
+
+TEST(Rules, NetworksOfDifferentClientsDoNotOverlap) {
+  expect_refused("[ \"10.1.0.0/16\" ]", "[ \"10.0.7.0/24\" ]",
+                 {"client C2: network", "given 10.0.7.0/24", "10.0.0.0/16 of client C1"});
+  expect_refused("[ \"10.1.0.0/16\" ]", "[ \"10.1.0.0/16\", \"192.0.2.7\" ]",
+                 {"192.0.2.7", "192.0.2.0/24 of client C1"});
+  expect_accepted("[ \"10.1.0.0/16\" ]", "[ \"10.1.0.0/16\", \"192.0.3.0\" ]");
+  // The wider one begins first, another of its own client lies between.
+  const auto wide = problems_after({{"\"10.0.0.0/16\" ]", "\"10.0.0.0/8\", \"10.0.0.0/24\" ]"}});
+  ASSERT_EQ(wide.size(), 1U) << to_string(wide);
+  EXPECT_THAT(wide[0].text, HasSubstr("client C2: network: given 10.1.0.0/16"));
+  EXPECT_THAT(wide[0].text, HasSubstr("10.0.0.0/8 of client C1"));
+}
+
+TEST(Rules, NetworksOfOneClientMayOverlap) {
+  expect_accepted("[ \"10.1.0.0/16\" ]", "[ \"10.1.0.0/16\", \"10.1.7.0/24\", \"10.1.7.0/24\" ]");
+}
+
+TEST(Rules, AnAddressIsInOnePoolOnce) {
+  expect_refused("\"203.0.113.20\"", "\"203.0.113.9\"",
+                 {"pool P2: lsnip", "given 203.0.113.9", "203.0.113.0-203.0.113.9 of pool P1"});
+  expect_refused("\"203.0.113.20\"", "\"203.0.113.140-203.0.113.150\"",
+                 {"pool P2", "203.0.113.128-203.0.113.143"});
+  expect_accepted("\"203.0.113.20\"", "\"203.0.113.10\"");
+}
+
+TEST(Rules, APoolHasAtMost4096Addresses) {
+  expect_accepted("\"203.0.113.128/28\", \"203.0.113.20\"", "\"100.64.0.0/20\"");
+  expect_refused("\"203.0.113.128/28\", \"203.0.113.20\"", "\"100.64.0.0/20\", \"203.0.113.20\"",
+                 {"pool P2: lsnip", "given 4097 addresses", "4096 at most"});
+  expect_refused("\"203.0.113.128/28\", \"203.0.113.20\"", "\"128.0.0.0/2\"",
+                 {"1073741824 addresses"});
+}
+
+TEST(Rules, AnAddressIsNotASubscribersAndANatAddress) {
+  expect_refused("\"203.0.113.20\"", "\"10.1.0.0-10.1.0.3\"",
+                 {"pool P2: lsnip", "client C2 has 10.1.0.0/16"});
+  const auto inside = problems_after({{"[ \"10.1.0.0/16\" ]", "[ \"203.0.113.20\" ]"}});
+  EXPECT_THAT(to_string(inside), HasSubstr("client C2 has 203.0.113.20/32"));
+}
+
+TEST(Rules, AnInterfaceAddressIsInNoPool) {
+  const auto problems = problems_after({{"\"203.0.113.20\"", "\"198.51.100.1\""}});
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(problems[0].text, HasSubstr("interface out: address"));
+  EXPECT_THAT(problems[0].text, HasSubstr("pool P2"));
+  // In the network of the outside interface pool addresses are usual.
+  expect_accepted("\"203.0.113.20\"", "\"198.51.100.200\"");
+}
+
+// Interfaces and routes -------------------------------------------------------------------------
+
+TEST(Rules, ThereIsAnInterfaceOfEachRole) {
+  const auto problems = problems_after({{"role = \"inside\"", "role = \"outside\""}});
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(problems[0].text, HasSubstr("none has role \"inside\""));
+  EXPECT_THAT(to_string(problems_of("")), HasSubstr("none has role \"outside\""));
+}
+
+TEST(Rules, NetworksOfInterfacesDoNotOverlap) {
+  const auto problems =
+      problems_after({{"address = \"192.0.2.1/24\"", "address = \"198.51.100.65/26\""}});
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(problems[0].text, HasSubstr("interface out: address"));
+  EXPECT_THAT(problems[0].text, HasSubstr("198.51.100.65/26 of interface in"));
+}
+
+TEST(Rules, SeveralVlansShareADevice) {
+  constexpr std::string_view kThird = R"(,
+  { name = "in2"; role = "inside"; device = "net_tap0,iface=t0"; address = "192.0.3.1/24";)";
+  const auto third = [&](const std::string& more) {
+    return good_with("mtu = 1400;\n  }", "mtu = 1400;\n  }" + std::string(kThird) + more + " }");
+  };
+  EXPECT_TRUE(problems_of(third("vlan = 7;")).empty()) << "beside the untagged one";
+  expect_problem(third(""), "name = \"in2\"",
+                 {"interface in2: device", "other than those of interface in"});
+  const std::string both = with(third("vlan = 7;"), "name = \"in\";", "name = \"in\"; vlan = 7;");
+  expect_problem(both, "name = \"in2\"", {"interface in2: vlan: given 7"});
+  EXPECT_TRUE(
+      problems_of(with(both, "name = \"in\"; vlan = 7", "name = \"in\"; vlan = 8")).empty());
+  expect_problem(third("vlan = 7; rxQueueSize = 512;"), "name = \"in2\"",
+                 {"rxQueueSize: given 512", "1024 as of interface in"});
+  expect_problem(third("vlan = 7; txQueueSize = 512;"), "name = \"in2\"", {"txQueueSize"});
+  expect_problem(third("vlan = 7; mac = \"02:00:00:00:00:01\";"), "name = \"in2\"", {"mac"});
+  EXPECT_TRUE(problems_of(third("vlan = 7; mtu = 1300;")).empty());
+}
+
+TEST(Rules, ADeviceHasOneSetOfArguments) {
+  expect_refused("device = \"0000:03:00.0\"", "device = \"net_tap0,iface=t1\"",
+                 {"interface out: device", "the same arguments as interface in"});
+}
+
+TEST(Rules, ARouteGoesToANeighbour) {
+  expect_refused("via = \"198.51.100.10\"", "via = \"198.51.101.10\"",
+                 {"route 0.0.0.0/0: via", "given 198.51.101.10", "in the network of an interface"});
+  expect_refused("via = \"198.51.100.10\"", "via = \"198.51.100.1\"", {"that of interface out"});
+  expect_refused("via = \"198.51.100.10\"", "via = \"198.51.100.255\"", {"a host's address"});
+  expect_accepted("via = \"198.51.100.10\"", "via = \"192.0.2.99\"");
+  const auto pool = problems_after({{"\"203.0.113.20\"", "\"198.51.100.10\""}});
+  ASSERT_EQ(pool.size(), 1U) << to_string(pool);
+  EXPECT_THAT(pool[0].text, HasSubstr("a NAT address of pool P2"));
+}
+
+TEST(Rules, AnInterfaceWithoutAnAddressMakesNoRouteWrong) {
+  expect_refused("address = \"198.51.100.1/24\"", "address = \"198.51.100.1/240\"", {"A.B.C.D/L"});
+}
+
+TEST(Rules, ThereIsOneRouteForAPrefix) {
+  const std::string more = "prefix = \"0.0.0.0/0\";\n    via = \"198.51.100.10\";\n  }";
+  expect_problem(good_with(more, more + ",\n  { prefix =  \"0.0.0.0/0\"; via = \"192.0.2.2\"; }"),
+                 "prefix =  \"0.0.0.0/0\"", {"one route for a prefix"});
+  expect_problem(
+      good_with(more, more + ",\n  { prefix = \"192.0.2.0/24\"; via = \"198.51.100.9\"; }"),
+      "prefix = \"192.0.2.0/24\"", {"the network of interface in"});
+  EXPECT_TRUE(problems_of(good_with(more, more + ",\n  { prefix = \"192.0.2.0/25\"; via = "
+                                                 "\"198.51.100.9\"; }"))
+                  .empty());
+}
+
+TEST(Rules, WorkersAreDistinctAndAtMost64) {
+  expect_refused("workers = [ 1, 2 ]", "workers = [ 1, 2, 1 ]", {"CPU 1 a second time"});
+  expect_refused("workers = [ 1, 2 ]", "workers = [ ]", {"given 0 CPUs", "1-64"});
+  std::string many = "workers = [ 0";
+  for (int i = 1; i < 64; ++i) many += ", " + std::to_string(i);
+  expect_accepted("workers = [ 1, 2 ]", many + " ]");
+  expect_refused("workers = [ 1, 2 ]", many + ", 64 ]", {"given 65 CPUs"});
+}
+
+// Profiles ----------------------------------------------------------------------------------------
+
+TEST(Rules, EquallyWideRangesThatOverlapInAGroupAreAnError) {
+  const auto two = [&](const std::string& a, const std::string& b, const char* protocol) {
+    return with(good_with("name = \"IKE\";\n",
+                          "name = \"X\"; transportprotocol = \"UDP\"; lsnport = \"" + a +
+                              "\"; }, { name = \"Y\"; transportprotocol = \"" + protocol +
+                              "\"; lsnport = \"" + b + "\"; }, { name = \"IKE\";\n"),
+                std::string(kGroup2), group2("appsprofilename = [ \"X\", \"Y\" ];"));
+  };
+  expect_problem(two("1000-1999", "1500-2499", "UDP"), kGroup2,
+                 {"X with UDP 1000-1999", "Y with UDP 1500-2499", "most specific"});
+  expect_problem(two("500", "500", "UDP"), kGroup2, {"X with UDP 500", "Y with UDP 500"});
+  for (const auto& [a, b, protocol] : std::vector<std::array<const char*, 3>>{
+           {"1000-1999", "1500-2500", "UDP"},   // the narrower one wins
+           {"1000-1999", "2000-2999", "UDP"},   // side by side
+           {"1000-1999", "1500-2499", "TCP"}})  // nothing to do with each other
+    EXPECT_TRUE(problems_of(two(a, b, protocol)).empty()) << a << ' ' << b;
+}
+
+TEST(Rules, OneOfManyEquallyWideRangesIsFound) {
+  const std::string text =
+      with(good_with("name = \"IKE\";\n",
+                     "name = \"X\"; transportprotocol = \"UDP\"; lsnport = [ \"10-19\", \"15-24\", "
+                     "\"40-49\" ]; }, { name = \"Y\"; transportprotocol = \"UDP\"; lsnport = [ "
+                     "\"100-109\", \"31-40\" ]; }, { name = \"IKE\";\n"),
+           std::string(kGroup2), group2("appsprofilename = [ \"X\", \"Y\" ];"));
+  expect_problem(text, kGroup2, {"UDP 31-40", "UDP 40-49"});
+}
+
+TEST(Rules, AGroupHasOneIcmpProfile) {
+  const std::string text =
+      with(good_with("name = \"IKE\";\n",
+                     "name = \"X\"; transportprotocol = \"ICMP\"; }, { name = \"IKE\";\n"),
+           std::string(kGroup2), group2("appsprofilename = [ \"X\", \"PING\" ];"));
+  expect_problem(text, kGroup2, {"ICMP profiles", "one ICMP profile"});
+}
+
+TEST(Rules, AnIcmpProfileHasNoPorts) {
+  expect_refused("transportprotocol = \"ICMP\";\n      ippooling = \"PAIRED\";",
+                 "transportprotocol = \"ICMP\"; lsnport = \"8\";",
+                 {"appsprofile PING: lsnport", "it covers all ICMP"});
+}
+
+TEST(Rules, AGroupHasOneTransportProfileForAProtocol) {
+  const auto problems = problems_after({{"transportprotocol = \"TCP\";\n      syncheck",
+                                         "transportprotocol = \"UDP\";\n      syncheck"}});
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(problems[0].text, HasSubstr("group G1: transportprofilename: given \"T-TCP\""));
+  EXPECT_THAT(problems[0].text, HasSubstr("one UDP profile in a group; it has T-UDP"));
+}
+
+TEST(Rules, PoolsHaveTheirGroupsNatType) {
+  const auto problems =
+      problems_after({{"name = \"P2\";", "name = \"P2\"; nattype = \"DETERMINISTIC\";"}});
+  EXPECT_THAT(to_string(problems), HasSubstr("pool P2 with nattype DETERMINISTIC"));
+  EXPECT_THAT(to_string(problems), HasSubstr("allowed pools with the group's nattype DYNAMIC"));
+}
+
+// The ALG -----------------------------------------------------------------------------------------
+
+constexpr std::string_view kAlgBinding = "ipsecAlgProfile = \"ALG\"";
+
+TEST(Rules, AnAlgWithoutAnyProfileForUdp500SaysWhatToAdd) {
+  expect_refused(kGroup2, group2("ipsecAlgProfile =  \"ALG\";"),
+                 {"group G2: ipsecAlgProfile ALG", "no application profile of the group covers",
+                  "bind lsn group G2 -appsprofilename IKE"});
+  // Where no profile is ready, all the commands that make one.
+  expect_problem(
+      with(good_with("\"IKE\", \"UDP-ALL\", ", ""), "lsnport = [ \"500\" ]",
+           "lsnport = [ \"501\" ]"),
+      kAlgBinding,
+      {"add lsn appsprofile IKE-PAIRED UDP -ippooling PAIRED; "
+       "bind lsn appsprofile IKE-PAIRED 500; bind lsn group G1 -appsprofilename IKE-PAIRED"});
+}
+
+TEST(Rules, AnAlgWhoseUdp500IsRandomSaysWhatToSet) {
+  expect_problem(good_with("ippooling = \"PAIRED\";\n      lsnport", "lsnport"), kAlgBinding,
+                 {"appsprofile IKE covers UDP port 500 by its range 500 with ippooling RANDOM",
+                  "set lsn appsprofile IKE -ippooling PAIRED"});
+  // A wide profile stays as it is; a more specific one is to be added.
+  expect_problem(good_with("\"IKE\", \"UDP-ALL\"", "\"UDP-ALL\""), kAlgBinding,
+                 {"appsprofile UDP-ALL covers UDP port 500 by its range 1-65535",
+                  "missing: bind lsn group G1 -appsprofilename IKE"});
+}
+
+TEST(Rules, AWideProfileWithPairedSatisfiesTheAlg) {
+  EXPECT_TRUE(problems_after({{"\"IKE\", \"UDP-ALL\"", "\"UDP-ALL\""},
+                              {"mapping = \"ENDPOINT-INDEPENDENT\";",
+                               "mapping = \"ENDPOINT-INDEPENDENT\"; ippooling = \"PAIRED\";"}})
+                  .empty());
+}
+
+TEST(Rules, AProfileOfTcpDoesNotSatisfyTheAlg) {
+  const auto problems = problems_after(
+      {{"\"IKE\", \"UDP-ALL\", ", ""},
+       {"lsnport = [ \"80\", \"443\" ]", "ippooling = \"PAIRED\"; lsnport = [ \"500\" ]"}});
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(problems[0].text, HasSubstr("no application profile"));
+}
+
+TEST(Rules, OneAlgProfileServesManyGroupsAndAGroupHasOne) {
+  expect_accepted(kGroup2, group2("appsprofilename = \"IKE\"; ipsecAlgProfile =  \"ALG\";"));
+  const auto two = problems_after(
+      {{kAlgBinding, "ipsecAlgProfile = [ \"ALG\", \"ALG2\" ]"},
+       {"espGateTimeout = 20;\n    }", "espGateTimeout = 20;\n    }, { name = \"ALG2\"; }"}});
+  ASSERT_EQ(two.size(), 1U) << to_string(two);
+  EXPECT_THAT(two[0].text, HasSubstr("one ALG profile in a group"));
+}
+
+// What is not available -----------------------------------------------------------------------
+
+TEST(Availability, WhatThisVersionCannotDoIsAnHonestError) {
+  const std::vector<std::pair<std::string_view, std::string>> cases{
+      {kGroup2, group2("logging =  \"ENABLED\";")},
+      {kGroup2, group2("sessionLogging = \"enabled\";")},
+      {kGroup2, group2("portblocksize = 256;")},
+      {kGroup2, group2("logprofilename = \"L\";")},
+      {"name = \"P2\";", "name = \"P2\"; portblockallocation = \"ENABLED\";"},
+      {"name = \"WEB\";", "name = \"WEB\"; appsattributesname = \"A\";"},
+      {"control: {", "metrics: { listen = \"127.0.0.1:9100\"; }; control: {"},
+      {"  client = (",
+       "  static = ( { name = \"S\"; transportprotocol = \"TCP\"; } );   client = ("},
+      {"  client = (", "  appsattributes = ( { name = \"S\"; port = \"7\"; } );   client = ("},
+      {"  client = (",
+       "  logprofile = ( { name = \"S\"; logCompact = \"ENABLED\"; } );   client = ("},
+  };
+  for (const auto& [from, to] : cases)
+    expect_problem(good_with(from, to), to, {"not available in this version"});
+  const auto both =
+      problems_after({{"name = \"P2\";", "name = \"P2\"; nattype = \"DETERMINISTIC\";"},
+                      {kGroup2, group2("nattype = \"Deterministic\";")}});
+  ASSERT_EQ(both.size(), 2U) << to_string(both);
+  for (const Problem& problem : both)
+    EXPECT_THAT(problem.text, HasSubstr("DETERMINISTIC is not available in this version"));
+}
+
+TEST(Availability, WhatAsksForNothingIsAccepted) {
+  expect_accepted(
+      kGroup2, group2("logging = \"DISABLED\"; sessionLogging = \"DISABLED\"; portblocksize = 0; "
+                      "nattype = \"DYNAMIC\"; allocPolicy = \"ipaddrs\"; sessionSync = "
+                      "\"DISABLED\"; snmptraplimit = 5; logprofilename = ( );"));
+  expect_accepted("espGateTimeout = 20;", "espGateTimeout = 20; connfailover = \"disabled\";");
+  expect_accepted("  client = (",
+                  "  static = ( ); logprofile = ( ); appsattributes = ( ); client = (");
+  expect_accepted("control: {", "metrics: { listen = \"\"; }; control: {");
+}
+
+TEST(Availability, ObjectsOfLaterVersionsAreReadForTheirNames) {
+  const auto problems = problems_after(
+      {{"  client = (", "  static = ( { name = \"S\"; natipp = \"1.2.3.4\"; } ); client = ("}});
+  EXPECT_THAT(to_string(problems), HasSubstr("did you mean \"natIP\""));
+}
+
+// Models that no file gave ----------------------------------------------------------------------
+
+TEST(Rules, AModelThatACommandChangedIsCheckedWithoutLines) {
+  Model model = good_model();
+  EXPECT_TRUE(check_model(model).empty());
+  model.lsn.group[1].poolname = {"NOPOOL"};
+  model.lsn.pool[0].lsnip.push_back(model.lsn.pool[1].lsnip[0]);
+  const auto problems = check_model(model);
+  ASSERT_EQ(problems.size(), 2U) << to_string(problems);
+  for (const Problem& problem : problems) {
+    EXPECT_EQ(problem.file, "");
+    EXPECT_EQ(to_string(problem), problem.text);
+  }
+}
+
+}  // namespace
+}  // namespace lsn::control
