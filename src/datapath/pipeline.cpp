@@ -329,7 +329,6 @@ void settle(Shard& shard, Packet& packet, Verdict verdict) {
     case Verdict::Kind::kConsumed:
       return;
     case Verdict::Kind::kHandoff:
-      shard.counters.handoff_sent.add();
       shard.hand_over(packet.mbuf, verdict.shard(),
                       {packet.interface,
                        packet.hairpin ? HandoffKind::kHairpin : HandoffKind::kSteer,

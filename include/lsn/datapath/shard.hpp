@@ -126,6 +126,7 @@ struct Shard {
       drop(packet, DropReason::kHandoffFull);
       return;
     }
+    counters.handoff_sent.add();
     origin_of(packet) = origin;
     buffer.packets[buffer.count++] = packet;
   }

@@ -98,6 +98,20 @@ void enforce_limits(const Group& group, Subscriber& subscriber) {
   }
 }
 
+/// Counts those who stay here although the present map has another owner for them: when no shard
+/// has any, former maps need not be asked any more.
+void note_stranger(Shard& shard, Subscriber& subscriber) {
+  const ShardMap& map = *shard.generation->maps.front();
+  const bool stranger = map.owner_of(wire::Ipv4Address{subscriber.ip}) != shard.id;
+  if (stranger == (subscriber.stranger != 0)) return;
+  subscriber.stranger = stranger ? 1 : 0;
+  if (stranger) {
+    shard.counters.strangers.add();
+  } else {
+    shard.counters.strangers.subtract();
+  }
+}
+
 bool is_mapping_allowed(const Shard& shard, const Group* group, const Mapping& mapping) {
   const NatAddressPlace* place =
       shard.generation->nat_addresses.find(wire::Ipv4Address{mapping.nat_ip});
@@ -111,6 +125,7 @@ bool enforce_subscriber(Shard& shard, GenerationSweep& sweep, std::size_t& budge
   Subscriber& subscriber = tables.subscribers[sweep.cursor];
   const Group* group = shard.generation->group(subscriber.group);
   if (group != nullptr) enforce_limits(*group, subscriber);
+  note_stranger(shard, subscriber);
   if (subscriber.paired_ip.raw() != 0) {
     const NatAddressPlace* place =
         shard.generation->nat_addresses.find(wire::Ipv4Address{subscriber.paired_ip});

@@ -68,6 +68,9 @@ std::expected<SessionId, DropReason> create_session(Shard& shard, const Group& g
     return std::unexpected(reason);
   };
 
+  // Its network has moved to another group, and the sweep has not come to it yet.
+  if (subscriber.group != group_id) return refuse(DropReason::kNoMapping);
+
   // RFC 6888 REQ-4: limits per subscriber.
   const TransportPolicy& transport = group.transport[p];
   if (transport.session_quota != 0 && subscriber.session_count[p] >= transport.session_quota)

@@ -41,6 +41,7 @@ void release_subscriber(Shard& shard, SubscriberId id) {
   unpair(shard, subscriber);
   const state::FlowKey key = subscriber_key(subscriber.ip);
   tables.subscriber_index.erase(key, tables.subscriber_index.hash(key));
+  if (subscriber.stranger != 0) shard.counters.strangers.subtract();
   subscriber.in_use = 0;
   tables.subscribers.release(id);
   shard.counters.subscribers.subtract();

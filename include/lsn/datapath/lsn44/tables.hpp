@@ -29,6 +29,7 @@ struct alignas(64) Subscriber {
   std::uint16_t group;   ///< stable id
   std::uint8_t in_use;
   std::uint8_t counted;  ///< bit per protocol: its sessions are in GroupUsage
+  std::uint8_t stranger; ///< 1: the present ShardMap has another owner for it
   std::uint32_t pins;    ///< what else keeps it and its pairing: ALG state
   state::ListHead sessions;
   state::ListHead mappings;
