@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -129,6 +130,13 @@ ipsecalg: {
   );
 };
 )";
+
+/// A file of the project.
+inline std::string project_file(const char* name) {
+  auto root = std::filesystem::path(__FILE__).parent_path();  // tests/unit/control/config
+  for (int i = 0; i < 4; ++i) root = root.parent_path();
+  return (root / name).string();
+}
 
 /// The text with its only occurrence of `from` replaced.
 inline std::string with(std::string text, std::string_view from, std::string_view to) {

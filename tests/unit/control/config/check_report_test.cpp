@@ -1,0 +1,127 @@
+#include "lsn/control/config/check_report.hpp"
+
+#include "support.hpp"
+
+namespace lsn::control {
+namespace {
+
+using testing::AllOf;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+const GroupConfig& group(const Model& model, std::string_view name) {
+  return *find_by_name(model.lsn.group, name);
+}
+
+/// Group G2 of the good text, with settings of its own, and profiles made for it.
+Model model_with_group2(const std::string& settings, const std::string& apps = "",
+                        const std::string& transports = "") {
+  std::string text = good_with("poolname = [ \"P2\" ];", "poolname = [ \"P2\" ];" + settings);
+  text = with(text, "  appsprofile = (", "  appsprofile = (" + apps);
+  return model_of(with(text, "  transportprofile = (", "  transportprofile = (" + transports));
+}
+
+TEST(CheckReport, NamesEverythingThatWouldRun) {
+  const std::string report = check_report(good_model());
+  for (const char* word :
+       {"2 workers on CPU 1, 2", "65536 sessions", "net_tap0,iface=t0", "0000:03:00.0",
+        "198.51.100.1/24", "0.0.0.0/0 via 198.51.100.10 (out)", "/run/lsnd/test.sock", "C1", "C2",
+        "10.1.0.0/16", "P1: 10 addresses, 203.0.113.0-203.0.113.9", "P2: 17 addresses", "G1", "G2",
+        "IPsec ALG profile ALG", "T-UDP, T-TCP"})
+    EXPECT_THAT(report, HasSubstr(word));
+}
+
+TEST(CheckReport, AGroupWithoutProfilesHasAllDeviations) {
+  const Model model = good_model();
+  EXPECT_THAT(
+      deviations(model, group(model, "G2")),
+      ElementsAre(
+          "TCP: ippooling RANDOM; asked for: PAIRED (RFC 6888 REQ-2)",
+          "TCP: mapping ADDRESS-PORT-DEPENDENT; asked for: ENDPOINT-INDEPENDENT (RFC 5382 REQ-1, "
+          "REQ-7 on port overloading)",
+          "TCP: filtering ADDRESS-PORT-DEPENDENT; asked for: ENDPOINT-INDEPENDENT (RFC 5382 REQ-3, "
+          "RFC 6888 REQ-7)",
+          "TCP: sessiontimeout 120 s; asked for: 7440 s at least (RFC 5382 REQ-5)",
+          "TCP: finrsttimeout 30 s; asked for: 240 s at least (RFC 5382 REQ-5)",
+          "TCP: synidletimeout 60 s; asked for: 240 s at least (RFC 5382 REQ-5)",
+          "UDP: ippooling RANDOM; asked for: PAIRED (RFC 6888 REQ-2, RFC 4787 REQ-2)",
+          "UDP: mapping ADDRESS-PORT-DEPENDENT; asked for: ENDPOINT-INDEPENDENT (RFC 4787 REQ-1, "
+          "REQ-3 on port overloading)",
+          "UDP: filtering ADDRESS-PORT-DEPENDENT; asked for: ENDPOINT-INDEPENDENT (RFC 4787 REQ-8, "
+          "RFC 6888 REQ-7)",
+          "UDP: sessiontimeout 120 s; asked for: 300 s at least (RFC 4787 REQ-5 c)",
+          "UDP: portpreserverange DISABLED; asked for: ENABLED (RFC 4787 REQ-3 a)",
+          "UDP: portpreserveparity DISABLED; asked for: ENABLED (RFC 4787 REQ-4)",
+          "ICMP: ippooling RANDOM; asked for: PAIRED (RFC 6888 REQ-2)",
+          "ICMP: mapping ADDRESS-PORT-DEPENDENT; asked for: ENDPOINT-INDEPENDENT (RFC 5508 REQ-1 "
+          "a)",
+          "ICMP: filtering ADDRESS-PORT-DEPENDENT; asked for: ENDPOINT-INDEPENDENT (RFC 6888 "
+          "REQ-7)"));
+}
+
+TEST(CheckReport, ProfilesAreJudgedByTheirPorts) {
+  const Model model = good_model();
+  const auto found = deviations(model, group(model, "G1"));
+  EXPECT_THAT(found, Contains(AllOf(HasSubstr("UDP 500 (IKE): mapping"), HasSubstr("REQ-1"))));
+  EXPECT_THAT(found, Not(Contains(HasSubstr("UDP 500 (IKE): ippooling"))));
+  EXPECT_THAT(found, Contains(HasSubstr("UDP 1-65535 (UDP-ALL): ippooling RANDOM")));
+  EXPECT_THAT(found, Not(Contains(HasSubstr("UDP, other ports")))) << "all are covered";
+  EXPECT_THAT(found, Contains(HasSubstr("TCP 80, 443 (WEB): mapping")));
+  EXPECT_THAT(found, Not(Contains(HasSubstr("TCP 80, 443 (WEB): filtering")))) << "not the default";
+  EXPECT_THAT(found, Contains(HasSubstr("TCP, other ports: filtering")));
+  EXPECT_THAT(found, Not(Contains(HasSubstr("UDP: sessiontimeout")))) << "300 s are configured";
+  EXPECT_THAT(found, Not(Contains(HasSubstr("ICMP (PING): ippooling"))));
+}
+
+TEST(CheckReport, AGroupAsTheRfcsWantItHasNoDeviations) {
+  std::string apps;
+  for (const char* protocol : {"TCP", "UDP", "ICMP"})
+    apps += std::string("{ name = \"A-") + protocol + "\"; transportprotocol = \"" + protocol +
+            "\"; ippooling = \"PAIRED\"; mapping = \"ENDPOINT-INDEPENDENT\"; filtering = "
+            "\"ENDPOINT-INDEPENDENT\";" +
+            (std::string_view(protocol) == "ICMP" ? "" : " lsnport = \"1-65535\";") + " }, ";
+  const std::string transports =
+      "{ name = \"TT\"; transportprotocol = \"TCP\"; sessiontimeout = 7440; finrsttimeout = 240; "
+      "synidletimeout = 90; }, { name = \"TU\"; transportprotocol = \"UDP\"; portpreserveparity = "
+      "\"ENABLED\"; portpreserverange = \"ENABLED\"; }, ";
+  Model model = model_with_group2(
+      "appsprofilename = [ \"A-TCP\", \"A-UDP\", \"A-ICMP\" ]; transportprofilename = [ \"TT\", "
+      "\"TU\" ];",
+      apps, transports);
+  EXPECT_THAT(deviations(model, group(model, "G2")),
+              ElementsAre("pool P2: portrealloctimeout 0 s; asked for: 120 s at least (RFC 6888 "
+                          "REQ-8)"));
+  model.lsn.pool[1].portrealloctimeout = Seconds{120};
+  EXPECT_THAT(deviations(model, group(model, "G2")), IsEmpty());
+  EXPECT_THAT(check_report(model), Not(HasSubstr("in group G2 that deviate")));
+}
+
+TEST(CheckReport, APoolWithFewerAddressesThanWorkersIsNamed) {
+  Model model = good_model();
+  EXPECT_THAT(remarks(model), IsEmpty());
+  model.lsn.pool[0].lsnip = {model.lsn.pool[1].lsnip.back()};
+  model.lsn.pool[1].lsnip.pop_back();
+  EXPECT_THAT(remarks(model),
+              ElementsAre("pool P1 has 1 address for 2 workers: it gives no NAT work to 1 worker"));
+  EXPECT_THAT(check_report(model), HasSubstr("pool P1 has 1 address for 2 workers"));
+}
+
+TEST(CheckReport, WhatIsConfiguredAndDoesNothingIsNamed) {
+  Model model = good_model();
+  model.lsn.client.push_back({"LONELY", {}});
+  model.lsn.pool.push_back({});
+  model.lsn.pool.back().name = "EMPTY";
+  model.lsn.group[1].poolname = {"EMPTY"};
+  model.lsn.appsprofile[0].lsnport.clear();
+  EXPECT_THAT(remarks(model),
+              ElementsAre("pool EMPTY has no addresses", "client LONELY has no network",
+                          "client LONELY is in no group: its traffic is dropped",
+                          "group G2 has no NAT address: its traffic is dropped",
+                          "appsprofile IKE has no lsnport: it covers nothing"));
+}
+
+}  // namespace
+}  // namespace lsn::control

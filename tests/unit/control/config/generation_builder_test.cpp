@@ -1,0 +1,282 @@
+#include "lsn/control/config/generation_builder.hpp"
+
+#include <set>
+
+#include "support.hpp"
+
+namespace lsn::control {
+namespace {
+
+using datapath::AppPolicy;
+using datapath::Dependence;
+using datapath::Generation;
+using datapath::Pooling;
+using datapath::Protocol;
+using wire::Ipv4Address;
+
+Ipv4Address address(const char* text) {
+  return *wire::parse_ipv4(text);
+}
+
+const datapath::Group* group(const Generation& g, std::string_view name) {
+  for (const datapath::Group& group : g.groups)
+    if (group.name == name && group.present) return &group;
+  return nullptr;
+}
+
+const datapath::Pool* pool(const Generation& g, std::string_view name) {
+  for (const datapath::Pool& pool : g.pools)
+    if (pool.name == name && pool.present) return &pool;
+  return nullptr;
+}
+
+template <class Object>
+std::ptrdiff_t id_of(const std::vector<Object>& objects, const Object* object) {
+  return object == nullptr ? -1 : object - objects.data();
+}
+
+TEST(GenerationBuilder, PoliciesFollowTheMostSpecificPortRange) {
+  const auto g = build_generation(good_model());
+  const auto* g1 = group(*g, "G1");
+  ASSERT_NE(g1, nullptr);
+  EXPECT_EQ(g1->app(Protocol::kUdp, 500),
+            (AppPolicy{Pooling::kPaired, Dependence::kAddressPort, Dependence::kAddressPort}));
+  EXPECT_EQ(
+      g1->app(Protocol::kUdp, 501),
+      (AppPolicy{Pooling::kRandom, Dependence::kEndpointIndependent, Dependence::kAddressPort}));
+  EXPECT_EQ(g1->app(Protocol::kTcp, 443).filtering, Dependence::kAddress);
+  EXPECT_EQ(g1->app(Protocol::kTcp, 81), AppPolicy{});
+  EXPECT_EQ(g1->app(Protocol::kIcmp, 7).pooling, Pooling::kPaired);
+  const auto* g2 = group(*g, "G2");
+  ASSERT_NE(g2, nullptr);
+  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp})
+    EXPECT_EQ(g2->app(protocol, 500), AppPolicy{});
+}
+
+TEST(GenerationBuilder, UnderAnAlgUdp4500FollowsThePoolingOfUdp500) {
+  const auto with_alg = build_generation(good_model());
+  EXPECT_EQ(
+      group(*with_alg, "G1")->app(Protocol::kUdp, 4500),
+      (AppPolicy{Pooling::kPaired, Dependence::kEndpointIndependent, Dependence::kAddressPort}))
+      << "the pooling of 500, the rest of its own profile";
+  EXPECT_EQ(group(*with_alg, "G1")->app(Protocol::kUdp, 4501).pooling, Pooling::kRandom);
+
+  const auto without = build_generation(model_of(good_with("ipsecAlgProfile = \"ALG\";", "")));
+  EXPECT_EQ(group(*without, "G1")->app(Protocol::kUdp, 4500).pooling, Pooling::kRandom);
+
+  // Also against a profile for this very port.
+  const auto exact = build_generation(
+      model_of(with(good_with("name = \"IKE\";\n",
+                              "name = \"NATT\"; transportprotocol = \"UDP\"; filtering = "
+                              "\"ADDRESS-DEPENDENT\"; lsnport = \"4500\"; }, { name = \"IKE\";\n"),
+                    "[ \"IKE\",", "[ \"NATT\", \"IKE\",")));
+  EXPECT_EQ(group(*exact, "G1")->app(Protocol::kUdp, 4500),
+            (AppPolicy{Pooling::kPaired, Dependence::kAddressPort, Dependence::kAddress}));
+}
+
+TEST(GenerationBuilder, TransportProfilesAndTheirDefaults) {
+  using std::chrono::seconds;
+  const auto g = build_generation(good_model());
+  const auto& udp = group(*g, "G1")->transport[static_cast<std::size_t>(Protocol::kUdp)];
+  EXPECT_EQ(udp.session_timeout, seconds{300});
+  EXPECT_EQ(udp.port_quota, 1000U);
+  EXPECT_TRUE(udp.syn_check);
+  EXPECT_FALSE(group(*g, "G1")->transport[static_cast<std::size_t>(Protocol::kTcp)].syn_check);
+  const auto& other = group(*g, "G2")->transport[static_cast<std::size_t>(Protocol::kTcp)];
+  EXPECT_EQ(other.session_timeout, seconds{120});
+  EXPECT_EQ(other.fin_rst_timeout, seconds{30});
+  EXPECT_EQ(other.stun_timeout, seconds{600});
+  EXPECT_EQ(other.syn_idle_timeout, seconds{60});
+  EXPECT_EQ(other.group_session_limit, 0U);
+  EXPECT_TRUE(other.syn_check);
+}
+
+TEST(GenerationBuilder, AnAlgProfileIsCarriedOver) {
+  const auto g = build_generation(good_model());
+  const auto* g1 = group(*g, "G1");
+  ASSERT_LT(g1->alg_profile, g->alg_profiles.size());
+  const auto& alg = g->alg_profiles[g1->alg_profile];
+  EXPECT_EQ(alg.name, "ALG");
+  EXPECT_TRUE(alg.present);
+  EXPECT_EQ(alg.id, g1->alg_profile);
+  EXPECT_EQ(alg.ike_session_timeout, std::chrono::minutes{45});
+  EXPECT_EQ(alg.gate_timeout, std::chrono::seconds{20});
+  EXPECT_EQ(alg.phase2_hold, 64U);
+  EXPECT_TRUE(alg.server_spread);
+  EXPECT_EQ(group(*g, "G2")->alg_profile, datapath::kNoId);
+}
+
+TEST(GenerationBuilder, AddressesAreDealtToTheWorkers) {
+  const auto g = build_generation(good_model());
+  const auto* p1 = pool(*g, "P1");
+  ASSERT_NE(p1, nullptr);
+  ASSERT_EQ(p1->addresses_of.size(), 2U);
+  EXPECT_EQ(p1->addresses_of[0].size(), 5U);
+  EXPECT_EQ(p1->addresses_of[1].size(), 5U);
+  EXPECT_EQ(g->nat_addresses.count(), 27U);
+  for (unsigned shard = 0; shard < 2; ++shard)
+    for (const Ipv4Address a : p1->addresses_of[shard]) {
+      ASSERT_NE(g->nat_addresses.find(a), nullptr);
+      EXPECT_EQ(g->nat_addresses.find(a)->owner, shard);
+      EXPECT_EQ(g->nat_addresses.find(a)->pool, id_of(g->pools, p1));
+    }
+  EXPECT_EQ(group(*g, "G1")->addresses_of, p1->addresses_of);
+  EXPECT_EQ(g->maps[0]->shards_of(static_cast<std::uint16_t>(id_of(g->groups, group(*g, "G1")))),
+            3U);
+}
+
+TEST(GenerationBuilder, SubscribersBelongToTheirClientsGroup) {
+  const auto g = build_generation(good_model());
+  const auto group_at = [&](const char* source) {
+    const auto* id = g->maps[0]->group_of(address(source));
+    return id == nullptr ? std::string("none") : g->groups[*id].name;
+  };
+  EXPECT_EQ(group_at("192.0.2.77"), "G1");
+  EXPECT_EQ(group_at("10.0.255.255"), "G1");
+  EXPECT_EQ(group_at("10.1.0.0"), "G2");
+  EXPECT_EQ(group_at("10.2.0.0"), "none");
+  EXPECT_EQ(group(*g, "G2")->client, "C2");
+}
+
+TEST(GenerationBuilder, RoutesAreConnectedNetworksAndThoseOfTheFile) {
+  const std::string more = "prefix = \"0.0.0.0/0\";\n    via = \"198.51.100.10\";\n  }";
+  const auto g = build_generation(
+      model_of(good_with(more, more + ", { prefix = \"10.0.0.0/8\"; via = \"192.0.2.2\"; }")));
+  const auto route = [&](const char* to) { return *g->routes.find(address(to).value); };
+  EXPECT_EQ(route("192.0.2.55"), (datapath::Route{0, Ipv4Address{}}));
+  EXPECT_EQ(route("198.51.100.10"), (datapath::Route{1, Ipv4Address{}}));
+  EXPECT_EQ(route("8.8.8.8"), (datapath::Route{1, address("198.51.100.10")}));
+  EXPECT_EQ(route("10.9.9.9"), (datapath::Route{0, address("192.0.2.2")}));
+}
+
+TEST(GenerationBuilder, InterfacesOfOneDeviceShareItsNumber) {
+  const auto g = build_generation(model_of(good_with(
+      "mtu = 1400;\n  }",
+      "mtu = 1400;\n  }, { name = \"in2\"; role = \"inside\"; device = \"net_tap0,iface=t0\"; "
+      "vlan = 7; address = \"192.0.3.1/24\"; }")));
+  ASSERT_EQ(g->interfaces.size(), 3U);
+  EXPECT_EQ(g->interfaces[0].device, 0);
+  EXPECT_EQ(g->interfaces[1].device, 1);
+  EXPECT_EQ(g->interfaces[2].device, 0);
+  EXPECT_EQ(g->interfaces[2].vlan, 7);
+  EXPECT_EQ(g->interfaces[1].mtu, 1400);
+  EXPECT_EQ(g->interfaces[1].side, datapath::Side::kOutside);
+  EXPECT_EQ(g->interfaces[1].address.address, address("198.51.100.1"));
+}
+
+TEST(GenerationBuilder, SettingsOfTheDataplaneAreCarriedOver) {
+  Model model = good_model();
+  model.dataplane.inbound_refresh = false;
+  model.dataplane.unreachable = {1, 7};
+  const auto g = build_generation(model);
+  EXPECT_FALSE(g->inbound_refresh);
+  EXPECT_EQ(g->unreachable_code, 1);
+  EXPECT_EQ(g->unreachable_rate, 7U);
+  EXPECT_EQ(g->max_fragments, 100U);
+  EXPECT_EQ(g->fragment_timeout, std::chrono::seconds{3});
+}
+
+// Reloads -----------------------------------------------------------------------------------------
+
+TEST(Reload, IdsStayWithTheirNames) {
+  const Model first = good_model();
+  const auto g1 = build_generation(first);
+  EXPECT_EQ(g1->number, 1U);
+
+  Model second = first;  // G1, P1 and their client go; new ones come, in front
+  second.lsn.group.erase(second.lsn.group.begin());
+  GroupConfig fresh;
+  fresh.name = "NEW";
+  fresh.clientname = "C1";
+  fresh.poolname = {"PNEW"};
+  second.lsn.group.insert(second.lsn.group.begin(), fresh);
+  second.lsn.pool.erase(second.lsn.pool.begin());
+  PoolConfig fresh_pool;
+  fresh_pool.name = "PNEW";
+  fresh_pool.lsnip = {{address("203.0.113.200"), address("203.0.113.203")}};
+  second.lsn.pool.insert(second.lsn.pool.begin(), fresh_pool);
+  second.ipsecalg.profile.clear();
+  const auto g2 = build_generation(second, g1.get());
+  EXPECT_EQ(g2->number, 2U);
+  EXPECT_EQ(id_of(g2->groups, group(*g2, "G2")), id_of(g1->groups, group(*g1, "G2")));
+  EXPECT_EQ(id_of(g2->pools, pool(*g2, "P2")), id_of(g1->pools, pool(*g1, "P2")));
+  EXPECT_EQ(id_of(g2->groups, group(*g2, "NEW")), 2);
+  const auto old = static_cast<std::uint16_t>(id_of(g1->groups, group(*g1, "G1")));
+  EXPECT_EQ(g2->group(old), nullptr);
+  EXPECT_EQ(group(*g2, "G1"), nullptr);
+  EXPECT_FALSE(g2->alg_profiles.at(0).present);
+  EXPECT_TRUE(g2->pools.at(0).ranges.empty());
+  EXPECT_EQ(g2->nat_addresses.find(address("203.0.113.1")), nullptr);
+
+  const auto g3 = build_generation(first, g2.get());  // and back
+  EXPECT_EQ(id_of(g3->groups, group(*g3, "G1")), old);
+  EXPECT_EQ(group(*g3, "G1")->usage, group(*g1, "G1")->usage) << "its sessions are still counted";
+  EXPECT_EQ(g3->groups.size(), 3U);
+  EXPECT_TRUE(g3->alg_profiles.at(0).present);
+}
+
+TEST(Reload, UsageBelongsToTheGroupsName) {
+  const auto g1 = build_generation(good_model());
+  const auto g2 = build_generation(good_model(), g1.get());
+  EXPECT_EQ(group(*g1, "G1")->usage, group(*g2, "G1")->usage);
+  EXPECT_NE(group(*g1, "G1")->usage, group(*g1, "G2")->usage);
+}
+
+TEST(Reload, NoAddressMoves) {
+  const Model first = good_model();
+  const auto g1 = build_generation(first);
+  Model second = first;
+  second.lsn.pool[0].lsnip = {{address("203.0.113.4"), address("203.0.113.15")}};
+  const auto g2 = build_generation(second, g1.get());
+  for (std::uint32_t a = address("203.0.113.4").value; a <= address("203.0.113.9").value; ++a)
+    EXPECT_EQ(g1->nat_addresses.find(Ipv4Address{a})->owner,
+              g2->nat_addresses.find(Ipv4Address{a})->owner);
+  const auto& dealt = pool(*g2, "P1")->addresses_of;
+  EXPECT_EQ(dealt[0].size(), 6U);
+  EXPECT_EQ(dealt[1].size(), 6U);
+}
+
+TEST(Reload, TheOldMapStaysInTheChainWhereOwnersChange) {
+  const Model first = good_model();
+  const auto g1 = build_generation(first);
+  ASSERT_EQ(g1->maps.size(), 1U);
+  const auto g2 = build_generation(first, g1.get());
+  EXPECT_EQ(g2->maps.size(), 1U) << "nothing changed";
+
+  Model other = first;
+  other.lsn.pool[0].lsnip = {{address("203.0.113.0"), address("203.0.113.0")}};
+  const auto g3 = build_generation(other, g2.get());
+  ASSERT_EQ(g3->maps.size(), 2U) << "G1 has addresses on one shard now";
+  EXPECT_EQ(g3->maps[1], g2->maps[0]);
+  EXPECT_EQ(g3->maps[0]->owner_of(address("192.0.2.5")), 0);
+
+  auto last = g3;
+  for (int i = 0; i < 20; ++i) last = build_generation(i % 2 == 0 ? first : other, last.get());
+  EXPECT_EQ(last->maps.size(), datapath::ShardMap::kMaxPredecessors + 1);
+}
+
+TEST(Reload, InterfacesKeepTheirNumbersWhateverTheOrderInTheFile) {
+  const Model first = good_model();
+  const auto g1 = build_generation(first);
+  Model second = first;
+  std::swap(second.interfaces[0], second.interfaces[1]);
+  const auto g2 = build_generation(second, g1.get());
+  EXPECT_EQ(g2->interfaces, g1->interfaces);
+  EXPECT_EQ(g2->routes.find(address("8.8.8.8").value)->interface, 1);
+}
+
+TEST(Reload, IdsThatRanOutAreTakenFromTheLongestGone) {
+  // 16-bit ids: names that come and go must not run out of them.
+  Generation before;
+  before.pools.resize(datapath::kNoId);
+  for (std::size_t i = 0; i < before.pools.size(); ++i)
+    before.pools[i].name = "OLD" + std::to_string(i);
+  before.pools[0].present = true;
+  const auto g = build_generation(good_model(), &before);
+  EXPECT_EQ(g->pools.size(), datapath::kNoId);
+  EXPECT_EQ(id_of(g->pools, pool(*g, "P1")), 1) << "0 was in use until now";
+  EXPECT_EQ(id_of(g->pools, pool(*g, "P2")), 2);
+}
+
+}  // namespace
+}  // namespace lsn::control
