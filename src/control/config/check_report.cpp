@@ -26,9 +26,9 @@ constexpr Seconds kPortHold{120};                      // RFC 6888 REQ-8
 std::string_view mapping_clause(Protocol protocol) {
   switch (protocol) {
     case Protocol::kTcp:
-      return "RFC 5382 REQ-1, REQ-7 on port overloading";
+      return "RFC 5382 REQ-1";
     case Protocol::kUdp:
-      return "RFC 4787 REQ-1, REQ-3 on port overloading";
+      return "RFC 4787 REQ-1";
     default:
       return "RFC 5508 REQ-1 a";
   }

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "lsn/control/config/vocabulary.hpp"
+
 namespace lsn::control {
 
 std::string to_string(const Problem& problem) {
@@ -20,9 +22,11 @@ std::string to_string(const std::vector<Problem>& problems) {
 
 void Findings::report(const std::string& path, std::string_view what, std::string_view given,
                       std::string_view allowed) {
-  std::string text(what);
-  if (!given.empty()) text += fmt::format(": given {}", given);
-  if (!allowed.empty()) text += fmt::format("{} allowed {}", given.empty() ? ":" : ",", allowed);
+  // Names and values come from outside: a problem stays one line of text whatever they are.
+  std::string text = printable(what);
+  if (!given.empty()) text += fmt::format(": given {}", printable(given, 300));
+  if (!allowed.empty())
+    text += fmt::format("{} allowed {}", given.empty() ? ":" : ",", printable(allowed));
   bad_.insert(path);
   found_.push_back({place_of(path), std::move(text)});
 }

@@ -11,6 +11,8 @@
 #include <limits>
 #include <memory>
 
+#include "lsn/control/config/vocabulary.hpp"
+
 namespace lsn::control {
 namespace {
 
@@ -66,8 +68,8 @@ class Expander {
   }
 
  private:
-  bool fail(unsigned file, unsigned line, std::string text) {
-    problem_ = {source_.files[file], line, std::move(text)};
+  bool fail(unsigned file, unsigned line, std::string_view text) {
+    problem_ = {source_.files[file], line, printable(text)};
     return false;
   }
 

@@ -22,9 +22,13 @@ bool hex_digit(char c) {
   return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'f');
 }
 
-bool printable(std::string_view text) {
-  return std::all_of(text.begin(), text.end(),
-                     [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; });
+bool all_printable(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t size = printable_character(text);
+    if (size == 0) return false;
+    text.remove_prefix(size);
+  }
+  return true;
 }
 
 /// What can be somebody's address: not "this network" (RFC 1122 section 3.2.1.3 a), loopback (g),
@@ -59,6 +63,37 @@ std::size_t distance(std::string_view a, std::string_view b) {
 }
 
 }  // namespace
+
+std::size_t printable_character(std::string_view text) {
+  if (text.empty()) return 0;
+  const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned first = byte(0);
+  if (first < 0x80) return first >= 0x20 && first != 0x7f ? 1 : 0;
+  const std::size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (first < 0xc0 || first > 0xf4 || text.size() < size) return 0;
+  unsigned code = first & (0x7fU >> size);
+  for (std::size_t i = 1; i < size; ++i) {
+    if ((byte(i) & 0xc0U) != 0x80) return 0;
+    code = code << 6 | (byte(i) & 0x3fU);
+  }
+  // The shortest form only; no surrogates, no C1 control characters.
+  constexpr std::array<unsigned, 5> kLowest{0, 0, 0xa0, 0x800, 0x10000};
+  return code < kLowest[size] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000) ? 0 : size;
+}
+
+std::string printable(std::string_view text, std::size_t longest) {
+  std::string result;
+  while (!text.empty()) {
+    if (result.size() >= longest) return result + "...";
+    const std::size_t size = printable_character(text);
+    if (size == 0)
+      result += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[0]));
+    else
+      result += text.substr(0, size);
+    text.remove_prefix(std::max<std::size_t>(size, 1));
+  }
+  return result;
+}
 
 bool same_word(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
@@ -161,7 +196,7 @@ std::optional<wire::MacAddress> MacSyntax::parse(std::string_view text) {
 }
 
 std::optional<std::string> DeviceSyntax::parse(std::string_view text) {
-  if (!printable(text) || text.find(' ') != std::string_view::npos || text.size() > 1000)
+  if (!all_printable(text) || text.find(' ') != std::string_view::npos || text.size() > 1000)
     return std::nullopt;
   const std::size_t comma = std::min(text.find(','), text.size());
   const std::string_view device = text.substr(0, comma);
@@ -181,7 +216,7 @@ std::optional<std::string> DeviceSyntax::parse(std::string_view text) {
 }
 
 std::optional<std::string> PathSyntax::parse(std::string_view text) {
-  if (!printable(text) || (!text.empty() && text[0] != '/') || text.size() > 4000)
+  if (!all_printable(text) || (!text.empty() && text[0] != '/') || text.size() > 4000)
     return std::nullopt;
   return std::string(text);
 }
@@ -197,11 +232,11 @@ std::optional<std::string> LogTargetSyntax::parse(std::string_view text) {
 }
 
 std::optional<std::string> TextSyntax::parse(std::string_view text) {
-  return printable(text) ? std::optional(std::string(text)) : std::nullopt;
+  return all_printable(text) ? std::optional(std::string(text)) : std::nullopt;
 }
 
 std::optional<std::string> EalOptionSyntax::parse(std::string_view text) {
-  if (text.empty() || !printable(text)) return std::nullopt;
+  if (text.empty() || !all_printable(text)) return std::nullopt;
   if (text.starts_with("--")) {
     // getopt_long(3) takes any unambiguous beginning of a long option for the option.
     const std::string_view name = text.substr(0, text.find('='));

@@ -77,6 +77,13 @@ struct Words<datapath::Dependence> {
        {datapath::Dependence::kAddressPort, "ADDRESS-PORT-DEPENDENT"}}};
 };
 
+/// How many bytes at the beginning of `text` are one printable character of UTF-8 (RFC 3629); 0: it
+/// begins with something else.
+[[nodiscard]] std::size_t printable_character(std::string_view text);
+
+/// The text for a message: what cannot be printed as \xNN, the end of a long one as "...".
+[[nodiscard]] std::string printable(std::string_view text, std::size_t longest = 1000);
+
 /// Same letters, in any case (ASCII).
 [[nodiscard]] bool same_word(std::string_view a, std::string_view b);
 

@@ -329,6 +329,16 @@ TEST(Settings, AllProblemsAreReportedInTheOrderOfTheFile) {
                                    line_of(text, "NOPOOL"), line_of(text, "espGateTimeout = 2")}));
 }
 
+TEST(Settings, AProblemIsOneLineOfTextWhateverWasGiven) {
+  const auto problems = problems_of(with(good_with("name = \"WEB\"", "name = \"W\nE\x1b[31mB\""),
+                                         "mtu = 1400", "mac = \"" + std::string(5000, 'x') + "\""));
+  ASSERT_GE(problems.size(), 2U);
+  for (const Problem& problem : problems) {
+    EXPECT_EQ(problem.text.find_first_of("\n\x1b"), std::string::npos);
+    EXPECT_LT(problem.text.size(), 2000U);
+  }
+}
+
 TEST(Settings, AProblemInAnIncludedFileHasThatFilesLine) {
   const std::string directory = testing::TempDir();
   const std::string main = directory + "lsn-include-test.conf";

@@ -121,6 +121,17 @@ TEST(Vocabulary, OptionsThatLsndAddsItselfAreRefused) {
     EXPECT_FALSE(EalOptionSyntax::parse(bad)) << bad;
 }
 
+TEST(Vocabulary, TextIsPrintableUtf8) {
+  for (const char* good : {"", "a b", "gr\xc3\xbc\xc3\x9f", "\xe2\x82\xac", "\xf0\x9f\x98\x80"})
+    EXPECT_TRUE(TextSyntax::parse(good)) << good;
+  for (const char* bad : {"a\nb", "\x1b[0m", "\x7f", "\xc3", "\xff", "\xc0\x80", "\xc2\x85",
+                          "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xe2\x82", "\x80"})
+    EXPECT_FALSE(TextSyntax::parse(bad)) << printable(bad);
+  EXPECT_EQ(printable("a\nb\xff\xc3\xbc"), "a\\x0ab\\xff\xc3\xbc");
+  EXPECT_EQ(printable("abcdef", 3), "abc...");
+  EXPECT_EQ(printable("abc", 3), "abc");
+}
+
 TEST(Vocabulary, PathsAreAbsolute) {
   EXPECT_TRUE(PathSyntax::parse("/var/lib/lsnd/state"));
   EXPECT_TRUE(PathSyntax::parse(""));
