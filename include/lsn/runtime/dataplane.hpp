@@ -1,0 +1,77 @@
+// The dataplane as the control thread holds it: ports, workers, and what goes between.
+//
+// start() builds everything in order - buffers, ports, rings, workers with their shards - and
+// returns with the workers turning, without a generation: the first publish() lets packets in.
+// stop() takes it apart in the opposite order. Everything here runs on the control thread.
+#pragma once
+
+#include <rte_rcu_qsbr.h>
+
+#include <chrono>
+#include <expected>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lsn/control/dataplane.hpp"
+#include "lsn/runtime/buffers.hpp"
+#include "lsn/runtime/clock.hpp"
+#include "lsn/runtime/handoff.hpp"
+#include "lsn/runtime/plan.hpp"
+#include "lsn/runtime/port.hpp"
+#include "lsn/runtime/publish.hpp"
+#include "lsn/runtime/table_memory.hpp"
+#include "lsn/runtime/worker.hpp"
+
+namespace lsn::runtime {
+
+class DpdkDataplane final : public control::Dataplane {
+ public:
+  /// EAL runs, with an lcore for each worker (lcore_of()). Error: one line.
+  [[nodiscard]] static std::expected<std::unique_ptr<DpdkDataplane>, std::string> start(
+      const Plan& plan, TableMemory::HugePages huge_pages);
+  ~DpdkDataplane() override;
+  DpdkDataplane(const DpdkDataplane&) = delete;
+  DpdkDataplane& operator=(const DpdkDataplane&) = delete;
+
+  [[nodiscard]] unsigned workers() const override;
+  [[nodiscard]] control::WorkerStatus worker(unsigned shard) const override;
+  [[nodiscard]] std::vector<control::PortStatus> ports() override;
+  void publish(std::shared_ptr<const datapath::Generation> generation,
+               std::function<void(std::uint64_t ended)> done) override;
+  void sessions(unsigned shard, datapath::SessionPage page,
+                std::function<void(datapath::SessionPage)> done) override;
+  void flush(unsigned shard, datapath::SessionFlush flush,
+             std::function<void(std::uint64_t flushed)> done) override;
+  void poll() override;
+
+  /// Whether all workers have left their shards within the time.
+  [[nodiscard]] bool stop_workers(std::chrono::milliseconds patience);
+
+ private:
+  struct QuiescenceDeleter {
+    void operator()(rte_rcu_qsbr* quiescence) const { std::free(quiescence); }
+  };
+
+  explicit DpdkDataplane(Plan plan) : plan_(std::move(plan)) {}
+
+  [[nodiscard]] std::expected<void, std::string> open_ports();
+  [[nodiscard]] std::expected<void, std::string> start_workers(TableMemory::HugePages huge_pages);
+  void watch_ports();
+  /// The addresses of a device's interfaces, on its links.
+  void announce(std::uint16_t device);
+
+  Plan plan_;
+  Clock clock_;
+  std::vector<int> nodes_;  ///< of each worker
+  Buffers buffers_;
+  std::vector<std::unique_ptr<Port>> ports_;            ///< by device
+  std::vector<std::vector<unsigned>> pollers_;          ///< [device][queue]: worker
+  HandoffRings handoff_;
+  std::unique_ptr<rte_rcu_qsbr, QuiescenceDeleter> quiescence_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<Publisher> publisher_;
+  std::chrono::steady_clock::time_point next_watch_{};
+};
+
+}  // namespace lsn::runtime

@@ -1,0 +1,64 @@
+// DPDK's environment: its arguments, its life, its log.
+//
+// Workers are EAL threads, each pinned to its CPU (lcore 1 + shard); the main thread is lcore 0,
+// floats on all CPUs that are no worker's, and only where there is no such CPU on the workers' own.
+// Devices are not EAL's to make: PCI devices are allowed by argument, vdevs are plugged in
+// afterwards (port.hpp), so that one that fails can be named. What DPDK logs goes to the program's
+// log, its warnings and errors under the same level, all that is chattier as debug.
+#pragma once
+
+#include <cstddef>
+#include <expected>
+#include <string>
+#include <vector>
+
+namespace lsn::runtime {
+
+struct EalRequest {
+  std::vector<std::string> options;  ///< dataplane.eal
+  std::vector<unsigned> cpus;        ///< of the workers
+  std::vector<std::string> pci;      ///< addresses
+  std::size_t buffer_bytes = 0;      ///< what packet buffers and rings will take
+};
+
+/// What the machine has.
+struct Machine {
+  std::vector<unsigned> cpus;            ///< on which this process may run
+  std::size_t free_huge_page_bytes = 0;  ///< neither used nor reserved
+
+  [[nodiscard]] static Machine inspect();
+};
+
+struct EalArguments {
+  std::vector<std::string> arguments;
+  std::vector<std::string> remarks;  ///< what was replaced, for the log
+  bool huge_pages = true;            ///< the arguments do not exclude them
+};
+
+/// Error: one line, a worker's CPU that is not there.
+[[nodiscard]] std::expected<EalArguments, std::string> eal_arguments(const EalRequest& request,
+                                                                     const Machine& machine);
+
+/// lcore of a shard's worker.
+[[nodiscard]] constexpr unsigned lcore_of(unsigned shard) { return shard + 1; }
+
+/// EAL is there while this lives: one per process and life.
+class Eal {
+ public:
+  /// Error: one line.
+  [[nodiscard]] static std::expected<Eal, std::string> start(const EalArguments& arguments);
+
+  Eal(Eal&& other) noexcept;
+  Eal& operator=(Eal&&) = delete;
+  ~Eal();
+
+ private:
+  Eal() = default;
+  bool alive_ = true;
+};
+
+/// The last error or warning that DPDK has logged on this thread: what it knows about a failure
+/// beyond an error number. Forgets it.
+std::string take_last_complaint();
+
+}  // namespace lsn::runtime

@@ -1,0 +1,85 @@
+// What the configuration asks of machine and devices, before any of them is touched.
+//
+// The model names interfaces; the runtime wants devices (several VLANs share one), workers, and
+// numbers: how many packet buffers of what size, how many sessions per worker. All of it is computed
+// here, from plain data to plain data.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lsn/control/config/model.hpp"
+#include "lsn/wire/ethernet.hpp"
+
+namespace lsn::runtime {
+
+struct PortPlan {
+  std::string device;      ///< as configured: a PCI address or a vdev, with arguments
+  std::string interfaces;  ///< names of those on it, for messages
+  bool inside = false;     ///< has an inside interface
+  bool outside = false;
+  std::uint16_t mtu = 1500;  ///< the largest of its interfaces
+  std::optional<wire::MacAddress> mac;
+  std::uint16_t rx_descriptors = 1024;
+  std::uint16_t tx_descriptors = 1024;
+};
+
+/// Index of the vector: the interface's. Where it is.
+struct InterfacePlan {
+  std::uint16_t device = 0;
+  std::uint16_t vlan = 0;
+};
+
+/// Packet buffers.
+struct BufferPlan {
+  std::uint16_t data_room = 0;         ///< bytes of a buffer, with its headroom
+  std::uint32_t per_worker = 0;        ///< buffers
+  std::uint32_t indirect_per_worker = 0;
+  std::uint32_t handoff_slots = 0;     ///< of each ring between two workers
+
+  /// What EAL must provide for all of them.
+  [[nodiscard]] std::size_t bytes(std::size_t workers) const;
+};
+
+struct Plan {
+  std::vector<unsigned> cpus;  ///< of the workers, by shard
+  std::vector<std::string> eal;
+  std::vector<PortPlan> ports;  ///< by device index
+  std::vector<InterfacePlan> interfaces;
+  std::uint32_t sessions_per_worker = 0;
+  std::uint32_t fragments_per_worker = 0;
+  bool power_save = false;
+  BufferPlan buffers;
+};
+
+[[nodiscard]] Plan make_plan(const control::Model& model);
+
+/// The device as DPDK is told it: where frames are large and the arguments leave it open,
+/// net_af_packet's ring gets frames that hold them (its own default is 2048 bytes).
+[[nodiscard]] std::string device_arguments(const PortPlan& port);
+
+/// A device may be made of others in parentheses, `net_bonding0,mode=1,slave=(net_tap1,iface=x)`:
+/// those, and the device with their names in place of them.
+struct ComposedDevice {
+  std::vector<std::string> members;
+  std::string device;
+};
+[[nodiscard]] ComposedDevice decompose(const std::string& device);
+
+/// All PCI addresses in a device's text, normalised: itself, or those that a bond is made of.
+[[nodiscard]] std::vector<std::string> pci_addresses(const std::string& device);
+
+/// Which worker polls which queue: result[port][queue]. A port with a queue for every worker gives
+/// queue n to worker n; the queues of the others go to the workers that have the fewest, among
+/// those to the ones on the port's NUMA node.
+struct PortQueues {
+  unsigned rx_queues = 1;
+  int numa_node = -1;  ///< -1: any
+};
+[[nodiscard]] std::vector<std::vector<unsigned>> deal_queues(const std::vector<PortQueues>& ports,
+                                                             const std::vector<int>& worker_nodes);
+
+}  // namespace lsn::runtime

@@ -1,0 +1,121 @@
+// One device: probed, configured, watched, and given back.
+//
+//   open()       plugs the device in (or finds it: PCI) and asks what it can do
+//   set_up()     queues, MTU, hardware address, with the workers that will use them
+//   start()      lets it run; what came of it stands in describe() and in status()
+//   watch()      on the control thread, several times a second: link up, down, device gone
+//
+// Receive queues are polled by the workers that deal_queues() names. Every worker may send on every
+// port: on a queue of its own where there is one, else on a shared one under its lock, which is
+// only ever tried (a worker that finds it taken keeps its packets until the next poll).
+#pragma once
+
+#include <rte_ethdev.h>
+
+#include <atomic>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lsn/control/dataplane.hpp"
+#include "lsn/datapath/generation.hpp"
+#include "lsn/runtime/buffers.hpp"
+#include "lsn/runtime/plan.hpp"
+#include "lsn/runtime/steering.hpp"
+
+namespace lsn::runtime {
+
+/// Taken for one burst by one of the workers that share a transmit queue.
+class QueueLock {
+ public:
+  [[nodiscard]] bool try_lock() {
+    return !taken_.load(std::memory_order_relaxed) &&
+           !taken_.exchange(true, std::memory_order_acquire);
+  }
+  void unlock() { taken_.store(false, std::memory_order_release); }
+
+ private:
+  alignas(64) std::atomic<bool> taken_{false};
+};
+
+class Port {
+ public:
+  /// Error: one line that names interfaces and device.
+  [[nodiscard]] static std::expected<std::unique_ptr<Port>, std::string> open(const PortPlan& plan,
+                                                                              unsigned workers);
+  ~Port();
+  Port(const Port&) = delete;
+  Port& operator=(const Port&) = delete;
+
+  /// `poller_of[queue]`: the worker that polls it; `nodes`: of each worker.
+  [[nodiscard]] std::expected<void, std::string> set_up(const std::vector<unsigned>& poller_of,
+                                                        const std::vector<int>& nodes,
+                                                        const Buffers& buffers);
+  [[nodiscard]] std::expected<void, std::string> start();
+  void stop();
+
+  [[nodiscard]] std::uint16_t id() const { return id_; }
+  [[nodiscard]] const PortPlan& plan() const { return plan_; }
+  [[nodiscard]] PortQueues queues() const { return {rx_queues_, node_}; }
+  [[nodiscard]] const wire::MacAddress& mac() const { return mac_; }
+
+  /// Where a worker sends. `lock` is nullptr where the queue is the worker's own.
+  struct TxQueue {
+    std::uint16_t queue;
+    QueueLock* lock;
+  };
+  [[nodiscard]] TxQueue tx_queue(unsigned worker);
+
+  /// Any thread: whether frames can be sent at present.
+  [[nodiscard]] bool carries() const { return carries_.load(std::memory_order_relaxed); }
+  /// Any thread: the device has disappeared; nobody may touch it.
+  [[nodiscard]] bool removed() const { return removed_.load(std::memory_order_relaxed); }
+  /// The driver takes packets of several segments.
+  [[nodiscard]] bool takes_segments() const { return takes_segments_; }
+
+  enum class Event : std::uint8_t { kNone, kUp, kDown, kRemoved };
+  /// Control thread: looks at the link and the device.
+  [[nodiscard]] Event watch();
+
+  /// Control thread: rules for the NAT addresses of a new generation.
+  void steer(const datapath::Generation& generation);
+
+  [[nodiscard]] control::PortStatus status() const;
+  /// One line for the log.
+  [[nodiscard]] std::string describe() const;
+
+ private:
+  explicit Port(PortPlan plan) : plan_(std::move(plan)) {}
+
+  [[nodiscard]] std::string label() const;
+  [[nodiscard]] std::expected<void, std::string> plug_in();
+  [[nodiscard]] std::expected<void, std::string> configure(unsigned workers);
+  void settle_mtu();
+  void settle_mac();
+  [[nodiscard]] bool is_gone() const;
+
+  PortPlan plan_;
+  std::uint16_t id_ = RTE_MAX_ETHPORTS;
+  std::vector<std::string> plugged_;  ///< vdevs to be taken out again, in the order they came
+  rte_eth_dev_info info_{};
+  std::string driver_;
+  int node_ = -1;
+  unsigned workers_ = 1;
+  unsigned rx_queues_ = 1;
+  unsigned tx_queues_ = 1;
+  wire::MacAddress mac_{};
+  bool takes_segments_ = false;
+  bool started_ = false;
+  std::uint32_t speed_mbps_ = 0;
+  std::vector<QueueLock> locks_;  ///< by transmit queue; empty: every worker has its own
+  std::vector<unsigned> poller_of_;  ///< by receive queue
+  Steering steering_;
+
+  std::atomic<bool> carries_{false};
+  std::atomic<bool> removed_{false};
+  std::atomic<bool> removal_seen_{false};  ///< the driver has said so, on its own thread
+};
+
+}  // namespace lsn::runtime

@@ -1,0 +1,98 @@
+// A worker: one thread on one CPU that owns one shard and turns it.
+//
+// A poll: read the clock; report a quiescent state; for each receive queue, take a burst, give it
+// to the packet path, send what came of it; the same for the rings from the other workers; one step
+// of one command; housekeeping. Nothing in it blocks. The shard is built by the worker itself, so
+// that its tables are on the CPU's node, and lives until the control thread destroys the worker.
+// Before the first generation has come, nothing is received.
+#pragma once
+
+#include <rte_rcu_qsbr.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lsn/datapath/shard.hpp"
+#include "lsn/runtime/clock.hpp"
+#include "lsn/runtime/handoff.hpp"
+#include "lsn/runtime/mailbox.hpp"
+#include "lsn/runtime/port.hpp"
+#include "lsn/runtime/table_memory.hpp"
+
+namespace lsn::runtime {
+
+struct WorkerConfig {
+  datapath::ShardConfig shard;  ///< without `memory`
+  unsigned lcore = 0;
+  bool power_save = false;
+  TableMemory::HugePages huge_pages = TableMemory::HugePages::kLeave;
+  std::vector<std::vector<std::uint8_t>> ingress;  ///< [device]: 4096 interface indices by VLAN
+
+  /// A receive queue that it polls.
+  struct Queue {
+    std::uint16_t device;
+    std::uint16_t queue;
+  };
+  std::vector<Queue> queues;
+  std::vector<Port*> ports;  ///< by device
+  const Clock* clock = nullptr;
+  rte_rcu_qsbr* quiescence = nullptr;
+  HandoffRings* handoff = nullptr;
+};
+
+class Worker {
+ public:
+  explicit Worker(WorkerConfig config);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // ── control thread ────────────────────────────────────────────────────────────────────────────
+
+  /// Starts it on its lcore; returns when the shard is there. Error: one line.
+  [[nodiscard]] std::expected<void, std::string> start();
+  /// Asks it to stop; does not wait.
+  void ask_to_stop() { stop_.store(true, std::memory_order_relaxed); }
+  /// Whether its thread has left the shard.
+  [[nodiscard]] bool stopped() const {
+    const State state = state_.load(std::memory_order_acquire);
+    return state == State::kStopped || state == State::kIdle;
+  }
+
+  [[nodiscard]] Mailbox& mailbox() { return mailbox_; }
+  [[nodiscard]] const datapath::Counters& counters() const { return shard_->counters; }
+  [[nodiscard]] const datapath::ShardCapacity& capacity() const { return capacity_; }
+  [[nodiscard]] const TableMemory& memory() const { return memory_; }
+
+ private:
+  enum class State : std::uint8_t { kIdle, kBuilding, kRunning, kFailed, kStopped };
+
+  static int entry(void* worker);
+  void run();
+  void build();
+  void turn();
+  [[nodiscard]] bool poll_queues(datapath::Shard& shard);
+  [[nodiscard]] bool poll_rings(datapath::Shard& shard);
+  void send(datapath::Shard& shard);
+  void send_on(datapath::Shard& shard, std::uint16_t device);
+  void hand_over(datapath::Shard& shard);
+  void rest(std::uint32_t idle_polls);
+  /// The shard, for code that runs on its worker: debug builds check that it does.
+  [[nodiscard]] datapath::Shard& own_shard() const;
+
+  WorkerConfig config_;
+  TableMemory memory_;
+  Mailbox mailbox_;
+  std::unique_ptr<datapath::Shard> shard_;
+  datapath::ShardCapacity capacity_;
+  std::string error_;
+  std::vector<Port::TxQueue> tx_queues_;  ///< by device
+
+  std::atomic<State> state_{State::kIdle};
+  alignas(64) std::atomic<bool> stop_{false};
+};
+
+}  // namespace lsn::runtime

@@ -1,0 +1,250 @@
+#include "lsn/runtime/dataplane.hpp"
+
+#include <fmt/format.h>
+#include <rte_errno.h>
+#include <rte_lcore.h>
+#include <spdlog/spdlog.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <thread>
+#include <utility>
+
+#include "lsn/runtime/eal.hpp"
+#include "lsn/runtime/shard_commands.hpp"
+
+namespace lsn::runtime {
+namespace {
+
+constexpr std::chrono::milliseconds kWatchInterval{100};
+constexpr std::chrono::milliseconds kStopPatience{3000};
+
+state::Random::Seed fresh_seed() {
+  state::Random::Seed seed;
+  std::size_t filled = 0;
+  while (filled < seed.size()) {
+    const ssize_t n = getrandom(seed.data() + filled, seed.size() - filled, 0);
+    if (n > 0) filled += static_cast<std::size_t>(n);
+  }
+  return seed;
+}
+
+bool same_addresses(const datapath::NatAddressMap& a, const datapath::NatAddressMap& b) {
+  const auto& x = a.all();
+  const auto& y = b.all();
+  return std::equal(x.begin(), x.end(), y.begin(), y.end(),
+                    [](const auto& p, const auto& q) { return p.first == q.first; });
+}
+
+}  // namespace
+
+std::expected<std::unique_ptr<DpdkDataplane>, std::string> DpdkDataplane::start(
+    const Plan& plan, TableMemory::HugePages huge_pages) {
+  std::unique_ptr<DpdkDataplane> dataplane(new DpdkDataplane(plan));
+  DpdkDataplane& d = *dataplane;
+  for (unsigned shard = 0; shard < plan.cpus.size(); ++shard)
+    d.nodes_.push_back(static_cast<int>(rte_lcore_to_socket_id(lcore_of(shard))));
+
+  auto buffers = Buffers::make(plan.buffers, d.nodes_);
+  if (!buffers) return std::unexpected(buffers.error());
+  d.buffers_ = std::move(*buffers);
+  if (auto opened = d.open_ports(); !opened) return std::unexpected(opened.error());
+  auto rings = HandoffRings::make(plan.buffers.handoff_slots, d.nodes_);
+  if (!rings) return std::unexpected(rings.error());
+  d.handoff_ = std::move(*rings);
+  if (auto started = d.start_workers(huge_pages); !started)
+    return std::unexpected(started.error());
+  return dataplane;
+}
+
+std::expected<void, std::string> DpdkDataplane::open_ports() {
+  const auto workers = static_cast<unsigned>(plan_.cpus.size());
+  std::vector<PortQueues> queues;
+  for (const PortPlan& port_plan : plan_.ports) {
+    auto port = Port::open(port_plan, workers);
+    if (!port) return std::unexpected(port.error());
+    queues.push_back((*port)->queues());
+    ports_.push_back(std::move(*port));
+  }
+  pollers_ = deal_queues(queues, nodes_);
+  for (std::size_t device = 0; device < ports_.size(); ++device) {
+    if (auto ready = ports_[device]->set_up(pollers_[device], nodes_, buffers_); !ready)
+      return std::unexpected(ready.error());
+    if (auto started = ports_[device]->start(); !started)
+      return std::unexpected(started.error());
+    spdlog::info("{}", ports_[device]->describe());
+  }
+  return {};
+}
+
+std::expected<void, std::string> DpdkDataplane::start_workers(TableMemory::HugePages huge_pages) {
+  const auto count = static_cast<unsigned>(plan_.cpus.size());
+  // Cache lines of readers side by side: the structure is aligned to one.
+  const std::size_t bytes = rte_rcu_qsbr_get_memsize(count);
+  quiescence_.reset(static_cast<rte_rcu_qsbr*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)));
+  if (quiescence_ == nullptr || rte_rcu_qsbr_init(quiescence_.get(), count) != 0)
+    return std::unexpected("no memory for quiescent states");
+
+  clock_.advance_to(Clock::Source::now());
+  for (unsigned shard = 0; shard < count; ++shard) {
+    WorkerConfig config;
+    config.shard.id = static_cast<datapath::ShardId>(shard);
+    config.shard.shards = count;
+    config.shard.max_sessions = plan_.sessions_per_worker;
+    config.shard.max_fragments = plan_.fragments_per_worker;
+    config.shard.devices = static_cast<std::uint16_t>(ports_.size());
+    config.shard.buffers = buffers_.on(nodes_[shard]).packets.get();
+    config.shard.indirect_buffers = buffers_.on(nodes_[shard]).indirect.get();
+    config.shard.seed = fresh_seed();
+    config.ingress.assign(ports_.size(), std::vector<std::uint8_t>(
+                                             4096, datapath::Shard::kNoInterface));
+    for (std::size_t i = 0; i < plan_.interfaces.size(); ++i) {
+      const InterfacePlan& interface = plan_.interfaces[i];
+      config.shard.links.push_back({ports_[interface.device]->mac()});
+      config.ingress[interface.device][interface.vlan] = static_cast<std::uint8_t>(i);
+    }
+    for (std::size_t device = 0; device < ports_.size(); ++device) {
+      config.ports.push_back(ports_[device].get());
+      for (std::size_t queue = 0; queue < pollers_[device].size(); ++queue)
+        if (pollers_[device][queue] == shard)
+          config.queues.push_back(
+              {static_cast<std::uint16_t>(device), static_cast<std::uint16_t>(queue)});
+    }
+    config.lcore = lcore_of(shard);
+    config.power_save = plan_.power_save;
+    config.huge_pages = huge_pages;
+    config.clock = &clock_;
+    config.quiescence = quiescence_.get();
+    config.handoff = &handoff_;
+
+    workers_.push_back(std::make_unique<Worker>(std::move(config)));
+    if (auto started = workers_.back()->start(); !started) {
+      const std::string error = started.error();
+      workers_.pop_back();
+      return std::unexpected(error);
+    }
+    const TableMemory& memory = workers_.back()->memory();
+    spdlog::info("worker {}: CPU {}, NUMA node {}, room for {} sessions, tables of {} MB in huge "
+                 "pages and {} MB in others",
+                 shard, plan_.cpus[shard], nodes_[shard], workers_.back()->capacity().sessions,
+                 memory.in_huge_pages() >> 20, memory.in_other_pages() >> 20);
+  }
+  std::vector<Mailbox*> mailboxes;
+  for (const auto& each : workers_) mailboxes.push_back(&each->mailbox());
+  publisher_ = std::make_unique<Publisher>(quiescence_.get(), std::move(mailboxes));
+  return {};
+}
+
+bool DpdkDataplane::stop_workers(std::chrono::milliseconds patience) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  for (const auto& each : workers_) each->ask_to_stop();
+  for (const auto& each : workers_) {
+    while (!each->stopped()) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      std::this_thread::sleep_for(std::chrono::microseconds(500));
+    }
+  }
+  return true;
+}
+
+DpdkDataplane::~DpdkDataplane() {
+  if (!stop_workers(kStopPatience)) {
+    // It hangs in a driver, with our memory in its hands: nothing can be taken apart any more.
+    spdlog::critical("a worker does not stop: ending at once");
+    spdlog::shutdown();
+    std::_Exit(1);
+  }
+  for (unsigned shard = 0; shard < workers_.size(); ++shard) rte_eal_wait_lcore(lcore_of(shard));
+  handoff_.clear();
+  for (const auto& port : ports_) port->stop();
+  publisher_.reset();
+  workers_.clear();
+  ports_.clear();
+}
+
+unsigned DpdkDataplane::workers() const { return static_cast<unsigned>(workers_.size()); }
+
+control::WorkerStatus DpdkDataplane::worker(unsigned shard) const {
+  control::WorkerStatus status;
+  status.cpu = plan_.cpus[shard];
+  status.numa_node = nodes_[shard];
+  status.counters = &workers_[shard]->counters();
+  status.capacity = workers_[shard]->capacity();
+  return status;
+}
+
+std::vector<control::PortStatus> DpdkDataplane::ports() {
+  std::vector<control::PortStatus> all;
+  for (const auto& port : ports_) all.push_back(port->status());
+  return all;
+}
+
+void DpdkDataplane::publish(std::shared_ptr<const datapath::Generation> generation,
+                            std::function<void(std::uint64_t ended)> done) {
+  const bool new_addresses =
+      publisher_->current() == nullptr ||
+      !same_addresses(publisher_->current()->nat_addresses, generation->nat_addresses);
+  publisher_->publish(std::move(generation),
+                      [this, new_addresses, then = std::move(done)](std::uint64_t ended) {
+                        for (const auto& port : ports_) port->steer(*publisher_->current());
+                        if (new_addresses)
+                          for (std::size_t device = 0; device < ports_.size(); ++device)
+                            announce(static_cast<std::uint16_t>(device));
+                        if (then) then(ended);
+                      });
+}
+
+void DpdkDataplane::sessions(unsigned shard, datapath::SessionPage page,
+                             std::function<void(datapath::SessionPage)> done) {
+  workers_[shard]->mailbox().post(
+      std::make_unique<ListSessions>(std::move(page), std::move(done)));
+}
+
+void DpdkDataplane::flush(unsigned shard, datapath::SessionFlush flush,
+                          std::function<void(std::uint64_t flushed)> done) {
+  workers_[shard]->mailbox().post(std::make_unique<FlushSessions>(flush, std::move(done)));
+}
+
+void DpdkDataplane::poll() {
+  const auto now = Clock::Source::now();
+  clock_.advance_to(now);
+  for (const auto& each : workers_) each->mailbox().collect();
+  publisher_->poll();
+  if (now >= next_watch_) {
+    next_watch_ = now + kWatchInterval;
+    watch_ports();
+  }
+}
+
+void DpdkDataplane::watch_ports() {
+  for (std::size_t device = 0; device < ports_.size(); ++device) {
+    const PortPlan& plan = ports_[device]->plan();
+    switch (ports_[device]->watch()) {
+      case Port::Event::kNone:
+        break;
+      case Port::Event::kUp:
+        spdlog::info("interface {}: device \"{}\": link up", plan.interfaces, plan.device);
+        announce(static_cast<std::uint16_t>(device));
+        break;
+      case Port::Event::kDown:
+        spdlog::warn("interface {}: device \"{}\": link down", plan.interfaces, plan.device);
+        break;
+      case Port::Event::kRemoved:
+        spdlog::error("interface {}: device \"{}\" has disappeared; it can be had again after a "
+                      "restart",
+                      plan.interfaces, plan.device);
+        break;
+    }
+  }
+}
+
+void DpdkDataplane::announce(std::uint16_t device) {
+  if (publisher_->current() == nullptr || !ports_[device]->carries()) return;
+  std::vector<std::uint8_t> interfaces;
+  for (std::size_t i = 0; i < plan_.interfaces.size(); ++i)
+    if (plan_.interfaces[i].device == device) interfaces.push_back(static_cast<std::uint8_t>(i));
+  workers_.front()->mailbox().post(std::make_unique<AnnounceAddresses>(std::move(interfaces)));
+}
+
+}  // namespace lsn::runtime

@@ -1,0 +1,199 @@
+#include "lsn/runtime/eal.hpp"
+
+#include <dirent.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_log.h>
+#include <sched.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <string_view>
+#include <utility>
+
+namespace lsn::runtime {
+namespace {
+
+std::size_t read_number(const std::string& path) {
+  std::ifstream file(path);
+  std::size_t number = 0;
+  file >> number;
+  return file ? number : 0;
+}
+
+std::size_t free_huge_pages() {
+  const std::string root = "/sys/kernel/mm/hugepages";
+  std::size_t bytes = 0;
+  DIR* const directory = opendir(root.c_str());
+  if (directory == nullptr) return 0;
+  while (const dirent* entry = readdir(directory)) {
+    std::size_t kilobytes = 0;
+    if (std::sscanf(entry->d_name, "hugepages-%zukB", &kilobytes) != 1) continue;
+    const std::string path = root + "/" + entry->d_name;
+    const std::size_t free = read_number(path + "/free_hugepages");
+    const std::size_t reserved = read_number(path + "/resv_hugepages");
+    bytes += (free - std::min(free, reserved)) * kilobytes * 1024;
+  }
+  closedir(directory);
+  return bytes;
+}
+
+bool has_option(const std::vector<std::string>& options,
+                std::initializer_list<std::string_view> names) {
+  return std::any_of(options.begin(), options.end(), [&](const std::string& option) {
+    return std::any_of(names.begin(), names.end(), [&](std::string_view name) {
+      if (name.size() == 2) return std::string_view(option).starts_with(name);  // -m64
+      return option == name || std::string_view(option).starts_with(std::string(name) + "=");
+    });
+  });
+}
+
+// ── the log ─────────────────────────────────────────────────────────────────────────────────────
+
+thread_local std::string last_complaint;
+
+spdlog::level::level_enum level_of(int dpdk_level) {
+  if (dpdk_level <= static_cast<int>(RTE_LOG_ERR)) return spdlog::level::err;
+  if (dpdk_level == static_cast<int>(RTE_LOG_WARNING)) return spdlog::level::warn;
+  // What DPDK finds worth a notice is the size of a hugepage.
+  if (dpdk_level <= static_cast<int>(RTE_LOG_INFO)) return spdlog::level::debug;
+  return spdlog::level::trace;
+}
+
+/// A stream's write function: DPDK writes one message at a time, the stream is unbuffered.
+ssize_t write_log(void* /*cookie*/, const char* text, std::size_t size) {
+  std::string_view message(text, size);
+  while (!message.empty() && (message.back() == '\n' || message.back() == ' '))
+    message.remove_suffix(1);
+  if (!message.empty()) {
+    const auto level = level_of(rte_log_cur_msg_loglevel());
+    if (level >= spdlog::level::warn) last_complaint = message;
+    spdlog::log(level, "dpdk: {}", message);
+  }
+  return static_cast<ssize_t>(size);
+}
+
+/// Opened once, for the life of the process: DPDK's threads may log at any time.
+FILE* log_stream() {
+  static FILE* const stream = [] {
+    cookie_io_functions_t functions{};
+    functions.write = write_log;
+    FILE* const opened = fopencookie(nullptr, "w", functions);
+    // A line at a time: a message may be written in several pieces.
+    if (opened != nullptr) setvbuf(opened, nullptr, _IOLBF, 4096);
+    return opened;
+  }();
+  return stream;
+}
+
+}  // namespace
+
+std::string take_last_complaint() { return std::exchange(last_complaint, {}); }
+
+Machine Machine::inspect() {
+  Machine machine;
+  cpu_set_t present;
+  CPU_ZERO(&present);
+  cpu_set_t all;
+  CPU_ZERO(&all);
+  sched_getaffinity(0, sizeof present, &present);
+  // A narrower choice for the main thread (taskset) does not keep workers from their CPUs, a
+  // cpuset does: the kernel says which by what is left of a wish for all.
+  cpu_set_t wish;
+  std::fill_n(reinterpret_cast<unsigned char*>(&wish), sizeof wish, 0xFF);
+  if (sched_setaffinity(0, sizeof wish, &wish) != 0 ||
+      sched_getaffinity(0, sizeof all, &all) != 0)
+    all = present;
+  sched_setaffinity(0, sizeof present, &present);
+  for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(cpu, &all)) machine.cpus.push_back(cpu);
+  machine.free_huge_page_bytes = free_huge_pages();
+  return machine;
+}
+
+std::expected<EalArguments, std::string> eal_arguments(const EalRequest& request,
+                                                       const Machine& machine) {
+  EalArguments result;
+  std::vector<std::string>& arguments = result.arguments;
+  arguments = {"lsnd"};
+
+  std::vector<unsigned> others = machine.cpus;
+  for (const unsigned cpu : request.cpus) {
+    if (std::find(machine.cpus.begin(), machine.cpus.end(), cpu) == machine.cpus.end())
+      return std::unexpected(fmt::format("dataplane.workers: CPU {}, allowed: a CPU that this "
+                                         "machine has for us ({})",
+                                         cpu, fmt::join(machine.cpus, ", ")));
+    std::erase(others, cpu);
+  }
+  std::string lcores =
+      fmt::format("0@({})", fmt::join(others.empty() ? machine.cpus : others, ","));
+  for (unsigned shard = 0; shard < request.cpus.size(); ++shard)
+    lcores += fmt::format(",{}@{}", lcore_of(shard), request.cpus[shard]);
+  arguments.push_back("--lcores=" + lcores);
+
+  constexpr std::size_t kMegabyte = std::size_t{1} << 20;
+  const bool enough = machine.free_huge_page_bytes >= request.buffer_bytes;
+  bool no_huge = has_option(request.options, {"--no-huge"});
+  for (const std::string& option : request.options) {
+    if (option == "--in-memory" && !enough && !no_huge) {
+      result.remarks.push_back(fmt::format(
+          "dataplane.eal: --in-memory replaced by --no-huge: {} MB of huge pages are free, packet "
+          "buffers need {} MB; it will be slower",
+          machine.free_huge_page_bytes / kMegabyte, request.buffer_bytes / kMegabyte + 1));
+      // As private as --in-memory would have been.
+      arguments.insert(arguments.end(), {"--no-huge", "--no-shconf"});
+      no_huge = true;
+      continue;
+    }
+    arguments.push_back(option);
+  }
+  if (no_huge && !has_option(request.options, {"-m", "--socket-mem"})) {
+    arguments.push_back("-m");
+    arguments.push_back(fmt::format("{}", request.buffer_bytes / kMegabyte + 1));
+  }
+  result.huge_pages = !no_huge;
+
+  if (request.pci.empty()) {
+    // EAL would take every NIC that is bound to a driver of its kind.
+    if (!has_option(request.options, {"--no-pci"})) arguments.push_back("--no-pci");
+  } else {
+    for (const std::string& address : request.pci) {
+      arguments.push_back("-a");
+      arguments.push_back(address);
+    }
+  }
+  return result;
+}
+
+std::expected<Eal, std::string> Eal::start(const EalArguments& arguments) {
+  if (log_stream() != nullptr) rte_openlog_stream(log_stream());
+  take_last_complaint();
+
+  // EAL keeps and reorders the pointers.
+  static std::vector<std::string> kept;
+  kept = arguments.arguments;
+  static std::vector<char*> argv;
+  argv.clear();
+  for (std::string& argument : kept) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+
+  if (rte_eal_init(static_cast<int>(kept.size()), argv.data()) < 0) {
+    const std::string complaint = take_last_complaint();
+    return std::unexpected(
+        fmt::format("DPDK does not start with \"{}\": {}", fmt::join(arguments.arguments, " "),
+                    complaint.empty() ? rte_strerror(rte_errno) : complaint));
+  }
+  return Eal();
+}
+
+Eal::Eal(Eal&& other) noexcept : alive_(std::exchange(other.alive_, false)) {}
+
+Eal::~Eal() {
+  if (alive_) rte_eal_cleanup();
+}
+
+}  // namespace lsn::runtime

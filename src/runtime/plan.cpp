@@ -1,0 +1,188 @@
+#include "lsn/runtime/plan.hpp"
+
+#include <fmt/format.h>
+#include <rte_mbuf.h>
+
+#include <algorithm>
+#include <bit>
+#include <cctype>
+
+#include "lsn/datapath/l3/neighbours.hpp"
+#include "lsn/datapath/packet.hpp"
+#include "lsn/datapath/shard.hpp"
+
+namespace lsn::runtime {
+namespace {
+
+/// Ethernet header and two VLAN tags: one of ours, and one that a NIC may leave room for.
+constexpr std::uint32_t kLinkBytes = 14 + 2 * 4;
+/// Waiting fragments per datagram of dataplane.fragments.max (reassembly.hpp).
+constexpr std::uint32_t kWaitingPerDatagram = 4;
+/// Per-lcore cache of a pool, and what lies in bursts.
+constexpr std::uint32_t kInCaches = 1024;
+
+BufferPlan plan_buffers(const Plan& plan) {
+  BufferPlan buffers;
+  std::uint32_t mtu = 1500;
+  std::uint32_t in_devices = 0;
+  for (const PortPlan& port : plan.ports) {
+    mtu = std::max<std::uint32_t>(mtu, port.mtu);
+    in_devices += port.rx_descriptors + port.tx_descriptors;
+  }
+  // Whole cache lines; never less than what drivers take for granted.
+  const std::uint32_t room = RTE_PKTMBUF_HEADROOM + mtu + kLinkBytes;
+  buffers.data_room = static_cast<std::uint16_t>(
+      std::min<std::uint32_t>(std::max<std::uint32_t>((room + 63) / 64 * 64,
+                                                      RTE_MBUF_DEFAULT_BUF_SIZE),
+                              UINT16_MAX / 64 * 64));
+
+  const auto workers = static_cast<std::uint32_t>(plan.cpus.size());
+  // Rings are many where workers are many: their sum per worker is what is bounded.
+  buffers.handoff_slots = workers <= 1 ? 0 : workers <= 16 ? 2048 : 512;
+  const std::uint32_t in_rings = buffers.handoff_slots * std::min(workers - 1, 4U);
+  const auto devices = static_cast<std::uint32_t>(plan.ports.size());
+  buffers.per_worker = in_devices + in_rings + kInCaches +
+                       devices * datapath::TxBuffer::kCapacity +
+                       workers * datapath::HandoffBuffer::kCapacity +
+                       datapath::Neighbours::kWaitingRoom +
+                       kWaitingPerDatagram * plan.fragments_per_worker;
+  buffers.indirect_per_worker =
+      kInCaches + devices * (datapath::TxBuffer::kCapacity + 1024);
+  return buffers;
+}
+
+}  // namespace
+
+std::size_t BufferPlan::bytes(std::size_t workers) const {
+  // A buffer's own structures: mbuf, private area, the pool's header and trailer.
+  constexpr std::size_t kAround = sizeof(rte_mbuf) + datapath::kBufferPrivateSize + 2 * 64;
+  const std::size_t pools = workers * (per_worker * (data_room + kAround) +
+                                       indirect_per_worker * (sizeof(rte_mbuf) + 2 * 64));
+  const std::size_t rings = workers * workers * (handoff_slots * sizeof(void*) + 512);
+  // Drivers' queues, what EAL keeps for itself, and what page borders waste.
+  constexpr std::size_t kOther = std::size_t{32} << 20;
+  return pools + pools / 8 + rings + kOther;
+}
+
+Plan make_plan(const control::Model& model) {
+  Plan plan;
+  plan.cpus.assign(model.dataplane.workers.begin(), model.dataplane.workers.end());
+  plan.eal = model.dataplane.eal;
+  plan.power_save = model.dataplane.power_save;
+
+  const std::vector<std::string> devices = control::devices(model.interfaces);
+  for (const std::string& device : devices) {
+    PortPlan port;
+    port.device = device;
+    port.mtu = 0;
+    port.rx_descriptors = 0;
+    port.tx_descriptors = 0;
+    for (const control::InterfaceConfig& interface : model.interfaces) {
+      if (interface.device != device) continue;
+      port.interfaces += (port.interfaces.empty() ? "" : ", ") + interface.name;
+      (interface.role == datapath::Side::kInside ? port.inside : port.outside) = true;
+      port.mtu = std::max(port.mtu, interface.mtu);
+      port.rx_descriptors = std::max(port.rx_descriptors, interface.rx_queue_size);
+      port.tx_descriptors = std::max(port.tx_descriptors, interface.tx_queue_size);
+      if (interface.mac) port.mac = interface.mac;
+    }
+    plan.ports.push_back(std::move(port));
+  }
+  for (const control::InterfaceConfig& interface : model.interfaces) {
+    const auto device = std::find(devices.begin(), devices.end(), interface.device);
+    plan.interfaces.push_back(
+        {static_cast<std::uint16_t>(device - devices.begin()), interface.vlan});
+  }
+
+  const auto workers = static_cast<std::uint32_t>(plan.cpus.size());
+  plan.sessions_per_worker = (model.dataplane.max_sessions + workers - 1) / workers;
+  plan.fragments_per_worker = model.dataplane.fragments.max;
+  plan.buffers = plan_buffers(plan);
+  return plan;
+}
+
+std::string device_arguments(const PortPlan& port) {
+  constexpr std::uint16_t kFitsDefaultFrame = 1900;
+  const bool af_packet = port.device.starts_with("net_af_packet");
+  if (!af_packet || port.mtu <= kFitsDefaultFrame ||
+      port.device.find("framesz=") != std::string::npos ||
+      port.device.find("blocksz=") != std::string::npos)
+    return port.device;
+  // The frame also holds the kernel's own header; both sizes are powers of two as the kernel likes.
+  const std::uint32_t frame = std::bit_ceil(port.mtu + kLinkBytes + 128U);
+  return fmt::format("{},framesz={},blocksz={}", port.device, frame, frame * 4);
+}
+
+ComposedDevice decompose(const std::string& device) {
+  ComposedDevice result;
+  std::size_t at = 0;
+  while (at < device.size()) {
+    const std::size_t open = device.find("=(", at);
+    const std::size_t close = open == std::string::npos ? open : device.find(')', open);
+    if (close == std::string::npos) break;
+    const std::string member = device.substr(open + 2, close - open - 2);
+    result.device += device.substr(at, open + 1 - at);
+    result.device += control::device_name(member);
+    result.members.push_back(member);
+    at = close + 1;
+  }
+  result.device += device.substr(at);
+  return result;
+}
+
+std::vector<std::string> pci_addresses(const std::string& device) {
+  const auto hex = [](char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; };
+  const auto matches = [&hex](std::string_view text, std::string_view shape) {
+    if (text.size() < shape.size()) return false;
+    for (std::size_t i = 0; i < shape.size(); ++i)
+      if (shape[i] == 'x' ? !hex(text[i]) : text[i] != shape[i]) return false;
+    return text.size() == shape.size() || (!hex(text[shape.size()]) && text[shape.size()] != ':');
+  };
+  std::vector<std::string> found;
+  for (std::size_t i = 0; i < device.size(); ++i) {
+    if (i != 0 && (hex(device[i - 1]) || device[i - 1] == ':')) continue;
+    const std::string_view rest = std::string_view(device).substr(i);
+    std::string address;
+    if (matches(rest, "xxxx:xx:xx.x"))
+      address = rest.substr(0, 12);
+    else if (matches(rest, "xx:xx.x"))
+      address = "0000:" + std::string(rest.substr(0, 7));
+    else
+      continue;
+    std::transform(address.begin(), address.end(), address.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    found.push_back(std::move(address));
+  }
+  return found;
+}
+
+std::vector<std::vector<unsigned>> deal_queues(const std::vector<PortQueues>& ports,
+                                               const std::vector<int>& worker_nodes) {
+  const std::size_t workers = worker_nodes.size();
+  std::vector<unsigned> load(workers, 0);
+  std::vector<std::vector<unsigned>> result(ports.size());
+  const auto give = [&](std::size_t port, unsigned worker) {
+    result[port].push_back(worker);
+    ++load[worker];
+  };
+  for (std::size_t p = 0; p < ports.size(); ++p)
+    if (ports[p].rx_queues >= workers)
+      for (unsigned q = 0; q < ports[p].rx_queues; ++q)
+        give(p, static_cast<unsigned>(q % workers));
+  for (std::size_t p = 0; p < ports.size(); ++p) {
+    if (ports[p].rx_queues >= workers) continue;
+    for (unsigned q = 0; q < ports[p].rx_queues; ++q) {
+      const auto rank = [&](unsigned worker) {
+        const bool far = ports[p].numa_node >= 0 && worker_nodes[worker] != ports[p].numa_node;
+        return std::tuple(load[worker], far, worker);
+      };
+      unsigned best = 0;
+      for (unsigned w = 1; w < workers; ++w)
+        if (rank(w) < rank(best)) best = w;
+      give(p, best);
+    }
+  }
+  return result;
+}
+
+}  // namespace lsn::runtime

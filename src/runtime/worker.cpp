@@ -1,0 +1,231 @@
+#include "lsn/runtime/worker.hpp"
+
+#include <fmt/format.h>
+#include <rte_cycles.h>
+#include <rte_errno.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+#include <rte_pause.h>
+#include <sys/prctl.h>
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <ctime>
+#include <new>
+#include <thread>
+
+#include "lsn/datapath/path.hpp"
+
+namespace lsn::runtime {
+namespace {
+
+/// Objects of each kind per poll that housekeeping may touch. A wheel that has nothing due costs a
+/// comparison; one million sessions per second expiring is 10,000 per tick, a dozen per poll.
+constexpr std::size_t kHousekeepBudget = 32;
+
+/// With powerSave: polls without work before the first nap, and how long naps grow. The longest one
+/// bounds what a packet waits for a worker that sleeps.
+constexpr std::uint32_t kIdlePollsBeforeNap = 512;
+constexpr std::uint32_t kIdlePollsPerNapStep = 64;
+constexpr long kShortestNapNs = 10'000;
+constexpr long kLongestNapNs = 500'000;
+
+}  // namespace
+
+Worker::Worker(WorkerConfig config) : config_(std::move(config)), memory_(config_.huge_pages) {
+  for (Port* port : config_.ports) tx_queues_.push_back(port->tx_queue(config_.shard.id));
+}
+
+Worker::~Worker() = default;
+
+std::expected<void, std::string> Worker::start() {
+  state_.store(State::kBuilding, std::memory_order_relaxed);
+  if (const int result = rte_eal_remote_launch(entry, this, config_.lcore); result != 0) {
+    state_.store(State::kIdle, std::memory_order_relaxed);
+    return std::unexpected(fmt::format("worker {} does not start on lcore {}: {}",
+                                       config_.shard.id, config_.lcore, rte_strerror(-result)));
+  }
+  while (state_.load(std::memory_order_acquire) == State::kBuilding)
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  if (state_.load(std::memory_order_acquire) == State::kFailed) {
+    state_.store(State::kStopped, std::memory_order_relaxed);
+    return std::unexpected(fmt::format("worker {}: {}", config_.shard.id, error_));
+  }
+  return {};
+}
+
+int Worker::entry(void* worker) {
+  static_cast<Worker*>(worker)->run();
+  return 0;
+}
+
+void Worker::run() {
+  try {
+    build();
+  } catch (const std::bad_alloc&) {
+    error_ = fmt::format("no memory for tables of {} sessions", config_.shard.max_sessions);
+    state_.store(State::kFailed, std::memory_order_release);
+    return;
+  }
+  state_.store(State::kRunning, std::memory_order_release);
+  turn();
+  datapath::release_packets(own_shard());
+  state_.store(State::kStopped, std::memory_order_release);
+}
+
+void Worker::build() {
+  datapath::ShardConfig config = config_.shard;
+  config.memory = &memory_;
+  config.now = config_.clock->now();
+  shard_ = std::make_unique<datapath::Shard>(config);
+  for (std::size_t device = 0; device < config_.ingress.size(); ++device)
+    std::copy(config_.ingress[device].begin(), config_.ingress[device].end(),
+              shard_->ingress[device].begin());
+  capacity_ = datapath::capacity_of(*shard_);
+  // Naps are shorter than the kernel's usual slack.
+  if (config_.power_save) prctl(PR_SET_TIMERSLACK, 1'000UL);
+}
+
+datapath::Shard& Worker::own_shard() const {
+  assert(rte_lcore_id() == config_.lcore && "a shard belongs to its worker's thread");
+  return *shard_;
+}
+
+void Worker::turn() {
+  datapath::Shard& shard = own_shard();
+  const unsigned reader = shard.id;
+  rte_rcu_qsbr_thread_register(config_.quiescence, reader);
+  rte_rcu_qsbr_thread_online(config_.quiescence, reader);
+
+  std::uint32_t idle_polls = 0;
+  std::uint64_t last = rte_rdtsc();
+  while (!stop_.load(std::memory_order_relaxed)) {
+    shard.now = config_.clock->now();
+    // Between two bursts nothing of a generation is held.
+    rte_rcu_qsbr_quiescent(config_.quiescence, reader);
+
+    bool worked = mailbox_.work(shard);
+    if (shard.generation != nullptr) [[likely]] {
+      worked |= poll_queues(shard);
+      worked |= poll_rings(shard);
+      datapath::housekeep(shard, kHousekeepBudget);
+      send(shard);
+    }
+
+    const std::uint64_t now = rte_rdtsc();
+    shard.counters.polls.add();
+    if (worked) {
+      shard.counters.busy_cycles.add(now - last);
+      idle_polls = 0;
+    } else {
+      shard.counters.idle_polls.add();
+      ++idle_polls;
+      if (config_.power_save && idle_polls > kIdlePollsBeforeNap)
+        rest(idle_polls);
+      else
+        rte_pause();
+    }
+    last = now;
+  }
+
+  rte_rcu_qsbr_thread_offline(config_.quiescence, reader);
+  rte_rcu_qsbr_thread_unregister(config_.quiescence, reader);
+}
+
+bool Worker::poll_queues(datapath::Shard& shard) {
+  std::array<rte_mbuf*, datapath::kBurst> packets;
+  bool received = false;
+  for (const WorkerConfig::Queue& queue : config_.queues) {
+    const Port& port = *config_.ports[queue.device];
+    if (port.removed()) [[unlikely]]
+      continue;
+    const std::uint16_t n =
+        rte_eth_rx_burst(port.id(), queue.queue, packets.data(), datapath::kBurst);
+    if (n == 0) continue;
+    received = true;
+    datapath::process_received(shard, queue.device, {packets.data(), n});
+    send(shard);
+  }
+  return received;
+}
+
+bool Worker::poll_rings(datapath::Shard& shard) {
+  std::array<rte_mbuf*, datapath::kBurst> packets;
+  bool received = false;
+  for (unsigned from = 0; from < shard.shards; ++from) {
+    if (from == shard.id) continue;
+    const unsigned n = config_.handoff->take(from, shard.id, packets);
+    if (n == 0) continue;
+    received = true;
+    datapath::process_handoff(shard, {packets.data(), n});
+    send(shard);
+  }
+  return received;
+}
+
+void Worker::send(datapath::Shard& shard) {
+  for (std::size_t device = 0; device < shard.tx.size(); ++device)
+    if (shard.tx[device].count != 0) send_on(shard, static_cast<std::uint16_t>(device));
+  if (shard.shards > 1) hand_over(shard);
+}
+
+void Worker::send_on(datapath::Shard& shard, std::uint16_t device) {
+  datapath::TxBuffer& buffer = shard.tx[device];
+  const Port& port = *config_.ports[device];
+  if (!port.carries()) [[unlikely]] {
+    shard.counters.drop(datapath::DropReason::kLinkDown, buffer.count);
+    rte_pktmbuf_free_bulk(buffer.packets.data(), buffer.count);
+    buffer.count = 0;
+    return;
+  }
+  if (!port.takes_segments()) {
+    for (std::uint32_t i = 0; i < buffer.count;) {
+      rte_mbuf* const packet = buffer.packets[i];
+      if (packet->nb_segs == 1 || rte_pktmbuf_linearize(packet) == 0) {
+        ++i;
+        continue;
+      }
+      shard.drop(packet, datapath::DropReason::kNoBuffer);
+      std::copy(buffer.packets.begin() + i + 1, buffer.packets.begin() + buffer.count,
+                buffer.packets.begin() + i);
+      --buffer.count;
+    }
+  }
+
+  const Port::TxQueue& queue = tx_queues_[device];
+  if (queue.lock != nullptr && !queue.lock->try_lock()) return;  // with the next burst, then
+  const std::uint16_t sent = rte_eth_tx_burst(port.id(), queue.queue, buffer.packets.data(),
+                                              static_cast<std::uint16_t>(buffer.count));
+  if (queue.lock != nullptr) queue.lock->unlock();
+  if (sent < buffer.count) {
+    shard.counters.drop(datapath::DropReason::kTxFull, buffer.count - sent);
+    rte_pktmbuf_free_bulk(buffer.packets.data() + sent, buffer.count - sent);
+  }
+  buffer.count = 0;
+}
+
+void Worker::hand_over(datapath::Shard& shard) {
+  for (unsigned to = 0; to < shard.shards; ++to) {
+    datapath::HandoffBuffer& buffer = shard.handoff[to];
+    if (buffer.count == 0) continue;
+    const unsigned taken =
+        config_.handoff->put(shard.id, to, {buffer.packets.data(), buffer.count});
+    if (taken < buffer.count) {
+      shard.counters.drop(datapath::DropReason::kHandoffFull, buffer.count - taken);
+      rte_pktmbuf_free_bulk(buffer.packets.data() + taken, buffer.count - taken);
+    }
+    buffer.count = 0;
+  }
+}
+
+void Worker::rest(std::uint32_t idle_polls) {
+  const long steps = (idle_polls - kIdlePollsBeforeNap) / kIdlePollsPerNapStep;
+  const timespec nap{0, std::min(kShortestNapNs * (steps + 1), kLongestNapNs)};
+  // Who sleeps must not keep a generation from being freed.
+  rte_rcu_qsbr_thread_offline(config_.quiescence, config_.shard.id);
+  clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, nullptr);
+  rte_rcu_qsbr_thread_online(config_.quiescence, config_.shard.id);
+}
+
+}  // namespace lsn::runtime
