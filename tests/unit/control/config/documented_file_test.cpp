@@ -9,15 +9,15 @@
 namespace lsn::control {
 namespace {
 
-std::string documented_file() {
-  const std::ifstream file(project_file("config/lsnd.conf"));
+std::string text_of(const char* name) {
+  const std::ifstream file(project_file(name));
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
 }
 
 TEST(DocumentedFile, WhatStandsInCommentsIsTheDefault) {
-  const std::string text = documented_file();
+  const std::string text = text_of("config/lsnd.conf");
   std::istringstream lines(text);
   const std::regex setting(R"(^(\s*)# (\w+ = [^;]*;|\w+: \{.*|\};)(\s+#.*)?$)");
   std::string uncommented;
@@ -35,11 +35,13 @@ TEST(DocumentedFile, WhatStandsInCommentsIsTheDefault) {
 }
 
 TEST(DocumentedFile, NoSettingIsForgotten) {
-  const std::string text = documented_file();
+  const std::string text = text_of("config/lsnd.conf");
+  const std::string reference = text_of("docs/configuration.md");
   for (const FlatSetting& setting : flatten(model_of(text), ObjectsBy::kNumber)) {
     const std::string path = without_indexes(setting.path);
     const std::string name = path.substr(path.rfind('.') + 1);
     EXPECT_TRUE(std::regex_search(text, std::regex("\\b" + name + "( =|:)"))) << path;
+    EXPECT_TRUE(std::regex_search(reference, std::regex("\\b" + name + "\\b"))) << path;
   }
 }
 
