@@ -33,7 +33,6 @@ struct Shard;
 struct FragmentPorts {
   std::uint16_t c = 0;
   std::uint16_t d = 0;
-  bool icmp_error = false;  ///< its first fragment is an ICMP error; none of it is translated
 };
 
 class Reassembly {
@@ -60,8 +59,56 @@ class Reassembly {
   /// Drops datagrams whose time is over. At most `budget`.
   void advance(Shard& shard, std::size_t budget);
 
-  [[nodiscard]] std::uint32_t size() const;
+  /// Datagrams that are remembered.
+  [[nodiscard]] std::uint32_t size() const { return datagrams_.size(); }
+
+  /// Frees every fragment that waits (at the end).
   void clear(Shard& shard);
+
+ private:
+  /// A range of a datagram's payload in units of 8 bytes, the last one rounded up.
+  struct Piece {
+    std::uint16_t begin;
+    std::uint16_t end;  ///< the first unit behind it
+  };
+
+  struct Datagram {
+    state::FlowKey name;
+    state::WheelLinks wheel;
+    FragmentPorts ports;
+    bool in_use;
+    bool known;     ///< the first fragment was seen: `ports` is set
+    bool poisoned;  ///< fragments overlapped: nothing passes any more
+    bool has_end;   ///< the last fragment was seen: `end` is set
+    std::uint16_t end;
+    std::uint32_t first_waiting;  ///< oldest; kNone: none
+    std::uint32_t last_waiting;
+    std::uint32_t waiting;
+    std::uint32_t pieces;
+    std::array<Piece, kPieces> piece;  ///< disjoint, ascending, not adjacent
+  };
+
+  struct Waiting {
+    rte_mbuf* packet;
+    std::uint32_t next;
+  };
+
+  enum class Noted : std::uint8_t { kYes, kOverlap, kTooMany };
+
+  [[nodiscard]] auto wheel_links() {
+    return [this](std::uint32_t id) -> state::WheelLinks& { return datagrams_[id].wheel; };
+  }
+  [[nodiscard]] std::uint32_t find(const Packet& packet) const;
+  [[nodiscard]] static Noted note(Datagram& datagram, Piece piece);
+  [[nodiscard]] static bool is_complete(const Datagram& datagram);
+  void keep(Datagram& datagram, std::uint32_t place, rte_mbuf* packet);
+  void drop_waiting(Shard& shard, Datagram& datagram, DropReason reason);
+  void forget(std::uint32_t id);
+
+  state::Slab<Datagram> datagrams_;
+  state::FlowTable index_;
+  state::Slab<Waiting> waiting_;
+  state::TimerWheel wheel_;
 };
 
 }  // namespace lsn::datapath
