@@ -1,4 +1,6 @@
 // What several settings have to agree on.
+#include <fmt/format.h>
+
 #include "lsn/control/config/validate.hpp"
 #include "support.hpp"
 
@@ -69,14 +71,14 @@ TEST(Rules, AGroupHasAtMost16Pools) {
   std::string pools;
   std::string names;
   for (int i = 1; i <= 16; ++i) {
-    pools += ", { name = \"X" + std::to_string(i) + "\"; }";
-    names += ", \"X" + std::to_string(i) + "\"";
+    pools += fmt::format(", {{ name = \"X{}\"; }}", i);
+    names += fmt::format(", \"X{}\"", i);
   }
   const std::string text =
       good_with("\"203.0.113.20\" ];\n    }", "\"203.0.113.20\" ];\n    }" + pools);
   expect_problem(with(text, "[ \"P2\" ]", "[ \"P2\"" + names + " ]"), "poolname = [ \"P2\"",
                  {"17 pools", "16 at most"});
-  EXPECT_TRUE(problems_of(with(text, "[ \"P2\" ]", "[" + names.substr(1) + " ]")).empty());
+  EXPECT_TRUE(problems_of(with(text, "[ \"P2\" ]", fmt::format("[{} ]", names.substr(1)))).empty());
 }
 
 // Addresses ---------------------------------------------------------------------------------------
@@ -203,7 +205,7 @@ TEST(Rules, WorkersAreDistinctAndAtMost64) {
   expect_refused("workers = [ 1, 2 ]", "workers = [ 1, 2, 1 ]", {"CPU 1 a second time"});
   expect_refused("workers = [ 1, 2 ]", "workers = [ ]", {"given 0 CPUs", "1-64"});
   std::string many = "workers = [ 0";
-  for (int i = 1; i < 64; ++i) many += ", " + std::to_string(i);
+  for (int i = 1; i < 64; ++i) many += fmt::format(", {}", i);
   expect_accepted("workers = [ 1, 2 ]", many + " ]");
   expect_refused("workers = [ 1, 2 ]", many + ", 64 ]", {"given 65 CPUs"});
 }
