@@ -10,6 +10,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <fstream>
 #include <string_view>
@@ -56,9 +57,13 @@ bool has_option(const std::vector<std::string>& options,
 
 thread_local std::string last_complaint;
 
+/// While EAL starts, it warns of page sizes that it does not find and of sockets that nobody misses;
+/// where it fails, the last of them is in the error.
+std::atomic<bool> starting{false};
+
 spdlog::level::level_enum level_of(int dpdk_level) {
   if (dpdk_level <= static_cast<int>(RTE_LOG_ERR)) return spdlog::level::err;
-  if (dpdk_level == static_cast<int>(RTE_LOG_WARNING)) return spdlog::level::warn;
+  if (dpdk_level == static_cast<int>(RTE_LOG_WARNING) && !starting) return spdlog::level::warn;
   // What DPDK finds worth a notice is the size of a hugepage.
   if (dpdk_level <= static_cast<int>(RTE_LOG_INFO)) return spdlog::level::debug;
   return spdlog::level::trace;
@@ -70,8 +75,9 @@ ssize_t write_log(void* /*cookie*/, const char* text, std::size_t size) {
   while (!message.empty() && (message.back() == '\n' || message.back() == ' '))
     message.remove_suffix(1);
   if (!message.empty()) {
-    const auto level = level_of(rte_log_cur_msg_loglevel());
-    if (level >= spdlog::level::warn) last_complaint = message;
+    const int dpdk_level = rte_log_cur_msg_loglevel();
+    const auto level = level_of(dpdk_level);
+    if (dpdk_level <= static_cast<int>(RTE_LOG_WARNING)) last_complaint = message;
     spdlog::log(level, "dpdk: {}", message);
   }
   return static_cast<ssize_t>(size);
@@ -181,7 +187,10 @@ std::expected<Eal, std::string> Eal::start(const EalArguments& arguments) {
   for (std::string& argument : kept) argv.push_back(argument.data());
   argv.push_back(nullptr);
 
-  if (rte_eal_init(static_cast<int>(kept.size()), argv.data()) < 0) {
+  starting = true;
+  const int result = rte_eal_init(static_cast<int>(kept.size()), argv.data());
+  starting = false;
+  if (result < 0) {
     const std::string complaint = take_last_complaint();
     return std::unexpected(
         fmt::format("DPDK does not start with \"{}\": {}", fmt::join(arguments.arguments, " "),

@@ -66,11 +66,13 @@ std::expected<void, std::string> Port::plug_in() {
   ComposedDevice composed = decompose(with_arguments.device);
   composed.members.push_back(composed.device);
   for (const std::string& device : composed.members) {
-    if (!is_vdev(device)) continue;
+    const std::string name(control::device_name(device));
+    // PCI devices are EAL's, and a program around us may have brought one along.
+    if (!is_vdev(device) || rte_eth_dev_get_port_by_name(name.c_str(), &id_) == 0) continue;
     const int result = rte_dev_probe(device.c_str());
     if (result < 0)
       return std::unexpected(fmt::format("{} cannot be had: {}", label(), reason(result)));
-    plugged_.emplace_back(control::device_name(device));
+    plugged_.push_back(name);
   }
   const std::string name(control::device_name(composed.device));
   if (rte_eth_dev_get_port_by_name(name.c_str(), &id_) != 0) {
@@ -117,7 +119,7 @@ std::expected<void, std::string> Port::configure(unsigned workers) {
                                             largest);
   conf.rxmode.offloads = info_.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
   conf.txmode.offloads = info_.tx_offload_capa & (RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
-  // Drivers that copy frames do not bother to say so.
+  idle_sends_ = driver_ == "net_bonding";
   takes_segments_ = conf.txmode.offloads != 0;
   const std::uint32_t flags = info_.dev_flags == nullptr ? 0 : *info_.dev_flags;
   conf.intr_conf.lsc = (flags & RTE_ETH_DEV_INTR_LSC) != 0;

@@ -34,7 +34,11 @@ constexpr long kLongestNapNs = 500'000;
 }  // namespace
 
 Worker::Worker(WorkerConfig config) : config_(std::move(config)), memory_(config_.huge_pages) {
-  for (Port* port : config_.ports) tx_queues_.push_back(port->tx_queue(config_.shard.id));
+  for (std::size_t device = 0; device < config_.ports.size(); ++device) {
+    Port& port = *config_.ports[device];
+    tx_queues_.push_back(port.tx_queue(config_.shard.id));
+    if (port.wants_idle_sends()) idle_senders_.push_back(static_cast<std::uint16_t>(device));
+  }
 }
 
 Worker::~Worker() = default;
@@ -101,7 +105,9 @@ void Worker::turn() {
   std::uint32_t idle_polls = 0;
   std::uint64_t last = rte_rdtsc();
   while (!stop_.load(std::memory_order_relaxed)) {
+    const state::Ticks before = shard.now;
     shard.now = config_.clock->now();
+    if (shard.now != before && !idle_senders_.empty()) send_idle();
     // Between two bursts nothing of a generation is held.
     rte_rcu_qsbr_quiescent(config_.quiescence, reader);
 
@@ -203,6 +209,16 @@ void Worker::send_on(datapath::Shard& shard, std::uint16_t device) {
     rte_pktmbuf_free_bulk(buffer.packets.data() + sent, buffer.count - sent);
   }
   buffer.count = 0;
+}
+
+void Worker::send_idle() {
+  for (const std::uint16_t device : idle_senders_) {
+    const Port::TxQueue& queue = tx_queues_[device];
+    if (config_.ports[device]->removed()) continue;
+    if (queue.lock != nullptr && !queue.lock->try_lock()) continue;
+    rte_eth_tx_burst(config_.ports[device]->id(), queue.queue, nullptr, 0);
+    if (queue.lock != nullptr) queue.lock->unlock();
+  }
 }
 
 void Worker::hand_over(datapath::Shard& shard) {

@@ -74,6 +74,9 @@ class Port {
   [[nodiscard]] bool removed() const { return removed_.load(std::memory_order_relaxed); }
   /// The driver takes packets of several segments.
   [[nodiscard]] bool takes_segments() const { return takes_segments_; }
+  /// The driver wants to be called several times a second also when there is nothing to send (LACP
+  /// of a bonded device).
+  [[nodiscard]] bool wants_idle_sends() const { return idle_sends_; }
 
   enum class Event : std::uint8_t { kNone, kUp, kDown, kRemoved };
   /// Control thread: looks at the link and the device.
@@ -107,6 +110,7 @@ class Port {
   unsigned tx_queues_ = 1;
   wire::MacAddress mac_{};
   bool takes_segments_ = false;
+  bool idle_sends_ = false;
   bool started_ = false;
   std::uint32_t speed_mbps_ = 0;
   std::vector<QueueLock> locks_;  ///< by transmit queue; empty: every worker has its own

@@ -78,6 +78,7 @@ class Worker {
   [[nodiscard]] bool poll_rings(datapath::Shard& shard);
   void send(datapath::Shard& shard);
   void send_on(datapath::Shard& shard, std::uint16_t device);
+  void send_idle();
   void hand_over(datapath::Shard& shard);
   void rest(std::uint32_t idle_polls);
   /// The shard, for code that runs on its worker: debug builds check that it does.
@@ -90,6 +91,7 @@ class Worker {
   datapath::ShardCapacity capacity_;
   std::string error_;
   std::vector<Port::TxQueue> tx_queues_;  ///< by device
+  std::vector<std::uint16_t> idle_senders_;  ///< devices, see Port::wants_idle_sends()
 
   std::atomic<State> state_{State::kIdle};
   alignas(64) std::atomic<bool> stop_{false};

@@ -1,0 +1,85 @@
+#include "lsn/runtime/eal.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace lsn::runtime {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+constexpr std::size_t kMegabyte = std::size_t{1} << 20;
+
+EalRequest request(std::vector<std::string> options, std::vector<unsigned> cpus) {
+  return {std::move(options), std::move(cpus), {}, 100 * kMegabyte};
+}
+
+TEST(EalArguments, GiveEachWorkerAnLcoreOfItsOwnAndTheMainThreadTheOtherCpus) {
+  const Machine machine{{0, 1, 2, 3}, 1000 * kMegabyte};
+  const auto result = eal_arguments(request({"--in-memory"}, {2, 3}), machine);
+  ASSERT_TRUE(result);
+  EXPECT_THAT(result->arguments,
+              ElementsAre("lsnd", "--lcores=0@(0,1),1@2,2@3", "--in-memory", "--no-pci"));
+  EXPECT_THAT(result->remarks, IsEmpty());
+  EXPECT_TRUE(result->huge_pages);
+}
+
+TEST(EalArguments, LetTheMainThreadShareWhereWorkersHaveAllCpus) {
+  const Machine machine{{0, 1}, 1000 * kMegabyte};
+  const auto result = eal_arguments(request({"--in-memory"}, {0, 1}), machine);
+  ASSERT_TRUE(result);
+  EXPECT_THAT(result->arguments, Contains("--lcores=0@(0,1),1@0,2@1"));
+}
+
+TEST(EalArguments, RefuseACpuThatIsNotThere) {
+  const Machine machine{{0, 1}, 0};
+  const auto result = eal_arguments(request({"--in-memory"}, {1, 7}), machine);
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error(), HasSubstr("dataplane.workers: CPU 7"));
+  EXPECT_THAT(result.error(), HasSubstr("0, 1"));
+}
+
+TEST(EalArguments, ReplaceInMemoryWhereHugePagesAreMissingAndSaySo) {
+  for (const std::size_t free : {std::size_t{0}, 99 * kMegabyte}) {
+    const Machine machine{{0, 1}, free};
+    const auto result = eal_arguments(request({"--in-memory", "--no-pci"}, {1}), machine);
+    ASSERT_TRUE(result);
+    EXPECT_THAT(result->arguments, Not(Contains("--in-memory")));
+    EXPECT_THAT(result->arguments, Contains("--no-huge"));
+    EXPECT_THAT(result->arguments, Contains("--no-shconf"));
+    EXPECT_THAT(result->arguments, Contains("-m"));
+    EXPECT_THAT(result->arguments, Contains("101"));
+    EXPECT_THAT(result->remarks, ElementsAre(HasSubstr("--no-huge")));
+    EXPECT_FALSE(result->huge_pages);
+  }
+}
+
+TEST(EalArguments, KeepWhatTheConfigurationGives) {
+  const Machine machine{{0, 1}, 0};
+  const auto result =
+      eal_arguments(request({"--no-huge", "--no-pci", "-m", "64", "--file-prefix=x"}, {0}), machine);
+  ASSERT_TRUE(result);
+  EXPECT_THAT(result->arguments, ElementsAre("lsnd", "--lcores=0@(1),1@0", "--no-huge", "--no-pci",
+                                             "-m", "64", "--file-prefix=x"));
+  EXPECT_THAT(result->remarks, IsEmpty());
+  EXPECT_FALSE(result->huge_pages);
+}
+
+TEST(EalArguments, AllowThePciDevicesOfTheConfigurationAndNoOthers) {
+  const Machine machine{{0, 1}, 1000 * kMegabyte};
+  EalRequest wanted = request({"--in-memory"}, {1});
+  wanted.pci = {"0000:03:00.0", "0000:03:00.1"};
+  const auto result = eal_arguments(wanted, machine);
+  ASSERT_TRUE(result);
+  EXPECT_THAT(result->arguments, ElementsAre("lsnd", "--lcores=0@(0),1@1", "--in-memory", "-a",
+                                             "0000:03:00.0", "-a", "0000:03:00.1"));
+}
+
+TEST(Machine, HasTheCpuThatThisRunsOn) { EXPECT_THAT(Machine::inspect().cpus, Not(IsEmpty())); }
+
+}  // namespace
+}  // namespace lsn::runtime
