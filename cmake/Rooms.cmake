@@ -19,10 +19,12 @@ if(LSN_SANITIZE)
   endif()
 endif()
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
-  # ranges: libstdc++ 12's <expected> hides behind a concepts level that clang reports differently
+  # ranges: libstdc++ 12's <expected> hides behind a concepts level that clang reports differently;
+  # deprecated: what libstdc++ 12's own std::inplace_merge uses
   target_compile_options(lsn_flags INTERFACE -D__cpp_concepts=202002L -Wno-builtin-macro-redefined
                          -Wno-sign-conversion -Wno-implicit-int-float-conversion
-                         -Wno-gnu-line-marker -Wno-macro-redefined)
+                         -Wno-gnu-line-marker -Wno-macro-redefined
+                         -Wno-deprecated-declarations)
 endif()
 
 function(lsn_room name)
