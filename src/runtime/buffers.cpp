@@ -12,7 +12,7 @@
 namespace lsn::runtime {
 namespace {
 
-constexpr unsigned kCache = 256;
+constexpr unsigned kLargestCache = 256;
 
 /// Unique while the process lives: pools of an earlier dataplane may still be listed.
 std::string pool_name(const char* kind, int node) {
@@ -25,8 +25,9 @@ std::expected<PoolPtr, std::string> make_pool(const char* kind, int node, std::s
   // A pool is kept in a ring: one less than a power of two is what uses its memory best.
   const auto n = static_cast<unsigned>(std::bit_ceil(std::max<std::size_t>(buffers, 1024)) - 1);
   const unsigned count = n >= buffers * 3 / 2 ? static_cast<unsigned>(buffers) : n;
-  PoolPtr pool(rte_pktmbuf_pool_create(pool_name(kind, node).c_str(), count, kCache, private_size,
-                                       room, node));
+  PoolPtr pool(rte_pktmbuf_pool_create(pool_name(kind, node).c_str(), count,
+                                       std::min(kLargestCache, count / 4), private_size, room,
+                                       node));
   if (pool == nullptr)
     return std::unexpected(fmt::format("no memory for {} packet buffers of {} bytes on NUMA node "
                                        "{}: {}",
