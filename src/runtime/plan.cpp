@@ -130,7 +130,7 @@ ComposedDevice decompose(const std::string& device) {
   return result;
 }
 
-std::vector<std::string> pci_addresses(const std::string& device) {
+std::vector<std::string> pci_devices(const std::string& device) {
   const auto hex = [](char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; };
   const auto matches = [&hex](std::string_view text, std::string_view shape) {
     if (text.size() < shape.size()) return false;
@@ -151,6 +151,7 @@ std::vector<std::string> pci_addresses(const std::string& device) {
       continue;
     std::transform(address.begin(), address.end(), address.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    if (i == 0) return {address + device.substr(std::min(device.find(','), device.size()))};
     found.push_back(std::move(address));
   }
   return found;

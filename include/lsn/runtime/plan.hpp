@@ -69,8 +69,9 @@ struct ComposedDevice {
 };
 [[nodiscard]] ComposedDevice decompose(const std::string& device);
 
-/// All PCI addresses in a device's text, normalised: itself, or those that a bond is made of.
-[[nodiscard]] std::vector<std::string> pci_addresses(const std::string& device);
+/// The PCI devices that a device's text names, as EAL takes them: itself with its arguments, or the
+/// addresses that a bond is made of.
+[[nodiscard]] std::vector<std::string> pci_devices(const std::string& device);
 
 /// Which worker polls which queue: result[port][queue]. A port with a queue for every worker gives
 /// queue n to worker n; the queues of the others go to the workers that have the fewest, among

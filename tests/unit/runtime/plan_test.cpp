@@ -103,14 +103,15 @@ TEST(ComposedDevices, AreMadeOfTheirMembers) {
   EXPECT_EQ(plain.device, "net_af_packet0,iface=lsn-in");
 }
 
-TEST(PciAddresses, AreFoundInADeviceAndInABond) {
-  EXPECT_THAT(pci_addresses("0000:03:00.1"), ElementsAre("0000:03:00.1"));
-  EXPECT_THAT(pci_addresses("0000:03:00.1,representor=0"), ElementsAre("0000:03:00.1"));
-  EXPECT_THAT(pci_addresses("3B:00.0"), ElementsAre("0000:3b:00.0"));
-  EXPECT_THAT(pci_addresses("net_bonding0,mode=4,slave=0000:03:00.0,slave=0001:3b:00.1"),
+TEST(PciDevices, AreFoundInADeviceAndInABond) {
+  EXPECT_THAT(pci_devices("0000:03:00.1"), ElementsAre("0000:03:00.1"));
+  EXPECT_THAT(pci_devices("0000:03:00.1,representor=0"),
+              ElementsAre("0000:03:00.1,representor=0"));
+  EXPECT_THAT(pci_devices("3B:00.0"), ElementsAre("0000:3b:00.0"));
+  EXPECT_THAT(pci_devices("net_bonding0,mode=4,slave=0000:03:00.0,slave=0001:3b:00.1"),
               ElementsAre("0000:03:00.0", "0001:3b:00.1"));
-  EXPECT_THAT(pci_addresses("net_af_packet0,iface=lsn-in"), IsEmpty());
-  EXPECT_THAT(pci_addresses("net_tap0,mac=00:11:22:33:44:55"), IsEmpty());
+  EXPECT_THAT(pci_devices("net_af_packet0,iface=lsn-in"), IsEmpty());
+  EXPECT_THAT(pci_devices("net_tap0,mac=00:11:22:33:44:55"), IsEmpty());
 }
 
 TEST(Queues, GoOneToEachWorkerWhereThePortHasThem) {
