@@ -33,7 +33,11 @@ void arp_received(Shard& shard, std::uint8_t interface, rte_mbuf* mbuf,
     shard.drop(mbuf, DropReason::kArpMalformed);
     return;
   }
-  shard.neighbours.arp_received(shard, interface, *arp, answer);
+  const Verdict verdict = shard.neighbours.arp_received(shard, interface, *arp, answer);
+  if (verdict.is_drop()) {
+    shard.drop(mbuf, verdict.reason());
+    return;
+  }
   // What one shard learns all must know: an answer comes to one queue only.
   if (answer == Neighbours::Answer::kYes) {
     for (unsigned other = 0; other < shard.shards; ++other) {
@@ -234,7 +238,7 @@ Verdict forward_fragment(Shard& shard, Packet& packet, const FragmentPorts& port
 
 /// The fragments that waited for `first`: they came as frames and are read again.
 void forward_waiting(Shard& shard, const Packet& first, const FragmentPorts& ports) {
-  while (rte_mbuf* mbuf = shard.reassembly.take_waiting(first)) {
+  while (rte_mbuf* mbuf = shard.reassembly.take_waiting(shard, first)) {
     Packet packet;
     packet.mbuf = mbuf;
     const PacketOrigin origin = origin_of(mbuf);
@@ -243,11 +247,7 @@ void forward_waiting(Shard& shard, const Packet& first, const FragmentPorts& por
     packet.side = first.side;
     packet.hairpin = first.hairpin;
     packet.protocol = first.protocol;
-    auto* bytes = rte_pktmbuf_mtod(mbuf, std::uint8_t*);
-    const auto* ethernet = reinterpret_cast<const wire::EthernetHeader*>(bytes);
-    const bool tagged = ethernet->type == wire::Be16::of(wire::kEtherTypeVlan);
-    packet.ip = reinterpret_cast<wire::Ipv4Header*>(
-        bytes + sizeof(wire::EthernetHeader) + (tagged ? sizeof(wire::VlanTag) : 0));
+    packet.ip = ip_of_frame(mbuf);
     // It has passed parse_ip() when it came.
     packet.size = static_cast<std::uint16_t>(packet.ip->total_size());
     packet.l4 = packet.ip->payload();

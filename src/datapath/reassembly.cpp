@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lsn/datapath/shard.hpp"
+#include "lsn/wire/tcp.hpp"
 
 namespace lsn::datapath {
 namespace {
@@ -82,12 +83,13 @@ void Reassembly::drop_waiting(Shard& shard, Datagram& datagram, DropReason reaso
   }
 }
 
-void Reassembly::forget(std::uint32_t id) {
+void Reassembly::forget(Shard& shard, std::uint32_t id) {
   Datagram& datagram = datagrams_[id];
   wheel_.cancel(id, wheel_links());
   index_.erase(datagram.name, index_.hash(datagram.name));
   datagram.in_use = false;
   datagrams_.release(id);
+  shard.counters.fragments_waiting.set(datagrams_.size());
 }
 
 Verdict Reassembly::accept(Shard& shard, const Packet& packet, FragmentPorts& ports) {
@@ -95,10 +97,11 @@ Verdict Reassembly::accept(Shard& shard, const Packet& packet, FragmentPorts& po
   const std::uint32_t offset = ip.fragment_offset();
   const bool more = ip.more_fragments();
   // A piece in the middle ends on a unit; none reaches beyond the largest datagram (RFC 791 section
-  // 3.1); TCP's flags are in the first one (RFC 1858 section 3, RFC 3128).
+  // 3.1); TCP's header is in the first one, whole (RFC 1858 section 3, RFC 3128).
+  const bool tcp = ip.protocol == wire::kProtocolTcp;
   if (packet.l4_size == 0 || (more && packet.l4_size % kUnit != 0) ||
       offset + packet.l4_size + ip.header_size() > 65535 ||
-      (packet.protocol == Protocol::kTcp && offset == kUnit))
+      (tcp && (offset == kUnit || (offset == 0 && packet.l4_size < sizeof(wire::TcpHeader)))))
     return Verdict::drop(DropReason::kFragmentMalformed);
 
   const state::FlowKey name = name_of(ip);
@@ -123,7 +126,10 @@ Verdict Reassembly::accept(Shard& shard, const Packet& packet, FragmentPorts& po
   std::uint32_t place = state::kNone;
   if (!first && !datagram.known) {
     place = datagram.waiting < kWaitingPerDatagram ? waiting_.allocate() : state::kNone;
-    if (place == state::kNone) return Verdict::drop(DropReason::kFragmentTooMany);
+    if (place == state::kNone) {
+      if (datagram.pieces == 0) forget(shard, id);  // made for this one
+      return Verdict::drop(DropReason::kFragmentTooMany);
+    }
   }
   const Piece piece{static_cast<std::uint16_t>(offset / kUnit),
                     static_cast<std::uint16_t>((offset + packet.l4_size + kUnit - 1) / kUnit)};
@@ -152,10 +158,7 @@ Verdict Reassembly::accept(Shard& shard, const Packet& packet, FragmentPorts& po
   }
   if (datagram.known) {
     ports = datagram.ports;
-    if (is_complete(datagram)) {
-      forget(id);
-      shard.counters.fragments_waiting.set(datagrams_.size());
-    }
+    if (is_complete(datagram)) forget(shard, id);
     return Verdict::next();
   }
   origin_of(packet.mbuf) = {packet.interface,
@@ -165,12 +168,12 @@ Verdict Reassembly::accept(Shard& shard, const Packet& packet, FragmentPorts& po
   return Verdict::consumed();
 }
 
-rte_mbuf* Reassembly::take_waiting(const Packet& first) {
+rte_mbuf* Reassembly::take_waiting(Shard& shard, const Packet& first) {
   const std::uint32_t id = find(first);
   if (id == state::kNone) return nullptr;
   Datagram& datagram = datagrams_[id];
   if (datagram.waiting == 0) {
-    if (is_complete(datagram)) forget(id);
+    if (is_complete(datagram)) forget(shard, id);
     return nullptr;
   }
   const std::uint32_t place = datagram.first_waiting;
@@ -182,21 +185,19 @@ rte_mbuf* Reassembly::take_waiting(const Packet& first) {
 }
 
 void Reassembly::advance(Shard& shard, std::size_t budget) {
-  const std::uint32_t before = datagrams_.size();
   wheel_.advance(shard.now, budget, wheel_links(),
                  [&](std::uint32_t id) -> std::optional<state::Ticks> {
                    drop_waiting(shard, datagrams_[id], DropReason::kFragmentTimeout);
-                   forget(id);
+                   forget(shard, id);
                    return std::nullopt;
                  });
-  if (datagrams_.size() != before) shard.counters.fragments_waiting.set(datagrams_.size());
 }
 
 void Reassembly::clear(Shard& shard) {
   for (std::uint32_t id = 0; id < datagrams_.high_water(); ++id) {
     if (!datagrams_[id].in_use) continue;
     drop_waiting(shard, datagrams_[id], DropReason::kFragmentTimeout);
-    forget(id);
+    forget(shard, id);
   }
 }
 

@@ -15,6 +15,7 @@
 
 #include "lsn/datapath/generation.hpp"
 #include "lsn/state/flow_table.hpp"
+#include "lsn/wire/ethernet.hpp"
 #include "lsn/wire/ipv4.hpp"
 
 namespace lsn::datapath {
@@ -45,6 +46,15 @@ inline constexpr std::uint16_t kBufferPrivateSize = 64;
 
 [[nodiscard]] inline PacketOrigin& origin_of(rte_mbuf* mbuf) {
   return *static_cast<PacketOrigin*>(rte_mbuf_to_priv(mbuf));
+}
+
+/// The IPv4 header of a frame whose link header was read before, tagged or not.
+[[nodiscard]] inline wire::Ipv4Header* ip_of_frame(rte_mbuf* frame) {
+  auto* bytes = rte_pktmbuf_mtod(frame, std::uint8_t*);
+  const auto* ethernet = reinterpret_cast<const wire::EthernetHeader*>(bytes);
+  const bool tagged = ethernet->type == wire::Be16::of(wire::kEtherTypeVlan);
+  return reinterpret_cast<wire::Ipv4Header*>(bytes + sizeof(wire::EthernetHeader) +
+                                             (tagged ? sizeof(wire::VlanTag) : 0));
 }
 
 /// What parse made of a packet.

@@ -54,7 +54,7 @@ class Reassembly {
   /// After the first fragment has been forwarded: one of those that waited for it, oldest first, or
   /// nullptr. Its PacketOrigin says where it came from; its data begin at the link header as
   /// received.
-  [[nodiscard]] rte_mbuf* take_waiting(const Packet& first);
+  [[nodiscard]] rte_mbuf* take_waiting(Shard& shard, const Packet& first);
 
   /// Drops datagrams whose time is over. At most `budget`.
   void advance(Shard& shard, std::size_t budget);
@@ -103,7 +103,7 @@ class Reassembly {
   [[nodiscard]] static bool is_complete(const Datagram& datagram);
   void keep(Datagram& datagram, std::uint32_t place, rte_mbuf* packet);
   void drop_waiting(Shard& shard, Datagram& datagram, DropReason reason);
-  void forget(std::uint32_t id);
+  void forget(Shard& shard, std::uint32_t id);
 
   state::Slab<Datagram> datagrams_;
   state::FlowTable index_;

@@ -109,8 +109,9 @@ struct Shard {
   rte_mempool* const buffers;
   rte_mempool* const indirect_buffers;
 
-  /// Tokens for ICMP errors: refilled by time, `unreachable_rate` per second.
-  std::uint32_t icmp_tokens = 0;
+  /// For ICMP errors, in hundredths of one: refilled by time, `unreachable_rate` per second, and not
+  /// more than that; full at the start.
+  std::uint64_t icmp_tokens = UINT64_MAX;
   state::Ticks icmp_refilled;
 
   /// Frees a packet and counts why.

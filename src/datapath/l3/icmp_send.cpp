@@ -17,27 +17,34 @@ constexpr std::uint8_t kTtl = 64;
 /// RFC 1812 section 4.3.2.5: precedence INTERNETWORK CONTROL.
 constexpr std::uint8_t kErrorTos = 0xC0;
 
-/// One of `unreachable_rate` per second, as a bucket that holds a second's worth.
+/// One of `unreachable_rate` per second, from a bucket that holds a second's worth.
 bool take_token(Shard& shard) {
-  const std::uint32_t rate = shard.generation->unreachable_rate;
-  const auto elapsed = static_cast<std::uint64_t>(
-      std::max<std::int32_t>(shard.now - shard.icmp_refilled, 0));
-  const std::uint64_t due = elapsed * rate / 100;  // 100 ticks are a second
-  if (due != 0) {
-    shard.icmp_tokens =
-        static_cast<std::uint32_t>(std::min<std::uint64_t>(shard.icmp_tokens + due, rate));
-    shard.icmp_refilled = shard.now;
-  }
-  if (shard.icmp_tokens == 0) return false;
-  --shard.icmp_tokens;
+  constexpr std::uint64_t kToken = state::TickDuration(std::chrono::seconds{1}).count();
+  const std::uint64_t rate = shard.generation->unreachable_rate;
+  const std::uint64_t full = rate * kToken;
+  const auto elapsed =
+      static_cast<std::uint64_t>(std::max<std::int32_t>(shard.now - shard.icmp_refilled, 0));
+  shard.icmp_refilled = shard.now;
+  shard.icmp_tokens = std::min(std::min(shard.icmp_tokens, full) + elapsed * rate, full);
+  if (shard.icmp_tokens < kToken) return false;
+  shard.icmp_tokens -= kToken;
   return true;
 }
 
+/// Whether an address is the broadcast address of one of our links (or the link's own).
+bool is_broadcast(const Generation& generation, wire::Be32 address) {
+  const wire::Ipv4Address wanted{address};
+  return std::any_of(generation.interfaces.begin(), generation.interfaces.end(),
+                     [&](const Interface& on) { return is_link_broadcast(on.address, wanted); });
+}
+
 /// RFC 1812 section 4.3.2.7: about which packets no error is sent.
-bool may_be_told(const Packet& packet) {
+bool may_be_told(const Generation& generation, const Packet& packet) {
   const wire::Ipv4Header& ip = *packet.ip;
   if (ip.fragment_offset() != 0) return false;
-  if (!is_host_address(ip.source) || !is_host_address(ip.destination)) return false;
+  if (!is_host_address(ip.source) || !is_host_address(ip.destination) ||
+      is_broadcast(generation, ip.destination))
+    return false;
   if (packet.hairpin) return false;  // its source is one of our own NAT addresses
   if (ip.protocol != wire::kProtocolIcmp) return true;
   if (packet.l4_size == 0) return false;
@@ -49,12 +56,14 @@ bool may_be_told(const Packet& packet) {
 
 void send_icmp_error(Shard& shard, const Packet& packet, std::uint8_t type, std::uint8_t code,
                      std::uint16_t mtu) {
-  if (!may_be_told(packet) || !take_token(shard)) {
+  const Generation& generation = *shard.generation;
+  if (!may_be_told(generation, packet) || !take_token(shard)) {
     shard.counters.icmp_errors_suppressed.add();
     return;
   }
   const auto next_hop = resolve(shard, packet.ip->source);
-  if (!next_hop || next_hop->neighbour == kNoNeighbour) {
+  if (!next_hop || next_hop->neighbour == kNoNeighbour ||
+      generation.interfaces[next_hop->interface].side != packet.side) {
     shard.counters.icmp_errors_suppressed.add();
     return;
   }
@@ -64,21 +73,20 @@ void send_icmp_error(Shard& shard, const Packet& packet, std::uint8_t type, std:
     return;
   }
   constexpr std::size_t kHeaders = sizeof(wire::Ipv4Header) + sizeof(wire::IcmpHeader);
-  const auto* original = reinterpret_cast<const std::uint8_t*>(packet.ip);
-  const auto* end =
-      rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*) + packet.mbuf->data_len;
-  const std::size_t quoted =
-      std::min({std::size_t{packet.size}, kErrorSize - kHeaders,
-                static_cast<std::size_t>(end - original)});
+  const auto start = static_cast<std::uint32_t>(
+      reinterpret_cast<const std::uint8_t*>(packet.ip) -
+      rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*));
+  const std::size_t quoted = std::min<std::size_t>(packet.size, kErrorSize - kHeaders);
   const std::size_t size = kHeaders + quoted;
   auto* bytes = reinterpret_cast<std::uint8_t*>(
       rte_pktmbuf_append(mbuf, static_cast<std::uint16_t>(size)));
-  std::memcpy(bytes + kHeaders, original, quoted);
+  const void* original = rte_pktmbuf_read(packet.mbuf, start, static_cast<std::uint32_t>(quoted),
+                                          bytes + kHeaders);
+  if (original != bytes + kHeaders) std::memcpy(bytes + kHeaders, original, quoted);
 
   auto& icmp = *reinterpret_cast<wire::IcmpHeader*>(bytes + sizeof(wire::Ipv4Header));
   // RFC 1191 section 4: the next hop's MTU stands where a query has its sequence number.
-  icmp = {type, code, wire::Be16{}, wire::Be16::of(0), wire::Be16::of(mtu)};
-  icmp.checksum = wire::Be16::of(0);
+  icmp = {type, code, wire::Be16::of(0), wire::Be16::of(0), wire::Be16::of(mtu)};
   icmp.checksum = wire::checksum(bytes + sizeof(wire::Ipv4Header), size - sizeof(wire::Ipv4Header));
 
   auto& ip = *reinterpret_cast<wire::Ipv4Header*>(bytes);
@@ -90,43 +98,97 @@ void send_icmp_error(Shard& shard, const Packet& packet, std::uint8_t type, std:
   ip.flags_and_offset = wire::Be16::of(0);
   ip.ttl = kTtl;
   ip.protocol = wire::kProtocolIcmp;
-  ip.source = shard.generation->interfaces[packet.interface].address.address.be();
+  ip.source = generation.interfaces[packet.interface].address.address.be();
   ip.destination = packet.ip->source;
   ip.update_checksum();
   shard.counters.icmp_errors_sent.add();
   send(shard, mbuf, &ip, next_hop->neighbour);
 }
 
+namespace {
+
+/// Sends an echo request, or a fragment of one, back to where it came from, as a reply. Takes it
+/// when it says consumed.
+Verdict send_back(Shard& shard, const Packet& packet) {
+  const Generation& generation = *shard.generation;
+  wire::Ipv4Header& ip = *packet.ip;
+  const auto next_hop = resolve(shard, ip.source);
+  // By the side where it came in: a forged source gets nothing from the other one.
+  if (!next_hop || generation.interfaces[next_hop->interface].side != packet.side)
+    return Verdict::drop(DropReason::kNoRoute);
+  if (next_hop->neighbour == kNoNeighbour)
+    return Verdict::drop(DropReason::kNeighbourTableFull);
+  if (packet.has_l4) {
+    auto& icmp = *reinterpret_cast<wire::IcmpHeader*>(packet.l4);
+    wire::ChecksumDelta delta;
+    delta.replace(wire::Be16::raw(wire::kIcmpEcho), wire::Be16::raw(wire::kIcmpEchoReply));
+    icmp.type = wire::kIcmpEchoReply;
+    icmp.checksum = delta.apply(icmp.checksum);
+    shard.counters.echo_replies.add();
+  }
+  std::swap(ip.source, ip.destination);
+  ip.ttl = kTtl;
+  // May be fragmented: nobody would take our own errors about it.
+  ip.flags_and_offset = wire::Be16::of(
+      static_cast<std::uint16_t>(ip.flags_and_offset.host() & ~wire::Ipv4Header::kDontFragment));
+  ip.update_checksum();
+  shard.counters.consumed.add();
+  send(shard, packet.mbuf, &ip, next_hop->neighbour);
+  return Verdict::consumed();
+}
+
+/// The rest of an echo request whose first fragment, named by `first`, has come.
+void send_back_waiting(Shard& shard, const Packet& first) {
+  while (rte_mbuf* mbuf = shard.reassembly.take_waiting(shard, first)) {
+    Packet packet = first;
+    packet.mbuf = mbuf;
+    packet.ip = ip_of_frame(mbuf);
+    packet.interface = origin_of(mbuf).interface;
+    packet.has_l4 = false;
+    if (const Verdict verdict = send_back(shard, packet); verdict.is_drop())
+      shard.drop(mbuf, verdict.reason());
+  }
+}
+
+bool is_echo_request(const Packet& packet) {
+  const auto* icmp = reinterpret_cast<const wire::IcmpHeader*>(packet.l4);
+  return packet.l4_size >= sizeof(wire::IcmpHeader) && icmp->type == wire::kIcmpEcho;
+}
+
+Verdict answer_fragment(Shard& shard, Packet& packet) {
+  shard.counters.fragments_received.add();
+  if (packet.has_l4 && !is_echo_request(packet)) return Verdict::drop(DropReason::kNotForUs);
+  FragmentPorts ports;  // that an echo request came is all there is to know
+  const Verdict accepted = shard.reassembly.accept(shard, packet, ports);
+  if (!accepted.is_next()) return accepted;
+  if (!packet.has_l4) return send_back(shard, packet);
+  // The others have the name that the first one had before it was turned around.
+  wire::Ipv4Header header = *packet.ip;
+  Packet first = packet;
+  first.ip = &header;
+  const Verdict verdict = send_back(shard, packet);
+  send_back_waiting(shard, first);
+  return verdict;
+}
+
+}  // namespace
+
 Verdict deliver_locally(Shard& shard, Packet& packet) {
-  // Echo requests only, and whole ones: nobody needs a router to answer to fragments.
-  if (packet.kind != PacketKind::kFlow || packet.protocol != Protocol::kIcmp ||
-      *packet.l4 != wire::kIcmpEcho)
+  const wire::Ipv4Header& ip = *packet.ip;
+  if (ip.protocol != wire::kProtocolIcmp) return Verdict::drop(DropReason::kNotForUs);
+  if (!is_host_address(ip.source)) return Verdict::drop(DropReason::kIpSourceInvalid);
+  if (is_own_address(*shard.generation, ip.source) ||
+      shard.generation->nat_addresses.find(wire::Ipv4Address{ip.source}) != nullptr)
+    return Verdict::drop(DropReason::kSpoofedNatSource);
+  if (packet.kind == PacketKind::kFragment) return answer_fragment(shard, packet);
+  if (packet.kind != PacketKind::kFlow || !is_echo_request(packet))
     return Verdict::drop(DropReason::kNotForUs);
-  if (!is_host_address(packet.ip->source)) return Verdict::drop(DropReason::kIpSourceInvalid);
   const auto offset = static_cast<std::uint32_t>(
       packet.l4 - rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*));
   std::uint16_t sum = 0;
   if (rte_raw_cksum_mbuf(packet.mbuf, offset, packet.l4_size, &sum) != 0 || sum != 0xFFFF)
     return Verdict::drop(DropReason::kL4Malformed);
-  const auto next_hop = resolve(shard, packet.ip->source);
-  if (!next_hop) return Verdict::drop(DropReason::kNoRoute);
-  if (next_hop->neighbour == kNoNeighbour)
-    return Verdict::drop(DropReason::kNeighbourTableFull);
-
-  auto& icmp = *reinterpret_cast<wire::IcmpHeader*>(packet.l4);
-  wire::ChecksumDelta delta;
-  delta.replace(wire::Be16::raw(static_cast<std::uint16_t>(icmp.type | icmp.code << 8)),
-                wire::Be16::raw(static_cast<std::uint16_t>(wire::kIcmpEchoReply | icmp.code << 8)));
-  icmp.type = wire::kIcmpEchoReply;
-  icmp.checksum = delta.apply(icmp.checksum);
-  std::swap(packet.ip->source, packet.ip->destination);
-  packet.ip->ttl = kTtl;
-  packet.ip->flags_and_offset = wire::Be16::of(0);
-  packet.ip->update_checksum();
-  shard.counters.echo_replies.add();
-  shard.counters.consumed.add();
-  send(shard, packet.mbuf, packet.ip, next_hop->neighbour);
-  return Verdict::consumed();
+  return send_back(shard, packet);
 }
 
 }  // namespace lsn::datapath

@@ -1,5 +1,7 @@
 #include "lsn/datapath/l3/neighbours.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "lsn/datapath/l3/output.hpp"
@@ -12,18 +14,14 @@ state::FlowKey neighbour_key(std::uint8_t interface, wire::Be32 ip) {
   return state::FlowKey::make(ip.raw(), interface, 0, 0, 1);
 }
 
-/// Whether we answer for an address on an interface: our own there, or a NAT address that lies in
-/// an outside interface's network. Others are routed to us.
-bool is_ours_on(const Generation& generation, std::uint8_t interface, wire::Be32 address) {
-  const Interface& on = generation.interfaces[interface];
-  const wire::Ipv4Address wanted{address};
-  if (on.address.address == wanted) return true;
-  return on.side == Side::kOutside && on.address.contains(wanted) &&
-         generation.nat_addresses.find(wanted) != nullptr;
-}
-
+/// A hardware address that one station has: no group's (I/G bit, IEEE 802 section 8.2) and not zero.
 bool is_station(const wire::MacAddress& mac) {
   return (mac[0] & 1) == 0 && mac != wire::MacAddress{};
+}
+
+/// An address that some other station of the interface's network may have.
+bool is_neighbours(const Interface& on, wire::Ipv4Address address) {
+  return on.address.contains(address) && !is_link_broadcast(on.address, address);
 }
 
 /// Writes a link header; returns its size.
@@ -65,6 +63,14 @@ void send_arp(Shard& shard, std::uint8_t interface, std::uint16_t operation,
 
 }  // namespace
 
+bool is_ours_on(const Generation& generation, std::uint8_t interface, wire::Be32 address) {
+  const Interface& on = generation.interfaces[interface];
+  const wire::Ipv4Address wanted{address};
+  if (on.address.address == wanted) return true;
+  return on.side == Side::kOutside && on.address.contains(wanted) &&
+         generation.nat_addresses.find(wanted) != nullptr;
+}
+
 Neighbours::Neighbours(state::Ticks now, const state::HashSecret& secret,
                        state::ZeroedMemory* memory)
     : table_(kCapacity, memory),
@@ -93,8 +99,7 @@ NeighbourId Neighbours::find_or_add(Shard& shard, std::uint8_t interface, wire::
   neighbour.last_used = shard.now;
   neighbour.confirmed = shard.now;
   // Not asked for yet: the first packet that waits does that.
-  wheel_.schedule(index, shard.now + kForgetAfter,
-                  [this](std::uint32_t i) -> state::WheelLinks& { return table_[i].wheel; });
+  wheel_.schedule(index, shard.now + kForgetUnresolvedAfter, wheel_links());
   return static_cast<NeighbourId>(index);
 }
 
@@ -110,24 +115,28 @@ void Neighbours::probe(Shard& shard, NeighbourId id) {
            on.address.address.be(), neighbour.ip);
 }
 
+void Neighbours::rearm(NeighbourId id, state::Ticks deadline) {
+  wheel_.cancel(id, wheel_links());
+  wheel_.schedule(id, deadline, wheel_links());
+}
+
 void Neighbours::wait(Shard& shard, NeighbourId id, rte_mbuf* packet) {
   Neighbour& neighbour = table_[id];
   neighbour.last_used = shard.now;
+  // Asked for even if the packet cannot wait: the next one may find the way.
+  if (neighbour.probes == 0) {
+    probe(shard, id);
+    rearm(id, shard.now + kProbeInterval);
+  }
   const std::uint32_t place = neighbour.waiting_count < kWaitingPerNeighbour ? waiting_.allocate()
                                                                              : state::kNone;
   if (place == state::kNone) {
     shard.drop(packet, DropReason::kNeighbourQueueFull);
     return;
   }
-  const auto links = [this](std::uint32_t i) -> state::ListLinks& { return waiting_[i].links; };
   waiting_[place].packet = packet;
-  state::list_push(neighbour.waiting, place, links);
+  state::list_push(neighbour.waiting, place, waiting_links());
   ++neighbour.waiting_count;
-  if (neighbour.probes != 0) return;  // asked already
-  probe(shard, id);
-  const auto wheel = [this](std::uint32_t i) -> state::WheelLinks& { return table_[i].wheel; };
-  wheel_.cancel(id, wheel);
-  wheel_.schedule(id, shard.now + kProbeInterval, wheel);
 }
 
 void Neighbours::learned(Shard& shard, NeighbourId id, const wire::MacAddress& mac) {
@@ -143,15 +152,15 @@ void Neighbours::learned(Shard& shard, NeighbourId id, const wire::MacAddress& m
   }
   neighbour.probes = 0;
   neighbour.confirmed = shard.now;
+  rearm(id, shard.now + kConfirmAfter);
 
   // Those that waited, in the order in which they came: the list has the last one in front.
   std::array<rte_mbuf*, kWaitingPerNeighbour> packets;
   std::uint32_t count = 0;
-  const auto links = [this](std::uint32_t i) -> state::ListLinks& { return waiting_[i].links; };
   while (!neighbour.waiting.empty()) {
     const std::uint32_t place = neighbour.waiting.first;
     packets[count++] = waiting_[place].packet;
-    state::list_remove(neighbour.waiting, place, links);
+    state::list_remove(neighbour.waiting, place, waiting_links());
     waiting_.release(place);
   }
   neighbour.waiting_count = 0;
@@ -163,11 +172,10 @@ void Neighbours::learned(Shard& shard, NeighbourId id, const wire::MacAddress& m
 
 void Neighbours::drop_waiting(Shard& shard, NeighbourId id) {
   Neighbour& neighbour = table_[id];
-  const auto links = [this](std::uint32_t i) -> state::ListLinks& { return waiting_[i].links; };
   while (!neighbour.waiting.empty()) {
     const std::uint32_t place = neighbour.waiting.first;
     shard.drop(waiting_[place].packet, DropReason::kNeighbourUnresolved);
-    state::list_remove(neighbour.waiting, place, links);
+    state::list_remove(neighbour.waiting, place, waiting_links());
     waiting_.release(place);
   }
   neighbour.waiting_count = 0;
@@ -184,19 +192,19 @@ void Neighbours::forget(Shard& shard, NeighbourId id) {
   }
   neighbour.state = NeighbourState::kFree;
   table_.release(id);
-  // Its index may soon be another neighbour's: sessions must not use it any more.
-  ++shard.stamp;
 }
 
 std::optional<state::Ticks> Neighbours::due(Shard& shard, NeighbourId id) {
   Neighbour& neighbour = table_[id];
   const state::Ticks now = shard.now;
-  const state::Ticks forget_at = neighbour.last_used + kForgetAfter;
+  const bool reachable = neighbour.state == NeighbourState::kReachable;
+  const state::Ticks forget_at =
+      neighbour.last_used + (reachable ? kForgetAfter : kForgetUnresolvedAfter);
   if (!forget_at.later_than(now)) {
     forget(shard, id);
     return std::nullopt;
   }
-  if (neighbour.state == NeighbourState::kIncomplete) {
+  if (!reachable) {
     if (neighbour.probes == 0) return forget_at;
     if (neighbour.probes < kMaxProbes) {
       probe(shard, id);
@@ -210,8 +218,9 @@ std::optional<state::Ticks> Neighbours::due(Shard& shard, NeighbourId id) {
   // In use and without a sign of life for long: asked again, while packets go on.
   const state::Ticks confirm_at = neighbour.confirmed + kConfirmAfter;
   if (confirm_at.later_than(now)) return confirm_at;
-  if (neighbour.probes == 0 && !(neighbour.last_used + kConfirmAfter).later_than(now))
-    return forget_at;  // nobody asks for it
+  const bool in_use = (neighbour.last_used + kConfirmAfter).later_than(now);
+  if (neighbour.probes == 0 && !in_use)  // looked at again: it may be in use by then
+    return (now + kConfirmAfter).later_than(forget_at) ? forget_at : now + kConfirmAfter;
   if (neighbour.probes < kMaxProbes) {
     probe(shard, id);
     return now + kProbeInterval;
@@ -220,69 +229,90 @@ std::optional<state::Ticks> Neighbours::due(Shard& shard, NeighbourId id) {
   neighbour.probes = 0;
   --reachable_;
   shard.counters.neighbours.set(reachable_);
-  return forget_at;
+  return neighbour.last_used + kForgetUnresolvedAfter;
 }
 
-void Neighbours::arp_received(Shard& shard, std::uint8_t interface, const wire::ArpHeader& arp,
-                              Answer answer) {
+Verdict Neighbours::arp_received(Shard& shard, std::uint8_t interface, const wire::ArpHeader& arp,
+                                 Answer answer) {
   const Generation& generation = *shard.generation;
   const Interface& on = generation.interfaces[interface];
   const bool request = arp.operation == wire::Be16::of(wire::kArpRequest);
-  const bool reply = arp.operation == wire::Be16::of(wire::kArpReply);
-  if (answer == Answer::kYes) {
-    if (request) shard.counters.arp_requests_received.add();
-    if (reply) shard.counters.arp_replies_received.add();
-  }
-  if (!request && !reply) return;
-  if (!is_station(arp.sender_mac) || is_ours_on(generation, interface, arp.sender_ip)) {
-    // Nobody else has our addresses, and no station has a group's hardware address.
-    if (answer == Answer::kYes && arp.sender_mac != shard.links[interface].mac)
-      shard.counters.drop(DropReason::kArpMalformed);
-    return;
-  }
+  if (!request && arp.operation != wire::Be16::of(wire::kArpReply))
+    return Verdict::drop(DropReason::kArpMalformed);
+  if (answer == Answer::kYes)
+    (request ? shard.counters.arp_requests_received : shard.counters.arp_replies_received).add();
+
+  const bool our_address = is_ours_on(generation, interface, arp.sender_ip);
+  if (arp.sender_mac == shard.links[interface].mac)  // our own announcement, sent back to us?
+    return our_address ? Verdict::consumed() : Verdict::drop(DropReason::kArpMalformed);
+  if (!is_station(arp.sender_mac) || our_address) return Verdict::drop(DropReason::kArpMalformed);
   const bool for_us = is_ours_on(generation, interface, arp.target_ip);
-  // RFC 826: merge what is known; learn who speaks to us.
-  if (on.address.contains(wire::Ipv4Address{arp.sender_ip})) {
+  // RFC 826: what is known is merged; who speaks to us is learned. A sender without an address
+  // (RFC 5227 section 1.1: it asks whether one is free) or of another network is neither.
+  if (is_neighbours(on, wire::Ipv4Address{arp.sender_ip})) {
     const state::FlowKey key = neighbour_key(interface, arp.sender_ip);
     std::uint32_t id = index_.find(key, index_.hash(key));
-    if (id == state::kNone && for_us) {
+    if (id == state::kNone && for_us && table_.size() < kUnaskedLimit) {
       const NeighbourId added = find_or_add(shard, interface, arp.sender_ip);
       if (added != kNoNeighbour) id = added;
     }
-    if (id != state::kNone) {
-      learned(shard, static_cast<NeighbourId>(id), arp.sender_mac);
-      const auto wheel = [this](std::uint32_t i) -> state::WheelLinks& { return table_[i].wheel; };
-      wheel_.cancel(id, wheel);
-      wheel_.schedule(id, shard.now + kConfirmAfter, wheel);
-    }
+    if (id != state::kNone) learned(shard, static_cast<NeighbourId>(id), arp.sender_mac);
   }
   if (request && for_us && answer == Answer::kYes)
     send_arp(shard, interface, wire::kArpReply, arp.sender_mac, arp.sender_mac, arp.target_ip,
              arp.sender_ip);
+  return Verdict::consumed();
 }
 
+namespace {
+
+/// RFC 5227 section 3: a request for an address of our own, from it, to all.
+void send_announcement(Shard& shard, std::uint8_t interface, wire::Ipv4Address address) {
+  send_arp(shard, interface, wire::kArpRequest, wire::kBroadcastMac, wire::MacAddress{},
+           address.be(), address.be());
+}
+
+}  // namespace
+
 void Neighbours::announce(Shard& shard, std::uint8_t interface) {
-  const Generation& generation = *shard.generation;
-  const Interface& on = generation.interfaces[interface];
-  // RFC 5227 section 3: a request for our own address, from it.
-  const auto announce_one = [&](wire::Ipv4Address address) {
-    send_arp(shard, interface, wire::kArpRequest, wire::kBroadcastMac, wire::MacAddress{},
-             address.be(), address.be());
-  };
-  announce_one(on.address.address);
+  const Interface& on = shard.generation->interfaces[interface];
+  send_announcement(shard, interface, on.address.address);
   if (on.side != Side::kOutside) return;
-  for (const auto& range : generation.nat_addresses.all()) {
-    const wire::Ipv4Address address{range.first};
-    // Each shard announces what it owns: the work and the buffers are shared out.
-    if (range.value.owner == shard.id && on.address.contains(address)) announce_one(address);
+  // Whoever is in the middle of it begins again: twice is no harm.
+  announcing_ |= std::uint64_t{1} << interface;
+  announce_next_ = 0;
+  announce_more(shard, kAnnouncedAtOnce);
+}
+
+void Neighbours::announce_more(Shard& shard, std::size_t budget) {
+  const Generation& generation = *shard.generation;
+  const auto& all = generation.nat_addresses.all();
+  for (; announcing_ != 0 && budget != 0; --budget) {
+    const auto interface = static_cast<std::uint8_t>(std::countr_zero(announcing_));
+    const wire::Ipv4Prefix& network = generation.interfaces[interface].address;
+    // By address, not by place: another generation may have come since.
+    const std::uint32_t from = std::max(announce_next_, network.first().value);
+    const auto next = std::lower_bound(
+        all.begin(), all.end(), from,
+        [](const auto& range, std::uint32_t address) { return range.first < address; });
+    if (next == all.end() || next->first > network.last().value) {
+      announcing_ &= announcing_ - 1;
+      announce_next_ = 0;
+      continue;
+    }
+    send_announcement(shard, interface, wire::Ipv4Address{next->first});
+    announce_next_ = next->first + 1;
   }
 }
 
 void Neighbours::advance(Shard& shard, std::size_t budget) {
-  wheel_.advance(
-      shard.now, budget,
-      [this](std::uint32_t i) -> state::WheelLinks& { return table_[i].wheel; },
-      [&](std::uint32_t id) { return due(shard, static_cast<NeighbourId>(id)); });
+  const std::uint32_t before = table_.size();
+  wheel_.advance(shard.now, budget, wheel_links(), [&](std::uint32_t id) {
+    return due(shard, static_cast<NeighbourId>(id));
+  });
+  // An index that is free may soon be another neighbour's: sessions must not use it any more.
+  if (table_.size() != before) ++shard.stamp;
+  if (announcing_ != 0) announce_more(shard, std::min(budget, kAnnouncedAtOnce));
 }
 
 void Neighbours::clear(Shard& shard) {

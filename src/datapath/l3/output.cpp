@@ -1,6 +1,7 @@
 #include "lsn/datapath/l3/output.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace lsn::datapath {
 namespace {
@@ -87,17 +88,28 @@ void send_fragments(Shard& shard, rte_mbuf* packet, const wire::Ipv4Header* ip,
 
 }  // namespace
 
+void cut_segments(rte_mbuf* packet, std::uint32_t size) {
+  packet->pkt_len = size;
+  rte_mbuf* last = packet;
+  for (; size > last->data_len; last = last->next) size -= last->data_len;
+  last->data_len = static_cast<std::uint16_t>(size);
+  rte_mbuf* rest = std::exchange(last->next, nullptr);
+  for (; rest != nullptr; --packet->nb_segs) {
+    rte_mbuf* const next = rest->next;
+    rte_pktmbuf_free_seg(rest);
+    rest = next;
+  }
+}
+
 std::optional<NextHop> resolve(Shard& shard, wire::Be32 destination) {
   const Generation& generation = *shard.generation;
   const Route* route = generation.routes.find(wire::Ipv4Address{destination}.value);
   if (route == nullptr) return std::nullopt;
   wire::Be32 next = route->via.be();
   if (route->via.value == 0) {
-    // The network itself and its broadcast address are nobody (RFC 1812 section 4.2.3.1);
-    // /31 and /32 have neither (RFC 3021).
     const wire::Ipv4Prefix& network = generation.interfaces[route->interface].address;
-    const wire::Ipv4Address address{destination};
-    if (network.length < 31 && (address == network.first() || address == network.last()))
+    if (is_link_broadcast(network, wire::Ipv4Address{destination}) ||
+        is_ours_on(generation, route->interface, destination))
       return std::nullopt;
     next = destination;
   }

@@ -15,7 +15,6 @@ using namespace lsn44;
 
 void adopt_generation(Shard& shard, const Generation* generation,
                       lsn44::ShardAddresses* addresses) {
-  if (shard.generation == nullptr) shard.icmp_tokens = generation->unreachable_rate;
   shard.generation = generation;
   shard.lsn44.addresses = addresses;
   shard.counters.generation.set(generation->number);

@@ -5,7 +5,13 @@
 // (RFC 1812 section 4.3.2.3: as much of it as fits in 576 bytes). None is sent about an ICMP error,
 // a fragment other than the first, a broadcast or multicast, or a source that is no single host
 // (section 4.3.2.7), and not more than `unreachable.rate` per second (section 4.3.2.8). Its source
-// is our address on the interface that the packet came in on.
+// is our address on the interface that the packet came in on, and it leaves by the side that the
+// packet came from or not at all: a forged source is told nothing about the other side.
+//
+// An echo request is turned around in its buffer. One that comes in fragments is answered fragment
+// by fragment, never put together: the reassembly table holds them back until the first one has said
+// that they are an echo request's, and refuses overlaps. Only the first one has the ICMP header, so
+// the checksum of such a request is not verified but carried over: wrong stays wrong.
 #pragma once
 
 #include "lsn/datapath/packet.hpp"
@@ -18,8 +24,8 @@ void send_icmp_error(Shard& shard, const Packet& packet, std::uint8_t type, std:
                      std::uint16_t mtu = 0);
 
 /// A packet for one of our own interfaces' addresses. Answers an echo request (RFC 1812 section
-/// 4.3.3.6), whole and with a right checksum; everything else: drop(not_for_us). Takes the packet
-/// when it says consumed.
+/// 4.3.3.6), drop(l4_malformed) if its checksum is wrong; everything else: drop(not_for_us). Takes
+/// the packet when it says consumed.
 [[nodiscard]] Verdict deliver_locally(Shard& shard, Packet& packet);
 
 }  // namespace lsn::datapath

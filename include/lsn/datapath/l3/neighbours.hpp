@@ -5,11 +5,14 @@
 // packets wait with it. An answer makes it reachable: link_header then holds all bytes in front of
 // the IP header, ready to be copied. A reachable one that is in use is asked again (unicast) after
 // kConfirmAfter without a sign of life and goes back to incomplete when it does not answer; one
-// that is not in use is forgotten after kForgetAfter, and since its index may then mean another
+// that is not in use is forgotten after kForgetAfter (one that never answered much earlier: a scan
+// of a connected network shall not fill the table), and since its index may then mean another
 // neighbour, Shard::stamp is raised: sessions look their next hops up anew.
 //
 // ARP packets reach every worker (the one that received it hands copies to the others), so one
 // answer fills all tables; requests for our own addresses are answered by the worker that got them.
+// Who speaks to us is learned without being asked while the table is not half full: forged senders
+// cannot take the places of next hops that are in use.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -24,11 +27,25 @@
 #include "lsn/state/slab.hpp"
 #include "lsn/state/ticks.hpp"
 #include "lsn/state/timer_wheel.hpp"
+#include "lsn/datapath/generation.hpp"
+#include "lsn/datapath/verdict.hpp"
 #include "lsn/wire/ethernet.hpp"
 
 namespace lsn::datapath {
 
 struct Shard;
+
+/// Whether an address of a link is no host's: the network itself or its broadcast address (RFC 1812
+/// section 4.2.3.1); /31 and /32 have neither (RFC 3021).
+[[nodiscard]] constexpr bool is_link_broadcast(const wire::Ipv4Prefix& network,
+                                               wire::Ipv4Address address) {
+  return network.length < 31 && (address == network.first() || address == network.last());
+}
+
+/// Whether we answer for an address on an interface: our own there, or a NAT address that lies in
+/// an outside interface's network (others are routed to us). Nobody else there may have it.
+[[nodiscard]] bool is_ours_on(const Generation& generation, std::uint8_t interface,
+                              wire::Be32 address);
 
 /// Index of a neighbour in its shard's table.
 using NeighbourId = std::uint16_t;
@@ -65,6 +82,12 @@ class Neighbours {
   static constexpr state::TickDuration kProbeInterval = std::chrono::seconds{1};
   static constexpr state::TickDuration kConfirmAfter = std::chrono::seconds{30};
   static constexpr state::TickDuration kForgetAfter = std::chrono::seconds{300};
+  /// of one that does not answer
+  static constexpr state::TickDuration kForgetUnresolvedAfter = std::chrono::seconds{30};
+  /// Beyond so many neighbours none is learned that we have not asked for.
+  static constexpr std::uint32_t kUnaskedLimit = kCapacity / 2;
+  /// Announcements per call of announce() and of advance(): a transmit buffer holds few hundred.
+  static constexpr std::size_t kAnnouncedAtOnce = 64;
 
   Neighbours(state::Ticks now, const state::HashSecret& secret, state::ZeroedMemory* memory);
 
@@ -78,17 +101,19 @@ class Neighbours {
   /// it; a packet that may not wait is dropped and counted. Takes the packet in any case.
   void wait(Shard& shard, NeighbourId id, rte_mbuf* packet);
 
-  /// An ARP packet, data at its link header, of the given interface: learns the sender (RFC 826:
-  /// only if it is known or asks for us), answers a request for our own or a pool's address if
-  /// `answer`. Does not take the packet.
+  /// An ARP packet of the given interface: learns the sender (RFC 826: only if it is known or asks
+  /// for us, and of the interface's network), answers a request for our own or a pool's address if
+  /// `answer`. Says consumed, or drop when it is neither request nor reply or the sender is
+  /// impossible: no station, or with an address of ours. Does not take the packet.
   enum class Answer : std::uint8_t { kYes, kNo };
-  void arp_received(Shard& shard, std::uint8_t interface, const wire::ArpHeader& arp,
-                    Answer answer);
+  [[nodiscard]] Verdict arp_received(Shard& shard, std::uint8_t interface,
+                                     const wire::ArpHeader& arp, Answer answer);
 
-  /// Announces our addresses (interfaces', and those of pools that we answer for) on a link.
+  /// Announces our addresses (the interface's, and those of pools that we answer for, whoever owns
+  /// them) on a link: the first ones now, the others by advance().
   void announce(Shard& shard, std::uint8_t interface);
 
-  /// Sends due requests, gives up, forgets. At most `budget` neighbours.
+  /// Sends due requests and announcements, gives up, forgets. At most `budget` of each.
   void advance(Shard& shard, std::size_t budget);
 
   /// Known next hops that are reachable.
@@ -103,7 +128,15 @@ class Neighbours {
     state::ListLinks links;
   };
 
+  [[nodiscard]] auto wheel_links() {
+    return [this](std::uint32_t id) -> state::WheelLinks& { return table_[id].wheel; };
+  }
+  [[nodiscard]] auto waiting_links() {
+    return [this](std::uint32_t place) -> state::ListLinks& { return waiting_[place].links; };
+  }
   void probe(Shard& shard, NeighbourId id);
+  void rearm(NeighbourId id, state::Ticks deadline);
+  void announce_more(Shard& shard, std::size_t budget);
   void learned(Shard& shard, NeighbourId id, const wire::MacAddress& mac);
   void forget(Shard& shard, NeighbourId id);
   void drop_waiting(Shard& shard, NeighbourId id);
@@ -114,6 +147,8 @@ class Neighbours {
   state::Slab<WaitingPacket> waiting_;
   state::TimerWheel wheel_;
   std::uint32_t reachable_ = 0;
+  std::uint64_t announcing_ = 0;      ///< bit per interface that has not announced all yet
+  std::uint32_t announce_next_ = 0;  ///< of the lowest of them: the NAT address to go on with
 };
 
 }  // namespace lsn::datapath

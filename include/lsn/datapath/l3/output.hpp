@@ -17,12 +17,16 @@
 namespace lsn::datapath {
 
 /// Where packets for `destination` go: the neighbour, kNoNeighbour when there is no room for it,
-/// and the route's interface. nullopt: no route.
+/// and the route's interface. nullopt: no route, or an address on a link that nobody can have there
+/// (the network's, its broadcast address, one of our own).
 struct NextHop {
   NeighbourId neighbour;
   std::uint8_t interface;
 };
 [[nodiscard]] std::optional<NextHop> resolve(Shard& shard, wire::Be32 destination);
+
+/// set_data() of a buffer of several segments whose first byte is set already: frees what is behind.
+void cut_segments(rte_mbuf* packet, std::uint32_t size);
 
 /// Makes a buffer's data begin at `first`, somewhere in its first segment, and be `size` bytes
 /// long in all; there are at least that many.
@@ -37,8 +41,7 @@ inline void set_data(rte_mbuf* packet, std::uint8_t* first, std::uint32_t size) 
   } else {
     packet->data_len = static_cast<std::uint16_t>(packet->data_len + moved);
     packet->pkt_len = static_cast<std::uint32_t>(static_cast<int>(packet->pkt_len) + moved);
-    if (packet->pkt_len > size)
-      rte_pktmbuf_trim(packet, static_cast<std::uint16_t>(packet->pkt_len - size));
+    if (packet->pkt_len > size) cut_segments(packet, size);
   }
 }
 
