@@ -1,0 +1,44 @@
+// The UNIX socket on which lsnd takes commands: there while lsnd lives, and only then.
+//
+// open() makes it with mode 0660 for the service's group. A socket that a dead lsnd has left behind
+// is replaced; one on which somebody still answers is an error, so open() belongs before the
+// devices are taken: a second lsnd ends without having touched anything. Who connects before the
+// controller runs waits in the listen queue. The destructor removes the socket, unless somebody
+// else has put another one in its place meanwhile.
+#pragma once
+
+#include <sys/types.h>
+
+#include <expected>
+#include <string>
+
+#include "lsn/control/command/file_descriptor.hpp"
+#include "lsn/control/config/model.hpp"
+
+namespace lsn::control {
+
+class CommandSocket {
+ public:
+  /// Error: one line that names the path. A missing directory is made (0755), not its parents.
+  [[nodiscard]] static std::expected<CommandSocket, std::string> open(const ControlConfig& config);
+
+  CommandSocket(CommandSocket&& other) noexcept;
+  CommandSocket& operator=(CommandSocket&& other) noexcept;
+  ~CommandSocket();
+
+  /// Listening, non-blocking.
+  [[nodiscard]] int fd() const { return fd_.get(); }
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  CommandSocket() = default;
+
+  void remove();
+
+  FileDescriptor fd_;
+  std::string path_;
+  dev_t device_ = 0;  ///< of the file that we have made
+  ino_t inode_ = 0;
+};
+
+}  // namespace lsn::control
