@@ -101,6 +101,16 @@ Plan make_plan(const control::Model& model) {
   return plan;
 }
 
+EalRequest eal_request(const Plan& plan) {
+  EalRequest request;
+  request.options = plan.eal;
+  request.cpus = plan.cpus;
+  request.buffer_bytes = plan.buffers.bytes(plan.cpus.size());
+  for (const PortPlan& port : plan.ports)
+    for (std::string& device : pci_devices(port.device)) request.pci.push_back(std::move(device));
+  return request;
+}
+
 std::string device_arguments(const PortPlan& port) {
   constexpr std::uint16_t kFitsDefaultFrame = 1900;
   const bool af_packet = port.device.starts_with("net_af_packet");

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "lsn/control/config/model.hpp"
+#include "lsn/runtime/eal.hpp"
 #include "lsn/wire/ethernet.hpp"
 
 namespace lsn::runtime {
@@ -56,6 +57,7 @@ struct Plan {
 };
 
 [[nodiscard]] Plan make_plan(const control::Model& model);
+[[nodiscard]] EalRequest eal_request(const Plan& plan);
 
 /// The device as DPDK is told it: where frames are large and the arguments leave it open,
 /// net_af_packet's ring gets frames that hold them (its own default is 2048 bytes).

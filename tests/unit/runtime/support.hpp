@@ -3,6 +3,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
 
 #include <memory>
 #include <string>
@@ -25,10 +26,11 @@ inline std::vector<unsigned> worker_cpus() {
 /// EAL may be started once per process.
 inline void need_eal() {
   static const auto eal = [] {
+    spdlog::set_level(spdlog::level::warn);
     runtime::EalRequest request;
     request.options = {"--no-huge", "--no-pci", "--no-shconf", "--no-telemetry"};
     request.cpus = worker_cpus();
-    request.buffer_bytes = std::size_t{96} << 20;
+    request.buffer_bytes = std::size_t{256} << 20;
     return runtime::Eal::start(*runtime::eal_arguments(request, runtime::Machine::inspect()));
   }();
   ASSERT_TRUE(eal.has_value()) << eal.error();
