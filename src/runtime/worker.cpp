@@ -44,7 +44,7 @@ Worker::Worker(WorkerConfig config) : config_(std::move(config)), memory_(config
 Worker::~Worker() = default;
 
 std::expected<void, std::string> Worker::start() {
-  state_.store(State::kBuilding, std::memory_order_relaxed);
+  state_.store(State::kBuilding, std::memory_order_release);
   if (const int result = rte_eal_remote_launch(entry, this, config_.lcore); result != 0) {
     state_.store(State::kIdle, std::memory_order_relaxed);
     return std::unexpected(fmt::format("worker {} does not start on lcore {}: {}",
@@ -65,6 +65,8 @@ int Worker::entry(void* worker) {
 }
 
 void Worker::run() {
+  // Takes over what start() has left behind, in the language's own terms.
+  static_cast<void>(state_.load(std::memory_order_acquire));
   try {
     build();
   } catch (const std::bad_alloc&) {

@@ -27,8 +27,8 @@ TEST_P(TableMemoryOf, ReadsAsZeroAlsoWhenItIsHandedOutAgain) {
 
 TEST_P(TableMemoryOf, GivesWhatHugePagesCannotHoldFromOthers) {
   TableMemory memory(GetParam());
-  // More than any machine has reserved: untouched, it costs nothing.
-  constexpr std::size_t kBytes = std::size_t{1} << 42;
+  // More than a machine has reserved: untouched, it costs nothing.
+  constexpr std::size_t kBytes = std::size_t{1} << 37;
   void* const block = memory.allocate(kBytes, 64);
   EXPECT_EQ(memory.in_huge_pages(), 0U);
   EXPECT_EQ(memory.in_other_pages(), kBytes);
