@@ -308,7 +308,7 @@ TEST_F(TwoWorkers, CarryTrafficAfterTheyHaveSlept) {
 
 TEST_F(TwoWorkers, StopUnderTrafficWithinASecondAndLeaveNothing) {
   test::RingDevice& inside = plug("in");
-  test::RingDevice& outside = plug("out");
+  const test::RingDevice& outside = plug("out");
   ASSERT_NO_FATAL_FAILURE(start(config(inside.device(), outside.device())));
   const Mac in_mac = mac_of(0);
   // Nobody answers ARP: packets wait in the workers.
@@ -317,9 +317,6 @@ TEST_F(TwoWorkers, StopUnderTrafficWithinASecondAndLeaveNothing) {
   const auto begin = std::chrono::steady_clock::now();
   dataplane.reset();
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 1s);
-  while (inside.take() || outside.take()) {
-  }
-  // What was not received is still on the wire.
 }
 
 TEST_F(TwoWorkers, StartOnDevicesThatCarryNothing) {
