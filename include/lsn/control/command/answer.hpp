@@ -1,59 +1,91 @@
 // One command being answered, piece by piece.
 //
 // A table of a million sessions must neither be held in memory nor hurry its reader. So an Answer
-// produces its text in pieces: next() is called whenever the reader has room, and either appends
-// something, or says that it waits for a worker (try again soon), or that all was said. It lives on
-// the control thread; when its reader goes away it is destroyed, and what the workers still answer
-// goes nowhere.
+// produces its text in pieces: next() is called whenever the reader has taken the last piece, and
+// appends another, or says that it waits for the workers (it is asked again at the next tick), or
+// that all was said. It lives on the control thread; when its reader goes away it is destroyed, and
+// what the workers still answer goes nowhere.
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "lsn/control/command/grammar.hpp"
-#include "lsn/control/config/model.hpp"
 #include "lsn/control/dataplane.hpp"
+#include "lsn/control/running_config.hpp"
 
 namespace lsn::control {
-
-/// For whom: a table for people, or one JSON document for programs.
-enum class Format : std::uint8_t { kText, kJson };
 
 class Answer {
  public:
   enum class Progress : std::uint8_t {
     kMore,     ///< something was appended, there is more
-    kWaiting,  ///< for the workers
-    kDone,     ///< all was said (the last piece may have been appended now)
-    kFailed,   ///< error() is the answer
+    kWaiting,  ///< for the workers; nothing was appended
+    kDone,     ///< all was said; the last piece may have been appended now
+    kFailed,   ///< errors() is the rest of the answer
   };
 
+  Answer() = default;
+  Answer(const Answer&) = delete;
+  Answer& operator=(const Answer&) = delete;
   virtual ~Answer() = default;
+
   [[nodiscard]] virtual Progress next(std::string& out) = 0;
-  /// One line, without "ERROR: ".
-  [[nodiscard]] const std::string& error() const { return error_; }
+  /// Each one line, without "ERROR: ".
+  [[nodiscard]] const std::vector<std::string>& errors() const { return errors_; }
 
  protected:
-  std::string error_;
+  std::vector<std::string> errors_;
 };
 
-/// What a reload came to: no problems, or one line each.
-using ReloadDone = std::function<void(std::vector<std::string> problems)>;
+/// All of it at once: for what is a few kilobytes.
+class WholeAnswer final : public Answer {
+ public:
+  explicit WholeAnswer(std::string text) : text_(std::move(text)) {}
 
-/// What commands work on. Everything outlives the answers.
+  Progress next(std::string& out) override {
+    out += text_;
+    return Progress::kDone;
+  }
+
+ private:
+  std::string text_;
+};
+
+/// What commands work on. It outlives the answers.
 struct CommandContext {
   Dataplane& dataplane;
-  std::function<const Model&()> model;  ///< of the running configuration
-  std::function<const datapath::Generation&()> generation;
-  std::function<void(ReloadDone)> reload;
+  RunningConfig& config;
 };
 
-/// Begins to answer. Error: one line, without "ERROR: "; nothing has been done.
-[[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_answer(
-    const Command& command, Format format, const CommandContext& context);
+/// Something that a worker, or a reload, answers on the control thread: asked for once at a time.
+/// When this is gone by then, the answer goes nowhere.
+template <class T>
+class Awaited {
+ public:
+  /// What to pass as `done`. An earlier question is forgotten.
+  [[nodiscard]] std::function<void(T)> ask() {
+    slot_ = std::make_shared<std::optional<T>>();
+    return [slot = std::weak_ptr(slot_)](T answer) {
+      if (const auto waiting = slot.lock()) *waiting = std::move(answer);
+    };
+  }
+
+  [[nodiscard]] bool asked() const { return slot_ != nullptr; }
+
+  /// The answer, once, when it is there.
+  [[nodiscard]] std::optional<T> take() {
+    if (!slot_ || !*slot_) return std::nullopt;
+    std::optional<T> answer = std::move(*slot_);
+    slot_.reset();
+    return answer;
+  }
+
+ private:
+  std::shared_ptr<std::optional<T>> slot_;
+};
 
 }  // namespace lsn::control

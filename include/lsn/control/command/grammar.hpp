@@ -1,67 +1,114 @@
-// What may be typed: the commands, their options, and how a line becomes one of them.
+// What may be typed: the commands, what they take, and how a line becomes one of them.
 //
-// The table of commands is the grammar: each entry has its words, its options and one line of help.
-// A line is cut into words (quotes keep blanks together), forgiving what published examples contain:
-// any case of keywords, a dash of any width for the hyphen, blanks behind the hyphen of an option,
-// surplus blanks. The words of a command come first, its options follow in any order, each with its
-// value. A line that is no command gives one line that says what, what was given, what is allowed.
+// A *grammar* is a table. Each entry has its words ("show lsn session"), positional parameters,
+// options, and the function that begins to answer; parsing, help and, for a shell, completion read
+// the same table, so a new command is a new entry. A *value syntax* says how a parameter is
+// written: the text becomes a typed value before anything is done with it.
+//
+// The words of a command come first, in any case; its positional parameters and its options follow
+// in any order. `--json` may stand anywhere. A line that is no command gives one line that says
+// what, what was given and what is allowed; then nothing has been done.
 #pragma once
 
 #include <cstdint>
 #include <expected>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
+
+#include "lsn/wire/ipv4_address.hpp"
 
 namespace lsn::control {
 
-enum class CommandId : std::uint8_t {
-  kShowLsnSession,
-  kFlushLsnSession,
-  kStatLsn,
-  kStatInterface,
-  kStatWorker,
-  kShowDrops,
-  kShowRunningConfig,
-  kReloadConfig,
-  kHelp,
+class Answer;
+struct Command;
+struct CommandContext;
+
+/// For whom an answer is: a table for people, or one JSON document for programs.
+enum class Format : std::uint8_t { kText, kJson };
+
+using Value = std::variant<std::string, wire::Ipv4Address, std::uint32_t>;
+
+/// How a value is written.
+struct ValueSyntax {
+  std::string_view placeholder;  ///< "A.B.C.D"
+  std::string_view allowed;      ///< completes "..., allowed ..."
+  std::optional<Value> (*parse)(std::string_view text);
 };
+
+extern const ValueSyntax kAnyText;      ///< std::string
+extern const ValueSyntax kNameSyntax;   ///< std::string: an object's name
+extern const ValueSyntax kAnyAddress;   ///< wire::Ipv4Address
+extern const ValueSyntax kNetmask;      ///< wire::Ipv4Address: ones, then zeros
+extern const ValueSyntax kPortNumber;   ///< std::uint32_t: 0-65535
 
 struct OptionSpec {
-  std::string_view name;   ///< with its hyphen
-  std::string_view value;  ///< what stands behind it, for help
+  std::string_view name;  ///< with its hyphen
+  const ValueSyntax* value;
+  std::string_view does;
+  std::string_view together_with = {};  ///< the option without which it means nothing
 };
+
+enum class Occurs : std::uint8_t { kOnce, kAtMostOnce, kAnyTimes };
+
+struct PositionalSpec {
+  std::string_view name;  ///< as help calls it
+  const ValueSyntax* value;
+  Occurs occurs = Occurs::kOnce;
+};
+
+/// Begins to answer. Error: one line without "ERROR: "; nothing has been done.
+using BeginAnswer = std::expected<std::unique_ptr<Answer>, std::string> (*)(
+    const Command& command, const CommandContext& context);
 
 struct CommandSpec {
-  CommandId id;
-  std::string_view words;  ///< "show lsn session"
-  std::span<const OptionSpec> options;
-  std::string_view does;
+  std::string_view words;  ///< "show lsn session", lower case
+  std::string_view does;   ///< one line of help
+  BeginAnswer begin;
+  std::span<const OptionSpec> options = {};
+  std::span<const PositionalSpec> positionals = {};
 };
 
-/// All commands, in the order of help.
-[[nodiscard]] std::span<const CommandSpec> commands();
-
+/// A line that has been understood.
 struct Command {
-  CommandId id = CommandId::kHelp;
-
-  struct Option {
-    std::string_view name;  ///< as in the OptionSpec
-    std::string value;
+  struct Argument {
+    std::string_view name;  ///< of the OptionSpec or PositionalSpec
+    Value value;
   };
-  std::vector<Option> options;
 
-  /// The option's value, or nullptr.
-  [[nodiscard]] const std::string* option(std::string_view name) const;
+  const CommandSpec* spec = nullptr;
+  Format format = Format::kText;
+  std::vector<Argument> arguments;
+
+  /// The argument's value, or nullptr. T is what its syntax gives.
+  template <class T>
+  [[nodiscard]] const T* get(std::string_view name) const {
+    for (const Argument& argument : arguments)
+      if (argument.name == name) return std::get_if<T>(&argument.value);
+    return nullptr;
+  }
 };
 
-/// A line's words. Error: a quote that is not closed.
-[[nodiscard]] std::expected<std::vector<std::string>, std::string> split_words(
-    std::string_view line);
+class Grammar {
+ public:
+  /// The commands outlive it.
+  constexpr explicit Grammar(std::span<const CommandSpec> commands) : commands_(commands) {}
 
-/// The command that a line is. Error: one line without "ERROR: ".
-[[nodiscard]] std::expected<Command, std::string> parse_command(std::string_view line);
+  /// nullopt: an empty line, or a comment. Error: one line without "ERROR: ".
+  [[nodiscard]] std::expected<std::optional<Command>, std::string> parse(
+      std::string_view line) const;
+
+  [[nodiscard]] std::span<const CommandSpec> commands() const { return commands_; }
+
+ private:
+  std::span<const CommandSpec> commands_;
+};
+
+/// "show lsn session [-clientname NAME] [-network A.B.C.D [-netmask M]]"
+[[nodiscard]] std::string usage_of(const CommandSpec& command);
 
 }  // namespace lsn::control

@@ -1,0 +1,178 @@
+// Every counter by its name and its meaning, once.
+//
+// `stat`, telemetry and docs/counters.md read these lists (a unit test holds the document against
+// them); drop reasons have a list of their own (drop_reason.hpp). A *gauge* goes up and down, a
+// *counter* only up, from the start of lsnd. What is of the workers is added up over them, except
+// where it stands for one worker alone.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "lsn/datapath/counters.hpp"
+
+namespace lsn::control {
+
+enum class CounterKind : std::uint8_t { kCounter, kGauge };
+
+template <class Of>
+struct CounterText {
+  std::string_view name;  ///< in tables, JSON and telemetry
+  CounterKind kind;
+  std::string_view meaning;
+  std::uint64_t (*read)(const Of& counters);
+};
+
+namespace counter_list {
+
+using datapath::Counters;
+using datapath::Direction;
+using datapath::InterfaceCounters;
+using datapath::ProtocolCounters;
+using datapath::SessionEnd;
+using enum CounterKind;
+
+inline constexpr auto kOut = static_cast<std::size_t>(Direction::kOutbound);
+inline constexpr auto kIn = static_cast<std::size_t>(Direction::kInbound);
+
+constexpr std::size_t at(SessionEnd end) { return static_cast<std::size_t>(end); }
+
+}  // namespace counter_list
+
+/// Of one protocol.
+[[nodiscard]] inline std::span<const CounterText<datapath::ProtocolCounters>> protocol_counters() {
+  using namespace counter_list;
+  using Text = CounterText<ProtocolCounters>;
+  static constexpr std::array kAll{
+      Text{"sessions", kGauge, "Sessions that exist.",
+           [](const ProtocolCounters& c) { return c.sessions.get(); }},
+      Text{"mappings", kGauge,
+           "Mappings that are shared by sessions, or let other senders in, and therefore exist by "
+           "themselves.",
+           [](const ProtocolCounters& c) { return c.mappings.get(); }},
+      Text{"created", kCounter, "Sessions that were created.",
+           [](const ProtocolCounters& c) { return c.created.get(); }},
+      Text{"expired", kCounter, "Sessions that ended because they were idle, or closed.",
+           [](const ProtocolCounters& c) { return c.ended[at(SessionEnd::kExpired)].get(); }},
+      Text{"flushed", kCounter, "Sessions that a flush command ended.",
+           [](const ProtocolCounters& c) { return c.ended[at(SessionEnd::kFlushed)].get(); }},
+      Text{"ended_by_reload", kCounter,
+           "Sessions that ended because a new configuration does not allow them.",
+           [](const ProtocolCounters& c) { return c.ended[at(SessionEnd::kReload)].get(); }},
+      Text{"outbound_packets", kCounter, "Packets translated from inside to outside.",
+           [](const ProtocolCounters& c) { return c.translated[kOut].packets.get(); }},
+      Text{"outbound_bytes", kCounter, "Bytes of IP in them.",
+           [](const ProtocolCounters& c) { return c.translated[kOut].bytes.get(); }},
+      Text{"inbound_packets", kCounter, "Packets translated from outside to inside.",
+           [](const ProtocolCounters& c) { return c.translated[kIn].packets.get(); }},
+      Text{"inbound_bytes", kCounter, "Bytes of IP in them.",
+           [](const ProtocolCounters& c) { return c.translated[kIn].bytes.get(); }},
+      Text{"hairpin_packets", kCounter,
+           "Packets from one subscriber to another one's NAT address (RFC 4787 section 6).",
+           [](const ProtocolCounters& c) { return c.hairpinned.packets.get(); }},
+      Text{"hairpin_bytes", kCounter, "Bytes of IP in them.",
+           [](const ProtocolCounters& c) { return c.hairpinned.bytes.get(); }},
+      Text{"outbound_icmp_errors", kCounter,
+           "ICMP errors of subscribers about packets of this protocol, translated (RFC 5508).",
+           [](const ProtocolCounters& c) { return c.icmp_errors[kOut].get(); }},
+      Text{"inbound_icmp_errors", kCounter,
+           "ICMP errors from outside about packets of this protocol, translated (RFC 5508).",
+           [](const ProtocolCounters& c) { return c.icmp_errors[kIn].get(); }},
+  };
+  return kAll;
+}
+
+/// Of one interface.
+[[nodiscard]] inline std::span<const CounterText<datapath::InterfaceCounters>>
+interface_counters() {
+  using namespace counter_list;
+  using Text = CounterText<InterfaceCounters>;
+  static constexpr std::array kAll{
+      Text{"rx_packets", kCounter, "Packets received.",
+           [](const InterfaceCounters& c) { return c.rx.packets.get(); }},
+      Text{"rx_bytes", kCounter, "Bytes of them, without link headers.",
+           [](const InterfaceCounters& c) { return c.rx.bytes.get(); }},
+      Text{"tx_packets", kCounter, "Packets sent.",
+           [](const InterfaceCounters& c) { return c.tx.packets.get(); }},
+      Text{"tx_bytes", kCounter, "Bytes of them, without link headers.",
+           [](const InterfaceCounters& c) { return c.tx.bytes.get(); }},
+  };
+  return kAll;
+}
+
+/// Of the router as a whole.
+[[nodiscard]] inline std::span<const CounterText<datapath::Counters>> router_counters() {
+  using namespace counter_list;
+  using Text = CounterText<Counters>;
+  static constexpr std::array kAll{
+      Text{"subscribers", kGauge, "Subscribers that have sessions or mappings.",
+           [](const Counters& c) { return c.subscribers.get(); }},
+      Text{"strangers", kGauge,
+           "Subscribers that stay with the worker that has their state although the present "
+           "configuration has another one for them.",
+           [](const Counters& c) { return c.strangers.get(); }},
+      Text{"consumed", kCounter,
+           "Packets that ended here as they should: ARP, echo requests to us, fragments that were "
+           "joined.",
+           [](const Counters& c) { return c.consumed.get(); }},
+      Text{"arp_requests_received", kCounter, "ARP requests for our addresses.",
+           [](const Counters& c) { return c.arp_requests_received.get(); }},
+      Text{"arp_requests_sent", kCounter, "ARP requests for next hops, and announcements.",
+           [](const Counters& c) { return c.arp_requests_sent.get(); }},
+      Text{"arp_replies_received", kCounter, "ARP replies from next hops.",
+           [](const Counters& c) { return c.arp_replies_received.get(); }},
+      Text{"arp_replies_sent", kCounter, "ARP replies for our addresses and pool addresses.",
+           [](const Counters& c) { return c.arp_replies_sent.get(); }},
+      Text{"neighbours", kGauge,
+           "Next hops whose hardware address is known, each counted by every worker that knows it.",
+           [](const Counters& c) { return c.neighbours.get(); }},
+      Text{"echo_replies", kCounter, "Echo requests to our own addresses that were answered.",
+           [](const Counters& c) { return c.echo_replies.get(); }},
+      Text{"icmp_errors_sent", kCounter,
+           "ICMP errors that we sent: time exceeded, fragmentation needed, destination unreachable.",
+           [](const Counters& c) { return c.icmp_errors_sent.get(); }},
+      Text{"icmp_errors_suppressed", kCounter,
+           "ICMP errors that we did not send: the rate limit (dataplane.unreachable.rate), or RFC "
+           "1812 section 4.3.2.7.",
+           [](const Counters& c) { return c.icmp_errors_suppressed.get(); }},
+      Text{"fragments_received", kCounter, "Fragments received.",
+           [](const Counters& c) { return c.fragments_received.get(); }},
+      Text{"fragments_sent", kCounter, "Fragments that we made for a smaller MTU.",
+           [](const Counters& c) { return c.fragments_sent.get(); }},
+      Text{"fragments_waiting", kGauge, "Datagrams that wait for fragments.",
+           [](const Counters& c) { return c.fragments_waiting.get(); }},
+  };
+  return kAll;
+}
+
+/// Of one worker.
+[[nodiscard]] inline std::span<const CounterText<datapath::Counters>> worker_counters() {
+  using namespace counter_list;
+  using Text = CounterText<Counters>;
+  static constexpr std::array kAll{
+      Text{"handoff_sent", kCounter, "Packets handed over to the worker that owns them.",
+           [](const Counters& c) { return c.handoff_sent.get(); }},
+      Text{"handoff_received", kCounter, "Packets that other workers have handed over.",
+           [](const Counters& c) { return c.handoff_received.get(); }},
+      Text{"polls", kCounter, "Turns of the worker's loop.",
+           [](const Counters& c) { return c.polls.get(); }},
+      Text{"idle_polls", kCounter, "Turns that found nothing to do.",
+           [](const Counters& c) { return c.idle_polls.get(); }},
+      Text{"busy_cycles", kCounter, "Cycles of the time stamp counter in turns that found work.",
+           [](const Counters& c) { return c.busy_cycles.get(); }},
+      Text{"timer_lag", kGauge, "Ticks of 10 ms that the timer wheel is behind the clock.",
+           [](const Counters& c) { return c.timer_lag.get(); }},
+      Text{"generation", kGauge, "Generation of the configuration that the worker works with.",
+           [](const Counters& c) { return c.generation.get(); }},
+  };
+  return kAll;
+}
+
+[[nodiscard]] constexpr std::string_view name_of(datapath::Protocol protocol) {
+  constexpr std::array<std::string_view, datapath::kProtocols> kNames{"TCP", "UDP", "ICMP", "ESP"};
+  return kNames[static_cast<std::size_t>(protocol)];
+}
+
+}  // namespace lsn::control

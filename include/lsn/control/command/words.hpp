@@ -1,0 +1,42 @@
+// A command line's words: what is typed, copied from a document, or sent by a script.
+//
+// Blanks separate words; quotes keep blanks together ("a b" or 'a b', \" and \\ within the first). It
+// forgives what published examples contain: surplus blanks and non-breaking ones, dashes of any
+// kind where a hyphen is meant, blanks behind the hyphen of an option. What is quoted is taken as
+// it is. A line whose first character is # is a comment: no words.
+#pragma once
+
+#include <expected>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lsn::control {
+
+struct Word {
+  std::string text;
+  bool quoted = false;
+
+  /// "-name": a hyphen and a letter, not quoted. "-5" is a number, "-" is a word.
+  [[nodiscard]] bool is_option() const;
+
+  friend bool operator==(const Word&, const Word&) = default;
+};
+
+/// Error: one line without "ERROR: ": a quote that is not closed, a character that is none.
+[[nodiscard]] std::expected<std::vector<Word>, std::string> split_words(std::string_view line);
+
+/// The words as a line that split_words() takes for the same words. Empty words are left out: they
+/// are surplus blanks.
+[[nodiscard]] std::string join_words(const std::vector<std::string>& words);
+
+/// "what: given X, allowed Y", one printable line; parts that are empty are left out.
+[[nodiscard]] std::string complaint(std::string_view what, std::string_view given,
+                                    std::string_view allowed);
+
+/// The same of one word: in quotes, with what was probably meant, if that is among the candidates.
+[[nodiscard]] std::string complaint_about_word(std::string_view what, std::string_view word,
+                                               const std::vector<std::string_view>& candidates,
+                                               std::string_view allowed);
+
+}  // namespace lsn::control

@@ -1,0 +1,74 @@
+// The configuration in force, and how it is replaced.
+//
+// A reload goes through everything before it changes anything: read and check the file, see whether
+// it needs a restart, build a generation behind the present one, publish it. From then on it is in
+// force; it is done when every worker works with it and has ended the sessions that it does not
+// allow. One at a time: who asks meanwhile is answered by one further reload, which begins when the
+// present one is done and reads the file again. Every outcome is logged.
+//
+// A subscriber whose owner a reload has changed stays where its state is, so packets ask the owners
+// of former maps first (shard_map.hpp). When no worker counts such strangers any more, the former
+// maps are dropped by a generation that differs in nothing else.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lsn/control/config/model.hpp"
+#include "lsn/control/dataplane.hpp"
+
+namespace lsn::control {
+
+class RunningConfig {
+ public:
+  struct Outcome {
+    std::vector<std::string> problems;  ///< one line each; then nothing has changed
+    std::uint64_t generation = 0;       ///< in force
+    std::uint64_t ended = 0;            ///< sessions that were not allowed any more
+  };
+  using Done = std::function<void(Outcome)>;
+
+  /// `model` is what `path` had at start. The dataplane outlives it.
+  RunningConfig(std::string path, Model model, Dataplane& dataplane);
+  ~RunningConfig();
+  RunningConfig(const RunningConfig&) = delete;
+  RunningConfig& operator=(const RunningConfig&) = delete;
+
+  /// Publishes the first generation.
+  void start();
+
+  [[nodiscard]] const Model& model() const { return model_; }
+  /// The newest one that was published.
+  [[nodiscard]] const datapath::Generation& generation() const { return *generation_; }
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+  void reload(Done done);
+  /// Whether a generation is on its way to the workers.
+  [[nodiscard]] bool busy() const { return publishing_; }
+
+  /// Called now and then: drops former maps that nobody needs.
+  void drop_former_maps();
+
+ private:
+  void begin();
+  void refuse(std::vector<std::string> problems);
+  void publish(std::shared_ptr<const datapath::Generation> generation,
+               std::function<void(std::uint64_t ended)> then);
+  void finished(const Outcome& outcome);
+
+  std::string path_;
+  Model model_;
+  Dataplane& dataplane_;
+  std::shared_ptr<const datapath::Generation> generation_;
+  bool publishing_ = false;
+  std::vector<Done> present_;  ///< who is answered by the reload under way
+  std::vector<Done> next_;     ///< who is answered by the one after it
+  /// What the dataplane's answers hold on to; gone with this object.
+  std::shared_ptr<RunningConfig*> self_;
+};
+
+}  // namespace lsn::control

@@ -1,0 +1,244 @@
+#include "lsn/control/command/grammar.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "lsn/control/command/words.hpp"
+#include "lsn/control/config/vocabulary.hpp"
+
+namespace lsn::control {
+namespace {
+
+constexpr std::string_view kJsonOption = "--json";
+
+/// The n-th word of "show lsn session", or nothing.
+std::string_view keyword(const CommandSpec& command, std::size_t n) {
+  std::string_view rest = command.words;
+  for (; n != 0 && !rest.empty(); --n) rest.remove_prefix(std::min(rest.find(' '), rest.size() - 1) + 1);
+  return rest.substr(0, std::min(rest.find(' '), rest.size()));
+}
+
+/// "a, b or c"
+std::string one_of(const std::vector<std::string_view>& words) {
+  std::string all;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (i != 0) all += i + 1 == words.size() ? " or " : ", ";
+    all += words[i];
+  }
+  return all;
+}
+
+using Commands = std::vector<const CommandSpec*>;
+
+std::vector<std::string_view> keywords_at(const Commands& commands, std::size_t depth) {
+  std::vector<std::string_view> words;
+  for (const CommandSpec* command : commands)
+    if (const std::string_view word = keyword(*command, depth);
+        !word.empty() && std::find(words.begin(), words.end(), word) == words.end())
+      words.push_back(word);
+  return words;
+}
+
+/// Goes through the words behind a command's own.
+class ArgumentParser {
+ public:
+  ArgumentParser(const CommandSpec& spec, std::span<const Word> words)
+      : spec_(spec), words_(words) {
+    command_.spec = &spec;
+  }
+
+  std::expected<Command, std::string> parse() {
+    while (!words_.empty()) {
+      const Word word = next();
+      auto taken = word.is_option() ? take_option(word.text) : take_positional(word.text);
+      if (!taken) return std::unexpected(std::move(taken.error()));
+    }
+    if (positional_ < spec_.positionals.size() &&
+        spec_.positionals[positional_].occurs == Occurs::kOnce)
+      return std::unexpected(complaint(label(spec_.positionals[positional_].name), "nothing",
+                                       spec_.positionals[positional_].value->allowed));
+    for (const OptionSpec& option : spec_.options)
+      if (given(option.name) && !option.together_with.empty() && !given(option.together_with))
+        return std::unexpected(complaint(label(option.name),
+                                         fmt::format("without {}", option.together_with),
+                                         "together with it"));
+    return std::move(command_);
+  }
+
+ private:
+  using Taken = std::expected<void, std::string>;
+
+  Word next() {
+    const Word word = words_.front();
+    words_ = words_.subspan(1);
+    return word;
+  }
+
+  [[nodiscard]] std::string label(std::string_view parameter) const {
+    return fmt::format("{}: {}", spec_.words, parameter);
+  }
+
+  [[nodiscard]] bool given(std::string_view name) const {
+    return std::any_of(command_.arguments.begin(), command_.arguments.end(),
+                       [name](const auto& argument) { return argument.name == name; });
+  }
+
+  Taken take_option(const std::string& name) {
+    std::vector<std::string_view> names;
+    for (const OptionSpec& option : spec_.options) {
+      if (!same_word(option.name, name)) {
+        names.push_back(option.name);
+        continue;
+      }
+      if (given(option.name)) return std::unexpected(complaint(label(option.name), "twice", "once"));
+      if (words_.empty() || words_.front().is_option())
+        return std::unexpected(complaint(label(option.name), "no value", option.value->allowed));
+      return take_value(option.name, *option.value, next().text);
+    }
+    return std::unexpected(complaint_about_word(std::string(spec_.words), name, names,
+                                                names.empty() ? "no options" : one_of(names)));
+  }
+
+  Taken take_positional(const std::string& text) {
+    if (positional_ == spec_.positionals.size()) {
+      std::vector<std::string_view> names;
+      for (const OptionSpec& option : spec_.options) names.push_back(option.name);
+      return std::unexpected(complaint_about_word(std::string(spec_.words), text, names,
+                                                  names.empty() ? "nothing more" : one_of(names)));
+    }
+    const PositionalSpec& positional = spec_.positionals[positional_];
+    if (positional.occurs != Occurs::kAnyTimes) ++positional_;
+    return take_value(positional.name, *positional.value, text);
+  }
+
+  Taken take_value(std::string_view name, const ValueSyntax& syntax, std::string_view text) {
+    auto value = syntax.parse(text);
+    if (!value) return std::unexpected(complaint_about_word(label(name), text, {}, syntax.allowed));
+    command_.arguments.push_back({name, std::move(*value)});
+    return {};
+  }
+
+  const CommandSpec& spec_;
+  std::span<const Word> words_;
+  Command command_;
+  std::size_t positional_ = 0;
+};
+
+}  // namespace
+
+const ValueSyntax kAnyText{"TEXT", "text",
+                           [](std::string_view text) -> std::optional<Value> {
+                             return std::string(text);
+                           }};
+
+const ValueSyntax kNameSyntax{"NAME",
+                              "a name: 1-127 letters, digits, blanks and _ # . : @ = -, the first a "
+                              "letter, a digit or _",
+                              [](std::string_view text) -> std::optional<Value> {
+                                if (check_name(text, kMaxName)) return std::nullopt;
+                                return std::string(text);
+                              }};
+
+const ValueSyntax kAnyAddress{"A.B.C.D", "an address A.B.C.D",
+                              [](std::string_view text) -> std::optional<Value> {
+                                return wire::parse_ipv4(text);
+                              }};
+
+const ValueSyntax kNetmask{"A.B.C.D", "a netmask such as 255.255.255.0",
+                           [](std::string_view text) -> std::optional<Value> {
+                             const auto mask = wire::parse_ipv4(text);
+                             // Ones, then zeros: the inverted mask is one less than a power of two.
+                             if (!mask || (~mask->value & (~mask->value + 1)) != 0)
+                               return std::nullopt;
+                             return *mask;
+                           }};
+
+const ValueSyntax kPortNumber{"PORT", "0-65535",
+                              [](std::string_view text) -> std::optional<Value> {
+                                std::uint32_t port = 0;
+                                const char* const end = text.data() + text.size();
+                                const auto [last, error] =
+                                    std::from_chars(text.data(), end, port);
+                                if (error != std::errc{} || last != end || port > 65535)
+                                  return std::nullopt;
+                                return port;
+                              }};
+
+std::expected<std::optional<Command>, std::string> Grammar::parse(std::string_view line) const {
+  auto split = split_words(line);
+  if (!split) return std::unexpected(std::move(split.error()));
+  std::vector<Word> words = std::move(*split);
+  const auto json = std::remove_if(words.begin(), words.end(), [](const Word& word) {
+    return !word.quoted && same_word(word.text, kJsonOption);
+  });
+  const Format format = json == words.end() ? Format::kText : Format::kJson;
+  words.erase(json, words.end());
+  if (words.empty()) {
+    if (format == Format::kJson) return std::unexpected(complaint("command", "none", "help"));
+    return std::optional<Command>();
+  }
+
+  Commands candidates;
+  for (const CommandSpec& command : commands_) candidates.push_back(&command);
+  std::string path;
+  for (std::size_t depth = 0;; ++depth) {
+    if (depth < words.size() && !words[depth].is_option()) {
+      Commands narrowed;
+      for (const CommandSpec* command : candidates)
+        if (same_word(keyword(*command, depth), words[depth].text)) narrowed.push_back(command);
+      if (!narrowed.empty()) {
+        candidates = std::move(narrowed);
+        if (depth != 0) path += ' ';
+        path += keyword(*candidates.front(), depth);
+        continue;
+      }
+    }
+    const auto complete = std::find_if(candidates.begin(), candidates.end(), [&](auto* command) {
+      return keyword(*command, depth).empty();
+    });
+    if (complete != candidates.end()) {
+      auto command = ArgumentParser(**complete, std::span(words).subspan(depth)).parse();
+      if (!command) return std::unexpected(std::move(command.error()));
+      command->format = format;
+      return std::move(*command);
+    }
+    const auto allowed = keywords_at(candidates, depth);
+    const std::string what = path.empty() ? "command" : path;
+    return std::unexpected(
+        depth == words.size()
+            ? complaint(what, "nothing more", one_of(allowed))
+            : complaint_about_word(what, words[depth].text, allowed, one_of(allowed)));
+  }
+}
+
+std::string usage_of(const CommandSpec& command) {
+  std::string usage(command.words);
+  for (const PositionalSpec& positional : command.positionals)
+    switch (positional.occurs) {
+      case Occurs::kOnce:
+        usage += fmt::format(" {}", positional.name);
+        break;
+      case Occurs::kAtMostOnce:
+        usage += fmt::format(" [{}]", positional.name);
+        break;
+      case Occurs::kAnyTimes:
+        usage += fmt::format(" [{} ...]", positional.name);
+        break;
+    }
+  const auto add = [&usage](const OptionSpec& option, std::string_view inner) {
+    usage += fmt::format(" [{} {}{}]", option.name, option.value->placeholder, inner);
+  };
+  for (const OptionSpec& option : command.options) {
+    if (!option.together_with.empty()) continue;
+    std::string inner;
+    for (const OptionSpec& other : command.options)
+      if (other.together_with == option.name)
+        inner += fmt::format(" [{} {}]", other.name, other.value->placeholder);
+    add(option, inner);
+  }
+  return usage;
+}
+
+}  // namespace lsn::control

@@ -1,0 +1,386 @@
+#include "lsn/control/command/report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "lsn/control/command/counter_list.hpp"
+#include "lsn/control/command/table.hpp"
+#include "lsn/control/config/vocabulary.hpp"
+
+namespace lsn::control {
+namespace {
+
+using datapath::Counters;
+using datapath::Interface;
+using datapath::ProtocolCounters;
+using Json = nlohmann::ordered_json;
+using enum Table::Align;
+
+/// Above that many workers a table of drops has no column for each of them.
+constexpr unsigned kMostWorkerColumns = 8;
+
+std::vector<const Counters*> all_counters(const Dataplane& dataplane) {
+  std::vector<const Counters*> all;
+  for (unsigned shard = 0; shard < dataplane.workers(); ++shard)
+    all.push_back(dataplane.worker(shard).counters);
+  return all;
+}
+
+/// `read` of every worker, added up.
+template <class Read>
+std::uint64_t sum(const std::vector<const Counters*>& workers, const Read& read) {
+  std::uint64_t total = 0;
+  for (const Counters* counters : workers) total += read(*counters);
+  return total;
+}
+
+std::uint64_t all_drops(const Counters& counters) {
+  std::uint64_t total = 0;
+  for (const datapath::Counter& drop : counters.drops) total += drop.get();
+  return total;
+}
+
+datapath::ShardCapacity capacity_of(const Dataplane& dataplane) {
+  datapath::ShardCapacity total;
+  for (unsigned shard = 0; shard < dataplane.workers(); ++shard) {
+    const datapath::ShardCapacity capacity = dataplane.worker(shard).capacity;
+    total.sessions += capacity.sessions;
+    total.mappings += capacity.mappings;
+    total.subscribers += capacity.subscribers;
+  }
+  return total;
+}
+
+Json to_json(const datapath::ShardCapacity& capacity) {
+  return {{"sessions", capacity.sessions},
+          {"mappings", capacity.mappings},
+          {"subscribers", capacity.subscribers}};
+}
+
+std::string document(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
+}
+
+/// "1234567" as "1,234,567".
+std::string grouped(std::uint64_t number) {
+  std::string text = std::to_string(number);
+  for (std::size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, 1, ',');
+  return text;
+}
+
+/// A table with a row for each protocol and one for their sum, of some of the counters.
+std::string protocol_table(const std::vector<std::string_view>& names,
+                           const std::vector<const Counters*>& workers) {
+  std::vector<Table::Column> columns{{"protocol", kLeft}};
+  std::vector<const CounterText<ProtocolCounters>*> shown;
+  for (const std::string_view name : names)
+    for (const auto& counter : protocol_counters())
+      if (counter.name == name) {
+        columns.push_back({counter.name, kRight});
+        shown.push_back(&counter);
+      }
+  Table table(columns);
+  std::vector<std::uint64_t> totals(shown.size());
+  for (std::size_t p = 0; p < datapath::kProtocols; ++p) {
+    std::vector<std::string> cells{std::string(name_of(static_cast<datapath::Protocol>(p)))};
+    for (std::size_t i = 0; i < shown.size(); ++i) {
+      const std::uint64_t value =
+          sum(workers, [&](const Counters& c) { return shown[i]->read(c.protocols[p]); });
+      totals[i] += value;
+      cells.push_back(grouped(value));
+    }
+    table.add(std::move(cells));
+  }
+  std::vector<std::string> cells{"total"};
+  for (const std::uint64_t total : totals) cells.push_back(grouped(total));
+  table.add_total(std::move(cells));
+  return table.print();
+}
+
+std::string link_word(const PortStatus& port) {
+  if (port.removed) return "removed";
+  return port.link_up ? "up" : "down";
+}
+
+std::string speed_text(std::uint32_t mbps) {
+  if (mbps == 0) return "-";
+  return mbps % 1000 == 0 ? fmt::format("{} Gbit/s", mbps / 1000) : fmt::format("{} Mbit/s", mbps);
+}
+
+/// The device of an interface; one that says nothing if the dataplane does not know it.
+PortStatus port_of(const std::vector<PortStatus>& ports, const Interface& interface) {
+  return interface.device < ports.size() ? ports[interface.device] : PortStatus{};
+}
+
+}  // namespace
+
+std::string report_lsn(Format format, const CommandContext& context) {
+  const auto workers = all_counters(context.dataplane);
+  const datapath::ShardCapacity capacity = capacity_of(context.dataplane);
+  const std::uint64_t sessions = sum(workers, [](const Counters& c) {
+    std::uint64_t total = 0;
+    for (const ProtocolCounters& protocol : c.protocols) total += protocol.sessions.get();
+    return total;
+  });
+  const std::uint64_t drops = sum(workers, all_drops);
+
+  if (format == Format::kJson) {
+    Json json{{"generation", context.config.generation().number},
+              {"workers", workers.size()},
+              {"sessions", sessions},
+              {"capacity", to_json(capacity)},
+              {"drops", drops}};
+    for (const auto& counter : router_counters())
+      json[std::string(counter.name)] = sum(workers, counter.read);
+    Json protocols = Json::array();
+    for (std::size_t p = 0; p < datapath::kProtocols; ++p) {
+      Json one{{"protocol", name_of(static_cast<datapath::Protocol>(p))}};
+      for (const auto& counter : protocol_counters())
+        one[std::string(counter.name)] =
+            sum(workers, [&](const Counters& c) { return counter.read(c.protocols[p]); });
+      protocols.push_back(std::move(one));
+    }
+    json["protocols"] = std::move(protocols);
+    return document(json);
+  }
+
+  std::string text = protocol_table(
+      {"sessions", "mappings", "created", "expired", "flushed", "ended_by_reload"}, workers);
+  text += '\n';
+  text += protocol_table({"outbound_packets", "outbound_bytes", "inbound_packets", "inbound_bytes"},
+                         workers);
+  text += '\n';
+  text += protocol_table(
+      {"hairpin_packets", "hairpin_bytes", "outbound_icmp_errors", "inbound_icmp_errors"}, workers);
+  text += '\n';
+  Table table({{"counter", kLeft}, {"value", kRight}, {"capacity", kRight}});
+  table.add({"sessions", grouped(sessions), grouped(capacity.sessions)});
+  for (const auto& counter : router_counters())
+    table.add({std::string(counter.name), grouped(sum(workers, counter.read)),
+               counter.name == "subscribers" ? grouped(capacity.subscribers) : ""});
+  table.add({"drops", grouped(drops), ""});
+  table.add({"generation", grouped(context.config.generation().number), ""});
+  return text + table.print();
+}
+
+std::string report_interfaces(Format format, const CommandContext& context) {
+  const auto workers = all_counters(context.dataplane);
+  const std::vector<PortStatus> ports = context.dataplane.ports();
+  const std::vector<Interface>& interfaces = context.config.generation().interfaces;
+  const auto count = [&](std::size_t i, const auto& counter) {
+    return sum(workers, [&](const Counters& c) { return counter.read(c.interfaces[i]); });
+  };
+
+  if (format == Format::kJson) {
+    Json list = Json::array();
+    for (std::size_t i = 0; i < interfaces.size(); ++i) {
+      const Interface& interface = interfaces[i];
+      const PortStatus port = port_of(ports, interface);
+      Json json{{"name", interface.name},
+                {"role", to_word(interface.side)},
+                {"device", port.device},
+                {"vlan", interface.vlan},
+                {"mtu", interface.mtu},
+                {"address", wire::to_string(interface.address)},
+                {"link", link_word(port)}};
+      for (const auto& counter : interface_counters())
+        json[std::string(counter.name)] = count(i, counter);
+      list.push_back(std::move(json));
+    }
+    Json devices = Json::array();
+    for (const PortStatus& port : ports)
+      devices.push_back({{"device", port.device},
+                         {"driver", port.driver},
+                         {"link", link_word(port)},
+                         {"speed_mbps", port.speed_mbps},
+                         {"mac", port.mac},
+                         {"rx_queues", port.rx_queues},
+                         {"tx_queues", port.tx_queues},
+                         {"steering", port.steering},
+                         {"rx_missed", port.rx_missed},
+                         {"rx_errors", port.rx_errors},
+                         {"rx_no_buffer", port.rx_no_buffer},
+                         {"tx_errors", port.tx_errors}});
+    return document(Json{{"interfaces", std::move(list)}, {"devices", std::move(devices)}});
+  }
+
+  std::vector<Table::Column> columns{{"interface", kLeft}, {"role", kLeft}, {"address", kLeft},
+                                     {"vlan", kRight},     {"mtu", kRight}, {"link", kLeft}};
+  for (const auto& counter : interface_counters()) columns.push_back({counter.name, kRight});
+  Table table(columns);
+  std::vector<std::uint64_t> totals(interface_counters().size());
+  for (std::size_t i = 0; i < interfaces.size(); ++i) {
+    const Interface& interface = interfaces[i];
+    std::vector<std::string> cells{interface.name,
+                                   std::string(to_word(interface.side)),
+                                   wire::to_string(interface.address),
+                                   interface.vlan == 0 ? "-" : std::to_string(interface.vlan),
+                                   std::to_string(interface.mtu),
+                                   link_word(port_of(ports, interface))};
+    for (std::size_t c = 0; c < totals.size(); ++c) {
+      const std::uint64_t value = count(i, interface_counters()[c]);
+      totals[c] += value;
+      cells.push_back(grouped(value));
+    }
+    table.add(std::move(cells));
+  }
+  std::vector<std::string> cells{"total", "", "", "", "", ""};
+  for (const std::uint64_t total : totals) cells.push_back(grouped(total));
+  table.add_total(std::move(cells));
+
+  Table devices({{"device", kLeft},
+                 {"driver", kLeft},
+                 {"link", kLeft},
+                 {"speed", kRight},
+                 {"mac", kLeft},
+                 {"rx/tx queues", kRight},
+                 {"rx_missed", kRight},
+                 {"rx_errors", kRight},
+                 {"rx_no_buffer", kRight},
+                 {"tx_errors", kRight}});
+  std::string steering;
+  for (const PortStatus& port : ports) {
+    devices.add({port.device, port.driver, link_word(port), speed_text(port.speed_mbps), port.mac,
+                 fmt::format("{}/{}", port.rx_queues, port.tx_queues), grouped(port.rx_missed),
+                 grouped(port.rx_errors), grouped(port.rx_no_buffer), grouped(port.tx_errors)});
+    if (!port.steering.empty()) steering += fmt::format("{}: {}\n", port.device, port.steering);
+  }
+  std::string text = table.print() + '\n' + devices.print();
+  if (!steering.empty()) text += '\n' + steering;
+  return text;
+}
+
+std::string report_workers(Format format, const CommandContext& context) {
+  const auto sessions_of = [](const Counters& c) {
+    std::uint64_t total = 0;
+    for (const ProtocolCounters& protocol : c.protocols) total += protocol.sessions.get();
+    return total;
+  };
+  const auto mappings_of = [](const Counters& c) {
+    std::uint64_t total = 0;
+    for (const ProtocolCounters& protocol : c.protocols) total += protocol.mappings.get();
+    return total;
+  };
+  const auto received = [](const Counters& c) {
+    std::uint64_t total = 0;
+    for (const datapath::InterfaceCounters& interface : c.interfaces)
+      total += interface.rx.packets.get();
+    return total;
+  };
+  const auto sent = [](const Counters& c) {
+    std::uint64_t total = 0;
+    for (const datapath::InterfaceCounters& interface : c.interfaces)
+      total += interface.tx.packets.get();
+    return total;
+  };
+
+  if (format == Format::kJson) {
+    Json list = Json::array();
+    for (unsigned shard = 0; shard < context.dataplane.workers(); ++shard) {
+      const WorkerStatus worker = context.dataplane.worker(shard);
+      const Counters& c = *worker.counters;
+      Json json{{"worker", shard},
+                {"cpu", worker.cpu},
+                {"numa_node", worker.numa_node},
+                {"capacity", to_json(worker.capacity)},
+                {"sessions", sessions_of(c)},
+                {"mappings", mappings_of(c)},
+                {"subscribers", c.subscribers.get()},
+                {"strangers", c.strangers.get()},
+                {"rx_packets", received(c)},
+                {"tx_packets", sent(c)},
+                {"drops", all_drops(c)},
+                {"handoff", c.handoff_sent.get()}};
+      for (const auto& counter : worker_counters()) json[std::string(counter.name)] = counter.read(c);
+      list.push_back(std::move(json));
+    }
+    return document(Json{{"workers", std::move(list)}});
+  }
+
+  Table table({{"worker", kRight},
+               {"cpu", kRight},
+               {"node", kRight},
+               {"busy polls", kRight},
+               {"sessions", kRight},
+               {"capacity", kRight},
+               {"subscribers", kRight},
+               {"rx_packets", kRight},
+               {"tx_packets", kRight},
+               {"handoff_sent", kRight},
+               {"handoff_received", kRight},
+               {"drops", kRight},
+               {"timer_lag", kRight},
+               {"generation", kRight}});
+  std::array<std::uint64_t, 8> totals{};
+  for (unsigned shard = 0; shard < context.dataplane.workers(); ++shard) {
+    const WorkerStatus worker = context.dataplane.worker(shard);
+    const Counters& c = *worker.counters;
+    const std::uint64_t polls = c.polls.get();
+    const std::uint64_t busy = polls - std::min(polls, c.idle_polls.get());
+    const std::array<std::uint64_t, 8> values{
+        sessions_of(c), worker.capacity.sessions,  c.subscribers.get(),        received(c),
+        sent(c),        c.handoff_sent.get(), c.handoff_received.get(), all_drops(c)};
+    std::vector<std::string> cells{
+        std::to_string(shard), std::to_string(worker.cpu), std::to_string(worker.numa_node),
+        polls == 0 ? "-"
+                   : fmt::format("{:.1f} %",
+                                 100.0 * static_cast<double>(busy) / static_cast<double>(polls))};
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      totals[i] += values[i];
+      cells.push_back(grouped(values[i]));
+    }
+    cells.push_back(grouped(c.timer_lag.get()));
+    cells.push_back(grouped(c.generation.get()));
+    table.add(std::move(cells));
+  }
+  std::vector<std::string> cells{"total", "", "", ""};
+  for (const std::uint64_t total : totals) cells.push_back(grouped(total));
+  cells.resize(14);
+  table.add_total(std::move(cells));
+  return table.print();
+}
+
+std::string report_drops(Format format, const CommandContext& context) {
+  const auto workers = all_counters(context.dataplane);
+
+  if (format == Format::kJson) {
+    Json list = Json::array();
+    for (const datapath::DropReasonText& text : datapath::kDropReasonTexts) {
+      Json by_worker = Json::array();
+      for (const Counters* counters : workers) by_worker.push_back(counters->dropped(text.reason));
+      list.push_back(
+          {{"reason", text.name},
+           {"packets", sum(workers, [&](const Counters& c) { return c.dropped(text.reason); })},
+           {"workers", std::move(by_worker)},
+           {"meaning", text.meaning}});
+    }
+    return document(Json{{"drops", std::move(list)}, {"packets", sum(workers, all_drops)}});
+  }
+
+  const bool each = workers.size() > 1 && workers.size() <= kMostWorkerColumns;
+  std::vector<std::string> titles;
+  for (std::size_t i = 0; each && i < workers.size(); ++i)
+    titles.push_back(fmt::format("worker {}", i));
+  std::vector<Table::Column> columns{{"reason", kLeft}, {"packets", kRight}};
+  for (const std::string& title : titles) columns.push_back({title, kRight});
+  columns.push_back({"meaning", kLeft});
+  Table table(columns);
+  const auto add = [&](bool total, std::string_view name, std::string_view meaning,
+                       const auto& read) {
+    std::vector<std::string> cells{std::string(name), grouped(sum(workers, read))};
+    for (std::size_t i = 0; each && i < workers.size(); ++i)
+      cells.push_back(grouped(read(*workers[i])));
+    cells.emplace_back(meaning);
+    total ? table.add_total(std::move(cells)) : table.add(std::move(cells));
+  };
+  for (const datapath::DropReasonText& text : datapath::kDropReasonTexts) {
+    const auto read = [&](const Counters& c) { return c.dropped(text.reason); };
+    if (sum(workers, read) != 0) add(false, text.name, text.meaning, read);
+  }
+  add(true, "total", "", all_drops);
+  return table.print();
+}
+
+}  // namespace lsn::control

@@ -1,0 +1,279 @@
+#include "lsn/control/command/session_answers.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "lsn/control/command/counter_list.hpp"
+#include "lsn/control/command/table.hpp"
+#include "lsn/control/command/words.hpp"
+#include "lsn/control/config/vocabulary.hpp"
+
+namespace lsn::control {
+namespace {
+
+using datapath::Direction;
+using datapath::Protocol;
+using datapath::SessionFilter;
+using datapath::SessionPage;
+using datapath::SessionRow;
+using enum Table::Align;
+
+/// Rows of a page: some 200 KB while they are asked for, and as much text while they are read.
+constexpr std::uint32_t kPageRows = 2048;
+
+/// "255.255.255.255:65535"
+constexpr std::size_t kEndpointWidth = 21;
+
+/// Group ids go by name and stay; kNoId means any group, so "none" is one that nobody has.
+constexpr std::uint16_t kNobodysGroup = datapath::kNoId - 1;
+
+std::string endpoint(wire::Ipv4Address address, std::uint16_t port) {
+  return fmt::format("{}:{}", wire::to_string(address), port);
+}
+
+/// An ICMP query has one identifier, which is the subscriber's side's.
+std::string destination_of(const SessionRow& row) {
+  return row.protocol == Protocol::kIcmp ? wire::to_string(row.remote_ip)
+                                         : endpoint(row.remote_ip, row.remote_port);
+}
+
+std::string_view direction_of(const SessionRow& row) {
+  return row.direction == Direction::kOutbound ? "OUTBOUND" : "INBOUND";
+}
+
+/// The writer of rows in one of both formats.
+class SessionWriter {
+ public:
+  explicit SessionWriter(Format format) : format_(format) {}
+
+  void begin(std::string& out) const {
+    out += format_ == Format::kJson ? "{\"sessions\":[" : table_.print_head();
+  }
+
+  void add(const SessionRow& row, const datapath::Generation& generation, std::string& out) {
+    if (format_ == Format::kJson)
+      add_json(row, generation.group(row.group), out);
+    else
+      table_.add({endpoint(row.subscriber_ip, row.subscriber_port),
+                  endpoint(row.nat_ip, row.nat_port), destination_of(row),
+                  std::string(name_of(row.protocol)), std::string(direction_of(row)),
+                  std::string(to_word(row.state)), fmt::format("{} s", row.idle_seconds)});
+    ++count_;
+  }
+
+  void end_page(std::string& out) {
+    if (format_ == Format::kText) out += table_.print_rows();
+  }
+
+  void end(std::string& out) const {
+    if (format_ == Format::kJson)
+      out += fmt::format("{}],\"count\":{}}}\n", count_ == 0 ? "" : "\n", count_);
+    else
+      out += fmt::format("{} session{}\n", count_, count_ == 1 ? "" : "s");
+  }
+
+ private:
+  void add_json(const SessionRow& row, const datapath::Group* group, std::string& out) {
+    constexpr auto kOut = static_cast<std::size_t>(Direction::kOutbound);
+    constexpr auto kIn = static_cast<std::size_t>(Direction::kInbound);
+    // By hand: there may be millions of them, and only names need escaping.
+    fmt::format_to(
+        std::back_inserter(out),
+        "{}\n{{\"protocol\":\"{}\",\"subscriber\":\"{}\",\"nat\":\"{}\",\"destination\":\"{}\","
+        "\"direction\":\"{}\",\"state\":\"{}\",\"idle\":{},\"age\":{},\"hairpin\":{},"
+        "\"client\":{},\"group\":{},\"outbound_packets\":{},\"outbound_bytes\":{},"
+        "\"inbound_packets\":{},\"inbound_bytes\":{}}}",
+        count_ == 0 ? "" : ",", name_of(row.protocol), endpoint(row.subscriber_ip, row.subscriber_port),
+        endpoint(row.nat_ip, row.nat_port), destination_of(row), direction_of(row),
+        to_word(row.state), row.idle_seconds, row.age_seconds, row.hairpin,
+        group == nullptr ? "null" : quoted(group->client),
+        group == nullptr ? "null" : quoted(group->name), row.packets[kOut], row.bytes[kOut],
+        row.packets[kIn], row.bytes[kIn]);
+  }
+
+  static std::string quoted(const std::string& name) { return nlohmann::json(name).dump(); }
+
+  Format format_;
+  std::uint64_t count_ = 0;
+  Table table_{{{"subscriber", kLeft, kEndpointWidth},
+                {"nat", kLeft, kEndpointWidth},
+                {"destination", kLeft, kEndpointWidth},
+                {"protocol", kLeft},
+                {"direction", kLeft},
+                {"state", kLeft, std::string_view("SYN-RECEIVED").size()},
+                {"idle", kRight, std::string_view("604800 s").size()}}};
+};
+
+class ShowSessions final : public Answer {
+ public:
+  ShowSessions(Format format, const CommandContext& context, SessionFilter filter)
+      : context_(context), filter_(std::move(filter)), writer_(format) {}
+
+  Progress next(std::string& out) override {
+    if (!begun_) {
+      begun_ = true;
+      writer_.begin(out);
+      return Progress::kMore;
+    }
+    if (auto page = page_.take()) {
+      for (const SessionRow& row : page->rows) writer_.add(row, context_.config.generation(), out);
+      writer_.end_page(out);
+      if (page->finished) {
+        ++shard_;
+        cursor_ = 0;
+      } else {
+        cursor_ = page->cursor;
+      }
+      if (!page->rows.empty()) return Progress::kMore;
+    }
+    if (shard_ == context_.dataplane.workers()) {
+      writer_.end(out);
+      return Progress::kDone;
+    }
+    if (!page_.asked()) {
+      SessionPage page;
+      page.filter = filter_;
+      page.cursor = cursor_;
+      page.limit = kPageRows;
+      page.rows.reserve(kPageRows);
+      context_.dataplane.sessions(shard_, std::move(page), page_.ask());
+    }
+    return Progress::kWaiting;
+  }
+
+ private:
+  const CommandContext& context_;
+  SessionFilter filter_;
+  SessionWriter writer_;
+  bool begun_ = false;
+  unsigned shard_ = 0;
+  std::uint32_t cursor_ = 0;
+  Awaited<SessionPage> page_;
+};
+
+class FlushSessions final : public Answer {
+ public:
+  FlushSessions(Format format, const CommandContext& context, const SessionFilter& filter)
+      : format_(format), missing_(context.dataplane.workers()) {
+    for (unsigned shard = 0; shard < context.dataplane.workers(); ++shard) {
+      datapath::SessionFlush flush;
+      flush.filter = filter;
+      flushed_.emplace_back();
+      context.dataplane.flush(shard, std::move(flush), flushed_.back().ask());
+    }
+  }
+
+  Progress next(std::string& out) override {
+    for (auto& flushed : flushed_)
+      if (const auto sessions = flushed.take()) {
+        total_ += *sessions;
+        --missing_;
+      }
+    if (missing_ != 0) return Progress::kWaiting;
+    out += format_ == Format::kJson
+               ? fmt::format("{{\"result\":\"Done\",\"flushed\":{}}}\n", total_)
+               : "Done\n";
+    return Progress::kDone;
+  }
+
+ private:
+  Format format_;
+  unsigned missing_;
+  std::uint64_t total_ = 0;
+  std::vector<Awaited<std::uint64_t>> flushed_;
+};
+
+std::expected<std::uint16_t, std::string> group_of_client(const std::string& name,
+                                                          const CommandContext& context,
+                                                          std::string_view what) {
+  const auto& clients = context.config.model().lsn.client;
+  if (find_by_name(clients, name) == nullptr) {
+    std::vector<std::string_view> known;
+    for (const ClientConfig& client : clients) known.push_back(client.name);
+    std::string allowed = "the name of a client";
+    constexpr std::size_t kMostNames = 8;
+    for (std::size_t i = 0; i < std::min(known.size(), kMostNames); ++i)
+      allowed += fmt::format("{}{}", i == 0 ? ": " : ", ", known[i]);
+    if (known.size() > kMostNames) allowed += ", ...";
+    return std::unexpected(
+        complaint_about_word(fmt::format("{}: -clientname", what), name, known, allowed));
+  }
+  const auto& groups = context.config.generation().groups;
+  for (std::size_t id = 0; id < groups.size(); ++id)
+    if (groups[id].present && groups[id].client == name) return static_cast<std::uint16_t>(id);
+  return kNobodysGroup;
+}
+
+std::expected<SessionFilter, std::string> filter_of(const Command& command,
+                                                    const CommandContext& context) {
+  SessionFilter filter;
+  if (const auto* name = command.get<std::string>("-clientname")) {
+    const auto group = group_of_client(*name, context, command.spec->words);
+    if (!group) return std::unexpected(group.error());
+    filter.group = *group;
+  }
+  if (const auto* network = command.get<wire::Ipv4Address>("-network")) {
+    filter.network = wire::Ipv4Prefix{*network, 32};
+    if (const auto* mask = command.get<wire::Ipv4Address>("-netmask")) filter.netmask = mask->value;
+  }
+  if (const auto* nat_ip = command.get<wire::Ipv4Address>("-natIP")) filter.nat_ip = *nat_ip;
+  if (const auto* nat_port = command.get<std::uint32_t>("-natPort"))
+    filter.nat_port = static_cast<std::uint16_t>(*nat_port);
+  return filter;
+}
+
+}  // namespace
+
+std::span<const OptionSpec> session_filter_options() {
+  static const std::array<OptionSpec, 5> kOptions{{
+      {"-clientname", &kNameSyntax, "of subscribers of this client"},
+      {"-network", &kAnyAddress, "of subscribers in this network"},
+      {"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it", "-network"},
+      {"-natIP", &kAnyAddress, "with this NAT address"},
+      {"-natPort", &kPortNumber, "with this NAT port, or ICMP identifier"},
+  }};
+  return kOptions;
+}
+
+std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_session(
+    const Command& command, const CommandContext& context) {
+  auto filter = filter_of(command, context);
+  if (!filter) return std::unexpected(std::move(filter.error()));
+  return std::make_unique<ShowSessions>(command.format, context, std::move(*filter));
+}
+
+std::expected<std::unique_ptr<Answer>, std::string> begin_flush_lsn_session(
+    const Command& command, const CommandContext& context) {
+  const auto filter = filter_of(command, context);
+  if (!filter) return std::unexpected(filter.error());
+  return std::make_unique<FlushSessions>(command.format, context, *filter);
+}
+
+std::string_view to_word(datapath::SessionState state) {
+  using enum datapath::SessionState;
+  switch (state) {
+    case kSynSent:
+      return "SYN-SENT";
+    case kSynReceived:
+      return "SYN-RECEIVED";
+    case kEstablished:
+      return "ESTABLISHED";
+    case kFinOutbound:
+      return "FIN-OUTBOUND";
+    case kFinInbound:
+      return "FIN-INBOUND";
+    case kClosing:
+      return "CLOSING";
+    case kActive:
+      return "ACTIVE";
+  }
+  return "?";
+}
+
+}  // namespace lsn::control

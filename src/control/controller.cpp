@@ -1,0 +1,143 @@
+#include "lsn/control/controller.hpp"
+
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "lsn/control/command/commands.hpp"
+#include "lsn/control/command/file_descriptor.hpp"
+#include "lsn/control/command/server.hpp"
+#include "lsn/control/event_loop.hpp"
+#include "lsn/control/log.hpp"
+#include "lsn/control/running_config.hpp"
+
+namespace lsn::control {
+namespace {
+
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+/// The clock of all tables counts 10 ms (ticks.hpp).
+constexpr milliseconds kTick{10};
+/// While somebody waits for an answer of the workers: a page per turn is two million sessions a
+/// second.
+constexpr milliseconds kHurriedTick{1};
+constexpr std::chrono::seconds kFormerMapsInterval{1};
+
+sigset_t our_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGHUP, SIGTERM, SIGINT}) sigaddset(&signals, signal);
+  return signals;
+}
+
+int checked(int fd, const char* what) {
+  if (fd < 0) throw std::system_error(errno, std::generic_category(), what);
+  return fd;
+}
+
+}  // namespace
+
+class Controller::Loop {
+ public:
+  Loop(ControllerOptions options, Dataplane& dataplane)
+      : dataplane_(dataplane),
+        config_(std::move(options.config_path), std::move(options.model), dataplane),
+        timer_(checked(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), "timerfd")),
+        server_(std::move(options.socket), lsn_commands(), CommandContext{dataplane_, config_},
+                events_, Clock::now()) {
+    const sigset_t signals = our_signals();
+    signals_ =
+        FileDescriptor(checked(signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC), "signalfd"));
+    const bool watched = events_.watch(timer_.get(), EPOLLIN, [this] { tick(); }) &&
+                         events_.watch(signals_.get(), EPOLLIN, [this] { take_signals(); });
+    if (!watched) throw std::system_error(errno, std::generic_category(), "epoll_ctl");
+  }
+
+  int run() {
+    config_.start();
+    while (!stopping_) {
+      set_timer(server_.waiting() || config_.busy() ? kHurriedTick : kTick);
+      if (!events_.wait(-1)) {
+        spdlog::critical("control loop: epoll_wait: {}", strerror(errno));
+        return 1;
+      }
+    }
+    return 0;
+  }
+
+ private:
+  void set_timer(milliseconds interval) {
+    if (interval == interval_) return;
+    interval_ = interval;
+    itimerspec spec{};
+    spec.it_interval.tv_nsec = std::chrono::nanoseconds(interval).count();
+    spec.it_value = spec.it_interval;
+    if (timerfd_settime(timer_.get(), 0, &spec, nullptr) != 0)
+      spdlog::critical("control loop: timerfd_settime: {}", strerror(errno));
+  }
+
+  void tick() {
+    // How many ticks were missed does not matter: time itself is read.
+    std::uint64_t expired = 0;
+    static_cast<void>(read(timer_.get(), &expired, sizeof expired));
+    const auto now = Clock::now();
+    dataplane_.poll();
+    server_.tick(now);
+    if (now >= next_look_at_maps_) {
+      next_look_at_maps_ = now + kFormerMapsInterval;
+      config_.drop_former_maps();
+    }
+  }
+
+  void take_signals() {
+    signalfd_siginfo signal;
+    while (read(signals_.get(), &signal, sizeof signal) == static_cast<ssize_t>(sizeof signal)) {
+      if (signal.ssi_signo == SIGHUP) {
+        reopen_log();
+        config_.reload({});
+      } else {
+        spdlog::info("{}: stopping", strsignal(static_cast<int>(signal.ssi_signo)));
+        stopping_ = true;
+      }
+    }
+  }
+
+  /// A rotated log file is left to those who rotated it.
+  void reopen_log() {
+    if (const auto opened = set_up_log(config_.model().log); !opened)
+      spdlog::error("{}", opened.error());
+  }
+
+  Dataplane& dataplane_;
+  EventLoop events_;
+  RunningConfig config_;
+  FileDescriptor timer_;
+  FileDescriptor signals_;
+  CommandServer server_;
+  milliseconds interval_{0};
+  Clock::time_point next_look_at_maps_{};
+  bool stopping_ = false;
+};
+
+void Controller::block_signals() {
+  const sigset_t signals = our_signals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
+
+Controller::Controller(ControllerOptions options, Dataplane& dataplane)
+    : loop_(std::make_unique<Loop>(std::move(options), dataplane)) {}
+
+Controller::~Controller() = default;
+
+int Controller::run() { return loop_->run(); }
+
+}  // namespace lsn::control
