@@ -116,7 +116,8 @@ Verdict Reassembly::accept(Shard& shard, const Packet& packet, FragmentPorts& po
     }
     datagrams_[id].name = name;
     datagrams_[id].in_use = true;
-    wheel_.schedule(id, shard.now + shard.generation->fragment_timeout, wheel_links());
+    datagrams_[id].over = shard.now + shard.generation->fragment_timeout;
+    wheel_.schedule(id, datagrams_[id].over, wheel_links());
     shard.counters.fragments_waiting.set(datagrams_.size());
   }
   Datagram& datagram = datagrams_[id];
@@ -187,7 +188,9 @@ rte_mbuf* Reassembly::take_waiting(Shard& shard, const Packet& first) {
 void Reassembly::advance(Shard& shard, std::size_t budget) {
   wheel_.advance(shard.now, budget, wheel_links(),
                  [&](std::uint32_t id) -> std::optional<state::Ticks> {
-                   drop_waiting(shard, datagrams_[id], DropReason::kFragmentTimeout);
+                   Datagram& datagram = datagrams_[id];
+                   if (datagram.over.later_than(shard.now)) return datagram.over;
+                   drop_waiting(shard, datagram, DropReason::kFragmentTimeout);
                    forget(shard, id);
                    return std::nullopt;
                  });

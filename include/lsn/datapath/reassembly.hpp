@@ -75,6 +75,7 @@ class Reassembly {
   struct Datagram {
     state::FlowKey name;
     state::WheelLinks wheel;
+    state::Ticks over;  ///< when its time is
     FragmentPorts ports;
     bool in_use;
     bool known;     ///< the first fragment was seen: `ports` is set

@@ -1,7 +1,5 @@
 #include "lsn/datapath/l3/icmp_send.hpp"
 
-#include <rte_ip.h>
-
 #include <algorithm>
 
 #include "lsn/datapath/l3/output.hpp"
@@ -107,6 +105,28 @@ void send_icmp_error(Shard& shard, const Packet& packet, std::uint8_t type, std:
 
 namespace {
 
+/// The sum of `size` bytes from `offset` on, over segments of any length (rte_raw_cksum_mbuf loses
+/// carries behind one of odd length).
+std::uint16_t sum_of(const rte_mbuf* packet, std::uint32_t offset, std::uint32_t size) {
+  std::uint64_t sum = 0;
+  bool odd = false;
+  for (; size != 0; packet = packet->next) {
+    if (offset >= packet->data_len) {
+      offset -= packet->data_len;
+      continue;
+    }
+    const std::uint32_t here = std::min(size, packet->data_len - offset);
+    const std::uint16_t part = wire::fold_sum(wire::sum_bytes(
+        rte_pktmbuf_mtod_offset(packet, const std::uint8_t*, offset), here));
+    // Behind an odd number of bytes, high and low have changed places (RFC 1071 section 2 (B)).
+    sum += odd ? __builtin_bswap16(part) : part;
+    odd ^= (here & 1) != 0;
+    size -= here;
+    offset = 0;
+  }
+  return wire::fold_sum(sum);
+}
+
 /// Sends an echo request, or a fragment of one, back to where it came from, as a reply. Takes it
 /// when it says consumed.
 Verdict send_back(Shard& shard, const Packet& packet) {
@@ -124,6 +144,8 @@ Verdict send_back(Shard& shard, const Packet& packet) {
     delta.replace(wire::Be16::raw(wire::kIcmpEcho), wire::Be16::raw(wire::kIcmpEchoReply));
     icmp.type = wire::kIcmpEchoReply;
     icmp.checksum = delta.apply(icmp.checksum);
+    // Both are zero to a sum that is not; over nothing but zeroes only this one is right.
+    if (icmp.checksum == wire::Be16::of(0)) icmp.checksum = wire::Be16::of(0xFFFF);
     shard.counters.echo_replies.add();
   }
   std::swap(ip.source, ip.destination);
@@ -185,8 +207,7 @@ Verdict deliver_locally(Shard& shard, Packet& packet) {
     return Verdict::drop(DropReason::kNotForUs);
   const auto offset = static_cast<std::uint32_t>(
       packet.l4 - rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*));
-  std::uint16_t sum = 0;
-  if (rte_raw_cksum_mbuf(packet.mbuf, offset, packet.l4_size, &sum) != 0 || sum != 0xFFFF)
+  if (sum_of(packet.mbuf, offset, packet.l4_size) != 0xFFFF)
     return Verdict::drop(DropReason::kL4Malformed);
   return send_back(shard, packet);
 }

@@ -2,7 +2,7 @@
 
 #include <set>
 
-#include "bench.hpp"
+#include "unit/datapath/bench.hpp"
 
 namespace lsn::datapath::bench {
 namespace {

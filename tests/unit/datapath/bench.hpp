@@ -37,7 +37,20 @@
 
 namespace lsn::datapath::bench {
 
-using Bytes = std::vector<std::uint8_t>;
+struct Bytes : std::vector<std::uint8_t> {
+  using std::vector<std::uint8_t>::vector;
+};
+
+/// What GoogleTest says of them.
+inline void PrintTo(const Bytes& bytes, std::ostream* out) {
+  *out << bytes.size() << " bytes";
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    char text[8];
+    std::snprintf(text, sizeof text, "%02x", bytes[i]);
+    *out << (i % 16 == 0 ? "\n    " : i % 2 == 0 ? " " : "") << text;
+  }
+  *out << "\n";
+}
 
 // ---------------------------------------------------------------- bytes
 
