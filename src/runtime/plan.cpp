@@ -21,6 +21,23 @@ constexpr std::uint32_t kWaitingPerDatagram = 4;
 /// Per-lcore cache of a pool, and what lies in bursts.
 constexpr std::uint32_t kInCaches = 1024;
 
+/// net_af_packet joins a fanout group that has the kernel put fragments together before it hands
+/// them over, so frames may be as large as an IP packet, whatever the MTU. As large as a buffer can
+/// be (65,535 bytes with its headroom), in whole cache lines.
+constexpr std::uint32_t kLargestRoom = UINT16_MAX / 64 * 64;
+/// What fits in such a buffer, with the kernel's own header in front: whole pages, because the
+/// driver takes for granted that a block is full of frames. One frame to a block.
+constexpr std::uint32_t kAfPacketFrame = 15 * 4096;
+constexpr std::uint32_t kAfPacketFrames = 256;
+constexpr std::uint32_t kLargeBuffers = 4095;
+
+/// The frame size is ours to choose.
+bool wants_large_frames(const PortPlan& port) {
+  return port.device.starts_with("net_af_packet") &&
+         port.device.find("framesz=") == std::string::npos &&
+         port.device.find("blocksz=") == std::string::npos;
+}
+
 BufferPlan plan_buffers(const Plan& plan) {
   BufferPlan buffers;
   std::uint32_t mtu = 1500;
@@ -34,7 +51,7 @@ BufferPlan plan_buffers(const Plan& plan) {
   buffers.data_room = static_cast<std::uint16_t>(
       std::min<std::uint32_t>(std::max<std::uint32_t>((room + 63) / 64 * 64,
                                                       RTE_MBUF_DEFAULT_BUF_SIZE),
-                              UINT16_MAX / 64 * 64));
+                              kLargestRoom));
 
   const auto workers = static_cast<std::uint32_t>(plan.cpus.size());
   // Rings are many where workers are many: their sum per worker is what is bounded.
@@ -48,6 +65,11 @@ BufferPlan plan_buffers(const Plan& plan) {
                        kWaitingPerDatagram * plan.fragments_per_worker;
   buffers.indirect_per_worker =
       kInCaches + devices * (datapath::TxBuffer::kCapacity + 1024);
+  if (std::any_of(plan.ports.begin(), plan.ports.end(), wants_large_frames)) {
+    // The driver copies and keeps none, the kernel holds the fragments: fewer will do.
+    buffers.data_room = kLargestRoom;
+    buffers.per_worker = std::min(buffers.per_worker, kLargeBuffers);
+  }
   return buffers;
 }
 
@@ -112,15 +134,10 @@ EalRequest eal_request(const Plan& plan) {
 }
 
 std::string device_arguments(const PortPlan& port) {
-  constexpr std::uint16_t kFitsDefaultFrame = 1900;
-  const bool af_packet = port.device.starts_with("net_af_packet");
-  if (!af_packet || port.mtu <= kFitsDefaultFrame ||
-      port.device.find("framesz=") != std::string::npos ||
-      port.device.find("blocksz=") != std::string::npos)
-    return port.device;
-  // The frame also holds the kernel's own header; both sizes are powers of two as the kernel likes.
-  const std::uint32_t frame = std::bit_ceil(port.mtu + kLinkBytes + 128U);
-  return fmt::format("{},framesz={},blocksz={}", port.device, frame, frame * 4);
+  if (!wants_large_frames(port)) return port.device;
+  const bool counted = port.device.find("framecnt=") != std::string::npos;
+  return fmt::format("{},framesz={},blocksz={}{}", port.device, kAfPacketFrame, kAfPacketFrame,
+                     counted ? "" : fmt::format(",framecnt={}", kAfPacketFrames));
 }
 
 ComposedDevice decompose(const std::string& device) {

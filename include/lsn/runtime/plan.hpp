@@ -59,8 +59,9 @@ struct Plan {
 [[nodiscard]] Plan make_plan(const control::Model& model);
 [[nodiscard]] EalRequest eal_request(const Plan& plan);
 
-/// The device as DPDK is told it: where frames are large and the arguments leave it open,
-/// net_af_packet's ring gets frames that hold them (its own default is 2048 bytes).
+/// The device as DPDK is told it: where the arguments leave it open, net_af_packet's ring gets
+/// frames that hold the largest IP packet (its own default is 2048 bytes), because the kernel puts
+/// fragments together before the driver sees them.
 [[nodiscard]] std::string device_arguments(const PortPlan& port);
 
 /// A device may be made of others in parentheses, `net_bonding0,mode=1,slave=(net_tap1,iface=x)`:

@@ -81,12 +81,14 @@ TEST(Plan, NeedsNoRingsForOneWorker) {
   EXPECT_EQ(make_plan(model).buffers.handoff_slots, 0U);
 }
 
-TEST(DeviceArguments, GivePacketSocketsFramesThatHoldTheMtu) {
+TEST(DeviceArguments, GivePacketSocketsFramesThatHoldWhatTheKernelPutsTogether) {
   PortPlan port;
   port.device = "net_af_packet0,iface=a";
-  EXPECT_EQ(device_arguments(port), port.device);
-  port.mtu = 9000;
-  EXPECT_EQ(device_arguments(port), "net_af_packet0,iface=a,framesz=16384,blocksz=65536");
+  EXPECT_EQ(device_arguments(port),
+            "net_af_packet0,iface=a,framesz=61440,blocksz=61440,framecnt=256");
+  port.device = "net_af_packet0,iface=a,framecnt=64";
+  EXPECT_EQ(device_arguments(port),
+            "net_af_packet0,iface=a,framecnt=64,framesz=61440,blocksz=61440");
   port.device = "net_af_packet0,iface=a,framesz=32768";
   EXPECT_EQ(device_arguments(port), port.device) << "what is given stays";
   port.device = "net_tap0";
