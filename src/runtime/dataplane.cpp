@@ -46,10 +46,11 @@ std::expected<std::unique_ptr<DpdkDataplane>, std::string> DpdkDataplane::start(
   for (unsigned shard = 0; shard < plan.cpus.size(); ++shard)
     d.nodes_.push_back(static_cast<int>(rte_lcore_to_socket_id(lcore_of(shard))));
 
+  if (auto opened = d.open_ports(); !opened) return std::unexpected(opened.error());
   auto buffers = Buffers::make(plan.buffers, d.nodes_);
   if (!buffers) return std::unexpected(buffers.error());
   d.buffers_ = std::move(*buffers);
-  if (auto opened = d.open_ports(); !opened) return std::unexpected(opened.error());
+  if (auto started = d.start_ports(); !started) return std::unexpected(started.error());
   auto rings = HandoffRings::make(plan.buffers.handoff_slots, d.nodes_);
   if (!rings) return std::unexpected(rings.error());
   d.handoff_ = std::move(*rings);
@@ -68,6 +69,10 @@ std::expected<void, std::string> DpdkDataplane::open_ports() {
     ports_.push_back(std::move(*port));
   }
   pollers_ = deal_queues(queues, nodes_);
+  return {};
+}
+
+std::expected<void, std::string> DpdkDataplane::start_ports() {
   for (std::size_t device = 0; device < ports_.size(); ++device) {
     if (auto ready = ports_[device]->set_up(pollers_[device], nodes_, buffers_); !ready)
       return std::unexpected(ready.error());

@@ -55,15 +55,14 @@ bool has_option(const std::vector<std::string>& options,
 
 // ── the log ─────────────────────────────────────────────────────────────────────────────────────
 
-thread_local std::string last_complaint;
-
-/// While EAL starts, it warns of page sizes that it does not find and of sockets that nobody misses;
-/// where it fails, the last of them is in the error.
-std::atomic<bool> starting{false};
+thread_local std::vector<std::string> complaints;
+/// Where a device or EAL is being started: drivers complain of much that nobody misses. If it fails
+/// it is in the error, else it is a detail.
+std::atomic<int> trying{0};
 
 spdlog::level::level_enum level_of(int dpdk_level) {
-  if (dpdk_level <= static_cast<int>(RTE_LOG_ERR)) return spdlog::level::err;
-  if (dpdk_level == static_cast<int>(RTE_LOG_WARNING) && !starting) return spdlog::level::warn;
+  if (dpdk_level <= static_cast<int>(RTE_LOG_ERR) && trying == 0) return spdlog::level::err;
+  if (dpdk_level == static_cast<int>(RTE_LOG_WARNING) && trying == 0) return spdlog::level::warn;
   // What DPDK finds worth a notice is the size of a hugepage.
   if (dpdk_level <= static_cast<int>(RTE_LOG_INFO)) return spdlog::level::debug;
   return spdlog::level::trace;
@@ -77,7 +76,10 @@ ssize_t write_log(void* /*cookie*/, const char* text, std::size_t size) {
   if (!message.empty()) {
     const int dpdk_level = rte_log_cur_msg_loglevel();
     const auto level = level_of(dpdk_level);
-    if (dpdk_level <= static_cast<int>(RTE_LOG_WARNING)) last_complaint = message;
+    constexpr std::size_t kMostComplaints = 16;
+    if (trying != 0 && dpdk_level <= static_cast<int>(RTE_LOG_ERR) &&
+        complaints.size() < kMostComplaints)
+      complaints.emplace_back(message);
     spdlog::log(level, "dpdk: {}", message);
   }
   return static_cast<ssize_t>(size);
@@ -98,7 +100,16 @@ FILE* log_stream() {
 
 }  // namespace
 
-std::string take_last_complaint() { return std::exchange(last_complaint, {}); }
+Attempt::Attempt() {
+  complaints.clear();
+  ++trying;
+}
+
+Attempt::~Attempt() { --trying; }
+
+std::string Attempt::first_complaint() const { return complaints.empty() ? "" : complaints.front(); }
+
+std::string Attempt::last_complaint() const { return complaints.empty() ? "" : complaints.back(); }
 
 Machine Machine::inspect() {
   Machine machine;
@@ -177,7 +188,7 @@ std::expected<EalArguments, std::string> eal_arguments(const EalRequest& request
 
 std::expected<Eal, std::string> Eal::start(const EalArguments& arguments) {
   if (log_stream() != nullptr) rte_openlog_stream(log_stream());
-  take_last_complaint();
+  const Attempt attempt;
 
   // EAL keeps and reorders the pointers.
   static std::vector<std::string> kept;
@@ -187,11 +198,8 @@ std::expected<Eal, std::string> Eal::start(const EalArguments& arguments) {
   for (std::string& argument : kept) argv.push_back(argument.data());
   argv.push_back(nullptr);
 
-  starting = true;
-  const int result = rte_eal_init(static_cast<int>(kept.size()), argv.data());
-  starting = false;
-  if (result < 0) {
-    const std::string complaint = take_last_complaint();
+  if (rte_eal_init(static_cast<int>(kept.size()), argv.data()) < 0) {
+    const std::string complaint = attempt.last_complaint();
     return std::unexpected(
         fmt::format("DPDK does not start with \"{}\": {}", fmt::join(arguments.arguments, " "),
                     complaint.empty() ? rte_strerror(rte_errno) : complaint));

@@ -21,9 +21,9 @@ namespace {
 
 bool is_vdev(const std::string& device) { return !device.empty() && device.find('_') < 5; }
 
-/// What DPDK said, or what the error number says.
-std::string reason(int error) {
-  const std::string complaint = take_last_complaint();
+/// What the error number says, and what DPDK has said.
+std::string reason(const Attempt& attempt, int error) {
+  const std::string complaint = attempt.first_complaint();
   const char* const text = rte_strerror(error < 0 ? -error : error);
   return complaint.empty() ? text : fmt::format("{} ({})", text, complaint);
 }
@@ -60,7 +60,7 @@ std::expected<std::unique_ptr<Port>, std::string> Port::open(const PortPlan& pla
 }
 
 std::expected<void, std::string> Port::plug_in() {
-  take_last_complaint();
+  const Attempt attempt;
   PortPlan with_arguments = plan_;
   with_arguments.device = device_arguments(plan_);
   ComposedDevice composed = decompose(with_arguments.device);
@@ -71,7 +71,7 @@ std::expected<void, std::string> Port::plug_in() {
     if (!is_vdev(device) || rte_eth_dev_get_port_by_name(name.c_str(), &id_) == 0) continue;
     const int result = rte_dev_probe(device.c_str());
     if (result < 0)
-      return std::unexpected(fmt::format("{} cannot be had: {}", label(), reason(result)));
+      return std::unexpected(fmt::format("{} cannot be had: {}", label(), reason(attempt, result)));
     plugged_.push_back(name);
   }
   const std::string name(control::device_name(composed.device));
@@ -86,9 +86,10 @@ std::expected<void, std::string> Port::plug_in() {
 }
 
 std::expected<void, std::string> Port::configure(unsigned workers) {
+  const Attempt attempt;
   workers_ = workers;
   if (const int result = rte_eth_dev_info_get(id_, &info_); result != 0)
-    return std::unexpected(fmt::format("{}: no information: {}", label(), reason(result)));
+    return std::unexpected(fmt::format("{}: no information: {}", label(), reason(attempt, result)));
   driver_ = info_.driver_name == nullptr ? "?" : info_.driver_name;
   node_ = rte_eth_dev_socket_id(id_);
 
@@ -130,7 +131,7 @@ std::expected<void, std::string> Port::configure(unsigned workers) {
                                            static_cast<std::uint16_t>(tx_queues_), &conf);
   if (result != 0)
     return std::unexpected(fmt::format("{} does not take {} receive and {} transmit queues: {}",
-                                       label(), rx_queues_, tx_queues_, reason(result)));
+                                       label(), rx_queues_, tx_queues_, reason(attempt, result)));
   if (tx_queues_ < workers && (info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MT_LOCKFREE) == 0)
     locks_ = std::vector<QueueLock>(tx_queues_);
   rte_eth_dev_callback_register(id_, RTE_ETH_EVENT_INTR_RMV, on_removal, &removal_seen_);
@@ -140,6 +141,7 @@ std::expected<void, std::string> Port::configure(unsigned workers) {
 std::expected<void, std::string> Port::set_up(const std::vector<unsigned>& poller_of,
                                               const std::vector<int>& nodes,
                                               const Buffers& buffers) {
+  const Attempt attempt;
   std::uint16_t rx = plan_.rx_descriptors;
   std::uint16_t tx = plan_.tx_descriptors;
   if (rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx, &tx) != 0) {
@@ -159,7 +161,7 @@ std::expected<void, std::string> Port::set_up(const std::vector<unsigned>& polle
                                               buffers.on(node).packets.get());
     if (result != 0)
       return std::unexpected(
-          fmt::format("{}: receive queue {}: {}", label(), queue, reason(result)));
+          fmt::format("{}: receive queue {}: {}", label(), queue, reason(attempt, result)));
   }
   for (unsigned queue = 0; queue < tx_queues_; ++queue) {
     const int node = nodes[queue % nodes.size()];
@@ -169,7 +171,7 @@ std::expected<void, std::string> Port::set_up(const std::vector<unsigned>& polle
                                               static_cast<unsigned>(node), &conf);
     if (result != 0)
       return std::unexpected(
-          fmt::format("{}: transmit queue {}: {}", label(), queue, reason(result)));
+          fmt::format("{}: transmit queue {}: {}", label(), queue, reason(attempt, result)));
   }
   settle_mtu();
   settle_mac();
@@ -184,10 +186,8 @@ void Port::settle_mtu() {
   const std::uint32_t kernel = kernel_mtu(info_.if_index);
   const std::uint32_t present = kernel != 0 ? kernel : mtu;
   if (present >= plan_.mtu) return;
-  take_last_complaint();
   const int result = rte_eth_dev_set_mtu(id_, plan_.mtu);
   if (result == 0 && (kernel == 0 || kernel_mtu(info_.if_index) >= plan_.mtu)) return;
-  take_last_complaint();
   // A driver without a frame limit of its own (memif, ring) has no function for it either.
   if (kernel == 0 && is_vdev(plan_.device)) {
     spdlog::info("{}: the driver says nothing about an mtu of {}", label(), plan_.mtu);
@@ -204,17 +204,18 @@ void Port::settle_mac() {
   if (!plan_.mac || *plan_.mac == mac_) return;
   mac_ = *plan_.mac;
   std::copy_n(mac_.begin(), mac_.size(), address.addr_bytes);
+  const Attempt attempt;
   const int result = rte_eth_dev_default_mac_addr_set(id_, &address);
   if (result == 0) return;
   spdlog::warn("{}: hardware address cannot be set ({}): promiscuous instead", label(),
-               reason(result));
+               reason(attempt, result));
   rte_eth_promiscuous_enable(id_);
 }
 
 std::expected<void, std::string> Port::start() {
-  take_last_complaint();
+  const Attempt attempt;
   if (const int result = rte_eth_dev_start(id_); result != 0)
-    return std::unexpected(fmt::format("{} does not start: {}", label(), reason(result)));
+    return std::unexpected(fmt::format("{} does not start: {}", label(), reason(attempt, result)));
   started_ = true;
   steering_.start(id_, poller_of_, plan_.inside, plan_.outside);
   static_cast<void>(watch());
@@ -268,7 +269,12 @@ Port::Event Port::watch() {
 }
 
 void Port::steer(const datapath::Generation& generation) {
+  const Attempt attempt;
   if (!removed()) steering_.update(generation);
+}
+
+std::string Port::steering() const {
+  return workers_ == 1 ? "not needed with one worker" : steering_.describe();
 }
 
 control::PortStatus Port::status() const {
@@ -281,7 +287,7 @@ control::PortStatus Port::status() const {
   status.mac = wire::to_string(mac_);
   status.rx_queues = rx_queues_;
   status.tx_queues = tx_queues_;
-  status.steering = steering_.describe();
+  status.steering = steering();
   rte_eth_stats stats{};
   if (!removed() && rte_eth_stats_get(id_, &stats) == 0) {
     status.rx_missed = stats.imissed;
@@ -294,10 +300,10 @@ control::PortStatus Port::status() const {
 
 std::string Port::describe() const {
   std::string text =
-      fmt::format("interface {}: device \"{}\", driver {}, {}, mtu {}, {} receive and {} transmit "
-                  "queues{}, steering: {}, link {}",
+      fmt::format("interface {}: device \"{}\", driver {}, {}, mtu {}, queues: {} receive, {} "
+                  "transmit{}, steering: {}, link {}",
                   plan_.interfaces, plan_.device, driver_, wire::to_string(mac_), plan_.mtu,
-                  rx_queues_, tx_queues_, locks_.empty() ? "" : " (shared)", steering_.describe(),
+                  rx_queues_, tx_queues_, locks_.empty() ? "" : " (shared)", steering(),
                   carries() ? "up" : "down");
   if (node_ >= 0) text += fmt::format(", NUMA node {}", node_);
   return text;

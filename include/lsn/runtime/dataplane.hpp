@@ -1,7 +1,7 @@
 // The dataplane as the control thread holds it: ports, workers, and what goes between.
 //
-// start() builds everything in order - buffers, ports, rings, workers with their shards - and
-// returns with the workers turning, without a generation: the first publish() lets packets in.
+// start() builds everything in order - ports, buffers, rings, workers with their shards - and returns
+// with the workers turning, without a generation: the first publish() lets packets in.
 // stop() takes it apart in the opposite order. Everything here runs on the control thread.
 #pragma once
 
@@ -56,6 +56,7 @@ class DpdkDataplane final : public control::Dataplane {
   explicit DpdkDataplane(Plan plan) : plan_(std::move(plan)) {}
 
   [[nodiscard]] std::expected<void, std::string> open_ports();
+  [[nodiscard]] std::expected<void, std::string> start_ports();
   [[nodiscard]] std::expected<void, std::string> start_workers(TableMemory::HugePages huge_pages);
   void watch_ports();
   /// The addresses of a device's interfaces, on its links.
@@ -64,7 +65,7 @@ class DpdkDataplane final : public control::Dataplane {
   Plan plan_;
   Clock clock_;
   std::vector<int> nodes_;  ///< of each worker
-  Buffers buffers_;
+  Buffers buffers_;  // outlives what is in the ports' queues
   std::vector<std::unique_ptr<Port>> ports_;            ///< by device
   std::vector<std::vector<unsigned>> pollers_;          ///< [device][queue]: worker
   HandoffRings handoff_;

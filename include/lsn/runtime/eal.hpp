@@ -4,7 +4,8 @@
 // floats on all CPUs that are no worker's, and only where there is no such CPU on the workers' own.
 // Devices are not EAL's to make: PCI devices are allowed by argument, vdevs are plugged in
 // afterwards (port.hpp), so that one that fails can be named. What DPDK logs goes to the program's
-// log, its warnings and errors under the same level, all that is chattier as debug.
+// log, its warnings and errors under the same level, all that is chattier
+// as debug.
 #pragma once
 
 #include <cstddef>
@@ -57,8 +58,19 @@ class Eal {
   bool alive_ = true;
 };
 
-/// The last error or warning that DPDK has logged on this thread: what it knows about a failure
-/// beyond an error number. Forgets it.
-std::string take_last_complaint();
+/// While one lives, something is tried that may fail, and DPDK's errors are only details (logged as
+/// debug): whoever tries reports. They are kept, on this thread: what DPDK knows about a failure
+/// beyond an error number.
+class Attempt {
+ public:
+  Attempt();
+  ~Attempt();
+  Attempt(const Attempt&) = delete;
+  Attempt& operator=(const Attempt&) = delete;
+
+  /// "" if there was none.
+  [[nodiscard]] std::string first_complaint() const;
+  [[nodiscard]] std::string last_complaint() const;
+};
 
 }  // namespace lsn::runtime

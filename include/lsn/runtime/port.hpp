@@ -93,6 +93,7 @@ class Port {
   explicit Port(PortPlan plan) : plan_(std::move(plan)) {}
 
   [[nodiscard]] std::string label() const;
+  [[nodiscard]] std::string steering() const;
   [[nodiscard]] std::expected<void, std::string> plug_in();
   [[nodiscard]] std::expected<void, std::string> configure(unsigned workers);
   void settle_mtu();

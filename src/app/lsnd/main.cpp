@@ -1,0 +1,98 @@
+// lsnd: arguments, and who is started after whom. The exit code says what became of it: 0 stopped
+// (or the file is good), 1 it could not run, 2 the configuration or the command line is wrong.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <expected>
+#include <string>
+#include <utility>
+
+#include "lsn/control/command/command_socket.hpp"
+#include "lsn/control/config/check_report.hpp"
+#include "lsn/control/config/load.hpp"
+#include "lsn/control/controller.hpp"
+#include "lsn/control/log.hpp"
+#include "lsn/runtime/dataplane.hpp"
+#include "lsn/runtime/eal.hpp"
+#include "lsn/runtime/plan.hpp"
+
+namespace {
+
+using namespace lsn;
+
+constexpr int kCannotRun = 1;
+constexpr int kBadConfiguration = 2;
+
+struct Options {
+  std::string config = "/etc/lsnd/lsnd.conf";
+  bool check = false;
+};
+
+int run(control::Model model, const std::string& path) {
+  const auto fail = [](const std::string& error) {
+    spdlog::error("{}", error);
+    return kCannotRun;
+  };
+  if (auto ready = control::set_up_log(model.log); !ready) return fail(ready.error());
+  auto socket = control::CommandSocket::open(model.control);
+  if (!socket) return fail(socket.error());
+
+  const runtime::Plan plan = runtime::make_plan(model);
+  const auto arguments =
+      runtime::eal_arguments(runtime::eal_request(plan), runtime::Machine::inspect());
+  if (!arguments) return fail(arguments.error());
+  for (const std::string& remark : arguments->remarks) spdlog::warn("{}", remark);
+  const auto eal = runtime::Eal::start(*arguments);
+  if (!eal) return fail(eal.error());
+
+  auto dataplane = runtime::DpdkDataplane::start(
+      plan, arguments->huge_pages ? runtime::TableMemory::HugePages::kTry
+                                  : runtime::TableMemory::HugePages::kLeave);
+  if (!dataplane) return fail(dataplane.error());
+  control::Controller controller({path, std::move(model), std::move(*socket)}, **dataplane);
+  return controller.run();
+}
+
+int start(const Options& options) {
+  auto model = control::load_config(options.config);
+  if (!model) {
+    fmt::print(stderr, "{}\n", control::to_string(model.error()));
+    return kBadConfiguration;
+  }
+  if (options.check) {
+    fmt::print("{}", control::check_report(*model));
+    return 0;
+  }
+  return run(std::move(*model), options.config);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app("Large scale NAT44 with an IPsec ALG", "lsnd");
+  app.add_option("-c,--config", options.config, "configuration file")->capture_default_str();
+  app.add_flag("--check", options.check,
+               "only check the file: report all its problems, or what would run");
+  app.set_version_flag("--version", "lsnd " LSN_VERSION);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help_or_version) {
+    return app.exit(help_or_version);
+  } catch (const CLI::ParseError& error) {
+    app.exit(error);
+    return kBadConfiguration;
+  }
+
+  try {
+    control::Controller::block_signals();
+    control::set_up_log_to_stderr();
+    return start(options);
+  } catch (const std::exception& error) {
+    spdlog::critical("{}", error.what());
+    return kCannotRun;
+  }
+}
