@@ -28,7 +28,7 @@ constexpr std::uint32_t kLargestRoom = UINT16_MAX / 64 * 64;
 /// What fits in such a buffer, with the kernel's own header in front: whole pages, because the
 /// driver takes for granted that a block is full of frames. One frame to a block.
 constexpr std::uint32_t kAfPacketFrame = 15 * 4096;
-constexpr std::uint32_t kAfPacketFrames = 256;
+constexpr std::uint32_t kAfPacketFrames = 512;
 constexpr std::uint32_t kLargeBuffers = 4095;
 
 /// The frame size is ours to choose.

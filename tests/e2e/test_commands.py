@@ -148,7 +148,7 @@ def test_a_hostile_client_delays_nobody(lab, router):
 
 
 def test_many_clients_at_once(router):
-    sh("sh", "-c", f"for i in $(seq 24); do {BIN}/lsnctl --socket {router.socket} stat lsn "
+    sh("bash", "-c", f"for i in $(seq 24); do {BIN}/lsnctl --socket {router.socket} stat lsn "
        "> /dev/null || exit 1 & done; for i in $(seq 24); do wait -n || exit 1; done")
 
 

@@ -156,6 +156,7 @@ def test_removing_a_pool_address_ends_its_sessions_and_only_these(lab, daemon):
 
 def test_an_unbound_group_ends_its_sessions(lab, daemon):
     config = grown(daemon)
+    config["lsn"]["pool"][0]["lsnip"] = daemon.sample()["lsn"]["pool"][0]["lsnip"]
     config["routes"].append({"prefix": "10.10.0.0/16", "via": "192.0.2.12"})
     daemon.start(config)
     lab.c2.ip("address", "add", "10.10.0.5/32", "dev", "eth0")

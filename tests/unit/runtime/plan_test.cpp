@@ -85,7 +85,7 @@ TEST(DeviceArguments, GivePacketSocketsFramesThatHoldWhatTheKernelPutsTogether) 
   PortPlan port;
   port.device = "net_af_packet0,iface=a";
   EXPECT_EQ(device_arguments(port),
-            "net_af_packet0,iface=a,framesz=61440,blocksz=61440,framecnt=256");
+            "net_af_packet0,iface=a,framesz=61440,blocksz=61440,framecnt=512");
   port.device = "net_af_packet0,iface=a,framecnt=64";
   EXPECT_EQ(device_arguments(port),
             "net_af_packet0,iface=a,framecnt=64,framesz=61440,blocksz=61440");
