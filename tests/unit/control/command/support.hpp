@@ -1,0 +1,251 @@
+// A dataplane that is a table, and answers driven to their end against it.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <deque>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "lsn/control/command/answer.hpp"
+#include "lsn/control/command/commands.hpp"
+#include "unit/control/config/support.hpp"
+
+namespace lsn::control {
+
+/// Workers that answer when they are polled, unless they are told to hold their answers.
+class FakeDataplane final : public Dataplane {
+ public:
+  explicit FakeDataplane(unsigned workers = 2) {
+    for (unsigned i = 0; i < workers; ++i) {
+      counters_.push_back(std::make_unique<datapath::Counters>());
+      sessions_.emplace_back();
+    }
+  }
+
+  [[nodiscard]] unsigned workers() const override {
+    return static_cast<unsigned>(counters_.size());
+  }
+  [[nodiscard]] WorkerStatus worker(unsigned shard) const override {
+    WorkerStatus status;
+    status.cpu = 10 + shard;
+    status.numa_node = static_cast<int>(shard);
+    status.counters = counters_[shard].get();
+    status.capacity = {1000, 2000, 3000};
+    return status;
+  }
+  [[nodiscard]] std::vector<PortStatus> ports() override { return port_status; }
+
+  void publish(std::shared_ptr<const datapath::Generation> generation,
+               std::function<void(std::uint64_t)> done) override {
+    ++publications;
+    published = generation;
+    answers_.push_back([this, generation = std::move(generation), done = std::move(done)] {
+      adopted = generation;
+      done(std::exchange(ended_next, 0));
+    });
+  }
+
+  void sessions(unsigned shard, datapath::SessionPage page,
+                std::function<void(datapath::SessionPage)> done) override {
+    ++pages_asked;
+    page_answered = false;
+    answers_.push_back([this, shard, page = std::move(page), done = std::move(done)]() mutable {
+      page.rows.clear();
+      const auto& all = sessions_[shard];
+      while (page.cursor < all.size() && page.rows.size() < page.limit)
+        if (matches(page.filter, all[page.cursor++])) page.rows.push_back(all[page.cursor - 1]);
+      page.finished = page.cursor >= all.size();
+      page_answered = true;
+      done(std::move(page));
+    });
+  }
+
+  void flush(unsigned shard, datapath::SessionFlush flush,
+             std::function<void(std::uint64_t)> done) override {
+    answers_.push_back([this, shard, filter = flush.filter, done = std::move(done)] {
+      done(std::erase_if(sessions_[shard],
+                         [&](const auto& row) { return matches(filter, row); }));
+    });
+  }
+
+  void poll() override {
+    ++polls;
+    if (hold) return;
+    for (std::deque<std::function<void()>> ready = std::exchange(answers_, {}); !ready.empty();
+         ready.pop_front())
+      ready.front()();
+  }
+
+  [[nodiscard]] datapath::Counters& counters(unsigned shard) { return *counters_[shard]; }
+  [[nodiscard]] std::vector<datapath::SessionRow>& rows(unsigned shard) {
+    return sessions_[shard];
+  }
+  [[nodiscard]] std::size_t outstanding() const { return answers_.size(); }
+
+  std::vector<PortStatus> port_status;
+  std::shared_ptr<const datapath::Generation> published;
+  std::shared_ptr<const datapath::Generation> adopted;
+  std::uint64_t ended_next = 0;  ///< what the next publication ends
+  unsigned publications = 0;
+  unsigned pages_asked = 0;
+  unsigned polls = 0;
+  bool page_answered = true;
+  bool hold = false;
+
+ private:
+  static bool matches(const datapath::SessionFilter& filter, const datapath::SessionRow& row) {
+    if (filter.group != datapath::kNoId && filter.group != row.group) return false;
+    if (filter.network) {
+      const std::uint32_t mask = filter.netmask.value_or(filter.network->mask());
+      if ((row.subscriber_ip.value & mask) != (filter.network->address.value & mask)) return false;
+    }
+    if (filter.nat_ip && *filter.nat_ip != row.nat_ip) return false;
+    return !filter.nat_port || *filter.nat_port == row.nat_port;
+  }
+
+  std::vector<std::unique_ptr<datapath::Counters>> counters_;
+  std::vector<std::vector<datapath::SessionRow>> sessions_;
+  std::deque<std::function<void()>> answers_;
+};
+
+inline wire::Ipv4Address ip(std::string_view text) {
+  const auto address = wire::parse_ipv4(text);
+  if (!address) throw std::logic_error("no address: " + std::string(text));
+  return *address;
+}
+
+/// A UDP session of 192.0.2.`host` to 198.51.100.10:53, by default of group 0.
+inline datapath::SessionRow udp_session(unsigned host, std::uint16_t nat_port) {
+  datapath::SessionRow row;
+  row.protocol = datapath::Protocol::kUdp;
+  row.subscriber_ip = wire::Ipv4Address{ip("192.0.2.0").value + host};
+  row.subscriber_port = 5000;
+  row.nat_ip = ip("203.0.113.3");
+  row.nat_port = nat_port;
+  row.remote_ip = ip("198.51.100.10");
+  row.remote_port = 53;
+  row.group = 0;
+  return row;
+}
+
+/// A directory that goes away with the test.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    std::string name = (std::filesystem::temp_directory_path() / "lsn.XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
+    path_ = name;
+  }
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+
+  [[nodiscard]] std::string operator/(const char* name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline void write_file(const std::string& path, std::string_view text) {
+  std::ofstream file(path, std::ios::trunc);
+  file << text;
+  if (!file.flush()) throw std::runtime_error("cannot write " + path);
+}
+
+inline std::string read_file(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// A daemon without threads: configuration from a file, fake workers, commands answered at once.
+struct Bench {
+  Bench() : Bench(std::string(kGoodText)) {}
+  explicit Bench(const std::string& text) : text_(text) {
+    write_file(file, text);
+    config.start();
+    dataplane.poll();
+  }
+
+  struct Said {
+    std::string out;
+    std::vector<std::string> errors;
+    friend bool operator==(const Said&, const Said&) = default;
+  };
+
+  /// The whole answer to a line.
+  Said say(std::string_view line) {
+    Said said;
+    auto command = lsn_commands().parse(line);
+    if (!command) return {"", {command.error()}};
+    if (!*command) return said;
+    auto answer = (*command)->spec->begin(**command, context);
+    if (!answer) return {"", {answer.error()}};
+    for (unsigned turns = 0; turns < 100'000; ++turns) {
+      switch ((*answer)->next(said.out)) {
+        case Answer::Progress::kMore:
+          break;
+        case Answer::Progress::kWaiting:
+          dataplane.poll();
+          break;
+        case Answer::Progress::kDone:
+          return said;
+        case Answer::Progress::kFailed:
+          said.errors = (*answer)->errors();
+          return said;
+      }
+    }
+    throw std::runtime_error("the answer does not end: " + std::string(line));
+  }
+
+  std::string text(const std::string& line) {
+    const Said said = say(line);
+    EXPECT_THAT(said.errors, testing::IsEmpty());
+    return said.out;
+  }
+
+  /// The document, which is all that there is.
+  nlohmann::json json(const std::string& line) {
+    const std::string out = text(line + " --json");
+    EXPECT_THAT(out, testing::EndsWith("\n"));
+    return nlohmann::json::parse(out);
+  }
+
+  /// The only error; nothing was said otherwise.
+  std::string error(const std::string& line) {
+    const Said said = say(line);
+    EXPECT_EQ(said.out, "");
+    EXPECT_EQ(said.errors.size(), 1U) << line;
+    if (said.errors.empty()) return "";
+    EXPECT_THAT(said.errors[0], testing::Not(testing::HasSubstr("\n")));
+    return said.errors[0];
+  }
+
+  TemporaryDirectory directory;
+  std::string file = directory / "lsnd.conf";
+
+ private:
+  std::string text_;
+
+ public:
+  FakeDataplane dataplane;
+  RunningConfig config{file, model_of(text_), dataplane};
+  CommandContext context{dataplane, config};
+};
+
+}  // namespace lsn::control
