@@ -1,0 +1,314 @@
+#include "workshop.hpp"
+
+#include <fmt/format.h>
+#include <rte_cycles.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "lsn/datapath/pipeline.hpp"
+
+namespace lsn::bench {
+namespace {
+
+using namespace datapath;
+
+constexpr Mac kInsideMac = {2, 0, 0, 0, 0, 1}, kOutsideMac = {2, 0, 0, 0, 0, 2};
+constexpr Mac kInsideGatewayMac = {2, 0, 0, 0, 1, 1}, kOutsideGatewayMac = {2, 0, 0, 0, 1, 2};
+constexpr std::uint32_t kInsideIp = 0xC0000201, kInsideGateway = 0xC00002FE;      // 192.0.2.x
+constexpr std::uint32_t kOutsideIp = 0xC6336401, kOutsideGateway = 0xC63364FE;    // 198.51.100.x
+constexpr std::uint32_t kPool = 0xCB007100;                                       // 203.0.113.0 on
+
+constexpr std::size_t kRing = 512;
+
+/// NAT addresses for so many sessions: half of their ports in use.
+std::uint32_t addresses_for(std::uint32_t sessions) { return sessions / 32256 + 1; }
+
+const wire::ArpHeader& arp_of(const std::uint8_t* frame) {
+  return *wire::ArpHeader::parse({frame + 14, 28});
+}
+
+}  // namespace
+
+void* CountedMemory::do_allocate(std::size_t bytes, std::size_t alignment) {
+  void* const address = pages_.allocate(bytes, alignment);
+  pieces_.push_back({address, bytes});
+  reserved_ += bytes;
+  return address;
+}
+
+void CountedMemory::do_deallocate(void* address, std::size_t bytes, std::size_t alignment) {
+  std::erase_if(pieces_, [address](const Piece& piece) { return piece.address == address; });
+  reserved_ -= bytes;
+  pages_.deallocate(address, bytes, alignment);
+}
+
+std::size_t CountedMemory::resident() const {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  std::size_t pages = 0;
+  std::vector<unsigned char> present;
+  for (const Piece& piece : pieces_) {
+    present.assign((piece.bytes + page - 1) / page, 0);
+    if (mincore(piece.address, piece.bytes, present.data()) != 0) continue;
+    pages += static_cast<std::size_t>(
+        std::count_if(present.begin(), present.end(), [](unsigned char p) { return p & 1; }));
+  }
+  return pages * page;
+}
+
+Workshop::Workshop(const WorkshopConfig& config)
+    : config_(config),
+      memory_(config.pages),
+      outbound_(config.kind, kInsideMac, kInsideGatewayMac,
+                config.kind == Kind::kTcp ? kTcpAck : kEchoRequest),
+      inbound_(config.kind, kOutsideMac, kOutsideGatewayMac,
+               config.kind == Kind::kTcp ? kTcpAck : kEchoReply),
+      opening_(config.kind, kInsideMac, kInsideGatewayMac,
+               config.kind == Kind::kTcp ? kTcpSyn : kEchoRequest),
+      answering_(config.kind, kOutsideMac, kOutsideGatewayMac, kTcpSynAck),
+      nat_(config.flows),
+      burst_(kBurst) {
+  using wire::Ipv4Address;
+  const auto prefix = [](std::uint32_t address, unsigned length) {
+    return wire::Ipv4Prefix{Ipv4Address{address}, length};
+  };
+  generation_.interfaces = {
+      {"inside", Side::kInside, kInside, 0, 1500, prefix(kInsideIp, 24)},
+      {"outside", Side::kOutside, kOutside, 0, 1500, prefix(kOutsideIp, 24)},
+  };
+  std::vector<IntervalMap<Route>::Range> routes;
+  const auto route = [&](const wire::Ipv4Prefix& to, std::uint8_t interface, std::uint32_t via) {
+    routes.push_back({to.first().value, to.last().value, {interface, Ipv4Address{via}}});
+  };
+  route(prefix(kInsideIp, 24), kInside, 0);
+  route(prefix(kOutsideIp, 24), kOutside, 0);
+  route(prefix(0, 0), kOutside, kOutsideGateway);
+  route(prefix(0x64400000, 10), kInside, kInsideGateway);
+  generation_.routes = IntervalMap<Route>(std::move(routes));
+
+  const std::uint32_t addresses = addresses_for(config.max_sessions);
+  Pool pool;
+  pool.name = "pool";
+  pool.present = true;
+  pool.ranges = {{Ipv4Address{kPool}, Ipv4Address{kPool + addresses - 1}}};
+  pool.addresses_of.resize(1);
+  Group group;
+  group.name = "group";
+  group.present = true;
+  group.client = "client";
+  group.pools = {0};
+  group.usage = std::make_shared<GroupUsage>();
+  for (std::uint32_t i = 0; i < addresses; ++i)
+    pool.addresses_of[0].push_back(Ipv4Address{kPool + i});
+  group.addresses_of = pool.addresses_of;
+  for (auto& apps : group.apps) apps = IntervalMap<AppPolicy>({{0, 65535, config.policy}});
+  for (auto& transport : group.transport) transport.session_timeout = kSessionTimeout;
+  const PoolRanges ranges{0, pool.ranges};
+  generation_.nat_addresses = NatAddressMap({&ranges, 1}, 1);
+  generation_.pools = {std::move(pool)};
+  generation_.groups = {std::move(group)};
+  const wire::Ipv4Prefix clients = prefix(0x64400000, 10);
+  generation_.maps = {std::make_shared<ShardMap>(
+      IntervalMap<std::uint16_t>({{clients.first().value, clients.last().value, 0}}),
+      std::vector<ShardSet>{1})};
+
+  ShardConfig shard;
+  shard.max_sessions = config.max_sessions;
+  shard.links = {{kInsideMac}, {kOutsideMac}};
+  shard.devices = 2;
+  shard.buffers = config.buffers;
+  shard.memory = &memory_;
+  shard.seed.fill(7);
+  shard.now = state::Ticks{1000};
+  shard_ = std::make_unique<Shard>(shard);
+  shard_->ingress[kInside][0] = kInside;
+  shard_->ingress[kOutside][0] = kOutside;
+  addresses_ = store_.prepare(generation_, 0);
+  adopt_generation(*shard_, &generation_, addresses_.get());
+
+  ring_.resize(kRing);
+  if (rte_pktmbuf_alloc_bulk(config.buffers, ring_.data(), kRing) != 0) fail("no packet buffers");
+  neighbours_speak();
+}
+
+Workshop::~Workshop() {
+  release_packets(*shard_);
+  rte_pktmbuf_free_bulk(ring_.data(), static_cast<unsigned>(ring_.size()));
+}
+
+void Workshop::fail(const std::string& what) const {
+  std::string drops;
+  for (std::size_t i = 0; i < kDropReasons; ++i) {
+    const auto reason = static_cast<DropReason>(i);
+    if (const auto n = shard_->counters.dropped(reason); n != 0)
+      drops += fmt::format(" {}={}", name_of(reason), n);
+  }
+  throw std::runtime_error(what + (drops.empty() ? "" : "; drops:" + drops));
+}
+
+void Workshop::neighbours_speak() {
+  const auto speak = [this](std::uint16_t interface, const Mac& mac, std::uint32_t ip,
+                            const Mac& own_mac, std::uint32_t own_ip) {
+    std::uint8_t frame[kFrameSize];
+    write_arp(frame, 2, mac, ip, own_mac, own_ip);
+    const auto id = shard_->neighbours.find_or_add(*shard_, static_cast<std::uint8_t>(interface),
+                                                   wire::Be32::of(ip));
+    if (id == kNoNeighbour) fail("no room for a neighbour");
+    static_cast<void>(shard_->neighbours.arp_received(*shard_, static_cast<std::uint8_t>(interface),
+                                                      arp_of(frame), Neighbours::Answer::kNo));
+    if (shard_->neighbours[id].state != NeighbourState::kReachable) fail("a neighbour is deaf");
+  };
+  speak(kInside, kInsideGatewayMac, kInsideGateway, kInsideMac, kInsideIp);
+  speak(kOutside, kOutsideGatewayMac, kOutsideGateway, kOutsideMac, kOutsideIp);
+}
+
+void Workshop::pass(state::TickDuration time) {
+  shard_->now += time;
+  neighbours_speak();
+}
+
+Flow Workshop::flow(std::uint32_t n) const {
+  Flow flow = flow_of(n);
+  if (config_.kind == Kind::kIcmp) flow.remote.port = 0;
+  return flow;
+}
+
+void Workshop::load(unsigned i, const FrameMaker& maker, const Endpoint& from, const Endpoint& to,
+                    std::uint32_t number) {
+  rte_mbuf* mbuf = ring_[(next_ + i) % kRing];
+  burst_[i] = mbuf;
+  mbuf->data_off = RTE_PKTMBUF_HEADROOM;
+  mbuf->data_len = kFrameSize;
+  mbuf->pkt_len = kFrameSize;
+  mbuf->ol_flags = 0;
+  maker.write(rte_pktmbuf_mtod(mbuf, std::uint8_t*), from, to, number);
+}
+
+void Workshop::burst_outbound(Sequence& sequence, std::uint32_t flows) {
+  device_ = kInside;
+  for (unsigned i = 0; i < kBurst; ++i) {
+    const std::uint32_t n = sequence.below(flows);
+    const Flow f = flow(n);
+    load(i, outbound_, f.inside, f.remote, n);
+  }
+}
+
+void Workshop::burst_inbound(Sequence& sequence, std::uint32_t flows) {
+  device_ = kOutside;
+  for (unsigned i = 0; i < kBurst; ++i) {
+    const std::uint32_t n = sequence.below(flows);
+    load(i, inbound_, flow(n).remote, nat_[n], n);
+  }
+}
+
+void Workshop::burst_unknown(Sequence& sequence) {
+  device_ = kOutside;
+  const auto addresses = static_cast<std::uint32_t>(generation_.pools[0].addresses_of[0].size());
+  for (unsigned i = 0; i < kBurst; ++i) {
+    const Endpoint nat{kPool + sequence.below(addresses),
+                       static_cast<std::uint16_t>(1024 + sequence.below(64512))};
+    // 198.18.0.0/15 is nobody's remote side.
+    const Endpoint stranger{0xC6120000 + sequence.below(1 << 17), 443};
+    load(i, inbound_, stranger, nat, i);
+  }
+}
+
+std::uint64_t Workshop::run() {
+  const std::uint64_t begin = rte_rdtsc();
+  process_received(*shard_, device_, packets());
+  const std::uint64_t end = rte_rdtsc();
+  finish();
+  return end - begin;
+}
+
+/// Buffers that were sent go back to the end of the ring; the places of those that were dropped,
+/// and so freed, are filled anew.
+void Workshop::finish() {
+  unsigned back = 0;
+  for (TxBuffer& tx : shard_->tx) {
+    for (std::uint32_t i = 0; i < tx.count; ++i) {
+      if (back < kBurst)
+        ring_[(next_ + back++) % kRing] = tx.packets[i];
+      else
+        rte_pktmbuf_free(tx.packets[i]);  // one that the shard made itself
+    }
+    tx.count = 0;
+  }
+  sent_ += back;
+  for (; back < kBurst; ++back)
+    if ((ring_[(next_ + back) % kRing] = rte_pktmbuf_alloc(config_.buffers)) == nullptr)
+      fail("no packet buffers");
+  next_ = (next_ + kBurst) % kRing;
+}
+
+std::uint64_t Workshop::open_burst(std::uint32_t first, unsigned count) {
+  device_ = kInside;
+  // A burst is always full; what is too much of it is the last flow again.
+  for (unsigned i = 0; i < kBurst; ++i) {
+    const std::uint32_t n = first + std::min(i, count - 1);
+    const Flow f = flow(n);
+    load(i, opening_, f.inside, f.remote, n);
+  }
+  return run();
+}
+
+std::uint64_t Workshop::open(std::uint32_t first, std::uint32_t last) {
+  std::uint64_t clocks = 0;
+  for (std::uint32_t n = first; n < last; n += kBurst) {
+    const std::size_t at = next_;
+    const std::uint64_t sent_before = sent_;
+    clocks += open_burst(n, std::min(kBurst, last - n));
+    if (sent_ != sent_before + kBurst) fail("a flow did not open");
+    for (unsigned i = 0; i < kBurst; ++i) {
+      rte_mbuf* mbuf = ring_[(at + i) % kRing];
+      const auto* frame = rte_pktmbuf_mtod(mbuf, const std::uint8_t*);
+      const std::uint32_t number = number_of(frame, config_.kind);
+      if (number < nat_.size()) nat_[number] = source_of(frame, config_.kind);
+    }
+    if (config_.kind != Kind::kTcp) continue;
+    device_ = kOutside;
+    for (unsigned i = 0; i < kBurst; ++i) {
+      const std::uint32_t m = std::min(n + i, last - 1);
+      load(i, answering_, flow(m).remote, nat_[m], m);
+    }
+    static_cast<void>(run());
+  }
+  return clocks;
+}
+
+void Workshop::verify(std::uint32_t sample) {
+  Sequence sequence(1);
+  for (std::uint32_t done = 0; done < sample; done += kBurst) {
+    for (const bool outbound : {true, false}) {
+      const std::size_t at = next_;
+      const std::uint64_t before = sent_;
+      if (outbound)
+        burst_outbound(sequence, config_.flows);
+      else
+        burst_inbound(sequence, config_.flows);
+      static_cast<void>(run());
+      if (sent_ != before + kBurst) fail("packets of known flows did not come out");
+      for (unsigned i = 0; i < kBurst; ++i) {
+        rte_mbuf* mbuf = ring_[(at + i) % kRing];
+        const auto* frame = rte_pktmbuf_mtod(mbuf, const std::uint8_t*);
+        const std::uint32_t n = number_of(frame, config_.kind);
+        const Flow f = flow(n);
+        const Expected expected =
+            outbound ? Expected{config_.kind, kOutsideGatewayMac, kOutsideMac, nat_[n], f.remote,
+                                kSentTtl - 1, n}
+                     : Expected{config_.kind, kInsideGatewayMac, kInsideMac, f.remote, f.inside,
+                                kSentTtl - 1, n};
+        const std::string fault = check_frame(frame, mbuf->pkt_len, expected);
+        if (!fault.empty())
+          fail(fmt::format("flow {} {}: wrong {}", n, outbound ? "outbound" : "inbound", fault));
+        if (nat_[n].ip < kPool ||
+            nat_[n].ip >= kPool + generation_.pools[0].addresses_of[0].size())
+          fail(fmt::format("flow {}: its NAT address is none of the pool's", n));
+      }
+    }
+  }
+}
+
+}  // namespace lsn::bench

@@ -1,0 +1,127 @@
+// A shard without a device, with flows through it: what bench_path measures on.
+//
+// Two devices with an interface each, a gateway behind either (so that there is one next hop per
+// side, as behind a real NAT), a client network, one pool. open() sends a flow's first packets and
+// keeps the NAT endpoint that came out; burst() writes the frames of a burst into recycled buffers;
+// run() has them processed and says what that took. Time stands still unless somebody moves it.
+#pragma once
+
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "frames.hpp"
+#include "lsn/datapath/path.hpp"
+
+namespace lsn::bench {
+
+/// Memory of the tables, counted: what was asked for, and what of it exists by now.
+class CountedMemory final : public state::ZeroedMemory {
+ public:
+  explicit CountedMemory(state::Pages pages) : pages_(pages) {}
+
+  [[nodiscard]] std::size_t reserved() const { return reserved_; }
+  /// Bytes that have been touched.
+  [[nodiscard]] std::size_t resident() const;
+
+ private:
+  struct Piece {
+    void* address;
+    std::size_t bytes;
+  };
+
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override;
+  void do_deallocate(void* address, std::size_t bytes, std::size_t alignment) override;
+  [[nodiscard]] bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override {
+    return this == &other;
+  }
+
+  state::PageMemory pages_;
+  std::vector<Piece> pieces_;
+  std::size_t reserved_ = 0;
+};
+
+struct WorkshopConfig {
+  std::uint32_t max_sessions = 65536;
+  std::uint32_t flows = 1;  ///< subscribers are as many as these need
+  state::Pages pages = state::Pages::kLarge;
+  datapath::AppPolicy policy{};
+  Kind kind = Kind::kUdp;
+  rte_mempool* buffers = nullptr;
+};
+
+class Workshop {
+ public:
+  static constexpr unsigned kBurst = static_cast<unsigned>(datapath::kBurst);
+  static constexpr std::uint16_t kInside = 0, kOutside = 1;  ///< devices and interfaces
+
+  explicit Workshop(const WorkshopConfig& config);
+  ~Workshop();
+  Workshop(const Workshop&) = delete;
+  Workshop& operator=(const Workshop&) = delete;
+
+  [[nodiscard]] datapath::Shard& shard() { return *shard_; }
+  [[nodiscard]] const CountedMemory& memory() const { return memory_; }
+  [[nodiscard]] std::uint32_t flows() const { return config_.flows; }
+  [[nodiscard]] std::uint32_t sessions() const { return shard_->lsn44.sessions.size(); }
+
+  /// Makes flows [first, last) and remembers where they came out, unless told to forget. Returns
+  /// the clocks of their first packets. Throws if a packet is lost.
+  std::uint64_t open(std::uint32_t first, std::uint32_t last);
+  /// The same without remembering, at most a burst.
+  std::uint64_t open_burst(std::uint32_t first, unsigned count);
+
+  /// A burst of random flows below `flows`, written and ready.
+  void burst_outbound(Sequence& sequence, std::uint32_t flows);
+  void burst_inbound(Sequence& sequence, std::uint32_t flows);
+  /// A burst to NAT ports that nobody has, or from senders that nobody knows.
+  void burst_unknown(Sequence& sequence);
+
+  /// Processes the burst: clocks. The packets that came out are counted in `sent`.
+  std::uint64_t run();
+  [[nodiscard]] std::uint64_t sent() const { return sent_; }
+  /// The burst for whoever processes it stage by stage; finish() takes the buffers back.
+  [[nodiscard]] std::span<rte_mbuf* const> packets() const { return {burst_.data(), kBurst}; }
+  [[nodiscard]] std::uint16_t device() const { return device_; }
+  void finish();
+
+  /// Sends every flow of a sample through in both directions and judges what comes out.
+  /// Throws std::runtime_error with the first fault.
+  void verify(std::uint32_t sample);
+
+  /// Moves the clock and says the neighbours' ARP for them.
+  void pass(state::TickDuration time);
+
+  static constexpr state::TickDuration kSessionTimeout = std::chrono::seconds{120};
+
+ private:
+  void neighbours_speak();
+  void load(unsigned i, const FrameMaker& maker, const Endpoint& from, const Endpoint& to,
+            std::uint32_t number);
+  [[nodiscard]] Flow flow(std::uint32_t n) const;
+  void refill();
+  [[noreturn]] void fail(const std::string& what) const;
+
+  WorkshopConfig config_;
+  CountedMemory memory_;
+  datapath::Generation generation_;
+  datapath::lsn44::AddressStore store_;
+  std::unique_ptr<datapath::lsn44::ShardAddresses> addresses_;
+  std::unique_ptr<datapath::Shard> shard_;
+
+  FrameMaker outbound_, inbound_, opening_, answering_;
+  std::vector<Endpoint> nat_;  ///< by flow
+
+  /// Buffers go round, so that a burst never lies in the very lines of the one before.
+  std::vector<rte_mbuf*> ring_;
+  std::size_t next_ = 0;
+  std::vector<rte_mbuf*> burst_;
+  std::uint16_t device_ = kInside;
+  std::uint64_t sent_ = 0;
+};
+
+}  // namespace lsn::bench
