@@ -1,0 +1,575 @@
+// A router's manners: ARP, echo replies, TTL, MTU, routes, ICMP errors of our own.
+#include "scenario.hpp"
+
+namespace lsn::test {
+namespace {
+
+class Arp : public Scenario {
+ protected:
+  [[nodiscard]] static Bytes request(unsigned interface, Ip from, Ip target) {
+    (void)interface;
+    return ethernet(kBroadcast, Lab::mac_of(from), kTypeArp,
+                    arp(kArpRequest, Lab::mac_of(from), from, {}, target));
+  }
+  [[nodiscard]] static Bytes padded(Bytes frame) {
+    frame.resize(std::max<std::size_t>(frame.size(), 60));
+    return frame;
+  }
+  /// What we answer to `from`.
+  [[nodiscard]] static Frame answer(unsigned interface, Ip from, Ip target) {
+    return {
+        interface,
+        padded(ethernet(Lab::mac_of(from), Lab::own_mac(interface), kTypeArp,
+                        arp(kArpReply, Lab::own_mac(interface), target, Lab::mac_of(from), from)))};
+  }
+  /// How we ask.
+  [[nodiscard]] static Frame question(unsigned interface, Ip own, Ip target,
+                                      const Mac& to = kBroadcast) {
+    return {interface,
+            padded(ethernet(to, Lab::own_mac(interface), kTypeArp,
+                            arp(kArpRequest, Lab::own_mac(interface), own, {}, target)))};
+  }
+};
+
+TEST_P(Arp, RequestsForOurAddressesAreAnswered) {
+  start();
+  expect_frames(lab().receive(0, request(0, kClient.ip, kRouter)),
+                {answer(0, kClient.ip, kRouter)});
+  expect_frames(lab().receive(1, request(1, kGateway, kOutside)), {answer(1, kGateway, kOutside)});
+  EXPECT_EQ(lab().total(&Counters::arp_requests_received), 2u);
+  EXPECT_EQ(lab().total(&Counters::arp_replies_sent), 2u);
+}
+
+TEST_P(Arp, RequestsForOthersAreNotAnswered) {
+  start();
+  expect_frames(lab().receive(0, request(0, kClient.ip, "192.0.2.77")), {});
+  expect_frames(lab().receive(0, request(0, kClient.ip, kOutside)), {});
+  expect_frames(lab().receive(1, request(1, kGateway, kRouter)), {});
+}
+
+TEST_P(Arp, PoolAddressesAreAnsweredWhereTheNetworkContainsThem) {
+  Config config = Config::standard();
+  config.pool().addresses = {"198.51.100.64/29", "203.0.113.5"};
+  start(config);
+  for (unsigned i = 64; i < 72; ++i)
+    expect_frames(lab().receive(1, request(1, kGateway, Ip{"198.51.100.0"} + i)),
+                  {answer(1, kGateway, Ip{"198.51.100.0"} + i)});
+  expect_frames(lab().receive(1, request(1, kGateway, "198.51.100.72")), {});
+  // One that is expected to be routed to us.
+  expect_frames(lab().receive(1, request(1, kGateway, "203.0.113.5")), {});
+  // Nobody inside asks for them.
+  expect_frames(lab().receive(0, request(0, kClient.ip, "198.51.100.64")), {});
+}
+
+TEST_P(Arp, OurAddressesAreAnnounced) {
+  Config config = Config::standard();
+  config.pool().addresses = {"198.51.100.64/30", "203.0.113.5"};
+  start(config);
+  lab().show_arp();
+  std::vector<Frame> expected = {question(1, kOutside, kOutside)};
+  for (unsigned i = 64; i < 68; ++i) {
+    const Ip own = Ip{"198.51.100.0"} + i;
+    expected.push_back(question(1, own, own));
+  }
+  lab().shard().neighbours.announce(lab().shard(), 1);
+  expect_frames(lab().settle(), expected);
+  lab().shard().neighbours.announce(lab().shard(), 0);
+  expect_frames(lab().settle(), {question(0, kRouter, kRouter)});
+}
+
+TEST_P(Arp, AnnouncementsOfALargePoolArePaced) {
+  Config config = Config::standard();
+  config.interfaces[1].address = "198.48.0.1/12";
+  config.routes = {{"0.0.0.0/0", "198.48.0.10"}};
+  config.pool().addresses = {"198.50.0.0/22"};
+  start(config);
+  lab().show_arp();
+  lab().shard().neighbours.announce(lab().shard(), 1);
+  std::size_t announced = lab().settle().size();
+  EXPECT_GT(announced, 1u);
+  for (int i = 0; i < 100 && announced < 1025; ++i) {
+    const std::size_t now = lab().housekeep(64).size();
+    EXPECT_LE(now, 128u);
+    announced += now;
+  }
+  EXPECT_EQ(announced, 1025u);
+  expect_frames(lab().housekeep(64), {});
+}
+
+TEST_P(Arp, APacketForAnUnknownNextHopWaitsForTheAnswer) {
+  start();
+  lab().show_arp();
+  lab().silence(kGateway);
+  const IpPacket packet = udp(kClient, kServer);
+  expect_frames(lab().from_inside(packet.bytes()), {question(1, kOutside, kGateway)});
+  const Bytes reply =
+      ethernet(Lab::own_mac(1), Lab::mac_of(kGateway), kTypeArp,
+               arp(kArpReply, Lab::mac_of(kGateway), kGateway, Lab::own_mac(1), kOutside));
+  const std::vector<Frame> frames = lab().receive(1, reply);
+  const Bytes out = only(frames, 1);
+  ASSERT_FALSE(out.empty());
+  expect_frames(frames, {lab().to_outside(packet.from(source_of(out)).hop())});
+  // From now on it is known to all shards.
+  for (unsigned i = 0; i < 20; ++i) translated(udp({Ip{"192.0.2.20"} + i, 4}, kServer));
+}
+
+TEST_P(Arp, OnlySoManyPacketsWaitAndTheyLeaveInTheirOrder) {
+  start();
+  lab().silence(kGateway);
+  std::vector<IpPacket> packets;
+  for (unsigned i = 0; i < 10; ++i) packets.push_back(udp(kClient, kServer, pattern(20 + i)));
+  for (unsigned i = 0; i < 8; ++i) expect_frames(lab().from_inside(packets[i].bytes()), {});
+  refused(lab().from_inside(packets[8].bytes()), DropReason::kNeighbourQueueFull);
+  refused(lab().from_inside(packets[9].bytes()), DropReason::kNeighbourQueueFull);
+  lab().unsilence(kGateway);
+  const std::vector<Frame> frames = lab().advance(1100ms);
+  ASSERT_EQ(frames.size(), 8u);
+  const Endpoint nat = source_of(behind_link(frames[0].bytes));
+  std::vector<Frame> expected;
+  for (unsigned i = 0; i < 8; ++i) expected.push_back(lab().to_outside(packets[i].from(nat).hop()));
+  expect_frames(frames, expected);
+}
+
+TEST_P(Arp, ANextHopThatDoesNotAnswerIsAskedThriceThenItsPacketsAreDropped) {
+  start();
+  lab().show_arp();
+  lab().silence(kGateway);
+  const Frame asked = question(1, kOutside, kGateway);
+  expect_frames(lab().from_inside(udp(kClient, kServer).bytes()), {asked});
+  expect_frames(lab().from_inside(udp(kClient, kServer).bytes()), {});
+  expect_frames(lab().advance(900ms), {});
+  expect_frames(lab().advance(200ms), {asked});
+  expect_frames(lab().advance(1000ms), {asked});
+  expect_drops({});
+  expect_frames(lab().advance(1100ms), {});
+  expect_drops({{DropReason::kNeighbourUnresolved, 2}});
+  // The session is there; with the next packet all begins anew.
+  expect_frames(lab().from_inside(udp(kClient, kServer).bytes()), {asked});
+  lab().unsilence(kGateway);
+  EXPECT_EQ(lab().advance(1100ms).size(), 2u);  // the question and the packet
+  EXPECT_EQ(lab().session_count(Protocol::kUdp), 1u);
+}
+
+TEST_P(Arp, ANeighbourInUseIsAskedAgainWhilePacketsGoOn) {
+  start();
+  const Endpoint nat = translated(udp(kClient, kServer));
+  lab().show_arp();
+  bool asked = false;
+  for (int i = 0; i < 40; ++i) {
+    translated_to(udp(kClient, kServer), nat);
+    for (const Frame& frame : lab().advance(1s)) {
+      asked = true;
+      // Directly: it is expected to be there.
+      expect_frames({frame}, {question(1, kOutside, kGateway, Lab::mac_of(kGateway))});
+    }
+  }
+  EXPECT_TRUE(asked);
+}
+
+TEST_P(Arp, ANeighbourThatIsGoneIsNoticed) {
+  start();
+  translated(udp(kClient, kServer));
+  lab().silence(kGateway);
+  unsigned passed = 0;
+  for (int i = 0; i < 60; ++i) {
+    passed += static_cast<unsigned>(lab().from_inside(udp(kClient, kServer).bytes()).size());
+    lab().advance(1s);
+  }
+  EXPECT_GT(passed, 25u);
+  EXPECT_LT(passed, 45u);
+  const std::uint64_t lost =
+      lab().drops(DropReason::kNeighbourUnresolved) + lab().drops(DropReason::kNeighbourQueueFull);
+  EXPECT_GT(lost, 10u);
+  expect_drops({{DropReason::kNeighbourUnresolved, lab().drops(DropReason::kNeighbourUnresolved)},
+                {DropReason::kNeighbourQueueFull, lab().drops(DropReason::kNeighbourQueueFull)}});
+}
+
+TEST_P(Arp, ANewHardwareAddressIsLearnedByAllShards) {
+  start();
+  std::vector<Endpoint> clients;
+  for (unsigned i = 0; i < 10; ++i) {
+    clients.push_back({Ip{"192.0.2.20"} + i, 4});
+    translated(udp(clients.back(), kServer));
+  }
+  const Mac other = {0x02, 0, 0, 0, 0, 0x99};
+  // A router that took over announces itself (RFC 5227 section 3).
+  lab().receive(
+      1, ethernet(kBroadcast, other, kTypeArp, arp(kArpRequest, other, kGateway, {}, kGateway)));
+  for (const Endpoint client : clients) {
+    const std::vector<Frame> frames = lab().from_inside(udp(client, kServer).bytes());
+    ASSERT_EQ(frames.size(), 1u);
+    EXPECT_EQ(to_text(link_of(frames[0].bytes).destination), to_text(other));
+  }
+}
+
+TEST_P(Arp, AnAnswerOfAStationOfAnotherNetworkIsNotBelieved) {
+  start();
+  const Ip foreign = "203.0.113.200";
+  lab().receive(1,
+                ethernet(Lab::own_mac(1), Lab::mac_of(foreign), kTypeArp,
+                         arp(kArpReply, Lab::mac_of(foreign), foreign, Lab::own_mac(1), kOutside)));
+  EXPECT_EQ(lab().total(&Counters::neighbours), 0u);
+}
+
+TEST_P(Arp, BrokenAndImpossiblePacketsAreRefused) {
+  start();
+  const Bytes good = request(0, kClient.ip, kRouter);
+  const auto changed = [&](std::size_t at, unsigned value) {
+    Bytes frame = good;
+    frame[at] = static_cast<std::uint8_t>(value);
+    return frame;
+  };
+  for (std::size_t size = 14; size < 42; ++size)
+    refused(lab().receive(0, Bytes(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(size))),
+            DropReason::kArpMalformed);
+  refused(lab().receive(0, changed(15, 6)), DropReason::kArpMalformed);     // IEEE 802
+  refused(lab().receive(0, changed(16, 0x86)), DropReason::kArpMalformed);  // another protocol
+  refused(lab().receive(0, changed(18, 8)), DropReason::kArpMalformed);     // long addresses
+  refused(lab().receive(0, changed(21, 9)), DropReason::kArpMalformed);     // no operation of ours
+  refused(lab().receive(0, changed(22, 0x03)), DropReason::kArpMalformed);  // a group as sender
+  // Somebody else has our address.
+  refused(
+      lab().receive(0, ethernet(kBroadcast, Lab::mac_of(kClient.ip), kTypeArp,
+                                arp(kArpRequest, Lab::mac_of(kClient.ip), kRouter, {}, kRouter))),
+      DropReason::kArpMalformed);
+  // For another station.
+  refused(lab().receive(
+              0, ethernet({2, 2, 2, 2, 2, 2}, Lab::mac_of(kClient.ip), kTypeArp,
+                          arp(kArpRequest, Lab::mac_of(kClient.ip), kClient.ip, {}, kRouter))),
+          DropReason::kMacNotOurs);
+}
+
+TEST_P(Arp, ATableFullOfNextHopsRefusesNewOnes) {
+  Config config = Config::standard();
+  config.interfaces[1].address = "198.32.0.1/12";
+  config.routes.clear();
+  config.group().udp().session_timeout = 100000s;
+  start(config, {.max_sessions = 40000});
+  // Every destination is a next hop of its own.
+  std::uint64_t refused = 0;
+  for (unsigned i = 0; i < 17000 && refused < 5; ++i) {
+    lab().from_inside(udp(kClient, {Ip{"198.33.0.1"} + i, 7}).bytes());
+    refused = lab().drops(DropReason::kNeighbourTableFull);
+  }
+  EXPECT_EQ(refused, 5u);
+  expect_drops({{DropReason::kNeighbourTableFull, 5}});
+  // Those that are there are served.
+  EXPECT_EQ(lab().from_inside(udp(kClient, {"198.33.0.1", 7}).bytes()).size(), 1u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sharded, Arp, shardings(), sharding_name);
+
+// ── echo requests to us ─────────────────────────────────────────────────────────────────────────
+
+class Manners : public Scenario {
+ protected:
+  /// What we answer to an echo request.
+  [[nodiscard]] static IpPacket answer(const IpPacket& request) {
+    IpPacket reply = request;
+    std::swap(reply.source, reply.destination);
+    reply.icmp_type = kEchoReply;
+    reply.ttl = 64;
+    reply.dont_fragment = false;
+    return reply;
+  }
+};
+
+TEST_P(Manners, PingsToOurAddressesAreAnswered) {
+  start();
+  const IpPacket inside = ping(kClient, kRouter, 3, pattern(100));
+  expect_frames(lab().from_inside(inside.bytes()), {lab().to_inside(answer(inside))});
+  const IpPacket outside = ping(kServer, kOutside, 4, pattern(1000)).with_df().with_ttl(1);
+  expect_frames(lab().from_outside(outside.bytes()), {lab().to_outside(answer(outside))});
+  // The other side's address is ours as well.
+  const IpPacket across = ping(kClient, kOutside);
+  expect_frames(lab().from_inside(across.bytes()), {lab().to_inside(answer(across))});
+  EXPECT_EQ(lab().total(&Counters::echo_replies), 3u);
+}
+
+TEST_P(Manners, WhoIsNoClientMayPingUsAsWell) {
+  Config config = Config::standard();
+  config.group().clients = {"192.0.2.128/25"};
+  start(config);
+  const IpPacket packet = ping(kClient, kRouter);
+  expect_frames(lab().from_inside(packet.bytes()), {lab().to_inside(answer(packet))});
+}
+
+TEST_P(Manners, OtherThingsForOurAddressesAreRefused) {
+  start();
+  refused_from_inside(udp(kClient, {kRouter, 53}), DropReason::kNotForUs);
+  refused_from_inside(tcp(kClient, {kRouter, 22}, kSyn), DropReason::kNotForUs);
+  refused_from_outside(tcp(kServer, {kOutside, 22}, kSyn), DropReason::kNotForUs);
+  refused_from_outside(udp(kServer, {kOutside, 161}), DropReason::kNotForUs);
+  refused_from_outside(pong(kServer.ip, {kOutside, 1}), DropReason::kNotForUs);
+  refused_from_outside(esp(kServer.ip, kOutside, 1), DropReason::kNotForUs);
+}
+
+TEST_P(Manners, APingWithAWrongChecksumIsNotAnswered) {
+  start();
+  refused_from_inside(ping(kClient, kRouter).with_checksum_error(1), DropReason::kL4Malformed);
+}
+
+TEST_P(Manners, APingToUsInFragmentsIsAnswered) {
+  start();
+  const IpPacket packet = ping(kClient, kRouter, 1, pattern(3000)).with_id(77);
+  const auto pieces = packet.fragments({1000, 2000});
+  const auto answers = answer(packet).fragments({1000, 2000});
+  std::vector<Frame> out;
+  for (const Bytes& piece : answers) out.push_back(lab().frame_to(0, kClient.ip, piece));
+  expect_frames(lab().from_inside(pieces[2]), {});
+  expect_frames(lab().from_inside(pieces[0]), {out[0], out[2]});
+  expect_frames(lab().from_inside(pieces[1]), {out[1]});
+}
+
+// ── TTL ─────────────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(Manners, TheLastHopOfAPacketIsTold) {
+  start();
+  const IpPacket out = udp(kClient, kServer, pattern(100)).with_ttl(1);
+  refused_with_error(lab().from_inside(out.bytes()), DropReason::kTtlExpired, 0,
+                     our_error(out.bytes(), kRouter, kTimeExceeded, 0));
+  const IpPacket zero = out.with_ttl(0);
+  refused_with_error(lab().from_inside(zero.bytes()), DropReason::kTtlExpired, 0,
+                     our_error(zero.bytes(), kRouter, kTimeExceeded, 0));
+  EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u) << "nothing was forwarded";
+  const Endpoint nat = translated(udp(kClient, kServer));
+  const IpPacket in = udp(kServer, nat, pattern(100)).with_ttl(1);
+  refused_with_error(lab().from_outside(in.bytes()), DropReason::kTtlExpired, 1,
+                     our_error(in.bytes(), kOutside, kTimeExceeded, 0));
+  // With one more it passes.
+  translated_to(udp(kClient, kServer).with_ttl(2), nat);
+  returned(udp(kServer, nat).with_ttl(2), kClient);
+}
+
+TEST_P(Manners, AnErrorQuotesAsMuchAsFitsIn576Bytes) {
+  start();
+  for (const std::size_t size : {0u, 1u, 519u, 520u, 521u, 1400u}) {
+    const IpPacket out = udp(kClient, kServer, pattern(size)).with_ttl(1);
+    refused_with_error(lab().from_inside(out.bytes()), DropReason::kTtlExpired, 0,
+                       our_error(out.bytes(), kRouter, kTimeExceeded, 0));
+  }
+}
+
+// ── MTU ─────────────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(Manners, APacketThatIsTooBigAndMustNotBeCutIsRefusedWithTheMtu) {
+  Config config = Config::standard();
+  config.interfaces[0].mtu = 1300;
+  config.interfaces[1].mtu = 1400;
+  start(config);
+  const IpPacket fits = udp(kClient, kServer, pattern(1400 - 28)).with_df();
+  const Endpoint nat = translated(fits);
+  const IpPacket out = udp(kClient, kServer, pattern(1400 - 27)).with_df();
+  refused_with_error(lab().from_inside(out.bytes()), DropReason::kFragmentationNeeded, 0,
+                     our_error(out.bytes(), kRouter, kUnreachable, 4, 1400));
+  returned(udp(kServer, nat, pattern(1300 - 28)).with_df(), kClient);
+  const IpPacket in = udp(kServer, nat, pattern(1300 - 27)).with_df();
+  refused_with_error(lab().from_outside(in.bytes()), DropReason::kFragmentationNeeded, 1,
+                     our_error(in.bytes(), kOutside, kUnreachable, 4, 1300));
+}
+
+TEST_P(Manners, TheFirstPacketOfAFlowThatIsTooBigLeavesNoSession) {
+  Config config = Config::standard();
+  config.interfaces[1].mtu = 1400;
+  start(config);
+  const IpPacket out = udp(kClient, kServer, pattern(1450)).with_df();
+  refused_with_error(lab().from_inside(out.bytes()), DropReason::kFragmentationNeeded, 0,
+                     our_error(out.bytes(), kRouter, kUnreachable, 4, 1400));
+  EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
+  EXPECT_EQ(lab().subscribers(), 0u);
+}
+
+TEST_P(Manners, APacketThatIsTooBigAndMayBeCutIsCut) {
+  Config config = Config::standard();
+  config.interfaces[0].mtu = 576;
+  config.interfaces[1].mtu = 1006;
+  start(config);
+  const Endpoint nat = translated(udp(kClient, kServer));
+  const IpPacket out = udp(kClient, kServer, pattern(1400)).with_id(0x4242);
+  std::vector<Frame> expected;
+  for (const Bytes& piece : out.from(nat).hop().fragments({984}))
+    expected.push_back(lab().frame_to(1, kGateway, piece));
+  expect_frames(lab().from_inside(out.bytes()), expected);
+  const IpPacket in = udp(kServer, nat, pattern(1472)).with_id(0x4343);
+  expected.clear();
+  for (const Bytes& piece : in.to(kClient).hop().fragments({552, 1104}))
+    expected.push_back(lab().frame_to(0, kClient.ip, piece));
+  expect_frames(lab().from_outside(in.bytes()), expected);
+  EXPECT_EQ(lab().total(&Counters::fragments_sent), 5u);
+}
+
+TEST_P(Manners, OptionsThatAreNotCopiedStandInTheFirstFragmentOnly) {
+  Config config = Config::standard();
+  config.interfaces[1].mtu = 576;
+  start(config);
+  const Endpoint nat = translated(udp(kClient, kServer));
+  // Record route (7) is not copied, router alert (0x94) is (RFC 791 section 3.1, RFC 2113).
+  const Bytes both = {7, 7, 4, 0, 0, 0, 0, 1, 0x94, 4, 0, 0};
+  const IpPacket packet = udp(kClient, kServer, pattern(1000)).with_options(both);
+  const Bytes first = packet.from(nat).hop().fragments({544})[0];
+  IpPacket rest = packet.from(nat).hop().with_options({0x94, 4, 0, 0});
+  const Bytes second = rest.fragments({544})[1];
+  expect_frames(lab().from_inside(packet.bytes()),
+                {lab().frame_to(1, kGateway, first), lab().frame_to(1, kGateway, second)});
+}
+
+TEST_P(Manners, JumboFramesPassWhereConfigured) {
+  Config config = Config::standard();
+  for (InterfaceConfig& interface : config.interfaces) interface.mtu = 9000;
+  start(config);
+  const IpPacket packet = udp(kClient, kServer, pattern(8972)).with_df();
+  const std::vector<Frame> frames = lab().from_inside(packet.bytes());  // in several buffers
+  const Bytes out = only(frames, 1);
+  ASSERT_FALSE(out.empty());
+  const Endpoint nat = source_of(out);
+  expect_frames(frames, {lab().to_outside(packet.from(nat).hop())});
+  returned(udp(kServer, nat, pattern(8972)).with_df(), kClient);
+}
+
+TEST_P(Manners, JumboFramesAreCutForASmallLink) {
+  Config config = Config::standard();
+  config.interfaces[0].mtu = 9000;
+  start(config);
+  const Endpoint nat = translated(udp(kClient, kServer));
+  const IpPacket packet = udp(kClient, kServer, pattern(5000));
+  std::vector<Frame> expected;
+  for (const Bytes& piece : packet.from(nat).hop().fragments({1480, 2960, 4440}))
+    expected.push_back(lab().frame_to(1, kGateway, piece));
+  expect_frames(lab().from_inside(packet.bytes()), expected);
+}
+
+TEST_P(Manners, MorePiecesThanATransmitBufferHoldsAreCounted) {
+  Config config = Config::standard();
+  config.interfaces[0].mtu = 65535;
+  config.interfaces[1].mtu = 68;
+  start(config);
+  translated(udp(kClient, kServer));
+  const IpPacket packet = udp(kClient, kServer, pattern(40000));
+  const std::vector<Frame> frames = lab().from_inside(packet.bytes());
+  EXPECT_EQ(frames.size(), datapath::TxBuffer::kCapacity);
+  const std::size_t pieces = (40008 + 47) / 48;
+  expect_drops({{DropReason::kTxFull, pieces - datapath::TxBuffer::kCapacity}});
+}
+
+// ── routes ──────────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(Manners, TheLongestPrefixDecides) {
+  Config config = Config::standard();
+  config.routes.push_back({"198.18.0.0/16", "198.51.100.20"});
+  config.routes.push_back({"198.18.7.0/24", "198.51.100.30"});
+  config.routes.push_back({"198.18.7.7/32", "198.51.100.40"});
+  start(config);
+  const auto via = [&](Ip destination) {
+    const std::vector<Frame> frames = lab().from_inside(udp(kClient, {destination, 9}).bytes());
+    return frames.size() == 1 ? to_text(link_of(frames[0].bytes).destination) : "nowhere";
+  };
+  EXPECT_EQ(via("198.18.7.7"), to_text(Lab::mac_of("198.51.100.40")));
+  EXPECT_EQ(via("198.18.7.8"), to_text(Lab::mac_of("198.51.100.30")));
+  EXPECT_EQ(via("198.18.8.7"), to_text(Lab::mac_of("198.51.100.20")));
+  EXPECT_EQ(via("198.19.8.7"), to_text(Lab::mac_of(kGateway)));
+  EXPECT_EQ(via("198.51.100.99"), to_text(Lab::mac_of("198.51.100.99")));
+}
+
+TEST_P(Manners, WithoutARouteAPacketIsRefusedAndLeavesNothing) {
+  Config config = Config::standard();
+  config.routes = {{"198.18.0.0/16", kGateway}};
+  start(config);
+  refused_from_inside(udp(kClient, {"198.19.0.1", 9}), DropReason::kNoRoute);
+  EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
+  EXPECT_EQ(lab().subscribers(), 0u);
+  translated(udp(kClient, kServer));
+}
+
+TEST_P(Manners, ALinksBroadcastAddressIsNoHost) {
+  start();
+  refused_from_inside(udp(kClient, {"198.51.100.255", 9}), DropReason::kNoRoute);
+  refused_from_inside(udp(kClient, {"198.51.100.0", 9}), DropReason::kNoRoute);
+}
+
+TEST_P(Manners, SeveralInterfacesOfEachRoleWork) {
+  Config config = Config::standard();
+  config.interfaces.push_back({"inside2", Side::kInside, "192.0.3.1/24", 2});
+  config.interfaces.push_back({"outside2", Side::kOutside, "198.51.101.1/24", 3});
+  config.group().clients.push_back("192.0.3.0/24");
+  config.routes.push_back({"198.19.0.0/16", "198.51.101.10"});
+  start(config);
+  const Endpoint second = {"192.0.3.10", 7};
+  const Endpoint far = {"198.19.0.1", 80};
+  const IpPacket packet = udp(second, far);
+  const std::vector<Frame> frames = lab().send(2, packet.bytes());
+  const Bytes out = only(frames, 3);
+  ASSERT_FALSE(out.empty());
+  const Endpoint nat = source_of(out);
+  expect_frames(frames, {lab().frame_to(3, "198.51.101.10", packet.from(nat).hop().bytes())});
+  // The answer may come by any outside interface.
+  const IpPacket back = udp(far, nat);
+  for (const unsigned interface : {1u, 3u})
+    expect_frames(lab().send(interface, back.bytes()),
+                  {lab().frame_to(2, second.ip, back.to(second).hop().bytes())});
+}
+
+// ── ICMP errors of our own ──────────────────────────────────────────────────────────────────────
+
+TEST_P(Manners, TheCodeOfUnreachableIsConfigurable) {
+  Config config = Config::standard();
+  config.group().udp().session_quota = 1;
+  config.unreachable_code = 1;
+  start(config);
+  translated(udp(kClient, kServer));
+  const IpPacket packet = udp({kClient.ip, 2}, kServer);
+  refused_with_error(lab().from_inside(packet.bytes()), DropReason::kSessionQuota, 0,
+                     our_error(packet.bytes(), kRouter, kUnreachable, 1));
+}
+
+TEST_P(Manners, ErrorsAreLimitedByTime) {
+  Config config = Config::standard();
+  config.unreachable_rate = 5;
+  start(config);
+  const Bytes packet = udp(kClient, kServer).with_ttl(1).bytes();
+  const auto told = [&](unsigned n) {
+    std::size_t errors = 0;
+    for (unsigned i = 0; i < n; ++i) errors += lab().from_inside(packet).size();
+    expect_drops({{DropReason::kTtlExpired, n}});
+    return errors;
+  };
+  // Per worker: two that take turns have two buckets.
+  const std::size_t workers = GetParam().arrival == Arrival::kAlternate ? 2 : 1;
+  // ARP has shifted the turns; all that matters is that it is bounded.
+  EXPECT_EQ(told(40), 5 * workers);
+  EXPECT_EQ(lab().total(&Counters::icmp_errors_suppressed), 40 - 5 * workers);
+  lab().advance(400ms);
+  EXPECT_EQ(told(40), 2 * workers);
+  lab().advance(100s);
+  EXPECT_EQ(told(40), 5 * workers);
+}
+
+TEST_P(Manners, NoErrorIsSentAboutWhatMustNotHaveOne) {
+  start();
+  const Endpoint nat = translated(udp(kClient, kServer));
+  // An ICMP error.
+  const Bytes inner = udp(kServer, kClient).bytes();
+  refused_from_inside(icmp_error(kClient.ip, kServer.ip, kUnreachable, 3, inner).with_ttl(1),
+                      DropReason::kTtlExpired);
+  // A source that is no host: dropped before anything else.
+  refused_from_outside(udp({"224.0.0.5", 1}, nat).with_ttl(1), DropReason::kIpSourceInvalid);
+  // A broadcast.
+  refused_from_inside(udp(kClient, {"255.255.255.255", 1}).with_ttl(1),
+                      DropReason::kIpDestinationInvalid);
+  EXPECT_EQ(lab().total(&Counters::icmp_errors_sent), 0u);
+}
+
+TEST_P(Manners, WithoutAFreeBufferThereIsNoErrorButACount) {
+  start();
+  const IpPacket packet = udp(kClient, kServer).with_ttl(1);
+  // The neighbour is known: only the error needs a buffer.
+  lab().from_inside(ping(kClient, kRouter).bytes());
+  lab().take_buffers(1);
+  expect_frames(lab().from_inside(packet.bytes()), {});
+  lab().give_buffers();
+  expect_drops({{DropReason::kTtlExpired, 1}, {DropReason::kNoBuffer, 1}});
+}
+
+INSTANTIATE_TEST_SUITE_P(Sharded, Manners, shardings(), sharding_name);
+
+}  // namespace
+}  // namespace lsn::test

@@ -1,0 +1,291 @@
+// What the control thread asks: `show lsn session` and `flush lsn session`, paged, with filters.
+#include <set>
+
+#include "scenario.hpp"
+
+namespace lsn::test {
+namespace {
+
+class Queries : public Scenario {
+ protected:
+  using Key = std::tuple<std::uint32_t, std::uint16_t, std::uint32_t, std::uint16_t>;
+
+  static Key key_of(const SessionRow& row) {
+    return {row.subscriber_ip.value, row.subscriber_port, row.remote_ip.value, row.remote_port};
+  }
+  [[nodiscard]] static Endpoint client(unsigned i) {
+    return {Ip{"192.0.2.10"} + i % 50, static_cast<std::uint16_t>(3000 + i / 50)};
+  }
+  void open(unsigned n, unsigned from = 0) {
+    for (unsigned i = from; i < from + n; ++i) translated(udp(client(i), kServer));
+  }
+  /// Two groups, 192.0.2.0/27 and 192.0.2.32/27.
+  [[nodiscard]] static Config two_groups() {
+    Config config = Config::standard();
+    config.groups[0].clients = {"192.0.2.0/27"};
+    config.add_group("OTHERS", {"192.0.2.32/27"}, {"POOL"});
+    return config;
+  }
+  static SessionFilter of_group(unsigned group) {
+    SessionFilter filter;
+    filter.group = static_cast<std::uint16_t>(group);
+    return filter;
+  }
+  static wire::Ipv4Prefix prefix(Ip ip, unsigned length) {
+    return {wire::Ipv4Address{ip.value}, length};
+  }
+};
+
+TEST_P(Queries, EverySessionIsListedOnceWhateverThePages) {
+  start();
+  open(150);
+  for (const auto& [limit, budget] :
+       {std::pair{1u, 1u}, {1u, 1000u}, {7u, 3u}, {256u, 1u}, {1000u, 100000u}, {64u, 64u}}) {
+    const std::vector<SessionRow> rows = lab().sessions({}, limit, budget);
+    std::set<Key> keys;
+    for (const SessionRow& row : rows) keys.insert(key_of(row));
+    EXPECT_EQ(rows.size(), 150u);
+    EXPECT_EQ(keys.size(), 150u);
+  }
+}
+
+TEST_P(Queries, APageVisitsNoMoreThanItsBudgetAndHasNoMoreRowsThanItsLimit) {
+  start();
+  open(150);
+  datapath::Shard& shard = lab().shard();
+  datapath::SessionPage page;
+  page.limit = 10;
+  page.rows.reserve(10);
+  std::uint32_t before = 0;
+  while (!page.finished) {
+    page.rows.clear();
+    list_sessions(shard, page, 6);
+    EXPECT_LE(page.rows.size(), 6u);
+    EXPECT_LE(page.cursor - before, 6u);
+    before = page.cursor;
+  }
+  page = {};
+  page.limit = 10;
+  page.rows.reserve(10);
+  list_sessions(shard, page, 100000);
+  EXPECT_EQ(page.rows.size(), 10u);
+  EXPECT_FALSE(page.finished);
+  EXPECT_EQ(page.rows.capacity(), 10u) << "rows grow nowhere but where they were reserved";
+}
+
+TEST_P(Queries, WhileSessionsComeAndGoThoseThatStayAreListedOnceAndNoneTwice) {
+  Config config = Config::standard();
+  config.group().udp().session_timeout = 60s;
+  start(config);
+  open(100);
+  std::map<Key, unsigned> listed;
+  unsigned next = 1000;
+  for (unsigned id = 0; id < lab().shards(); ++id) {
+    datapath::SessionPage page;
+    page.limit = 5;
+    while (!page.finished) {
+      page.rows.clear();
+      page.rows.reserve(5);
+      list_sessions(lab().shard(id), page, 5);
+      for (const SessionRow& row : page.rows) ++listed[key_of(row)];
+      // Between two pages: the first half is kept, the second half dies off, others come.
+      lab().advance(2s);
+      for (unsigned i = 0; i < 50; ++i) translated(udp(client(i), kServer));
+      for (unsigned i = 0; i < 3; ++i) translated(udp(client(next++), kServer));
+    }
+  }
+  for (unsigned i = 0; i < 50; ++i)
+    EXPECT_EQ((listed[{client(i).ip.value, client(i).port, kServer.ip.value, kServer.port}]), 1u);
+  for (const auto& [key, times] : listed) EXPECT_LE(times, 1u);
+}
+
+TEST_P(Queries, FiltersSelect) {
+  start(two_groups());
+  for (unsigned i = 0; i < 50; ++i) translated(udp(client(i), kServer));  // .10 to .59
+  const std::vector<SessionRow> all = sessions();
+  ASSERT_EQ(all.size(), 50u);
+
+  const std::uint16_t others = all[0].subscriber_ip.value < Ip{"192.0.2.32"}.value
+                                   ? static_cast<std::uint16_t>(1 - all[0].group)
+                                   : all[0].group;
+  EXPECT_EQ(sessions(of_group(others)).size(), 28u);
+  EXPECT_EQ(sessions(of_group(1u - others)).size(), 22u);
+  EXPECT_EQ(sessions(of_group(77)).size(), 0u);
+
+  SessionFilter filter;
+  filter.network = prefix("192.0.2.16", 28);
+  EXPECT_EQ(sessions(filter).size(), 16u);
+  filter.network = prefix("192.0.2.20", 32);
+  EXPECT_EQ(sessions(filter).size(), 1u);
+  filter.network = prefix("0.0.0.0", 0);
+  EXPECT_EQ(sessions(filter).size(), 50u);
+  // Any mask: all odd addresses.
+  filter.network = prefix("0.0.0.1", 32);
+  filter.netmask = 1;
+  EXPECT_EQ(sessions(filter).size(), 25u);
+
+  filter = {};
+  filter.nat_ip = all[7].nat_ip;
+  const auto same_ip = count(all, [&](const SessionRow& r) { return r.nat_ip == all[7].nat_ip; });
+  EXPECT_EQ(sessions(filter).size(), same_ip);
+  filter.nat_port = all[7].nat_port;
+  ASSERT_EQ(sessions(filter).size(), 1u);
+  EXPECT_EQ(key_of(sessions(filter)[0]), key_of(all[7]));
+  filter.network = prefix("10.0.0.0", 8);
+  EXPECT_EQ(sessions(filter).size(), 0u);
+}
+
+TEST_P(Queries, RowsTellDirectionProtocolAndTraffic) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kUdp, kEndpointIndependent);
+  start(config);
+  const Endpoint nat = translated(udp(kClient, kServer, pattern(72)));
+  returned(udp({"198.18.0.9", 9}, nat, pattern(22)), kClient);
+  translated(ping(kClient, kServer.ip));
+  lab().advance(7s);
+  returned(udp(kServer, nat, pattern(2)), kClient);
+  unsigned seen = 0;
+  for (const SessionRow& row : sessions()) {
+    EXPECT_EQ(row.age_seconds, 7u);
+    if (row.protocol == Protocol::kIcmp) {
+      ++seen;
+      EXPECT_EQ(row.subscriber_port, kClient.port);
+      EXPECT_EQ(row.remote_port, 0u);
+      EXPECT_EQ(row.idle_seconds, 7u);
+    } else if (row.direction == Direction::kInbound) {
+      ++seen;
+      EXPECT_EQ(row.remote_ip.value, Ip{"198.18.0.9"}.value);
+      EXPECT_EQ(row.packets[1], 1u);
+      EXPECT_EQ(row.bytes[1], 50u);
+      EXPECT_EQ(row.packets[0], 0u);
+    } else {
+      ++seen;
+      EXPECT_EQ(row.idle_seconds, 0u);
+      EXPECT_EQ(row.packets[0], 1u);
+      EXPECT_EQ(row.bytes[0], 100u);
+      EXPECT_EQ(row.packets[1], 1u);
+      EXPECT_EQ(row.bytes[1], 30u);
+    }
+    EXPECT_EQ(row.state, SessionState::kActive);
+  }
+  EXPECT_EQ(seen, 3u);
+}
+
+TEST_P(Queries, AFlushEndsAllSessionsAndForgetsTheirMappings) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kUdp, kEndpointIndependent);
+  start(config);
+  open(120);
+  const Endpoint nat = translated(udp(kClient, kServer));
+  EXPECT_EQ(lab().flush({}), 121u);
+  EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
+  EXPECT_EQ(lab().mapping_count(Protocol::kUdp), 0u);
+  EXPECT_EQ(lab().subscribers(), 0u);
+  refused_from_outside(udp(kServer, nat), DropReason::kNoMapping);
+  EXPECT_EQ(lab().flush({}), 0u);
+  open(120);
+}
+
+TEST_P(Queries, AFlushWithAFilterEndsWhatMatchesAndNothingElse) {
+  const auto flushes = [&](const SessionFilter& filter, Where where = Where::current()) {
+    const auto before = sessions();
+    const auto matching = sessions(filter);
+    if (matching.empty() || matching.size() == before.size())
+      fail(where) << "a filter that selects " << matching.size() << " of " << before.size();
+    const std::uint64_t flushed = lab().flush(filter, 3);
+    if (flushed != matching.size())
+      fail(where) << flushed << " flushed, expected " << matching.size();
+    const auto after = sessions();
+    if (after.size() != before.size() - matching.size()) fail(where) << after.size() << " are left";
+    if (!sessions(filter).empty()) fail(where) << "some that match are left";
+    open(50);  // those that were ended begin anew
+  };
+  start(two_groups());
+  open(50);
+  flushes(of_group(0));
+  flushes(of_group(1));
+  SessionFilter filter;
+  filter.network = prefix("192.0.2.16", 28);
+  flushes(filter);
+  filter = {};
+  filter.network = prefix("0.0.0.1", 32);
+  filter.netmask = 1;
+  flushes(filter);
+  filter = {};
+  filter.nat_ip = sessions()[5].nat_ip;
+  flushes(filter);
+  filter.nat_port = sessions(filter)[0].nat_port;
+  flushes(filter);
+  filter = {};
+  filter.nat_port = sessions()[5].nat_port;
+  flushes(filter);
+}
+
+TEST_P(Queries, AFlushTakesIdleMappingsAlong) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kUdp, kEndpointIndependent);
+  config.group().udp().session_timeout = 60s;
+  start(config);
+  const Endpoint nat = translated(udp(kClient, kServer));
+  lab().advance(61s);
+  ASSERT_EQ(lab().mapping_count(Protocol::kUdp), 1u);
+  SessionFilter other;
+  other.nat_port = static_cast<std::uint16_t>(nat.port ^ 1);
+  EXPECT_EQ(lab().flush(other), 0u);
+  EXPECT_EQ(lab().mapping_count(Protocol::kUdp), 1u);
+  SessionFilter filter;
+  filter.nat_port = nat.port;
+  EXPECT_EQ(lab().flush(filter), 0u);
+  EXPECT_EQ(lab().mapping_count(Protocol::kUdp), 0u);
+  EXPECT_EQ(lab().subscribers(), 0u);
+}
+
+TEST_P(Queries, AFlushOfOneSubscriberWithManySessionsGoesOnFromStepToStep) {
+  start();
+  for (std::uint16_t i = 0; i < 500; ++i)
+    translated(udp({kClient.ip, static_cast<std::uint16_t>(2000 + i)}, kServer));
+  std::uint64_t flushed = 0;
+  for (unsigned id = 0; id < lab().shards(); ++id) {
+    datapath::SessionFlush flush;
+    while (!flush.finished) {
+      const std::uint64_t before = flush.flushed;
+      flush_sessions(lab().shard(id), flush, 10);
+      EXPECT_LE(flush.flushed - before, 10u);
+      // Traffic goes on between two steps: another subscriber's, and new sessions of this one.
+      translated(
+          udp({"192.0.2.77", 7}, {Ip{"198.18.1.0"} + static_cast<unsigned>(flush.flushed), 7}));
+    }
+    flushed += flush.flushed;
+  }
+  EXPECT_GE(flushed, 500u);
+  EXPECT_EQ(count(sessions(),
+                  [](const SessionRow& r) { return r.subscriber_ip.value == kClient.ip.value; }),
+            0u);
+}
+
+TEST_P(Queries, EndedSessionsAreCountedByTheirEnd) {
+  Config config = Config::standard();
+  config.group().udp().session_timeout = 60s;
+  start(config);
+  open(10);
+  lab().advance(61s);
+  open(7);
+  lab().flush({});
+  open(5);
+  this->config().remove_group("GROUP");
+  lab().reload(this->config());
+  const auto ended = [&](SessionEnd why) {
+    std::uint64_t sum = 0;
+    for (unsigned id = 0; id < lab().shards(); ++id)
+      sum += lab().shard(id).counters.of(Protocol::kUdp).ended[static_cast<std::size_t>(why)].get();
+    return sum;
+  };
+  EXPECT_EQ(ended(SessionEnd::kExpired), 10u);
+  EXPECT_EQ(ended(SessionEnd::kFlushed), 7u);
+  EXPECT_EQ(ended(SessionEnd::kReload), 5u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sharded, Queries, shardings(), sharding_name);
+
+}  // namespace
+}  // namespace lsn::test

@@ -1,0 +1,429 @@
+// A new generation: what it still allows lives on, what it does not is ended and counted, nothing
+// else happens. And when the shards of a group change, who has state stays where it is.
+#include <set>
+
+#include "scenario.hpp"
+
+namespace lsn::test {
+namespace {
+
+class Reload : public Scenario {
+ protected:
+  struct Flow {
+    Endpoint client, nat;
+  };
+
+  [[nodiscard]] static Endpoint client(unsigned i) {
+    return {Ip{"192.0.2.20"} + i, static_cast<std::uint16_t>(4000 + i)};
+  }
+  std::vector<Flow> open(unsigned n, unsigned from = 0) {
+    std::vector<Flow> flows;
+    for (unsigned i = from; i < from + n; ++i)
+      flows.push_back({client(i), translated(udp(client(i), kServer))});
+    return flows;
+  }
+  void lives(const Flow& flow, Where where = Where::current()) {
+    translated_to(udp(flow.client, kServer), flow.nat, where);
+    returned(udp(kServer, flow.nat), flow.client, where);
+  }
+  std::uint64_t ended_by_reload(Protocol protocol = Protocol::kUdp) {
+    std::uint64_t sum = 0;
+    for (unsigned id = 0; id < lab().shards(); ++id)
+      sum += lab()
+                 .shard(id)
+                 .counters.of(protocol)
+                 .ended[static_cast<std::size_t>(SessionEnd::kReload)]
+                 .get();
+    return sum;
+  }
+  std::uint64_t strangers() { return lab().total(&Counters::strangers); }
+};
+
+TEST_P(Reload, OfTheSameChangesNothing) {
+  start();
+  const std::vector<Flow> flows = open(30);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(lab().reload(config()), 0u);
+  for (const Flow& flow : flows) lives(flow);
+  EXPECT_EQ(lab().session_count(Protocol::kUdp), 30u);
+  EXPECT_EQ(lab().total(&Counters::generation), 6u * lab().shards());
+}
+
+TEST_P(Reload, ThatTakesAnAddressEndsItsSessionsAndNoOthers) {
+  start();
+  const std::vector<Flow> flows = open(60);
+  config().pool().addresses = {"203.0.113.3-203.0.113.6", "203.0.113.8-203.0.113.9"};
+  std::uint64_t expected = 0;
+  for (const Flow& flow : flows)
+    if (flow.nat.ip == Ip{"203.0.113.7"}) ++expected;
+  ASSERT_GT(expected, 0u);
+  EXPECT_EQ(lab().reload(config()), expected);
+  EXPECT_EQ(ended_by_reload(), expected);
+  for (const Flow& flow : flows) {
+    if (flow.nat.ip != Ip{"203.0.113.7"}) {
+      lives(flow);
+    } else {
+      refused_from_outside(udp(kServer, flow.nat), DropReason::kNotForUs);
+      EXPECT_NE(translated(udp(flow.client, kServer)).ip, Ip{"203.0.113.7"});
+    }
+  }
+}
+
+TEST_P(Reload, IsEnforcedOnPacketsBeforeTheSweepComesToTheirSession) {
+  start();
+  const std::vector<Flow> flows = open(40);
+  config().pool().addresses = {"203.0.113.3-203.0.113.6"};
+  lab().publish(config());
+  for (unsigned id = 0; id < lab().shards(); ++id) lab().adopt(id);
+  unsigned ended = 0;
+  std::uint64_t counted = 0;
+  for (const Flow& flow : flows) {
+    if (config().is_nat_address(flow.nat.ip)) {
+      lives(flow);
+      continue;
+    }
+    // Neither in to an address that is not ours any more (whoever gets the packet may know the
+    // session or not), nor out from it. The packet that finds such a session ends it; the next one
+    // begins anew.
+    if (++ended % 2 == 0) {
+      expect_frames(lab().from_outside(udp(kServer, flow.nat).bytes()), {});
+      const std::uint64_t no_mapping = lab().drops(DropReason::kNoMapping) - counted;
+      expect_drops({{DropReason::kNoMapping, no_mapping}, {DropReason::kNotForUs, 1 - no_mapping}});
+      counted += no_mapping;
+    }
+    if (ended_by_reload() < ended) {
+      refused_from_inside(udp(flow.client, kServer), DropReason::kNoMapping);
+      ++counted;
+    }
+    refused_from_outside(udp(kServer, flow.nat), DropReason::kNotForUs);
+    EXPECT_TRUE(config().is_nat_address(translated(udp(flow.client, kServer)).ip));
+  }
+  EXPECT_GT(ended, 0u);
+  EXPECT_EQ(ended_by_reload(), ended);
+  EXPECT_EQ(lab().sweep(), 0u);
+}
+
+TEST_P(Reload, SweepsWithinItsBudgetWhateverASubscriberHas) {
+  start();
+  for (std::uint16_t i = 0; i < 300; ++i)
+    translated(udp({kClient.ip, static_cast<std::uint16_t>(2000 + i)}, kServer));
+  config().pool().addresses = {"203.0.113.100-203.0.113.107"};
+  lab().publish(config());
+  std::uint64_t ended = 0;
+  for (unsigned id = 0; id < lab().shards(); ++id) {
+    lab().adopt(id);
+    datapath::GenerationSweep sweep;
+    while (!sweep.finished) {
+      const std::uint64_t before = sweep.ended;
+      enforce_generation(lab().shard(id), sweep, 5);
+      EXPECT_LE(sweep.ended - before, 5u);
+    }
+    ended += sweep.ended;
+  }
+  EXPECT_EQ(ended, 300u);
+  EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
+  EXPECT_EQ(lab().subscribers(), 0u);
+}
+
+TEST_P(Reload, ThatTakesAClientEndsItsSessions) {
+  Config config = Config::standard();
+  config.groups[0].clients = {"192.0.2.0/27"};
+  config.add_group("OTHERS", {"192.0.2.32/27"}, {"POOL"});
+  start(config);
+  const std::vector<Flow> flows = open(30);  // .20 to .49
+  this->config().remove_group("OTHERS");
+  EXPECT_EQ(lab().reload(this->config()), 18u);
+  for (const Flow& flow : flows) {
+    if (flow.client.ip < Ip{"192.0.2.32"}) {
+      lives(flow);
+    } else {
+      refused_from_inside(udp(flow.client, kServer), DropReason::kNotAClient);
+      refused_from_outside(udp(kServer, flow.nat), DropReason::kNoMapping);
+    }
+  }
+}
+
+TEST_P(Reload, ThatGivesAClientToAnotherGroupEndsItsSessions) {
+  Config config = Config::standard();
+  config.add_pool("OTHER", {"203.0.113.64/29"});
+  config.groups[0].clients = {"192.0.2.0/27", "192.0.2.64/27"};
+  config.add_group("OTHERS", {"192.0.2.32/27"}, {"OTHER"});
+  start(config);
+  const std::vector<Flow> flows = open(40);  // .20 to .59
+  this->config().groups[0].clients = {"192.0.2.0/27"};
+  this->config().groups[1].clients = {"192.0.2.32/27", "192.0.2.64/27"};
+  EXPECT_EQ(lab().reload(this->config()), 0u);
+  this->config().groups[0].clients = {"192.0.2.0/26"};
+  this->config().groups[1].clients = {"192.0.2.64/27"};
+  EXPECT_EQ(lab().reload(this->config()), 28u);
+  for (const Flow& flow : flows)
+    if (flow.client.ip < Ip{"192.0.2.32"}) lives(flow);
+  // Under the new group's pool from now on.
+  EXPECT_TRUE(Network("203.0.113.3-203.0.113.9").contains(translated(udp(client(20), kServer)).ip));
+}
+
+TEST_P(Reload, ThatTakesAPoolFromAGroupEndsTheSessionsFromIt) {
+  Config config = Config::standard();
+  config.add_pool("OTHER", {"203.0.113.64/29"});
+  config.group().pools = {"POOL", "OTHER"};
+  start(config);
+  const std::vector<Flow> flows = open(60);
+  this->config().group().pools = {"OTHER"};
+  lab().reload(this->config());
+  for (const Flow& flow : flows) {
+    if (Network("203.0.113.64/29").contains(flow.nat.ip)) {
+      lives(flow);
+    } else {
+      // The address is still ours, but nobody's.
+      refused_from_outside(udp(kServer, flow.nat), DropReason::kNoMapping);
+    }
+  }
+}
+
+TEST_P(Reload, ThatMovesAnAddressToAnotherPoolOfTheGroupKeepsItsSessions) {
+  Config config = Config::standard();
+  config.add_pool("OTHER", {"203.0.113.64/29"});
+  config.group().pools = {"POOL", "OTHER"};
+  start(config);
+  const std::vector<Flow> flows = open(60);
+  this->config().pool(0).addresses = {"203.0.113.3-203.0.113.8"};
+  this->config().pool(1).addresses = {"203.0.113.64/29", "203.0.113.9"};
+  EXPECT_EQ(lab().reload(this->config()), 0u);
+  for (const Flow& flow : flows) lives(flow);
+}
+
+TEST_P(Reload, EndsIdleMappingsOfAddressesThatAreGone) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kUdp, kEndpointIndependent);
+  start(config);
+  std::vector<Flow> flows = open(40);
+  lab().advance(121s);
+  ASSERT_EQ(lab().session_count(Protocol::kUdp), 0u);
+  ASSERT_EQ(lab().mapping_count(Protocol::kUdp), 40u);
+  this->config().pool().addresses = {"203.0.113.3-203.0.113.5"};
+  lab().reload(this->config());
+  for (const Flow& flow : flows) {
+    if (this->config().is_nat_address(flow.nat.ip))
+      translated_to(udp(flow.client, kServer), flow.nat);
+    else
+      EXPECT_TRUE(
+          this->config().is_nat_address(translated(udp(flow.client, {"198.18.0.2", 2})).ip));
+  }
+}
+
+TEST_P(Reload, AnAddressThatComesBackBeginsWithAllItsPorts) {
+  Config config = Config::standard();
+  config.pool().addresses = {"203.0.113.5"};
+  config.group().udp().preserve_range = true;
+  start(config);
+  for (std::uint16_t port = 1; port < 1024; ++port) translated(udp({kClient.ip, port}, kServer));
+  this->config().pool().addresses = {"203.0.113.6"};
+  EXPECT_EQ(lab().reload(this->config()), 1023u);
+  this->config().pool().addresses = {"203.0.113.5"};
+  EXPECT_EQ(lab().reload(this->config()), 0u);
+  for (std::uint16_t port = 1; port < 1024; ++port) translated(udp({kClient.ip, port}, kServer));
+}
+
+TEST_P(Reload, ANewAddressIsUsed) {
+  Config config = Config::standard();
+  config.pool().addresses = {"203.0.113.3-203.0.113.4"};
+  start(config);
+  const std::vector<Flow> flows = open(10);
+  this->config().pool().addresses = {"203.0.113.3-203.0.113.9"};
+  EXPECT_EQ(lab().reload(this->config()), 0u);
+  std::set<Ip> used;
+  for (unsigned i = 20; i < 120; ++i) used.insert(translated(udp(client(i), kServer)).ip);
+  EXPECT_EQ(used.size(), 7u);
+  for (const Flow& flow : flows) lives(flow);
+}
+
+TEST_P(Reload, APairedSubscriberWhoseAddressIsGoneIsPairedAnew) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kUdp, {.pooling = Pooling::kPaired});
+  start(config);
+  const Endpoint first = translated(udp(kClient, kServer));
+  auto& addresses = this->config().pool().addresses;
+  addresses.clear();
+  for (Ip ip = "203.0.113.3"; ip <= Ip{"203.0.113.9"}; ip = ip + 1)
+    if (ip != first.ip) addresses.push_back(Network{to_text(ip).c_str()});
+  EXPECT_EQ(lab().reload(this->config()), 1u);
+  const Endpoint second = translated(udp(kClient, kServer));
+  EXPECT_NE(second.ip, first.ip);
+  for (std::uint16_t i = 0; i < 20; ++i)
+    EXPECT_EQ(translated(udp({kClient.ip, static_cast<std::uint16_t>(5000 + i)}, kServer)).ip,
+              second.ip);
+}
+
+TEST_P(Reload, NewPoliciesHoldForNewSessions) {
+  start();
+  const Endpoint old = translated(udp(kClient, kServer));
+  config().group().app(Protocol::kUdp, kEndpointIndependent);
+  EXPECT_EQ(lab().reload(config()), 0u);
+  // The old session is as it was.
+  translated_to(udp(kClient, kServer), old);
+  refused_from_outside(udp({"198.18.0.9", 9}, old), DropReason::kFiltered);
+  const Endpoint fresh = translated(udp({kClient.ip, 5}, kServer));
+  returned(udp({"198.18.0.9", 9}, fresh), {kClient.ip, 5});
+}
+
+TEST_P(Reload, RoutesChangeUnderLiveSessions) {
+  start();
+  const Endpoint nat = translated(udp(kClient, kServer));
+  config().routes = {{"0.0.0.0/0", "198.51.100.20"}};
+  EXPECT_EQ(lab().reload(config()), 0u);
+  const IpPacket packet = udp(kClient, kServer);
+  expect_frames(lab().from_inside(packet.bytes()),
+                {lab().frame_to(1, "198.51.100.20", packet.from(nat).hop().bytes())});
+  config().routes.clear();
+  EXPECT_EQ(lab().reload(config()), 0u);
+  refused_from_inside(packet, DropReason::kNoRoute);
+  EXPECT_EQ(lab().session_count(Protocol::kUdp), 1u) << "without a route a session is not over";
+  config().routes = {{"0.0.0.0/0", kGateway}};
+  lab().reload(config());
+  translated_to(packet, nat);
+}
+
+TEST_P(Reload, TimeoutsHoldFromTheNextTimeASessionIsLookedAt) {
+  start();
+  translated(udp(kClient, kServer));
+  config().group().udp().session_timeout = 600s;
+  lab().reload(config());
+  lab().advance(590s);
+  EXPECT_EQ(lab().session_count(Protocol::kUdp), 1u);
+  lab().advance(20s);
+  EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
+}
+
+TEST_P(Reload, InboundRefreshCanBeSwitched) {
+  start();
+  const Endpoint nat = translated(udp(kClient, kServer));
+  lab().advance(100s);
+  returned(udp(kServer, nat), kClient);
+  config().inbound_refresh = false;
+  lab().reload(config());
+  lab().advance(100s);
+  returned(udp(kServer, nat), kClient);
+  lab().advance(21s);
+  EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
+}
+
+TEST_P(Reload, AddedAndRemovedHairpinTargetsAreSeenByLiveSessions) {
+  start();
+  // A server that becomes one of our own NAT addresses is not outside any more, and back.
+  const Endpoint server = {"203.0.113.70", 80};
+  const Endpoint nat = translated(udp(kClient, server));
+  config().add_pool("OTHER", {"203.0.113.70"});
+  lab().reload(config());
+  refused_from_inside(udp(kClient, server), DropReason::kNoMapping);
+  config().remove_pool("OTHER");
+  lab().reload(config());
+  translated_to(udp(kClient, server), nat);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sharded, Reload, shardings(), sharding_name);
+
+// ── who serves a subscriber while the shards of a group change ──────────────────────────────────
+
+class Predecessors : public Reload {
+ protected:
+  /// One address: one shard. The second one brings the other shard.
+  void start_with_one_address() {
+    Config config = Config::standard();
+    config.pool().addresses = {"203.0.113.3"};
+    config.group().udp().session_timeout = 60s;
+    start(config);
+  }
+  void add_the_second() {
+    config().pool().addresses = {"203.0.113.3-203.0.113.4"};
+    lab().reload(config());
+  }
+};
+
+TEST_P(Predecessors, ASubscriberWithStateStaysWhereItIs) {
+  start_with_one_address();
+  const std::vector<Flow> flows = open(40);
+  add_the_second();
+  // New flows of the same subscribers: still on the old shard, with the old address.
+  for (const Flow& flow : flows) {
+    lives(flow);
+    const Endpoint another = translated(udp(flow.client, {"198.18.0.2", 2}));
+    if (lab().shards() == 2) {
+      EXPECT_EQ(another.ip, flow.nat.ip);
+    }
+  }
+  if (lab().shards() == 2) {
+    EXPECT_GT(strangers(), 0u);
+    EXPECT_LT(strangers(), 40u);
+  }
+}
+
+TEST_P(Predecessors, ANewSubscriberGoesWhereTheNewMapSays) {
+  start_with_one_address();
+  open(10);
+  add_the_second();
+  std::set<Ip> used;
+  for (const Flow& flow : open(60, 40)) {
+    used.insert(flow.nat.ip);
+    lives(flow);
+    EXPECT_EQ(lab().generation().nat_addresses.find(wire::Ipv4Address{flow.nat.ip.value})->owner,
+              lab().generation().maps.front()->owner_of(wire::Ipv4Address{flow.client.ip.value}));
+  }
+  EXPECT_EQ(used.size(), 2u);
+}
+
+TEST_P(Predecessors, WhenItsStateIsGoneASubscriberMoves) {
+  start_with_one_address();
+  const std::vector<Flow> flows = open(40);
+  add_the_second();
+  lab().advance(61s);
+  EXPECT_EQ(strangers(), 0u);
+  std::set<Ip> used;
+  for (const Flow& flow : open(40)) used.insert(flow.nat.ip);
+  EXPECT_EQ(used.size(), 2u);
+  EXPECT_EQ(strangers(), 0u);
+}
+
+TEST_P(Predecessors, WithoutStrangersFormerMapsCanGo) {
+  start_with_one_address();
+  open(40);
+  add_the_second();
+  EXPECT_EQ(lab().generation().maps.size(), lab().shards() == 2 ? 2u : 1u);
+  lab().drop_predecessors();
+  EXPECT_EQ(lab().generation().maps.size(), lab().shards() == 2 ? 2u : 1u) << "somebody needs it";
+  lab().advance(61s);
+  lab().drop_predecessors();
+  EXPECT_EQ(lab().generation().maps.size(), 1u);
+  for (const Flow& flow : open(40)) lives(flow);
+}
+
+TEST_P(Predecessors, ManyReloadsInARowLoseNobody) {
+  start_with_one_address();
+  std::vector<Flow> flows = open(30);
+  for (unsigned round = 0; round < 20; ++round) {
+    // The second address and the third come and go; the first one, with the sessions, stays.
+    auto& addresses = config().pool().addresses;
+    addresses = {"203.0.113.3"};
+    if (round % 2 == 0) addresses.push_back("203.0.113.4");
+    if (round % 3 == 0) addresses.push_back("203.0.113.5");
+    lab().reload(config());
+    for (const Flow& flow : flows) lives(flow);
+  }
+}
+
+TEST_P(Predecessors, WhoseShardHasNothingLeftForTheGroupIsServedElsewhere) {
+  Config config = Config::standard();
+  config.pool().addresses = {"203.0.113.3-203.0.113.4"};
+  start(config);
+  const std::vector<Flow> flows = open(40);
+  // The first shard's only address goes: its subscribers' sessions end, then they move.
+  this->config().pool().addresses = {"203.0.113.4"};
+  lab().reload(this->config());
+  for (const Flow& flow : flows) {
+    if (flow.nat.ip == Ip{"203.0.113.4"}) lives(flow);
+    EXPECT_EQ(translated(udp(flow.client, {"198.18.0.2", 2})).ip, Ip{"203.0.113.4"});
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Sharded, Predecessors, shardings(), sharding_name);
+
+}  // namespace
+}  // namespace lsn::test

@@ -1,0 +1,255 @@
+// What scenarios share: a laboratory per test, and sentences about packets.
+//
+// Every scenario runs with one shard, with two of which the first one gets all packets (a device
+// with one queue: what belongs to the second one is handed over), and with two that get packets in
+// turn. What must come out is the same.
+//
+//   const Endpoint nat = translated(udp(client, server));    // goes out: whole frame compared,
+//   returned(udp(server, nat), client);                      // comes back in
+//   refused_from_outside(udp(stranger, nat), DropReason::kFiltered);
+//
+// Each of them looks at every byte of what leaves, and at the drop counters: a drop that no
+// sentence speaks of fails the test at its end, as does a packet buffer that nobody gave back.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <source_location>
+
+#include "support/lab.hpp"
+#include "support/packet_builder.hpp"
+#include "support/packet_checker.hpp"
+
+namespace lsn::test {
+
+using datapath::Counters;
+using datapath::SessionEnd;
+using datapath::SessionFilter;
+using datapath::SessionState;
+
+struct Sharding {
+  const char* name;
+  unsigned shards;
+  Arrival arrival;
+};
+
+/// For GoogleTest's messages.
+inline void PrintTo(const Sharding& sharding, std::ostream* to) {
+  *to << sharding.name;
+}
+
+inline constexpr Sharding kShardings[] = {
+    {"OneShard", 1, Arrival::kFirst},
+    {"TwoShardsAllComesToTheFirst", 2, Arrival::kFirst},
+    {"TwoShardsInTurn", 2, Arrival::kAlternate},
+};
+
+inline auto shardings() {
+  return ::testing::ValuesIn(kShardings);
+}
+inline std::string sharding_name(const ::testing::TestParamInfo<Sharding>& info) {
+  return info.param.name;
+}
+
+using Where = std::source_location;
+
+inline constexpr Ip kRouter = "192.0.2.1";       ///< our address inside
+inline constexpr Ip kOutside = "198.51.100.1";   ///< our address outside
+inline constexpr Ip kGateway = "198.51.100.10";  ///< the next hop outside
+inline constexpr Endpoint kClient = {"192.0.2.10", 40000};
+inline constexpr Endpoint kServer = {"198.18.0.1", 80};
+
+inline constexpr AppPolicy kEndpointIndependent = {.mapping = Dependence::kEndpointIndependent,
+                                                   .filtering = Dependence::kEndpointIndependent};
+
+class Laboratory : public ::testing::Test {
+ protected:
+  /// Begins. Tests of shardings of their own give `sharding`.
+  void start(const Config& config, const Sharding& sharding, Lab::Options options) {
+    config_ = config;
+    options.shards = sharding.shards;
+    options.arrival = sharding.arrival;
+    buffers_before_ = Lab::buffers_in_use();
+    lab_ = std::make_unique<Lab>(config, options);
+  }
+
+  void TearDown() override {
+    if (lab_ == nullptr) return;
+    expect_drops({});
+    EXPECT_THAT(lab_->faults(), ::testing::IsEmpty());
+    // What still waits somewhere is dropped now.
+    lab_->shut_down();
+    EXPECT_EQ(Lab::buffers_in_use(), buffers_before_) << "packet buffers were lost";
+  }
+
+  [[nodiscard]] Lab& lab() { return *lab_; }
+  /// The configuration that runs, for a reload to change.
+  [[nodiscard]] Config& config() { return config_; }
+
+  // ── drops ──────────────────────────────────────────────────────────────────────────────────────
+
+  using Drops = std::map<DropReason, std::uint64_t>;
+
+  /// Exactly these were counted since the last time.
+  void expect_drops(const Drops& expected, Where where = Where::current()) {
+    for (std::size_t i = 0; i < datapath::kDropReasons; ++i) {
+      const auto reason = static_cast<DropReason>(i);
+      const std::uint64_t before = std::exchange(counted_[i], lab().drops(reason));
+      const auto wanted = expected.find(reason);
+      const std::uint64_t count = wanted == expected.end() ? 0 : wanted->second;
+      if (counted_[i] - before != count)
+        fail(where) << "drops \"" << name_of(reason) << "\": " << counted_[i] - before
+                    << ", expected " << count;
+    }
+  }
+
+  // ── frames ─────────────────────────────────────────────────────────────────────────────────────
+
+  /// Exactly these frames, in this order.
+  void expect_frames(const std::vector<Frame>& actual, const std::vector<Frame>& expected,
+                     Where where = Where::current()) {
+    for (std::size_t i = 0; i < std::max(actual.size(), expected.size()); ++i) {
+      if (i >= expected.size()) {
+        fail(where) << "frame " << i << " on device " << actual[i].device
+                    << " was not expected: " << summary_of_frame(actual[i].bytes) << "\n"
+                    << hexdump(actual[i].bytes);
+      } else if (i >= actual.size()) {
+        fail(where) << "frame " << i << " on device " << expected[i].device
+                    << " is missing: " << summary_of_frame(expected[i].bytes);
+      } else {
+        if (actual[i].device != expected[i].device)
+          fail(where) << "frame " << i << " is on device " << actual[i].device << ", expected on "
+                      << expected[i].device << ": " << summary_of_frame(actual[i].bytes);
+        const std::string differs = difference(expected[i].bytes, actual[i].bytes);
+        if (!differs.empty()) fail(where) << "frame " << i << " differs:\n" << differs;
+      }
+    }
+  }
+
+  /// The only frame, as an IP packet; empty (and a failure) if there is none or more.
+  Bytes only(const std::vector<Frame>& frames, unsigned device, Where where = Where::current()) {
+    if (frames.size() != 1 || frames[0].device != device) {
+      std::string text;
+      for (const Frame& frame : frames)
+        text += "\n  device " + std::to_string(frame.device) + " " + summary_of_frame(frame.bytes);
+      fail(where) << "expected one frame on device " << device << ", there are " << frames.size()
+                  << text;
+      return {};
+    }
+    return behind_link(frames[0].bytes);
+  }
+
+  // ── sentences ──────────────────────────────────────────────────────────────────────────────────
+
+  /// A subscriber's packet goes out: the same but for its source and one hop. Returns the source.
+  Endpoint translated(const IpPacket& packet, Where where = Where::current()) {
+    const std::vector<Frame> frames = lab().from_inside(packet.bytes());
+    expect_drops({}, where);
+    const Bytes out = only(frames, 1, where);
+    if (out.empty()) return {};
+    const Endpoint nat = source_of(out);
+    expect_frames(frames, {lab().to_outside(packet.from(nat).hop())}, where);
+    if (!config_.is_nat_address(nat.ip))
+      fail(where) << to_text(nat.ip) << " is no address of a pool";
+    return nat;
+  }
+
+  /// ... with this very source.
+  void translated_to(const IpPacket& packet, Endpoint nat, Where where = Where::current()) {
+    const std::vector<Frame> frames = lab().from_inside(packet.bytes());
+    expect_drops({}, where);
+    expect_frames(frames, {lab().to_outside(packet.from(nat).hop())}, where);
+  }
+
+  /// A packet from outside comes in to that subscriber: the same but for its destination and a hop.
+  void returned(const IpPacket& packet, Endpoint subscriber, Where where = Where::current()) {
+    const std::vector<Frame> frames = lab().from_outside(packet.bytes());
+    expect_drops({}, where);
+    expect_frames(frames, {lab().to_inside(packet.to(subscriber).hop())}, where);
+  }
+
+  /// Nothing comes of it but one drop.
+  void refused_from_inside(const IpPacket& packet, DropReason reason,
+                           Where where = Where::current()) {
+    refused(lab().from_inside(packet.bytes()), reason, where);
+  }
+  void refused_from_outside(const IpPacket& packet, DropReason reason,
+                            Where where = Where::current()) {
+    refused(lab().from_outside(packet.bytes()), reason, where);
+  }
+  void refused(const std::vector<Frame>& frames, DropReason reason,
+               Where where = Where::current()) {
+    expect_frames(frames, {}, where);
+    expect_drops({{reason, 1}}, where);
+  }
+
+  /// One drop, and this ICMP error back to its sender inside (or outside: device 1). Its
+  /// identification is random and not looked at.
+  void refused_with_error(const std::vector<Frame>& frames, DropReason reason, unsigned interface,
+                          const IpPacket& error, Where where = Where::current()) {
+    expect_drops({{reason, 1}}, where);
+    expect_error(frames, interface, error, where);
+  }
+  void expect_error(const std::vector<Frame>& frames, unsigned interface, const IpPacket& error,
+                    Where where = Where::current()) {
+    const Bytes packet = only(frames, config_.interfaces[interface].device, where);
+    if (packet.empty()) return;
+    const Ip next = interface == 0 ? error.destination : kGateway;
+    expect_frames(
+        frames, {lab().frame_to(interface, next, error.with_id(get16(packet, 4)).bytes())}, where);
+  }
+
+  /// The ICMP error that we send about a packet: as much of it as fits in 576 bytes.
+  [[nodiscard]] IpPacket our_error(const Bytes& about, Ip from, unsigned type, unsigned code,
+                                   std::uint32_t rest = 0) const {
+    const ByteView quoted = ByteView{about}.first(std::min<std::size_t>(about.size(), 576 - 28));
+    return icmp_error(from, source_of(about).ip, type, code, quoted, rest).with_tos(0xC0);
+  }
+
+  [[nodiscard]] std::vector<SessionRow> sessions(const SessionFilter& filter = {}) {
+    return lab().sessions(filter);
+  }
+
+  static std::uint64_t count(const std::vector<SessionRow>& rows, auto&& is) {
+    return static_cast<std::uint64_t>(std::count_if(rows.begin(), rows.end(), is));
+  }
+
+  /// Collects a message and reports it at the test's line.
+  class Failure {
+   public:
+    explicit Failure(Where where) : where_(where) {}
+    Failure(const Failure&) = delete;
+    Failure& operator=(const Failure&) = delete;
+    ~Failure() {
+      ADD_FAILURE_AT(where_.file_name(), static_cast<int>(where_.line())) << text_.str();
+    }
+    template <class T>
+    Failure& operator<<(const T& value) {
+      text_ << value;
+      return *this;
+    }
+
+   private:
+    Where where_;
+    std::ostringstream text_;
+  };
+  static Failure fail(Where where) { return Failure{where}; }
+
+ private:
+  Config config_;
+  std::unique_ptr<Lab> lab_;
+  std::array<std::uint64_t, datapath::kDropReasons> counted_{};
+  std::size_t buffers_before_ = 0;
+};
+
+/// A test that runs with every sharding.
+class Scenario : public Laboratory, public ::testing::WithParamInterface<Sharding> {
+ protected:
+  void start(const Config& config = Config::standard(), const Lab::Options& options = {}) {
+    Laboratory::start(config, GetParam(), options);
+  }
+};
+
+}  // namespace lsn::test

@@ -1,0 +1,340 @@
+// TCP as a NAT sees it (RFC 5382, RFC 7857): opening, closing, timeouts, and what is no connection.
+#include "scenario.hpp"
+
+namespace lsn::test {
+namespace {
+
+class Tcp : public Scenario {
+ protected:
+  [[nodiscard]] IpPacket out(unsigned flags, Bytes payload = {}) const {
+    return tcp(kClient, kServer, flags, std::move(payload));
+  }
+  [[nodiscard]] IpPacket in(unsigned flags, Bytes payload = {}) const {
+    return tcp(kServer, nat_, flags, std::move(payload));
+  }
+  void goes_out(unsigned flags, Where where = Where::current()) {
+    translated_to(out(flags), nat_, where);
+  }
+  void comes_in(unsigned flags, Where where = Where::current()) {
+    returned(in(flags), kClient, where);
+  }
+  /// Three packets.
+  void connect(Where where = Where::current()) {
+    nat_ = translated(out(kSyn), where);
+    comes_in(kSyn | kAck, where);
+    goes_out(kAck, where);
+  }
+  void close_both(Where where = Where::current()) {
+    goes_out(kFin | kAck, where);
+    comes_in(kFin | kAck, where);
+    goes_out(kAck, where);
+  }
+  void expect_state(SessionState state, Where where = Where::current()) {
+    const std::vector<SessionRow> rows = sessions();
+    if (rows.size() != 1)
+      fail(where) << rows.size() << " sessions";
+    else if (rows[0].state != state)
+      fail(where) << "state " << static_cast<int>(rows[0].state) << ", expected "
+                  << static_cast<int>(state);
+  }
+  void expect_alive(bool alive, Where where = Where::current()) {
+    if ((lab().session_count(Protocol::kTcp) == 1) != alive)
+      fail(where) << (alive ? "the session is gone" : "the session is still there");
+  }
+  /// It lives until just before, and not much longer.
+  void ends_after(std::chrono::milliseconds time, Where where = Where::current()) {
+    lab().advance(time - 200ms);
+    expect_alive(true, where);
+    lab().advance(400ms);
+    expect_alive(false, where);
+  }
+  Endpoint nat_;
+};
+
+TEST_P(Tcp, AHandshakeMakesAnEstablishedSession) {
+  start();
+  nat_ = translated(out(kSyn).with_tcp_options({2, 4, 5, 0xB4, 1, 3, 3, 7}));
+  expect_state(SessionState::kSynSent);
+  comes_in(kSyn | kAck);
+  expect_state(SessionState::kEstablished);
+  goes_out(kAck);
+  translated_to(out(kAck | kPsh, pattern(1000)), nat_);
+  returned(in(kAck | kPsh, pattern(1460, 3)), kClient);
+  expect_state(SessionState::kEstablished);
+}
+
+TEST_P(Tcp, ARowSaysWhatASessionIs) {
+  start();
+  connect();
+  lab().advance(5s);
+  const std::vector<SessionRow> rows = sessions();
+  ASSERT_EQ(rows.size(), 1u);
+  const SessionRow& row = rows[0];
+  EXPECT_EQ(row.protocol, Protocol::kTcp);
+  EXPECT_EQ(row.direction, Direction::kOutbound);
+  EXPECT_FALSE(row.hairpin);
+  EXPECT_EQ(row.subscriber_ip.value, kClient.ip.value);
+  EXPECT_EQ(row.subscriber_port, kClient.port);
+  EXPECT_EQ(row.nat_ip.value, nat_.ip.value);
+  EXPECT_EQ(row.nat_port, nat_.port);
+  EXPECT_EQ(row.remote_ip.value, kServer.ip.value);
+  EXPECT_EQ(row.remote_port, kServer.port);
+  EXPECT_EQ(row.idle_seconds, 5u);
+  EXPECT_EQ(row.age_seconds, 5u);
+  EXPECT_EQ(row.packets[0], 2u);
+  EXPECT_EQ(row.bytes[0], 80u);
+  EXPECT_EQ(row.packets[1], 1u);
+  EXPECT_EQ(row.bytes[1], 40u);
+}
+
+TEST_P(Tcp, WhatIsNoSynMakesNoSession) {
+  start();
+  for (const unsigned flags : {kAck, kSyn | kAck, kFin | kAck, kRst, kRst | kAck, kPsh | kAck, 0u,
+                               kSyn | kFin, kSyn | kRst, kSyn | kFin | kRst | kAck})
+    refused_from_inside(out(flags), DropReason::kTcpNotSyn);
+  EXPECT_EQ(lab().session_count(Protocol::kTcp), 0u);
+  EXPECT_EQ(lab().subscribers(), 0u);
+}
+
+TEST_P(Tcp, FromOutsideOnlyASynOpensWhereStrangersAreAdmitted) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kTcp, kEndpointIndependent);
+  start(config);
+  nat_ = translated(out(kSyn));
+  const Endpoint stranger = {"198.18.0.7", 1234};
+  for (const unsigned flags : {kAck, kSyn | kAck, kFin | kAck, kRst})
+    refused_from_outside(tcp(stranger, nat_, flags), DropReason::kTcpNotSyn);
+  returned(tcp(stranger, nat_, kSyn), kClient);
+  // RFC 5382 REQ-2: the answer goes back from the same NAT endpoint.
+  translated_to(tcp(kClient, stranger, kSyn | kAck), nat_);
+  returned(tcp(stranger, nat_, kAck), kClient);
+  const std::vector<SessionRow> rows = sessions();
+  EXPECT_EQ(count(rows,
+                  [&](const SessionRow& r) {
+                    return r.direction == Direction::kInbound &&
+                           r.state == SessionState::kEstablished &&
+                           r.remote_ip.value == stranger.ip.value;
+                  }),
+            1u);
+}
+
+TEST_P(Tcp, WithoutSyncheckAConnectionIsTakenOverInTheMiddle) {
+  Config config = Config::standard();
+  config.group().tcp().syn_check = false;
+  start(config);
+  refused_from_inside(out(kRst), DropReason::kTcpNotSyn);
+  nat_ = translated(out(kAck | kPsh, pattern(10)));
+  expect_state(SessionState::kEstablished);
+  comes_in(kAck);
+  ends_after(120s);
+}
+
+TEST_P(Tcp, BothMayOpenAtTheSameTime) {
+  start();
+  nat_ = translated(out(kSyn));
+  comes_in(kSyn);  // not SYN+ACK: RFC 9293 section 3.5, RFC 5382 REQ-2
+  expect_state(SessionState::kEstablished);
+  goes_out(kSyn | kAck);
+  comes_in(kSyn | kAck);
+  goes_out(kAck);
+  EXPECT_EQ(lab().session_count(Protocol::kTcp), 1u);
+}
+
+TEST_P(Tcp, AnUnansweredSynEndsAfterSynidletimeout) {
+  Config config = Config::standard();
+  config.group().tcp().syn_idle_timeout = 40s;
+  start(config);
+  nat_ = translated(out(kSyn));
+  ends_after(40s);
+  refused_from_outside(in(kSyn | kAck), DropReason::kNoMapping);
+}
+
+TEST_P(Tcp, AConnectionFromOutsideThatNobodyAnswersEndsAfterSynidletimeout) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kTcp, kEndpointIndependent);
+  config.group().tcp().syn_idle_timeout = 40s;
+  start(config);
+  nat_ = translated(out(kSyn));
+  lab().advance(41s);
+  ASSERT_EQ(lab().session_count(Protocol::kTcp), 0u);
+  returned(tcp({"198.18.0.7", 1234}, nat_, kSyn), kClient);
+  expect_state(SessionState::kSynReceived);
+  ends_after(40s);
+}
+
+TEST_P(Tcp, AnEstablishedSessionEndsAfterSessiontimeoutOfSilence) {
+  Config config = Config::standard();
+  config.group().tcp().session_timeout = 200s;
+  start(config);
+  connect();
+  for (int i = 0; i < 5; ++i) {
+    lab().advance(190s);
+    goes_out(kAck);
+  }
+  ends_after(200s);
+  refused_from_outside(in(kAck), DropReason::kNoMapping);
+  refused_from_inside(out(kAck), DropReason::kTcpNotSyn);
+}
+
+TEST_P(Tcp, AHalfClosedConnectionStaysOpen) {
+  start();
+  connect();
+  goes_out(kFin | kAck);
+  expect_state(SessionState::kFinOutbound);
+  lab().advance(100s);
+  returned(in(kAck | kPsh, pattern(500)), kClient);
+  goes_out(kAck);
+  ends_after(120s);
+}
+
+TEST_P(Tcp, HalfClosedByTheServerItStaysOpenAsWell) {
+  start();
+  connect();
+  comes_in(kFin | kAck);
+  expect_state(SessionState::kFinInbound);
+  lab().advance(100s);
+  translated_to(out(kAck | kPsh, pattern(500)), nat_);
+  ends_after(120s);
+}
+
+TEST_P(Tcp, ClosedByBothItEndsAfterFinrsttimeout) {
+  start();
+  connect();
+  close_both();
+  expect_state(SessionState::kClosing);
+  // The last acknowledgments and repetitions pass.
+  comes_in(kAck);
+  goes_out(kFin | kAck);
+  ends_after(30s);
+}
+
+TEST_P(Tcp, FinrsttimeoutIsTakenFromTheProfile) {
+  Config config = Config::standard();
+  config.group().tcp().fin_rst_timeout = 7s;
+  start(config);
+  connect();
+  close_both();
+  ends_after(7s);
+}
+
+TEST_P(Tcp, ResetByTheSubscriberItEndsAfterFinrsttimeout) {
+  start();
+  connect();
+  goes_out(kRst);
+  expect_state(SessionState::kClosing);
+  ends_after(30s);
+}
+
+TEST_P(Tcp, ResetByTheServerItEndsAfterFinrsttimeout) {
+  start();
+  connect();
+  comes_in(kRst | kAck);
+  expect_state(SessionState::kClosing);
+  ends_after(30s);
+}
+
+TEST_P(Tcp, ARefusedConnectionEndsAfterFinrsttimeout) {
+  start();
+  nat_ = translated(out(kSyn));
+  comes_in(kRst | kAck);
+  expect_state(SessionState::kClosing);
+  ends_after(30s);
+}
+
+TEST_P(Tcp, AConnectionThatGoesOnAfterAResetHasNotBeenReset) {
+  start();
+  connect();
+  comes_in(kRst);  // forged, out of window
+  expect_state(SessionState::kClosing);
+  lab().advance(10s);
+  goes_out(kAck | kPsh);
+  expect_state(SessionState::kEstablished);
+  ends_after(120s);
+}
+
+TEST_P(Tcp, ASynOpensAClosedSessionAnew) {
+  start();
+  connect();
+  close_both();
+  lab().advance(10s);
+  goes_out(kSyn);  // the same NAT endpoint: RFC 6191, TIME-WAIT
+  expect_state(SessionState::kSynSent);
+  comes_in(kSyn | kAck);
+  goes_out(kAck);
+  expect_state(SessionState::kEstablished);
+  ends_after(120s);
+}
+
+TEST_P(Tcp, OpenedAnewWithoutAnAnswerItEndsAfterSynidletimeout) {
+  start();
+  connect();
+  goes_out(kRst);
+  goes_out(kSyn);
+  expect_state(SessionState::kSynSent);
+  ends_after(60s);
+}
+
+TEST_P(Tcp, ARepeatedSynDoesNotMakeASecondSession) {
+  start();
+  nat_ = translated(out(kSyn));
+  goes_out(kSyn);
+  goes_out(kSyn);
+  EXPECT_EQ(lab().session_count(Protocol::kTcp), 1u);
+}
+
+TEST_P(Tcp, TheServersPacketsKeepASessionIfInboundRefreshIsOn) {
+  start();
+  connect();
+  for (int i = 0; i < 4; ++i) {
+    lab().advance(100s);
+    comes_in(kAck | kPsh);
+  }
+  ends_after(120s);
+}
+
+TEST_P(Tcp, TheServersPacketsDoNotKeepASessionIfInboundRefreshIsOff) {
+  Config config = Config::standard();
+  config.inbound_refresh = false;
+  start(config);
+  connect();
+  lab().advance(100s);
+  comes_in(kAck | kPsh);
+  ends_after(20s);
+}
+
+TEST_P(Tcp, AWrongChecksumStaysWrongByAsMuch) {
+  start();
+  connect();
+  lab().ignore_l4_checksums();
+  translated_to(out(kAck | kPsh, pattern(99)).with_checksum_error(0x1234), nat_);
+  returned(in(kAck | kPsh, pattern(99)).with_checksum_error(0xFEDC), kClient);
+}
+
+TEST_P(Tcp, UrgentPointerOptionsAndOddPayloadsAreLeftAsTheyAre) {
+  start();
+  connect();
+  for (std::size_t size : {0u, 1u, 2u, 3u, 7u, 531u, 1439u}) {
+    IpPacket packet = out(kAck | 0x20u, pattern(size, static_cast<unsigned>(size)));
+    packet.urgent = 17;
+    packet.tcp_options = {1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8};
+    packet.tos = 0xB8;
+    packet.sequence = 0xFFFFFFFF;
+    translated_to(packet, nat_);
+  }
+}
+
+TEST_P(Tcp, FlagsOfAFragmentThatHasNoHeaderAreNotLookedAt) {
+  start();
+  connect();
+  const IpPacket whole = out(kAck, pattern(2000)).with_id(0x77);
+  const std::vector<Bytes> pieces = whole.fragments({1024});
+  const std::vector<Bytes> expected = whole.from(nat_).hop().fragments({1024});
+  for (std::size_t i = 0; i < pieces.size(); ++i)
+    expect_frames(lab().from_inside(pieces[i]), {lab().frame_to(1, kGateway, expected[i])});
+  expect_state(SessionState::kEstablished);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sharded, Tcp, shardings(), sharding_name);
+
+}  // namespace
+}  // namespace lsn::test

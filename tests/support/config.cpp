@@ -1,0 +1,221 @@
+#include "support/config.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+namespace lsn::test {
+
+using namespace datapath;
+
+namespace {
+
+wire::Ipv4Address address(Ip ip) {
+  return wire::Ipv4Address{ip.value};
+}
+
+/// Slots for the objects by name: those that were there keep theirs.
+template <class Object, class Configured>
+std::map<std::string, std::uint16_t> assign(std::vector<Object>& objects,
+                                            const std::vector<Object>* before,
+                                            const std::vector<Configured>& configs) {
+  if (before != nullptr) objects = *before;
+  for (Object& object : objects) object.present = false;
+  std::map<std::string, std::uint16_t> ids;
+  for (const Configured& config : configs) {
+    auto found = std::find_if(objects.begin(), objects.end(),
+                              [&](const Object& o) { return o.name == config.name; });
+    if (found == objects.end()) found = objects.emplace(objects.end());
+    found->name = config.name;
+    found->present = true;
+    ids[config.name] = static_cast<std::uint16_t>(found - objects.begin());
+  }
+  return ids;
+}
+
+}  // namespace
+
+Network::Network(std::string_view text) {
+  if (const auto slash = text.find('/'); slash != text.npos) {
+    const int length = std::stoi(std::string(text.substr(slash + 1)));
+    const std::uint32_t mask = length == 0 ? 0 : ~std::uint32_t{0} << (32 - length);
+    const Ip ip{text.substr(0, slash)};
+    first = Ip{ip.value & mask};
+    last = Ip{ip.value | ~mask};
+  } else if (const auto dash = text.find('-'); dash != text.npos) {
+    first = Ip{text.substr(0, dash)};
+    last = Ip{text.substr(dash + 1)};
+  } else {
+    first = last = Ip{text};
+  }
+}
+
+Ip InterfaceConfig::ip() const {
+  return Ip{std::string_view{address}.substr(0, address.find('/'))};
+}
+unsigned InterfaceConfig::length() const {
+  return static_cast<unsigned>(std::stoul(address.substr(address.find('/') + 1)));
+}
+Network InterfaceConfig::network() const {
+  return Network{std::string_view{address}};
+}
+
+Config Config::standard() {
+  Config config;
+  config.interfaces = {{"inside", Side::kInside, "192.0.2.1/24", 0},
+                       {"outside", Side::kOutside, "198.51.100.1/24", 1}};
+  config.routes = {{"0.0.0.0/0", "198.51.100.10"}};
+  config.add_pool("POOL", {"203.0.113.3-203.0.113.9"});
+  config.add_group("GROUP", {"192.0.2.0/24"}, {"POOL"});
+  return config;
+}
+
+GroupConfig& Config::add_group(std::string name, std::vector<Network> clients,
+                               std::vector<std::string> pool_names) {
+  GroupConfig group;
+  group.name = std::move(name);
+  group.clients = std::move(clients);
+  group.pools = std::move(pool_names);
+  return groups.emplace_back(std::move(group));
+}
+
+PoolConfig& Config::add_pool(std::string name, std::vector<Network> addresses) {
+  PoolConfig pool;
+  pool.name = std::move(name);
+  pool.addresses = std::move(addresses);
+  return pools.emplace_back(std::move(pool));
+}
+
+void Config::remove_group(const std::string& name) {
+  std::erase_if(groups, [&](const GroupConfig& g) { return g.name == name; });
+}
+
+void Config::remove_pool(const std::string& name) {
+  std::erase_if(pools, [&](const PoolConfig& p) { return p.name == name; });
+  for (GroupConfig& group : groups) std::erase(group.pools, name);
+}
+
+unsigned Config::devices() const {
+  unsigned count = 0;
+  for (const InterfaceConfig& interface : interfaces) count = std::max(count, interface.device + 1);
+  return count;
+}
+
+bool Config::is_client(Ip ip) const {
+  return std::any_of(groups.begin(), groups.end(), [&](const GroupConfig& g) {
+    return std::any_of(g.clients.begin(), g.clients.end(),
+                       [&](const Network& n) { return n.contains(ip); });
+  });
+}
+
+bool Config::is_nat_address(Ip ip) const {
+  return std::any_of(pools.begin(), pools.end(), [&](const PoolConfig& p) {
+    return std::any_of(p.addresses.begin(), p.addresses.end(),
+                       [&](const Network& n) { return n.contains(ip); });
+  });
+}
+
+int Config::interface_of(Ip ip) const {
+  for (std::size_t i = 0; i < interfaces.size(); ++i)
+    if (interfaces[i].ip() == ip) return static_cast<int>(i);
+  return -1;
+}
+
+std::unique_ptr<Generation> build(const Config& config, unsigned shards, const Generation* before) {
+  auto generation = std::make_unique<Generation>();
+  Generation& g = *generation;
+  g.number = before == nullptr ? 1 : before->number + 1;
+
+  const auto pool_ids = assign(g.pools, before == nullptr ? nullptr : &before->pools, config.pools);
+  std::vector<PoolRanges> ranges;
+  for (Pool& pool : g.pools) {
+    pool.ranges.clear();
+    pool.addresses_of.assign(shards, {});
+  }
+  for (const PoolConfig& from : config.pools) {
+    Pool& pool = g.pools[pool_ids.at(from.name)];
+    pool.port_realloc_timeout = from.realloc_timeout;
+    pool.max_realloc_queue = from.realloc_queue;
+    for (const Network& n : from.addresses)
+      pool.ranges.push_back({address(n.first), address(n.last)});
+    ranges.push_back({pool_ids.at(from.name), pool.ranges});
+  }
+  g.nat_addresses =
+      NatAddressMap(ranges, shards, before == nullptr ? nullptr : &before->nat_addresses);
+  for (const auto& range : g.nat_addresses.all())
+    g.pools[range.value.pool].addresses_of[range.value.owner].push_back(
+        wire::Ipv4Address{range.first});
+
+  const auto group_ids =
+      assign(g.groups, before == nullptr ? nullptr : &before->groups, config.groups);
+  for (Group& group : g.groups) {
+    group.pools.clear();
+    group.addresses_of.assign(shards, {});
+  }
+  std::vector<IntervalMap<std::uint16_t>::Range> networks;
+  std::vector<ShardSet> shards_of_group(g.groups.size(), 0);
+  for (const GroupConfig& from : config.groups) {
+    const std::uint16_t id = group_ids.at(from.name);
+    Group& group = g.groups[id];
+    group.client = from.name;
+    group.transport = from.transport;
+    if (group.usage == nullptr) group.usage = std::make_shared<GroupUsage>();
+    for (const std::string& name : from.pools) {
+      group.pools.push_back(pool_ids.at(name));
+      for (unsigned shard = 0; shard < shards; ++shard) {
+        const auto& addresses = g.pools[pool_ids.at(name)].addresses_of[shard];
+        auto& all = group.addresses_of[shard];
+        all.insert(all.end(), addresses.begin(), addresses.end());
+        if (!addresses.empty()) shards_of_group[id] |= ShardSet{1} << shard;
+      }
+    }
+    for (std::size_t p = 0; p < kPortProtocols; ++p) {
+      std::vector<IntervalMap<AppPolicy>::Range> apps;
+      for (const GroupConfig::App& app : from.apps)
+        if (static_cast<std::size_t>(app.protocol) == p)
+          apps.push_back({app.first, app.last, app.policy});
+      group.apps[p] = IntervalMap<AppPolicy>(std::move(apps));
+    }
+    for (const Network& n : from.clients) networks.push_back({n.first.value, n.last.value, id});
+  }
+
+  auto map = std::make_shared<const ShardMap>(IntervalMap<std::uint16_t>(std::move(networks)),
+                                              std::move(shards_of_group));
+  if (before != nullptr) g.maps = before->maps;
+  if (!g.maps.empty() && same_owners(*map, *g.maps.front()))
+    g.maps.front() = std::move(map);
+  else
+    g.maps.insert(g.maps.begin(), std::move(map));
+  if (g.maps.size() > ShardMap::kMaxPredecessors + 1) g.maps.resize(ShardMap::kMaxPredecessors + 1);
+
+  std::vector<IntervalMap<Route>::Range> routes;
+  const auto add_route = [&](const Network& n, std::size_t interface, Ip via) {
+    routes.push_back(
+        {n.first.value, n.last.value, Route{static_cast<std::uint8_t>(interface), address(via)}});
+  };
+  for (std::size_t i = 0; i < config.interfaces.size(); ++i) {
+    const InterfaceConfig& from = config.interfaces[i];
+    Interface interface;
+    interface.name = from.name;
+    interface.side = from.side;
+    interface.device = static_cast<std::uint16_t>(from.device);
+    interface.vlan = static_cast<std::uint16_t>(from.vlan);
+    interface.mtu = static_cast<std::uint16_t>(from.mtu);
+    interface.address = {address(from.ip()), from.length()};
+    g.interfaces.push_back(interface);
+    add_route(from.network(), i, Ip{});
+  }
+  for (const RouteConfig& route : config.routes)
+    for (std::size_t i = 0; i < config.interfaces.size(); ++i)
+      if (config.interfaces[i].network().contains(route.via))
+        add_route(Network{std::string_view{route.prefix}}, i, route.via);
+  g.routes = IntervalMap<Route>(std::move(routes));
+
+  g.inbound_refresh = config.inbound_refresh;
+  g.unreachable_code = static_cast<std::uint8_t>(config.unreachable_code);
+  g.unreachable_rate = config.unreachable_rate;
+  g.fragment_timeout = config.fragment_timeout;
+  return generation;
+}
+
+}  // namespace lsn::test

@@ -1,0 +1,123 @@
+// A configuration as tests write it down, and the Generation that it means.
+//
+// Independent of control/config: a Config is what the reference of the configuration says, without
+// file and validation. Objects keep their stable ids over reloads by their names, former shard maps
+// stay in the chain.
+//
+//   Config config = Config::standard();      // the sample of the reference, without ALG
+//   config.group().app(Protocol::kUdp, {.mapping = Dependence::kEndpointIndependent});
+//   config.group().udp().session_timeout = 60s;
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lsn/datapath/generation.hpp"
+#include "support/bytes.hpp"
+
+namespace lsn::test {
+
+using datapath::AppPolicy;
+using datapath::Dependence;
+using datapath::Pooling;
+using datapath::Protocol;
+using datapath::Side;
+using datapath::TransportPolicy;
+
+/// A.B.C.D/L, a range A-B or one address.
+struct Network {
+  Ip first, last;
+
+  Network(const char* text) : Network(std::string_view{text}) {}  // NOLINT: reads as a network
+  explicit Network(std::string_view text);
+
+  [[nodiscard]] bool contains(Ip ip) const { return first <= ip && ip <= last; }
+};
+
+struct InterfaceConfig {
+  std::string name;
+  Side side;
+  std::string address;  ///< A.B.C.D/L
+  unsigned device;
+  unsigned vlan = 0;
+  unsigned mtu = 1500;
+
+  [[nodiscard]] Ip ip() const;
+  [[nodiscard]] unsigned length() const;
+  [[nodiscard]] Network network() const;
+};
+
+struct RouteConfig {
+  std::string prefix;  ///< A.B.C.D/L
+  Ip via;
+};
+
+struct PoolConfig {
+  std::string name;
+  std::vector<Network> addresses;
+  std::chrono::seconds realloc_timeout{0};
+  unsigned realloc_queue = 65536;
+};
+
+struct GroupConfig {
+  struct App {
+    Protocol protocol;
+    unsigned first, last;
+    AppPolicy policy;
+  };
+
+  std::string name;
+  std::vector<Network> clients;
+  std::vector<std::string> pools;
+  std::vector<App> apps;
+  std::array<TransportPolicy, datapath::kPortProtocols> transport;
+
+  /// An application profile for these destination ports, or for all.
+  GroupConfig& app(Protocol protocol, const AppPolicy& policy, unsigned first = 0,
+                   unsigned last = 65535) {
+    apps.push_back({protocol, first, last, policy});
+    return *this;
+  }
+  TransportPolicy& of(Protocol protocol) { return transport[static_cast<std::size_t>(protocol)]; }
+  TransportPolicy& tcp() { return of(Protocol::kTcp); }
+  TransportPolicy& udp() { return of(Protocol::kUdp); }
+  TransportPolicy& icmp() { return of(Protocol::kIcmp); }
+};
+
+struct Config {
+  std::vector<InterfaceConfig> interfaces;
+  std::vector<RouteConfig> routes;
+  std::vector<PoolConfig> pools;
+  std::vector<GroupConfig> groups;
+  bool inbound_refresh = true;
+  unsigned unreachable_code = 13;
+  unsigned unreachable_rate = 100;
+  std::chrono::seconds fragment_timeout{2};
+
+  /// Interfaces inside 192.0.2.1/24 (device 0) and outside 198.51.100.1/24 (device 1), the default
+  /// route via 198.51.100.10, pool "POOL" of 203.0.113.3-203.0.113.9, group "GROUP" for
+  /// 192.0.2.0/24 with all policies at their defaults.
+  [[nodiscard]] static Config standard();
+
+  GroupConfig& group(std::size_t index = 0) { return groups.at(index); }
+  PoolConfig& pool(std::size_t index = 0) { return pools.at(index); }
+  GroupConfig& add_group(std::string name, std::vector<Network> clients,
+                         std::vector<std::string> pool_names);
+  PoolConfig& add_pool(std::string name, std::vector<Network> addresses);
+  void remove_group(const std::string& name);
+  void remove_pool(const std::string& name);
+
+  [[nodiscard]] unsigned devices() const;
+  [[nodiscard]] bool is_client(Ip ip) const;
+  [[nodiscard]] bool is_nat_address(Ip ip) const;
+  /// Index of the interface with that address, or -1.
+  [[nodiscard]] int interface_of(Ip ip) const;
+};
+
+/// The generation after `before` (or the first one).
+[[nodiscard]] std::unique_ptr<datapath::Generation> build(const Config& config, unsigned shards,
+                                                          const datapath::Generation* before);
+
+}  // namespace lsn::test

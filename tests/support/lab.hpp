@@ -1,0 +1,216 @@
+// A laboratory without a NIC: some shards, the hosts around them, a clock that tests turn.
+//
+// One packet's way: receive() copies a frame into a buffer and gives it to a shard (which one, says
+// Arrival); then settle() moves what the shards hand over to one another until all is quiet, takes
+// what they send, and lets the hosts answer: every neighbour answers ARP unless it is silent().
+// What is left is the result, in the order in which it was sent.
+//
+// Whatever leaves is looked at: link header, IP header, MTU, no address on a side where it must
+// never be seen. faults() says what was wrong; the tests' fixture wants it to be empty. The same
+// goes for packet buffers: after the shards are gone all are back in their pool, or the
+// destructor's check says how many are not.
+//
+// Time stands still but for advance() (steps of 100 ms, as a worker's polls would see them, with a
+// small budget each) and jump() (one step, as if a worker had slept).
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "lsn/datapath/path.hpp"
+#include "lsn/state/memory.hpp"
+#include "support/bytes.hpp"
+#include "support/config.hpp"
+#include "support/packet_builder.hpp"
+
+namespace lsn::test {
+
+using datapath::Direction;
+using datapath::DropReason;
+using datapath::SessionRow;
+using datapath::ShardId;
+using namespace std::chrono_literals;
+
+/// Which shard's queue a packet comes to.
+enum class Arrival : std::uint8_t {
+  kFirst,      ///< always the first one's: a device with one queue
+  kAlternate,  ///< each in turn: whatever a NIC may do
+};
+
+/// Starts EAL once per process, without huge pages, devices and files. Aborts if it cannot.
+void start_eal();
+
+/// What leaves a device.
+struct Frame {
+  unsigned device = 0;
+  Bytes bytes;
+
+  friend bool operator==(const Frame&, const Frame&) = default;
+};
+
+/// What a device says of a packet, and how it lies in its buffers.
+struct Reception {
+  std::uint64_t flags = 0;     ///< RTE_MBUF_F_RX_...
+  unsigned stripped_vlan = 0;  ///< with RTE_MBUF_F_RX_VLAN_STRIPPED
+  std::size_t segment = 0;     ///< bytes per buffer; 0: all in one
+};
+
+class Lab {
+ public:
+  struct Options {
+    unsigned shards = 1;
+    Arrival arrival = Arrival::kFirst;
+    unsigned max_sessions = 4096;  ///< per shard
+    unsigned max_fragments = 64;
+    std::uint64_t seed = 1;
+    std::uint32_t start = 1000;  ///< the clock's first tick
+  };
+
+  Lab(const Config& config, const Options& options);
+  ~Lab();
+  Lab(const Lab&) = delete;
+  Lab& operator=(const Lab&) = delete;
+
+  // ── hosts ──────────────────────────────────────────────────────────────────────────────────────
+
+  /// The hardware address of any host, and of our interfaces.
+  [[nodiscard]] static Mac mac_of(Ip host);
+  [[nodiscard]] static Mac own_mac(unsigned interface);
+  /// From now on nobody answers ARP for that address.
+  void silence(Ip host) { silent_.insert(host); }
+  void unsilence(Ip host) { silent_.erase(host); }
+  /// Makes a neighbour known to all shards: it asks for our address.
+  void introduce(unsigned interface, Ip host);
+  /// Shows ARP requests and announcements among the results, too.
+  void show_arp() { show_arp_ = true; }
+
+  // ── packets ────────────────────────────────────────────────────────────────────────────────────
+
+  /// A frame comes from a device, as it is.
+  std::vector<Frame> receive(unsigned device, const Bytes& frame, const Reception& how = {});
+  /// An IP packet comes in on an interface, from its source's or a router's hardware address.
+  std::vector<Frame> send(unsigned interface, const Bytes& ip_packet, const Reception& how = {});
+  std::vector<Frame> from_inside(const Bytes& ip_packet) { return send(0, ip_packet); }
+  std::vector<Frame> from_outside(const Bytes& ip_packet) { return send(1, ip_packet); }
+  /// All of them in one burst, at one shard.
+  std::vector<Frame> burst(unsigned interface, const std::vector<Bytes>& ip_packets);
+
+  /// The frame in which an IP packet leaves towards a neighbour.
+  [[nodiscard]] Frame frame_to(unsigned interface, Ip neighbour, const Bytes& ip_packet) const;
+  [[nodiscard]] Frame to_inside(const IpPacket& packet) const {
+    return frame_to(0, packet.destination, packet.bytes());
+  }
+  [[nodiscard]] Frame to_outside(const IpPacket& packet) const {
+    return frame_to(1, "198.51.100.10", packet.bytes());
+  }
+
+  // ── time ───────────────────────────────────────────────────────────────────────────────────────
+
+  [[nodiscard]] state::Ticks now() const { return now_; }
+  /// Frames that were sent meanwhile.
+  std::vector<Frame> advance(std::chrono::milliseconds time);
+  std::vector<Frame> jump(std::chrono::milliseconds time);
+  void set_now(state::Ticks now);
+  /// One call of housekeep() on every shard, and what comes of it.
+  std::vector<Frame> housekeep(std::size_t budget);
+
+  // ── configuration ──────────────────────────────────────────────────────────────────────────────
+
+  /// What a reload does: all shards adopt the new generation, then sweep. Returns sessions ended.
+  std::uint64_t reload(const Config& config, std::size_t budget = 8);
+  /// The same in steps: publish, each shard adopts when it comes to it, sweep.
+  void publish(const Config& config);
+  void adopt(unsigned shard);
+  std::uint64_t sweep(std::size_t budget = 8);
+  /// Former shard maps are dropped if nobody has state from their time, as the controller does.
+  void drop_predecessors();
+
+  // ── what there is ──────────────────────────────────────────────────────────────────────────────
+
+  [[nodiscard]] datapath::Shard& shard(unsigned id = 0) { return *shards_.at(id); }
+  [[nodiscard]] unsigned shards() const { return static_cast<unsigned>(shards_.size()); }
+  [[nodiscard]] const datapath::Generation& generation() const { return *generations_.back(); }
+  /// All sessions of all shards, asked for in pages of `limit` rows with a budget of `budget`.
+  [[nodiscard]] std::vector<SessionRow> sessions(const datapath::SessionFilter& filter = {},
+                                                 std::uint32_t limit = 16, std::size_t budget = 7);
+  std::uint64_t flush(const datapath::SessionFilter& filter, std::size_t budget = 7);
+
+  /// A counter's sum over all shards.
+  template <class Member>
+  [[nodiscard]] std::uint64_t total(Member&& member) {
+    std::uint64_t sum = 0;
+    for (const auto& shard : shards_) sum += std::invoke(member, shard->counters).get();
+    return sum;
+  }
+  [[nodiscard]] std::uint64_t drops(DropReason reason) const;
+  [[nodiscard]] std::uint64_t session_count(Protocol protocol) const;
+  [[nodiscard]] std::uint64_t mapping_count(Protocol protocol) const;
+  [[nodiscard]] std::uint64_t subscribers();
+
+  /// What was wrong with frames that left.
+  [[nodiscard]] const std::vector<std::string>& faults() const { return faults_; }
+  /// Checksums behind the IP header are looked at as well; packets that come with wrong ones keep
+  /// them, so their tests switch this off.
+  void ignore_l4_checksums() { check_l4_ = false; }
+
+  // ── for special cases ──────────────────────────────────────────────────────────────────────────
+
+  /// While set, what shards hand over stays in their buffers.
+  void hold_handoffs(bool hold) { hold_ = hold; }
+  /// Packets come to this shard next, whatever Arrival says.
+  void next_arrival(unsigned shard) { next_ = shard; }
+  /// Moves packets between shards until all is quiet; returns what left.
+  std::vector<Frame> settle();
+  /// Takes all free buffers but `leave` (and gives them back): what needs one must do without.
+  void take_buffers(unsigned leave = 0);
+  void give_buffers();
+  /// Buffers that are not in their pool.
+  [[nodiscard]] static std::size_t buffers_in_use();
+  /// Ends the shards; then nothing holds a buffer any more.
+  void shut_down();
+
+ private:
+  void deliver(unsigned shard, unsigned device, rte_mbuf* mbuf);
+  [[nodiscard]] unsigned arrive();
+  [[nodiscard]] rte_mbuf* buffer_of(const Bytes& frame, const Reception& how);
+  bool move_handoffs();
+  void collect();
+  void inspect(const Frame& frame);
+  void answer(const Frame& frame);
+  void fault(const Frame& frame, const std::string& what);
+  [[nodiscard]] int interface_of(const Frame& frame) const;
+
+  /// What the configurations that shards work with say, together.
+  [[nodiscard]] bool any_config(auto&& says) const {
+    return std::any_of(adopted_.begin(), adopted_.end(),
+                       [&](std::size_t of_shard) { return says(configs_[of_shard]); });
+  }
+
+  Config config_;
+  Options options_;
+  state::PageMemory memory_{state::Pages::kSmall};
+  state::Ticks now_;
+  std::vector<std::unique_ptr<datapath::Generation>> generations_;
+  std::vector<Config> configs_;  ///< of generations_
+  std::vector<datapath::lsn44::AddressStore> stores_;
+  std::vector<std::vector<std::unique_ptr<datapath::lsn44::ShardAddresses>>> addresses_;
+  std::vector<std::unique_ptr<datapath::Shard>> shards_;
+  std::vector<std::size_t> adopted_;  ///< by shard: index into generations_
+  std::set<Ip> silent_;
+  std::deque<Frame> unanswered_;
+  std::vector<Frame> out_;
+  std::vector<std::string> faults_;
+  std::vector<rte_mbuf*> hoard_;
+  unsigned next_ = 0;
+  bool show_arp_ = false;
+  bool check_l4_ = true;
+  bool hold_ = false;
+};
+
+}  // namespace lsn::test
