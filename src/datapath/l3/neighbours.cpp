@@ -106,6 +106,7 @@ NeighbourId Neighbours::find_or_add(Shard& shard, std::uint8_t interface, wire::
 void Neighbours::probe(Shard& shard, NeighbourId id) {
   Neighbour& neighbour = table_[id];
   ++neighbour.probes;
+  neighbour.asked = shard.now;
   const Interface& on = shard.generation->interfaces[neighbour.interface];
   // Who answered before is asked directly (RFC 1122 section 2.3.2.1), but the last time.
   wire::MacAddress to = wire::kBroadcastMac;
@@ -123,6 +124,7 @@ void Neighbours::rearm(NeighbourId id, state::Ticks deadline) {
 void Neighbours::wait(Shard& shard, NeighbourId id, rte_mbuf* packet) {
   Neighbour& neighbour = table_[id];
   neighbour.last_used = shard.now;
+  recall(id);
   // Asked for even if the packet cannot wait: the next one may find the way.
   if (neighbour.probes == 0) {
     probe(shard, id);
@@ -141,6 +143,7 @@ void Neighbours::wait(Shard& shard, NeighbourId id, rte_mbuf* packet) {
 
 void Neighbours::learned(Shard& shard, NeighbourId id, const wire::MacAddress& mac) {
   Neighbour& neighbour = table_[id];
+  recall(id);
   const Interface& on = shard.generation->interfaces[neighbour.interface];
   neighbour.link_header_size =
       make_link_header(neighbour.link_header.data(), mac, shard.links[neighbour.interface].mac,
@@ -181,17 +184,46 @@ void Neighbours::drop_waiting(Shard& shard, NeighbourId id) {
   neighbour.waiting_count = 0;
 }
 
+/// Not reachable any more.
+void Neighbours::lose(Shard& shard, Neighbour& neighbour) {
+  neighbour.state = NeighbourState::kIncomplete;
+  neighbour.probes = 0;
+  --reachable_;
+  shard.counters.neighbours.set(reachable_);
+}
+
 void Neighbours::forget(Shard& shard, NeighbourId id) {
   Neighbour& neighbour = table_[id];
+  if (neighbour.state == NeighbourState::kReachable) lose(shard, neighbour);
   drop_waiting(shard, id);
-  const state::FlowKey key = neighbour_key(neighbour.interface, neighbour.ip);
-  index_.erase(key, index_.hash(key));
-  if (neighbour.state == NeighbourState::kReachable) {
-    --reachable_;
-    shard.counters.neighbours.set(reachable_);
+  neighbour.probes = 0;
+  neighbour.state = NeighbourState::kForgotten;
+  state::list_push(forgotten_, id, forgotten_links());
+  ++forgotten_count_;
+}
+
+/// Somebody wants it again.
+void Neighbours::recall(NeighbourId id) {
+  if (table_[id].state != NeighbourState::kForgotten) return;
+  state::list_remove(forgotten_, id, forgotten_links());
+  --forgotten_count_;
+  table_[id].state = NeighbourState::kIncomplete;
+}
+
+void Neighbours::free_forgotten(Shard& shard, std::size_t budget) {
+  // Together, so that sessions have to look up their next hops but once.
+  if (table_.size() > kFreeBeyond) freeing_ = true;
+  if (!freeing_) return;
+  if (!forgotten_.empty()) ++shard.stamp;
+  for (; !forgotten_.empty() && budget != 0; --budget) {
+    const std::uint32_t id = forgotten_.first;
+    recall(static_cast<NeighbourId>(id));
+    const state::FlowKey key = neighbour_key(table_[id].interface, table_[id].ip);
+    index_.erase(key, index_.hash(key));
+    table_[id].state = NeighbourState::kFree;
+    table_.release(id);
   }
-  neighbour.state = NeighbourState::kFree;
-  table_.release(id);
+  freeing_ = !forgotten_.empty();
 }
 
 std::optional<state::Ticks> Neighbours::due(Shard& shard, NeighbourId id) {
@@ -204,32 +236,29 @@ std::optional<state::Ticks> Neighbours::due(Shard& shard, NeighbourId id) {
     forget(shard, id);
     return std::nullopt;
   }
-  if (!reachable) {
-    if (neighbour.probes == 0) return forget_at;
+  if (neighbour.probes != 0) {
+    const state::Ticks answer_by = neighbour.asked + kProbeInterval;
+    if (answer_by.later_than(now)) return answer_by;
     if (neighbour.probes < kMaxProbes) {
       probe(shard, id);
       return now + kProbeInterval;
     }
     // Given up; the next packet that wants to go there begins anew.
+    if (reachable) lose(shard, neighbour);
     drop_waiting(shard, id);
     neighbour.probes = 0;
-    return forget_at;
+    return neighbour.last_used + kForgetUnresolvedAfter;
   }
-  // In use and without a sign of life for long: asked again, while packets go on.
+  if (!reachable) return forget_at;
   const state::Ticks confirm_at = neighbour.confirmed + kConfirmAfter;
   if (confirm_at.later_than(now)) return confirm_at;
-  const bool in_use = (neighbour.last_used + kConfirmAfter).later_than(now);
-  if (neighbour.probes == 0 && !in_use)  // looked at again: it may be in use by then
-    return (now + kConfirmAfter).later_than(forget_at) ? forget_at : now + kConfirmAfter;
-  if (neighbour.probes < kMaxProbes) {
+  // In use and without a sign of life for long: asked again, while packets go on.
+  if ((neighbour.last_used + kConfirmAfter).later_than(now)) {
     probe(shard, id);
     return now + kProbeInterval;
   }
-  neighbour.state = NeighbourState::kIncomplete;
-  neighbour.probes = 0;
-  --reachable_;
-  shard.counters.neighbours.set(reachable_);
-  return neighbour.last_used + kForgetUnresolvedAfter;
+  // Not in use; it may be when it is looked at again.
+  return (now + kConfirmAfter).later_than(forget_at) ? forget_at : now + kConfirmAfter;
 }
 
 Verdict Neighbours::arp_received(Shard& shard, std::uint8_t interface, const wire::ArpHeader& arp,
@@ -252,7 +281,7 @@ Verdict Neighbours::arp_received(Shard& shard, std::uint8_t interface, const wir
   if (is_neighbours(on, wire::Ipv4Address{arp.sender_ip})) {
     const state::FlowKey key = neighbour_key(interface, arp.sender_ip);
     std::uint32_t id = index_.find(key, index_.hash(key));
-    if (id == state::kNone && for_us && table_.size() < kUnaskedLimit) {
+    if (id == state::kNone && for_us && table_.size() - forgotten_count_ < kUnaskedLimit) {
       const NeighbourId added = find_or_add(shard, interface, arp.sender_ip);
       if (added != kNoNeighbour) id = added;
     }
@@ -306,12 +335,10 @@ void Neighbours::announce_more(Shard& shard, std::size_t budget) {
 }
 
 void Neighbours::advance(Shard& shard, std::size_t budget) {
-  const std::uint32_t before = table_.size();
   wheel_.advance(shard.now, budget, wheel_links(), [&](std::uint32_t id) {
     return due(shard, static_cast<NeighbourId>(id));
   });
-  // An index that is free may soon be another neighbour's: sessions must not use it any more.
-  if (table_.size() != before) ++shard.stamp;
+  free_forgotten(shard, budget);
   if (announcing_ != 0) announce_more(shard, std::min(budget, kAnnouncedAtOnce));
 }
 

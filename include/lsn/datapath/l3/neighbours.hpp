@@ -5,8 +5,10 @@
 // packets wait with it. An answer makes it reachable: link_header then holds all bytes in front of
 // the IP header, ready to be copied. A reachable one that is in use is asked again (unicast) after
 // kConfirmAfter without a sign of life and goes back to incomplete when it does not answer; one
-// that is not in use is forgotten after kForgetAfter (one that never answered much earlier: a scan
-// of a connected network shall not fill the table), and since its index may then mean another
+// that is not in use is forgotten after kForgetAfter, one that never answered much earlier: a scan
+// of a connected network shall not fill the table. What is forgotten keeps its index for those
+// sessions that remember it, and begins anew when they use it, until the table is three quarters
+// full: then all that is forgotten is freed together, and since an index may then mean another
 // neighbour, Shard::stamp is raised: sessions look their next hops up anew.
 //
 // ARP packets reach every worker (the one that received it hands copies to the others), so one
@@ -53,7 +55,7 @@ inline constexpr NeighbourId kNoNeighbour = 0xFFFF;
 /// Session::hop of a session whose remote side is a NAT address of ours.
 inline constexpr NeighbourId kHairpinHop = 0xFFFE;
 
-enum class NeighbourState : std::uint8_t { kFree, kIncomplete, kReachable };
+enum class NeighbourState : std::uint8_t { kFree, kForgotten, kIncomplete, kReachable };
 
 /// What the packet path reads of a neighbour: one cache line.
 struct alignas(64) Neighbour {
@@ -65,11 +67,13 @@ struct alignas(64) Neighbour {
   std::uint8_t interface;
   std::uint8_t probes;  ///< unanswered requests
   wire::Be32 ip;
+  std::uint8_t waiting_count;
   state::Ticks last_used;  ///< a packet went there
   state::Ticks confirmed;  ///< a sign of life came
+  state::Ticks asked;      ///< the last request went out
   state::WheelLinks wheel;
-  state::ListHead waiting;  ///< packets, by index into the table's waiting room
-  std::uint8_t waiting_count;
+  state::ListHead waiting;     ///< packets, by index into the table's waiting room
+  state::ListLinks forgotten;  ///< among the forgotten ones
 };
 static_assert(sizeof(Neighbour) == 64);
 
@@ -86,6 +90,8 @@ class Neighbours {
   static constexpr state::TickDuration kForgetUnresolvedAfter = std::chrono::seconds{30};
   /// Beyond so many neighbours none is learned that we have not asked for.
   static constexpr std::uint32_t kUnaskedLimit = kCapacity / 2;
+  /// Beyond so many, forgotten ones included, those are freed.
+  static constexpr std::uint32_t kFreeBeyond = kCapacity / 4 * 3;
   /// Announcements per call of announce() and of advance(): a transmit buffer holds few hundred.
   static constexpr std::size_t kAnnouncedAtOnce = 64;
 
@@ -113,7 +119,7 @@ class Neighbours {
   /// them) on a link: the first ones now, the others by advance().
   void announce(Shard& shard, std::uint8_t interface);
 
-  /// Sends due requests and announcements, gives up, forgets. At most `budget` of each.
+  /// Sends due requests and announcements, gives up, forgets, frees. At most `budget` of each.
   void advance(Shard& shard, std::size_t budget);
 
   /// Known next hops that are reachable.
@@ -134,11 +140,17 @@ class Neighbours {
   [[nodiscard]] auto waiting_links() {
     return [this](std::uint32_t place) -> state::ListLinks& { return waiting_[place].links; };
   }
+  [[nodiscard]] auto forgotten_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return table_[id].forgotten; };
+  }
   void probe(Shard& shard, NeighbourId id);
   void rearm(NeighbourId id, state::Ticks deadline);
   void announce_more(Shard& shard, std::size_t budget);
   void learned(Shard& shard, NeighbourId id, const wire::MacAddress& mac);
+  void lose(Shard& shard, Neighbour& neighbour);
   void forget(Shard& shard, NeighbourId id);
+  void recall(NeighbourId id);
+  void free_forgotten(Shard& shard, std::size_t budget);
   void drop_waiting(Shard& shard, NeighbourId id);
   [[nodiscard]] std::optional<state::Ticks> due(Shard& shard, NeighbourId id);
 
@@ -147,7 +159,10 @@ class Neighbours {
   state::Slab<WaitingPacket> waiting_;
   state::TimerWheel wheel_;
   std::uint32_t reachable_ = 0;
-  std::uint64_t announcing_ = 0;      ///< bit per interface that has not announced all yet
+  state::ListHead forgotten_;
+  std::uint32_t forgotten_count_ = 0;
+  bool freeing_ = false;             ///< forgotten ones are being freed, down to the last
+  std::uint64_t announcing_ = 0;     ///< bit per interface that has not announced all yet
   std::uint32_t announce_next_ = 0;  ///< of the lowest of them: the NAT address to go on with
 };
 
