@@ -263,8 +263,11 @@ void forward_waiting(Shard& shard, const Packet& first, const FragmentPorts& por
 /// Fragments go to the owner first, whose table of datagrams they then meet in.
 Verdict fragment(Shard& shard, Packet& packet) {
   const bool inside = packet.side == Side::kInside;
-  if (is_own_address(*shard.generation, packet.ip->destination))
+  if (is_own_address(*shard.generation, packet.ip->destination)) {
+    // Those for us meet on the first shard, wherever they came in.
+    if (shard.id != 0) return Verdict::handoff(0);
     return deliver_locally(shard, packet);
+  }
   Verdict verdict = inside ? lsn44::check_outbound_addresses(shard, packet)
                            : lsn44::check_inbound_addresses(shard, packet);
   if (!verdict.is_next()) return verdict;

@@ -218,11 +218,12 @@ TEST_P(Hairpin, APacketThatIsTooBigForTheOtherOnesLinkIsRefusedWithTheMtu) {
   const Bytes out = only(lab().send(2, hello.bytes()), 1);
   ASSERT_FALSE(out.empty());
   const Endpoint bob_nat = source_of(out);
-  // RFC 4787 REQ-13, and REQ-9: the sender must learn it here as well.
+  // RFC 4787 REQ-13, and REQ-9: the sender must learn it here as well. What it sent is quoted as it
+  // was when it had crossed half of the way.
   const IpPacket packet = udp(alice_, bob_nat, pattern(1200)).with_df();
   const std::vector<Frame> frames = lab().from_inside(packet.bytes());
   expect_drops({{DropReason::kFragmentationNeeded, 1}});
-  expect_error(frames, 0, our_error(packet.bytes(), kRouter, kUnreachable, 4, 1000));
+  expect_error(frames, 0, our_error(packet.hop().bytes(), kRouter, kUnreachable, 4, 1000));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Hairpin,

@@ -150,7 +150,7 @@ rte_mbuf* Lab::buffer_of(const Bytes& frame, const Reception& how) {
     // What a buffer held before is not for anybody to read.
     std::memset(mbuf->buf_addr, 0xDB, mbuf->buf_len);
     char* data = rte_pktmbuf_append(mbuf, static_cast<std::uint16_t>(size));
-    std::memcpy(data, frame.data() + at, size);
+    if (size != 0) std::memcpy(data, frame.data() + at, size);
     at += size;
     if (first == nullptr) {
       first = mbuf;

@@ -119,7 +119,7 @@ inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonTexts = {{
     {DropReason::kProtocolOther, "protocol_other",
      "The IP protocol is none of those that are translated or counted apart."},
     {DropReason::kEspNoProfile, "esp_no_profile",
-     "ESP (50) of a group without an ipsecalg profile is not translated."},
+     "ESP (50) is not translated without the IPsec ALG."},
     {DropReason::kIcmpTypeUntranslated, "icmp_type_untranslated",
      "The ICMP message is neither a query nor an error that a NAT translates."},
     {DropReason::kL4Malformed, "l4_malformed",

@@ -20,10 +20,10 @@ namespace lsn::datapath {
 /// All that is set must hold.
 struct SessionFilter {
   std::uint16_t group = kNoId;  ///< stable group id; kNoId: any
-  std::optional<wire::Ipv4Prefix> network;  ///< of subscribers
-  std::optional<std::uint32_t> netmask;     ///< instead of network->length: any mask, host order
-  std::optional<wire::Ipv4Address> nat_ip;
-  std::optional<std::uint16_t> nat_port;
+  std::optional<wire::Ipv4Prefix> network{};  ///< of subscribers
+  std::optional<std::uint32_t> netmask{};    ///< instead of network->length: any mask, host order
+  std::optional<wire::Ipv4Address> nat_ip{};
+  std::optional<std::uint16_t> nat_port{};
 };
 
 /// As `show lsn session` prints it.

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "lsn/datapath/interval_map.hpp"
@@ -71,11 +72,12 @@ class NatAddressMap {
   NatAddressMap() = default;
 
   /// Deals the addresses of disjoint pools to `shards` shards (1..kMaxShards), keeping the owners
-  /// that `before` gave them.
+  /// that `before` gave them. Each pool evenly; what is left over goes to whoever has fewest in all.
   NatAddressMap(std::span<const PoolRanges> pools, unsigned shards,
                 const NatAddressMap* before = nullptr) {
     std::uint32_t number = 0;
     std::vector<IntervalMap<NatAddressPlace>::Range> ranges;
+    std::array<std::uint32_t, kMaxShards> in_all{};
     for (const PoolRanges& pool : pools) {
       std::array<std::uint32_t, kMaxShards> owned{};
       if (before != nullptr) {
@@ -91,10 +93,13 @@ class NatAddressMap {
           const auto* old = before == nullptr ? nullptr : before->find(address);
           ShardId owner = old != nullptr && old->owner < shards ? old->owner : kNoShard;
           if (owner == kNoShard) {
-            owner = static_cast<ShardId>(
-                std::min_element(owned.begin(), owned.begin() + shards) - owned.begin());
+            owner = 0;
+            for (unsigned shard = 1; shard < shards; ++shard)
+              if (std::pair{owned[shard], in_all[shard]} < std::pair{owned[owner], in_all[owner]})
+                owner = static_cast<ShardId>(shard);
             ++owned[owner];
           }
+          ++in_all[owner];
           ranges.push_back({address.value, address.value, {pool.pool, owner, number++}});
         }
       }

@@ -43,11 +43,32 @@ bool may_be_told(const Generation& generation, const Packet& packet) {
   if (!is_host_address(ip.source) || !is_host_address(ip.destination) ||
       is_broadcast(generation, ip.destination))
     return false;
-  if (packet.hairpin) return false;  // its source is one of our own NAT addresses
   if (ip.protocol != wire::kProtocolIcmp) return true;
   if (packet.l4_size == 0) return false;
   const std::uint8_t type = *packet.l4;
   return wire::is_icmp_request(type) || wire::is_icmp_reply(type);
+}
+
+/// An error for the sender of a hairpinned packet, which we know by its NAT endpoint now: in like
+/// any error about what left through that one (RFC 5508 REQ-7), by the shard that owns it.
+void turn_back(Shard& shard, const Packet& about, rte_mbuf* mbuf, wire::Ipv4Header& ip) {
+  // A packet that is handed over has a link header, which says no more than that IPv4 follows.
+  auto& link = *reinterpret_cast<wire::EthernetHeader*>(
+      rte_pktmbuf_prepend(mbuf, sizeof(wire::EthernetHeader)));
+  link = wire::EthernetHeader{};
+  link.type = wire::Be16::of(wire::kEtherTypeIpv4);
+  Packet error;
+  error.mbuf = mbuf;
+  error.ip = &ip;
+  error.l4 = ip.payload();
+  error.l4_size = static_cast<std::uint32_t>(ip.payload_size());
+  error.size = static_cast<std::uint16_t>(ip.total_size());
+  error.interface = about.interface;
+  error.side = Side::kOutside;
+  error.protocol = Protocol::kIcmp;
+  error.kind = PacketKind::kIcmpError;
+  error.hairpin = true;
+  settle(shard, error, dispatch(shard, error));
 }
 
 }  // namespace
@@ -59,11 +80,15 @@ void send_icmp_error(Shard& shard, const Packet& packet, std::uint8_t type, std:
     shard.counters.icmp_errors_suppressed.add();
     return;
   }
-  const auto next_hop = resolve(shard, packet.ip->source);
-  if (!next_hop || next_hop->neighbour == kNoNeighbour ||
-      generation.interfaces[next_hop->interface].side != packet.side) {
-    shard.counters.icmp_errors_suppressed.add();
-    return;
+  NeighbourId neighbour = kNoNeighbour;
+  if (!packet.hairpin) {
+    const auto next_hop = resolve(shard, packet.ip->source);
+    if (!next_hop || next_hop->neighbour == kNoNeighbour ||
+        generation.interfaces[next_hop->interface].side != packet.side) {
+      shard.counters.icmp_errors_suppressed.add();
+      return;
+    }
+    neighbour = next_hop->neighbour;
   }
   rte_mbuf* mbuf = rte_pktmbuf_alloc(shard.buffers);
   if (mbuf == nullptr) {
@@ -100,7 +125,11 @@ void send_icmp_error(Shard& shard, const Packet& packet, std::uint8_t type, std:
   ip.destination = packet.ip->source;
   ip.update_checksum();
   shard.counters.icmp_errors_sent.add();
-  send(shard, mbuf, &ip, next_hop->neighbour);
+  if (packet.hairpin) {
+    turn_back(shard, packet, mbuf, ip);
+  } else {
+    send(shard, mbuf, &ip, neighbour);
+  }
 }
 
 namespace {

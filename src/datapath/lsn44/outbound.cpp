@@ -104,7 +104,11 @@ Verdict outbound(Shard& shard, Packet& packet) {
     return verdict;
   std::uint16_t group = kNoId;
   const Verdict steered = steer_outbound(shard, packet.ip->source, packet.asked, group);
-  if (steered.is_drop()) return steered;
+  if (steered.is_drop()) {
+    if (is_resource_shortage(steered.reason()))
+      send_icmp_error(shard, packet, wire::kIcmpUnreachable, shard.generation->unreachable_code);
+    return steered;
+  }
   if (packet.ip->ttl <= 1) {
     send_icmp_error(shard, packet, wire::kIcmpTimeExceeded, 0);
     return Verdict::drop(DropReason::kTtlExpired);

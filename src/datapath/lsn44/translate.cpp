@@ -3,6 +3,7 @@
 #include "lsn/datapath/l3/icmp_send.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 #include "lsn/datapath/lsn44/stages.hpp"
+#include "lsn/datapath/pipeline.hpp"
 
 namespace lsn::datapath::lsn44 {
 namespace {
@@ -97,7 +98,11 @@ Verdict forward_slowly(Shard& shard, Packet& packet, SessionId id) {
     rearm_session(shard, id);
   if (hop == kHairpinHop) {
     shard.counters.of(session.protocol).hairpinned.add(1, packet.size);
-    return hairpin(shard, packet);
+    // What becomes of it on the other side is not the sender's session's business: that one is
+    // open now, as it would be towards a stranger.
+    const Verdict other_side = hairpin(shard, packet);
+    settle(shard, packet, other_side);
+    return Verdict::consumed();
   }
   send(shard, packet.mbuf, packet.ip, hop);
   return Verdict::next();

@@ -6,7 +6,8 @@
 // a fragment other than the first, a broadcast or multicast, or a source that is no single host
 // (section 4.3.2.7), and not more than `unreachable.rate` per second (section 4.3.2.8). Its source
 // is our address on the interface that the packet came in on, and it leaves by the side that the
-// packet came from or not at all: a forged source is told nothing about the other side.
+// packet came from or not at all: a forged source is told nothing about the other side. The sender of
+// a hairpinned packet is told through its own session, like by anybody behind its NAT address.
 //
 // An echo request is turned around in its buffer. One that comes in fragments is answered fragment
 // by fragment, never put together: the reassembly table holds them back until the first one has said
