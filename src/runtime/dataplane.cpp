@@ -17,7 +17,7 @@
 namespace lsn::runtime {
 namespace {
 
-constexpr std::chrono::milliseconds kWatchInterval{100};
+constexpr std::chrono::milliseconds kWatchInterval{50};
 constexpr std::chrono::milliseconds kStopPatience{3000};
 
 state::Random::Seed fresh_seed() {

@@ -28,15 +28,29 @@ std::string reason(const Attempt& attempt, int error) {
   return complaint.empty() ? text : fmt::format("{} ({})", text, complaint);
 }
 
+/// Asks the kernel about an interface of its own; false: it does not know it.
+bool ask_kernel(unsigned index, unsigned long question, ifreq& answer) {
+  if (index == 0 || if_indextoname(index, answer.ifr_name) == nullptr) return false;
+  const int handle = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (handle < 0) return false;
+  const bool known = ioctl(handle, question, &answer) == 0;
+  close(handle);
+  return known;
+}
+
 /// MTU of the kernel's interface, 0 if it has none.
 std::uint32_t kernel_mtu(unsigned index) {
-  ifreq request{};
-  if (index == 0 || if_indextoname(index, request.ifr_name) == nullptr) return 0;
-  const int handle = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (handle < 0) return 0;
-  const bool known = ioctl(handle, SIOCGIFMTU, &request) == 0;
-  close(handle);
-  return known ? static_cast<std::uint32_t>(request.ifr_mtu) : 0;
+  ifreq answer{};
+  return ask_kernel(index, SIOCGIFMTU, answer) ? static_cast<std::uint32_t>(answer.ifr_mtu) : 0;
+}
+
+/// Whether the kernel's interface, if there is one behind the port, is up and has a carrier: drivers
+/// that use it do not all look.
+bool kernel_agrees(unsigned index) {
+  ifreq answer{};
+  if (!ask_kernel(index, SIOCGIFFLAGS, answer)) return true;
+  constexpr int kCarries = IFF_UP | IFF_RUNNING;
+  return (answer.ifr_flags & kCarries) == kCarries;
 }
 
 int on_removal(std::uint16_t /*port*/, rte_eth_event_type /*event*/, void* flag, void* /*extra*/) {
@@ -261,7 +275,9 @@ Port::Event Port::watch() {
   }
   rte_eth_link link{};
   // A driver that knows nothing of links carries what it is given.
-  const bool up = rte_eth_link_get_nowait(id_, &link) != 0 || link.link_status == RTE_ETH_LINK_UP;
+  const bool up =
+      (rte_eth_link_get_nowait(id_, &link) != 0 || link.link_status == RTE_ETH_LINK_UP) &&
+      kernel_agrees(info_.if_index);
   speed_mbps_ = up && link.link_speed != RTE_ETH_SPEED_NUM_UNKNOWN ? link.link_speed : 0;
   if (up == carries()) return Event::kNone;
   carries_.store(up, std::memory_order_relaxed);

@@ -9,6 +9,7 @@
 #include <expected>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "lsn/control/command/command_socket.hpp"
 #include "lsn/control/config/check_report.hpp"
@@ -18,6 +19,7 @@
 #include "lsn/runtime/dataplane.hpp"
 #include "lsn/runtime/eal.hpp"
 #include "lsn/runtime/plan.hpp"
+#include "lsn/runtime/telemetry.hpp"
 
 namespace {
 
@@ -52,6 +54,11 @@ int run(control::Model model, const std::string& path) {
       plan, arguments->huge_pages ? runtime::TableMemory::HugePages::kTry
                                   : runtime::TableMemory::HugePages::kLeave);
   if (!dataplane) return fail(dataplane.error());
+  std::vector<std::string> interfaces;
+  for (const control::InterfaceConfig& interface : model.interfaces)
+    interfaces.push_back(interface.name);
+  const auto telemetry = runtime::Telemetry::start(**dataplane, std::move(interfaces));
+  if (!telemetry) spdlog::warn("{}", telemetry.error());
   control::Controller controller({path, std::move(model), std::move(*socket)}, **dataplane);
   return controller.run();
 }

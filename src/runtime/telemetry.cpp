@@ -1,0 +1,214 @@
+#include "lsn/runtime/telemetry.hpp"
+
+#include <fmt/format.h>
+#include <rte_telemetry.h>
+
+#include <array>
+#include <cctype>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "lsn/control/command/counter_list.hpp"
+
+namespace lsn::runtime {
+namespace {
+
+using datapath::Counters;
+
+/// What the callbacks read; copied at start.
+struct Source {
+  std::vector<control::WorkerStatus> workers;
+  std::vector<std::string> interfaces;
+};
+
+// rte_telemetry has no user data for its callbacks and cannot unregister them. The lock is held
+// while a callback reads: a Telemetry object does not go away under it. Workers never take it.
+std::mutex source_mutex;
+std::optional<Source> source;
+
+/// A value on its way into another one; freed unless it got there.
+class Container {
+ public:
+  Container() : data_(rte_tel_data_alloc()) {
+    if (data_) rte_tel_data_start_dict(data_.get());
+  }
+  [[nodiscard]] bool valid() const { return data_ != nullptr; }
+  [[nodiscard]] rte_tel_data* get() const { return data_.get(); }
+
+  int into_dict(rte_tel_data* dict, const std::string& name) {
+    const int result = rte_tel_data_add_dict_container(dict, name.c_str(), data_.get(), 0);
+    if (result == 0) static_cast<void>(data_.release());
+    return result;
+  }
+
+ private:
+  struct Free {
+    void operator()(rte_tel_data* data) const { rte_tel_data_free(data); }
+  };
+  std::unique_ptr<rte_tel_data, Free> data_;
+};
+
+template <class Read>
+std::uint64_t sum(const Source& from, const Read& read) {
+  std::uint64_t total = 0;
+  for (const control::WorkerStatus& worker : from.workers) total += read(*worker.counters);
+  return total;
+}
+
+int add(rte_tel_data* dict, std::string_view name, std::uint64_t value) {
+  return rte_tel_data_add_dict_u64(dict, std::string(name).c_str(), value);
+}
+
+/// The counters of each protocol, in a dictionary of their own.
+int add_protocols(rte_tel_data* dict, const Source& from) {
+  for (std::size_t p = 0; p < datapath::kProtocols; ++p) {
+    Container container;
+    if (!container.valid()) return -ENOMEM;
+    for (const auto& counter : control::protocol_counters())
+      if (const int error = add(container.get(), counter.name, sum(from, [&](const Counters& c) {
+                                  return counter.read(c.protocols[p]);
+                                }));
+          error != 0)
+        return error;
+    std::string name(control::name_of(static_cast<datapath::Protocol>(p)));
+    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (const int error = container.into_dict(dict, name); error != 0) return error;
+  }
+  return 0;
+}
+
+int answer_stat(const Source& from, std::string_view, rte_tel_data* data) {
+  rte_tel_data_start_dict(data);
+  for (const auto& counter : control::router_counters())
+    if (const int error = add(data, counter.name, sum(from, counter.read)); error != 0)
+      return error;
+  return add_protocols(data, from);
+}
+
+int answer_drops(const Source& from, std::string_view, rte_tel_data* data) {
+  rte_tel_data_start_dict(data);
+  for (const datapath::DropReasonText& text : datapath::kDropReasonTexts)
+    if (const int error = add(data, text.name, sum(from, [&](const Counters& c) {
+                                return c.dropped(text.reason);
+                              }));
+        error != 0)
+      return error;
+  return 0;
+}
+
+/// By number: a name may have characters that a key may not, and an array of dictionaries is more
+/// than DPDK 22.11 knows.
+int answer_interfaces(const Source& from, std::string_view, rte_tel_data* data) {
+  rte_tel_data_start_dict(data);
+  for (std::size_t i = 0; i < from.interfaces.size(); ++i) {
+    Container container;
+    if (!container.valid()) return -ENOMEM;
+    int error = rte_tel_data_add_dict_string(container.get(), "name", from.interfaces[i].c_str());
+    for (const auto& counter : control::interface_counters())
+      if (error == 0)
+        error = add(container.get(), counter.name, sum(from, [&](const Counters& c) {
+                      return counter.read(c.interfaces[i]);
+                    }));
+    if (error == 0) error = container.into_dict(data, std::to_string(i));
+    if (error != 0) return error;
+  }
+  return 0;
+}
+
+/// Without a parameter the numbers of the workers, as DPDK's own lists do it.
+int answer_workers(const Source& from, std::string_view parameter, rte_tel_data* data) {
+  if (parameter.empty()) {
+    rte_tel_data_start_array(data, RTE_TEL_INT_VAL);
+    for (std::size_t i = 0; i < from.workers.size(); ++i)
+      rte_tel_data_add_array_int(data, static_cast<int>(i));
+    return 0;
+  }
+  std::size_t number = 0;
+  const char* const end = parameter.data() + parameter.size();
+  const auto [last, error] = std::from_chars(parameter.data(), end, number);
+  if (error != std::errc{} || last != end || number >= from.workers.size()) return -EINVAL;
+
+  const control::WorkerStatus& worker = from.workers[number];
+  rte_tel_data_start_dict(data);
+  std::uint64_t sessions = 0;
+  for (const datapath::ProtocolCounters& protocol : worker.counters->protocols)
+    sessions += protocol.sessions.get();
+  std::uint64_t drops = 0;
+  for (const datapath::Counter& drop : worker.counters->drops) drops += drop.get();
+  int result = add(data, "cpu", worker.cpu);
+  const auto also = [&](std::string_view name, std::uint64_t value) {
+    if (result == 0) result = add(data, name, value);
+  };
+  also("sessions", sessions);
+  also("max_sessions", worker.capacity.sessions);
+  also("drops", drops);
+  for (const auto& counter : control::router_counters())
+    also(counter.name, counter.read(*worker.counters));
+  for (const auto& counter : control::worker_counters())
+    also(counter.name, counter.read(*worker.counters));
+  return result;
+}
+
+/// What rte_telemetry calls, on a thread of its own.
+template <int (*answer)(const Source&, std::string_view, rte_tel_data*)>
+int callback(const char*, const char* parameters, rte_tel_data* data) {
+  const std::lock_guard lock(source_mutex);
+  if (!source) return -ENODEV;
+  return answer(*source, parameters == nullptr ? "" : parameters, data);
+}
+
+struct TelemetryCommand {
+  const char* name;
+  telemetry_cb call;
+  const char* help;
+};
+
+constexpr std::array kCommands{
+    TelemetryCommand{"/lsn/stat", callback<answer_stat>,
+            "Sessions and translated packets by protocol, and what the router did. No parameters"},
+    TelemetryCommand{"/lsn/drops", callback<answer_drops>,
+                     "Packets that were not forwarded, by reason. No parameters"},
+    TelemetryCommand{"/lsn/interfaces", callback<answer_interfaces>,
+                     "Packets and bytes of each interface, by number. No parameters"},
+    TelemetryCommand{"/lsn/workers", callback<answer_workers>,
+                     "The workers, or the counters of one. Parameters: int worker"},
+};
+
+}  // namespace
+
+std::expected<Telemetry, std::string> Telemetry::start(const control::Dataplane& dataplane,
+                                                       std::vector<std::string> interfaces) {
+  {
+    Source read;
+    for (unsigned shard = 0; shard < dataplane.workers(); ++shard)
+      read.workers.push_back(dataplane.worker(shard));
+    read.interfaces = std::move(interfaces);
+    const std::lock_guard lock(source_mutex);
+    source = std::move(read);
+  }
+  Telemetry telemetry;
+  static bool registered = false;
+  if (registered) return telemetry;
+  for (const TelemetryCommand& command : kCommands)
+    if (const int error = rte_telemetry_register_cmd(command.name, command.call, command.help);
+        error != 0)
+      return std::unexpected(fmt::format("telemetry: {}: {}", command.name, strerror(-error)));
+  registered = true;
+  return telemetry;
+}
+
+Telemetry::Telemetry(Telemetry&& other) noexcept : active_(std::exchange(other.active_, false)) {}
+
+Telemetry::~Telemetry() {
+  if (!active_) return;
+  const std::lock_guard lock(source_mutex);
+  source.reset();
+}
+
+}  // namespace lsn::runtime
