@@ -133,6 +133,7 @@ void run_staged(Workshop& shop, Traffic traffic, std::array<std::uint64_t, kStag
   const bool out = traffic == Traffic::kOutbound;
   const state::FlowTable& table = out ? shard.lsn44.outbound : shard.lsn44.inbound;
 
+  shop.settle_memory();
   const std::uint64_t begin = rte_rdtsc();
   for (unsigned i = 0; i < kBurst; ++i) {
     if (i + 4 < kBurst) rte_prefetch0(rte_pktmbuf_mtod(mbufs[i + 4], void*));
@@ -199,6 +200,7 @@ struct Case {
   const char* name;
   Kind kind;
   AppPolicy policy;
+  bool cold_frames = false;
 };
 
 const Case kCases[] = {
@@ -208,6 +210,7 @@ const Case kCases[] = {
     {"UDP, endpoint-independent",
      Kind::kUdp,
      {Pooling::kRandom, Dependence::kEndpointIndependent, Dependence::kEndpointIndependent}},
+    {"UDP, frames not in the cache", Kind::kUdp, {}, true},
 };
 
 struct Patterns {
@@ -226,6 +229,7 @@ std::unique_ptr<Workshop> filled_workshop(const Options& options, const Case& wh
                                                         .pages = options.page_kind(),
                                                         .policy = what.policy,
                                                         .kind = what.kind,
+                                                        .cold_frames = what.cold_frames,
                                                         .buffers = buffers});
   static_cast<void>(shop->open(0, flows));
   shop->verify(std::min<std::uint32_t>(flows, 4096));

@@ -51,6 +51,7 @@ struct WorkshopConfig {
   state::Pages pages = state::Pages::kLarge;
   datapath::AppPolicy policy{};
   Kind kind = Kind::kUdp;
+  bool cold_frames = false;  ///< flushed to memory before they are processed
   rte_mempool* buffers = nullptr;
 };
 
@@ -69,8 +70,8 @@ class Workshop {
   [[nodiscard]] std::uint32_t flows() const { return config_.flows; }
   [[nodiscard]] std::uint32_t sessions() const { return shard_->lsn44.sessions.size(); }
 
-  /// Makes flows [first, last) and remembers where they came out, unless told to forget. Returns
-  /// the clocks of their first packets. Throws if a packet is lost.
+  /// Makes flows [first, last), remembers where they came out and has them answered. Returns the
+  /// clocks of their first packets. Throws if a packet is lost.
   std::uint64_t open(std::uint32_t first, std::uint32_t last);
   /// The same without remembering, at most a burst.
   std::uint64_t open_burst(std::uint32_t first, unsigned count);
@@ -80,6 +81,9 @@ class Workshop {
   void burst_inbound(Sequence& sequence, std::uint32_t flows);
   /// A burst to NAT ports that nobody has, or from senders that nobody knows.
   void burst_unknown(Sequence& sequence);
+
+  /// To be called between writing a burst and measuring: run() does so itself.
+  void settle_memory() const;
 
   /// Processes the burst: clocks. The packets that came out are counted in `sent`.
   std::uint64_t run();
@@ -114,7 +118,9 @@ class Workshop {
   std::unique_ptr<datapath::Shard> shard_;
 
   FrameMaker outbound_, inbound_, opening_, answering_;
-  std::vector<Endpoint> nat_;  ///< by flow
+  /// By flow. In large pages always: the TLB entries that reading it takes are not the product's.
+  state::PageMemory nat_memory_{state::Pages::kLarge};
+  state::ParallelArray<Endpoint> nat_;
 
   /// Buffers go round, so that a burst never lies in the very lines of the one before.
   std::vector<rte_mbuf*> ring_;
