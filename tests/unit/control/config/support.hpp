@@ -133,7 +133,8 @@ ipsecalg: {
 
 /// A file of the project.
 inline std::string project_file(const char* name) {
-  auto root = std::filesystem::path(__FILE__).parent_path();  // tests/unit/control/config
+  auto root = std::filesystem::path(__FILE__).lexically_normal();
+  root = root.parent_path();  // tests/unit/control/config
   for (int i = 0; i < 4; ++i) root = root.parent_path();
   return (root / name).string();
 }
