@@ -104,8 +104,9 @@ std::expected<SessionId, DropReason> create_session(Shard& shard, const Group& g
   const auto refuse_mapped = [&](DropReason reason) {
     if (mapping == state::kNone) {
       give_back_port(shard, subscriber, request.protocol, nat);
-    } else if (tables.mappings[mapping].sessions == 0) {
-      mapping_became_idle(shard, mapping);
+    } else if (tables.mappings[mapping].sessions == 0 &&
+               !tables.mapping_wheel.is_scheduled(mapping, mapping_wheel_links(tables))) {
+      mapping_became_idle(shard, mapping);  // it is new; an older one's life is not prolonged
     }
     return refuse_counted(reason);
   };

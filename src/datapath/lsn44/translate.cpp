@@ -19,11 +19,12 @@ using wire::TcpHeader;
 ///   anything else after an RST  ... unless it goes on: the RST was not accepted (RFC 6146
 ///                               section 3.5.2.2), perhaps forged
 ///
-/// True if the session is closing now and was not before.
+/// True if the session is in another state than before, whose timeout may be a shorter one.
 template <Direction direction>
 bool follow_tcp(Session& session, std::uint8_t tcp) {
   constexpr bool kOut = direction == Direction::kOutbound;
-  const bool was_closing = state_of(session) == SessionState::kClosing;
+  const SessionState before = state_of(session);
+  const bool was_closing = before == SessionState::kClosing;
   std::uint8_t flags = session.flags;
   const std::uint8_t syn = kOut ? F::kSynOutbound : F::kSynInbound;
   const std::uint8_t fin = kOut ? F::kFinOutbound : F::kFinInbound;
@@ -40,7 +41,7 @@ bool follow_tcp(Session& session, std::uint8_t tcp) {
     if ((tcp & TcpHeader::kFin) != 0) flags |= fin;
   }
   session.flags = flags;
-  return !was_closing && state_of(session) == SessionState::kClosing;
+  return state_of(session) != before;
 }
 
 }  // namespace

@@ -1,0 +1,300 @@
+// What a NAT has to do, as simply as it can be said: one map of sessions, one of mappings, times in
+// milliseconds. From RFC 4787, 5382, 5508, 6888 and the reference of the configuration; it shares
+// nothing with the product.
+//
+// The reference does not choose NAT endpoints: it is told which one the product took, and says
+// whether that was allowed (fault_of). It models one policy per protocol, quotas, TCP's states, time;
+// not: ICMP errors, fragments, full tables, the order in which sessions end within a tick.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+
+#include "support/config.hpp"
+#include "support/packet_builder.hpp"
+
+namespace lsn::test {
+
+/// TCP, UDP or ICMP queries.
+using Kind = Protocol;
+
+class Reference {
+ public:
+  using Milliseconds = std::int64_t;
+  struct Rules {
+    AppPolicy policy;  ///< of TCP and UDP; ICMP queries: the default, with this pooling
+    Milliseconds session_timeout = 0, syn_timeout = 0, closing_timeout = 0, mapping_timeout = 0;
+    unsigned port_quota = 0, session_quota = 0;
+    bool keep_parity = false, keep_range = false;
+  };
+  /// What is to become of a packet.
+  enum class Fate : std::uint8_t {
+    kForward,       ///< by an existing session
+    kOpen,          ///< forward, and make a session
+    kFiltered,
+    kNoMapping,
+    kNotSyn,
+    kPortQuota,
+    kSessionQuota,
+    kConflict,      ///< the inside endpoint talks to that sender by another mapping
+  };
+
+  struct Session {
+    Endpoint nat;
+    Milliseconds seen = 0;
+    std::optional<std::tuple<Kind, Endpoint, Endpoint>> mapping{};  ///< key in mappings
+    bool syn_out = false, syn_in = false, fin_out = false, fin_in = false, rst = false;
+  };
+  struct Mapping {
+    Endpoint nat;
+    unsigned sessions = 0;
+    Milliseconds idle_since = 0;
+  };
+  using SessionKey = std::tuple<Kind, Endpoint, Endpoint>;  ///< inside, remote
+  using MappingKey = std::tuple<Kind, Endpoint, Endpoint>;  ///< inside, as much of remote as counts
+
+  explicit Reference(const Rules& rules) : rules_(rules) {}
+
+  // ── time ───────────────────────────────────────────────────────────────────────────────────────
+
+  /// Ends what is due.
+  void set_now(Milliseconds now) {
+    now_ = now;
+    for (auto it = sessions_.begin(); it != sessions_.end();) {
+      const Milliseconds end = end_of(it->first, it->second);
+      it = end <= now_ ? remove(it, end) : std::next(it);
+    }
+    std::erase_if(mappings_, [&](const auto& item) {
+      return item.second.sessions == 0 && item.second.idle_since + rules_.mapping_timeout <= now_;
+    });
+  }
+  /// Whether something ends so close to now that a tick more or less decides.
+  [[nodiscard]] bool is_close_call(Milliseconds now) const {
+    constexpr Milliseconds kMargin = 600;
+    const auto close = [&](Milliseconds end) { return std::abs(end - now) <= kMargin; };
+    return std::any_of(sessions_.begin(), sessions_.end(),
+                       [&](const auto& item) { return close(end_of(item.first, item.second)); }) ||
+           std::any_of(mappings_.begin(), mappings_.end(), [&](const auto& item) {
+             return item.second.sessions == 0 &&
+                    close(item.second.idle_since + rules_.mapping_timeout);
+           });
+  }
+
+  // ── packets ────────────────────────────────────────────────────────────────────────────────────
+
+  [[nodiscard]] Fate outbound(Kind kind, Endpoint inside, Endpoint remote, unsigned flags) const {
+    if (sessions_.contains({kind, inside, remote})) return Fate::kForward;
+    if (kind == Kind::kTcp && !is_opening(flags)) return Fate::kNotSyn;
+    if (rules_.session_quota != 0 && sessions_of(kind, inside.ip) >= rules_.session_quota)
+      return Fate::kSessionQuota;
+    if (rules_.port_quota != 0 && !shared_mapping(kind, inside, remote) &&
+        ports_of(kind, inside.ip) >= rules_.port_quota)
+      return Fate::kPortQuota;
+    return Fate::kOpen;
+  }
+
+  /// `inside` is set to whom the packet is for, when there is such a one.
+  [[nodiscard]] Fate inbound(Kind kind, Endpoint nat, Endpoint remote, unsigned flags,
+                             Endpoint& inside) const {
+    for (const auto& [key, session] : sessions_) {
+      if (std::get<0>(key) != kind || session.nat != nat || std::get<2>(key) != remote) continue;
+      inside = std::get<1>(key);
+      return Fate::kForward;
+    }
+    for (const auto& [key, mapping] : mappings_) {
+      if (std::get<0>(key) != kind || mapping.nat != nat) continue;
+      inside = std::get<1>(key);
+      if (!admits(key, remote)) return Fate::kFiltered;
+      if (kind == Kind::kTcp && !is_opening(flags)) return Fate::kNotSyn;
+      if (rules_.session_quota != 0 && sessions_of(kind, inside.ip) >= rules_.session_quota)
+        return Fate::kSessionQuota;
+      return sessions_.contains({kind, inside, remote}) ? Fate::kConflict : Fate::kOpen;
+    }
+    return is_taken(kind, nat) ? Fate::kFiltered : Fate::kNoMapping;
+  }
+
+  /// The NAT endpoint that a forwarded packet must have; none: a new one, as fault_of() allows.
+  [[nodiscard]] std::optional<Endpoint> nat_of(Kind kind, Endpoint inside, Endpoint remote) const {
+    if (const auto it = sessions_.find({kind, inside, remote}); it != sessions_.end())
+      return it->second.nat;
+    const Mapping* mapping = shared_mapping(kind, inside, remote);
+    return mapping == nullptr ? std::nullopt : std::optional{mapping->nat};
+  }
+
+  /// Why a new session must not have this NAT endpoint.
+  [[nodiscard]] std::optional<std::string> fault_of(const Config& config, Kind kind,
+                                                    Endpoint inside, Endpoint nat) const {
+    if (!config.is_nat_address(nat.ip)) return "no address of a pool";
+    if (is_taken(kind, nat)) return "somebody else's endpoint";
+    if (rules_.policy.pooling == Pooling::kPaired)
+      for (const Ip other : addresses_of(inside.ip))
+        if (other != nat.ip) return "not the paired address (RFC 4787 REQ-2)";
+    if (kind == Kind::kIcmp) return std::nullopt;
+    if (rules_.keep_range && (inside.port < 1024) != (nat.port < 1024))
+      return "the other port range (RFC 4787 REQ-3)";
+    if (rules_.keep_parity && inside.port % 2 != nat.port % 2)
+      return "the other parity (RFC 4787 REQ-4)";
+    return std::nullopt;
+  }
+
+  /// A session that a packet has opened.
+  void open(Kind kind, Endpoint inside, Endpoint remote, Endpoint nat) {
+    Session session{.nat = nat};
+    if (has_mappings(kind)) {
+      // One that came from outside belongs to the mapping that let it in.
+      auto it = std::find_if(mappings_.begin(), mappings_.end(), [&](const auto& item) {
+        return std::get<0>(item.first) == kind && item.second.nat == nat;
+      });
+      if (it == mappings_.end())
+        it = mappings_.emplace(mapping_key(kind, inside, remote), Mapping{.nat = nat}).first;
+      ++it->second.sessions;
+      session.mapping = it->first;
+    }
+    sessions_.emplace(SessionKey{kind, inside, remote}, session);
+  }
+
+  /// A packet that went through: refreshes, and follows TCP.
+  void passed(Kind kind, Endpoint inside, Endpoint remote, bool out, unsigned flags) {
+    Session& s = sessions_.at({kind, inside, remote});
+    s.seen = now_;
+    if (kind != Kind::kTcp) return;
+    if ((flags & kRst) != 0) {
+      s.rst = true;
+      return;
+    }
+    const bool was_closing = s.rst || (s.fin_out && s.fin_in);
+    s.rst = false;
+    if ((flags & kSyn) != 0) {
+      if (was_closing && (flags & kAck) == 0)
+        s.syn_out = s.syn_in = s.fin_out = s.fin_in = false;
+      (out ? s.syn_out : s.syn_in) = true;
+    }
+    if ((flags & kFin) != 0) (out ? s.fin_out : s.fin_in) = true;
+  }
+
+  /// The address is not ours any more. Returns how many sessions ended.
+  std::uint64_t remove_address(Ip ip) {
+    const auto gone = std::erase_if(sessions_, [&](const auto& s) { return s.second.nat.ip == ip; });
+    std::erase_if(mappings_, [&](const auto& m) { return m.second.nat.ip == ip; });
+    return gone;
+  }
+
+  [[nodiscard]] const std::map<SessionKey, Session>& sessions() const { return sessions_; }
+  [[nodiscard]] const std::map<MappingKey, Mapping>& mappings() const { return mappings_; }
+  [[nodiscard]] std::uint64_t count(Kind kind) const {
+    return static_cast<std::uint64_t>(
+        std::count_if(sessions_.begin(), sessions_.end(),
+                      [&](const auto& item) { return std::get<0>(item.first) == kind; }));
+  }
+  [[nodiscard]] std::uint64_t subscribers() const {
+    std::set<Ip> all;
+    for (const auto& [key, session] : sessions_) all.insert(std::get<1>(key).ip);
+    for (const auto& [key, mapping] : mappings_) all.insert(std::get<1>(key).ip);
+    return all.size();
+  }
+
+ private:
+  using Sessions = std::map<SessionKey, Session>;
+
+  static bool is_opening(unsigned flags) {
+    return (flags & (kSyn | kAck | kRst | kFin)) == kSyn;
+  }
+
+  /// Whether mappings exist apart from sessions: where one serves several, or lets strangers in.
+  [[nodiscard]] bool has_mappings(Kind kind) const {
+    return kind != Kind::kIcmp && !(rules_.policy.mapping == Dependence::kAddressPort &&
+                                    rules_.policy.filtering == Dependence::kAddressPort);
+  }
+
+  /// RFC 4787 section 4.1
+  [[nodiscard]] MappingKey mapping_key(Kind kind, Endpoint inside, Endpoint remote) const {
+    switch (rules_.policy.mapping) {
+      case Dependence::kEndpointIndependent: return {kind, inside, {}};
+      case Dependence::kAddress: return {kind, inside, {remote.ip, 0}};
+      case Dependence::kAddressPort: break;
+    }
+    return {kind, inside, remote};
+  }
+  [[nodiscard]] const Mapping* shared_mapping(Kind kind, Endpoint inside, Endpoint remote) const {
+    if (!has_mappings(kind)) return nullptr;
+    const auto it = mappings_.find(mapping_key(kind, inside, remote));
+    return it == mappings_.end() ? nullptr : &it->second;
+  }
+
+  /// RFC 4787 section 5
+  [[nodiscard]] bool admits(const MappingKey& mapping, Endpoint remote) const {
+    switch (rules_.policy.filtering) {
+      case Dependence::kEndpointIndependent:
+        return true;
+      case Dependence::kAddress:
+        return std::any_of(sessions_.begin(), sessions_.end(), [&](const auto& item) {
+          return item.second.mapping == mapping && std::get<2>(item.first).ip == remote.ip;
+        });
+      case Dependence::kAddressPort:
+        break;
+    }
+    return false;  // its session would have been found
+  }
+
+  [[nodiscard]] bool is_taken(Kind kind, Endpoint nat) const {
+    return std::any_of(sessions_.begin(), sessions_.end(),
+                       [&](const auto& item) {
+                         return std::get<0>(item.first) == kind && item.second.nat == nat;
+                       }) ||
+           std::any_of(mappings_.begin(), mappings_.end(), [&](const auto& item) {
+             return std::get<0>(item.first) == kind && item.second.nat == nat;
+           });
+  }
+  [[nodiscard]] unsigned sessions_of(Kind kind, Ip subscriber) const {
+    return static_cast<unsigned>(
+        std::count_if(sessions_.begin(), sessions_.end(), [&](const auto& item) {
+          return std::get<0>(item.first) == kind && std::get<1>(item.first).ip == subscriber;
+        }));
+  }
+  [[nodiscard]] unsigned ports_of(Kind kind, Ip subscriber) const {
+    std::set<Endpoint> ports;
+    for (const auto& [key, session] : sessions_)
+      if (std::get<0>(key) == kind && std::get<1>(key).ip == subscriber) ports.insert(session.nat);
+    for (const auto& [key, mapping] : mappings_)
+      if (std::get<0>(key) == kind && std::get<1>(key).ip == subscriber) ports.insert(mapping.nat);
+    return static_cast<unsigned>(ports.size());
+  }
+  [[nodiscard]] std::set<Ip> addresses_of(Ip subscriber) const {
+    std::set<Ip> all;
+    for (const auto& [key, session] : sessions_)
+      if (std::get<1>(key).ip == subscriber) all.insert(session.nat.ip);
+    for (const auto& [key, mapping] : mappings_)
+      if (std::get<1>(key).ip == subscriber) all.insert(mapping.nat.ip);
+    return all;
+  }
+
+  /// RFC 5382 REQ-5 and the configuration's timeouts.
+  [[nodiscard]] Milliseconds end_of(const SessionKey& key, const Session& s) const {
+    if (std::get<0>(key) != Kind::kTcp) return s.seen + rules_.session_timeout;
+    if (s.rst || (s.fin_out && s.fin_in)) return s.seen + rules_.closing_timeout;
+    const bool open = s.syn_out && s.syn_in;
+    const bool finishing = s.fin_out || s.fin_in;
+    return s.seen + (open || finishing ? rules_.session_timeout : rules_.syn_timeout);
+  }
+
+  Sessions::iterator remove(Sessions::iterator it, Milliseconds when) {
+    if (it->second.mapping) {
+      Mapping& mapping = mappings_.at(*it->second.mapping);
+      --mapping.sessions;
+      mapping.idle_since = std::max(mapping.idle_since, when);
+    }
+    return sessions_.erase(it);
+  }
+
+  Rules rules_;
+  Milliseconds now_ = 0;
+  Sessions sessions_;
+  std::map<MappingKey, Mapping> mappings_;
+};
+
+}  // namespace lsn::test
