@@ -1,0 +1,191 @@
+// The whole packet path under a stranger's bytes: any frames on either side, whole and in pieces,
+// valid packets with bytes changed, answers to and ICMP errors about what left before, time that
+// passes, addresses that come and go; small tables, so that they are full soon; one shard or two.
+//
+// Whatever comes: what leaves is a sound frame with no address on a side where it must never be
+// seen (Lab looks at each), every packet that came is accounted for, and every buffer comes back.
+#include <fuzzer/FuzzedDataProvider.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "support/lab.hpp"
+#include "support/packet_checker.hpp"
+
+namespace {
+
+using namespace lsn::test;
+
+void require(bool condition, const char* what) {
+  if (condition) return;
+  std::fprintf(stderr, "violated: %s\n", what);
+  std::abort();
+}
+
+class Session {
+ public:
+  explicit Session(FuzzedDataProvider& input) : input_(input) {
+    config_ = Config::standard();
+    config_.fragment_timeout = 1s;
+    config_.pool().addresses = {"203.0.113.3-203.0.113.6"};
+    const AppPolicy policy{.pooling = flip() ? Pooling::kPaired : Pooling::kRandom,
+                           .mapping = any_dependence(),
+                           .filtering = any_dependence()};
+    config_.group().app(Protocol::kUdp, policy).app(Protocol::kTcp, policy);
+    config_.group().tcp().syn_check = flip();
+    config_.group().udp().port_quota = number(0, 3);
+    config_.interfaces[1].mtu = number(0, 1) == 0 ? 1500 : 600;
+    Lab::Options options;
+    options.shards = number(1, 2);
+    options.arrival = flip() ? Arrival::kAlternate : Arrival::kFirst;
+    options.max_sessions = 16;
+    options.max_fragments = 4;
+    lab_.emplace(config_, options);
+    lab_->ignore_l4_checksums();
+  }
+
+  void run() {
+    for (int steps = 0; steps < 64 && input_.remaining_bytes() != 0; ++steps) {
+      switch (number(0, 9)) {
+        case 0:
+          take(lab_->receive(number(0, 1), bytes(200)));
+          break;
+        case 1:
+        case 2:
+        case 3:
+          send(0, packet({Ip{"192.0.2.10"} + number(0, 3), port()}, remote()));
+          break;
+        case 4:
+        case 5:
+          send(1, packet(remote(), nat()));
+          break;
+        case 6:
+          send(0, packet({Ip{"192.0.2.10"} + number(0, 3), port()}, nat()));
+          break;
+        case 7:
+          send_error();
+          break;
+        case 8:
+          take(lab_->advance(std::chrono::milliseconds{100 * number(0, 255)}));
+          break;
+        default:
+          config_.pool().addresses = {flip() ? "203.0.113.3-203.0.113.6"
+                                             : "203.0.113.4-203.0.113.7"};
+          lab_->reload(config_);
+          break;
+      }
+    }
+    for (const std::string& fault : lab_->faults()) std::fprintf(stderr, "%s\n", fault.c_str());
+    require(lab_->faults().empty(), "what leaves is sound");
+    lab_->shut_down();
+    require(Lab::buffers_in_use() == 0, "every buffer comes back");
+  }
+
+ private:
+  unsigned number(unsigned least, unsigned most) {
+    return input_.ConsumeIntegralInRange(least, most);
+  }
+  bool flip() { return input_.ConsumeBool(); }
+  Dependence any_dependence() { return static_cast<Dependence>(number(0, 2)); }
+  std::uint16_t port() { return static_cast<std::uint16_t>(number(0, 7) * 500); }
+  Endpoint remote() { return {Ip{"198.18.0.1"} + number(0, 3), port()}; }
+  Bytes bytes(std::size_t most) {
+    return input_.ConsumeBytes<std::uint8_t>(
+        input_.ConsumeIntegralInRange<std::size_t>(0, most));
+  }
+  /// An endpoint that was seen outside, or any.
+  Endpoint nat() {
+    if (!seen_.empty() && number(0, 7) != 0)
+      return seen_[seen_.size() - 1 - number(0, static_cast<unsigned>(seen_.size()) - 1)];
+    return {Ip{"203.0.113.2"} + number(0, 6), static_cast<std::uint16_t>(number(0, 65535))};
+  }
+
+  IpPacket packet(Endpoint from, Endpoint to) {
+    IpPacket made;
+    switch (number(0, 4)) {
+      case 0: made = tcp(from, to, number(0, 63), pattern(number(0, 40))); break;
+      case 1: made = ping(from, to.ip, 1, pattern(number(0, 40))); break;
+      case 2: made = pong(from.ip, to, 1, pattern(number(0, 40))); break;
+      case 3: made = other(from.ip, to.ip, number(0, 255), pattern(number(0, 40))); break;
+      default: made = udp(from, to, pattern(number(0, 1) == 0 ? number(0, 40) : 1000)); break;
+    }
+    if (number(0, 7) == 0) made.options = bytes(12);
+    if (number(0, 7) == 0) made.ttl = number(0, 2);
+    if (number(0, 7) == 0) made.dont_fragment = true;
+    made.id = number(0, 3);
+    return made;
+  }
+
+  void send(unsigned interface, const IpPacket& made) {
+    std::vector<Bytes> pieces;
+    const std::size_t size = made.l4_bytes().size();
+    if (size > 16 && number(0, 3) == 0) {
+      const std::size_t cut = 8 * input_.ConsumeIntegralInRange<std::size_t>(1, (size - 1) / 8);
+      pieces = made.fragments({cut});
+      if (flip()) std::swap(pieces[0], pieces[1]);
+    } else {
+      pieces = {made.bytes()};
+    }
+    for (Bytes& piece : pieces) {
+      spoil(piece);
+      take(lab_->send(interface, piece));
+    }
+  }
+
+  /// Changes some bytes, keeps the header's checksum right more often than not, cuts the end off.
+  void spoil(Bytes& packet) {
+    const unsigned changes = number(0, 15);
+    if (changes > 4) return;
+    for (unsigned i = 0; i < changes; ++i)
+      packet[input_.ConsumeIntegralInRange<std::size_t>(0, packet.size() - 1)] ^=
+          input_.ConsumeIntegral<std::uint8_t>();
+    if (number(0, 3) == 0)
+      packet.resize(input_.ConsumeIntegralInRange<std::size_t>(20, packet.size()));
+    const std::size_t header = (packet[0] & 15u) * 4;
+    if (number(0, 3) != 0 && header >= 20 && header <= packet.size()) fix_ip_checksum(packet);
+  }
+
+  /// About something that left, from somebody on its way.
+  void send_error() {
+    if (left_.empty()) return;
+    const Frame& about = left_[left_.size() - 1 - number(0, static_cast<unsigned>(left_.size()) - 1)];
+    Bytes quoted = behind_link(about.bytes);
+    if (quoted.size() < 20) return;
+    quoted.resize(input_.ConsumeIntegralInRange<std::size_t>(0, quoted.size()));
+    const Ip back = source_of(behind_link(about.bytes)).ip;
+    Bytes error = icmp_error(about.device == 1 ? Ip{"198.18.0.9"} : Ip{"192.0.2.10"}, back,
+                             number(0, 1) == 0 ? 3 : number(0, 18), number(0, 15), quoted)
+                      .bytes();
+    spoil(error);
+    take(lab_->send(about.device, error));
+  }
+
+  void take(const std::vector<Frame>& frames) {
+    for (const Frame& frame : frames) {
+      if (frame.device == 1) seen_.push_back(source_of(behind_link(frame.bytes)));
+      left_.push_back(frame);
+    }
+    constexpr std::size_t kMost = 16;
+    if (seen_.size() > kMost) seen_.erase(seen_.begin(), seen_.end() - kMost);
+    if (left_.size() > kMost) left_.erase(left_.begin(), left_.end() - kMost);
+  }
+
+  FuzzedDataProvider& input_;
+  Config config_;
+  std::optional<Lab> lab_;
+  std::vector<Endpoint> seen_;
+  std::vector<Frame> left_;
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  start_eal();
+  return 0;
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  FuzzedDataProvider input(data, size);
+  Session(input).run();
+  return 0;
+}
