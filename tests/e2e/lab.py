@@ -53,8 +53,8 @@ class Lab:
         for bridge in ("br-in", "br-out"):
             self.wire.ip("link", "add", bridge, "type", "bridge", "mcast_snooping", "0")
             self.wire.ip("link", "set", bridge, "up")
-        self._cable(self.router, "lsn-in", "lsn-in", "br-in")
-        self._cable(self.router, "lsn-out", "lsn-out", "br-out")
+        self.cable(self.router, "lsn-in", "lsn-in", "br-in")
+        self.cable(self.router, "lsn-out", "lsn-out", "br-out")
         self.clients = [self._host(f"c{n}", f"{client_address(n)}/24", "br-in", INSIDE_GATEWAY)
                         for n in (1, 2, 3)]
         self.c1, self.c2, self.c3 = self.clients
@@ -71,7 +71,7 @@ class Lab:
         self.far.ip("route", "add", "default", "via", "198.18.0.1")
         self.s1.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
 
-    def _cable(self, host, interface, port, bridge):
+    def cable(self, host, interface, port, bridge):
         self.wire.ip("link", "add", port, "type", "veth", "peer", interface, "netns", host.name)
         self.wire.ip("link", "set", port, "master", bridge, "up")
         self._up(host, interface)
@@ -86,7 +86,7 @@ class Lab:
 
     def _host(self, name, address, bridge, gateway):
         host = self._namespace(name)
-        self._cable(host, "eth0", name, bridge)
+        self.cable(host, "eth0", name, bridge)
         host.ip("address", "add", address, "dev", "eth0")
         if gateway:
             host.ip("route", "add", "default", "via", gateway)

@@ -112,6 +112,24 @@ def test_a_tap_device_inside(lab, daemon):
         r.ip("link", "del", "br-tap")
 
 
+def test_a_bond_of_two_devices_outside(lab, daemon):
+    """Active backup (mode 1): one hardware address, the other member waits."""
+    lab.cable(lab.router, "lsn-out2", "lsn-out2", "br-out")
+    try:
+        config = daemon.sample()
+        config["interfaces"][1]["device"] = (
+            "net_bonding0,mode=1,slave=(net_af_packet5,iface=lsn-out),"
+            "slave=(net_af_packet6,iface=lsn-out2)")
+        daemon.start(config)
+        for client in lab.clients:
+            ping(client, S1)
+        assert http(lab.c1, lab.s1, S1, "bond" * 9000) == "bond" * 9000
+        devices = {d["driver"]: d for d in daemon.ctl("stat", "interface")["devices"]}
+        assert devices["net_bonding"]["link"] == "up"
+    finally:
+        lab.router.ip("link", "del", "lsn-out2")
+
+
 def drain(sock):
     """Takes what has arrived already."""
     while select.select([sock], [], [], 0.2)[0]:
