@@ -12,10 +12,12 @@
 #include <system_error>
 #include <utility>
 
+#include "lsn/control/alg_log.hpp"
 #include "lsn/control/command/commands.hpp"
 #include "lsn/control/command/file_descriptor.hpp"
 #include "lsn/control/command/server.hpp"
 #include "lsn/control/event_loop.hpp"
+#include "lsn/control/ha/journal.hpp"
 #include "lsn/control/log.hpp"
 #include "lsn/control/running_config.hpp"
 
@@ -51,6 +53,8 @@ class Controller::Loop {
   Loop(ControllerOptions options, Dataplane& dataplane)
       : dataplane_(dataplane),
         config_(std::move(options.config_path), std::move(options.model), dataplane),
+        alg_log_(dataplane_, config_),
+        journal_(config_.model().dataplane.state_file, dataplane_),
         timer_(checked(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), "timerfd")),
         server_(std::move(options.socket), lsn_commands(), CommandContext{dataplane_, config_},
                 events_, Clock::now()) {
@@ -63,6 +67,7 @@ class Controller::Loop {
   }
 
   int run() {
+    journal_.restore();
     config_.start();
     while (!stopping_) {
       set_timer(server_.waiting() || config_.busy() ? kHurriedTick : kTick);
@@ -92,6 +97,8 @@ class Controller::Loop {
     const auto now = Clock::now();
     dataplane_.poll();
     server_.tick(now);
+    alg_log_.tick(now);
+    journal_.tick(now);
     if (now >= next_look_at_maps_) {
       next_look_at_maps_ = now + kFormerMapsInterval;
       config_.drop_former_maps();
@@ -120,6 +127,8 @@ class Controller::Loop {
   Dataplane& dataplane_;
   EventLoop events_;
   RunningConfig config_;
+  AlgLog alg_log_;
+  Journal journal_;
   FileDescriptor timer_;
   FileDescriptor signals_;
   CommandServer server_;

@@ -14,14 +14,6 @@
 namespace lsn::control {
 namespace {
 
-/// What is accepted so that a file can be prepared, and does nothing yet.
-void warn_of_unserved_profiles(const Model& model) {
-  for (const GroupConfig& group : model.lsn.group)
-    if (!group.ipsec_alg_profile.empty())
-      spdlog::warn("group {}: ipsecAlgProfile {}: this version has no IPsec ALG, its ESP is dropped",
-                   group.name, group.ipsec_alg_profile.front());
-}
-
 using datapath::Generation;
 
 /// Lines that a reload logs about removed addresses; the rest is summed up in one more.
@@ -69,7 +61,6 @@ RunningConfig::RunningConfig(std::string path, Model model, Dataplane& dataplane
 RunningConfig::~RunningConfig() = default;
 
 void RunningConfig::start() {
-  warn_of_unserved_profiles(model_);
   publish(generation_, [this](std::uint64_t) {
     spdlog::info("in force: {}", path_);
     finished({});
@@ -101,7 +92,6 @@ void RunningConfig::begin() {
   const auto before = generation_;
   set_log_level(wanted->log.level);
   model_ = std::move(*wanted);
-  warn_of_unserved_profiles(model_);
   publish(build_generation(model_, before.get()), [this, before](std::uint64_t ended) {
     for (const std::string& line : removed_addresses(*before, *generation_))
       spdlog::info("reload: {}", line);

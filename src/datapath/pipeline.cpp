@@ -4,6 +4,8 @@
 #include <bit>
 #include <utility>
 
+#include "lsn/datapath/ipsec_alg/holding.hpp"
+#include "lsn/datapath/ipsec_alg/stages.hpp"
 #include "lsn/datapath/l3/icmp_send.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 #include "lsn/datapath/lsn44/stages.hpp"
@@ -146,6 +148,12 @@ Verdict parse_ip(Shard& shard, Packet& packet) {
     return Verdict::next();
   }
   const Verdict verdict = parse_l4(packet);
+  if (packet.protocol == Protocol::kEsp && packet.kind == PacketKind::kFlow && !inside &&
+      reinterpret_cast<const wire::EspHeader*>(packet.l4)->sequence.host() <=
+          shard.alg.watched_sequence) [[unlikely]]
+    packet.tcp_flags = kBeginsAnew;
+  if (verdict == Verdict::drop(DropReason::kProtocolAh)) [[unlikely]]
+    ipsec_alg::ah_refused(shard, packet);
   if (packet.kind == PacketKind::kFlow) packet.hash = shard.lsn44.outbound.hash(packet.key);
   return verdict;
 }
@@ -280,6 +288,8 @@ Verdict fragment(Shard& shard, Packet& packet) {
   FragmentPorts ports;
   if (packet.has_l4) {
     if (verdict = parse_l4(packet); !verdict.is_next()) return verdict;
+    if (!inside && ipsec_alg::is_for_port_keepers(shard, packet))
+      (void)ipsec_alg::demultiplex(shard, packet);  // only its first fragment says whose it is
     ports = {packet.key.c, packet.key.d};
   } else {
     switch (packet.ip->protocol) {
@@ -476,6 +486,7 @@ void process(Shard& shard, std::span<rte_mbuf* const> mbufs, ParseLink&& parse_l
     }
   }
   run(shard, burst);
+  ipsec_alg::after_burst(shard);
   add_totals(shard);
 }
 
@@ -497,17 +508,24 @@ void process_handoff(Shard& shard, std::span<rte_mbuf* const> packets) {
 void housekeep(Shard& shard, std::size_t budget) {
   lsn44::expire_sessions(shard, budget);
   lsn44::expire_mappings(shard, budget);
+  ipsec_alg::housekeep(shard, budget);
   lsn44::free_waiting_ports(shard, budget);
   shard.reassembly.advance(shard, budget);
   shard.neighbours.advance(shard, budget);
 }
 
 ShardCapacity capacity_of(const Shard& shard) {
-  return {shard.lsn44.sessions.capacity(), shard.lsn44.mappings.capacity(),
-          shard.lsn44.subscribers.capacity()};
+  return {shard.lsn44.sessions.capacity(),
+          shard.lsn44.mappings.capacity(),
+          shard.lsn44.subscribers.capacity(),
+          shard.alg.ike_sessions.capacity(),
+          shard.alg.esp_sessions.capacity(),
+          shard.alg.gates.capacity(),
+          shard.alg.max_held_bytes};
 }
 
 void release_packets(Shard& shard) {
+  ipsec_alg::free_held(shard);
   shard.neighbours.clear(shard);
   shard.reassembly.clear(shard);
   for (TxBuffer& buffer : shard.tx) {

@@ -13,6 +13,7 @@ Shard::Shard(const ShardConfig& config)
       neighbours(config.now, secret, config.memory),
       reassembly(config.max_fragments, config.now, secret, config.memory),
       lsn44(config.max_sessions, config.now, secret, config.memory),
+      alg(config.alg, lsn44.subscribers.capacity(), config.now, secret, config.memory),
       tx(config.devices),
       handoff(config.shards),
       buffers(config.buffers),

@@ -98,6 +98,7 @@ std::expected<void, std::string> DpdkDataplane::start_workers(TableMemory::HugeP
     config.shard.shards = count;
     config.shard.max_sessions = plan_.sessions_per_worker;
     config.shard.max_fragments = plan_.fragments_per_worker;
+    config.shard.alg = plan_.alg_per_worker;
     config.shard.devices = static_cast<std::uint16_t>(ports_.size());
     config.shard.buffers = buffers_.on(nodes_[shard]).packets.get();
     config.shard.indirect_buffers = buffers_.on(nodes_[shard]).indirect.get();
@@ -130,10 +131,11 @@ std::expected<void, std::string> DpdkDataplane::start_workers(TableMemory::HugeP
       return std::unexpected(error);
     }
     const TableMemory& memory = workers_.back()->memory();
-    spdlog::info("worker {}: CPU {}, NUMA node {}, room for {} sessions, tables of {} MB in huge "
-                 "pages and {} MB in others",
+    spdlog::info("worker {}: CPU {}, NUMA node {}, room for {} sessions, {} of them ESP, tables of "
+                 "{} MB in huge pages and {} MB in others",
                  shard, plan_.cpus[shard], nodes_[shard], workers_.back()->capacity().sessions,
-                 memory.in_huge_pages() >> 20, memory.in_other_pages() >> 20);
+                 workers_.back()->capacity().esp_sessions, memory.in_huge_pages() >> 20,
+                 memory.in_other_pages() >> 20);
   }
   std::vector<Mailbox*> mailboxes;
   for (const auto& each : workers_) mailboxes.push_back(&each->mailbox());
@@ -175,6 +177,7 @@ control::WorkerStatus DpdkDataplane::worker(unsigned shard) const {
   status.cpu = plan_.cpus[shard];
   status.numa_node = nodes_[shard];
   status.counters = &workers_[shard]->counters();
+  status.alg = &workers_[shard]->alg_counters();
   status.capacity = workers_[shard]->capacity();
   return status;
 }
@@ -196,8 +199,29 @@ void DpdkDataplane::publish(std::shared_ptr<const datapath::Generation> generati
                         if (new_addresses)
                           for (std::size_t device = 0; device < ports_.size(); ++device)
                             announce(static_cast<std::uint16_t>(device));
+                        if (restored_) {
+                          std::exchange(restored_, {})(restoration_->restored);
+                          restoration_.reset();
+                        }
                         if (then) then(ended);
-                      });
+                      },
+                      publisher_->current() == nullptr ? restoration_ : nullptr);
+}
+
+void DpdkDataplane::restore(std::vector<datapath::StateRecord> records,
+                            std::function<void(std::uint64_t restored)> done) {
+  restoration_ = std::make_shared<Restoration>();
+  restoration_->records = std::move(records);
+  restored_ = std::move(done);
+}
+
+void DpdkDataplane::state(unsigned shard, datapath::StatePage page,
+                          std::function<void(datapath::StatePage)> done) {
+  workers_[shard]->mailbox().post(std::make_unique<ListState>(std::move(page), std::move(done)));
+}
+
+datapath::StateRing& DpdkDataplane::state_changes(unsigned shard) {
+  return workers_[shard]->state_changes();
 }
 
 void DpdkDataplane::sessions(unsigned shard, datapath::SessionPage page,
@@ -208,7 +232,30 @@ void DpdkDataplane::sessions(unsigned shard, datapath::SessionPage page,
 
 void DpdkDataplane::flush(unsigned shard, datapath::SessionFlush flush,
                           std::function<void(std::uint64_t flushed)> done) {
-  workers_[shard]->mailbox().post(std::make_unique<FlushSessions>(flush, std::move(done)));
+  workers_[shard]->mailbox().post(std::make_unique<FlushSessions>(
+      flush, [then = std::move(done)](const datapath::SessionFlush& done_with) {
+        then(done_with.flushed);
+      }));
+}
+
+void DpdkDataplane::esp_sessions(unsigned shard, datapath::ipsec_alg::EspPage page,
+                                 std::function<void(datapath::ipsec_alg::EspPage)> done) {
+  workers_[shard]->mailbox().post(
+      std::make_unique<ListEspSessions>(std::move(page), std::move(done)));
+}
+
+void DpdkDataplane::gates(unsigned shard, datapath::ipsec_alg::GatePage page,
+                          std::function<void(datapath::ipsec_alg::GatePage)> done) {
+  workers_[shard]->mailbox().post(std::make_unique<ListGates>(std::move(page), std::move(done)));
+}
+
+void DpdkDataplane::flush_alg(unsigned shard, datapath::ipsec_alg::AlgFlush flush,
+                              std::function<void(datapath::ipsec_alg::AlgFlush)> done) {
+  workers_[shard]->mailbox().post(std::make_unique<FlushAlg>(flush, std::move(done)));
+}
+
+datapath::ipsec_alg::EventRing& DpdkDataplane::alg_events(unsigned shard) {
+  return workers_[shard]->alg_events();
 }
 
 void DpdkDataplane::poll() {

@@ -70,6 +70,9 @@ BufferPlan plan_buffers(const Plan& plan) {
     buffers.data_room = kLargestRoom;
     buffers.per_worker = std::min(buffers.per_worker, kLargeBuffers);
   }
+  // What the ALG may hold comes on top, so that held messages never keep packets from being
+  // received. A held packet counts with its whole buffers.
+  buffers.per_worker += plan.alg_per_worker.held_bytes / buffers.data_room;
   return buffers;
 }
 
@@ -117,8 +120,16 @@ Plan make_plan(const control::Model& model) {
   }
 
   const auto workers = static_cast<std::uint32_t>(plan.cpus.size());
-  plan.sessions_per_worker = (model.dataplane.max_sessions + workers - 1) / workers;
+  const auto share = [workers](std::uint32_t all) {
+    return static_cast<std::uint32_t>((std::uint64_t{all} + workers - 1) / workers);
+  };
+  plan.sessions_per_worker = share(model.dataplane.max_sessions);
   plan.fragments_per_worker = model.dataplane.fragments.max;
+  const control::AlgTablesConfig& alg = model.dataplane.alg;
+  plan.alg_per_worker.ike_sessions = share(alg.max_ike_sessions);
+  plan.alg_per_worker.esp_sessions = share(alg.max_esp_sessions);
+  plan.alg_per_worker.gates = share(alg.max_gates);
+  plan.alg_per_worker.held_bytes = share(alg.max_held_bytes);
   plan.buffers = plan_buffers(plan);
   return plan;
 }

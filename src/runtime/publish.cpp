@@ -13,8 +13,9 @@ Publisher::Publisher(rte_rcu_qsbr* quiescence, std::vector<Mailbox*> mailboxes)
       current_addresses_(mailboxes_.size()),
       new_addresses_(mailboxes_.size()) {}
 
-void Publisher::publish(Generation generation, Done done) {
-  publications_.push_back({std::move(generation), std::move(done)});
+void Publisher::publish(Generation generation, Done done,
+                        std::shared_ptr<Restoration> restoration) {
+  publications_.push_back({std::move(generation), std::move(done), std::move(restoration)});
   if (stage_ == Stage::kIdle) begin();
 }
 
@@ -27,7 +28,8 @@ void Publisher::begin() {
     new_addresses_[shard] =
         stores_[shard].prepare(generation, static_cast<datapath::ShardId>(shard));
     mailboxes_[shard]->post(std::make_unique<AdoptGeneration>(
-        &generation, new_addresses_[shard].get(), [this](std::uint64_t ended) {
+        &generation, new_addresses_[shard].get(), publications_.front().restoration,
+        [this](std::uint64_t ended) {
           ended_ += ended;
           if (--answers_missing_ == 0) {
             token_ = rte_rcu_qsbr_start(quiescence_);

@@ -6,21 +6,17 @@ Command::Progress AdoptGeneration::step(datapath::Shard& shard) {
   if (!is_current_) {
     datapath::adopt_generation(shard, generation_, addresses_);
     is_current_ = true;
+    if (restoration_ != nullptr) {
+      std::uint64_t restored = 0;
+      for (const datapath::StateRecord& record : restoration_->records)
+        restored += datapath::restore_state(shard, record) ? 1 : 0;
+      datapath::finish_restoring(shard);
+      restoration_->restored += restored;
+    }
     return Progress::kMore;
   }
   datapath::enforce_generation(shard, sweep_, kStepBudget);
   return sweep_.finished ? Progress::kFinished : Progress::kMore;
-}
-
-Command::Progress ListSessions::step(datapath::Shard& shard) {
-  datapath::list_sessions(shard, page_, kStepBudget);
-  return page_.finished || page_.rows.size() >= page_.limit ? Progress::kFinished
-                                                            : Progress::kMore;
-}
-
-Command::Progress FlushSessions::step(datapath::Shard& shard) {
-  datapath::flush_sessions(shard, flush_, kStepBudget);
-  return flush_.finished ? Progress::kFinished : Progress::kMore;
 }
 
 Command::Progress AnnounceAddresses::step(datapath::Shard& shard) {

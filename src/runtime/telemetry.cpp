@@ -65,6 +65,15 @@ int add(rte_tel_data* dict, std::string_view name, std::uint64_t value) {
   return rte_tel_data_add_dict_u64(dict, std::string(name).c_str(), value);
 }
 
+/// A parameter that is a number below `end`.
+std::optional<std::size_t> number_of(std::string_view parameter, std::size_t end) {
+  std::size_t number = 0;
+  const char* const behind = parameter.data() + parameter.size();
+  const auto [last, error] = std::from_chars(parameter.data(), behind, number);
+  if (error != std::errc{} || last != behind || number >= end) return std::nullopt;
+  return number;
+}
+
 /// The counters of each protocol, in a dictionary of their own.
 int add_protocols(rte_tel_data* dict, const Source& from) {
   for (std::size_t p = 0; p < datapath::kProtocols; ++p) {
@@ -121,6 +130,47 @@ int answer_interfaces(const Source& from, std::string_view, rte_tel_data* data) 
   return 0;
 }
 
+/// Without a parameter all profiles together, with one the profile of that id.
+int answer_ipsecalg(const Source& from, std::string_view parameter, rte_tel_data* data) {
+  namespace alg = datapath::ipsec_alg;
+  std::optional<std::size_t> profile;
+  if (!parameter.empty()) {
+    profile = number_of(parameter, alg::kCountedProfiles);
+    if (!profile) return -EINVAL;
+  }
+  const auto sum_of = [&](const auto& read) {
+    std::uint64_t total = 0;
+    for (const control::WorkerStatus& worker : from.workers)
+      total += read(profile ? worker.alg->profiles[*profile] : worker.alg->total);
+    return total;
+  };
+  rte_tel_data_start_dict(data);
+  for (const alg::AlgGaugeText& text : alg::kAlgGaugeTexts) {
+    if (profile && text.gauge == alg::AlgGauge::kGates) continue;
+    if (const int error = add(data, text.name, sum_of([&](const alg::AlgCounterSet& c) {
+                                return c.of(text.gauge).get();
+                              }));
+        error != 0)
+      return error;
+  }
+  for (const alg::AlgCounterText& text : alg::kAlgCounterTexts)
+    if (const int error = add(data, text.name, sum_of([&](const alg::AlgCounterSet& c) {
+                                return c.of(text.counter).get();
+                              }));
+        error != 0)
+      return error;
+  Container waited;
+  if (!waited.valid()) return -ENOMEM;
+  for (std::size_t i = 0; i <= alg::kWaitBounds.size(); ++i)
+    if (const int error = add(waited.get(), control::wait_bucket_name(i),
+                              sum_of([&](const alg::AlgCounterSet& c) {
+                                return c.waited[i].get();
+                              }));
+        error != 0)
+      return error;
+  return waited.into_dict(data, "waited");
+}
+
 /// Without a parameter the numbers of the workers, as DPDK's own lists do it.
 int answer_workers(const Source& from, std::string_view parameter, rte_tel_data* data) {
   if (parameter.empty()) {
@@ -129,12 +179,10 @@ int answer_workers(const Source& from, std::string_view parameter, rte_tel_data*
       rte_tel_data_add_array_int(data, static_cast<int>(i));
     return 0;
   }
-  std::size_t number = 0;
-  const char* const end = parameter.data() + parameter.size();
-  const auto [last, error] = std::from_chars(parameter.data(), end, number);
-  if (error != std::errc{} || last != end || number >= from.workers.size()) return -EINVAL;
+  const std::optional<std::size_t> number = number_of(parameter, from.workers.size());
+  if (!number) return -EINVAL;
 
-  const control::WorkerStatus& worker = from.workers[number];
+  const control::WorkerStatus& worker = from.workers[*number];
   rte_tel_data_start_dict(data);
   std::uint64_t sessions = 0;
   for (const datapath::ProtocolCounters& protocol : worker.counters->protocols)
@@ -178,6 +226,9 @@ constexpr std::array kCommands{
                      "Packets and bytes of each interface, by number. No parameters"},
     TelemetryCommand{"/lsn/workers", callback<answer_workers>,
                      "The workers, or the counters of one. Parameters: int worker"},
+    TelemetryCommand{"/lsn/ipsecalg", callback<answer_ipsecalg>,
+                     "Counters of the IPsec ALG. Parameters: int id of a profile (stat ipsecalg "
+                     "--json tells it), or none"},
 };
 
 }  // namespace

@@ -4,7 +4,8 @@
 // need no memory that would push the product's out of the cache:
 //
 //   inside   100.64.0.0/10, one subscriber for every kFlowsPerSubscriber flows; ports 1024-1087
-//   remote   8.0.0.0/12, port 443 (ICMP: none)
+//   remote   8.0.0.0/12, port 443 (ICMP and ESP: none)
+//   ESP      SPI 0x10000000 + number outbound, 0x20000000 + number inbound
 //
 // Frames are 60 bytes (64 with the FCS) and carry their flow's number in the payload. A FrameMaker
 // holds a finished frame whose checksums lack only the fields that differ from flow to flow.
@@ -25,7 +26,7 @@ inline constexpr std::uint8_t kSentTtl = 64;
 
 using Mac = std::array<std::uint8_t, 6>;
 
-enum class Kind : std::uint8_t { kUdp, kTcp, kIcmp };
+enum class Kind : std::uint8_t { kUdp, kTcp, kIcmp, kEsp };
 
 /// What the TCP header of a frame says.
 inline constexpr std::uint8_t kTcpSyn = 0x02;
@@ -35,6 +36,14 @@ inline constexpr std::uint8_t kTcpAck = 0x10;
 /// ICMP's: the query that subscribers send and what comes back.
 inline constexpr std::uint8_t kEchoRequest = 8;
 inline constexpr std::uint8_t kEchoReply = 0;
+
+/// ESP's direction, the upper bits of its SPIs; and a sequence number that is no new SA's.
+inline constexpr std::uint8_t kEspOutbound = 1;
+inline constexpr std::uint8_t kEspInbound = 2;
+inline constexpr std::uint32_t kEspSequence = 70'000;
+[[nodiscard]] constexpr std::uint32_t spi_of(std::uint8_t direction, std::uint32_t number) {
+  return (std::uint32_t{direction} << 28) + number;
+}
 
 struct Endpoint {
   std::uint32_t ip = 0;    ///< host order
@@ -124,14 +133,15 @@ inline constexpr std::size_t kIpSource = kIp + 12, kIpDestination = kIp + 16;
   return kL4 + (kind == Kind::kTcp ? 20 : 8);
 }
 [[nodiscard]] constexpr std::uint8_t protocol_of(Kind kind) {
-  return kind == Kind::kUdp ? 17 : kind == Kind::kTcp ? 6 : 1;
+  return kind == Kind::kUdp ? 17 : kind == Kind::kTcp ? 6 : kind == Kind::kEsp ? 50 : 1;
 }
 
 /// Writes the frames of one direction.
 class FrameMaker {
  public:
-  /// `detail`: TCP's flags, ICMP's type.
-  FrameMaker(Kind kind, const Mac& to, const Mac& from, std::uint8_t detail = 0) : kind_(kind) {
+  /// `detail`: TCP's flags, ICMP's type, ESP's direction.
+  FrameMaker(Kind kind, const Mac& to, const Mac& from, std::uint8_t detail = 0)
+      : kind_(kind), detail_(detail) {
     frame_.fill(0);
     std::memcpy(&frame_[0], to.data(), 6);
     std::memcpy(&frame_[6], from.data(), 6);
@@ -149,6 +159,8 @@ class FrameMaker {
       l4[12] = 0x50;
       l4[13] = detail;
       put16(l4 + 14, 1024);
+    } else if (kind == Kind::kEsp) {
+      put32(l4 + 4, kEspSequence);
     } else {
       l4[0] = detail;
     }
@@ -167,6 +179,11 @@ class FrameMaker {
     put32(out + kIpDestination, to.ip);
     const std::uint32_t addresses = halves(from.ip) + halves(to.ip);
     put16(out + kIpChecksum, static_cast<std::uint16_t>(~folded(ip_sum_ + addresses)));
+    put32(out + number_at(kind_), number);
+    if (kind_ == Kind::kEsp) {
+      put32(out + kL4, spi_of(detail_, number));
+      return;
+    }
     std::uint32_t sum = l4_sum_ + halves(number) + from.port + to.port;
     if (kind_ == Kind::kIcmp) {
       put16(out + kL4 + 4, static_cast<std::uint16_t>(from.port + to.port));
@@ -175,7 +192,6 @@ class FrameMaker {
       put16(out + kL4 + 2, to.port);
       sum += addresses;
     }
-    put32(out + number_at(kind_), number);
     const auto checksum = static_cast<std::uint16_t>(~folded(sum));
     put16(out + checksum_at(kind_), kind_ == Kind::kUdp && checksum == 0 ? 0xFFFF : checksum);
   }
@@ -184,6 +200,7 @@ class FrameMaker {
   [[nodiscard]] static std::uint32_t halves(std::uint32_t x) { return (x >> 16) + (x & 0xFFFF); }
 
   Kind kind_;
+  std::uint8_t detail_;
   alignas(64) std::array<std::uint8_t, 64> frame_;
   std::uint32_t ip_sum_;
   std::uint32_t l4_sum_;
@@ -204,6 +221,7 @@ struct Expected {
   return get32(frame + number_at(kind));
 }
 [[nodiscard]] inline Endpoint source_of(const std::uint8_t* frame, Kind kind) {
+  if (kind == Kind::kEsp) return {get32(frame + kIpSource), 0};
   return {get32(frame + kIpSource),
           get16(frame + kL4 + (kind == Kind::kIcmp ? 4 : 0))};
 }
@@ -216,6 +234,14 @@ struct Expected {
   if (std::memcmp(frame + 6, expected.from.data(), 6) != 0) return "source MAC";
   if (frame[kIpTtl] != expected.ttl) return "TTL " + std::to_string(frame[kIpTtl]);
   if (folded(sum16(frame + kIp, 20)) != 0xFFFF) return "IP checksum";
+  if (expected.kind == Kind::kEsp) {
+    if (get32(frame + kIpSource) != expected.source.ip) return "source address";
+    if (get32(frame + kIpDestination) != expected.destination.ip) return "destination address";
+    if ((get32(frame + kL4) & 0x0FFFFFFF) != expected.number) return "SPI";
+    if (get32(frame + kL4 + 4) != kEspSequence) return "sequence number";
+    if (number_of(frame, expected.kind) != expected.number) return "payload";
+    return "";
+  }
   const std::size_t l4_size = kFrameSize - kL4;
   std::uint32_t sum = sum16(frame + kL4, l4_size);
   if (expected.kind != Kind::kIcmp)

@@ -87,11 +87,13 @@ std::uint32_t capacity_for(std::uint32_t flows) {
 
 // ── established traffic ─────────────────────────────────────────────────────────────────────────
 
-enum class Traffic : std::uint8_t { kOutbound, kInbound, kBoth, kUnknown };
+enum class Traffic : std::uint8_t { kOutbound, kInbound, kBoth, kUnknown, kSpoofed };
 
 void write_burst(Workshop& shop, Traffic traffic, unsigned turn, Sequence& sequence) {
   if (traffic == Traffic::kUnknown)
     shop.burst_unknown(sequence);
+  else if (traffic == Traffic::kSpoofed)
+    shop.burst_spoofed(sequence, shop.flows());
   else if (traffic == Traffic::kInbound || (traffic == Traffic::kBoth && turn % 2 != 0))
     shop.burst_inbound(sequence, shop.flows());
   else
@@ -112,7 +114,8 @@ double run_established(Workshop& shop, Traffic traffic, Sequence& sequence, unsi
     packets += kBurstsPerBatch * kBurst;
     results.push_back(static_cast<double>(sum) / (kBurstsPerBatch * kBurst));
   }
-  if (shop.sent() - before != (traffic == Traffic::kUnknown ? 0 : packets))
+  const bool refused = traffic == Traffic::kUnknown || traffic == Traffic::kSpoofed;
+  if (shop.sent() - before != (refused ? 0 : packets))
     throw std::runtime_error("packets were lost, or let through, while they were measured");
   return median(std::move(results));
 }
@@ -211,6 +214,7 @@ const Case kCases[] = {
      Kind::kUdp,
      {Pooling::kRandom, Dependence::kEndpointIndependent, Dependence::kEndpointIndependent}},
     {"UDP, frames not in the cache", Kind::kUdp, {}, true},
+    {"ESP", Kind::kEsp, {Pooling::kPaired, Dependence::kAddressPort, Dependence::kAddressPort}},
 };
 
 struct Patterns {
@@ -220,7 +224,8 @@ struct Patterns {
 constexpr Patterns kPatterns[] = {{Traffic::kOutbound, "outbound"},
                                   {Traffic::kInbound, "inbound"},
                                   {Traffic::kBoth, "both"},
-                                  {Traffic::kUnknown, "to no session"}};
+                                  {Traffic::kUnknown, "to no session"},
+                                  {Traffic::kSpoofed, "unknown SPI of a known server"}};
 
 std::unique_ptr<Workshop> filled_workshop(const Options& options, const Case& what,
                                           std::uint32_t flows, rte_mempool* buffers) {
@@ -240,7 +245,8 @@ void established_and_stages(const Options& options, rte_mempool* buffers, Report
   Table established("Established traffic, clocks per packet: median of " +
                         std::to_string(options.runs) + " runs (lowest-highest); " + options.pages +
                         " pages",
-                    {"traffic", "sessions", "outbound", "inbound", "both", "to no session"});
+                    {"traffic", "sessions", "outbound", "inbound", "both", "to no session",
+                     "unknown SPI of a known server"});
   Table stages("Stages, clocks per packet (UDP); " + options.pages + " pages",
                {"direction", "sessions", "parse, hash", "find", "translate", "send",
                 "find + translate", "whole path"});
@@ -253,6 +259,7 @@ void established_and_stages(const Options& options, rte_mempool* buffers, Report
       const bool staged = &what == &kCases[0] && options.wants("stages");
       // Endpoint-independent filtering lets strangers in: they would make sessions.
       const auto applies = [&what](Traffic traffic) {
+        if (traffic == Traffic::kSpoofed) return what.kind == Kind::kEsp;
         return traffic != Traffic::kUnknown ||
                what.policy.filtering != Dependence::kEndpointIndependent;
       };

@@ -59,17 +59,32 @@ std::size_t CountedMemory::resident() const {
   return pages * page;
 }
 
+namespace {
+
+/// What a FrameMaker of that kind wants to be told.
+std::uint8_t detail(Kind kind, std::uint8_t tcp, std::uint8_t icmp, std::uint8_t esp) {
+  switch (kind) {
+    case Kind::kTcp: return tcp;
+    case Kind::kIcmp: return icmp;
+    case Kind::kEsp: return esp;
+    case Kind::kUdp: break;
+  }
+  return 0;
+}
+
+}  // namespace
+
 Workshop::Workshop(const WorkshopConfig& config)
     : config_(config),
       memory_(config.pages),
       outbound_(config.kind, kInsideMac, kInsideGatewayMac,
-                config.kind == Kind::kTcp ? kTcpAck : kEchoRequest),
+                detail(config.kind, kTcpAck, kEchoRequest, kEspOutbound)),
       inbound_(config.kind, kOutsideMac, kOutsideGatewayMac,
-               config.kind == Kind::kTcp ? kTcpAck : kEchoReply),
+               detail(config.kind, kTcpAck, kEchoReply, kEspInbound)),
       opening_(config.kind, kInsideMac, kInsideGatewayMac,
-               config.kind == Kind::kTcp ? kTcpSyn : kEchoRequest),
+               detail(config.kind, kTcpSyn, kEchoRequest, kEspOutbound)),
       answering_(config.kind, kOutsideMac, kOutsideGatewayMac,
-                 config.kind == Kind::kTcp ? kTcpSynAck : kEchoReply),
+                 detail(config.kind, kTcpSynAck, kEchoReply, kEspInbound)),
       nat_(config.flows, &nat_memory_),
       burst_(kBurst) {
   using wire::Ipv4Address;
@@ -107,6 +122,13 @@ Workshop::Workshop(const WorkshopConfig& config)
   group.addresses_of = pool.addresses_of;
   for (auto& apps : group.apps) apps = IntervalMap<AppPolicy>({{0, 65535, config.policy}});
   for (auto& transport : group.transport) transport.session_timeout = kSessionTimeout;
+  if (config.kind == Kind::kEsp) {
+    AlgProfile profile;
+    profile.name = "alg";
+    profile.present = true;
+    generation_.alg_profiles = {profile};
+    group.alg_profile = 0;
+  }
   const PoolRanges ranges{0, pool.ranges};
   generation_.nat_addresses = NatAddressMap({&ranges, 1}, 1);
   generation_.pools = {std::move(pool)};
@@ -118,6 +140,11 @@ Workshop::Workshop(const WorkshopConfig& config)
 
   ShardConfig shard;
   shard.max_sessions = config.max_sessions;
+  if (config.kind == Kind::kEsp)
+    shard.alg = {.ike_sessions = 1024,
+                 .esp_sessions = config.max_sessions,
+                 .gates = config.max_sessions,
+                 .held_bytes = 1 << 20};
   shard.links = {{kInsideMac}, {kOutsideMac}};
   shard.devices = 2;
   shard.buffers = config.buffers;
@@ -173,7 +200,8 @@ void Workshop::pass(state::TickDuration time) {
 
 Flow Workshop::flow(std::uint32_t n) const {
   Flow flow = flow_of(n);
-  if (config_.kind == Kind::kIcmp) flow.remote.port = 0;
+  if (config_.kind == Kind::kIcmp || config_.kind == Kind::kEsp) flow.remote.port = 0;
+  if (config_.kind == Kind::kEsp) flow.inside.port = 0;
   return flow;
 }
 
@@ -214,6 +242,14 @@ void Workshop::burst_unknown(Sequence& sequence) {
     // 198.18.0.0/15 is nobody's remote side.
     const Endpoint stranger{0xC6120000 + sequence.below(1 << 17), 443};
     load(i, inbound_, stranger, nat, i);
+  }
+}
+
+void Workshop::burst_spoofed(Sequence& sequence, std::uint32_t flows) {
+  device_ = kOutside;
+  for (unsigned i = 0; i < kBurst; ++i) {
+    const std::uint32_t n = sequence.below(flows);
+    load(i, inbound_, flow(n).remote, nat_[n], config_.flows + sequence.below(1 << 26));
   }
 }
 
@@ -265,8 +301,27 @@ std::uint64_t Workshop::open_burst(std::uint32_t first, unsigned count) {
   return run();
 }
 
+void Workshop::restore_esp(std::uint32_t first, std::uint32_t last) {
+  const auto addresses = static_cast<std::uint32_t>(generation_.pools[0].addresses_of[0].size());
+  for (std::uint32_t n = first; n < last; ++n) {
+    const Flow f = flow(n);
+    nat_[n] = {kPool + (f.inside.ip & 0xFFFFFF) % addresses, 0};
+    StateRecord record;
+    record.kind = StateRecord::Kind::kEspSession;
+    record.client = wire::Be32::of(f.inside.ip);
+    record.nat_ip = wire::Be32::of(nat_[n].ip);
+    record.server = wire::Be32::of(f.remote.ip);
+    record.spi_out = wire::Be32::of(spi_of(kEspOutbound, n));
+    record.spi_in = wire::Be32::of(spi_of(kEspInbound, n));
+    if (!restore_state(*shard_, record)) fail(fmt::format("no room for ESP session {}", n));
+  }
+  finish_restoring(*shard_);
+}
+
 std::uint64_t Workshop::open(std::uint32_t first, std::uint32_t last) {
   std::uint64_t clocks = 0;
+  // A million tunnels by IKE are another benchmark: these come as after a restart.
+  if (config_.kind == Kind::kEsp) restore_esp(first, last);
   for (std::uint32_t n = first; n < last; n += kBurst) {
     const std::size_t at = next_;
     const std::uint64_t sent_before = sent_;

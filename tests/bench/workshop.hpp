@@ -82,6 +82,9 @@ class Workshop {
   /// A burst to NAT ports that nobody has, or from senders that nobody knows.
   void burst_unknown(Sequence& sequence);
 
+  /// A burst of ESP with random unknown SPIs in the names of servers that clients talk to.
+  void burst_spoofed(Sequence& sequence, std::uint32_t flows);
+
   /// To be called between writing a burst and measuring: run() does so itself.
   void settle_memory() const;
 
@@ -104,6 +107,7 @@ class Workshop {
 
  private:
   void neighbours_speak();
+  void restore_esp(std::uint32_t first, std::uint32_t last);
   void load(unsigned i, const FrameMaker& maker, const Endpoint& from, const Endpoint& to,
             std::uint32_t number);
   [[nodiscard]] Flow flow(std::uint32_t n) const;

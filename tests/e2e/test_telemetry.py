@@ -54,6 +54,14 @@ def test_telemetry_and_lsnctl_say_the_same(lab, daemon, telemetry):
     assert set(stat["udp"]) == set(udp) - {"protocol"}
     assert set(telemetry.ask("/lsn/drops")) == set(daemon.drops())
 
+    total, told = telemetry.ask("/lsn/ipsecalg"), daemon.ctl("stat", "ipsecalg")
+    assert set(total) == set(told["total"]) - {"turns_closed"}
+    assert sum(total["waited"].values()) == sum(b["messages"] for b in told["total"]["waited"])
+    profile = told["profiles"][0]
+    assert set(telemetry.ask(f"/lsn/ipsecalg,{profile['id']}")) == set(total) - {"gates"}
+    for wrong in ("64", "-1", "x"):
+        assert telemetry.ask(f"/lsn/ipsecalg,{wrong}") is None
+
     interfaces = telemetry.ask("/lsn/interfaces")
     assert [interfaces[n]["name"] for n in ("0", "1")] == ["inside", "outside"]
     assert all(i["rx_packets"] >= 3 and i["tx_bytes"] > 0 for i in interfaces.values())

@@ -1,6 +1,7 @@
 // The whole packet path under a stranger's bytes: any frames on either side, whole and in pieces,
 // valid packets with bytes changed, answers to and ICMP errors about what left before, time that
-// passes, addresses that come and go; small tables, so that they are full soon; one shard or two.
+// passes, addresses that come and go, IKE and ESP through the ALG, a restart with its state file;
+// small tables, so that they are full soon; one shard or two.
 //
 // Whatever comes: what leaves is a sound frame with no address on a side where it must never be
 // seen (Lab looks at each), every packet that came is accounted for, and every buffer comes back.
@@ -9,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "support/ike_builder.hpp"
 #include "support/lab.hpp"
 #include "support/packet_checker.hpp"
 
@@ -35,7 +37,9 @@ class Session {
     config_.group().tcp().syn_check = flip();
     config_.group().udp().port_quota = number(0, 3);
     config_.interfaces[1].mtu = number(0, 1) == 0 ? 1500 : 600;
+    if (flip()) add_alg();
     Lab::Options options;
+    options.alg = {.ike_sessions = 8, .esp_sessions = 8, .gates = 4, .held_bytes = 16384};
     options.shards = number(1, 2);
     options.arrival = flip() ? Arrival::kAlternate : Arrival::kFirst;
     options.max_sessions = 16;
@@ -46,7 +50,7 @@ class Session {
 
   void run() {
     for (int steps = 0; steps < 64 && input_.remaining_bytes() != 0; ++steps) {
-      switch (number(0, 9)) {
+      switch (number(0, 10)) {
         case 0:
           take(lab_->receive(number(0, 1), bytes(200)));
           break;
@@ -68,6 +72,15 @@ class Session {
         case 8:
           take(lab_->advance(std::chrono::milliseconds{100 * number(0, 255)}));
           break;
+        case 9:
+          if (config_.alg_profiles.empty()) break;
+          if (flip()) {
+            config_.group().alg = flip() ? "ALG" : "";
+            lab_->reload(config_);
+          } else {
+            restart();
+          }
+          break;
         default:
           config_.pool().addresses = {flip() ? "203.0.113.3-203.0.113.6"
                                              : "203.0.113.4-203.0.113.7"};
@@ -82,6 +95,63 @@ class Session {
   }
 
  private:
+  void add_alg() {
+    AlgProfile profile;
+    profile.name = "ALG";
+    profile.gate_timeout = std::chrono::seconds{number(3, 40)};
+    profile.ike_session_timeout = std::chrono::minutes{number(1, 3)};
+    profile.esp_session_timeout = std::chrono::minutes{number(1, 3)};
+    profile.phase2_hold = number(0, 3);
+    profile.fresh_sequence = number(1, 4);
+    profile.spi_candidates = number(1, 3);
+    profile.require_ike = flip();
+    profile.server_spread = flip();
+    profile.ike_preserve_port = flip();
+    config_.alg_profiles = {profile};
+    config_.group().alg = "ALG";
+    config_.group().apps.front().last = 499;
+    config_.group().app(Protocol::kUdp, {.pooling = Pooling::kPaired}, 500, 500);
+    config_.group().app(Protocol::kUdp, {.pooling = Pooling::kPaired}, 4500, 4500);
+  }
+
+  /// The records survive, or most of them, or what a stranger has written.
+  void restart() {
+    auto records = lab_->state();
+    for (auto& record : records)
+      if (number(0, 3) == 0) {
+        record.inside_port = lsn::wire::Be16::of(static_cast<std::uint16_t>(number(0, 65535)));
+        record.nat_port = lsn::wire::Be16::of(static_cast<std::uint16_t>(number(0, 65535)));
+        record.nat_ip = lsn::wire::Be32::of((Ip{"203.0.113.2"} + number(0, 6)).value);
+        record.spi_in = lsn::wire::Be32::of(number(0, 3));
+        record.version = static_cast<std::uint8_t>(number(0, 255));
+      }
+    const Lab::Options options = lab_->options();
+    for (const std::string& fault : lab_->faults()) std::fprintf(stderr, "%s\n", fault.c_str());
+    require(lab_->faults().empty(), "what leaves is sound");
+    lab_->shut_down();
+    lab_.emplace(config_, options);
+    lab_->ignore_l4_checksums();
+    (void)lab_->restore(records);
+  }
+
+  Ike any_ike() {
+    static constexpr unsigned kExchanges[] = {kSaInit, kIkeAuth, kIkeAuth, kCreateChild,
+                                              kCreateChild, kFollowupKe, kInformational2,
+                                              kIntermediate};
+    Ike m;
+    if (number(0, 2) != 0) {
+      m = create_child(number(1, 3), number(0, 2), number(0, 4));
+      m.exchange = kExchanges[number(0, 7)];
+      if (flip()) m.flags ^= kIkeInitiator;
+      if (flip()) m.flags ^= kIkeResponse;
+      return number(0, 3) == 0 ? fragment(m, number(0, 3), 3, number(0, 60)) : m;
+    }
+    m = quick_mode(number(1, 3), number(0, 2), number(0, 4));
+    if (number(0, 3) == 0) m.exchange = number(0, 40);
+    return number(0, 3) == 0 ? fragment1(m, number(0, 2), number(0, 3), flip(), number(0, 1))
+                             : m;
+  }
+
   unsigned number(unsigned least, unsigned most) {
     return input_.ConsumeIntegralInRange(least, most);
   }
@@ -102,7 +172,16 @@ class Session {
 
   IpPacket packet(Endpoint from, Endpoint to) {
     IpPacket made;
-    switch (number(0, 4)) {
+    switch (number(0, 8)) {
+      case 5:
+      case 6:
+        from.port = number(0, 7) == 0 ? from.port : 500;
+        to.port = number(0, 7) == 0 ? to.port : 500;
+        made = number(0, 7) == 0 ? ike_floated({from.ip, 4500}, {to.ip, 4500}, any_ike())
+                                 : ike(from, to, any_ike());
+        break;
+      case 7:
+      case 8: made = esp(from.ip, to.ip, number(0, 5), number(0, 6)); break;
       case 0: made = tcp(from, to, number(0, 63), pattern(number(0, 40))); break;
       case 1: made = ping(from, to.ip, 1, pattern(number(0, 40))); break;
       case 2: made = pong(from.ip, to, 1, pattern(number(0, 40))); break;

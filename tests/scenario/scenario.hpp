@@ -75,6 +75,18 @@ class Laboratory : public ::testing::Test {
     lab_ = std::make_unique<Lab>(config, options);
   }
 
+  /// The process is killed and begins again, with other random numbers; what is given is restored.
+  std::uint64_t restart(const Config& config, const std::vector<datapath::StateRecord>& records) {
+    config_ = config;
+    lab().shut_down();
+    Lab::Options options = lab_->options();
+    ++options.seed;
+    options.start += 77777;
+    lab_ = std::make_unique<Lab>(config, options);
+    counted_ = {};
+    return lab_->restore(records);
+  }
+
   void TearDown() override {
     if (lab_ == nullptr) return;
     expect_drops({});

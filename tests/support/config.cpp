@@ -70,6 +70,18 @@ Config Config::standard() {
   return config;
 }
 
+Config Config::with_alg() {
+  Config config = standard();
+  config.pool().addresses = {"203.0.113.3"};
+  AlgProfile profile;
+  profile.name = "ALG";
+  config.alg_profiles = {profile};
+  config.group().alg = "ALG";
+  config.group().app(Protocol::kUdp, {.pooling = Pooling::kPaired}, 500, 500);
+  config.group().app(Protocol::kUdp, {.pooling = Pooling::kPaired}, 4500, 4500);
+  return config;
+}
+
 GroupConfig& Config::add_group(std::string name, std::vector<Network> clients,
                                std::vector<std::string> pool_names) {
   GroupConfig group;
@@ -146,6 +158,15 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
     g.pools[range.value.pool].addresses_of[range.value.owner].push_back(
         wire::Ipv4Address{range.first});
 
+  const auto alg_ids = assign(g.alg_profiles, before == nullptr ? nullptr : &before->alg_profiles,
+                              config.alg_profiles);
+  for (const AlgProfile& from : config.alg_profiles) {
+    const std::uint16_t id = alg_ids.at(from.name);
+    g.alg_profiles[id] = from;
+    g.alg_profiles[id].id = id;
+    g.alg_profiles[id].present = true;
+  }
+
   const auto group_ids =
       assign(g.groups, before == nullptr ? nullptr : &before->groups, config.groups);
   for (Group& group : g.groups) {
@@ -159,6 +180,7 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
     Group& group = g.groups[id];
     group.client = from.name;
     group.transport = from.transport;
+    group.alg_profile = from.alg.empty() ? kNoId : alg_ids.at(from.alg);
     if (group.usage == nullptr) group.usage = std::make_shared<GroupUsage>();
     for (const std::string& name : from.pools) {
       group.pools.push_back(pool_ids.at(name));

@@ -19,6 +19,7 @@
 
 namespace lsn::test {
 
+using datapath::AlgProfile;
 using datapath::AppPolicy;
 using datapath::Dependence;
 using datapath::Pooling;
@@ -61,6 +62,9 @@ struct PoolConfig {
   unsigned realloc_queue = 65536;
 };
 
+/// An ipsecalg profile is a value of the product's own parameters; only its name counts beside them.
+using datapath::AlgProfile;
+
 struct GroupConfig {
   struct App {
     Protocol protocol;
@@ -73,6 +77,7 @@ struct GroupConfig {
   std::vector<std::string> pools;
   std::vector<App> apps;
   std::array<TransportPolicy, datapath::kPortProtocols> transport;
+  std::string alg;  ///< the name of its ipsecalg profile; empty: none
 
   /// An application profile for these destination ports, or for all.
   GroupConfig& app(Protocol protocol, const AppPolicy& policy, unsigned first = 0,
@@ -91,6 +96,7 @@ struct Config {
   std::vector<RouteConfig> routes;
   std::vector<PoolConfig> pools;
   std::vector<GroupConfig> groups;
+  std::vector<AlgProfile> alg_profiles;
   bool inbound_refresh = true;
   unsigned unreachable_code = 13;
   unsigned unreachable_rate = 100;
@@ -101,6 +107,11 @@ struct Config {
   /// 192.0.2.0/24 with all policies at their defaults.
   [[nodiscard]] static Config standard();
 
+  /// The same with an ipsecalg profile "ALG" of default parameters for "GROUP", as it must be with
+  /// UDP 500 (and so 4500) paired, and with a single pool address: everybody shares 203.0.113.3.
+  [[nodiscard]] static Config with_alg();
+
+  AlgProfile& alg(std::size_t index = 0) { return alg_profiles.at(index); }
   GroupConfig& group(std::size_t index = 0) { return groups.at(index); }
   PoolConfig& pool(std::size_t index = 0) { return pools.at(index); }
   GroupConfig& add_group(std::string name, std::vector<Network> clients,

@@ -75,6 +75,7 @@ Lab::Lab(const Config& config, const Options& options)
     of_shard.shards = options.shards;
     of_shard.max_sessions = options.max_sessions;
     of_shard.max_fragments = options.max_fragments;
+    of_shard.alg = options.alg;
     for (unsigned i = 0; i < config.interfaces.size(); ++i) of_shard.links.push_back({own_mac(i)});
     of_shard.devices = static_cast<std::uint16_t>(config.devices());
     of_shard.buffers = packet_buffers;
@@ -421,6 +422,30 @@ std::vector<SessionRow> Lab::sessions(const SessionFilter& filter, std::uint32_t
     }
   }
   return rows;
+}
+
+std::vector<StateRecord> Lab::state(std::uint32_t limit, std::size_t budget) {
+  std::vector<StateRecord> rows;
+  for (const auto& shard : shards_) {
+    StatePage page;
+    page.limit = limit;
+    while (!page.finished) {
+      page.rows.clear();
+      page.rows.reserve(limit);
+      while (!page.finished && page.rows.size() < limit) list_state(*shard, page, budget);
+      rows.insert(rows.end(), page.rows.begin(), page.rows.end());
+    }
+  }
+  return rows;
+}
+
+std::uint64_t Lab::restore(const std::vector<StateRecord>& records) {
+  std::uint64_t restored = 0;
+  for (const auto& shard : shards_) {
+    for (const StateRecord& record : records) restored += restore_state(*shard, record) ? 1 : 0;
+    finish_restoring(*shard);
+  }
+  return restored;
 }
 
 std::uint64_t Lab::flush(const SessionFilter& filter, std::size_t budget) {

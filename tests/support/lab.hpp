@@ -68,6 +68,10 @@ class Lab {
     Arrival arrival = Arrival::kFirst;
     unsigned max_sessions = 4096;  ///< per shard
     unsigned max_fragments = 64;
+    datapath::ipsec_alg::Capacity alg = {.ike_sessions = 4096,
+                                         .esp_sessions = 4096,
+                                         .gates = 1024,
+                                         .held_bytes = 4 << 20};  ///< per shard
     std::uint64_t seed = 1;
     std::uint32_t start = 1000;  ///< the clock's first tick
   };
@@ -134,12 +138,18 @@ class Lab {
   // ── what there is ──────────────────────────────────────────────────────────────────────────────
 
   [[nodiscard]] datapath::Shard& shard(unsigned id = 0) { return *shards_.at(id); }
+  [[nodiscard]] const Options& options() const { return options_; }
   [[nodiscard]] unsigned shards() const { return static_cast<unsigned>(shards_.size()); }
   [[nodiscard]] const datapath::Generation& generation() const { return *generations_.back(); }
   /// All sessions of all shards, asked for in pages of `limit` rows with a budget of `budget`.
   [[nodiscard]] std::vector<SessionRow> sessions(const datapath::SessionFilter& filter = {},
                                                  std::uint32_t limit = 16, std::size_t budget = 7);
   std::uint64_t flush(const datapath::SessionFilter& filter, std::size_t budget = 7);
+  /// What a restart must not lose, and giving it to shards that have seen no packet yet: how many
+  /// records held.
+  [[nodiscard]] std::vector<datapath::StateRecord> state(std::uint32_t limit = 3,
+                                                         std::size_t budget = 2);
+  std::uint64_t restore(const std::vector<datapath::StateRecord>& records);
 
   /// A counter's sum over all shards.
   template <class Member>

@@ -14,6 +14,9 @@
 
 #include "lsn/datapath/counters.hpp"
 #include "lsn/datapath/generation.hpp"
+#include "lsn/datapath/ipsec_alg/counters.hpp"
+#include "lsn/datapath/ipsec_alg/events.hpp"
+#include "lsn/datapath/ipsec_alg/query.hpp"
 #include "lsn/datapath/query.hpp"
 
 namespace lsn::control {
@@ -40,6 +43,7 @@ struct WorkerStatus {
   unsigned cpu = 0;
   int numa_node = 0;
   const datapath::Counters* counters = nullptr;  ///< lives as long as the dataplane
+  const datapath::ipsec_alg::AlgCounters* alg = nullptr;  ///< as long
   datapath::ShardCapacity capacity;
 };
 
@@ -57,6 +61,16 @@ class Dataplane {
   virtual void publish(std::shared_ptr<const datapath::Generation> generation,
                        std::function<void(std::uint64_t ended)> done) = 0;
 
+  /// Before the first publish(): what its workers restore with it, before their first packet; `done`
+  /// with the number of records that hold.
+  virtual void restore(std::vector<datapath::StateRecord> records,
+                       std::function<void(std::uint64_t restored)> done) = 0;
+
+  /// One page of what a shard would have restored after a restart, and what changes of it.
+  virtual void state(unsigned shard, datapath::StatePage page,
+                     std::function<void(datapath::StatePage)> done) = 0;
+  [[nodiscard]] virtual datapath::StateRing& state_changes(unsigned shard) = 0;
+
   /// One page of a shard's sessions.
   virtual void sessions(unsigned shard, datapath::SessionPage page,
                         std::function<void(datapath::SessionPage)> done) = 0;
@@ -64,6 +78,17 @@ class Dataplane {
   /// Ends the sessions that match; `done` with their number.
   virtual void flush(unsigned shard, datapath::SessionFlush flush,
                      std::function<void(std::uint64_t flushed)> done) = 0;
+
+  /// The same of the ALG.
+  virtual void esp_sessions(unsigned shard, datapath::ipsec_alg::EspPage page,
+                            std::function<void(datapath::ipsec_alg::EspPage)> done) = 0;
+  virtual void gates(unsigned shard, datapath::ipsec_alg::GatePage page,
+                     std::function<void(datapath::ipsec_alg::GatePage)> done) = 0;
+  virtual void flush_alg(unsigned shard, datapath::ipsec_alg::AlgFlush flush,
+                         std::function<void(datapath::ipsec_alg::AlgFlush)> done) = 0;
+
+  /// What a shard's ALG tells the log. The control thread is the one that takes it.
+  [[nodiscard]] virtual datapath::ipsec_alg::EventRing& alg_events(unsigned shard) = 0;
 
   /// Delivers answers, frees old generations, watches links. Called at every tick.
   virtual void poll() = 0;

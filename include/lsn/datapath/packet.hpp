@@ -57,6 +57,10 @@ inline constexpr std::uint16_t kBufferPrivateSize = 64;
                                              (tagged ? sizeof(wire::VlanTag) : 0));
 }
 
+/// In Packet::tcp_flags of inbound ESP while a gate is armed: its sequence number is that of a new
+/// SA (ipsec-alg section 5, the same SPI twice). Its bit leaves the shortest path, like TCP's RST.
+inline constexpr std::uint8_t kBeginsAnew = 0x04;
+
 /// What parse made of a packet.
 enum class PacketKind : std::uint8_t {
   kFlow,       ///< TCP, UDP, ICMP query, ESP: `key` names its flow
@@ -77,7 +81,7 @@ struct Packet {
   Side side = Side::kInside;       ///< of that interface
   Protocol protocol = Protocol::kUdp;
   PacketKind kind = PacketKind::kNone;
-  std::uint8_t tcp_flags = 0;
+  std::uint8_t tcp_flags = 0;      ///< ESP: kBeginsAnew or 0
   std::uint8_t asked = 0;          ///< as in PacketOrigin
   bool has_l4 = true;              ///< false: a fragment without the first bytes
   bool hairpin = false;            ///< its TTL is counted already, its source is a NAT endpoint

@@ -29,6 +29,7 @@
 #include <span>
 
 #include "lsn/datapath/generation.hpp"
+#include "lsn/datapath/ipsec_alg/query.hpp"
 #include "lsn/datapath/query.hpp"
 #include "lsn/datapath/shard.hpp"
 
@@ -64,9 +65,20 @@ struct GenerationSweep {
 };
 void enforce_generation(Shard& shard, GenerationSweep& sweep, std::size_t budget);
 
-/// Questions of the control thread (query.hpp), each call a step of at most about `budget` objects.
+/// Questions of the control thread (query.hpp, ipsec_alg/query.hpp), each call a step of at most
+/// about `budget` objects.
 void list_sessions(Shard& shard, SessionPage& page, std::size_t budget);
 void flush_sessions(Shard& shard, SessionFlush& flush, std::size_t budget);
+void list_esp_sessions(Shard& shard, ipsec_alg::EspPage& page, std::size_t budget);
+void list_gates(Shard& shard, ipsec_alg::GatePage& page, std::size_t budget);
+void flush_alg(Shard& shard, ipsec_alg::AlgFlush& flush, std::size_t budget);
+void list_state(Shard& shard, StatePage& page, std::size_t budget);
+
+/// Before the first packet, after the first generation: what a process before this one knew (warm
+/// restart). False: it does not hold any more, or there is no room. After the last record:
+/// finish_restoring().
+[[nodiscard]] bool restore_state(Shard& shard, const StateRecord& record);
+void finish_restoring(Shard& shard);
 
 [[nodiscard]] ShardCapacity capacity_of(const Shard& shard);
 

@@ -12,6 +12,7 @@
 
 #include "lsn/datapath/counters.hpp"
 #include "lsn/datapath/generation.hpp"
+#include "lsn/datapath/state_record.hpp"
 #include "lsn/state/none.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
@@ -44,6 +45,7 @@ struct SessionRow {
   bool hairpin = false;
   wire::Ipv4Address subscriber_ip, nat_ip, remote_ip;
   std::uint16_t subscriber_port = 0, nat_port = 0, remote_port = 0;
+  std::uint32_t spi_out = 0, spi_in = 0;  ///< ESP, in place of ports; 0: not known
   std::uint16_t group = kNoId;
   std::uint32_t idle_seconds = 0;
   std::uint32_t age_seconds = 0;
@@ -69,11 +71,24 @@ struct SessionFlush {
   std::uint64_t flushed = 0;  ///< out: sessions ended so far
 };
 
+/// All that a restart must not lose (state_record.hpp), in pages.
+struct StatePage {
+  StateRecord::Kind kind = StateRecord::Kind::kMapping;  ///< where to go on, with `cursor`
+  std::uint32_t cursor = 0;
+  bool finished = false;
+  std::uint32_t limit = 256;
+  std::vector<StateRecord> rows;
+};
+
 /// Room in a shard's tables, for `stat worker`.
 struct ShardCapacity {
   std::uint32_t sessions = 0;
   std::uint32_t mappings = 0;
   std::uint32_t subscribers = 0;
+  std::uint32_t ike_sessions = 0;
+  std::uint32_t esp_sessions = 0;
+  std::uint32_t gates = 0;
+  std::uint32_t held_bytes = 0;
 };
 
 }  // namespace lsn::datapath

@@ -17,6 +17,7 @@
 
 #include "lsn/datapath/counters.hpp"
 #include "lsn/datapath/generation.hpp"
+#include "lsn/datapath/ipsec_alg/tables.hpp"
 #include "lsn/datapath/l3/neighbours.hpp"
 #include "lsn/datapath/lsn44/tables.hpp"
 #include "lsn/datapath/packet.hpp"
@@ -64,6 +65,7 @@ struct ShardConfig {
   unsigned shards = 1;
   std::uint32_t max_sessions = 65536;   ///< this shard's share
   std::uint32_t max_fragments = 4096;
+  ipsec_alg::Capacity alg;              ///< this shard's share
   std::vector<InterfaceLink> links;     ///< by interface index
   std::uint16_t devices = 1;
   rte_mempool* buffers = nullptr;       ///< for packets that we make
@@ -103,6 +105,7 @@ struct Shard {
   Neighbours neighbours;
   Reassembly reassembly;
   lsn44::Tables lsn44;
+  ipsec_alg::Tables alg;
 
   std::vector<TxBuffer> tx;            ///< by device
   std::vector<HandoffBuffer> handoff;  ///< by shard

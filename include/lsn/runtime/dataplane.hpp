@@ -43,6 +43,18 @@ class DpdkDataplane final : public control::Dataplane {
                 std::function<void(datapath::SessionPage)> done) override;
   void flush(unsigned shard, datapath::SessionFlush flush,
              std::function<void(std::uint64_t flushed)> done) override;
+  void esp_sessions(unsigned shard, datapath::ipsec_alg::EspPage page,
+                    std::function<void(datapath::ipsec_alg::EspPage)> done) override;
+  void gates(unsigned shard, datapath::ipsec_alg::GatePage page,
+             std::function<void(datapath::ipsec_alg::GatePage)> done) override;
+  void flush_alg(unsigned shard, datapath::ipsec_alg::AlgFlush flush,
+                 std::function<void(datapath::ipsec_alg::AlgFlush)> done) override;
+  [[nodiscard]] datapath::ipsec_alg::EventRing& alg_events(unsigned shard) override;
+  void restore(std::vector<datapath::StateRecord> records,
+               std::function<void(std::uint64_t restored)> done) override;
+  void state(unsigned shard, datapath::StatePage page,
+             std::function<void(datapath::StatePage)> done) override;
+  [[nodiscard]] datapath::StateRing& state_changes(unsigned shard) override;
   void poll() override;
 
   /// Whether all workers have left their shards within the time.
@@ -72,6 +84,8 @@ class DpdkDataplane final : public control::Dataplane {
   std::unique_ptr<rte_rcu_qsbr, QuiescenceDeleter> quiescence_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Publisher> publisher_;
+  std::shared_ptr<Restoration> restoration_;  ///< until the first generation is in force
+  std::function<void(std::uint64_t)> restored_;
   std::chrono::steady_clock::time_point next_watch_{};
 };
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "lsn/control/config/model.hpp"
+#include "lsn/datapath/ipsec_alg/tables.hpp"
 #include "lsn/runtime/eal.hpp"
 #include "lsn/wire/ethernet.hpp"
 
@@ -52,6 +53,7 @@ struct Plan {
   std::vector<InterfacePlan> interfaces;
   std::uint32_t sessions_per_worker = 0;
   std::uint32_t fragments_per_worker = 0;
+  datapath::ipsec_alg::Capacity alg_per_worker;
   bool power_save = false;
   BufferPlan buffers;
 };

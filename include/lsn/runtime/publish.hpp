@@ -26,6 +26,8 @@
 
 namespace lsn::runtime {
 
+struct Restoration;
+
 class Publisher {
  public:
   using Generation = std::shared_ptr<const datapath::Generation>;
@@ -34,7 +36,9 @@ class Publisher {
   /// By shard. All live longer than this.
   Publisher(rte_rcu_qsbr* quiescence, std::vector<Mailbox*> mailboxes);
 
-  void publish(Generation generation, Done done);
+  /// `restoration` comes with the first one only.
+  void publish(Generation generation, Done done,
+               std::shared_ptr<Restoration> restoration = nullptr);
   /// Goes on where it can; called at every tick, after the mailboxes have been collected.
   void poll();
 
@@ -48,6 +52,7 @@ class Publisher {
   struct Publication {
     Generation generation;
     Done done;
+    std::shared_ptr<Restoration> restoration;
   };
 
   void begin();

@@ -1,8 +1,9 @@
-// The commands that the dataplane posts: adopt a generation, list sessions, flush sessions,
+// The commands that the dataplane posts: adopt a generation, list and flush sessions and gates,
 // announce our addresses. Each is a step function of the packet path (path.hpp) with a budget, and
 // what to do with its result on the control thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -19,13 +20,24 @@ namespace lsn::runtime {
 /// Objects per step: what costs a worker some ten microseconds.
 inline constexpr std::size_t kStepBudget = 64;
 
-/// Switches the shard to a generation, between two bursts; then ends what it does not allow.
+/// What a process before this one knew, and how many records of it hold.
+struct Restoration {
+  std::vector<datapath::StateRecord> records;
+  std::atomic<std::uint64_t> restored{0};
+};
+
+/// Switches the shard to a generation, between two bursts; then ends what it does not allow. The
+/// first one restores in the same step what is to be restored: no packet comes between.
 class AdoptGeneration final : public Command {
  public:
   AdoptGeneration(const datapath::Generation* generation,
                   datapath::lsn44::ShardAddresses* addresses,
+                  std::shared_ptr<Restoration> restoration,
                   std::function<void(std::uint64_t ended)> adopted)
-      : generation_(generation), addresses_(addresses), adopted_(std::move(adopted)) {}
+      : generation_(generation),
+        addresses_(addresses),
+        restoration_(std::move(restoration)),
+        adopted_(std::move(adopted)) {}
 
   [[nodiscard]] Progress step(datapath::Shard& shard) override;
   void done() override { adopted_(sweep_.ended); }
@@ -33,40 +45,59 @@ class AdoptGeneration final : public Command {
  private:
   const datapath::Generation* generation_;
   datapath::lsn44::ShardAddresses* addresses_;
+  std::shared_ptr<Restoration> restoration_;  ///< nullptr: nothing to restore
   std::function<void(std::uint64_t)> adopted_;
   bool is_current_ = false;
   datapath::GenerationSweep sweep_;
 };
 
-class ListSessions final : public Command {
+/// One page of what a shard lists.
+template <class Page, void (*list)(datapath::Shard&, Page&, std::size_t)>
+class ListPage final : public Command {
  public:
-  ListSessions(datapath::SessionPage page, std::function<void(datapath::SessionPage)> listed)
+  ListPage(Page page, std::function<void(Page)> listed)
       : page_(std::move(page)), listed_(std::move(listed)) {
     page_.rows.clear();
     page_.rows.reserve(page_.limit);
   }
 
-  [[nodiscard]] Progress step(datapath::Shard& shard) override;
+  [[nodiscard]] Progress step(datapath::Shard& shard) override {
+    list(shard, page_, kStepBudget);
+    return page_.finished || page_.rows.size() >= page_.limit ? Progress::kFinished
+                                                              : Progress::kMore;
+  }
   void done() override { listed_(std::move(page_)); }
 
  private:
-  datapath::SessionPage page_;
-  std::function<void(datapath::SessionPage)> listed_;
+  Page page_;
+  std::function<void(Page)> listed_;
 };
 
-class FlushSessions final : public Command {
+using ListSessions = ListPage<datapath::SessionPage, datapath::list_sessions>;
+using ListEspSessions = ListPage<datapath::ipsec_alg::EspPage, datapath::list_esp_sessions>;
+using ListGates = ListPage<datapath::ipsec_alg::GatePage, datapath::list_gates>;
+using ListState = ListPage<datapath::StatePage, datapath::list_state>;
+
+/// A flush, until it is finished; it comes back with its numbers.
+template <class Flush, void (*flush_some)(datapath::Shard&, Flush&, std::size_t)>
+class FlushAll final : public Command {
  public:
-  FlushSessions(const datapath::SessionFlush& flush,
-                std::function<void(std::uint64_t flushed)> flushed)
+  FlushAll(const Flush& flush, std::function<void(Flush)> flushed)
       : flush_(flush), flushed_(std::move(flushed)) {}
 
-  [[nodiscard]] Progress step(datapath::Shard& shard) override;
-  void done() override { flushed_(flush_.flushed); }
+  [[nodiscard]] Progress step(datapath::Shard& shard) override {
+    flush_some(shard, flush_, kStepBudget);
+    return flush_.finished ? Progress::kFinished : Progress::kMore;
+  }
+  void done() override { flushed_(flush_); }
 
  private:
-  datapath::SessionFlush flush_;
-  std::function<void(std::uint64_t)> flushed_;
+  Flush flush_;
+  std::function<void(Flush)> flushed_;
 };
+
+using FlushSessions = FlushAll<datapath::SessionFlush, datapath::flush_sessions>;
+using FlushAlg = FlushAll<datapath::ipsec_alg::AlgFlush, datapath::flush_alg>;
 
 /// Tells the networks of some interfaces where our addresses are (gratuitous ARP).
 class AnnounceAddresses final : public Command {

@@ -64,6 +64,12 @@ class Worker {
 
   [[nodiscard]] Mailbox& mailbox() { return mailbox_; }
   [[nodiscard]] const datapath::Counters& counters() const { return shard_->counters; }
+  [[nodiscard]] const datapath::ipsec_alg::AlgCounters& alg_counters() const {
+    return shard_->alg.counters;
+  }
+  /// The worker puts, the control thread takes.
+  [[nodiscard]] datapath::ipsec_alg::EventRing& alg_events() { return shard_->alg.events; }
+  [[nodiscard]] datapath::StateRing& state_changes() { return shard_->alg.journal; }
   [[nodiscard]] const datapath::ShardCapacity& capacity() const { return capacity_; }
   [[nodiscard]] const TableMemory& memory() const { return memory_; }
 

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "lsn/control/command/alg_answers.hpp"
+#include "lsn/control/command/alg_report.hpp"
 #include "lsn/control/command/answer.hpp"
 #include "lsn/control/command/report.hpp"
 #include "lsn/control/command/session_answers.hpp"
@@ -135,12 +137,22 @@ Begun begin_help(const Command& command, const CommandContext&) {
 const Grammar& lsn_commands() {
   static const std::array<PositionalSpec, 1> kHelpParameters{
       {{kCommandParameter, &kAnyText, Occurs::kAnyTimes}}};
-  static const std::array<CommandSpec, 9> kCommands{{
+  static const std::array<PositionalSpec, 1> kStatIpsecalgParameters{
+      {{kProfileParameter, &kNameSyntax, Occurs::kAtMostOnce}}};
+  static const std::array<CommandSpec, 13> kCommands{{
       {"show lsn session", "sessions, one per line", begin_show_lsn_session,
        session_filter_options()},
       {"flush lsn session", "ends sessions", begin_flush_lsn_session, session_filter_options()},
+      {"show ipsecalg session", "ESP sessions with their SPIs, one per line",
+       begin_show_ipsecalg_session, alg_filter_options()},
+      {"show ipsecalg gate", "whose turn it is to learn SPIs, by NAT address and server",
+       begin_show_ipsecalg_gate, alg_filter_options()},
+      {"flush ipsecalg session", "ends ESP and IKE sessions, turns and waiting of clients",
+       begin_flush_ipsecalg_session, alg_filter_options()},
       {"stat lsn", "sessions and translated packets by protocol, and what the router did",
        begin_report<report_lsn>},
+      {"stat ipsecalg", "the IPsec ALG by profile: sessions, packets, turns at gates, waiting times",
+       begin_stat_ipsecalg, {}, kStatIpsecalgParameters},
       {"stat interface", "links, packets, what devices dropped and how they spread packets",
        begin_report<report_interfaces>},
       {"stat worker", "load, sessions and handovers of each worker", begin_report<report_workers>},

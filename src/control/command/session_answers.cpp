@@ -9,7 +9,9 @@
 #include <utility>
 #include <vector>
 
+#include "lsn/control/command/alg_answers.hpp"
 #include "lsn/control/command/counter_list.hpp"
+#include "lsn/control/command/paged_answer.hpp"
 #include "lsn/control/command/table.hpp"
 #include "lsn/control/command/words.hpp"
 #include "lsn/control/config/vocabulary.hpp"
@@ -24,11 +26,8 @@ using datapath::SessionPage;
 using datapath::SessionRow;
 using enum Table::Align;
 
-/// Rows of a page: some 200 KB while they are asked for, and as much text while they are read.
-constexpr std::uint32_t kPageRows = 2048;
-
-/// "255.255.255.255:65535"
-constexpr std::size_t kEndpointWidth = 21;
+/// "255.255.255.255:0xffffffff"
+constexpr std::size_t kEndpointWidth = 26;
 
 /// Group ids go by name and stay; kNoId means any group, so "none" is one that nobody has.
 constexpr std::uint16_t kNobodysGroup = datapath::kNoId - 1;
@@ -37,8 +36,25 @@ std::string endpoint(wire::Ipv4Address address, std::uint16_t port) {
   return fmt::format("{}:{}", wire::to_string(address), port);
 }
 
+/// Where ESP has an SPI other protocols have a port: the receiver's. So the subscriber's, and what
+/// is sent to its NAT address, is the inbound one.
+std::string esp_endpoint(wire::Ipv4Address address, std::uint32_t spi) {
+  return fmt::format("{}:{}", wire::to_string(address), spi_text(spi));
+}
+
+std::string subscriber_of(const SessionRow& row) {
+  return row.protocol == Protocol::kEsp ? esp_endpoint(row.subscriber_ip, row.spi_in)
+                                        : endpoint(row.subscriber_ip, row.subscriber_port);
+}
+
+std::string nat_of(const SessionRow& row) {
+  return row.protocol == Protocol::kEsp ? esp_endpoint(row.nat_ip, row.spi_in)
+                                        : endpoint(row.nat_ip, row.nat_port);
+}
+
 /// An ICMP query has one identifier, which is the subscriber's side's.
 std::string destination_of(const SessionRow& row) {
+  if (row.protocol == Protocol::kEsp) return esp_endpoint(row.remote_ip, row.spi_out);
   return row.protocol == Protocol::kIcmp ? wire::to_string(row.remote_ip)
                                          : endpoint(row.remote_ip, row.remote_port);
 }
@@ -60,8 +76,7 @@ class SessionWriter {
     if (format_ == Format::kJson)
       add_json(row, generation.group(row.group), out);
     else
-      table_.add({endpoint(row.subscriber_ip, row.subscriber_port),
-                  endpoint(row.nat_ip, row.nat_port), destination_of(row),
+      table_.add({subscriber_of(row), nat_of(row), destination_of(row),
                   std::string(name_of(row.protocol)), std::string(direction_of(row)),
                   std::string(to_word(row.state)), fmt::format("{} s", row.idle_seconds)});
     ++count_;
@@ -89,8 +104,8 @@ class SessionWriter {
         "\"direction\":\"{}\",\"state\":\"{}\",\"idle\":{},\"age\":{},\"hairpin\":{},"
         "\"client\":{},\"group\":{},\"outbound_packets\":{},\"outbound_bytes\":{},"
         "\"inbound_packets\":{},\"inbound_bytes\":{}}}",
-        count_ == 0 ? "" : ",", name_of(row.protocol), endpoint(row.subscriber_ip, row.subscriber_port),
-        endpoint(row.nat_ip, row.nat_port), destination_of(row), direction_of(row),
+        count_ == 0 ? "" : ",", name_of(row.protocol), subscriber_of(row), nat_of(row),
+        destination_of(row), direction_of(row),
         to_word(row.state), row.idle_seconds, row.age_seconds, row.hairpin,
         group == nullptr ? "null" : quoted(group->client),
         group == nullptr ? "null" : quoted(group->name), row.packets[kOut], row.bytes[kOut],
@@ -110,52 +125,7 @@ class SessionWriter {
                 {"idle", kRight, std::string_view("604800 s").size()}}};
 };
 
-class ShowSessions final : public Answer {
- public:
-  ShowSessions(Format format, const CommandContext& context, SessionFilter filter)
-      : context_(context), filter_(std::move(filter)), writer_(format) {}
-
-  Progress next(std::string& out) override {
-    if (!begun_) {
-      begun_ = true;
-      writer_.begin(out);
-      return Progress::kMore;
-    }
-    if (auto page = page_.take()) {
-      for (const SessionRow& row : page->rows) writer_.add(row, context_.config.generation(), out);
-      writer_.end_page(out);
-      if (page->finished) {
-        ++shard_;
-        cursor_ = 0;
-      } else {
-        cursor_ = page->cursor;
-      }
-      if (!page->rows.empty()) return Progress::kMore;
-    }
-    if (shard_ == context_.dataplane.workers()) {
-      writer_.end(out);
-      return Progress::kDone;
-    }
-    if (!page_.asked()) {
-      SessionPage page;
-      page.filter = filter_;
-      page.cursor = cursor_;
-      page.limit = kPageRows;
-      page.rows.reserve(kPageRows);
-      context_.dataplane.sessions(shard_, std::move(page), page_.ask());
-    }
-    return Progress::kWaiting;
-  }
-
- private:
-  const CommandContext& context_;
-  SessionFilter filter_;
-  SessionWriter writer_;
-  bool begun_ = false;
-  unsigned shard_ = 0;
-  std::uint32_t cursor_ = 0;
-  Awaited<SessionPage> page_;
-};
+using ShowSessions = PagedAnswer<SessionPage, SessionWriter, &Dataplane::sessions>;
 
 class FlushSessions final : public Answer {
  public:
@@ -245,7 +215,8 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_session(
     const Command& command, const CommandContext& context) {
   auto filter = filter_of(command, context);
   if (!filter) return std::unexpected(std::move(filter.error()));
-  return std::make_unique<ShowSessions>(command.format, context, std::move(*filter));
+  return std::make_unique<ShowSessions>(context, std::move(*filter),
+                                        SessionWriter(command.format));
 }
 
 std::expected<std::unique_ptr<Answer>, std::string> begin_flush_lsn_session(

@@ -4,20 +4,30 @@
 //   from outside  quotes what we sent:      NAT -> remote;     its source becomes the inside endpoint
 //   from inside   quotes what we delivered: remote -> inside;  its destination becomes the NAT's
 //
+// ESP is named by the SPI of the quoted packet, which is not rewritten (ipsec-alg section 7).
+//
 // The outer header follows, and every checksum on the way, by differences: the quoted IP header's,
 // the quoted TCP, UDP or ICMP header's as far as it is quoted, ICMP's own over all of it. The
 // session is not touched (REQ-6): an error neither refreshes nor ends it.
 
+#include <algorithm>
+
+#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
+#include "lsn/datapath/ipsec_alg/stages.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 #include "lsn/datapath/lsn44/stages.hpp"
 #include "lsn/datapath/lsn44/translate.hpp"
 #include "lsn/datapath/pipeline.hpp"
+#include "lsn/wire/esp.hpp"
+#include "lsn/wire/ike.hpp"
 
 namespace lsn::datapath::lsn44 {
 namespace {
 
 /// What RFC 792 promises of the quoted packet behind its IP header.
 constexpr std::size_t kQuotedL4 = 8;
+
+const wire::Be16 kIkePort = wire::Be16::of(wire::kIkePort);
 
 struct Quoted {
   wire::Ipv4Header* ip;
@@ -26,6 +36,7 @@ struct Quoted {
   Protocol protocol;
   wire::Be16 source_port;  ///< an ICMP query's identifier stands in both
   wire::Be16 destination_port;
+  ipsec_alg::Spi spi = ipsec_alg::kNoSpi;
 };
 
 /// Reads the quoted packet. The ICMP checksum must be right (REQ-3), and the quoted header's.
@@ -66,6 +77,10 @@ std::expected<Quoted, DropReason> read_quoted(const Packet& packet) {
       quoted.source_port = quoted.destination_port = icmp->identifier;
       return quoted;
     }
+    case wire::kProtocolEsp:
+      quoted.protocol = Protocol::kEsp;
+      quoted.spi = reinterpret_cast<const wire::EspHeader*>(quoted.l4)->spi.raw();
+      return quoted;
     default:
       return std::unexpected(DropReason::kIcmpErrorNoSession);
   }
@@ -77,6 +92,7 @@ wire::Be16* quoted_checksum(const Quoted& quoted) {
   switch (quoted.protocol) {
     case Protocol::kTcp: offset = 16; break;
     case Protocol::kUdp: offset = 6; break;
+    case Protocol::kEsp: return nullptr;
     default: offset = 2; break;
   }
   return quoted.l4_size < offset + sizeof(wire::Be16)
@@ -97,6 +113,7 @@ wire::ChecksumDelta rewrite_quoted(const Quoted& quoted, Direction direction,
   quoted.ip->checksum = addresses.apply(ip_checksum);
   outer = addresses;
   outer.replace(ip_checksum, quoted.ip->checksum);
+  if (quoted.protocol == Protocol::kEsp) return outer;
 
   auto& port = [&]() -> wire::Be16& {
     if (quoted.protocol == Protocol::kIcmp)
@@ -133,8 +150,11 @@ Verdict send_error(Shard& shard, Packet& packet, SessionId id, const Quoted& quo
     return Verdict::drop(DropReason::kFragmentationNeeded);
 
   const wire::Be32 address = out ? session.nat_ip : session.inside_ip;
-  const wire::ChecksumDelta changed = rewrite_quoted(
-      quoted, direction, address, out ? session.nat_port : session.inside_port);
+  const bool keeps_port =
+      session.protocol == Protocol::kUdp && (session.flags & SessionFlags::kKeepsPort) != 0;
+  const wire::ChecksumDelta changed =
+      rewrite_quoted(quoted, direction, address,
+                     out && !keeps_port ? session.nat_port : session.inside_port);
   auto& icmp = *reinterpret_cast<wire::IcmpHeader*>(packet.l4);
   icmp.checksum = changed.apply(icmp.checksum);
 
@@ -150,12 +170,32 @@ Verdict send_error(Shard& shard, Packet& packet, SessionId id, const Quoted& quo
   return Verdict::next();
 }
 
-SessionId find_session(const state::FlowTable& table, wire::Be32 local, wire::Be32 remote,
-                       wire::Be16 local_port, wire::Be16 remote_port, Protocol protocol) {
-  if (protocol == Protocol::kIcmp) remote_port = wire::Be16{};
+/// The session whose packet is quoted by an error of that direction.
+SessionId find_quoted_session(Shard& shard, const Quoted& quoted, Direction error) {
+  const bool out = error == Direction::kOutbound;
+  const wire::Be32 local = out ? quoted.ip->destination : quoted.ip->source;
+  const wire::Be32 remote = out ? quoted.ip->source : quoted.ip->destination;
+  if (quoted.protocol == Protocol::kEsp)
+    return ipsec_alg::find_quoted(shard, error, local, remote, quoted.spi);
+  const wire::Be16 local_port = out ? quoted.destination_port : quoted.source_port;
+  const wire::Be16 remote_port = quoted.protocol == Protocol::kIcmp ? wire::Be16{}
+                                 : out                              ? quoted.source_port
+                                                                    : quoted.destination_port;
+  // IKE with a kept port is told apart by what is quoted of it, if that is enough.
+  if (!out && quoted.protocol == Protocol::kUdp && local_port == kIkePort &&
+      remote_port == kIkePort && quoted.l4_size > sizeof(wire::UdpHeader)) {
+    const auto* udp = reinterpret_cast<const wire::UdpHeader*>(quoted.l4);
+    const SessionId keeper = ipsec_alg::find_port_keeper(
+        shard, local, remote,
+        {quoted.l4 + sizeof(wire::UdpHeader), quoted.l4_size - sizeof(wire::UdpHeader)},
+        std::max<std::size_t>(udp->length.host(), sizeof(wire::UdpHeader)) -
+            sizeof(wire::UdpHeader));
+    if (keeper != state::kNone) return keeper;
+  }
+  const state::FlowTable& table = out ? shard.lsn44.outbound : shard.lsn44.inbound;
   const state::FlowKey key =
       state::FlowKey::make(local.raw(), remote.raw(), local_port.raw(), remote_port.raw(),
-                           static_cast<unsigned>(flow_kind(protocol)));
+                           static_cast<unsigned>(flow_kind(quoted.protocol)));
   return table.find(key, table.hash(key));
 }
 
@@ -178,9 +218,7 @@ Verdict icmp_error_outbound(Shard& shard, Packet& packet) {
     ++packet.asked;
     return steered;
   }
-  const SessionId session =
-      find_session(shard.lsn44.outbound, quoted->ip->destination, quoted->ip->source,
-                   quoted->destination_port, quoted->source_port, quoted->protocol);
+  const SessionId session = find_quoted_session(shard, *quoted, Direction::kOutbound);
   if (session == state::kNone) return Verdict::drop(DropReason::kIcmpErrorNoSession);
   return send_error(shard, packet, session, *quoted, Direction::kOutbound);
 }
@@ -198,9 +236,7 @@ Verdict icmp_error_inbound(Shard& shard, Packet& packet) {
   // It is about a packet of the address that it is sent to.
   if (quoted->ip->source != packet.ip->destination)
     return Verdict::drop(DropReason::kIcmpErrorMalformed);
-  const SessionId session =
-      find_session(shard.lsn44.inbound, quoted->ip->source, quoted->ip->destination,
-                   quoted->source_port, quoted->destination_port, quoted->protocol);
+  const SessionId session = find_quoted_session(shard, *quoted, Direction::kInbound);
   if (session == state::kNone) return Verdict::drop(DropReason::kIcmpErrorNoSession);
   return send_error(shard, packet, session, *quoted, Direction::kInbound);
 }

@@ -1,3 +1,5 @@
+#include "lsn/datapath/ipsec_alg/attribution.hpp"
+#include "lsn/datapath/ipsec_alg/stages.hpp"
 #include "lsn/datapath/l3/icmp_send.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 #include "lsn/datapath/lsn44/stages.hpp"
@@ -23,7 +25,7 @@ DropReason no_way_in(Shard& shard, const Packet& packet) {
 /// Makes a session for the first packet of a remote endpoint, if a mapping admits it.
 std::expected<SessionId, DropReason> open(Shard& shard, const Packet& packet) {
   Tables& tables = shard.lsn44;
-  if (packet.protocol == Protocol::kEsp) return std::unexpected(DropReason::kEspNoProfile);
+  if (packet.protocol == Protocol::kEsp) return ipsec_alg::attribute_inbound(shard, packet);
   const MappingId id = find_mapping(shard, packet.protocol, packet.ip->destination,
                                     wire::Be16::raw(packet.key.c));
   if (id == state::kNone) return std::unexpected(no_way_in(shard, packet));
@@ -98,11 +100,17 @@ Verdict inbound(Shard& shard, Packet& packet) {
   SessionId session = shard.lsn44.inbound.find(packet.key, packet.hash);
   if (session == state::kNone) {
     if (!packet.has_l4) return Verdict::drop(DropReason::kNoMapping);
+    if (ipsec_alg::is_for_port_keepers(shard, packet)) [[unlikely]] {
+      session = ipsec_alg::demultiplex(shard, packet);
+      return session == state::kNone ? Verdict::drop(DropReason::kIkeSpiUnknown)
+                                     : forward<Direction::kInbound>(shard, packet, session);
+    }
     const auto opened = open(shard, packet);
     if (!opened) return Verdict::drop(opened.error());
     session = *opened;
     const Verdict verdict = forward_slowly<Direction::kInbound>(shard, packet, session);
-    if (verdict.is_drop()) end_session(shard, session, SessionEnd::kFlushed);
+    if (verdict.is_drop() && packet.protocol != Protocol::kEsp)
+      end_session(shard, session, SessionEnd::kFlushed);
     return verdict;
   }
   return forward<Direction::kInbound>(shard, packet, session);

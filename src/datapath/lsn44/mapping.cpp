@@ -29,7 +29,8 @@ std::expected<MappingId, DropReason> obtain_mapping(Shard& shard, SubscriberId s
                                                     const Group& group, Protocol protocol,
                                                     const AppPolicy& policy,
                                                     wire::Be16 inside_port, wire::Be32 remote_ip,
-                                                    wire::Be16 remote_port) {
+                                                    wire::Be16 remote_port,
+                                                    std::optional<wire::Be16> wanted) {
   Tables& tables = shard.lsn44;
   Subscriber& subscriber = tables.subscribers[subscriber_id];
   // RFC 4787 section 4.1: as much of the destination as the mapping depends on.
@@ -47,7 +48,7 @@ std::expected<MappingId, DropReason> obtain_mapping(Shard& shard, SubscriberId s
   const MappingId id = tables.mappings.allocate();
   if (id == state::kNone) return std::unexpected(DropReason::kMappingTableFull);
   const auto endpoint =
-      take_port(shard, subscriber, group, protocol, policy.pooling, inside_port);
+      take_port(shard, subscriber, group, protocol, policy.pooling, inside_port, wanted);
   if (!endpoint) {
     tables.mappings.release(id);
     return std::unexpected(endpoint.error());

@@ -1,3 +1,4 @@
+#include "lsn/datapath/ipsec_alg/attribution.hpp"
 #include "lsn/datapath/l3/icmp_send.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 #include "lsn/datapath/lsn44/stages.hpp"
@@ -26,6 +27,9 @@ bool is_resource_shortage(DropReason reason) {
     case DropReason::kMappingTableFull:
     case DropReason::kSessionTableFull:
     case DropReason::kFlowTableFull:
+    case DropReason::kGateQuota:
+    case DropReason::kGateTableFull:
+    case DropReason::kEspSessionTableFull:
       return true;
     default:
       return false;
@@ -36,7 +40,8 @@ bool is_resource_shortage(DropReason reason) {
 std::expected<SessionId, DropReason> open(Shard& shard, const Packet& packet,
                                           std::uint16_t group_id) {
   const Group& group = *shard.generation->group(group_id);
-  if (packet.protocol == Protocol::kEsp) return std::unexpected(DropReason::kEspNoProfile);
+  if (packet.protocol == Protocol::kEsp)
+    return ipsec_alg::attribute_outbound(shard, packet, group_id);
   SessionRequest request{.protocol = packet.protocol,
                          .first = Direction::kOutbound,
                          .inside_ip = packet.ip->source,
@@ -130,8 +135,9 @@ Verdict outbound(Shard& shard, Packet& packet) {
     }
     session = *opened;
     const Verdict verdict = forward_slowly<Direction::kOutbound>(shard, packet, session);
-    // What cannot be sent leaves no session behind.
-    if (verdict.is_drop()) end_session(shard, session, SessionEnd::kFlushed);
+    // What cannot be sent leaves no session behind; but an SPI that was learned is true.
+    if (verdict.is_drop() && packet.protocol != Protocol::kEsp)
+      end_session(shard, session, SessionEnd::kFlushed);
     return verdict;
   }
   return forward<Direction::kOutbound>(shard, packet, session);

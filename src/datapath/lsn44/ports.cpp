@@ -73,7 +73,8 @@ NatAddress* find_nat_address(Shard& shard, wire::Be32 ip) {
 
 std::expected<NatEndpoint, DropReason> take_port(Shard& shard, Subscriber& subscriber,
                                                  const Group& group, Protocol protocol,
-                                                 Pooling pooling, wire::Be16 inside_port) {
+                                                 Pooling pooling, wire::Be16 inside_port,
+                                                 std::optional<wire::Be16> wanted) {
   const auto p = static_cast<std::size_t>(protocol);
   const TransportPolicy& policy = group.transport[p];
   if (policy.port_quota != 0 && subscriber.port_count[p] >= policy.port_quota)
@@ -81,7 +82,12 @@ std::expected<NatEndpoint, DropReason> take_port(Shard& shard, Subscriber& subsc
   const PortRange range = wanted_ports(protocol, policy, inside_port.host());
 
   std::optional<NatEndpoint> endpoint;
-  if (pooling == Pooling::kRandom) {
+  if (wanted) {
+    NatAddress* address = find_nat_address(shard, subscriber.paired_ip);
+    if (address == nullptr || !address->ports[p].take_exact(wanted->host()))
+      return std::unexpected(DropReason::kPortsExhausted);
+    endpoint = NatEndpoint{subscriber.paired_ip, *wanted};
+  } else if (pooling == Pooling::kRandom) {
     endpoint = take_anywhere(shard, group, protocol, range,
                              [p](const NatAddress& a) { return a.ports[p].taken(); });
     if (!endpoint) return std::unexpected(DropReason::kPoolExhausted);
@@ -96,8 +102,7 @@ std::expected<NatEndpoint, DropReason> take_port(Shard& shard, Subscriber& subsc
     endpoint = take_anywhere(shard, group, protocol, range,
                              [](const NatAddress& a) { return a.subscribers; });
     if (!endpoint) return std::unexpected(DropReason::kPoolExhausted);
-    subscriber.paired_ip = endpoint->ip;
-    ++find_nat_address(shard, endpoint->ip)->subscribers;
+    pair_with(shard, subscriber, endpoint->ip);
   }
   ++subscriber.port_count[p];
   return *endpoint;
@@ -134,6 +139,21 @@ void free_waiting_ports(Shard& shard, std::size_t budget) {
       queue->pop();
     }
   }
+}
+
+void pair_with(Shard& shard, Subscriber& subscriber, wire::Be32 nat_ip) {
+  subscriber.paired_ip = nat_ip;
+  ++find_nat_address(shard, nat_ip)->subscribers;
+}
+
+bool pair_anywhere(Shard& shard, Subscriber& subscriber, const Group& group) {
+  const std::vector<wire::Ipv4Address>& all = group.addresses_of[shard.id];
+  if (all.empty()) return false;
+  const auto count = static_cast<std::uint32_t>(all.size());
+  const NatAddress& one = address_at(shard, all[shard.random.below(count)]);
+  const NatAddress& other = address_at(shard, all[shard.random.below(count)]);
+  pair_with(shard, subscriber, (other.subscribers < one.subscribers ? other : one).ip.be());
+  return true;
 }
 
 void unpair(Shard& shard, Subscriber& subscriber) {

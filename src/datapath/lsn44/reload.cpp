@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
+#include "lsn/datapath/ipsec_alg/stages.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 #include "lsn/datapath/path.hpp"
 
@@ -20,6 +22,7 @@ void adopt_generation(Shard& shard, const Generation* generation,
   shard.counters.generation.set(generation->number);
   shard.inbound_refresh = generation->inbound_refresh;
   ++shard.stamp;
+  ipsec_alg::adopt_generation(shard);
 }
 
 namespace {
@@ -133,11 +136,15 @@ bool enforce_subscriber(Shard& shard, GenerationSweep& sweep, std::size_t& budge
         std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end())
       unpair(shard, subscriber);
   }
+  ipsec_alg::enforce_generation(shard, sweep.cursor);
 
   return walk_subscriber(
       shard, sweep.cursor, sweep, budget,
       [&](SessionId session) {
-        if (is_allowed(shard, tables.sessions[session], tables.cold[session])) return;
+        if (is_allowed(shard, tables.sessions[session], tables.cold[session])) {
+          if (tables.sessions[session].protocol == Protocol::kEsp) rearm_session(shard, session);
+          return;
+        }
         end_session(shard, session, SessionEnd::kReload);
         ++sweep.ended;
       },
@@ -156,7 +163,8 @@ bool matches_subscriber(const SessionFilter& filter, wire::Be32 subscriber) {
 /// By the NAT endpoint of a session or mapping.
 bool matches(const SessionFilter& filter, const auto& object) {
   if (filter.nat_ip && filter.nat_ip->be() != object.nat_ip) return false;
-  return !filter.nat_port || *filter.nat_port == object.nat_port.host();
+  if (!filter.nat_port) return true;
+  return object.protocol != Protocol::kEsp && *filter.nat_port == object.nat_port.host();
 }
 
 std::uint32_t seconds_since(state::Ticks now, state::Ticks then) {
@@ -173,9 +181,17 @@ SessionRow row_of(const Shard& shard, const Session& session, const SessionCold&
   row.subscriber_ip = wire::Ipv4Address{session.inside_ip};
   row.nat_ip = wire::Ipv4Address{session.nat_ip};
   row.remote_ip = wire::Ipv4Address{session.remote_ip};
-  row.subscriber_port = session.inside_port.host();
-  row.nat_port = session.nat_port.host();
-  row.remote_port = session.remote_port.host();
+  if (session.protocol == Protocol::kEsp) {
+    const ipsec_alg::EspSession& esp = shard.alg.esp_sessions[cold.mapping];
+    row.spi_out = wire::Be32::raw(esp.spi[ipsec_alg::at(Direction::kOutbound)]).host();
+    row.spi_in = wire::Be32::raw(esp.spi[ipsec_alg::at(Direction::kInbound)]).host();
+  } else {
+    row.subscriber_port = session.inside_port.host();
+    const bool keeps_port =
+        session.protocol == Protocol::kUdp && (session.flags & SessionFlags::kKeepsPort) != 0;
+    row.nat_port = (keeps_port ? session.inside_port : session.nat_port).host();
+    row.remote_port = session.remote_port.host();
+  }
   row.group = shard.lsn44.subscribers[cold.subscriber].group;
   row.idle_seconds = seconds_since(shard.now, session.last_seen);
   row.age_seconds = seconds_since(shard.now, cold.created);

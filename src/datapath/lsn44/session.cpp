@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
+#include "lsn/datapath/ipsec_alg/stages.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 
 namespace lsn::datapath::lsn44 {
@@ -11,11 +13,17 @@ using F = SessionFlags;
 
 std::size_t index_of(Protocol protocol) { return static_cast<std::size_t>(protocol); }
 
+/// Whose limits a session counts against: ESP has no transport profile and no ports; it comes out of
+/// IKE, which is UDP.
+constexpr Protocol quota_of(Protocol protocol) {
+  return protocol == Protocol::kEsp ? Protocol::kUdp : protocol;
+}
+
 /// groupSessionLimit: one atomic of all shards, touched only while a limit is set. A subscriber
 /// whose sessions were made before there was a limit brings them all along with the first new one
 /// (or with the sweep after the reload: reload.cpp).
 bool count_in_group(const Group& group, Subscriber& subscriber, Protocol protocol) {
-  const std::size_t p = index_of(protocol);
+  const std::size_t p = index_of(quota_of(protocol));
   const std::uint64_t limit = group.transport[p].group_session_limit;
   if (limit == 0) return true;
   const auto bit = static_cast<std::uint8_t>(1u << p);
@@ -30,12 +38,29 @@ bool count_in_group(const Group& group, Subscriber& subscriber, Protocol protoco
 }
 
 void uncount_in_group(const Shard& shard, Subscriber& subscriber, Protocol protocol) {
-  const std::size_t p = index_of(protocol);
+  const std::size_t p = index_of(quota_of(protocol));
   if ((subscriber.counted & (1u << p)) == 0) return;
   const Generation& generation = *shard.generation;
   if (subscriber.group < generation.groups.size() &&
       generation.groups[subscriber.group].usage != nullptr)
     generation.groups[subscriber.group].usage->sessions[p].fetch_sub(1, std::memory_order_relaxed);
+}
+
+/// Takes a session's keys away, and gives back its port or its place in a mapping.
+void forget_flow(Shard& shard, const Session& session, const SessionCold& cold) {
+  Tables& tables = shard.lsn44;
+  const state::FlowKey out = outbound_key(session);
+  const state::FlowKey in = inbound_key(session);
+  tables.outbound.erase(out, tables.outbound.hash(out));
+  tables.inbound.erase(in, tables.inbound.hash(in));
+  if (cold.mapping == state::kNone) {
+    give_back_port(shard, tables.subscribers[cold.subscriber], session.protocol,
+                   {session.nat_ip, session.nat_port});
+  } else {
+    Mapping& mapping = tables.mappings[cold.mapping];
+    remove_permission(shard, mapping, session.remote_ip);
+    if (--mapping.sessions == 0) mapping_became_idle(shard, cold.mapping);
+  }
 }
 
 }  // namespace
@@ -84,12 +109,17 @@ std::expected<SessionId, DropReason> create_session(Shard& shard, const Group& g
     return refuse(reason);
   };
 
+  const bool inspected =
+      ipsec_alg::wants(shard, group_id, request.protocol, request.remote_port);
+  if (inspected && request.first == Direction::kOutbound && policy.pooling == Pooling::kPaired)
+    ipsec_alg::choose_address(shard, subscriber, group, request.remote_ip);
+
   MappingId mapping = request.mapping;
   NatEndpoint nat{};
   if (mapping == state::kNone && has_mapping(policy)) {
     const auto obtained =
         obtain_mapping(shard, *subscriber_id, group, request.protocol, policy, request.inside_port,
-                       request.remote_ip, request.remote_port);
+                       request.remote_ip, request.remote_port, request.nat_port);
     if (!obtained) return refuse_counted(obtained.error());
     mapping = *obtained;
   }
@@ -97,7 +127,7 @@ std::expected<SessionId, DropReason> create_session(Shard& shard, const Group& g
     nat = {tables.mappings[mapping].nat_ip, tables.mappings[mapping].nat_port};
   } else {
     const auto taken = take_port(shard, subscriber, group, request.protocol, policy.pooling,
-                                 request.inside_port);
+                                 request.inside_port, request.nat_port);
     if (!taken) return refuse_counted(taken.error());
     nat = *taken;
   }
@@ -129,6 +159,10 @@ std::expected<SessionId, DropReason> create_session(Shard& shard, const Group& g
   session.hop[0] = session.hop[1] = kNoNeighbour;
   if (shard.generation->nat_addresses.find(wire::Ipv4Address{request.remote_ip}) != nullptr)
     session.flags |= F::kHairpin;
+  if (inspected) session.flags |= F::kInspect;
+  if (inspected && request.first == Direction::kOutbound &&
+      ipsec_alg::wants_port_kept(shard, group_id, request.inside_port, request.remote_port))
+    session.flags |= F::kKeepsPort;
 
   // An outbound key may exist under another mapping, when profiles of different ports meet in an
   // inbound session: then the newcomer is refused.
@@ -164,6 +198,45 @@ std::expected<SessionId, DropReason> create_session(Shard& shard, const Group& g
   return id;
 }
 
+std::expected<SessionId, DropReason> create_esp_session(Shard& shard, SubscriberId subscriber_id,
+                                                        wire::Be32 nat_ip, wire::Be32 server,
+                                                        std::uint32_t esp) {
+  Tables& tables = shard.lsn44;
+  Subscriber& subscriber = tables.subscribers[subscriber_id];
+  const Group* group = shard.generation->group(subscriber.group);
+  if (group == nullptr) return std::unexpected(DropReason::kNoMapping);
+  const std::size_t p = index_of(quota_of(Protocol::kEsp));
+  const TransportPolicy& transport = group->transport[p];
+  if (transport.session_quota != 0 && subscriber.session_count[p] >= transport.session_quota)
+    return std::unexpected(DropReason::kSessionQuota);
+  if (tables.sessions.size() == tables.sessions.capacity())
+    return std::unexpected(DropReason::kSessionTableFull);
+  if (!count_in_group(*group, subscriber, Protocol::kEsp))
+    return std::unexpected(DropReason::kGroupSessionLimit);
+
+  const SessionId id = tables.sessions.allocate();
+  Session& session = tables.sessions[id];
+  session.inside_ip = subscriber.ip;
+  session.nat_ip = nat_ip;
+  session.remote_ip = server;
+  session.protocol = Protocol::kEsp;
+  session.flags = F::kInUse;
+  session.last_seen = shard.now;
+  session.stamp = shard.stamp;
+  session.hop[0] = session.hop[1] = kNoNeighbour;
+  SessionCold& cold = tables.cold[id];
+  cold = SessionCold{};
+  cold.subscriber = subscriber_id;
+  cold.mapping = esp;
+  cold.created = shard.now;
+  state::list_push(subscriber.sessions, id, session_list_links(tables));
+  ++subscriber.session_count[p];
+  ProtocolCounters& counters = shard.counters.of(Protocol::kEsp);
+  counters.created.add();
+  counters.sessions.add();
+  return id;
+}
+
 void end_session(Shard& shard, SessionId id, SessionEnd why) {
   Tables& tables = shard.lsn44;
   Session& session = tables.sessions[id];
@@ -172,19 +245,13 @@ void end_session(Shard& shard, SessionId id, SessionEnd why) {
   Subscriber& subscriber = tables.subscribers[subscriber_id];
 
   tables.session_wheel.cancel(id, session_wheel_links(tables));
-  const state::FlowKey out = outbound_key(session);
-  const state::FlowKey in = inbound_key(session);
-  tables.outbound.erase(out, tables.outbound.hash(out));
-  tables.inbound.erase(in, tables.inbound.hash(in));
   state::list_remove(subscriber.sessions, id, session_list_links(tables));
-  --subscriber.session_count[index_of(session.protocol)];
+  --subscriber.session_count[index_of(quota_of(session.protocol))];
   uncount_in_group(shard, subscriber, session.protocol);
-  if (cold.mapping == state::kNone) {
-    give_back_port(shard, subscriber, session.protocol, {session.nat_ip, session.nat_port});
+  if (session.protocol == Protocol::kEsp) {
+    ipsec_alg::esp_session_ended(shard, id, why);
   } else {
-    Mapping& mapping = tables.mappings[cold.mapping];
-    remove_permission(shard, mapping, session.remote_ip);
-    if (--mapping.sessions == 0) mapping_became_idle(shard, cold.mapping);
+    forget_flow(shard, session, cold);
   }
   ProtocolCounters& counters = shard.counters.of(session.protocol);
   counters.sessions.subtract();
@@ -200,6 +267,8 @@ state::TickDuration idle_timeout(const Shard& shard, const Session& session,
   const Group* group =
       shard.generation->group(shard.lsn44.subscribers[cold.subscriber].group);
   if (group == nullptr) return state::TickDuration{0};
+  if (session.protocol == Protocol::kEsp)
+    return ipsec_alg::esp_idle_timeout(shard, cold.mapping);
   const TransportPolicy& policy = group->transport[index_of(session.protocol)];
   if (session.protocol != Protocol::kTcp) return policy.session_timeout;
   switch (state_of(session)) {
@@ -230,6 +299,9 @@ void expire_sessions(Shard& shard, std::size_t budget) {
         const state::Ticks deadline =
             session.last_seen + idle_timeout(shard, session, tables.cold[id]);
         if (deadline.later_than(shard.now)) return deadline;
+        // The mapping of a living IKE or ESP session: it is asked again.
+        if ((session.flags & F::kInspect) != 0 && ipsec_alg::keeps(shard, session))
+          return shard.now + idle_timeout(shard, session, tables.cold[id]);
         end_session(shard, id, SessionEnd::kExpired);
         return std::nullopt;
       });
@@ -243,6 +315,7 @@ bool is_allowed(const Shard& shard, const Session& session, const SessionCold& c
   const std::uint16_t* now =
       generation.maps.front()->group_of(wire::Ipv4Address{subscriber.ip});
   if (now == nullptr || *now != subscriber.group) return false;
+  if (session.protocol == Protocol::kEsp && group->alg_profile == kNoId) return false;
   const NatAddressPlace* place =
       generation.nat_addresses.find(wire::Ipv4Address{session.nat_ip});
   if (place == nullptr || place->owner != shard.id) return false;

@@ -1,5 +1,6 @@
 #include "lsn/datapath/lsn44/translate.hpp"
 
+#include "lsn/datapath/ipsec_alg/stages.hpp"
 #include "lsn/datapath/l3/icmp_send.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 #include "lsn/datapath/lsn44/stages.hpp"
@@ -59,6 +60,14 @@ bool revalidate(Shard& shard, SessionId id) {
       shard.generation->nat_addresses.find(wire::Ipv4Address{session.remote_ip}) != nullptr;
   session.flags = static_cast<std::uint8_t>(ours ? session.flags | F::kHairpin
                                                  : session.flags & ~F::kHairpin);
+  if (session.protocol == Protocol::kUdp) {
+    const std::uint16_t group =
+        shard.lsn44.subscribers[shard.lsn44.cold[id].subscriber].group;
+    const bool inspected =
+        ipsec_alg::wants(shard, group, session.protocol, session.remote_port);
+    session.flags = static_cast<std::uint8_t>(inspected ? session.flags | F::kInspect
+                                                        : session.flags & ~F::kInspect);
+  }
   return true;
 }
 
@@ -79,8 +88,35 @@ Verdict resolve_hop(Shard& shard, Session& session, Direction direction) {
   return Verdict::next();
 }
 
-template <Direction direction>
-Verdict forward_slowly(Shard& shard, Packet& packet, SessionId id) {
+namespace {
+
+/// Whether the ALG has to see a packet: its session is marked, or it is ESP that begins anew.
+bool is_inspected(const Session& session, const Packet& packet) {
+  return session.protocol != Protocol::kTcp &&
+         ((session.flags & F::kInspect) != 0 || packet.tcp_flags != 0);
+}
+
+/// Writes the port of the inside over that of the NAT (SessionFlags::kKeepsPort).
+void restore_port(const Packet& packet, wire::Be16 port) {
+  auto& udp = *reinterpret_cast<wire::UdpHeader*>(packet.l4);
+  wire::ChecksumDelta delta;
+  delta.replace(udp.source_port, port);
+  udp.source_port = port;
+  if (udp.checksum.raw() != 0) udp.checksum = delta.apply_udp(udp.checksum);
+}
+
+enum class Inspection : std::uint8_t { kAsNeeded, kDone };
+
+template <Direction direction, Inspection inspection>
+Verdict forward_with_care(Shard& shard, Packet& packet, SessionId id) {
+  if (direction == Direction::kInbound && inspection == Inspection::kAsNeeded &&
+      packet.has_l4 && ipsec_alg::is_for_port_keepers(shard, packet)) [[unlikely]] {
+    // The session has NAT port 500 by itself; the packet may be for one that only shows it.
+    if (const SessionId other = ipsec_alg::demultiplex(shard, packet); other != state::kNone)
+      id = other;
+    else if ((shard.lsn44.sessions[id].flags & F::kKeepsPort) != 0)
+      return Verdict::drop(DropReason::kIkeSpiUnknown);
+  }
   if (!revalidate(shard, id)) return Verdict::drop(DropReason::kNoMapping);
   Session& session = shard.lsn44.sessions[id];
   if (const Verdict verdict = resolve_hop(shard, session, direction); !verdict.is_next())
@@ -92,7 +128,14 @@ Verdict forward_slowly(Shard& shard, Packet& packet, SessionId id) {
                     shard.neighbours[hop].mtu);
     return Verdict::drop(DropReason::kFragmentationNeeded);
   }
+  if (inspection == Inspection::kAsNeeded && is_inspected(session, packet))
+    if (const Verdict verdict = ipsec_alg::inspect(shard, packet, id, direction);
+        !verdict.is_next())
+      return verdict;
   rewrite<direction>(packet, session);
+  if (direction == Direction::kOutbound && session.protocol == Protocol::kUdp &&
+      (session.flags & F::kKeepsPort) != 0 && packet.has_l4)
+    restore_port(packet, session.inside_port);
   account<direction>(shard, session, packet.size);
   if (session.protocol == Protocol::kTcp && packet.has_l4 &&
       follow_tcp<direction>(session, packet.tcp_flags))
@@ -107,6 +150,22 @@ Verdict forward_slowly(Shard& shard, Packet& packet, SessionId id) {
   }
   send(shard, packet.mbuf, packet.ip, hop);
   return Verdict::next();
+}
+
+}  // namespace
+
+template <Direction direction>
+Verdict forward_slowly(Shard& shard, Packet& packet, SessionId id) {
+  return forward_with_care<direction, Inspection::kAsNeeded>(shard, packet, id);
+}
+
+Verdict forward_released(Shard& shard, Packet& packet, Direction direction) {
+  const bool out = direction == Direction::kOutbound;
+  const state::FlowTable& table = out ? shard.lsn44.outbound : shard.lsn44.inbound;
+  const SessionId id = table.find(packet.key, table.hash(packet.key));
+  if (id == state::kNone) return Verdict::drop(DropReason::kNoMapping);
+  return out ? forward_with_care<Direction::kOutbound, Inspection::kDone>(shard, packet, id)
+             : forward_with_care<Direction::kInbound, Inspection::kDone>(shard, packet, id);
 }
 
 template Verdict forward_slowly<Direction::kOutbound>(Shard&, Packet&, SessionId);

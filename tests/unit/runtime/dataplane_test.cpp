@@ -250,6 +250,78 @@ TEST_F(TwoWorkers, ListAndFlushTheirSessionsOnRequest) {
   EXPECT_EQ(flushed, 50U);
 }
 
+TEST_F(TwoWorkers, ServeTheAlgsQuestionsAndTellItsEvents) {
+  test::RingDevice& inside = plug("in");
+  test::RingDevice& outside = plug("out");
+  std::string text = config(inside.device(), outside.device(),
+                            "alg: { maxEspSessions = 101; maxHeldBytes = 100001; };");
+  const std::string_view group = "poolname = [ \"P\" ];";
+  text.replace(text.find(group), group.size(),
+               "poolname = [ \"P\" ]; appsprofilename = \"IKE\"; ipsecAlgProfile = \"ALG\";");
+  const std::string_view lsn = "lsn: {";
+  text.replace(text.find(lsn), lsn.size(),
+               "ipsecalg: { profile = ( { name = \"ALG\"; } ); };\n lsn: { appsprofile = ( { name = "
+               "\"IKE\"; transportprotocol = \"UDP\"; ippooling = \"PAIRED\"; lsnport = \"500\"; } );");
+  ASSERT_NO_FATAL_FAILURE(start(text));
+  for (const unsigned worker : {0U, 1U}) {
+    EXPECT_EQ(dataplane->worker(worker).capacity.esp_sessions, 51U);
+    EXPECT_EQ(dataplane->worker(worker).capacity.held_bytes, 50001U);
+  }
+  constexpr unsigned kHosts = 8;
+  ASSERT_NO_FATAL_FAILURE(introduce(inside, outside, kHosts));
+  const Mac in_mac = mac_of(0);
+  // To a server each: nobody waits for anybody's gate.
+  for (unsigned i = 0; i < kHosts; ++i)
+    inside.put(test::esp(in_mac, kClientMac, kSubscribers + i, kServer - i, 0x1000 + i, 1));
+  const auto there = [&] {
+    std::uint64_t sessions = 0, packets = 0;
+    for (const unsigned worker : {0U, 1U}) {
+      const auto& total = dataplane->worker(worker).alg->total;
+      sessions += total.of(datapath::ipsec_alg::AlgGauge::kEspSessions).get();
+      packets += total.of(datapath::ipsec_alg::AlgCounter::kEspPacketsOut).get();
+    }
+    return sessions == kHosts && packets == kHosts;
+  };
+  ASSERT_TRUE(eventually(there)) << "traffic of sessions that live is counted";
+
+  std::map<std::uint32_t, std::uint32_t> spis;
+  unsigned gates = 0, answers = 0;
+  for (const unsigned worker : {0U, 1U}) {
+    dataplane->esp_sessions(worker, {}, [&](datapath::ipsec_alg::EspPage page) {
+      EXPECT_TRUE(page.finished);
+      for (const auto& row : page.rows) spis[row.client.value] = row.spi_out;
+      ++answers;
+    });
+    dataplane->gates(worker, {}, [&](datapath::ipsec_alg::GatePage page) {
+      gates += static_cast<unsigned>(page.rows.size());
+      ++answers;
+    });
+  }
+  ASSERT_TRUE(eventually([&] { return answers == 4; }));
+  ASSERT_EQ(spis.size(), kHosts);
+  for (unsigned i = 0; i < kHosts; ++i) EXPECT_EQ(spis[kSubscribers + i], 0x1000 + i);
+  EXPECT_EQ(gates, kHosts);
+
+  unsigned created = 0;
+  datapath::ipsec_alg::Event event;
+  for (const unsigned worker : {0U, 1U})
+    while (dataplane->alg_events(worker).take(event))
+      created += event.kind == datapath::ipsec_alg::EventKind::kEspSessionCreated ? 1 : 0;
+  EXPECT_EQ(created, kHosts);
+
+  datapath::ipsec_alg::AlgFlush one_host;
+  one_host.filter.source_ip = wire::Ipv4Address{kSubscribers + 3};
+  std::uint64_t flushed = 0;
+  answers = 0;
+  for (const unsigned worker : {0U, 1U})
+    dataplane->flush_alg(worker, one_host, [&](const datapath::ipsec_alg::AlgFlush& flush) {
+      flushed += flush.esp_sessions;
+      ++answers;
+    });
+  ASSERT_TRUE(eventually([&] { return answers == 2; }));
+  EXPECT_EQ(flushed, 1U);
+}
+
 TEST_F(TwoWorkers, EndTheSessionsOfAddressesThatAreGone) {
   test::RingDevice& inside = plug("in");
   test::RingDevice& outside = plug("out");

@@ -180,6 +180,23 @@ inline Frame udp(const Mac& to, const Mac& from, std::uint32_t source, unsigned 
   return frame;
 }
 
+/// ESP with 16 bytes behind its header (RFC 4303 section 2).
+inline Frame esp(const Mac& to, const Mac& from, std::uint32_t source, std::uint32_t destination,
+                 std::uint32_t spi, std::uint32_t sequence) {
+  Frame frame = ethernet(to, from, 0x0800);
+  append(frame, {0x45, 0, 0, 44, 0, 1, 0, 0, 64, 50, 0, 0});
+  append32(frame, source);
+  append32(frame, destination);
+  const std::uint16_t sum = sum_of(frame, 14, 34);
+  frame[24] = static_cast<std::uint8_t>(sum >> 8);
+  frame[25] = static_cast<std::uint8_t>(sum & 0xFF);
+  append32(frame, spi);
+  append32(frame, sequence);
+  for (unsigned i = 0; i < 16; ++i) append(frame, {i});
+  frame.resize(std::max<std::size_t>(frame.size(), 60));
+  return frame;
+}
+
 struct UdpFields {
   std::uint32_t source, destination;
   std::uint16_t source_port, destination_port;

@@ -9,9 +9,11 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "lsn/datapath/counters.hpp"
+#include "lsn/datapath/ipsec_alg/counters.hpp"
 
 namespace lsn::control {
 
@@ -168,6 +170,15 @@ interface_counters() {
            [](const Counters& c) { return c.generation.get(); }},
   };
   return kAll;
+}
+
+/// A bucket of the histogram of waiting times: "100ms", "300s", "more"; none is counted twice.
+[[nodiscard]] inline std::string wait_bucket_name(std::size_t bucket) {
+  using datapath::ipsec_alg::kWaitBounds;
+  if (bucket >= kWaitBounds.size()) return "more";
+  const auto ticks = kWaitBounds[bucket].count();
+  return ticks % 100 == 0 ? std::to_string(ticks / 100) + "s"
+                          : std::to_string(ticks * 10) + "ms";
 }
 
 [[nodiscard]] constexpr std::string_view name_of(datapath::Protocol protocol) {

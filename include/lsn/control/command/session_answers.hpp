@@ -1,8 +1,7 @@
 // `show lsn session` and `flush lsn session`: questions to all workers, with the same filters.
 //
-// Showing goes worker by worker and page by page: the next page is asked for when the reader has
-// taken the last one, so a reader costs a page of memory, however many sessions there are and
-// however slowly it reads. Flushing asks all workers at once.
+// Showing goes worker by worker and page by page (paged_answer.hpp). Flushing asks all workers at
+// once. ESP sessions have SPIs in place of ports.
 #pragma once
 
 #include <expected>

@@ -37,16 +37,22 @@ void release_subscriber(Shard& shard, SubscriberId id);
 /// Ours, with that address, or nullptr.
 [[nodiscard]] NatAddress* find_nat_address(Shard& shard, wire::Be32 ip);
 /// Takes a NAT port for a subscriber as its policies want it: address by pooling, port by range and
-/// parity (RFC 4787 REQ-2, REQ-3, REQ-4). Counts against portquota.
+/// parity (RFC 4787 REQ-2, REQ-3, REQ-4), or the `wanted` one of its paired address if that is free.
+/// Counts against portquota.
 [[nodiscard]] std::expected<NatEndpoint, DropReason> take_port(Shard& shard,
                                                                Subscriber& subscriber,
                                                                const Group& group,
                                                                Protocol protocol, Pooling pooling,
-                                                               wire::Be16 inside_port);
+                                                               wire::Be16 inside_port,
+                                                               std::optional<wire::Be16> wanted);
 /// Gives a port back, after the pool's portrealloctimeout if it has one.
 void give_back_port(Shard& shard, Subscriber& subscriber, Protocol protocol, NatEndpoint endpoint);
 /// Frees ports that have waited long enough.
 void free_waiting_ports(Shard& shard, std::size_t budget);
+/// Pairs a subscriber with a NAT address of this shard; with any of its group's, the less loaded of
+/// two chosen at random (false: there is none).
+void pair_with(Shard& shard, Subscriber& subscriber, wire::Be32 nat_ip);
+[[nodiscard]] bool pair_anywhere(Shard& shard, Subscriber& subscriber, const Group& group);
 /// Gives up the subscriber's pairing with its NAT address.
 void unpair(Shard& shard, Subscriber& subscriber);
 
@@ -59,7 +65,8 @@ void unpair(Shard& shard, Subscriber& subscriber);
 /// The mapping for a new outbound session, found or made.
 [[nodiscard]] std::expected<MappingId, DropReason> obtain_mapping(
     Shard& shard, SubscriberId subscriber, const Group& group, Protocol protocol,
-    const AppPolicy& policy, wire::Be16 inside_port, wire::Be32 remote_ip, wire::Be16 remote_port);
+    const AppPolicy& policy, wire::Be16 inside_port, wire::Be32 remote_ip, wire::Be16 remote_port,
+    std::optional<wire::Be16> wanted = std::nullopt);
 /// The mapping that owns a NAT endpoint, or state::kNone.
 [[nodiscard]] MappingId find_mapping(const Shard& shard, Protocol protocol, wire::Be32 nat_ip,
                                      wire::Be16 nat_port);
@@ -85,6 +92,7 @@ struct SessionRequest {
   wire::Be16 remote_port;
   std::uint8_t flags = 0;             ///< SessionFlags to begin with
   MappingId mapping = state::kNone;   ///< inbound: the mapping that admitted it
+  std::optional<wire::Be16> nat_port = std::nullopt;  ///< this very one, of the paired address
 };
 
 /// Makes a session; `policy` is that of the destination port and says how (outbound only).
@@ -92,6 +100,14 @@ struct SessionRequest {
                                                                   std::uint16_t group_id,
                                                                   const AppPolicy& policy,
                                                                   const SessionRequest& request);
+/// Makes the session's part that the packet path needs of an ESP session: one of the subscriber's
+/// sessions, counted against its UDP quotas. Its keys and its first place on the wheel
+/// (rearm_session) are the ALG's, which knows it as `esp`.
+[[nodiscard]] std::expected<SessionId, DropReason> create_esp_session(Shard& shard,
+                                                                      SubscriberId subscriber,
+                                                                      wire::Be32 nat_ip,
+                                                                      wire::Be32 server,
+                                                                      std::uint32_t esp);
 void end_session(Shard& shard, SessionId id, SessionEnd why);
 /// How long it may be idle, by protocol and TCP state.
 [[nodiscard]] state::TickDuration idle_timeout(const Shard& shard, const Session& session,

@@ -32,6 +32,12 @@ struct SessionFlags {
   static constexpr std::uint8_t kFinOutbound = 0x04;
   static constexpr std::uint8_t kFinInbound = 0x08;
   static constexpr std::uint8_t kRst = 0x10;
+  /// Of UDP and ESP: the ALG looks at each packet (ipsec_alg/stages.hpp). Like kRst it keeps a
+  /// session's packets off the shortest path.
+  static constexpr std::uint8_t kInspect = 0x10;
+  /// Of UDP: its packets leave with source port 500 (ikePreservePort); `nat_port` is what we call it
+  /// by and is never on the wire.
+  static constexpr std::uint8_t kKeepsPort = 0x04;
   static constexpr std::uint8_t kInboundFirst = 0x20;  ///< its first packet came from outside
   static constexpr std::uint8_t kHairpin = 0x40;       ///< its remote side is a NAT address of ours
   static constexpr std::uint8_t kInUse = 0x80;
@@ -58,14 +64,15 @@ struct SessionCold {
   state::WheelLinks wheel;
   state::ListLinks of_subscriber;
   SubscriberId subscriber;
-  MappingId mapping;  ///< state::kNone: the session itself holds its NAT port
+  MappingId mapping;  ///< state::kNone: the session itself holds its NAT port; ESP: its EspId
   state::Ticks created;
 };
 static_assert(sizeof(SessionCold) == 28);
 
 [[nodiscard]] SessionState state_of(const Session& session);
 
-/// What a packet from inside is called, and what one from outside is.
+/// What a packet from inside is called, and what one from outside is. Not of ESP: its SPIs stand
+/// in ipsec_alg::EspSession.
 [[nodiscard]] inline state::FlowKey outbound_key(const Session& s) {
   return state::FlowKey::make(s.inside_ip.raw(), s.remote_ip.raw(), s.inside_port.raw(),
                               s.remote_port.raw(), static_cast<unsigned>(flow_kind(s.protocol)));

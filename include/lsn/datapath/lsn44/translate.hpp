@@ -9,9 +9,11 @@
 // that the packet goes out: an ICMP error quotes it as its sender knows it.
 #pragma once
 
+#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
 #include "lsn/datapath/l3/output.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
 #include "lsn/datapath/shard.hpp"
+#include "lsn/wire/esp.hpp"
 #include "lsn/wire/icmp.hpp"
 #include "lsn/wire/tcp.hpp"
 #include "lsn/wire/udp.hpp"
@@ -21,7 +23,7 @@ namespace lsn::datapath::lsn44 {
 /// Replaces the local address and port in the L3 and L4 headers.
 ///   outbound: source (inside -> NAT); inbound: destination (NAT -> inside)
 template <Direction direction>
-inline void rewrite(const Packet& packet, const Session& session) {
+inline void rewrite(const Packet& packet, Session& session) {
   constexpr bool kOut = direction == Direction::kOutbound;
   wire::Ipv4Header& ip = *packet.ip;
   wire::Be32& address = kOut ? ip.source : ip.destination;
@@ -69,7 +71,11 @@ inline void rewrite(const Packet& packet, const Session& session) {
       break;
     }
     case Protocol::kEsp:
-      break;  // the ICV covers the SPI; the addresses are outside of it
+      // The ICV covers the SPI; the addresses are outside of it.
+      if (!kOut)
+        ipsec_alg::note_sequence(session,
+                                 reinterpret_cast<const wire::EspHeader*>(packet.l4)->sequence);
+      break;
   }
 }
 
@@ -79,8 +85,10 @@ inline void account(Shard& shard, Session& session, std::uint16_t size) {
   constexpr auto kD = static_cast<std::size_t>(direction);
   ++session.packets[kD];
   session.bytes[kD] += size;
-  // RFC 4787 REQ-6: outbound always, inbound as configured.
-  if (direction == Direction::kOutbound || shard.inbound_refresh) session.last_seen = shard.now;
+  // RFC 4787 REQ-6: outbound always, inbound as configured; ESP by either direction.
+  if (direction == Direction::kOutbound || shard.inbound_refresh ||
+      session.protocol == Protocol::kEsp)
+    session.last_seen = shard.now;
   auto& sum = shard.totals.translated[static_cast<std::size_t>(session.protocol)][kD];
   ++sum.packets;
   sum.bytes += size;
@@ -89,6 +97,9 @@ inline void account(Shard& shard, Session& session, std::uint16_t size) {
 /// All but the usual. Takes the packet in any case but drop.
 template <Direction direction>
 [[nodiscard]] Verdict forward_slowly(Shard& shard, Packet& packet, SessionId id);
+
+/// A packet that the ALG had held and lets go on: by its session, without asking the ALG again.
+[[nodiscard]] Verdict forward_released(Shard& shard, Packet& packet, Direction direction);
 
 extern template Verdict forward_slowly<Direction::kOutbound>(Shard&, Packet&, SessionId);
 extern template Verdict forward_slowly<Direction::kInbound>(Shard&, Packet&, SessionId);

@@ -43,6 +43,13 @@ TEST_F(CountersDocument, HasEveryCounter) {
   expect_rows(worker_counters());
 }
 
+TEST_F(CountersDocument, HasEveryCounterOfTheAlg) {
+  for (const auto& text : datapath::ipsec_alg::kAlgGaugeTexts)
+    expect_row(text.name, "gauge | ", text.meaning);
+  for (const auto& text : datapath::ipsec_alg::kAlgCounterTexts)
+    expect_row(text.name, "counter | ", text.meaning);
+}
+
 TEST_F(CountersDocument, HasEveryDropReason) {
   for (const datapath::DropReasonText& text : datapath::kDropReasonTexts)
     expect_row(text.name, "", text.meaning);

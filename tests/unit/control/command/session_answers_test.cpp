@@ -37,14 +37,14 @@ TEST(ShowSessions, PrintsAHeaderARowPerSessionAndHowManyThereAre) {
   icmp.remote_port = 0;
   bench.dataplane.rows(1).push_back(icmp);
   EXPECT_EQ(bench.text("show lsn session"),
-            "subscriber             nat                    destination            protocol  "
-            "direction  state             idle\n"
-            "---------------------  ---------------------  ---------------------  --------  "
-            "---------  ------------  --------\n"
-            "192.0.2.77:5000        203.0.113.3:40000      198.51.100.10:443      TCP       "
-            "INBOUND    ESTABLISHED       12 s\n"
-            "192.0.2.78:5000        203.0.113.3:4711       198.51.100.10          ICMP      "
-            "OUTBOUND   ACTIVE             0 s\n"
+            "subscriber                  nat                         destination                 "
+            "protocol  direction  state             idle\n"
+            "--------------------------  --------------------------  --------------------------  "
+            "--------  ---------  ------------  --------\n"
+            "192.0.2.77:5000             203.0.113.3:40000           198.51.100.10:443           "
+            "TCP       INBOUND    ESTABLISHED       12 s\n"
+            "192.0.2.78:5000             203.0.113.3:4711            198.51.100.10               "
+            "ICMP      OUTBOUND   ACTIVE             0 s\n"
             "2 sessions\n");
 }
 

@@ -31,6 +31,10 @@ class FakeDataplane final : public Dataplane {
   explicit FakeDataplane(unsigned workers = 2) {
     for (unsigned i = 0; i < workers; ++i) {
       counters_.push_back(std::make_unique<datapath::Counters>());
+      alg_counters_.push_back(std::make_unique<datapath::ipsec_alg::AlgCounters>());
+      alg_events_.push_back(std::make_unique<datapath::ipsec_alg::EventRing>());
+      esp_sessions_.emplace_back();
+      gates_.emplace_back();
       sessions_.emplace_back();
     }
   }
@@ -43,7 +47,8 @@ class FakeDataplane final : public Dataplane {
     status.cpu = 10 + shard;
     status.numa_node = static_cast<int>(shard);
     status.counters = counters_[shard].get();
-    status.capacity = {1000, 2000, 3000};
+    status.alg = alg_counters_[shard].get();
+    status.capacity = {1000, 2000, 3000, 400, 500, 60, 70'000};
     return status;
   }
   [[nodiscard]] std::vector<PortStatus> ports() override { return port_status; }
@@ -81,6 +86,35 @@ class FakeDataplane final : public Dataplane {
     });
   }
 
+  void esp_sessions(unsigned shard, datapath::ipsec_alg::EspPage page,
+                    std::function<void(datapath::ipsec_alg::EspPage)> done) override {
+    list(std::move(page), esp_sessions_[shard], std::move(done));
+  }
+  void gates(unsigned shard, datapath::ipsec_alg::GatePage page,
+             std::function<void(datapath::ipsec_alg::GatePage)> done) override {
+    list(std::move(page), gates_[shard], std::move(done));
+  }
+  void flush_alg(unsigned shard, datapath::ipsec_alg::AlgFlush flush,
+                 std::function<void(datapath::ipsec_alg::AlgFlush)> done) override {
+    answers_.push_back([this, shard, flush, done = std::move(done)]() mutable {
+      flush.esp_sessions = std::erase_if(
+          esp_sessions_[shard], [&](const auto& row) { return matches(flush.filter, row); });
+      flush.ike_sessions = shard + 1;
+      flush.finished = true;
+      done(flush);
+    });
+  }
+  void restore(std::vector<datapath::StateRecord>, std::function<void(std::uint64_t)>) override {}
+  void state(unsigned, datapath::StatePage page,
+             std::function<void(datapath::StatePage)> done) override {
+    page.finished = true;
+    done(std::move(page));
+  }
+  [[nodiscard]] datapath::StateRing& state_changes(unsigned) override { return state_changes_; }
+  [[nodiscard]] datapath::ipsec_alg::EventRing& alg_events(unsigned shard) override {
+    return *alg_events_[shard];
+  }
+
   void poll() override {
     ++polls;
     if (hold) return;
@@ -92,6 +126,15 @@ class FakeDataplane final : public Dataplane {
   [[nodiscard]] datapath::Counters& counters(unsigned shard) { return *counters_[shard]; }
   [[nodiscard]] std::vector<datapath::SessionRow>& rows(unsigned shard) {
     return sessions_[shard];
+  }
+  [[nodiscard]] datapath::ipsec_alg::AlgCounters& alg_counters(unsigned shard) {
+    return *alg_counters_[shard];
+  }
+  [[nodiscard]] std::vector<datapath::ipsec_alg::EspRow>& esp_rows(unsigned shard) {
+    return esp_sessions_[shard];
+  }
+  [[nodiscard]] std::vector<datapath::ipsec_alg::GateRow>& gate_rows(unsigned shard) {
+    return gates_[shard];
   }
   [[nodiscard]] std::size_t outstanding() const { return answers_.size(); }
 
@@ -106,6 +149,31 @@ class FakeDataplane final : public Dataplane {
   bool hold = false;
 
  private:
+  datapath::StateRing state_changes_;
+  template <class Page, class Row>
+  void list(Page page, const std::vector<Row>& all, std::function<void(Page)> done) {
+    ++pages_asked;
+    answers_.push_back([&all, page = std::move(page), done = std::move(done)]() mutable {
+      page.rows.clear();
+      while (page.cursor < all.size() && page.rows.size() < page.limit)
+        if (matches(page.filter, all[page.cursor++])) page.rows.push_back(all[page.cursor - 1]);
+      page.finished = page.cursor >= all.size();
+      done(std::move(page));
+    });
+  }
+
+  static bool matches(const datapath::ipsec_alg::AlgFilter& filter,
+                      const datapath::ipsec_alg::EspRow& row) {
+    return filter.source_ip.value_or(row.client) == row.client &&
+           filter.nat_ip.value_or(row.nat_ip) == row.nat_ip &&
+           filter.destination_ip.value_or(row.server) == row.server;
+  }
+  static bool matches(const datapath::ipsec_alg::AlgFilter& filter,
+                      const datapath::ipsec_alg::GateRow& row) {
+    return (!filter.source_ip || filter.source_ip == row.holder) &&
+           filter.nat_ip.value_or(row.nat_ip) == row.nat_ip &&
+           filter.destination_ip.value_or(row.server) == row.server;
+  }
   static bool matches(const datapath::SessionFilter& filter, const datapath::SessionRow& row) {
     if (filter.group != datapath::kNoId && filter.group != row.group) return false;
     if (filter.network) {
@@ -117,7 +185,11 @@ class FakeDataplane final : public Dataplane {
   }
 
   std::vector<std::unique_ptr<datapath::Counters>> counters_;
+  std::vector<std::unique_ptr<datapath::ipsec_alg::AlgCounters>> alg_counters_;
+  std::vector<std::unique_ptr<datapath::ipsec_alg::EventRing>> alg_events_;
   std::vector<std::vector<datapath::SessionRow>> sessions_;
+  std::vector<std::vector<datapath::ipsec_alg::EspRow>> esp_sessions_;
+  std::vector<std::vector<datapath::ipsec_alg::GateRow>> gates_;
   std::deque<std::function<void()>> answers_;
 };
 

@@ -1,0 +1,36 @@
+// `show ipsecalg session`, `show ipsecalg gate`, `flush ipsecalg session`: questions to all
+// workers, with the same filters, in pages and steps like those about LSN sessions.
+#pragma once
+
+#include <expected>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "lsn/control/command/answer.hpp"
+#include "lsn/datapath/ipsec_alg/query.hpp"
+
+namespace lsn::control {
+
+/// The filters that all of them take.
+[[nodiscard]] std::span<const OptionSpec> alg_filter_options();
+
+using BegunAnswer = std::expected<std::unique_ptr<Answer>, std::string>;
+
+[[nodiscard]] BegunAnswer begin_show_ipsecalg_session(const Command& command,
+                                                      const CommandContext& context);
+[[nodiscard]] BegunAnswer begin_show_ipsecalg_gate(const Command& command,
+                                                   const CommandContext& context);
+[[nodiscard]] BegunAnswer begin_flush_ipsecalg_session(const Command& command,
+                                                       const CommandContext& context);
+
+/// An SPI as people write it: "0x0000abcd"; "-": not known.
+[[nodiscard]] std::string spi_text(std::uint32_t spi);
+
+[[nodiscard]] std::string_view to_word(datapath::ipsec_alg::GateState state);
+[[nodiscard]] std::string_view to_word(datapath::ipsec_alg::HalfGate half);
+[[nodiscard]] std::string_view to_word(datapath::ipsec_alg::CloseReason reason);
+
+}  // namespace lsn::control

@@ -1,0 +1,27 @@
+// Whose is an ESP packet of an unknown SPI? (section 5 of the design)
+//
+// Both functions are the section's numbered rules in their order. They learn the SPI, so that the
+// packet and all that follow go the way of known ones, or they say why it is dropped. A packet costs
+// a bounded number of look-ups, whoever sends how many of them.
+#pragma once
+
+#include <expected>
+
+#include "lsn/datapath/packet.hpp"
+#include "lsn/datapath/shard.hpp"
+
+namespace lsn::datapath::ipsec_alg {
+
+/// From a client of a group.
+[[nodiscard]] std::expected<SessionId, DropReason> attribute_outbound(Shard& shard,
+                                                                      const Packet& packet,
+                                                                      std::uint16_t group);
+/// From a server to one of our NAT addresses.
+[[nodiscard]] std::expected<SessionId, DropReason> attribute_inbound(Shard& shard,
+                                                                     const Packet& packet);
+
+/// At the end of a full turn without an exchange: the one unknown SPI that came meanwhile, if there
+/// was exactly one and exactly one client sent ESP, is the holder's although it is not fresh.
+void waive_freshness(Shard& shard, GateId id);
+
+}  // namespace lsn::datapath::ipsec_alg

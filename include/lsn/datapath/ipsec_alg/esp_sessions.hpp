@@ -1,0 +1,70 @@
+// ESP sessions: two SPIs of one client and one server (sections 2, 5 and 6 of the design).
+//
+// To the packet path an ESP session is an lsn44::Session like any other: found by (C, S, spi_out)
+// and (N, S, spi_in) in the same flow tables, refreshed, counted, expired by the same wheel, part
+// of the subscriber's quota. What is particular stands in EspSession: its SPIs, since a session's
+// line has no room for them and its packets no need; half-open, it has only one of its two keys.
+// Two further keys serve ICMP errors, which quote an SPI from the other side of the translation.
+#pragma once
+
+#include <expected>
+
+#include "lsn/datapath/ipsec_alg/tables.hpp"
+#include "lsn/datapath/shard.hpp"
+
+namespace lsn::datapath::ipsec_alg {
+
+/// Learns an SPI for a peer: completes a half-open session or makes one. `turn`: whose candidate it
+/// becomes; nullptr: none's.
+[[nodiscard]] std::expected<SessionId, DropReason> learn(Shard& shard, PeerId peer,
+                                                         Direction direction, Spi spi, Turn* turn);
+/// Forgets one SPI; the session goes with its last one.
+void forget_spi(Shard& shard, EspId id, Direction direction);
+/// Joins half-open sessions of a turn that has ended: a forged SPI may have taken the true one's
+/// place.
+void join_halves(Shard& shard, PeerId peer);
+
+/// As a record has it (journal.hpp); kNoSpi: that SPI is not known. False: it is there, or there is no
+/// room.
+[[nodiscard]] bool restore_esp(Shard& shard, PeerId peer, Spi out, Spi in);
+
+/// Takes a session's SPI out of its turn's queue of candidates.
+void leave_candidates(Shard& shard, EspId id, Direction direction);
+/// What becomes of a turn's SPIs when it is over, lingering included: those that are beyond the
+/// answered exchanges and carried a single packet are forgotten, the others stay.
+void settle_candidates(Shard& shard, Turn& turn);
+/// The oldest candidate of a direction that carried a single packet, or state::kNone.
+[[nodiscard]] EspId oldest_single(const Shard& shard, const Turn& turn, Direction direction);
+
+/// The session with that SPI, or state::kNone.
+[[nodiscard]] SessionId find_esp(const Shard& shard, Direction direction, wire::Be32 local,
+                                 wire::Be32 server, Spi spi);
+/// The session whose packet an ICMP error from that direction quotes: from outside it quotes an
+/// outbound packet as (N, S, spi_out), from inside an inbound one as (C, S, spi_in).
+[[nodiscard]] SessionId find_quoted(const Shard& shard, Direction error, wire::Be32 local,
+                                    wire::Be32 server, Spi spi);
+
+/// What lsn44::end_session() leaves to the ALG: keys, lists, the peer.
+void esp_session_ended(Shard& shard, SessionId id, SessionEnd why);
+/// Once per tick: adds what some of the sessions have carried to their profiles' counters.
+void count_traffic(Shard& shard, std::size_t budget);
+/// espSessionTimeout of its profile.
+[[nodiscard]] state::TickDuration esp_idle_timeout(const Shard& shard, EspId id);
+
+/// The ESP session of an lsn44::Session.
+[[nodiscard]] inline EspId esp_of(const Shard& shard, SessionId id) {
+  return shard.lsn44.cold[id].mapping;
+}
+
+/// The sequence number of the latest inbound packet stands where other protocols have ports.
+inline void note_sequence(lsn44::Session& session, wire::Be32 sequence) {
+  session.nat_port = wire::Be16::raw(static_cast<std::uint16_t>(sequence.raw()));
+  session.remote_port = wire::Be16::raw(static_cast<std::uint16_t>(sequence.raw() >> 16));
+}
+[[nodiscard]] inline std::uint32_t latest_sequence(const lsn44::Session& session) {
+  return wire::Be32::raw(session.nat_port.raw() |
+                         std::uint32_t{session.remote_port.raw()} << 16)
+      .host();
+}
+
+}  // namespace lsn::datapath::ipsec_alg

@@ -1,0 +1,86 @@
+// The gate of a NAT address and a server: whose turn it is (section 4 of the design).
+//
+// While client C has the gate (N, S) no other client's phase 2 message passes, so the next unknown
+// SPI between S and N is C's. A turn begins with C's first forwarded message, has one deadline,
+// espGateTimeout later, and ends earlier when its purpose is fulfilled (paired) or when it is seen
+// to have none. When it ends the first of those who wait gets the next.
+//
+// The states of the gate and of its two halves follow the table in gates.cpp, a row per event:
+//
+//   CLOSED ──request──► EXCHANGE ──answer──► ARMED ──paired, deadline, ...──► CLOSED
+//      └────a late answer, or ESP of an unknown SPI from a client────►┘
+//
+// What is due by time is done by catch_up(), which everybody calls before he looks at a gate; the
+// wheel calls it when nobody does.
+#pragma once
+
+#include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
+#include "lsn/datapath/shard.hpp"
+
+namespace lsn::datapath::ipsec_alg {
+
+enum class GateEvent : std::uint8_t {
+  kRequest,      ///< a message that begins an exchange of the holder's
+  kAnswer,       ///< an answer to one
+  kOutboundSpi,  ///< ESP of an unknown SPI from the holder
+  kInboundSpi,   ///< ESP of an unknown SPI from the server, learned for the holder
+};
+
+/// Does what has become due: closes a turn, ends lingering.
+void catch_up(Shard& shard, GateId id);
+
+/// Whether a peer has the gate.
+[[nodiscard]] inline bool holds(const Gate& gate, PeerId peer) {
+  return gate.state != GateState::kClosed && gate.turn.holder == peer;
+}
+
+/// Begins a turn at a closed gate; `how` is its first event.
+void begin_turn(Shard& shard, PeerId peer, GateEvent how);
+/// Ends the turn. The first waiter's begins.
+void close_turn(Shard& shard, GateId id, CloseReason reason);
+
+/// A phase 2 message that opens an exchange passes: the gate is closed or its peer has it. `answer`:
+/// it is an answer whose request was never seen.
+enum class Opening : std::uint8_t { kRequest, kAnswer };
+void admit(Shard& shard, IkeId ike, const ExchangeName& name, std::uint32_t message_id,
+           Opening opening);
+/// A further request of an admitted exchange (IKE_AUTH) passes after its turn was lost: the gate is
+/// closed or its peer has it; it begins a new turn, or joins the one that there is.
+void admit_again(Shard& shard, PeerId peer, Exchange& exchange, std::uint32_t message_id);
+/// A further request of an admitted exchange (IKE_AUTH, IKE_FOLLOWUP_KE) passes, whoever has the
+/// gate, and opens nothing.
+void request_again(Shard& shard, PeerId peer, Exchange& exchange, std::uint32_t message_id);
+/// The answer to an admitted exchange's latest request passes.
+void answered(Shard& shard, PeerId peer, Exchange& exchange);
+/// Whether an exchange belongs to the turn that its peer has.
+[[nodiscard]] bool in_turn(const Gate& gate, PeerId peer, const Exchange& exchange);
+
+/// An unknown SPI of the holder's has passed its half. Afterwards, inbound, returned().
+void spi_passed(Shard& shard, GateId id, Direction direction);
+/// A packet on a learned SPI came in for the holder: closes the gate if that completes the pair.
+void returned(Shard& shard, GateId id);
+/// Closes the gate if it is paired.
+void close_if_paired(Shard& shard, GateId id);
+
+/// What the tracker sees (section 4.9).
+void restarted(Shard& shard, PeerId peer);
+void ike_rekeyed(Shard& shard, PeerId peer, Exchange& exchange);
+void floated(Shard& shard, PeerId peer);
+
+/// Whether a peer is dangling now (section 5).
+[[nodiscard]] bool is_dangling(const Shard& shard, const Peer& peer);
+/// Whether any other one of the gate is.
+[[nodiscard]] bool other_is_dangling(Shard& shard, Gate& gate, PeerId except);
+/// Puts a peer on the gate's lists, or takes it off, as its claims and half-open sessions are.
+void update_claimant(Shard& shard, PeerId id);
+
+/// Forgets what lingers: unknown SPIs that were one packet are forgotten (section 5, candidates).
+void end_lingering(Shard& shard, GateId id);
+/// The turn, present or lingering, of that serial; nullptr: over.
+[[nodiscard]] Turn* find_turn(Gate& gate, std::uint32_t serial);
+
+/// Arms the gate's timer for what comes next.
+void schedule_gate(Shard& shard, GateId id);
+void expire_gates(Shard& shard, std::size_t budget);
+
+}  // namespace lsn::datapath::ipsec_alg

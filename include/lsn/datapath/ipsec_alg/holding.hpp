@@ -1,0 +1,36 @@
+// Messages that are held while another client has the gate (section 4.7 of the design).
+//
+// A client waits in a gate's queue with its flights, one per exchange, of at most 16 datagrams:
+// a retransmission replaces what it repeats. Its place is kept for 35 seconds after its last
+// message. When its turn comes all that it has goes into Tables::released, in order, and on its way
+// at the end of the burst. What is held counts against maxHeldBytes with the buffers that it
+// occupies.
+#pragma once
+
+#include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
+#include "lsn/datapath/packet.hpp"
+#include "lsn/datapath/shard.hpp"
+
+namespace lsn::datapath::ipsec_alg {
+
+/// A phase 2 message that must wait. consumed: it is held; drop: there is no room for it.
+[[nodiscard]] Verdict hold(Shard& shard, const Packet& packet, Direction direction, IkeId ike,
+                           const ExchangeName& name, const wire::IkeMessage& message);
+/// A later IP fragment: held if the datagram that it belongs to is. False: it may pass.
+[[nodiscard]] bool hold_with_datagram(Shard& shard, const Packet& packet, Direction direction,
+                                      PeerId peer);
+
+/// The gate is closed: the first waiter's turn begins, if anybody waits.
+void begin_next_turn(Shard& shard, GateId id);
+
+/// Gives up a place, or the flights of one IKE session in it.
+void remove_waiter(Shard& shard, WaiterId id, DropReason reason);
+void remove_flights(Shard& shard, PeerId peer, IkeId ike, DropReason reason);
+void expire_waiters(Shard& shard, std::size_t budget);
+
+/// Sends what has been released, at most `budget` packets.
+void send_released(Shard& shard, std::size_t budget);
+/// Frees every packet that is held (at the end).
+void free_held(Shard& shard);
+
+}  // namespace lsn::datapath::ipsec_alg

@@ -1,0 +1,77 @@
+// IKE sessions, and the phase 2 exchanges that they remember (section 3 of the design).
+//
+// An IKE session is named by its peer and the initiator SPI. It arises from any well-formed message
+// and goes ikeSessionTimeout after its last one, a minute after if it never had an answer. It
+// remembers its last 8 admitted exchanges, since what was admitted once always passes.
+//
+// An exchange expects one inbound SPI from its first answer on: that is its peer's *claim*. It is
+// settled when the SPI is learned or when it is clear that none will come.
+#pragma once
+
+#include <expected>
+
+#include "lsn/datapath/lsn44/session.hpp"
+#include "lsn/datapath/shard.hpp"
+
+namespace lsn::datapath::ipsec_alg {
+
+/// Section 3's table.
+enum class IkePhase : std::uint8_t {
+  kOne,       ///< always passes
+  kTwo,       ///< gated
+  kNeither,   ///< always passes
+  kUnlisted,  ///< passes and is counted
+};
+[[nodiscard]] IkePhase phase_of(const wire::IkeMessage& message);
+
+[[nodiscard]] IkeId find_ike_session(const Shard& shard, PeerId peer, wire::IkeSpi initiator);
+
+/// Finds or makes the session of a message, and notes the message. A new session may say that the
+/// client restarted, or that an exchange rekeyed the IKE SA: the gate is told.
+[[nodiscard]] std::expected<IkeId, DropReason> track(Shard& shard, PeerId peer,
+                                                     const wire::IkeMessage& message,
+                                                     Direction direction,
+                                                     const lsn44::Session& session);
+
+/// Section 6: the mapping of that inside port, which the server knows from phase 1, lives as long as
+/// the peer's ESP.
+void keep_port(Shard& shard, PeerId peer, wire::Be16 inside_port);
+
+/// ikePreservePort (section 7): the IKE session of a gate whose UDP session a message from the server
+/// belongs to, by its initiator SPI; an unknown one is of the only client with an answered
+/// CREATE_CHILD_SA that no new IKE SPI has followed yet. kNone: nobody's.
+[[nodiscard]] IkeId find_port_keeper(Shard& shard, GateId gate, wire::IkeSpi initiator);
+
+/// What an exchange is called by one of its messages. A fragment that does not name its message is
+/// called as its first fragment was; kind kNone: that was not seen.
+[[nodiscard]] ExchangeName name_of(IkeSession& session, const wire::IkeMessage& message,
+                                   Direction direction);
+
+/// The exchange of that name if it was admitted. (IKE_FOLLOWUP_KE: the latest CREATE_CHILD_SA of
+/// the same initiator.)
+[[nodiscard]] Exchange* find_exchange(IkeSession& session, const ExchangeName& name,
+                                      const wire::IkeMessage& message);
+
+/// A slot for a newly admitted exchange; the oldest is forgotten.
+[[nodiscard]] Exchange& add_exchange(Shard& shard, IkeId id, const ExchangeName& name,
+                                     std::uint32_t message_id);
+
+/// Marks it as answered: from its first answer on it claims an inbound SPI, also while a further
+/// request of it waits for an answer that may be lost behind us. What it means to the gate is the
+/// gate's.
+void mark_answered(Shard& shard, PeerId peer, Exchange& exchange);
+/// No inbound SPI is expected for it (any more).
+void mark_settled(Shard& shard, PeerId peer, Exchange& exchange);
+/// An inbound SPI was learned: settles an answered exchange of the turn, else the latest one.
+void settle_one_claim(Shard& shard, PeerId peer, std::uint32_t turn);
+/// Settles all exchanges of a session.
+void settle_session(Shard& shard, IkeId id);
+
+/// A message on UDP 4500 behind the marker: the session floated. False: it had done so before.
+bool note_float(Shard& shard, IkeId id);
+
+void end_ike_session(Shard& shard, IkeId id, AlgEnd why);
+void expire_ike_sessions(Shard& shard, std::size_t budget);
+[[nodiscard]] state::Ticks ike_deadline(const Shard& shard, const IkeSession& session);
+
+}  // namespace lsn::datapath::ipsec_alg

@@ -1,0 +1,49 @@
+// Peers and gates come and go; which profile they follow; what is counted for it.
+//
+// A peer is made by the first IKE message or ESP packet of a client with a server, together with
+// its gate if that is new. It pins its subscriber: the pairing with the NAT address stays while
+// there is a peer. When something of a peer ends it is doubted; doubts are resolved between bursts
+// (resolve_doubts), so that nobody has a peer or a gate vanish under his hands.
+#pragma once
+
+#include <expected>
+
+#include "lsn/datapath/shard.hpp"
+
+namespace lsn::datapath::ipsec_alg {
+
+/// The profile of a group, or nullptr: it has none.
+[[nodiscard]] const AlgProfile* find_profile(const Shard& shard, std::uint16_t group);
+/// The profile that a peer follows now: a reload changes it for what exists. Between a reload that
+/// unbinds it and the end of the peer, the defaults.
+[[nodiscard]] const AlgProfile& profile_of(const Shard& shard, const Peer& peer);
+
+/// Counts for a profile (by stable id) and in total.
+void count(Shard& shard, std::uint16_t profile, AlgCounter counter, std::uint64_t n = 1);
+void raise(Shard& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t n = 1);
+void lower(Shard& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t n = 1);
+
+/// An event about a peer, to be completed and put into Tables::events.
+[[nodiscard]] Event event_of(const Shard& shard, EventKind kind, const Peer& peer);
+
+[[nodiscard]] GateId find_gate(const Shard& shard, wire::Be32 nat_ip, wire::Be32 server);
+[[nodiscard]] PeerId find_peer(const Shard& shard, wire::Be32 client, wire::Be32 server);
+
+/// Finds or makes the peer of a subscriber that has its pairing. `cause`: who sent what asks for
+/// it; a packet from outside displaces nothing that a client has started.
+[[nodiscard]] std::expected<PeerId, DropReason> obtain_peer(Shard& shard, SubscriberId subscriber,
+                                                            wire::Be32 server, Direction cause);
+
+/// Its peer may not be needed any more.
+void doubt(Shard& shard, PeerId id);
+/// Removes the peers that are not needed, and their gates.
+void resolve_doubts(Shard& shard);
+
+/// Ends what two have to do with one another (flush, reload) but for their ESP sessions: IKE
+/// sessions, turn, waiting, lingering, dangling.
+void clear_peer(Shard& shard, PeerId id, SessionEnd why);
+
+/// Counts the peer for the profile that it follows now.
+void recount_profile(Shard& shard, PeerId id);
+
+}  // namespace lsn::datapath::ipsec_alg

@@ -1,0 +1,79 @@
+// What the control thread asks a shard about the ALG, and what it gets: plain data, in pages like
+// those of datapath/query.hpp. The functions that answer stand in path.hpp.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "lsn/datapath/counters.hpp"
+#include "lsn/datapath/generation.hpp"
+#include "lsn/datapath/ipsec_alg/states.hpp"
+#include "lsn/wire/ipv4_address.hpp"
+
+namespace lsn::datapath::ipsec_alg {
+
+/// All that is set must hold.
+struct AlgFilter {
+  std::optional<wire::Ipv4Address> source_ip{};  ///< the client
+  std::optional<wire::Ipv4Address> nat_ip{};
+  std::optional<wire::Ipv4Address> destination_ip{};  ///< the server
+};
+
+/// As `show ipsecalg session` prints it. SPIs in host order.
+struct EspRow {
+  wire::Ipv4Address client, nat_ip, server;
+  std::uint32_t spi_out = 0, spi_in = 0;  ///< 0: not known
+  std::uint16_t profile = kNoId;          ///< stable id
+  std::uint32_t idle_seconds = 0;
+  std::uint32_t age_seconds = 0;
+  std::uint64_t packets[kDirections] = {};
+  std::uint64_t bytes[kDirections] = {};
+};
+
+struct EspPage {
+  AlgFilter filter;
+  std::uint32_t cursor = 0;  ///< in: where to begin; out: where to go on
+  bool finished = false;     ///< out: nothing is left
+  std::uint32_t limit = 256;  ///< rows at most; the caller reserves them
+  std::vector<EspRow> rows;
+};
+
+/// Those at the head of a gate's queue.
+inline constexpr std::size_t kShownWaiters = 8;
+
+/// As `show ipsecalg gate` prints it. A client is a gate's when it has anything to do with it.
+struct GateRow {
+  wire::Ipv4Address nat_ip, server;
+  GateState state = GateState::kClosed;
+  HalfGate halves[kDirections] = {};  ///< of the present turn, or as the last one left them
+  std::optional<wire::Ipv4Address> holder{};
+  std::optional<wire::Ipv4Address> lingering{};  ///< the client that new SPIs still go to
+  std::uint32_t left_ms = 0;  ///< of the holder's turn; closed: of the lingering
+  std::uint32_t waiters = 0;
+  std::array<wire::Ipv4Address, kShownWaiters> first_waiters{};
+  bool dangling = false;  ///< some client's turn ended without the inbound SPI that it was owed
+  std::optional<CloseReason> last_reason{};  ///< of the turn before
+};
+
+struct GatePage {
+  AlgFilter filter;
+  std::uint32_t cursor = 0;
+  bool finished = false;
+  std::uint32_t limit = 256;
+  std::vector<GateRow> rows;
+};
+
+/// What `flush ipsecalg session` asks of a shard, in steps like pages.
+struct AlgFlush {
+  AlgFilter filter;
+  bool waiters_done = false;  ///< of all clients; the rest comes after: nobody gets a turn by it
+  std::uint32_t cursor = 0;
+  bool finished = false;
+  std::uint64_t esp_sessions = 0;  ///< out: ended so far
+  std::uint64_t ike_sessions = 0;
+};
+
+}  // namespace lsn::datapath::ipsec_alg

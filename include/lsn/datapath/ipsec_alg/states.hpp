@@ -1,0 +1,29 @@
+// The states of gates and why things of the ALG end: words that the packet path, the commands and
+// the log share.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace lsn::datapath::ipsec_alg {
+
+enum class GateState : std::uint8_t { kClosed, kExchange, kArmed };
+enum class HalfGate : std::uint8_t { kUnarmed, kArmed, kPassed, kTimedOut };
+
+/// Why a turn ended (section 4.9); the order of AlgCounter::kClosedPaired and following.
+enum class CloseReason : std::uint8_t {
+  kPaired,
+  kDeadline,
+  kIkeRekey,
+  kRestart,
+  kFloat,
+  kOldSpi,
+  kYield,
+  kFlush,
+};
+inline constexpr std::size_t kCloseReasons = 8;
+
+/// How an IKE session ends.
+enum class AlgEnd : std::uint8_t { kExpired, kReplaced, kFlushed, kReload };
+
+}  // namespace lsn::datapath::ipsec_alg

@@ -1,0 +1,410 @@
+// The objects of the IPsec ALG in one shard, and how one finds another.
+//
+//   Subscriber ─► Client ─► Peer ─┬─► IkeSession ─► its last 8 admitted Exchanges
+//   (lsn44)       (same     (C, S)├─► EspSession ─► lsn44::Session (the packets' part of it)
+//                  index)         ├─► Waiter ─► Flights ─► Held packets
+//                                 └─► Gate (N, S) ─► its Turn, its waiters, all its Peers
+//
+// Client, server and NAT address are C, S and N as in the design. A Peer is what one client has to
+// do with one server; it exists as long as there is anything of the two: an IKE session, an ESP
+// session, a place at the gate, a turn, lingering, dangling. It keeps its Gate, and its subscriber
+// with the pairing. The SPIs of an ESP session lie in the flow tables of LSN44, like ports.
+//
+// Everything has a fixed capacity; indices instead of pointers; time is Ticks.
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include <array>
+#include <cstdint>
+
+#include "lsn/datapath/ipsec_alg/counters.hpp"
+#include "lsn/datapath/ipsec_alg/events.hpp"
+#include "lsn/datapath/ipsec_alg/states.hpp"
+#include "lsn/datapath/lsn44/tables.hpp"
+#include "lsn/datapath/state_record.hpp"
+#include "lsn/state/index_list.hpp"
+#include "lsn/state/index_queue.hpp"
+#include "lsn/state/slab.hpp"
+#include "lsn/wire/ike.hpp"
+
+namespace lsn::datapath::ipsec_alg {
+
+using lsn44::SessionId;
+using lsn44::SubscriberId;
+using PeerId = std::uint32_t;
+using GateId = std::uint32_t;
+using IkeId = std::uint32_t;
+using EspId = std::uint32_t;
+using WaiterId = std::uint32_t;
+using FlightId = std::uint32_t;
+using HeldId = std::uint32_t;
+
+/// An SPI of ESP as its bytes lie in the packet; 0 (reserved, RFC 4303 section 2.1): not known.
+using Spi = std::uint32_t;
+inline constexpr Spi kNoSpi = 0;
+
+[[nodiscard]] constexpr std::size_t at(Direction direction) {
+  return static_cast<std::size_t>(direction);
+}
+[[nodiscard]] constexpr Direction opposite(Direction direction) {
+  return direction == Direction::kOutbound ? Direction::kInbound : Direction::kOutbound;
+}
+
+// ── the numbers of the design that are not parameters ───────────────────────────────────────────
+
+inline constexpr std::size_t kRememberedExchanges = 8;         // section 2, IKE session
+inline constexpr std::uint32_t kFlightDatagrams = 16;          // section 4.7
+inline constexpr std::uint32_t kFlightPackets = 64;            // with later IP fragments
+inline constexpr std::uint32_t kFlightsPerWaiter = 8;          // as many exchanges as remembered
+inline constexpr std::uint32_t kIkeSessionsPerSubscriber = 64; // section 6
+inline constexpr std::uint32_t kGatesPerSubscriber = 64;       // section 6
+inline constexpr state::TickDuration kPlaceKept = std::chrono::seconds{35};      // section 4.7
+inline constexpr state::TickDuration kAnswerExpected = std::chrono::seconds{5};  // section 4.8
+inline constexpr state::TickDuration kOldSpiStep = std::chrono::seconds{1};      // section 4.9:
+inline constexpr unsigned kOldSpiSteps = 2;                                      // 2 s, in steps
+inline constexpr state::TickDuration kUnansweredIke = std::chrono::seconds{60};  // section 6
+
+/// UDP 500 mappings that the ESP sessions of a peer keep alive.
+inline constexpr std::uint32_t kKeptPorts = 4;
+/// Unknown SPIs that a gate remembers to have seen.
+inline constexpr std::size_t kSeenSpis = 16;
+/// Claimants, peers, sessions that one packet looks at to find out that there is no other.
+inline constexpr unsigned kLookLimit = 16;
+
+// ── IKE ─────────────────────────────────────────────────────────────────────────────────────────
+
+enum class ExchangeKind : std::uint8_t { kNone, kQuickMode, kAuth, kCreateChild };
+
+/// Within an IKE session (section 3).
+struct ExchangeName {
+  ExchangeKind kind = ExchangeKind::kNone;
+  Direction initiator = Direction::kOutbound;  ///< who sent the request
+  std::uint32_t message_id = 0;                ///< of its first request; 0 for IKE_AUTH
+
+};
+
+/// IKEv1's messages of both directions bear one ID, IKEv2 counts those of each initiator apart.
+[[nodiscard]] constexpr bool same_exchange(const ExchangeName& a, const ExchangeName& b) {
+  return a.kind == b.kind && a.message_id == b.message_id &&
+         (a.kind == ExchangeKind::kQuickMode || a.initiator == b.initiator);
+}
+
+/// A phase 2 exchange that was admitted.
+struct Exchange {
+  ExchangeName name;
+  std::uint32_t latest_request = 0;  ///< message ID; IKE_AUTH and IKE_FOLLOWUP_KE have several
+  std::uint32_t turn = 0;            ///< serial of the turn that it belongs to
+  state::Ticks admitted;
+  bool answered = false;  ///< the latest request
+  bool claims = false;    ///< some request: an inbound SPI may come of it
+  bool settled = false;   ///< no inbound SPI is expected (any more): learned, IKE rekey, float
+};
+
+struct alignas(64) IkeSession {
+  wire::IkeSpi initiator;
+  wire::IkeSpi responder;
+  PeerId peer;
+  state::Ticks created;
+  state::Ticks last_message;
+  wire::Be16 inside_port;  ///< its UDP mapping
+  wire::Be16 nat_port;
+  std::uint8_t version;
+  Direction started_by;
+  bool heard[kDirections];  ///< messages of that direction were seen; both: it is answered
+  bool floated;             ///< seen on UDP 4500
+  bool keeps_port;          ///< its UDP session does (ikePreservePort): it is found by its SPI
+  bool in_use;
+  std::uint8_t next_exchange;  ///< the slot to use next
+  /// IKEv1: the fragmented Quick Mode message that its other fragments belong to, by direction.
+  struct {
+    std::uint32_t message_id;
+    std::uint16_t fragment_id;
+    bool known;
+  } fragmented[kDirections];
+  state::WheelLinks wheel;
+  state::ListLinks of_peer;
+  state::ListLinks unanswered;
+  std::array<Exchange, kRememberedExchanges> exchanges;
+
+  [[nodiscard]] bool is_answered() const { return heard[0] && heard[1]; }
+};
+
+// ── ESP ─────────────────────────────────────────────────────────────────────────────────────────
+
+/// What an ESP session has beyond its lsn44::Session (whose SessionCold::mapping is its index here).
+struct EspSession {
+  SessionId session;
+  PeerId peer;
+  Spi spi[kDirections];
+  std::uint32_t turn[kDirections];  ///< serial of the turn in which the SPI was learned
+  bool candidate[kDirections];      ///< it stands in that turn's queue
+  bool again[kDirections];          ///< a second packet came, which may not be counted yet
+  /// What of its session's packets and bytes is in its profile's sums already.
+  std::uint64_t counted_packets[kDirections];
+  std::uint64_t counted_bytes[kDirections];
+  bool in_use;
+  state::ListLinks of_peer;
+  state::ListLinks half_open;
+  state::ListLinks candidates[kDirections];
+
+  [[nodiscard]] bool is_half_open() const { return spi[0] == kNoSpi || spi[1] == kNoSpi; }
+};
+
+// ── the gate ────────────────────────────────────────────────────────────────────────────────────
+
+/// One client's time at a gate, and afterwards what lingers of it.
+struct Turn {
+  PeerId holder = state::kNone;
+  std::uint32_t serial = 0;  ///< no other turn at this gate has the same
+  state::Ticks began;        ///< its first message was forwarded
+  state::Ticks latest_request;
+  std::uint32_t answered = 0;    ///< of its exchanges
+  std::uint32_t unanswered = 0;
+  /// 1 if ESP began it: that pair is none of its exchanges', which come on top.
+  std::uint32_t idle_pairs = 0;
+  std::uint32_t spis[kDirections] = {};       ///< unknown SPIs accepted and still there
+  state::QueueHead candidates[kDirections];   ///< their ESP sessions, oldest first
+  bool has_exchange = false;
+  bool returned = false;       ///< a packet on a learned SPI came in after the out half had passed
+  bool others_sent = false;    ///< another client sent ESP of an unknown SPI meanwhile
+  bool collision_told = false;
+  // Section 4.9, old-spi: is the holder's old ESP session still in use?
+  EspId old_session = state::kNone;
+  std::uint64_t old_packets[kDirections] = {};
+  state::Ticks old_checked;
+  unsigned old_steps = 0;  ///< steps in a row in which it carried packets both ways
+};
+
+/// Pairs of SPIs that a turn is to bring.
+[[nodiscard]] inline std::uint32_t expected_pairs(const Turn& turn) {
+  return turn.answered + turn.idle_pairs;
+}
+
+/// An unknown SPI that came from the server.
+struct SeenSpi {
+  Spi spi = kNoSpi;
+  state::Ticks first;
+  state::Ticks last;
+  bool fresh_at_first = false;
+  bool dangled = false;  ///< it was refused while another client dangled: it may be that one's
+};
+
+struct alignas(64) Gate {
+  wire::Be32 nat_ip;
+  wire::Be32 server;
+  GateState state;
+  HalfGate halves[kDirections];
+  CloseReason last_reason;  ///< of the turn before, if there was one
+  bool had_turn;
+  bool in_use;
+  std::uint32_t serial;  ///< of the latest turn
+  Turn turn;
+  Turn lingering;  ///< holder kNone: nobody
+  state::Ticks created;
+  state::QueueHead waiters;
+  std::uint32_t waiter_count;
+  std::uint32_t esp_peers;    ///< peers with ESP sessions
+  std::uint32_t port_keepers; ///< IKE sessions whose UDP sessions keep port 500
+  state::ListHead peers;      ///< all of them
+  state::ListHead claimants;  ///< those who may expect an inbound SPI (section 5, inbound 3)
+  state::ListHead dangling;   ///< those who were dangling when last looked at
+  std::array<SeenSpi, kSeenSpis> seen;
+  state::WheelLinks wheel;
+};
+
+/// A client and a server.
+struct alignas(64) Peer {
+  wire::Be32 client;
+  wire::Be32 server;
+  SubscriberId subscriber;
+  GateId gate;
+  WaiterId waiter = state::kNone;
+  state::ListHead ike_sessions;
+  state::ListHead esp_sessions;
+  std::uint32_t ike_count = 0;
+  std::uint32_t esp_count = 0;
+  /// ESP sessions of which only the SPI of that direction is known, oldest first.
+  state::QueueHead half_open[kDirections];
+  std::uint32_t claims = 0;     ///< answered exchanges that expect an inbound SPI
+  std::uint32_t unsettled = 0;  ///< exchanges, answered or not, that may still get one
+  state::Ticks unsettled_since;
+  state::Ticks turn_began;  ///< its latest turn
+  state::Ticks turn_ended;
+  state::Ticks dangles_until;
+  bool had_turn = false;
+  bool awaits_spi_in = false;  ///< its turn ended with less than it showed: an outbound SPI, a request
+  bool is_claimant = false;    ///< on the gate's list
+  bool is_dangling = false;    ///< on the gate's list
+  bool is_doubtful = false;    ///< in Tables::doubtful
+  bool in_use = false;
+  std::uint16_t profile = kNoId;  ///< that its objects were counted for
+  /// Inside ports of its latest answered IKE sessions: these mappings live as long as its ESP does.
+  std::array<wire::Be16, kKeptPorts> ike_ports = {};
+  std::uint8_t next_ike_port = 0;
+  state::ListLinks of_client;
+  state::ListLinks of_gate;
+  state::ListLinks of_claimants;
+  state::ListLinks of_dangling;
+  state::ListLinks of_doubtful;
+};
+
+/// What a subscriber has of the ALG. In a ParallelArray under the subscriber's index; meaningful
+/// while `peer_count` is not zero.
+struct Client {
+  state::ListHead peers;
+  std::uint32_t peer_count;
+  std::uint32_t ike_count;
+  /// IKE sessions that have no answer, oldest first, by who started them.
+  state::QueueHead unanswered[kDirections];
+};
+
+// ── held messages ───────────────────────────────────────────────────────────────────────────────
+
+/// A client's place in a gate's queue.
+struct Waiter {
+  PeerId peer;
+  state::Ticks since;
+  state::Ticks last_message;
+  state::QueueHead flights;
+  std::uint32_t flight_count = 0;
+  bool in_use = false;
+  state::ListLinks in_queue;
+  state::WheelLinks wheel;
+};
+
+/// The messages of one exchange.
+struct Flight {
+  IkeId ike;
+  ExchangeName name;
+  std::uint32_t message_id = 0;  ///< of the latest request
+  bool answer = false;           ///< it begins with an answer, whose request we never saw
+  state::QueueHead packets;
+  std::uint32_t datagrams = 0;     ///< packets that are whole datagrams or begin one
+  std::uint32_t packet_count = 0;  ///< with the later fragments of these
+  state::ListLinks of_waiter;
+};
+
+/// A packet that waits, as it came: its data begin at the link header.
+struct Held {
+  rte_mbuf* packet;
+  state::Ticks since;
+  state::FlowKey key;   ///< of its UDP session
+  std::uint32_t bytes;  ///< what its buffers take of maxHeldBytes
+  std::uint32_t message_id;
+  std::uint16_t fragment_number;  ///< of IKE
+  wire::Be16 ip_identification;
+  Direction direction;
+  bool later_fragment;  ///< of an IP datagram whose first one is held
+  std::uint8_t link_size;
+  std::uint8_t interface;
+  std::uint8_t asked;
+  PeerId peer;
+  state::ListLinks links;
+};
+
+// ── all together ────────────────────────────────────────────────────────────────────────────────
+
+/// This shard's share of dataplane.alg.
+struct Capacity {
+  std::uint32_t ike_sessions = 65536;
+  std::uint32_t esp_sessions = 65536;
+  std::uint32_t gates = 16384;
+  std::uint32_t held_bytes = 16777216;
+};
+
+struct Tables {
+  Tables(const Capacity& capacity, std::uint32_t max_subscribers, state::Ticks now,
+         const state::HashSecret& secret, state::ZeroedMemory* memory);
+
+  state::FlowTable index;   ///< gates, peers, IKE sessions
+  state::FlowTable quoted;  ///< ESP sessions by what ICMP errors quote of them
+  state::Slab<Gate> gates;
+  state::Slab<Peer> peers;
+  state::Slab<IkeSession> ike_sessions;
+  state::Slab<EspSession> esp_sessions;
+  state::Slab<Waiter> waiters;
+  state::Slab<Flight> flights;
+  state::Slab<Held> held;
+  state::ParallelArray<Client> clients;  ///< by SubscriberId
+
+  state::TimerWheel gate_wheel;
+  state::TimerWheel ike_wheel;
+  state::TimerWheel waiter_wheel;
+
+  state::QueueHead released;  ///< held packets that may go on
+  state::QueueHead doubtful;  ///< peers that lost something: are they needed any more?
+  std::uint32_t held_bytes = 0;
+  const std::uint32_t max_held_bytes;
+
+  std::uint32_t armed_gates = 0;
+  /// While a gate is armed: known inbound SPIs with sequence numbers up to here are looked at
+  /// (section 5, the same SPI twice). Otherwise 0.
+  std::uint32_t watched_sequence = 0;
+  std::uint32_t max_fresh_sequence = 0;  ///< of all profiles of the generation; 0: it has none
+
+  /// Clients whose AH was told of lately; each address has its place.
+  std::array<wire::Be32, 1024> told_of_ah{};
+
+  /// Where and when the traffic of ESP sessions was last added to the counters.
+  std::uint32_t counted_up_to = 0;
+  state::Ticks counted_at;
+
+  AlgCounters counters;
+  EventRing events;
+  StateRing journal;
+
+  // The links of every list, queue and wheel.
+  [[nodiscard]] auto gate_wheel_links() {
+    return [this](std::uint32_t id) -> state::WheelLinks& { return gates[id].wheel; };
+  }
+  [[nodiscard]] auto ike_wheel_links() {
+    return [this](std::uint32_t id) -> state::WheelLinks& { return ike_sessions[id].wheel; };
+  }
+  [[nodiscard]] auto waiter_wheel_links() {
+    return [this](std::uint32_t id) -> state::WheelLinks& { return waiters[id].wheel; };
+  }
+  [[nodiscard]] auto waiter_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return waiters[id].in_queue; };
+  }
+  [[nodiscard]] auto flight_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return flights[id].of_waiter; };
+  }
+  [[nodiscard]] auto held_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return held[id].links; };
+  }
+  [[nodiscard]] auto client_peer_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return peers[id].of_client; };
+  }
+  [[nodiscard]] auto gate_peer_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return peers[id].of_gate; };
+  }
+  [[nodiscard]] auto claimant_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return peers[id].of_claimants; };
+  }
+  [[nodiscard]] auto dangling_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return peers[id].of_dangling; };
+  }
+  [[nodiscard]] auto doubtful_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return peers[id].of_doubtful; };
+  }
+  [[nodiscard]] auto ike_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return ike_sessions[id].of_peer; };
+  }
+  [[nodiscard]] auto unanswered_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return ike_sessions[id].unanswered; };
+  }
+  [[nodiscard]] auto esp_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return esp_sessions[id].of_peer; };
+  }
+  [[nodiscard]] auto half_open_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return esp_sessions[id].half_open; };
+  }
+  [[nodiscard]] auto candidate_links(Direction direction) {
+    return [this, d = at(direction)](std::uint32_t id) -> state::ListLinks& {
+      return esp_sessions[id].candidates[d];
+    };
+  }
+};
+
+}  // namespace lsn::datapath::ipsec_alg

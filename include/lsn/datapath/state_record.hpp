@@ -1,0 +1,45 @@
+// What cannot be learned again from packets after a restart (ipsec-alg section 6, warm restart): one
+// record per thing, plain data. Workers write them as things change; the control thread keeps them
+// in a file, and hands them back before the first packet.
+//
+// A record's later versions replace it (`same_thing`); `gone` takes it away. The pairing of a client
+// with its NAT address is in every one of its records.
+#pragma once
+
+#include <cstdint>
+
+#include "lsn/datapath/lossy_ring.hpp"
+#include "lsn/wire/big_endian.hpp"
+#include "lsn/wire/ike.hpp"
+
+namespace lsn::datapath {
+
+struct StateRecord {
+  enum class Kind : std::uint8_t {
+    kMapping = 1,     ///< of UDP towards port 500 of the server
+    kIkeSession = 2,  ///< with its mapping
+    kEspSession = 3,
+  };
+
+  Kind kind = Kind::kMapping;
+  bool gone = false;
+  std::uint8_t version = 0;     ///< IKE: major
+  bool answered = false;        ///< IKE
+  bool keeps_port = false;      ///< mapping, IKE: ikePreservePort
+  std::uint8_t shard = 0;       ///< ESP: with `place` its name while this process lives
+  std::uint32_t place = 0;
+  wire::Be32 client{};
+  wire::Be32 nat_ip{};
+  wire::Be32 server{};
+  wire::Be16 inside_port{};       ///< mapping, IKE
+  wire::Be16 nat_port{};
+  wire::IkeSpi initiator = 0;   ///< IKE
+  wire::IkeSpi responder = 0;
+  wire::Be32 spi_out{};           ///< ESP; zero: not known
+  wire::Be32 spi_in{};
+  std::uint32_t idle_seconds = 0;
+};
+
+using StateRing = LossyRing<StateRecord, 4096>;
+
+}  // namespace lsn::datapath

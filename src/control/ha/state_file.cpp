@@ -1,0 +1,266 @@
+#include "lsn/control/ha/state_file.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <tuple>
+
+namespace lsn::control {
+namespace {
+
+using Kind = StateRecord::Kind;
+
+static_assert(std::endian::native == std::endian::little);
+
+constexpr std::array<char, 8> kMagic = {'L', 'S', 'N', 'S', 'T', 'A', 'T', 'E'};
+
+struct [[gnu::packed]] Header {
+  std::array<char, 8> magic = kMagic;
+  std::uint32_t version = kStateFileVersion;
+  std::uint32_t record_size;
+};
+static_assert(sizeof(Header) == 16);
+
+/// A StateRecord as it lies in the file. Addresses, ports and SPIs in host order.
+struct [[gnu::packed]] Stored {
+  std::uint8_t kind;
+  std::uint8_t gone;
+  std::uint8_t version;
+  std::uint8_t answered;
+  std::uint8_t keeps_port;
+  std::uint8_t shard;
+  std::uint16_t inside_port;
+  std::uint16_t nat_port;
+  std::uint16_t reserved;
+  std::uint32_t place;
+  std::uint32_t client;
+  std::uint32_t nat_ip;
+  std::uint32_t server;
+  std::uint64_t last_seen;  ///< seconds since 1970
+  union {
+    struct {
+      std::uint64_t initiator;
+      std::uint64_t responder;
+    } ike;
+    struct {
+      std::uint32_t spi_out;
+      std::uint32_t spi_in;
+      std::uint64_t none;
+    } esp;
+  };
+  std::uint32_t checksum;
+};
+static_assert(sizeof(Stored) == 56);
+
+std::uint32_t checksum_of(const Stored& stored) {
+  return static_cast<std::uint32_t>(
+      crc32(0, reinterpret_cast<const Bytef*>(&stored), offsetof(Stored, checksum)));
+}
+
+Stored store(const StateRecord& record, std::uint64_t now) {
+  Stored s{};
+  s.kind = static_cast<std::uint8_t>(record.kind);
+  s.gone = record.gone ? 1 : 0;
+  s.version = record.version;
+  s.answered = record.answered ? 1 : 0;
+  s.keeps_port = record.keeps_port ? 1 : 0;
+  s.shard = record.shard;
+  s.inside_port = record.inside_port.host();
+  s.nat_port = record.nat_port.host();
+  s.place = record.place;
+  s.client = record.client.host();
+  s.nat_ip = record.nat_ip.host();
+  s.server = record.server.host();
+  s.last_seen = now - std::min<std::uint64_t>(now, record.idle_seconds);
+  if (record.kind == Kind::kEspSession) {
+    s.esp.spi_out = record.spi_out.host();
+    s.esp.spi_in = record.spi_in.host();
+  } else {
+    s.ike.initiator = record.initiator;
+    s.ike.responder = record.responder;
+  }
+  s.checksum = checksum_of(s);
+  return s;
+}
+
+StateRecord load(const Stored& s, std::uint64_t now) {
+  StateRecord record;
+  record.kind = static_cast<Kind>(s.kind);
+  record.gone = s.gone != 0;
+  record.version = s.version;
+  record.answered = s.answered != 0;
+  record.keeps_port = s.keeps_port != 0;
+  record.shard = s.shard;
+  record.inside_port = wire::Be16::of(s.inside_port);
+  record.nat_port = wire::Be16::of(s.nat_port);
+  record.place = s.place;
+  record.client = wire::Be32::of(s.client);
+  record.nat_ip = wire::Be32::of(s.nat_ip);
+  record.server = wire::Be32::of(s.server);
+  record.idle_seconds = static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(now - std::min<std::uint64_t>(now, s.last_seen), UINT32_MAX));
+  if (record.kind == Kind::kEspSession) {
+    record.spi_out = wire::Be32::of(s.esp.spi_out);
+    record.spi_in = wire::Be32::of(s.esp.spi_in);
+  } else {
+    record.initiator = s.ike.initiator;
+    record.responder = s.ike.responder;
+  }
+  return record;
+}
+
+/// Records of the same thing have the same name.
+using Name = std::tuple<Kind, std::uint32_t, std::uint32_t, std::uint64_t>;
+Name name_of(const StateRecord& r) {
+  switch (r.kind) {
+    case Kind::kEspSession:
+      return {r.kind, r.shard, r.place, 0};
+    case Kind::kIkeSession:
+      return {r.kind, r.client.host(), r.server.host(), r.initiator};
+    case Kind::kMapping:
+      break;
+  }
+  return {r.kind, r.client.host(), r.server.host(), r.inside_port.host()};
+}
+
+bool is_kind(std::uint8_t kind) {
+  return kind >= static_cast<std::uint8_t>(Kind::kMapping) &&
+         kind <= static_cast<std::uint8_t>(Kind::kEspSession);
+}
+
+std::string error_of(std::string_view what, const std::string& path) {
+  return fmt::format("state file {}: {}: {}", path, what, strerror(errno));
+}
+
+std::expected<std::string, std::string> read_all(const std::string& path) {
+  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) {
+    if (errno == ENOENT) return std::string();
+    return std::unexpected(error_of("cannot be opened", path));
+  }
+  std::string bytes;
+  std::array<char, 65536> buffer;
+  for (;;) {
+    const ssize_t n = read(file.get(), buffer.data(), buffer.size());
+    if (n == 0) return bytes;
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return std::unexpected(error_of("cannot be read", path));
+    }
+    bytes.append(buffer.data(), static_cast<std::size_t>(n));
+  }
+}
+
+std::expected<void, std::string> write_all(const FileDescriptor& file, std::string_view bytes,
+                                           const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(file.get(), bytes.data(), bytes.size());
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return std::unexpected(error_of("cannot be written", path));
+    }
+    bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::expected<StoredState, std::string> read_state_file(const std::string& path,
+                                                        std::uint64_t now) {
+  const auto bytes = read_all(path);
+  if (!bytes) return std::unexpected(bytes.error());
+  StoredState state;
+  if (bytes->empty()) return state;
+  Header header;
+  if (bytes->size() < sizeof header)
+    return std::unexpected(fmt::format("state file {}: {} bytes, a header has {}", path,
+                                       bytes->size(), sizeof header));
+  std::memcpy(&header, bytes->data(), sizeof header);
+  if (header.magic != kMagic)
+    return std::unexpected(fmt::format("state file {}: it is none: it begins otherwise", path));
+  if (header.version != kStateFileVersion || header.record_size != sizeof(Stored))
+    return std::unexpected(fmt::format("state file {}: version {}, this program reads version {}",
+                                       path, std::uint32_t{header.version}, kStateFileVersion));
+  // The latest of everything, in the order in which things first came.
+  std::map<Name, std::size_t> places;
+  std::vector<StateRecord> all;
+  std::size_t at = sizeof header;
+  for (; at + sizeof(Stored) <= bytes->size(); at += sizeof(Stored)) {
+    Stored stored;
+    std::memcpy(&stored, bytes->data() + at, sizeof stored);
+    if (stored.checksum != checksum_of(stored) || !is_kind(stored.kind)) {
+      ++state.damaged;
+      continue;
+    }
+    const StateRecord record = load(stored, now);
+    const auto [place, is_new] = places.try_emplace(name_of(record), all.size());
+    if (is_new)
+      all.push_back(record);
+    else
+      all[place->second] = record;
+  }
+  if (at != bytes->size()) ++state.damaged;
+  std::erase_if(all, [](const StateRecord& record) { return record.gone; });
+  // Mappings before what uses them.
+  std::stable_sort(all.begin(), all.end(), [](const StateRecord& a, const StateRecord& b) {
+    return a.kind < b.kind;
+  });
+  state.records = std::move(all);
+  return state;
+}
+
+std::expected<void, std::string> StateFileWriter::write(const FileDescriptor& file,
+                                                        std::span<const StateRecord> records,
+                                                        std::uint64_t now) const {
+  std::string bytes;
+  bytes.reserve(records.size() * sizeof(Stored));
+  for (const StateRecord& record : records) {
+    const Stored stored = store(record, now);
+    bytes.append(reinterpret_cast<const char*>(&stored), sizeof stored);
+  }
+  return write_all(file, bytes, path_);
+}
+
+std::expected<void, std::string> StateFileWriter::begin() {
+  next_ = FileDescriptor(open(new_path().c_str(),
+                              O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600));
+  if (next_.get() < 0) return std::unexpected(error_of("cannot be opened", new_path()));
+  Header header;
+  header.record_size = sizeof(Stored);
+  return write_all(next_, {reinterpret_cast<const char*>(&header), sizeof header}, new_path());
+}
+
+std::expected<void, std::string> StateFileWriter::add(std::span<const StateRecord> records,
+                                                      std::uint64_t now) {
+  return write(next_, records, now);
+}
+
+std::expected<void, std::string> StateFileWriter::commit() {
+  if (rename(new_path().c_str(), path_.c_str()) != 0)
+    return std::unexpected(error_of("cannot take the present one's place", new_path()));
+  present_ = std::move(next_);
+  return {};
+}
+
+void StateFileWriter::abandon() {
+  next_ = FileDescriptor();
+  unlink(new_path().c_str());
+}
+
+std::expected<void, std::string> StateFileWriter::append(std::span<const StateRecord> records,
+                                                         std::uint64_t now) {
+  if (present_.get() < 0 || records.empty()) return {};
+  return write(present_, records, now);
+}
+
+}  // namespace lsn::control

@@ -1,0 +1,386 @@
+#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "lsn/datapath/ipsec_alg/gates.hpp"
+#include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
+#include "lsn/datapath/ipsec_alg/journal.hpp"
+#include "lsn/datapath/ipsec_alg/keys.hpp"
+#include "lsn/datapath/ipsec_alg/peers.hpp"
+#include "lsn/datapath/lsn44/lifecycle.hpp"
+
+namespace lsn::datapath::ipsec_alg {
+namespace {
+
+using lsn44::SessionFlags;
+
+constexpr Direction kBoth[] = {Direction::kOutbound, Direction::kInbound};
+
+state::FlowTable& table_of(Shard& shard, Direction direction) {
+  return direction == Direction::kOutbound ? shard.lsn44.outbound : shard.lsn44.inbound;
+}
+
+/// How its packets of a direction name the session.
+state::FlowKey key_of(const Shard& shard, const EspSession& esp, Direction direction) {
+  const lsn44::Session& session = shard.lsn44.sessions[esp.session];
+  return esp_key(direction == Direction::kOutbound ? session.inside_ip : session.nat_ip,
+                 session.remote_ip, esp.spi[at(direction)]);
+}
+
+/// How an ICMP error about its packets of a direction names it: from the other side.
+state::FlowKey quoted_key_of(const Shard& shard, const EspSession& esp, Direction direction) {
+  const lsn44::Session& session = shard.lsn44.sessions[esp.session];
+  return quoted_key(opposite(direction),
+                    direction == Direction::kOutbound ? session.nat_ip : session.inside_ip,
+                    session.remote_ip, esp.spi[at(direction)]);
+}
+
+/// Puts an SPI's keys into the tables; false: no room.
+bool insert_keys(Shard& shard, EspId id, Direction direction) {
+  const EspSession& esp = shard.alg.esp_sessions[id];
+  state::FlowTable& table = table_of(shard, direction);
+  const state::FlowKey key = key_of(shard, esp, direction);
+  if (!table.insert(key, table.hash(key), esp.session)) return false;
+  // Two clients may send to one server with the same SPI: an error about it is then the first
+  // one's. Nor does it matter if there is no room: errors are lost, no packets.
+  state::FlowTable& quoted = shard.alg.quoted;
+  const state::FlowKey quote = quoted_key_of(shard, esp, direction);
+  const std::uint32_t hash = quoted.hash(quote);
+  if (quoted.find(quote, hash) == state::kNone && !quoted.insert(quote, hash, id)) return true;
+  return true;
+}
+
+void erase_keys(Shard& shard, EspId id, Direction direction) {
+  const EspSession& esp = shard.alg.esp_sessions[id];
+  state::FlowTable& table = table_of(shard, direction);
+  const state::FlowKey key = key_of(shard, esp, direction);
+  table.erase(key, table.hash(key));
+  state::FlowTable& quoted = shard.alg.quoted;
+  const state::FlowKey quote = quoted_key_of(shard, esp, direction);
+  const std::uint32_t hash = quoted.hash(quote);
+  if (quoted.find(quote, hash) == id) quoted.erase(quote, hash);
+}
+
+/// The queue that a session stands in while only one of its SPIs is known.
+void enter_half_open(Shard& shard, EspId id) {
+  Tables& tables = shard.alg;
+  const EspSession& esp = tables.esp_sessions[id];
+  Peer& peer = tables.peers[esp.peer];
+  const Direction known =
+      esp.spi[at(Direction::kOutbound)] != kNoSpi ? Direction::kOutbound : Direction::kInbound;
+  state::queue_push(peer.half_open[at(known)], id, tables.half_open_links());
+  raise(shard, peer.profile, AlgGauge::kEspHalfOpen);
+  update_claimant(shard, esp.peer);
+}
+
+void leave_half_open(Shard& shard, EspId id, Direction known) {
+  Tables& tables = shard.alg;
+  const EspSession& esp = tables.esp_sessions[id];
+  Peer& peer = tables.peers[esp.peer];
+  state::queue_remove(peer.half_open[at(known)], id, tables.half_open_links());
+  lower(shard, peer.profile, AlgGauge::kEspHalfOpen);
+  update_claimant(shard, esp.peer);
+}
+
+/// The session that a newly seen SPI completes: the oldest of its turn that lacks just that one;
+/// without an exchange that says what to expect, also the latest of earlier times.
+EspId find_other_half(const Shard& shard, const Peer& peer, Direction direction,
+                      const Turn* turn) {
+  const Tables& tables = shard.alg;
+  const auto d = at(opposite(direction));
+  if (turn != nullptr) {
+    for (EspId id = turn->candidates[d].first; id != state::kNone;
+         id = tables.esp_sessions[id].candidates[d].next)
+      if (tables.esp_sessions[id].spi[at(direction)] == kNoSpi) return id;
+    if (turn->has_exchange) return state::kNone;
+  }
+  return peer.half_open[d].last;
+}
+
+std::expected<EspId, DropReason> create(Shard& shard, PeerId peer_id) {
+  Tables& tables = shard.alg;
+  Peer& peer = tables.peers[peer_id];
+  Gate& gate = tables.gates[peer.gate];
+  const EspId id = tables.esp_sessions.allocate();
+  if (id == state::kNone) return std::unexpected(DropReason::kEspSessionTableFull);
+  const auto session =
+      lsn44::create_esp_session(shard, peer.subscriber, gate.nat_ip, peer.server, id);
+  if (!session) {
+    tables.esp_sessions.release(id);
+    return std::unexpected(session.error());
+  }
+  EspSession& esp = tables.esp_sessions[id];
+  esp.session = *session;
+  esp.peer = peer_id;
+  esp.in_use = true;
+  state::list_push(peer.esp_sessions, id, tables.esp_links());
+  if (peer.esp_count++ == 0) ++gate.esp_peers;
+  // Armed only now: its timeout is that of its peer's profile.
+  lsn44::rearm_session(shard, *session);
+  count(shard, peer.profile, AlgCounter::kEspSessionsCreated);
+  raise(shard, peer.profile, AlgGauge::kEspSessions);
+  return id;
+}
+
+void become_candidate(Shard& shard, EspId id, Direction direction, Turn& turn) {
+  Tables& tables = shard.alg;
+  EspSession& esp = tables.esp_sessions[id];
+  esp.turn[at(direction)] = turn.serial;
+  esp.candidate[at(direction)] = true;
+  state::queue_push(turn.candidates[at(direction)], id, tables.candidate_links(direction));
+  ++turn.spis[at(direction)];
+  // Its next inbound packets say that the pair works (4.5): they leave the fast path until then.
+  shard.lsn44.sessions[esp.session].flags |= SessionFlags::kInspect;
+}
+
+void report(Shard& shard, EventKind kind, EspId id, SessionEnd why = SessionEnd::kExpired) {
+  const EspSession& esp = shard.alg.esp_sessions[id];
+  const lsn44::Session& session = shard.lsn44.sessions[esp.session];
+  Event event = event_of(shard, kind, shard.alg.peers[esp.peer]);
+  event.why = static_cast<std::uint8_t>(why);
+  event.spi_out = wire::Be32::raw(esp.spi[at(Direction::kOutbound)]);
+  event.spi_in = wire::Be32::raw(esp.spi[at(Direction::kInbound)]);
+  for (const Direction d : kBoth) {
+    event.packets[at(d)] = session.packets[at(d)];
+    event.bytes[at(d)] = session.bytes[at(d)];
+  }
+  shard.alg.events.put(event);
+  note_esp_session(shard, id, kind == EventKind::kEspSessionEnded);
+}
+
+/// What a session has carried since the last time goes into its profile's sums.
+void add_to_sums(Shard& shard, EspId id, Direction d) {
+  EspSession& esp = shard.alg.esp_sessions[id];
+  const lsn44::Session& session = shard.lsn44.sessions[esp.session];
+  const std::uint64_t packets = session.packets[at(d)] - esp.counted_packets[at(d)];
+  if (packets == 0) return;
+  const std::uint64_t bytes = session.bytes[at(d)] - esp.counted_bytes[at(d)];
+  esp.counted_packets[at(d)] += packets;
+  esp.counted_bytes[at(d)] += bytes;
+  const std::uint16_t profile = shard.alg.peers[esp.peer].profile;
+  const bool out = d == Direction::kOutbound;
+  count(shard, profile, out ? AlgCounter::kEspPacketsOut : AlgCounter::kEspPacketsIn, packets);
+  count(shard, profile, out ? AlgCounter::kEspBytesOut : AlgCounter::kEspBytesIn, bytes);
+}
+
+}  // namespace
+
+std::expected<SessionId, DropReason> learn(Shard& shard, PeerId peer_id, Direction direction,
+                                           Spi spi, Turn* turn) {
+  Tables& tables = shard.alg;
+  Peer& peer = tables.peers[peer_id];
+  const Direction other = opposite(direction);
+  EspId id = find_other_half(shard, peer, direction, turn);
+  const bool completes = id != state::kNone;
+  if (!completes) {
+    const auto made = create(shard, peer_id);
+    if (!made) return std::unexpected(made.error());
+    id = *made;
+  }
+  EspSession& esp = tables.esp_sessions[id];
+  esp.spi[at(direction)] = spi;
+  if (!insert_keys(shard, id, direction)) {
+    esp.spi[at(direction)] = kNoSpi;
+    if (!completes) lsn44::end_session(shard, esp.session, SessionEnd::kFlushed);
+    return std::unexpected(DropReason::kFlowTableFull);
+  }
+  if (completes) {
+    leave_half_open(shard, id, other);
+  } else {
+    enter_half_open(shard, id);
+  }
+  if (turn != nullptr) become_candidate(shard, id, direction, *turn);
+  count(shard, peer.profile,
+        direction == Direction::kOutbound ? AlgCounter::kSpiOutLearned : AlgCounter::kSpiInLearned);
+  if (direction == Direction::kInbound) {
+    settle_one_claim(shard, peer_id, turn == nullptr ? 0 : turn->serial);
+    peer.awaits_spi_in = false;
+  }
+  report(shard, completes ? EventKind::kEspSpiLearned : EventKind::kEspSessionCreated, id);
+  return esp.session;
+}
+
+void forget_spi(Shard& shard, EspId id, Direction direction) {
+  Tables& tables = shard.alg;
+  EspSession& esp = tables.esp_sessions[id];
+  if (esp.spi[at(opposite(direction))] == kNoSpi) {
+    lsn44::end_session(shard, esp.session, SessionEnd::kFlushed);
+    return;
+  }
+  leave_candidates(shard, id, direction);
+  erase_keys(shard, id, direction);
+  esp.spi[at(direction)] = kNoSpi;
+  esp.again[at(direction)] = false;
+  add_to_sums(shard, id, direction);
+  lsn44::Session& session = shard.lsn44.sessions[esp.session];
+  session.packets[at(direction)] = esp.counted_packets[at(direction)] = 0;
+  session.bytes[at(direction)] = esp.counted_bytes[at(direction)] = 0;
+  enter_half_open(shard, id);
+  note_esp_session(shard, id, false);
+}
+
+bool restore_esp(Shard& shard, PeerId peer_id, Spi out, Spi in) {
+  const Spi spi[kDirections] = {out, in};
+  if (out == kNoSpi && in == kNoSpi) return false;
+  const Peer& peer = shard.alg.peers[peer_id];
+  const wire::Be32 nat_ip = shard.alg.gates[peer.gate].nat_ip;
+  if ((out != kNoSpi &&
+       find_esp(shard, Direction::kOutbound, peer.client, peer.server, out) != state::kNone) ||
+      (in != kNoSpi && find_esp(shard, Direction::kInbound, nat_ip, peer.server, in) != state::kNone))
+    return false;
+  const auto made = create(shard, peer_id);
+  if (!made) return false;
+  EspSession& esp = shard.alg.esp_sessions[*made];
+  for (const Direction d : kBoth) {
+    if (spi[at(d)] == kNoSpi) continue;
+    esp.spi[at(d)] = spi[at(d)];
+    if (insert_keys(shard, *made, d)) continue;
+    esp.spi[at(d)] = kNoSpi;
+  }
+  if (esp.is_half_open()) {
+    if (esp.spi[0] == kNoSpi && esp.spi[1] == kNoSpi) {
+      lsn44::end_session(shard, esp.session, SessionEnd::kFlushed);
+      return false;
+    }
+    enter_half_open(shard, *made);
+  }
+  report(shard, EventKind::kEspSessionCreated, *made);
+  return true;
+}
+
+void join_halves(Shard& shard, PeerId peer_id) {
+  Tables& tables = shard.alg;
+  Peer& peer = tables.peers[peer_id];
+  const EspId out = peer.half_open[at(Direction::kOutbound)].last;
+  const EspId in = peer.half_open[at(Direction::kInbound)].last;
+  if (out == state::kNone || in == state::kNone) return;
+  EspSession& stays = tables.esp_sessions[out];
+  EspSession& goes = tables.esp_sessions[in];
+  const Spi spi = goes.spi[at(Direction::kInbound)];
+  lsn44::Session& from = shard.lsn44.sessions[goes.session];
+  lsn44::Session& to = shard.lsn44.sessions[stays.session];
+  constexpr auto kIn = static_cast<std::size_t>(Direction::kInbound);
+  to.packets[kIn] = std::exchange(from.packets[kIn], 0);
+  to.bytes[kIn] = std::exchange(from.bytes[kIn], 0);
+  stays.counted_packets[kIn] = std::exchange(goes.counted_packets[kIn], 0);
+  stays.counted_bytes[kIn] = std::exchange(goes.counted_bytes[kIn], 0);
+  to.nat_port = from.nat_port;  // note_sequence()
+  to.remote_port = from.remote_port;
+  if (from.last_seen.later_than(to.last_seen)) to.last_seen = from.last_seen;
+  lsn44::end_session(shard, goes.session, SessionEnd::kFlushed);
+  stays.spi[kIn] = spi;
+  if (!insert_keys(shard, out, Direction::kInbound)) {
+    stays.spi[kIn] = kNoSpi;
+    return;
+  }
+  leave_half_open(shard, out, Direction::kOutbound);
+  report(shard, EventKind::kEspSpiLearned, out);
+}
+
+void leave_candidates(Shard& shard, EspId id, Direction direction) {
+  Tables& tables = shard.alg;
+  EspSession& esp = tables.esp_sessions[id];
+  if (!esp.candidate[at(direction)]) return;
+  esp.candidate[at(direction)] = false;
+  Turn* turn = find_turn(tables.gates[tables.peers[esp.peer].gate], esp.turn[at(direction)]);
+  if (turn == nullptr) return;
+  state::queue_remove(turn->candidates[at(direction)], id, tables.candidate_links(direction));
+  --turn->spis[at(direction)];
+}
+
+EspId oldest_single(const Shard& shard, const Turn& turn, Direction direction) {
+  const Tables& tables = shard.alg;
+  for (EspId id = turn.candidates[at(direction)].first; id != state::kNone;
+       id = tables.esp_sessions[id].candidates[at(direction)].next)
+    if (!tables.esp_sessions[id].again[at(direction)] &&
+        shard.lsn44.sessions[tables.esp_sessions[id].session].packets[at(direction)] <= 1)
+      return id;
+  return state::kNone;
+}
+
+void settle_candidates(Shard& shard, Turn& turn) {
+  Tables& tables = shard.alg;
+  const PeerId peer_id = turn.holder;
+  const Peer& peer = tables.peers[peer_id];
+  // A turn without an exchange was begun for one pair.
+  const std::uint32_t expected = std::max<std::uint32_t>(expected_pairs(turn), 1);
+  bool expired = false;
+  for (const Direction d : kBoth) {
+    while (turn.spis[at(d)] > expected) {
+      const EspId single = oldest_single(shard, turn, d);
+      if (single == state::kNone) break;
+      forget_spi(shard, single, d);
+      count(shard, peer.profile, AlgCounter::kCandidatesExpired);
+      expired = true;
+    }
+  }
+  for (const Direction d : kBoth) {
+    while (!turn.candidates[at(d)].empty()) {
+      const EspId id = state::queue_pop(turn.candidates[at(d)], tables.candidate_links(d));
+      tables.esp_sessions[id].candidate[at(d)] = false;
+    }
+  }
+  if (expired) join_halves(shard, peer_id);
+}
+
+SessionId find_esp(const Shard& shard, Direction direction, wire::Be32 local, wire::Be32 server,
+                   Spi spi) {
+  const state::FlowTable& table =
+      direction == Direction::kOutbound ? shard.lsn44.outbound : shard.lsn44.inbound;
+  const state::FlowKey key = esp_key(local, server, spi);
+  return table.find(key, table.hash(key));
+}
+
+SessionId find_quoted(const Shard& shard, Direction error, wire::Be32 local, wire::Be32 server,
+                      Spi spi) {
+  const state::FlowKey key = quoted_key(error, local, server, spi);
+  const EspId id = shard.alg.quoted.find(key, shard.alg.quoted.hash(key));
+  return id == state::kNone ? state::kNone : shard.alg.esp_sessions[id].session;
+}
+
+void esp_session_ended(Shard& shard, SessionId session_id, SessionEnd why) {
+  Tables& tables = shard.alg;
+  const EspId id = esp_of(shard, session_id);
+  EspSession& esp = tables.esp_sessions[id];
+  const PeerId peer_id = esp.peer;
+  Peer& peer = tables.peers[peer_id];
+  const bool half_open = esp.is_half_open();
+  report(shard, EventKind::kEspSessionEnded, id, why);
+  for (const Direction d : kBoth) {
+    leave_candidates(shard, id, d);
+    if (esp.spi[at(d)] == kNoSpi) continue;
+    erase_keys(shard, id, d);
+    if (half_open) leave_half_open(shard, id, d);
+    add_to_sums(shard, id, d);
+  }
+  state::list_remove(peer.esp_sessions, id, tables.esp_links());
+  if (--peer.esp_count == 0) --tables.gates[peer.gate].esp_peers;
+  count(shard, peer.profile,
+        why == SessionEnd::kExpired ? AlgCounter::kEspSessionsExpired
+                                    : AlgCounter::kEspSessionsFlushed);
+  lower(shard, peer.profile, AlgGauge::kEspSessions);
+  esp.in_use = false;
+  tables.esp_sessions.release(id);
+  doubt(shard, peer_id);
+}
+
+void count_traffic(Shard& shard, std::size_t budget) {
+  Tables& tables = shard.alg;
+  if (tables.counted_at == shard.now) return;
+  tables.counted_at = shard.now;
+  const std::uint32_t end = tables.esp_sessions.high_water();
+  for (std::size_t i = std::min<std::size_t>(budget, end); i != 0; --i) {
+    if (tables.counted_up_to >= end) tables.counted_up_to = 0;
+    const EspId id = tables.counted_up_to++;
+    if (!tables.esp_sessions[id].in_use) continue;
+    for (const Direction d : kBoth) add_to_sums(shard, id, d);
+  }
+}
+
+state::TickDuration esp_idle_timeout(const Shard& shard, EspId id) {
+  const EspSession& esp = shard.alg.esp_sessions[id];
+  return profile_of(shard, shard.alg.peers[esp.peer]).esp_session_timeout;
+}
+
+}  // namespace lsn::datapath::ipsec_alg

@@ -1,0 +1,552 @@
+#include "lsn/datapath/ipsec_alg/gates.hpp"
+
+#include <algorithm>
+#include <optional>
+
+#include "lsn/datapath/ipsec_alg/attribution.hpp"
+#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
+#include "lsn/datapath/ipsec_alg/holding.hpp"
+#include "lsn/datapath/ipsec_alg/peers.hpp"
+
+namespace lsn::datapath::ipsec_alg {
+namespace {
+
+// ── the state machine ───────────────────────────────────────────────────────────────────────────
+
+/// What an event does to a half-gate.
+enum class Half : std::uint8_t {
+  kKeep,
+  kUnarm,
+  kArm,   ///< unless it has passed
+  kPass,
+};
+
+struct Transition {
+  GateState from;
+  GateEvent event;
+  GateState to;
+  Half out;
+  Half in;
+};
+
+constexpr Transition kTransitions[] = {
+    // Section 4, the figure: the first phase 2 message of C with S via N. Nothing is learned yet:
+    // an SA does not exist before its exchange is answered.
+    {GateState::kClosed, GateEvent::kRequest, GateState::kExchange, Half::kUnarm, Half::kUnarm},
+    // Section 3: a late answer of an admitted exchange finds the gate closed and starts a turn,
+    // armed.
+    {GateState::kClosed, GateEvent::kAnswer, GateState::kArmed, Half::kArm, Half::kArm},
+    // Section 5, outbound 2: C takes it without an exchange, out half passed, in half armed.
+    {GateState::kClosed, GateEvent::kOutboundSpi, GateState::kArmed, Half::kPass, Half::kArm},
+
+    // 4.3: several exchanges may be outstanding; each belongs to the turn.
+    {GateState::kExchange, GateEvent::kRequest, GateState::kExchange, Half::kKeep, Half::kKeep},
+    // 4.4: the first answer arms both halves.
+    {GateState::kExchange, GateEvent::kAnswer, GateState::kArmed, Half::kArm, Half::kArm},
+    // The holder's own ESP before any answer is of another tunnel of its, idle until now: learned,
+    // but it says nothing about the exchange.
+    {GateState::kExchange, GateEvent::kOutboundSpi, GateState::kExchange, Half::kKeep, Half::kKeep},
+
+    // 4.3
+    {GateState::kArmed, GateEvent::kRequest, GateState::kArmed, Half::kKeep, Half::kKeep},
+    // A further exchange's answer: its SPIs are learned as further candidates.
+    {GateState::kArmed, GateEvent::kAnswer, GateState::kArmed, Half::kKeep, Half::kKeep},
+    // 4.4: the first ESP packet of an unknown SPI passes its half; so do further ones (4.3).
+    {GateState::kArmed, GateEvent::kOutboundSpi, GateState::kArmed, Half::kPass, Half::kKeep},
+    {GateState::kArmed, GateEvent::kInboundSpi, GateState::kArmed, Half::kKeep, Half::kPass},
+    // Closing, from both open states and for all reasons, is close_turn().
+};
+
+void change(HalfGate& half, Half what) {
+  switch (what) {
+    case Half::kKeep: return;
+    case Half::kUnarm: half = HalfGate::kUnarmed; return;
+    case Half::kArm: half = HalfGate::kArmed; return;
+    case Half::kPass: half = HalfGate::kPassed; return;
+  }
+}
+
+void watch_sequences(Tables& tables) {
+  tables.watched_sequence = tables.armed_gates == 0 ? 0 : tables.max_fresh_sequence;
+}
+
+void step(Shard& shard, Gate& gate, GateEvent event) {
+  for (const Transition& t : kTransitions) {
+    if (t.from != gate.state || t.event != event) continue;
+    if (gate.state != GateState::kArmed && t.to == GateState::kArmed) {
+      ++shard.alg.armed_gates;
+      watch_sequences(shard.alg);
+    }
+    gate.state = t.to;
+    change(gate.halves[at(Direction::kOutbound)], t.out);
+    change(gate.halves[at(Direction::kInbound)], t.in);
+    return;
+  }
+}
+
+// ── when turns end by time ──────────────────────────────────────────────────────────────────────
+
+bool is_due(state::Ticks deadline, state::Ticks now) { return !deadline.later_than(now); }
+
+/// 4.9, old-spi: the session whose going on says that the exchange made nothing new: the peer's
+/// latest that had both SPIs when the answer came.
+EspId old_session(const Tables& tables, const Peer& peer) {
+  unsigned looked = 0;
+  for (EspId id = peer.esp_sessions.first; id != state::kNone && looked < kLookLimit;
+       id = tables.esp_sessions[id].of_peer.next, ++looked)
+    if (!tables.esp_sessions[id].is_half_open()) return id;
+  return state::kNone;
+}
+
+void watch_old_session(Shard& shard, Gate& gate) {
+  Turn& turn = gate.turn;
+  const Tables& tables = shard.alg;
+  turn.old_session = old_session(tables, tables.peers[turn.holder]);
+  turn.old_checked = shard.now;
+  turn.old_steps = 0;
+  if (turn.old_session == state::kNone) return;
+  const lsn44::Session& session =
+      shard.lsn44.sessions[tables.esp_sessions[turn.old_session].session];
+  for (std::size_t d = 0; d < kDirections; ++d) turn.old_packets[d] = session.packets[d];
+}
+
+bool watches_old_session(const Gate& gate) {
+  const Turn& turn = gate.turn;
+  // Not while another exchange of the turn waits for its answer (section 9.3).
+  return gate.state == GateState::kArmed && turn.old_session != state::kNone &&
+         turn.spis[0] == 0 && turn.spis[1] == 0 && turn.unanswered == 0;
+}
+
+/// Looks at the old session once per step; true when it has carried traffic both ways in each.
+bool goes_on_with_old_spis(const Shard& shard, Gate& gate) {
+  Turn& turn = gate.turn;
+  if (!watches_old_session(gate) || !is_due(turn.old_checked + kOldSpiStep, shard.now))
+    return false;
+  const EspSession& esp = shard.alg.esp_sessions[turn.old_session];
+  if (!esp.in_use || esp.peer != turn.holder) {
+    turn.old_session = state::kNone;
+    return false;
+  }
+  const lsn44::Session& session = shard.lsn44.sessions[esp.session];
+  bool both = true;
+  for (std::size_t d = 0; d < kDirections; ++d) {
+    both = both && session.packets[d] > turn.old_packets[d];
+    turn.old_packets[d] = session.packets[d];
+  }
+  // Nobody may have waited, and so nobody looked, for some of them.
+  const auto steps = static_cast<std::uint32_t>(shard.now - turn.old_checked) / kOldSpiStep.count();
+  turn.old_checked = shard.now;
+  turn.old_steps = both ? turn.old_steps + steps : 0;
+  return turn.old_steps >= kOldSpiSteps;
+}
+
+/// Whether all that is missing are answers: every SPI that the answered exchanges promised is here.
+bool only_lacks_answers(const Turn& turn) {
+  return turn.unanswered != 0 && turn.spis[at(Direction::kInbound)] >= turn.answered;
+}
+
+/// When the holder's patience with the server ends: new requests do not extend it while there was
+/// no answer at all.
+state::Ticks answer_expected_by(const Gate& gate) {
+  const Turn& turn = gate.turn;
+  return (gate.state == GateState::kExchange ? turn.began : turn.latest_request) + kAnswerExpected;
+}
+
+/// 4.8: with waiters, a turn without an exchange, or unanswered for 5 s, yields to them.
+bool must_yield(const Gate& gate, state::Ticks now) {
+  if (gate.waiters.empty()) return false;
+  if (!gate.turn.has_exchange) return true;
+  return only_lacks_answers(gate.turn) && is_due(answer_expected_by(gate), now);
+}
+
+state::Ticks deadline_of(const Shard& shard, const Turn& turn) {
+  return turn.began + profile_of(shard, shard.alg.peers[turn.holder]).gate_timeout;
+}
+
+/// What has become due for an open gate.
+std::optional<CloseReason> due_reason(Shard& shard, Gate& gate) {
+  // 4.2: one deadline; nothing extends it.
+  if (is_due(deadline_of(shard, gate.turn), shard.now)) return CloseReason::kDeadline;
+  if (must_yield(gate, shard.now)) return CloseReason::kYield;
+  if (!gate.waiters.empty() && goes_on_with_old_spis(shard, gate)) return CloseReason::kOldSpi;
+  return std::nullopt;
+}
+
+// ── dangling ────────────────────────────────────────────────────────────────────────────────────
+
+void set_dangling(Shard& shard, PeerId id, state::Ticks until) {
+  Tables& tables = shard.alg;
+  Peer& peer = tables.peers[id];
+  peer.dangles_until = until;
+  if (peer.is_dangling || !is_dangling(shard, peer)) return;
+  peer.is_dangling = true;
+  state::list_push(tables.gates[peer.gate].dangling, id, tables.dangling_links());
+  raise(shard, peer.profile, AlgGauge::kDangling);
+}
+
+void unset_dangling(Shard& shard, Gate& gate, PeerId id) {
+  Tables& tables = shard.alg;
+  Peer& peer = tables.peers[id];
+  state::list_remove(gate.dangling, id, tables.dangling_links());
+  peer.is_dangling = false;
+  lower(shard, peer.profile, AlgGauge::kDangling);
+  doubt(shard, id);
+}
+
+/// Takes those off the list who are dangling no more.
+void forget_dangling(Shard& shard, Gate& gate) {
+  for (PeerId id = gate.dangling.first; id != state::kNone;) {
+    const PeerId next = shard.alg.peers[id].of_dangling.next;
+    if (!is_dangling(shard, shard.alg.peers[id])) unset_dangling(shard, gate, id);
+    id = next;
+  }
+}
+
+state::TickDuration twice_gate_timeout(const Shard& shard, const Peer& peer) {
+  return 2 * profile_of(shard, peer).gate_timeout;
+}
+
+/// Section 5, dangling: what a turn's end leaves behind.
+void dangle_after(Shard& shard, const Gate& gate, PeerId id, CloseReason reason) {
+  Peer& peer = shard.alg.peers[id];
+  const Turn& turn = gate.turn;
+  switch (reason) {
+    case CloseReason::kIkeRekey:
+    case CloseReason::kFloat:
+    case CloseReason::kRestart:
+    case CloseReason::kFlush:
+      return;
+    case CloseReason::kPaired:
+      // Beyond the letter, too: with fewer than it showed outbound ones, or with an earlier exchange
+      // that still lacks one. That one may have come just now, for this turn's.
+      peer.awaits_spi_in =
+          turn.spis[at(Direction::kInbound)] < turn.spis[at(Direction::kOutbound)];
+      if (turn.spis[at(Direction::kInbound)] >= expected_pairs(turn) && !peer.awaits_spi_in &&
+          peer.claims == 0)
+        return;
+      break;
+    default:
+      // Beyond the letter, for section 9.1: a client that showed an outbound SPI and got no inbound
+      // one is owed one as much as with an exchange that we saw (its tunnel may be older than this
+      // process), and an answer that we did not see may have been lost behind the server.
+      peer.awaits_spi_in = turn.unanswered != 0 ||
+                           (gate.halves[at(Direction::kOutbound)] == HalfGate::kPassed &&
+                            gate.halves[at(Direction::kInbound)] != HalfGate::kPassed);
+      break;
+  }
+  set_dangling(shard, id, shard.now + twice_gate_timeout(shard, peer));
+}
+
+// ── lingering ───────────────────────────────────────────────────────────────────────────────────
+
+void linger(Shard& shard, GateId id) {
+  Gate& gate = shard.alg.gates[id];
+  end_lingering(shard, id);
+  gate.lingering = gate.turn;
+  raise(shard, shard.alg.peers[gate.lingering.holder].profile, AlgGauge::kLingering);
+}
+
+/// Section 5, lingering is suspended while another client has the gate. It goes on afterwards only
+/// if that turn left nothing behind that might be the other's.
+bool resumes(CloseReason reason) {
+  return reason == CloseReason::kIkeRekey || reason == CloseReason::kFloat ||
+         reason == CloseReason::kFlush;
+}
+
+}  // namespace
+
+bool in_turn(const Gate& gate, PeerId peer, const Exchange& e) {
+  return holds(gate, peer) && e.turn == gate.turn.serial;
+}
+
+Turn* find_turn(Gate& gate, std::uint32_t serial) {
+  if (gate.turn.holder != state::kNone && gate.turn.serial == serial) return &gate.turn;
+  if (gate.lingering.holder != state::kNone && gate.lingering.serial == serial)
+    return &gate.lingering;
+  return nullptr;
+}
+
+void catch_up(Shard& shard, GateId id) {
+  Gate& gate = shard.alg.gates[id];
+  // A turn that begins here begins now: nothing of it is due yet.
+  if (gate.state != GateState::kClosed)
+    if (const auto reason = due_reason(shard, gate)) {
+      if (*reason == CloseReason::kDeadline) waive_freshness(shard, id);
+      close_turn(shard, id, *reason);
+    }
+  if (gate.lingering.holder != state::kNone &&
+      is_due(deadline_of(shard, gate.lingering), shard.now))
+    end_lingering(shard, id);
+}
+
+void begin_turn(Shard& shard, PeerId id, GateEvent how) {
+  Tables& tables = shard.alg;
+  Peer& peer = tables.peers[id];
+  const GateId gate_id = peer.gate;
+  Gate& gate = tables.gates[gate_id];
+  gate.turn = Turn{};
+  gate.turn.holder = id;
+  gate.turn.serial = ++gate.serial;
+  gate.turn.began = gate.turn.latest_request = shard.now;
+  gate.turn.has_exchange = how != GateEvent::kOutboundSpi;
+  gate.turn.idle_pairs = gate.turn.has_exchange ? 0 : 1;
+  peer.had_turn = true;
+  peer.turn_began = shard.now;
+  step(shard, gate, how);
+  count(shard, peer.profile, AlgCounter::kTurns);
+  if (how == GateEvent::kOutboundSpi)
+    count(shard, peer.profile, AlgCounter::kTurnsWithoutExchange);
+  raise(shard, peer.profile, AlgGauge::kTurns);
+  schedule_gate(shard, gate_id);
+}
+
+void close_turn(Shard& shard, GateId id, CloseReason reason) {
+  Tables& tables = shard.alg;
+  Gate& gate = tables.gates[id];
+  const PeerId holder = gate.turn.holder;
+  Peer& peer = tables.peers[holder];
+
+  peer.turn_ended = shard.now;
+  dangle_after(shard, gate, holder, reason);
+  for (HalfGate& half : gate.halves)
+    if (half == HalfGate::kArmed)
+      half = reason == CloseReason::kDeadline ? HalfGate::kTimedOut : HalfGate::kUnarmed;
+  if (gate.state == GateState::kArmed) {
+    --tables.armed_gates;
+    watch_sequences(tables);
+  }
+  gate.state = GateState::kClosed;
+  gate.last_reason = reason;
+  gate.had_turn = true;
+  if (reason == CloseReason::kPaired) {
+    linger(shard, id);
+  } else {
+    settle_candidates(shard, gate.turn);
+    if (!resumes(reason) && gate.lingering.holder != holder) end_lingering(shard, id);
+  }
+  gate.turn = Turn{};
+  count(shard, peer.profile,
+        static_cast<AlgCounter>(static_cast<std::size_t>(AlgCounter::kClosedPaired) +
+                                static_cast<std::size_t>(reason)));
+  lower(shard, peer.profile, AlgGauge::kTurns);
+  Event event = event_of(shard, EventKind::kTurnEnded, peer);
+  event.detail = static_cast<std::uint32_t>(reason);
+  tables.events.put(event);
+  doubt(shard, holder);
+
+  begin_next_turn(shard, id);
+  schedule_gate(shard, id);
+}
+
+void admit(Shard& shard, IkeId ike, const ExchangeName& name, std::uint32_t message_id,
+           Opening opening) {
+  Tables& tables = shard.alg;
+  const PeerId id = tables.ike_sessions[ike].peer;
+  Gate& gate = tables.gates[tables.peers[id].gate];
+  Exchange& e = add_exchange(shard, ike, name, message_id);
+  if (opening == Opening::kAnswer) {
+    answered(shard, id, e);
+    return;
+  }
+  if (gate.state == GateState::kClosed) {
+    begin_turn(shard, id, GateEvent::kRequest);
+  } else {
+    step(shard, gate, GateEvent::kRequest);
+  }
+  e.turn = gate.turn.serial;
+  gate.turn.has_exchange = true;
+  gate.turn.latest_request = shard.now;
+  ++gate.turn.unanswered;
+  schedule_gate(shard, tables.peers[id].gate);
+}
+
+void admit_again(Shard& shard, PeerId id, Exchange& e, std::uint32_t message_id) {
+  const Gate& gate = shard.alg.gates[shard.alg.peers[id].gate];
+  if (gate.state == GateState::kClosed) begin_turn(shard, id, GateEvent::kRequest);
+  request_again(shard, id, e, message_id);
+}
+
+void request_again(Shard& shard, PeerId id, Exchange& e, std::uint32_t message_id) {
+  Peer& peer = shard.alg.peers[id];
+  Gate& gate = shard.alg.gates[peer.gate];
+  e.latest_request = message_id;
+  if (e.settled) {  // what came between was not this exchange's
+    e.settled = false;
+    if (peer.unsettled++ == 0) peer.unsettled_since = shard.now;
+    if (e.claims) {
+      ++peer.claims;
+      update_claimant(shard, id);
+    }
+  }
+  if (!holds(gate, id)) {
+    e.answered = false;
+    return;
+  }
+  const bool was_in_turn = in_turn(gate, id, e);
+  if (was_in_turn && e.answered && gate.turn.answered != 0) --gate.turn.answered;
+  if (!was_in_turn || e.answered) ++gate.turn.unanswered;
+  e.answered = false;
+  e.turn = gate.turn.serial;
+  gate.turn.has_exchange = true;
+  gate.turn.latest_request = shard.now;
+  schedule_gate(shard, peer.gate);
+}
+
+void answered(Shard& shard, PeerId id, Exchange& e) {
+  Tables& tables = shard.alg;
+  Peer& peer = tables.peers[id];
+  const GateId gate_id = peer.gate;
+  Gate& gate = tables.gates[gate_id];
+  const bool in_this_turn = in_turn(gate, id, e);
+  mark_answered(shard, id, e);
+  if (!in_this_turn) count(shard, peer.profile, AlgCounter::kLateAnswers);
+
+  if (gate.state != GateState::kClosed && gate.turn.holder != id) {
+    // Late, and somebody else has the gate: it passes; from now on its client may be owed an SPI.
+    if (peer.had_turn) set_dangling(shard, id, peer.turn_ended + twice_gate_timeout(shard, peer));
+    return;
+  }
+  if (gate.state == GateState::kClosed) {
+    begin_turn(shard, id, GateEvent::kAnswer);
+  } else {
+    if (in_this_turn) --gate.turn.unanswered;
+    step(shard, gate, GateEvent::kAnswer);
+  }
+  e.turn = gate.turn.serial;
+  gate.turn.has_exchange = true;
+  ++gate.turn.answered;
+  watch_old_session(shard, gate);
+  // Its SPI may have been quicker than the answer.
+  if (gate.turn.spis[at(Direction::kInbound)] >= expected_pairs(gate.turn))
+    mark_settled(shard, id, e);
+  close_if_paired(shard, gate_id);
+  schedule_gate(shard, gate_id);
+}
+
+void spi_passed(Shard& shard, GateId id, Direction direction) {
+  step(shard, shard.alg.gates[id],
+       direction == Direction::kOutbound ? GateEvent::kOutboundSpi : GateEvent::kInboundSpi);
+}
+
+void returned(Shard& shard, GateId id) {
+  Gate& gate = shard.alg.gates[id];
+  if (gate.halves[at(Direction::kOutbound)] != HalfGate::kPassed) return;
+  gate.turn.returned = true;
+  close_if_paired(shard, id);
+}
+
+void close_if_paired(Shard& shard, GateId id) {
+  const Gate& gate = shard.alg.gates[id];
+  // 4.5: both halves have passed, a packet came back after the out half, nothing is unanswered.
+  if (gate.state == GateState::kArmed &&
+      gate.halves[at(Direction::kOutbound)] == HalfGate::kPassed &&
+      gate.halves[at(Direction::kInbound)] == HalfGate::kPassed && gate.turn.returned &&
+      gate.turn.unanswered == 0)
+    close_turn(shard, id, CloseReason::kPaired);
+}
+
+void restarted(Shard& shard, PeerId id) {
+  Peer& peer = shard.alg.peers[id];
+  if (peer.waiter != state::kNone) remove_waiter(shard, peer.waiter, DropReason::kIkeHeldFlushed);
+  peer.awaits_spi_in = false;
+  peer.dangles_until = shard.now;
+  if (holds(shard.alg.gates[peer.gate], id))
+    close_turn(shard, peer.gate, CloseReason::kRestart);
+}
+
+void ike_rekeyed(Shard& shard, PeerId id, Exchange& e) {
+  const GateId gate_id = shard.alg.peers[id].gate;
+  Gate& gate = shard.alg.gates[gate_id];
+  const bool in_this_turn = in_turn(gate, id, e);
+  mark_settled(shard, id, e);
+  if (!in_this_turn) return;
+  if (gate.turn.answered != 0) --gate.turn.answered;  // no ESP will come of it
+  const bool nothing_else =
+      gate.turn.unanswered == 0 &&
+      gate.turn.spis[at(Direction::kInbound)] >= expected_pairs(gate.turn);
+  if (nothing_else) close_turn(shard, gate_id, CloseReason::kIkeRekey);
+}
+
+void floated(Shard& shard, PeerId id) {
+  Peer& peer = shard.alg.peers[id];
+  peer.awaits_spi_in = false;
+  if (peer.claims == 0) peer.dangles_until = shard.now;
+  if (holds(shard.alg.gates[peer.gate], id)) close_turn(shard, peer.gate, CloseReason::kFloat);
+}
+
+bool is_dangling(const Shard& shard, const Peer& peer) {
+  return peer.dangles_until.later_than(shard.now) && (peer.claims != 0 || peer.awaits_spi_in);
+}
+
+bool other_is_dangling(Shard& shard, Gate& gate, PeerId except) {
+  for (PeerId id = gate.dangling.first; id != state::kNone;) {
+    const Peer& peer = shard.alg.peers[id];
+    const PeerId next = peer.of_dangling.next;
+    if (!is_dangling(shard, peer)) {
+      unset_dangling(shard, gate, id);
+    } else if (id != except) {
+      return true;
+    }
+    id = next;
+  }
+  return false;
+}
+
+void update_claimant(Shard& shard, PeerId id) {
+  Tables& tables = shard.alg;
+  Peer& peer = tables.peers[id];
+  const bool wanted = peer.claims != 0 || !peer.half_open[at(Direction::kOutbound)].empty();
+  if (wanted == peer.is_claimant) return;
+  peer.is_claimant = wanted;
+  state::ListHead& list = tables.gates[peer.gate].claimants;
+  if (wanted) {
+    state::list_push(list, id, tables.claimant_links());
+  } else {
+    state::list_remove(list, id, tables.claimant_links());
+  }
+}
+
+void end_lingering(Shard& shard, GateId id) {
+  Gate& gate = shard.alg.gates[id];
+  const PeerId holder = gate.lingering.holder;
+  if (holder == state::kNone) return;
+  settle_candidates(shard, gate.lingering);
+  gate.lingering = Turn{};
+  lower(shard, shard.alg.peers[holder].profile, AlgGauge::kLingering);
+  doubt(shard, holder);
+}
+
+void schedule_gate(Shard& shard, GateId id) {
+  Tables& tables = shard.alg;
+  const Gate& gate = tables.gates[id];
+  std::optional<state::Ticks> next;
+  const auto consider = [&](state::Ticks when) {
+    if (!next || next->later_than(when)) next = when;
+  };
+  if (gate.state != GateState::kClosed) {
+    consider(deadline_of(shard, gate.turn));
+    if (!gate.waiters.empty()) {
+      if (!gate.turn.has_exchange) consider(shard.now);
+      if (only_lacks_answers(gate.turn)) consider(answer_expected_by(gate));
+      if (watches_old_session(gate)) consider(gate.turn.old_checked + kOldSpiStep);
+    }
+  }
+  if (gate.lingering.holder != state::kNone) consider(deadline_of(shard, gate.lingering));
+  if (gate.dangling.first != state::kNone)
+    consider(tables.peers[gate.dangling.first].dangles_until);
+  tables.gate_wheel.cancel(id, tables.gate_wheel_links());
+  if (next) tables.gate_wheel.schedule(id, *next, tables.gate_wheel_links());
+}
+
+void expire_gates(Shard& shard, std::size_t budget) {
+  Tables& tables = shard.alg;
+  tables.gate_wheel.advance(shard.now, budget, tables.gate_wheel_links(),
+                            [&](std::uint32_t id) -> std::optional<state::Ticks> {
+                              catch_up(shard, id);
+                              forget_dangling(shard, tables.gates[id]);
+                              schedule_gate(shard, id);
+                              return std::nullopt;  // it is armed again if there is something left
+                            });
+}
+
+}  // namespace lsn::datapath::ipsec_alg

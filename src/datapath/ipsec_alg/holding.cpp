@@ -1,0 +1,391 @@
+#include "lsn/datapath/ipsec_alg/holding.hpp"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "lsn/datapath/ipsec_alg/gates.hpp"
+#include "lsn/datapath/ipsec_alg/peers.hpp"
+#include "lsn/datapath/lsn44/translate.hpp"
+#include "lsn/datapath/pipeline.hpp"
+
+namespace lsn::datapath::ipsec_alg {
+namespace {
+
+/// The memory that a packet keeps busy.
+std::uint32_t occupied(const rte_mbuf* packet) {
+  std::uint32_t bytes = 0;
+  for (const rte_mbuf* segment = packet; segment != nullptr; segment = segment->next)
+    bytes += segment->buf_len;
+  return bytes;
+}
+
+void account_held(Shard& shard, const Held& held) {
+  const std::uint16_t profile = shard.alg.peers[held.peer].profile;
+  shard.alg.held_bytes += held.bytes;
+  raise(shard, profile, AlgGauge::kHeldPackets);
+  raise(shard, profile, AlgGauge::kHeldBytes, held.bytes);
+}
+
+void unaccount_held(Shard& shard, const Held& held) {
+  const std::uint16_t profile = shard.alg.peers[held.peer].profile;
+  shard.alg.held_bytes -= held.bytes;
+  lower(shard, profile, AlgGauge::kHeldPackets);
+  lower(shard, profile, AlgGauge::kHeldBytes, held.bytes);
+}
+
+void drop_held(Shard& shard, Flight& flight, HeldId id, DropReason reason) {
+  Tables& tables = shard.alg;
+  Held& held = tables.held[id];
+  state::queue_remove(flight.packets, id, tables.held_links());
+  --flight.packet_count;
+  if (!held.later_fragment) --flight.datagrams;
+  unaccount_held(shard, held);
+  shard.drop(held.packet, reason);
+  tables.held.release(id);
+}
+
+void remove_flight(Shard& shard, Waiter& waiter, FlightId id, DropReason reason) {
+  Tables& tables = shard.alg;
+  Flight& flight = tables.flights[id];
+  while (!flight.packets.empty()) drop_held(shard, flight, flight.packets.first, reason);
+  state::queue_remove(waiter.flights, id, tables.flight_links());
+  --waiter.flight_count;
+  tables.flights.release(id);
+}
+
+/// A waiter without flights leaves the queue.
+void leave_queue(Shard& shard, WaiterId id) {
+  Tables& tables = shard.alg;
+  Waiter& waiter = tables.waiters[id];
+  Peer& peer = tables.peers[waiter.peer];
+  Gate& gate = tables.gates[peer.gate];
+  state::queue_remove(gate.waiters, id, tables.waiter_links());
+  --gate.waiter_count;
+  tables.waiter_wheel.cancel(id, tables.waiter_wheel_links());
+  peer.waiter = state::kNone;
+  waiter.in_use = false;
+  lower(shard, peer.profile, AlgGauge::kWaiters);
+  doubt(shard, waiter.peer);
+  tables.waiters.release(id);
+}
+
+/// The peer's place, taken if there is one free.
+std::expected<WaiterId, DropReason> obtain_place(Shard& shard, PeerId peer_id) {
+  Tables& tables = shard.alg;
+  Peer& peer = tables.peers[peer_id];
+  if (peer.waiter != state::kNone) return peer.waiter;
+  const std::uint32_t places = profile_of(shard, peer).phase2_hold;
+  // 4.7: phase2Hold = 0 drops.
+  if (places == 0) return std::unexpected(DropReason::kIkeGateBlocked);
+  Gate& gate = tables.gates[peer.gate];
+  if (gate.waiter_count >= places) return std::unexpected(DropReason::kIkeWaitersFull);
+  const WaiterId id = tables.waiters.allocate();
+  if (id == state::kNone) return std::unexpected(DropReason::kIkeHoldFull);
+  Waiter& waiter = tables.waiters[id];
+  waiter.peer = peer_id;
+  waiter.since = shard.now;
+  waiter.in_use = true;
+  peer.waiter = id;
+  state::queue_push(gate.waiters, id, tables.waiter_links());
+  ++gate.waiter_count;
+  tables.waiter_wheel.schedule(id, shard.now + kPlaceKept, tables.waiter_wheel_links());
+  raise(shard, peer.profile, AlgGauge::kWaiters);
+  return id;
+}
+
+FlightId find_flight(const Tables& tables, const Waiter& waiter, IkeId ike,
+                     const ExchangeName& name) {
+  for (FlightId id = waiter.flights.first; id != state::kNone;
+       id = tables.flights[id].of_waiter.next)
+    if (tables.flights[id].ike == ike && same_exchange(tables.flights[id].name, name)) return id;
+  return state::kNone;
+}
+
+std::expected<FlightId, DropReason> obtain_flight(Shard& shard, WaiterId waiter_id, IkeId ike,
+                                                  const ExchangeName& name) {
+  Tables& tables = shard.alg;
+  Waiter& waiter = tables.waiters[waiter_id];
+  if (const FlightId known = find_flight(tables, waiter, ike, name); known != state::kNone)
+    return known;
+  if (waiter.flight_count == kFlightsPerWaiter) return std::unexpected(DropReason::kIkeFlightFull);
+  const FlightId id = tables.flights.allocate();
+  if (id == state::kNone) return std::unexpected(DropReason::kIkeHoldFull);
+  Flight& flight = tables.flights[id];
+  flight.ike = ike;
+  flight.name = name;
+  state::queue_push(waiter.flights, id, tables.flight_links());
+  ++waiter.flight_count;
+  return id;
+}
+
+/// 4.7: what a retransmission repeats.
+HeldId find_copy(const Tables& tables, const Flight& flight, Direction direction,
+                 const wire::IkeMessage& message) {
+  for (HeldId id = flight.packets.first; id != state::kNone; id = tables.held[id].links.next) {
+    const Held& held = tables.held[id];
+    if (!held.later_fragment && held.direction == direction &&
+        held.message_id == message.message_id && held.fragment_number == message.fragment_number)
+      return id;
+  }
+  return state::kNone;
+}
+
+void drop_later_fragments(Shard& shard, Flight& flight, Direction direction,
+                          wire::Be16 identification, DropReason reason) {
+  Tables& tables = shard.alg;
+  for (HeldId id = flight.packets.first; id != state::kNone;) {
+    const HeldId next = tables.held[id].links.next;
+    const Held& held = tables.held[id];
+    if (held.later_fragment && held.direction == direction &&
+        held.ip_identification == identification)
+      drop_held(shard, flight, id, reason);
+    id = next;
+  }
+}
+
+Held held_of(const Shard& shard, const Packet& packet, Direction direction, PeerId peer) {
+  Held held{};
+  held.packet = packet.mbuf;
+  held.since = shard.now;
+  held.key = packet.key;
+  held.bytes = occupied(packet.mbuf);
+  held.ip_identification = packet.ip->identification;
+  held.direction = direction;
+  held.later_fragment = !packet.has_l4;
+  held.link_size = static_cast<std::uint8_t>(reinterpret_cast<const std::uint8_t*>(packet.ip) -
+                                             rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*));
+  held.interface = packet.interface;
+  held.asked = packet.asked;
+  held.peer = peer;
+  return held;
+}
+
+bool fits(const Tables& tables, std::uint32_t bytes) {
+  return bytes <= tables.max_held_bytes - tables.held_bytes;
+}
+
+/// Puts a packet into a flight, in the place of its older copy if there is one.
+std::optional<DropReason> put(Shard& shard, Flight& flight, Held held,
+                              const wire::IkeMessage& message) {
+  Tables& tables = shard.alg;
+  held.message_id = message.message_id;
+  held.fragment_number = message.fragment_number;
+  if (const HeldId copy = find_copy(tables, flight, held.direction, message);
+      copy != state::kNone) {
+    drop_later_fragments(shard, flight, held.direction, tables.held[copy].ip_identification,
+                         DropReason::kIkeHeldReplaced);
+    Held& old = tables.held[copy];
+    if (!fits(tables, held.bytes - std::min(held.bytes, old.bytes)))
+      return DropReason::kIkeHoldFull;
+    unaccount_held(shard, old);
+    shard.drop(old.packet, DropReason::kIkeHeldReplaced);
+    count(shard, tables.peers[held.peer].profile, AlgCounter::kHeldReplaced);
+    held.links = old.links;
+    held.since = old.since;  // the message waits since its first copy came
+    old = held;
+    account_held(shard, held);
+    return std::nullopt;
+  }
+  if (flight.datagrams == kFlightDatagrams || flight.packet_count == kFlightPackets)
+    return DropReason::kIkeFlightFull;
+  if (!fits(tables, held.bytes)) return DropReason::kIkeHoldFull;
+  const HeldId id = tables.held.allocate();
+  if (id == state::kNone) return DropReason::kIkeHoldFull;
+  tables.held[id] = held;
+  state::queue_push(flight.packets, id, tables.held_links());
+  ++flight.datagrams;
+  ++flight.packet_count;
+  account_held(shard, held);
+  return std::nullopt;
+}
+
+/// The packets of a flight go on.
+void release(Shard& shard, Flight& flight) {
+  Tables& tables = shard.alg;
+  while (!flight.packets.empty()) {
+    const HeldId id = state::queue_pop(flight.packets, tables.held_links());
+    const Held& held = tables.held[id];
+    const auto waited = static_cast<std::uint32_t>(std::max(shard.now - held.since, 0));
+    const auto bucket = static_cast<std::size_t>(
+        std::lower_bound(kWaitBounds.begin(), kWaitBounds.end(), state::TickDuration{waited}) -
+        kWaitBounds.begin());
+    const std::uint16_t profile = tables.peers[held.peer].profile;
+    count(shard, profile, AlgCounter::kReleased);
+    tables.counters.total.waited[bucket].add();
+    if (profile < kCountedProfiles) tables.counters.profiles[profile].waited[bucket].add();
+    unaccount_held(shard, held);
+    state::queue_push(tables.released, id, tables.held_links());
+  }
+}
+
+/// The exchange of a flight is admitted now.
+void admit_flight(Shard& shard, const Flight& flight) {
+  IkeSession& session = shard.alg.ike_sessions[flight.ike];
+  for (Exchange& e : session.exchanges) {
+    if (!same_exchange(e.name, flight.name)) continue;
+    admit_again(shard, session.peer, e, flight.message_id);  // IKE_AUTH after its turn was lost
+    return;
+  }
+  admit(shard, flight.ike, flight.name, flight.message_id,
+        flight.answer ? Opening::kAnswer : Opening::kRequest);
+}
+
+}  // namespace
+
+Verdict hold(Shard& shard, const Packet& packet, Direction direction, IkeId ike,
+             const ExchangeName& name, const wire::IkeMessage& message) {
+  Tables& tables = shard.alg;
+  const PeerId peer_id = tables.ike_sessions[ike].peer;
+  const std::uint16_t profile = tables.peers[peer_id].profile;
+  count(shard, profile, AlgCounter::kGateBlocked);
+  const auto place = obtain_place(shard, peer_id);
+  if (!place) return Verdict::drop(place.error());
+  Waiter& waiter = tables.waiters[*place];
+  // The place is kept for whoever goes on asking, also when one message finds no room.
+  waiter.last_message = shard.now;
+  const auto flight_id = obtain_flight(shard, *place, ike, name);
+  std::optional<DropReason> refused;
+  if (!flight_id) {
+    refused = flight_id.error();
+  } else {
+    Flight& flight = tables.flights[*flight_id];
+    refused = put(shard, flight, held_of(shard, packet, direction, peer_id), message);
+    if (!refused) {
+      if (message.is_response()) flight.answer = flight.datagrams == 1;
+      else flight.message_id = message.message_id;
+    } else if (flight.packets.empty()) {
+      remove_flight(shard, waiter, *flight_id, *refused);
+    }
+  }
+  if (refused) {
+    if (waiter.flights.empty()) leave_queue(shard, *place);
+    return Verdict::drop(*refused);
+  }
+  count(shard, profile, AlgCounter::kHeld);
+  schedule_gate(shard, tables.peers[peer_id].gate);  // with waiters, turns end earlier
+  return Verdict::consumed();
+}
+
+bool hold_with_datagram(Shard& shard, const Packet& packet, Direction direction, PeerId peer_id) {
+  Tables& tables = shard.alg;
+  const Peer& peer = tables.peers[peer_id];
+  if (peer.waiter == state::kNone) return false;
+  for (FlightId f = tables.waiters[peer.waiter].flights.first; f != state::kNone;
+       f = tables.flights[f].of_waiter.next) {
+    Flight& flight = tables.flights[f];
+    for (HeldId h = flight.packets.first; h != state::kNone; h = tables.held[h].links.next) {
+      const Held& first = tables.held[h];
+      if (first.later_fragment || first.direction != direction ||
+          first.ip_identification != packet.ip->identification)
+        continue;
+      const Held held = held_of(shard, packet, direction, peer_id);
+      const HeldId id = flight.packet_count < kFlightPackets && fits(tables, held.bytes)
+                            ? tables.held.allocate()
+                            : state::kNone;
+      if (id == state::kNone) {
+        shard.drop(packet.mbuf, DropReason::kIkeHoldFull);
+        return true;
+      }
+      tables.held[id] = held;
+      state::queue_push(flight.packets, id, tables.held_links());
+      ++flight.packet_count;
+      account_held(shard, held);
+      return true;
+    }
+  }
+  return false;
+}
+
+void begin_next_turn(Shard& shard, GateId gate_id) {
+  Tables& tables = shard.alg;
+  const WaiterId id = tables.gates[gate_id].waiters.first;
+  if (id == state::kNone) return;
+  Waiter& waiter = tables.waiters[id];
+  while (!waiter.flights.empty()) {
+    const FlightId flight_id = waiter.flights.first;
+    Flight& flight = tables.flights[flight_id];
+    admit_flight(shard, flight);
+    release(shard, flight);
+    state::queue_remove(waiter.flights, flight_id, tables.flight_links());
+    --waiter.flight_count;
+    tables.flights.release(flight_id);
+  }
+  leave_queue(shard, id);
+}
+
+void remove_waiter(Shard& shard, WaiterId id, DropReason reason) {
+  Waiter& waiter = shard.alg.waiters[id];
+  while (!waiter.flights.empty()) remove_flight(shard, waiter, waiter.flights.first, reason);
+  leave_queue(shard, id);
+}
+
+void remove_flights(Shard& shard, PeerId peer, IkeId ike, DropReason reason) {
+  Tables& tables = shard.alg;
+  const WaiterId id = tables.peers[peer].waiter;
+  if (id == state::kNone) return;
+  Waiter& waiter = tables.waiters[id];
+  for (FlightId flight = waiter.flights.first; flight != state::kNone;) {
+    const FlightId next = tables.flights[flight].of_waiter.next;
+    if (tables.flights[flight].ike == ike) remove_flight(shard, waiter, flight, reason);
+    flight = next;
+  }
+  if (waiter.flights.empty()) leave_queue(shard, id);
+}
+
+void expire_waiters(Shard& shard, std::size_t budget) {
+  Tables& tables = shard.alg;
+  tables.waiter_wheel.advance(
+      shard.now, budget, tables.waiter_wheel_links(),
+      [&](std::uint32_t id) -> std::optional<state::Ticks> {
+        const Waiter& waiter = tables.waiters[id];
+        // 4.7: closing is handled before ageing. It may be this waiter's turn now.
+        catch_up(shard, tables.peers[waiter.peer].gate);
+        if (!waiter.in_use) return std::nullopt;
+        const state::Ticks deadline = waiter.last_message + kPlaceKept;
+        if (deadline.later_than(shard.now)) return deadline;
+        count(shard, tables.peers[waiter.peer].profile, AlgCounter::kPlacesAged);
+        remove_waiter(shard, id, DropReason::kIkeHeldAged);
+        return std::nullopt;
+      });
+}
+
+void send_released(Shard& shard, std::size_t budget) {
+  Tables& tables = shard.alg;
+  for (; budget != 0 && !tables.released.empty(); --budget) {
+    const HeldId id = state::queue_pop(tables.released, tables.held_links());
+    const Held held = tables.held[id];
+    tables.held.release(id);
+
+    Packet packet;
+    packet.mbuf = held.packet;
+    packet.ip = reinterpret_cast<wire::Ipv4Header*>(
+        rte_pktmbuf_mtod(held.packet, std::uint8_t*) + held.link_size);
+    packet.size = static_cast<std::uint16_t>(packet.ip->total_size());
+    packet.l4 = packet.ip->payload();
+    packet.l4_size = static_cast<std::uint32_t>(packet.ip->payload_size());
+    packet.key = held.key;
+    packet.interface = held.interface;
+    packet.side = held.direction == Direction::kOutbound ? Side::kInside : Side::kOutside;
+    packet.protocol = Protocol::kUdp;
+    packet.kind = packet.ip->is_fragment() ? PacketKind::kFragment : PacketKind::kFlow;
+    packet.asked = held.asked;
+    packet.has_l4 = !held.later_fragment;
+    settle(shard, packet, lsn44::forward_released(shard, packet, held.direction));
+  }
+}
+
+void free_held(Shard& shard) {
+  Tables& tables = shard.alg;
+  const auto free_queue = [&](state::QueueHead& queue) {
+    while (!queue.empty()) {
+      const HeldId id = state::queue_pop(queue, tables.held_links());
+      rte_pktmbuf_free(tables.held[id].packet);
+      tables.held.release(id);
+    }
+  };
+  free_queue(tables.released);
+  for (FlightId id = 0; id < tables.flights.high_water(); ++id)
+    free_queue(tables.flights[id].packets);
+}
+
+}  // namespace lsn::datapath::ipsec_alg

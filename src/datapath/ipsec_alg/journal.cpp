@@ -1,0 +1,233 @@
+#include "lsn/datapath/ipsec_alg/journal.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
+#include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
+#include "lsn/datapath/ipsec_alg/peers.hpp"
+#include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/path.hpp"
+
+namespace lsn::datapath {
+
+using namespace ipsec_alg;
+
+namespace {
+
+using Kind = StateRecord::Kind;
+
+const wire::Be16 kIkePort = wire::Be16::of(wire::kIkePort);
+
+/// A session that was idle for longer than its timeout when the process ended is not restored; its
+/// record may be that much older than its last packet.
+constexpr std::chrono::seconds kRecordsAge{300};
+
+std::uint32_t seconds_since(const Shard& shard, state::Ticks then) {
+  const state::TickDuration time{
+      static_cast<std::uint32_t>(std::max<std::int32_t>(shard.now - then, 0))};
+  return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(time).count());
+}
+
+bool is_recorded(const Shard& shard, const Peer& peer) {
+  return profile_of(shard, peer).conn_failover;
+}
+
+StateRecord record_of(const Shard& shard, Kind kind, const Peer& peer) {
+  StateRecord record;
+  record.kind = kind;
+  record.shard = shard.id;
+  record.client = peer.client;
+  record.nat_ip = shard.alg.gates[peer.gate].nat_ip;
+  record.server = peer.server;
+  return record;
+}
+
+StateRecord record_of(const Shard& shard, EspId id) {
+  const EspSession& esp = shard.alg.esp_sessions[id];
+  StateRecord record = record_of(shard, Kind::kEspSession, shard.alg.peers[esp.peer]);
+  record.place = id;
+  record.spi_out = wire::Be32::raw(esp.spi[at(Direction::kOutbound)]);
+  record.spi_in = wire::Be32::raw(esp.spi[at(Direction::kInbound)]);
+  record.idle_seconds = seconds_since(shard, shard.lsn44.sessions[esp.session].last_seen);
+  return record;
+}
+
+StateRecord record_of(const Shard& shard, const IkeSession& ike) {
+  StateRecord record = record_of(shard, Kind::kIkeSession, shard.alg.peers[ike.peer]);
+  record.version = ike.version;
+  record.answered = ike.is_answered();
+  record.keeps_port = ike.keeps_port;
+  record.inside_port = ike.inside_port;
+  record.nat_port = ike.nat_port;
+  record.initiator = ike.initiator;
+  record.responder = ike.responder;
+  record.idle_seconds = seconds_since(shard, ike.last_message);
+  return record;
+}
+
+SessionId find_ike_mapping(const Shard& shard, const Peer& peer, wire::Be16 inside_port) {
+  const state::FlowTable& table = shard.lsn44.outbound;
+  const state::FlowKey key =
+      state::FlowKey::make(peer.client.raw(), peer.server.raw(), inside_port.raw(), kIkePort.raw(),
+                           static_cast<unsigned>(FlowKind::kUdp));
+  return table.find(key, table.hash(key));
+}
+
+std::optional<StateRecord> record_of(const Shard& shard, const Peer& peer,
+                                     wire::Be16 inside_port) {
+  const SessionId id = find_ike_mapping(shard, peer, inside_port);
+  if (id == state::kNone) return std::nullopt;
+  const lsn44::Session& session = shard.lsn44.sessions[id];
+  StateRecord record = record_of(shard, Kind::kMapping, peer);
+  record.inside_port = inside_port;
+  record.nat_port = session.nat_port;
+  record.keeps_port = (session.flags & lsn44::SessionFlags::kKeepsPort) != 0;
+  return record;
+}
+
+/// The UDP session of a record, found or made.
+SessionId restore_mapping(Shard& shard, const StateRecord& record, std::uint16_t group_id,
+                          const Group& group) {
+  Peer named{};
+  named.client = record.client;
+  named.server = record.server;
+  if (const SessionId known = find_ike_mapping(shard, named, record.inside_port);
+      known != state::kNone)
+    return known;
+  AppPolicy policy = group.app(Protocol::kUdp, wire::kIkePort);
+  policy.pooling = Pooling::kPaired;
+  lsn44::SessionRequest request{.protocol = Protocol::kUdp,
+                                .first = Direction::kOutbound,
+                                .inside_ip = record.client,
+                                .inside_port = record.inside_port,
+                                .remote_ip = record.server,
+                                .remote_port = kIkePort,
+                                .nat_port = record.nat_port};
+  if (record.keeps_port) request.flags = lsn44::SessionFlags::kKeepsPort;
+  const auto made = lsn44::create_session(shard, group, group_id, policy, request);
+  return made ? *made : state::kNone;
+}
+
+bool restore_ike(Shard& shard, PeerId peer, const StateRecord& record, SessionId udp) {
+  wire::IkeMessage message;
+  message.initiator = record.initiator;
+  message.responder = record.responder;
+  message.version = record.version;
+  message.exchange = record.version == 1 ? wire::ike_exchange::kInformational1
+                                         : wire::ike_exchange::kInformational2;
+  const lsn44::Session& session = shard.lsn44.sessions[udp];
+  if (!track(shard, peer, message, Direction::kOutbound, session)) return false;
+  return !record.answered || track(shard, peer, message, Direction::kInbound, session).has_value();
+}
+
+}  // namespace
+
+namespace ipsec_alg {
+
+void note_esp_session(Shard& shard, EspId id, bool gone) {
+  const Peer& peer = shard.alg.peers[shard.alg.esp_sessions[id].peer];
+  if (!is_recorded(shard, peer)) return;
+  StateRecord record = record_of(shard, id);
+  record.gone = gone;
+  shard.alg.journal.put(record);
+}
+
+void note_ike_session(Shard& shard, IkeId id, bool gone) {
+  const IkeSession& ike = shard.alg.ike_sessions[id];
+  if (!is_recorded(shard, shard.alg.peers[ike.peer])) return;
+  StateRecord record = record_of(shard, ike);
+  record.gone = gone;
+  shard.alg.journal.put(record);
+}
+
+void note_mapping(Shard& shard, PeerId id, wire::Be16 inside_port) {
+  const Peer& peer = shard.alg.peers[id];
+  if (!is_recorded(shard, peer)) return;
+  if (const auto record = record_of(shard, peer, inside_port)) shard.alg.journal.put(*record);
+}
+
+}  // namespace ipsec_alg
+
+void list_state(Shard& shard, StatePage& page, std::size_t budget) {
+  const ipsec_alg::Tables& tables = shard.alg;
+  const auto walk = [&](std::uint32_t end, Kind next, auto&& add) {
+    for (; page.cursor < end && budget != 0 && page.rows.size() < page.limit;
+         ++page.cursor, --budget)
+      add(page.cursor);
+    if (page.cursor < end) return;
+    page.cursor = 0;
+    page.finished = page.kind == next;
+    page.kind = next;
+  };
+  switch (page.kind) {
+    case Kind::kMapping:
+      // Each of a peer's kept ports is a place of its own.
+      walk(tables.peers.high_water() * kKeptPorts, Kind::kIkeSession, [&](std::uint32_t place) {
+        const Peer& peer = tables.peers[place / kKeptPorts];
+        const wire::Be16 port = peer.ike_ports[place % kKeptPorts];
+        if (!peer.in_use || port.raw() == 0 || !is_recorded(shard, peer)) return;
+        if (const auto record = record_of(shard, peer, port)) page.rows.push_back(*record);
+      });
+      return;
+    case Kind::kIkeSession:
+      walk(tables.ike_sessions.high_water(), Kind::kEspSession, [&](IkeId id) {
+        const IkeSession& ike = tables.ike_sessions[id];
+        if (ike.in_use && is_recorded(shard, tables.peers[ike.peer]))
+          page.rows.push_back(record_of(shard, ike));
+      });
+      return;
+    case Kind::kEspSession:
+      walk(tables.esp_sessions.high_water(), Kind::kEspSession, [&](EspId id) {
+        const EspSession& esp = tables.esp_sessions[id];
+        if (esp.in_use && is_recorded(shard, tables.peers[esp.peer]))
+          page.rows.push_back(record_of(shard, id));
+      });
+      return;
+  }
+}
+
+bool restore_state(Shard& shard, const StateRecord& record) {
+  const Generation& generation = *shard.generation;
+  const std::uint16_t* group_id =
+      generation.maps.front()->group_of(wire::Ipv4Address{record.client});
+  const AlgProfile* profile = group_id == nullptr ? nullptr : find_profile(shard, *group_id);
+  if (profile == nullptr) return false;
+  const Group& group = *generation.group(*group_id);
+  const NatAddressPlace* place = generation.nat_addresses.find(wire::Ipv4Address{record.nat_ip});
+  if (place == nullptr || place->owner != shard.id ||
+      std::find(group.pools.begin(), group.pools.end(), place->pool) == group.pools.end())
+    return false;
+  const bool is_esp = record.kind == Kind::kEspSession;
+  const state::TickDuration timeout =
+      is_esp ? profile->esp_session_timeout : profile->ike_session_timeout;
+  if (std::chrono::seconds{record.idle_seconds} > timeout + kRecordsAge) return false;
+
+  const auto subscriber_id = lsn44::obtain_subscriber(shard, record.client, *group_id);
+  if (!subscriber_id) return false;
+  lsn44::Subscriber& subscriber = shard.lsn44.subscribers[*subscriber_id];
+  if (subscriber.paired_ip.raw() == 0) lsn44::pair_with(shard, subscriber, record.nat_ip);
+  if (subscriber.paired_ip != record.nat_ip) return false;  // an earlier record says otherwise
+  const auto peer = obtain_peer(shard, *subscriber_id, record.server, Direction::kOutbound);
+  if (!peer) {
+    lsn44::release_subscriber(shard, *subscriber_id);
+    return false;
+  }
+  switch (record.kind) {
+    case Kind::kEspSession:
+      return restore_esp(shard, *peer, record.spi_out.raw(), record.spi_in.raw());
+    case Kind::kMapping:
+    case Kind::kIkeSession: {
+      const SessionId udp = restore_mapping(shard, record, *group_id, group);
+      if (udp == state::kNone) return false;
+      if (record.kind == Kind::kIkeSession) return restore_ike(shard, *peer, record, udp);
+      keep_port(shard, *peer, record.inside_port);
+      return true;
+    }
+  }
+  return false;
+}
+
+void finish_restoring(Shard& shard) { resolve_doubts(shard); }
+
+}  // namespace lsn::datapath

@@ -1,0 +1,258 @@
+#include "lsn/datapath/ipsec_alg/peers.hpp"
+
+#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
+#include "lsn/datapath/ipsec_alg/gates.hpp"
+#include "lsn/datapath/ipsec_alg/holding.hpp"
+#include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
+#include "lsn/datapath/ipsec_alg/keys.hpp"
+#include "lsn/datapath/lsn44/lifecycle.hpp"
+
+namespace lsn::datapath::ipsec_alg {
+namespace {
+
+std::expected<GateId, DropReason> obtain_gate(Shard& shard, wire::Be32 nat_ip, wire::Be32 server) {
+  Tables& tables = shard.alg;
+  const state::FlowKey key = gate_key(nat_ip, server);
+  const std::uint32_t hash = tables.index.hash(key);
+  if (const GateId known = tables.index.find(key, hash); known != state::kNone) return known;
+  const GateId id = tables.gates.allocate();
+  if (id == state::kNone) return std::unexpected(DropReason::kGateTableFull);
+  if (!tables.index.insert(key, hash, id)) {
+    tables.gates.release(id);
+    return std::unexpected(DropReason::kGateTableFull);
+  }
+  Gate& gate = tables.gates[id];
+  gate.nat_ip = nat_ip;
+  gate.server = server;
+  gate.in_use = true;
+  gate.created = shard.now;
+  tables.counters.total.of(AlgGauge::kGates).add();
+  return id;
+}
+
+void remove_gate(Shard& shard, GateId id) {
+  Tables& tables = shard.alg;
+  Gate& gate = tables.gates[id];
+  tables.gate_wheel.cancel(id, tables.gate_wheel_links());
+  const state::FlowKey key = gate_key(gate.nat_ip, gate.server);
+  tables.index.erase(key, tables.index.hash(key));
+  gate.in_use = false;
+  tables.gates.release(id);
+  tables.counters.total.of(AlgGauge::kGates).subtract();
+}
+
+/// Section 6: at its limit of gates a subscriber's own oldest unanswered one is replaced. What came
+/// from outside displaces only what came from outside.
+bool displace_oldest_unanswered(Shard& shard, const Client& client, Direction cause) {
+  IkeId oldest = client.unanswered[at(Direction::kInbound)].first;
+  if (oldest == state::kNone && cause == Direction::kOutbound)
+    oldest = client.unanswered[at(Direction::kOutbound)].first;
+  if (oldest == state::kNone) return false;
+  end_ike_session(shard, oldest, AlgEnd::kReplaced);
+  resolve_doubts(shard);
+  return true;
+}
+
+bool is_needed(const Shard& shard, PeerId id) {
+  const Peer& peer = shard.alg.peers[id];
+  const Gate& gate = shard.alg.gates[peer.gate];
+  return peer.ike_count != 0 || peer.esp_count != 0 || peer.waiter != state::kNone ||
+         holds(gate, id) || gate.lingering.holder == id || peer.is_dangling;
+}
+
+void remove_peer(Shard& shard, PeerId id) {
+  Tables& tables = shard.alg;
+  Peer& peer = tables.peers[id];
+  Gate& gate = tables.gates[peer.gate];
+  Client& client = tables.clients[peer.subscriber];
+  if (peer.is_claimant) state::list_remove(gate.claimants, id, tables.claimant_links());
+  state::list_remove(gate.peers, id, tables.gate_peer_links());
+  state::list_remove(client.peers, id, tables.client_peer_links());
+  const state::FlowKey key = peer_key(peer.client, peer.server);
+  tables.index.erase(key, tables.index.hash(key));
+  peer.in_use = false;
+  const SubscriberId subscriber = peer.subscriber;
+  const GateId gate_id = peer.gate;
+  tables.peers.release(id);
+  if (gate.peers.empty()) remove_gate(shard, gate_id);
+  if (--client.peer_count == 0) {
+    --shard.lsn44.subscribers[subscriber].pins;
+    lsn44::release_subscriber(shard, subscriber);
+  }
+}
+
+}  // namespace
+
+const AlgProfile* find_profile(const Shard& shard, std::uint16_t group_id) {
+  const Generation& generation = *shard.generation;
+  const Group* group = generation.group(group_id);
+  if (group == nullptr || group->alg_profile >= generation.alg_profiles.size()) return nullptr;
+  const AlgProfile& profile = generation.alg_profiles[group->alg_profile];
+  return profile.present ? &profile : nullptr;
+}
+
+const AlgProfile& profile_of(const Shard& shard, const Peer& peer) {
+  static const AlgProfile defaults;
+  const AlgProfile* profile =
+      find_profile(shard, shard.lsn44.subscribers[peer.subscriber].group);
+  return profile == nullptr ? defaults : *profile;
+}
+
+void count(Shard& shard, std::uint16_t profile, AlgCounter counter, std::uint64_t n) {
+  AlgCounters& counters = shard.alg.counters;
+  counters.total.of(counter).add(n);
+  if (profile < kCountedProfiles) counters.profiles[profile].of(counter).add(n);
+}
+
+void raise(Shard& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t n) {
+  AlgCounters& counters = shard.alg.counters;
+  counters.total.of(gauge).add(n);
+  if (profile < kCountedProfiles) counters.profiles[profile].of(gauge).add(n);
+}
+
+void lower(Shard& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t n) {
+  AlgCounters& counters = shard.alg.counters;
+  counters.total.of(gauge).subtract(n);
+  if (profile < kCountedProfiles) counters.profiles[profile].of(gauge).subtract(n);
+}
+
+Event event_of(const Shard& shard, EventKind kind, const Peer& peer) {
+  Event event{};
+  event.kind = kind;
+  event.profile = peer.profile;
+  event.at = shard.now;
+  event.client = peer.client;
+  event.nat_ip = shard.alg.gates[peer.gate].nat_ip;
+  event.server = peer.server;
+  return event;
+}
+
+GateId find_gate(const Shard& shard, wire::Be32 nat_ip, wire::Be32 server) {
+  const state::FlowKey key = gate_key(nat_ip, server);
+  return shard.alg.index.find(key, shard.alg.index.hash(key));
+}
+
+PeerId find_peer(const Shard& shard, wire::Be32 client, wire::Be32 server) {
+  const state::FlowKey key = peer_key(client, server);
+  return shard.alg.index.find(key, shard.alg.index.hash(key));
+}
+
+std::expected<PeerId, DropReason> obtain_peer(Shard& shard, SubscriberId subscriber_id,
+                                              wire::Be32 server, Direction cause) {
+  Tables& tables = shard.alg;
+  lsn44::Subscriber& subscriber = shard.lsn44.subscribers[subscriber_id];
+  const state::FlowKey key = peer_key(subscriber.ip, server);
+  const std::uint32_t hash = tables.index.hash(key);
+  if (const PeerId known = tables.index.find(key, hash); known != state::kNone) return known;
+
+  Client& client = tables.clients[subscriber_id];
+  if (client.peer_count == 0) client = Client{};
+  if (client.peer_count >= kGatesPerSubscriber) {
+    displace_oldest_unanswered(shard, client, cause);
+    if (client.peer_count >= kGatesPerSubscriber) return std::unexpected(DropReason::kGateQuota);
+    if (client.peer_count == 0) client = Client{};
+  }
+  const PeerId id = tables.peers.allocate();
+  if (id == state::kNone) return std::unexpected(DropReason::kGateTableFull);
+  const auto gate_id = obtain_gate(shard, subscriber.paired_ip, server);
+  if (!gate_id) {
+    tables.peers.release(id);
+    return std::unexpected(gate_id.error());
+  }
+  Gate& gate = tables.gates[*gate_id];
+  if (!tables.index.insert(key, hash, id)) {
+    tables.peers.release(id);
+    if (gate.peers.empty()) remove_gate(shard, *gate_id);
+    return std::unexpected(DropReason::kGateTableFull);
+  }
+  Peer& peer = tables.peers[id];
+  peer.client = subscriber.ip;
+  peer.server = server;
+  peer.subscriber = subscriber_id;
+  peer.gate = *gate_id;
+  peer.in_use = true;
+  const AlgProfile* profile = find_profile(shard, subscriber.group);
+  peer.profile = profile == nullptr ? kNoId : profile->id;
+  state::list_push(gate.peers, id, tables.gate_peer_links());
+  state::list_push(client.peers, id, tables.client_peer_links());
+  if (client.peer_count++ == 0) ++subscriber.pins;
+  doubt(shard, id);  // who made it may not get any further
+  return id;
+}
+
+void doubt(Shard& shard, PeerId id) {
+  Peer& peer = shard.alg.peers[id];
+  if (peer.is_doubtful) return;
+  peer.is_doubtful = true;
+  state::queue_push(shard.alg.doubtful, id, shard.alg.doubtful_links());
+}
+
+void resolve_doubts(Shard& shard) {
+  Tables& tables = shard.alg;
+  while (!tables.doubtful.empty()) {
+    const PeerId id = state::queue_pop(tables.doubtful, tables.doubtful_links());
+    tables.peers[id].is_doubtful = false;
+    if (!is_needed(shard, id)) remove_peer(shard, id);
+  }
+}
+
+void clear_peer(Shard& shard, PeerId id, SessionEnd why) {
+  Tables& tables = shard.alg;
+  Peer& peer = tables.peers[id];
+  const GateId gate_id = peer.gate;
+  Gate& gate = tables.gates[gate_id];
+  if (peer.waiter != state::kNone) remove_waiter(shard, peer.waiter, DropReason::kIkeHeldFlushed);
+  while (!peer.ike_sessions.empty())
+    end_ike_session(shard, peer.ike_sessions.first,
+                    why == SessionEnd::kReload ? AlgEnd::kReload : AlgEnd::kFlushed);
+  if (holds(gate, id)) close_turn(shard, gate_id, CloseReason::kFlush);
+  if (gate.lingering.holder == id) end_lingering(shard, gate_id);
+  peer.awaits_spi_in = false;
+  peer.dangles_until = shard.now;
+  if (peer.is_dangling) {
+    state::list_remove(gate.dangling, id, tables.dangling_links());
+    peer.is_dangling = false;
+    lower(shard, peer.profile, AlgGauge::kDangling);
+  }
+  doubt(shard, id);
+}
+
+void recount_profile(Shard& shard, PeerId id) {
+  Tables& tables = shard.alg;
+  Peer& peer = tables.peers[id];
+  const AlgProfile* profile =
+      find_profile(shard, shard.lsn44.subscribers[peer.subscriber].group);
+  const std::uint16_t now = profile == nullptr ? kNoId : profile->id;
+  if (now == peer.profile) return;
+  const auto move = [&](AlgGauge gauge, std::uint64_t n) {
+    if (peer.profile < kCountedProfiles)
+      tables.counters.profiles[peer.profile].of(gauge).subtract(n);
+    if (now < kCountedProfiles) tables.counters.profiles[now].of(gauge).add(n);
+  };
+  move(AlgGauge::kIkeSessions, peer.ike_count);
+  move(AlgGauge::kEspSessions, peer.esp_count);
+  std::uint64_t half_open = 0;
+  for (const Direction d : {Direction::kOutbound, Direction::kInbound})
+    for (EspId esp = peer.half_open[at(d)].first; esp != state::kNone;
+         esp = tables.esp_sessions[esp].half_open.next)
+      ++half_open;
+  move(AlgGauge::kEspHalfOpen, half_open);
+  move(AlgGauge::kDangling, peer.is_dangling ? 1 : 0);
+  const Gate& gate = tables.gates[peer.gate];
+  move(AlgGauge::kTurns, holds(gate, id) ? 1 : 0);
+  move(AlgGauge::kLingering, gate.lingering.holder == id ? 1 : 0);
+  if (peer.waiter != state::kNone) {
+    move(AlgGauge::kWaiters, 1);
+    std::uint64_t packets = 0, bytes = 0;
+    for (FlightId f = tables.waiters[peer.waiter].flights.first; f != state::kNone;
+         f = tables.flights[f].of_waiter.next)
+      for (HeldId h = tables.flights[f].packets.first; h != state::kNone;
+           h = tables.held[h].links.next, ++packets)
+        bytes += tables.held[h].bytes;
+    move(AlgGauge::kHeldPackets, packets);
+    move(AlgGauge::kHeldBytes, bytes);
+  }
+  peer.profile = now;
+}
+
+}  // namespace lsn::datapath::ipsec_alg

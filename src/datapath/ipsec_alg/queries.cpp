@@ -1,0 +1,163 @@
+// How the control thread looks at the ALG's sessions and gates, and flushes them: each call a step
+// through a table, slot by slot, within a budget.
+
+#include <algorithm>
+
+#include "lsn/datapath/ipsec_alg/gates.hpp"
+#include "lsn/datapath/ipsec_alg/holding.hpp"
+#include "lsn/datapath/ipsec_alg/peers.hpp"
+#include "lsn/datapath/ipsec_alg/query.hpp"
+#include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/path.hpp"
+
+namespace lsn::datapath {
+
+using namespace ipsec_alg;
+
+namespace {
+
+bool is(const std::optional<wire::Ipv4Address>& wanted, wire::Be32 address) {
+  return !wanted || wanted->be() == address;
+}
+
+bool matches(const Shard& shard, const AlgFilter& filter, const Peer& peer) {
+  return is(filter.source_ip, peer.client) && is(filter.destination_ip, peer.server) &&
+         is(filter.nat_ip, shard.alg.gates[peer.gate].nat_ip);
+}
+
+bool matches(const Shard& shard, const AlgFilter& filter, GateId id) {
+  const Gate& gate = shard.alg.gates[id];
+  if (!is(filter.nat_ip, gate.nat_ip) || !is(filter.destination_ip, gate.server)) return false;
+  if (!filter.source_ip) return true;
+  const PeerId peer = find_peer(shard, filter.source_ip->be(), gate.server);
+  return peer != state::kNone && shard.alg.peers[peer].gate == id;
+}
+
+state::TickDuration since(state::Ticks now, state::Ticks then) {
+  return state::TickDuration{static_cast<std::uint32_t>(std::max<std::int32_t>(now - then, 0))};
+}
+
+std::uint32_t seconds(state::TickDuration time) {
+  return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(time).count());
+}
+
+EspRow row_of(const Shard& shard, const EspSession& esp) {
+  const lsn44::Session& session = shard.lsn44.sessions[esp.session];
+  const Peer& peer = shard.alg.peers[esp.peer];
+  EspRow row;
+  row.client = wire::Ipv4Address{session.inside_ip};
+  row.nat_ip = wire::Ipv4Address{session.nat_ip};
+  row.server = wire::Ipv4Address{session.remote_ip};
+  row.spi_out = wire::Be32::raw(esp.spi[at(Direction::kOutbound)]).host();
+  row.spi_in = wire::Be32::raw(esp.spi[at(Direction::kInbound)]).host();
+  row.profile = peer.profile;
+  row.idle_seconds = seconds(since(shard.now, session.last_seen));
+  row.age_seconds = seconds(since(shard.now, shard.lsn44.cold[esp.session].created));
+  for (std::size_t d = 0; d < kDirections; ++d) {
+    row.packets[d] = session.packets[d];
+    row.bytes[d] = session.bytes[d];
+  }
+  return row;
+}
+
+/// What is left of a turn's time: the deadline of a turn, the end of a lingering.
+std::uint32_t left_of(const Shard& shard, const Turn& turn) {
+  const state::Ticks end =
+      turn.began + profile_of(shard, shard.alg.peers[turn.holder]).gate_timeout;
+  return static_cast<std::uint32_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(since(end, shard.now)).count());
+}
+
+GateRow row_of(const Shard& shard, const Gate& gate) {
+  const ipsec_alg::Tables& tables = shard.alg;
+  GateRow row;
+  row.nat_ip = wire::Ipv4Address{gate.nat_ip};
+  row.server = wire::Ipv4Address{gate.server};
+  row.state = gate.state;
+  std::copy(std::begin(gate.halves), std::end(gate.halves), std::begin(row.halves));
+  if (gate.lingering.holder != state::kNone) {
+    row.lingering = wire::Ipv4Address{tables.peers[gate.lingering.holder].client};
+    row.left_ms = left_of(shard, gate.lingering);
+  }
+  if (gate.state != GateState::kClosed) {
+    row.holder = wire::Ipv4Address{tables.peers[gate.turn.holder].client};
+    row.left_ms = left_of(shard, gate.turn);
+  }
+  row.waiters = gate.waiter_count;
+  WaiterId waiter = gate.waiters.first;
+  for (std::size_t i = 0; i < kShownWaiters && waiter != state::kNone; ++i) {
+    row.first_waiters[i] = wire::Ipv4Address{tables.peers[tables.waiters[waiter].peer].client};
+    waiter = tables.waiters[waiter].in_queue.next;
+  }
+  row.dangling = !gate.dangling.empty();
+  if (gate.had_turn) row.last_reason = gate.last_reason;
+  return row;
+}
+
+/// Ends what one client has to do with one server, within the budget; false: there is more.
+bool flush_peer(Shard& shard, AlgFlush& flush, PeerId id, std::size_t& budget) {
+  const Peer& peer = shard.alg.peers[id];
+  while (!peer.esp_sessions.empty()) {
+    if (budget == 0) return false;
+    --budget;
+    lsn44::end_session(shard, shard.alg.esp_sessions[peer.esp_sessions.first].session,
+                       SessionEnd::kFlushed);
+    ++flush.esp_sessions;
+  }
+  flush.ike_sessions += peer.ike_count;
+  budget -= std::min<std::size_t>(budget, peer.ike_count);
+  clear_peer(shard, id, SessionEnd::kFlushed);
+  return true;
+}
+
+}  // namespace
+
+void list_esp_sessions(Shard& shard, EspPage& page, std::size_t budget) {
+  const auto& sessions = shard.alg.esp_sessions;
+  for (; page.cursor < sessions.high_water(); ++page.cursor) {
+    if (budget == 0 || page.rows.size() >= page.limit) return;
+    --budget;
+    const EspSession& esp = sessions[page.cursor];
+    if (esp.in_use && matches(shard, page.filter, shard.alg.peers[esp.peer]))
+      page.rows.push_back(row_of(shard, esp));
+  }
+  page.finished = true;
+}
+
+void list_gates(Shard& shard, GatePage& page, std::size_t budget) {
+  const auto& gates = shard.alg.gates;
+  for (; page.cursor < gates.high_water(); ++page.cursor) {
+    if (budget == 0 || page.rows.size() >= page.limit) return;
+    --budget;
+    if (gates[page.cursor].in_use && matches(shard, page.filter, page.cursor))
+      page.rows.push_back(row_of(shard, gates[page.cursor]));
+  }
+  page.finished = true;
+}
+
+void flush_alg(Shard& shard, AlgFlush& flush, std::size_t budget) {
+  const auto& peers = shard.alg.peers;
+  const auto walk = [&](auto&& visit) {
+    for (; flush.cursor < peers.high_water(); ++flush.cursor) {
+      if (budget == 0) return false;
+      --budget;
+      const Peer& peer = peers[flush.cursor];
+      if (peer.in_use && matches(shard, flush.filter, peer) && !visit(flush.cursor)) return false;
+    }
+    return true;
+  };
+  if (!flush.waiters_done) {
+    const bool done = walk([&](PeerId id) {
+      if (peers[id].waiter != state::kNone)
+        remove_waiter(shard, peers[id].waiter, DropReason::kIkeHeldFlushed);
+      return true;
+    });
+    if (!done) return;
+    flush.waiters_done = true;
+    flush.cursor = 0;
+  }
+  flush.finished = walk([&](PeerId id) { return flush_peer(shard, flush, id, budget); });
+  resolve_doubts(shard);
+}
+
+}  // namespace lsn::datapath

@@ -1,0 +1,375 @@
+#include "lsn/datapath/ipsec_alg/stages.hpp"
+
+#include <algorithm>
+
+#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
+#include "lsn/datapath/ipsec_alg/gates.hpp"
+#include "lsn/datapath/ipsec_alg/holding.hpp"
+#include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
+#include "lsn/datapath/ipsec_alg/peers.hpp"
+#include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/wire/esp.hpp"
+#include "lsn/wire/udp.hpp"
+
+namespace lsn::datapath::ipsec_alg {
+namespace {
+
+using lsn44::Session;
+using lsn44::SessionFlags;
+
+/// Released packets that one burst sends at most: what remains goes with the next.
+constexpr std::size_t kReleaseBudget = 128;
+/// NAT addresses that are looked at for one on which nobody talks to a server.
+constexpr std::uint32_t kSpreadLimit = 1024;
+/// ESP sessions whose traffic is added to the counters in one tick: a second for 6,400.
+constexpr std::size_t kCountedPerTick = 64;
+/// Bytes of an IKE datagram that are read.
+constexpr std::size_t kReadLimit = 256;
+
+const wire::Be16 kIkePort = wire::Be16::of(wire::kIkePort);
+const wire::Be16 kNatTraversalPort = wire::Be16::of(wire::kNatTraversalPort);
+
+// ── reading ─────────────────────────────────────────────────────────────────────────────────────
+
+/// What of the UDP payload is at hand, in one piece; `size`: all of it, also what comes in later
+/// IP fragments.
+struct Payload {
+  std::array<std::uint8_t, kReadLimit> copy;
+  std::span<const std::uint8_t> bytes;
+  std::size_t size = 0;
+
+  explicit Payload(const Packet& packet) {
+    const auto& udp = *reinterpret_cast<const wire::UdpHeader*>(packet.l4);
+    size = udp.length.host() - sizeof(wire::UdpHeader);
+    const std::size_t here =
+        std::min<std::size_t>(size, packet.l4_size - sizeof(wire::UdpHeader));
+    const std::uint8_t* begin = packet.l4 + sizeof(wire::UdpHeader);
+    const auto offset =
+        static_cast<std::uint32_t>(begin - rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*));
+    if (offset + here <= packet.mbuf->data_len) {
+      bytes = {begin, here};
+      return;
+    }
+    const auto length = static_cast<std::uint32_t>(std::min(here, copy.size()));
+    const auto* read =
+        static_cast<const std::uint8_t*>(rte_pktmbuf_read(packet.mbuf, offset, length, copy.data()));
+    if (read != nullptr) bytes = {read, length};
+  }
+};
+
+// ── IKE on UDP 500 ──────────────────────────────────────────────────────────────────────────────
+
+/// A message of an exchange that was admitted once: passes (section 3) ...
+Verdict admitted_message(Shard& shard, const Packet& packet, Direction direction, IkeId ike,
+                         Exchange& e, const wire::IkeMessage& message) {
+  const PeerId peer = shard.alg.ike_sessions[ike].peer;
+  const Gate& gate = shard.alg.gates[shard.alg.peers[peer].gate];
+  const bool is_answer = message.version == 1 ? direction != e.name.initiator
+                                              : message.is_response() &&
+                                                    message.message_id == e.latest_request;
+  if (is_answer) {
+    if (!e.answered) answered(shard, peer, e);
+    return Verdict::next();
+  }
+  // A request with a message ID that we know, or an IKEv1 message: a retransmission, a fragment, or
+  // Quick Mode's third message.
+  if (message.version == 1 || message.is_response() || message.message_id <= e.latest_request)
+    return Verdict::next();
+  // ... but an IKE_AUTH message that comes after its turn was lost waits as a new turn (section 4.2).
+  if (e.name.kind == ExchangeKind::kAuth && !in_turn(gate, peer, e)) {
+    if (gate.state != GateState::kClosed && gate.turn.holder != peer)
+      return hold(shard, packet, direction, ike, e.name, message);
+    admit_again(shard, peer, e, message.message_id);
+    return Verdict::next();
+  }
+  request_again(shard, peer, e, message.message_id);
+  return Verdict::next();
+}
+
+Verdict phase_two(Shard& shard, const Packet& packet, Direction direction, IkeId ike,
+                  const wire::IkeMessage& message) {
+  IkeSession& session = shard.alg.ike_sessions[ike];
+  const PeerId peer_id = session.peer;
+  const ExchangeName name = name_of(session, message, direction);
+  // Without its first fragment, which says whose it is and is gated, it opens nothing.
+  if (name.kind == ExchangeKind::kNone) return Verdict::next();
+  if (Exchange* known = find_exchange(session, name, message))
+    return admitted_message(shard, packet, direction, ike, *known, message);
+
+  const GateId gate_id = shard.alg.peers[peer_id].gate;
+  Gate& gate = shard.alg.gates[gate_id];
+  // 4.8: a turn without an exchange yields, at once.
+  if (gate.state != GateState::kClosed && gate.turn.holder != peer_id && !gate.turn.has_exchange)
+    close_turn(shard, gate_id, CloseReason::kYield);
+  // 4.1: what is another client's must not be forwarded.
+  if (gate.state != GateState::kClosed && gate.turn.holder != peer_id)
+    return hold(shard, packet, direction, ike, name, message);
+  admit(shard, ike, name, message.message_id,
+        message.is_response() ? Opening::kAnswer : Opening::kRequest);
+  return Verdict::next();
+}
+
+Verdict inspect_ike(Shard& shard, const Packet& packet, const Session& session,
+                    SubscriberId subscriber, Direction direction) {
+  Tables& tables = shard.alg;
+  if (!packet.has_l4) {
+    const PeerId peer = find_peer(shard, session.inside_ip, session.remote_ip);
+    return peer != state::kNone && hold_with_datagram(shard, packet, direction, peer)
+               ? Verdict::consumed()
+               : Verdict::next();
+  }
+  const AlgProfile* profile = find_profile(shard, shard.lsn44.subscribers[subscriber].group);
+  if (profile == nullptr) return Verdict::next();
+  if ((session.flags & SessionFlags::kHairpin) != 0) return Verdict::drop(DropReason::kAlgHairpin);
+  const Payload payload(packet);
+  const auto message = wire::parse_ike(payload.bytes, payload.size);
+  if (!message) {
+    count(shard, profile->id, AlgCounter::kIkeMalformed);
+    return Verdict::next();
+  }
+  count(shard, profile->id, AlgCounter::kIkeMessages);
+  // A mapping that another NAT address holds (its pool had been RANDOM) is none of the gate's.
+  if (shard.lsn44.subscribers[subscriber].paired_ip != session.nat_ip) return Verdict::next();
+  const auto peer = obtain_peer(shard, subscriber, session.remote_ip, direction);
+  if (!peer) return Verdict::drop(peer.error());
+  catch_up(shard, tables.peers[*peer].gate);
+  const auto ike = track(shard, *peer, *message, direction, session);
+  if (!ike) return Verdict::drop(ike.error());
+  switch (phase_of(*message)) {
+    case IkePhase::kTwo:
+      return phase_two(shard, packet, direction, *ike, *message);
+    case IkePhase::kUnlisted:
+      count(shard, profile->id, AlgCounter::kIkeUnlisted);
+      return Verdict::next();
+    case IkePhase::kOne:
+    case IkePhase::kNeither:
+      return Verdict::next();
+  }
+  return Verdict::next();
+}
+
+// ── UDP 4500 ────────────────────────────────────────────────────────────────────────────────────
+
+/// Only to notice that an IKE session floats: it keeps nothing and refuses nothing.
+void notice_float(Shard& shard, const Packet& packet, const Session& session) {
+  if (!packet.has_l4 || packet.l4_size < sizeof(wire::UdpHeader) + wire::kNonEspMarkerSize) return;
+  const PeerId peer = find_peer(shard, session.inside_ip, session.remote_ip);
+  if (peer == state::kNone) return;
+  const Payload payload(packet);
+  const auto behind = wire::strip_non_esp_marker(payload.bytes);
+  if (!behind) return;
+  const auto message = wire::parse_ike(*behind, payload.size - wire::kNonEspMarkerSize);
+  if (!message) return;
+  const IkeId ike = find_ike_session(shard, peer, message->initiator);
+  if (ike == state::kNone || !note_float(shard, ike)) return;
+  catch_up(shard, shard.alg.peers[peer].gate);
+  remove_flights(shard, peer, ike, DropReason::kIkeHeldFlushed);
+  floated(shard, peer);
+}
+
+// ── ESP of known SPIs ───────────────────────────────────────────────────────────────────────────
+
+/// Section 5, the same SPI twice: a known SPI begins anew while another client waits for its own.
+void suspect_collision(Shard& shard, const Packet& packet, const Session& session,
+                       const EspSession& esp, Gate& gate) {
+  if (gate.state != GateState::kArmed || gate.turn.holder == esp.peer ||
+      gate.halves[at(Direction::kInbound)] != HalfGate::kArmed || gate.turn.collision_told)
+    return;
+  const std::uint32_t fresh =
+      profile_of(shard, shard.alg.peers[gate.turn.holder]).fresh_sequence;
+  const std::uint32_t sequence =
+      reinterpret_cast<const wire::EspHeader*>(packet.l4)->sequence.host();
+  if (sequence > fresh || latest_sequence(session) <= fresh) return;
+  gate.turn.collision_told = true;
+  const Peer& owner = shard.alg.peers[esp.peer];
+  count(shard, owner.profile, AlgCounter::kSpiCollisions);
+  Event event = event_of(shard, EventKind::kSpiCollision, owner);
+  event.spi_in = wire::Be32::raw(esp.spi[at(Direction::kInbound)]);
+  event.other = shard.alg.peers[gate.turn.holder].client;
+  shard.alg.events.put(event);
+}
+
+Verdict inspect_esp(Shard& shard, const Packet& packet, SessionId id, Direction direction) {
+  Session& session = shard.lsn44.sessions[id];
+  const EspId esp_id = esp_of(shard, id);
+  EspSession& esp = shard.alg.esp_sessions[esp_id];
+  const GateId gate_id = shard.alg.peers[esp.peer].gate;
+  Gate& gate = shard.alg.gates[gate_id];
+  // Before anything ends here: an SPI that comes again was not sprayed.
+  if (packet.has_l4 && session.packets[at(direction)] != 0) esp.again[at(direction)] = true;
+  catch_up(shard, gate_id);
+  // Its SPI may have been a candidate whose time was over.
+  if ((session.flags & SessionFlags::kInUse) == 0 || esp.spi[at(direction)] == kNoSpi)
+    return Verdict::drop(direction == Direction::kOutbound ? DropReason::kEspOutGateBusy
+                                                           : DropReason::kEspInNoGate);
+  if (direction == Direction::kInbound && packet.has_l4)
+    suspect_collision(shard, packet, session, esp, gate);
+  const auto is_of_turn = [&](std::size_t d) {
+    return esp.candidate[d] && esp.turn[d] == gate.turn.serial;
+  };
+  if (!holds(gate, esp.peer) || (!is_of_turn(0) && !is_of_turn(1))) {
+    session.flags = static_cast<std::uint8_t>(session.flags & ~SessionFlags::kInspect);
+  } else if (direction == Direction::kInbound) {
+    returned(shard, gate_id);
+  }
+  return Verdict::next();
+}
+
+}  // namespace
+
+bool wants(const Shard& shard, std::uint16_t group, Protocol protocol, wire::Be16 server_port) {
+  return protocol == Protocol::kUdp &&
+         (server_port == kIkePort || server_port == kNatTraversalPort) &&
+         find_profile(shard, group) != nullptr;
+}
+
+Verdict inspect(Shard& shard, Packet& packet, SessionId id, Direction direction) {
+  const Session& session = shard.lsn44.sessions[id];
+  if (session.protocol == Protocol::kEsp) return inspect_esp(shard, packet, id, direction);
+  if (session.remote_port == kIkePort)
+    return inspect_ike(shard, packet, session, shard.lsn44.cold[id].subscriber, direction);
+  notice_float(shard, packet, session);
+  return Verdict::next();
+}
+
+bool wants_port_kept(const Shard& shard, std::uint16_t group, wire::Be16 inside_port,
+                     wire::Be16 server_port) {
+  if (server_port != kIkePort || inside_port != kIkePort) return false;
+  const AlgProfile* profile = find_profile(shard, group);
+  return profile != nullptr && profile->ike_preserve_port;
+}
+
+SessionId find_port_keeper(Shard& shard, wire::Be32 nat_ip, wire::Be32 server,
+                           std::span<const std::uint8_t> datagram, std::size_t size) {
+  const GateId gate = find_gate(shard, nat_ip, server);
+  if (gate == state::kNone || shard.alg.gates[gate].port_keepers == 0) return state::kNone;
+  const auto message = wire::parse_ike(datagram, size);
+  if (!message) return state::kNone;
+  const IkeId ike = find_port_keeper(shard, gate, message->initiator);
+  if (ike == state::kNone) return state::kNone;
+  const state::FlowKey key =
+      state::FlowKey::make(nat_ip.raw(), server.raw(), shard.alg.ike_sessions[ike].nat_port.raw(),
+                           kIkePort.raw(), static_cast<unsigned>(FlowKind::kUdp));
+  return shard.lsn44.inbound.find(key, shard.lsn44.inbound.hash(key));
+}
+
+bool is_for_port_keepers(const Shard& shard, const Packet& packet) {
+  if (packet.protocol != Protocol::kUdp || packet.key.c != kIkePort.raw() ||
+      packet.key.d != kIkePort.raw())
+    return false;
+  const GateId gate = find_gate(shard, packet.ip->destination, packet.ip->source);
+  return gate != state::kNone && shard.alg.gates[gate].port_keepers != 0;
+}
+
+SessionId demultiplex(Shard& shard, Packet& packet) {
+  const Payload payload(packet);
+  const SessionId id = find_port_keeper(shard, packet.ip->destination, packet.ip->source,
+                                        payload.bytes, payload.size);
+  if (id == state::kNone) return id;
+  packet.key = lsn44::inbound_key(shard.lsn44.sessions[id]);
+  packet.hash = shard.lsn44.inbound.hash(packet.key);
+  return id;
+}
+
+void choose_address(Shard& shard, lsn44::Subscriber& subscriber, const Group& group,
+                    wire::Be32 server) {
+  const AlgProfile* profile = find_profile(shard, subscriber.group);
+  if (profile == nullptr || !profile->server_spread || subscriber.paired_ip.raw() != 0) return;
+  const std::vector<wire::Ipv4Address>& all = group.addresses_of[shard.id];
+  const auto n = static_cast<std::uint32_t>(all.size());
+  const std::uint32_t start = shard.random.below(n);
+  for (std::uint32_t i = 0; i < std::min(n, kSpreadLimit); ++i) {
+    const wire::Be32 nat_ip = all[(start + i) % n].be();
+    if (find_gate(shard, nat_ip, server) != state::kNone) continue;
+    lsn44::pair_with(shard, subscriber, nat_ip);
+    if (i != 0 || n > 1) count(shard, profile->id, AlgCounter::kAddressesSpread);
+    return;
+  }
+}
+
+bool keeps(const Shard& shard, const Session& session) {
+  if (session.protocol != Protocol::kUdp || session.remote_port != kIkePort) return false;
+  const Tables& tables = shard.alg;
+  const PeerId id = find_peer(shard, session.inside_ip, session.remote_ip);
+  if (id == state::kNone) return false;
+  const Peer& peer = tables.peers[id];
+  for (IkeId ike = peer.ike_sessions.first; ike != state::kNone;
+       ike = tables.ike_sessions[ike].of_peer.next)
+    if (tables.ike_sessions[ike].inside_port == session.inside_port) return true;
+  return peer.esp_count != 0 && std::find(peer.ike_ports.begin(), peer.ike_ports.end(),
+                                          session.inside_port) != peer.ike_ports.end();
+}
+
+void ah_refused(Shard& shard, const Packet& packet) {
+  if (packet.side != Side::kInside) return;
+  const wire::Be32 client = packet.ip->source;
+  const std::uint16_t* group =
+      shard.generation->maps.front()->group_of(wire::Ipv4Address{client});
+  const AlgProfile* profile = group == nullptr ? nullptr : find_profile(shard, *group);
+  if (profile == nullptr) return;
+  count(shard, profile->id, AlgCounter::kAhDropped);
+  wire::Be32& told = shard.alg.told_of_ah[client.host() % shard.alg.told_of_ah.size()];
+  if (told == client) return;
+  told = client;
+  Event event{};
+  event.kind = EventKind::kAhRefused;
+  event.profile = profile->id;
+  event.at = shard.now;
+  event.client = client;
+  event.server = packet.ip->destination;
+  shard.alg.events.put(event);
+}
+
+void after_burst(Shard& shard) {
+  if (!shard.alg.released.empty()) [[unlikely]] send_released(shard, kReleaseBudget);
+  if (!shard.alg.doubtful.empty()) [[unlikely]] resolve_doubts(shard);
+}
+
+void housekeep(Shard& shard, std::size_t budget) {
+  expire_gates(shard, budget);  // 4.7: closing is handled before ageing
+  expire_waiters(shard, budget);
+  expire_ike_sessions(shard, budget);
+  count_traffic(shard, kCountedPerTick);
+  after_burst(shard);
+}
+
+void adopt_generation(Shard& shard) {
+  Tables& tables = shard.alg;
+  tables.max_fresh_sequence = 0;
+  for (const AlgProfile& profile : shard.generation->alg_profiles)
+    if (profile.present)
+      tables.max_fresh_sequence = std::max(tables.max_fresh_sequence, profile.fresh_sequence);
+  tables.watched_sequence = tables.armed_gates == 0 ? 0 : tables.max_fresh_sequence;
+}
+
+void enforce_generation(Shard& shard, SubscriberId subscriber_id) {
+  Tables& tables = shard.alg;
+  const Client& client = tables.clients[subscriber_id];
+  if (client.peer_count == 0) return;
+  const lsn44::Subscriber& subscriber = shard.lsn44.subscribers[subscriber_id];
+  const bool has_profile = find_profile(shard, subscriber.group) != nullptr;
+  bool removed = false;
+  for (PeerId id = client.peers.first; id != state::kNone;
+       id = tables.peers[id].of_client.next) {
+    const GateId gate_id = tables.peers[id].gate;
+    if (!has_profile || tables.gates[gate_id].nat_ip != subscriber.paired_ip) {
+      clear_peer(shard, id, SessionEnd::kReload);
+      removed = true;
+      continue;
+    }
+    recount_profile(shard, id);
+    for (IkeId ike = tables.peers[id].ike_sessions.first; ike != state::kNone;
+         ike = tables.ike_sessions[ike].of_peer.next) {
+      tables.ike_wheel.cancel(ike, tables.ike_wheel_links());
+      tables.ike_wheel.schedule(ike, ike_deadline(shard, tables.ike_sessions[ike]),
+                                tables.ike_wheel_links());
+    }
+    schedule_gate(shard, gate_id);
+  }
+  if (!removed) return;
+  Event event = event_of(shard, EventKind::kStateRemoved, tables.peers[client.peers.first]);
+  event.server = wire::Be32{};
+  tables.events.put(event);
+}
+
+}  // namespace lsn::datapath::ipsec_alg

@@ -1,0 +1,44 @@
+#include "lsn/datapath/ipsec_alg/tables.hpp"
+
+#include <algorithm>
+
+namespace lsn::datapath::ipsec_alg {
+namespace {
+
+/// Every peer has an IKE session or an ESP session; those that only linger or dangle come on top.
+std::uint32_t peer_capacity(const Capacity& capacity) {
+  return capacity.ike_sessions + capacity.esp_sessions + capacity.gates;
+}
+
+std::uint32_t entries(std::uint64_t n) {
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(n, state::FlowTable::kMaxEntries));
+}
+
+/// A held packet takes at least the smallest useful buffer.
+constexpr std::uint32_t kSmallestBuffer = 256;
+std::uint32_t held_capacity(const Capacity& capacity) {
+  return capacity.held_bytes / kSmallestBuffer + 1;
+}
+
+}  // namespace
+
+Tables::Tables(const Capacity& capacity, std::uint32_t max_subscribers, state::Ticks now,
+               const state::HashSecret& secret, state::ZeroedMemory* memory)
+    : index(entries(std::uint64_t{capacity.gates} + peer_capacity(capacity) +
+                    capacity.ike_sessions),
+            secret, memory),
+      quoted(entries(2ull * capacity.esp_sessions), secret, memory),
+      gates(capacity.gates, memory),
+      peers(peer_capacity(capacity), memory),
+      ike_sessions(capacity.ike_sessions, memory),
+      esp_sessions(capacity.esp_sessions, memory),
+      waiters(held_capacity(capacity), memory),
+      flights(held_capacity(capacity), memory),
+      held(held_capacity(capacity), memory),
+      clients(max_subscribers, memory),
+      gate_wheel(now, memory),
+      ike_wheel(now, memory),
+      waiter_wheel(now, memory),
+      max_held_bytes(capacity.held_bytes) {}
+
+}  // namespace lsn::datapath::ipsec_alg

@@ -1,0 +1,127 @@
+// Who watches the NAT from outside and says what must never happen (section 9 of the design).
+//
+// It knows from the world's marks for whom each packet is, and from the wire when it came and left.
+// Of the product's own state it uses the times at which turns ended, to tell a misdelivery that
+// nobody can avoid from one that must not be, and the gauges and tables for their bounds.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/alg_world.hpp"
+
+namespace lsn::test::alg {
+
+/// What came of some worlds.
+struct Sums {
+  std::uint64_t worlds = 0, tunnels = 0, packets = 0, forged = 0;
+  std::uint64_t restarts = 0, ike_rekeys = 0, collisions = 0, given_up = 0;
+  std::uint64_t wanted = 0, established = 0;          ///< tunnels
+  std::uint64_t calm_wanted = 0, calm_established = 0;  ///< of worlds without loss and malice
+  std::uint64_t carried = 0;  ///< tunnels of which a packet of the server's came to the NAT
+  std::uint64_t late_tunnels = 0;
+  std::array<std::uint64_t, static_cast<std::size_t>(Misdelivery::kCount)> misdelivered{};
+  std::uint64_t waited = 0;        ///< exchanges whose first message had to wait
+  std::uint64_t overlaps_checked = 0, overlaps_unclear = 0;
+  std::array<std::uint64_t, 8> closed{};  ///< turns by reason
+
+  void add(const Sums& other);
+  [[nodiscard]] std::string text() const;
+};
+
+class Watch final : public Witness {
+ public:
+  explicit Watch(World& world);
+
+  void came(const Seen& packet, Party from, const std::vector<Seen>& left) override;
+  void left(const Seen& packet, Party to) override;
+  void passed() override;
+
+  /// All is over, and all has expired: nothing must be left.
+  void finish();
+
+  [[nodiscard]] const std::vector<std::string>& faults() const { return faults_; }
+  [[nodiscard]] const Sums& sums() const { return sums_; }
+  /// The last things that happened between that server and anybody; of all servers, kNobody.
+  void tell(std::uint32_t server) const;
+  [[nodiscard]] std::uint32_t server_of_fault() const { return server_of_fault_; }
+
+ private:
+  /// A client and a server as the NAT should know them.
+  struct Peer {
+    Time kept_until = kNever;  ///< the UDP 500 mapping lives at least until then
+    Endpoint mapping;
+    Time restarted = kNever;
+    Time latest_esp_out = kNever;
+    Time foreign = kNever;     ///< it got a packet of somebody else's: its place is taken
+    std::vector<Time> starts;  ///< what may have begun a turn of its
+    std::vector<Time> ends;    ///< of its turns, as the product says
+  };
+  struct IkeSeen {
+    bool heard[2] = {false, false};
+    Time latest = kNever;
+  };
+  using GateKey = std::pair<Ip, std::uint32_t>;  ///< NAT address, server
+  struct GateSeen {
+    std::vector<std::uint32_t> waiting;  ///< exchanges
+    std::deque<std::uint32_t> recent;    ///< exchanges whose first message has left
+    Time forged = kNever;
+  };
+  struct Note {
+    Time time;
+    std::uint32_t server;
+    std::string text;
+  };
+
+  Peer& peer(std::uint32_t client, std::uint32_t server);
+  Peer& peer_of(const Link& link) { return peer(link.client, link.server); }
+  IkeSeen& ike_seen(std::uint32_t ike);
+  /// A message of it comes.
+  IkeSeen& note_ike(std::uint32_t ike);
+  [[nodiscard]] Time life_of(const IkeSeen& ike) const;
+  [[nodiscard]] GateKey gate_of(const Link& link) const;
+  [[nodiscard]] std::uint32_t client_of(Ip ip) const;
+  [[nodiscard]] std::uint32_t server_of(Ip ip) const;
+
+  void ike_came(const Seen& packet, Party from, bool passed);
+  void esp_came(const Seen& packet, Party from, bool passed);
+  void phase_two_came(const Message& message, bool passed);
+  void ike_left(const Seen& packet, Party to);
+  void esp_left(const Seen& packet, Party to);
+  void first_left(std::uint32_t exchange);
+  void waited(std::uint32_t exchange);
+  [[nodiscard]] Misdelivery classify(const Tunnel& tunnel, std::uint32_t spi,
+                                     std::uint32_t receiver);
+  void expect_source(std::uint32_t client, Ip source);
+  void look_at_tables();
+  void take_events();
+
+  /// What has been dropped since the last time.
+  [[nodiscard]] std::string drops();
+  void fault(std::uint32_t server, const std::string& what);
+  void note(std::uint32_t server, std::string text);
+  [[nodiscard]] std::string name_of(const Message& message) const;
+
+  World& world_;
+  Sums sums_;
+  std::vector<std::string> faults_;
+  std::deque<Note> notes_;
+  std::uint32_t server_of_fault_ = kNobody;
+  std::map<std::pair<std::uint32_t, std::uint32_t>, Peer> peers_;
+  std::vector<IkeSeen> ikes_;
+  std::map<GateKey, GateSeen> gates_;
+  struct Source {
+    Ip ip;
+    Time kept_until = kNever;
+  };
+  std::map<std::uint32_t, Source> sources_;  ///< by client
+  Time looked_ = 0;
+  std::uint64_t over_quota_ = 0;
+  std::array<std::uint64_t, datapath::kDropReasons> dropped_{};
+  bool remembers_;  ///< notes, for a failure's replay
+};
+
+}  // namespace lsn::test::alg

@@ -1,0 +1,321 @@
+// A world of IPsec peers around a laboratory: clients behind the NAT, servers, the network between
+// them, and those who mean no good; all of it in virtual time and from one seed.
+//
+// An event's way: a daemon sends a message (transmit: loss, duplication, delay), it comes to the NAT
+// (at_nat: the laboratory's shards), what leaves the NAT is read (Seen) and carried on to whom its
+// destination address says; there receive() does what a daemon would do. Witness is told of
+// everything that comes to the NAT and that leaves it.
+//
+// Bodies of messages and ciphertexts are opaque to the product; the world writes into them which of
+// its own records they are (Message, Tunnel). So whoever looks at a packet knows for whom it really
+// is, without any guess: the oracle shares nothing with the product.
+//
+//   Link      a client and a server that want tunnels: one client daemon, one server daemon
+//   IkeSa     their IKE SA; either side may have it and the other not (any more)
+//   Exchange  one exchange: requests and answers in steps, retransmitted like daemons do
+//   Tunnel    a pair of ESP SAs that a phase 2 exchange makes: one "tunnel" in all the sums
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "support/lab.hpp"
+#include "support/packet_builder.hpp"
+
+namespace lsn::test::alg {
+
+/// Milliseconds since the world began. The product sees them in ticks of 10.
+using Time = std::int64_t;
+inline constexpr Time kNever = -1;
+inline constexpr Time kSecond = 1000, kMinute = 60 * kSecond;
+
+inline constexpr std::uint32_t kNobody = 0xFFFFFFFF;
+
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : engine_(seed) {}
+  std::uint64_t operator()() { return engine_(); }
+  std::uint64_t pick(std::uint64_t n) { return engine_() % n; }
+  Time between(Time low, Time high) {
+    return low + static_cast<Time>(pick(static_cast<std::uint64_t>(high - low + 1)));
+  }
+  /// In `n` of a million cases.
+  bool chance(unsigned n) { return pick(1000000) < n; }
+  bool flip() { return pick(2) == 0; }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+/// What nobody can know (section 9.1): generated on purpose, each apart.
+struct Purposes {
+  bool late = true;      ///< a server's first packet comes 2T or more after the turn
+  bool same_spi = true;  ///< two clients choose the same SPI
+  bool forged = true;    ///< somebody forges the server's address
+};
+
+/// What a world is like.
+struct Rules {
+  // the product
+  unsigned shards = 1, nat_addresses = 1;
+  Arrival arrival = Arrival::kFirst;
+  Time gate_timeout = 30 * kSecond, ike_timeout = 60 * kMinute, esp_timeout = 60 * kMinute;
+  unsigned hold = 64, fresh = 256, candidates = 4;
+  bool require_ike = false, spread = true;
+  // the peers
+  unsigned clients = 4, servers = 2;
+  Time rekey = 60 * kSecond;   ///< mean age of a tunnel when it is rekeyed
+  Time length = 20 * kMinute;  ///< until nobody begins anything any more
+  unsigned restarts = 0;       ///< of a million rekeys: it is a restart instead
+  unsigned idle = 0;           ///< of a million tunnels: nobody talks for a while
+  Time idle_for = 0;
+  // the network, of a million packets
+  unsigned loss = 0, duplicates = 0, reordered = 0, stray = 0;
+  Time longest_delay = 0;  ///< of strays
+  // what nobody can know, of a million tunnels
+  unsigned late = 0, same_spi = 0;
+  bool spoofer = false;
+  unsigned malicious = 0;  ///< clients
+
+  [[nodiscard]] bool is_lossless() const {
+    return loss == 0 && duplicates == 0 && reordered == 0 && stray == 0;
+  }
+  [[nodiscard]] static Rules any(Random& random, const Purposes& purposes);
+  [[nodiscard]] Config config() const;
+  [[nodiscard]] std::string text() const;
+};
+
+enum class Party : std::uint8_t { kClient, kServer };
+[[nodiscard]] constexpr std::size_t at(Party party) { return static_cast<std::size_t>(party); }
+[[nodiscard]] constexpr Party other(Party party) {
+  return party == Party::kClient ? Party::kServer : Party::kClient;
+}
+
+/// How a daemon retransmits: waits first, first * factor / 10, ... and gives up.
+struct Patience {
+  Time first = kSecond;
+  unsigned factor = 20;  ///< in tenths
+  unsigned tries = 5;
+  Time longest = 30 * kSecond;
+};
+
+struct Link {
+  std::uint32_t client = 0, server = 0;
+  unsigned version = 2;
+  bool nat_traversal = false;
+  Time half_way = 10;  ///< between the NAT and the server
+  Patience patience[2];
+  std::uint32_t ike[2] = {kNobody, kNobody};     ///< the latest that a side has
+  std::uint32_t newest[2] = {kNobody, kNobody};  ///< tunnel
+  Endpoint learned;                              ///< the client as the server knows it, phase 1
+  unsigned life = 0;                             ///< counts restarts of the client
+};
+
+struct IkeSa {
+  std::uint32_t link = 0;
+  std::uint64_t spi[2] = {0, 0};  ///< initiator, responder
+  Party initiator = Party::kClient;
+  bool alive[2] = {false, false};
+  std::uint32_t next_id[2] = {0, 0};
+  bool busy[2] = {false, false};  ///< IKEv2: its own request is not answered
+  std::uint32_t admitted = 0;     ///< witness: exchanges whose first message left the NAT
+};
+
+enum class Kind : std::uint8_t { kPhaseOne, kAuth, kQuick, kChild, kIkeRekey, kInfo };
+[[nodiscard]] constexpr bool is_phase_two(Kind kind) {
+  return kind != Kind::kPhaseOne && kind != Kind::kInfo;
+}
+
+struct Exchange {
+  std::uint32_t link = 0, ike = 0;
+  Party initiator = Party::kClient;
+  Kind kind = Kind::kInfo;
+  unsigned life = 0;
+  std::uint32_t tunnel = kNobody;   ///< that it makes
+  std::uint32_t old = kNobody;      ///< that it replaces
+  std::uint32_t new_ike = kNobody;  ///< kIkeRekey
+  unsigned steps = 1, step = 0;     ///< requests in all; answered so far
+  unsigned responded = 0;           ///< requests that the responder has seen
+  std::uint32_t first_id = 0;       ///< message ID of the first request
+  std::uint32_t request = kNobody, answer = kNobody, third = kNobody;  ///< the latest messages
+  unsigned tries = 0, answer_tries = 0;
+  bool done = false, failed = false, confirmed = false;
+  bool aggressive = false, intermediate = false;
+  // what the witness notes
+  Time first_left = kNever;      ///< its first message left the NAT
+  Time latest_left = kNever;     ///< a request of it that had not left before
+  Time answered_left = kNever;   ///< the first answer left the NAT
+  unsigned requests_left = 0, answers_left = 0;
+  std::uint32_t place = 0;       ///< IkeSa::admitted at first_left
+  Time waits_since = kNever, waits_until = kNever, last_asked = kNever;
+};
+
+struct Message {
+  std::uint32_t exchange = kNobody;
+  unsigned step = 0;
+  Party from = Party::kClient;
+  bool is_answer = false, is_third = false;
+  bool left = false;  ///< the NAT has forwarded it
+  Bytes payload;
+};
+
+/// Why an inbound packet came to a client that had not chosen its SPI.
+enum class Misdelivery : std::uint8_t {
+  kNone,
+  // nobody can know: generated on purpose
+  kLate,
+  kSameSpi,
+  kForged,
+  // what follows from one of these: its place was taken by a packet of somebody else's
+  kConsequence,
+  // what the rules of section 5 give away
+  kForgotten,  ///< the client had begun anew: nobody has that SPI any more
+  kContended,  ///< both clients were owed an SPI, and the receiver had sent on its own already
+  kLured,      ///< as kContended, and the receiver is malicious
+  kOutlived,   ///< its session had idled out, and the tunnel had carried few packets
+  // never
+  kWrong,
+  kCount
+};
+
+struct Tunnel {
+  std::uint32_t link = 0, exchange = 0;
+  std::uint32_t spi[2] = {0, 0};  ///< by who chose it, that is, who receives on it
+  unsigned life = 0;
+  bool alive[2] = {false, false};
+  bool installed[2] = {false, false};  ///< was alive once
+  bool superseded = false;
+  std::uint32_t sequence[2] = {0, 0};
+  unsigned sent[2] = {0, 0}, received[2] = {0, 0};
+  unsigned rounds = 2;
+  bool server_first = false, late = false;
+  Time quiet = 0;  ///< nobody talks
+  Time asked = kNever;  ///< the client's first packet
+  // what the witness notes, by direction (who sends)
+  Time first_came[2] = {kNever, kNever};
+  Time last_left[2] = {kNever, kNever};
+  unsigned left[2] = {0, 0};  ///< packets since its session changed
+  Misdelivery misdelivery = Misdelivery::kNone;
+};
+
+/// A packet, as the world's own marks in it say.
+struct Seen {
+  enum class What : std::uint8_t { kForeign, kIke, kEsp } what = What::kForeign;
+  bool on_4500 = false;
+  Endpoint source, destination;
+  std::uint32_t record = kNobody;  ///< Message or Tunnel
+  std::uint32_t spi = 0;
+  std::uint32_t sequence = 0;
+  bool wants_reply = false;
+  [[nodiscard]] bool is_forged() const { return what == What::kEsp && record == kNobody; }
+};
+[[nodiscard]] Seen read(ByteView ip_packet);
+
+class World;
+
+/// Who watches the NAT.
+class Witness {
+ public:
+  virtual ~Witness() = default;
+  /// Something came to the NAT and these packets left it; `from`: its sender.
+  virtual void came(const Seen& packet, Party from, const std::vector<Seen>& left) = 0;
+  /// A packet leaves, for whatever reason; `to`: on whose side.
+  virtual void left(const Seen& packet, Party to) = 0;
+  /// Some time has passed.
+  virtual void passed() = 0;
+};
+
+class World {
+ public:
+  World(std::uint64_t seed, const Purposes& purposes);
+
+  void attend(Witness& witness) { witness_ = &witness; }
+  /// Until nobody has anything to do any more; false: `stop` said so.
+  bool run(const std::function<bool()>& stop);
+  /// Nothing comes for so long.
+  void wait(Time time);
+
+  [[nodiscard]] Time now() const { return now_; }
+  [[nodiscard]] Lab& lab() { return *lab_; }
+  Rules rules;
+
+  std::vector<Link> links;
+  std::vector<IkeSa> ike_sas;
+  std::vector<Exchange> exchanges;
+  std::vector<Message> messages;
+  std::vector<Tunnel> tunnels;
+  std::uint64_t packets = 0, forged = 0;
+  std::uint64_t restarts = 0, ike_rekeys = 0, collisions = 0, given_up = 0;
+
+  [[nodiscard]] Ip client_ip(std::uint32_t client) const { return Ip{"192.0.2.10"} + client; }
+  [[nodiscard]] Ip server_ip(std::uint32_t server) const { return Ip{"198.18.0.1"} + server; }
+  [[nodiscard]] bool is_malicious(std::uint32_t client) const { return client >= rules.clients; }
+
+ private:
+  struct Event {
+    Time time;
+    std::uint64_t number;
+    std::function<void()> action;
+    bool operator<(const Event& o) const {
+      return time != o.time ? time > o.time : number > o.number;
+    }
+  };
+
+  void after(Time delay, std::function<void()> action);
+  [[nodiscard]] bool is_over() const { return now_ >= rules.length; }
+  [[nodiscard]] bool chance(unsigned n) { return random_.chance(n); }
+
+  // the network
+  void transmit(Party from, const Link& link, const IpPacket& packet);
+  void at_nat(Party from, const Bytes& packet);
+  void move_clock(Time to);
+  void carry_on(std::vector<Frame> frames);
+  void receive(Party at_party, const Seen& packet);
+
+  // daemons
+  void begin(std::uint32_t link);
+  void begin_again(std::uint32_t link, Time pause);
+  std::uint32_t new_ike(std::uint32_t link, Party initiator);
+  void negotiate(std::uint32_t link, Party initiator, Kind kind, std::uint32_t old = kNobody);
+  void start(Exchange exchange);
+  void request(std::uint32_t exchange);
+  void retransmit(std::uint32_t exchange, unsigned step, Time pause);
+  void retransmit_answer(std::uint32_t exchange, Time pause);
+  std::uint32_t compose(std::uint32_t exchange, Party from, bool is_answer, bool is_third);
+  void send(std::uint32_t message, const Endpoint* to = nullptr);
+  void receive_request(const Message& message, const Seen& packet);
+  void receive_answer(const Message& message);
+  void finish(std::uint32_t exchange);
+  void give_up(std::uint32_t exchange);
+  void install(std::uint32_t tunnel, Party party);
+  void supersede(std::uint32_t old, Party initiator);
+  void bury(std::uint32_t tunnel);
+  void schedule_rekey(std::uint32_t tunnel);
+  void rekey(std::uint32_t tunnel, Party initiator);
+  void check_liveness(std::uint32_t link, unsigned life);
+
+  // ESP
+  void talk(std::uint32_t tunnel, Party from, Time pause, unsigned tries);
+  void send_esp(std::uint32_t tunnel, Party from, bool wants_reply);
+  void receive_esp(Party at_party, const Seen& packet);
+  void keep_alive(std::uint32_t tunnel);
+
+  // those who mean no good
+  void spoof();
+  void misbehave(std::uint32_t client, std::uint32_t server, std::uint64_t spi);
+
+  Random random_;
+  std::unique_ptr<Lab> lab_;
+  Witness* witness_ = nullptr;
+  Time now_ = 0;
+  state::Ticks start_;
+  std::uint64_t number_ = 0;
+  std::vector<Event> events_;
+};
+
+}  // namespace lsn::test::alg

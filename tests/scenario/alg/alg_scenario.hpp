@@ -1,0 +1,179 @@
+// What the scenarios of the IPsec ALG share: clients with IKE SAs behind one NAT address, and
+// sentences about their messages. Names are those of the design: C clients, S the server, N the NAT
+// address, T the gate timeout.
+//
+//   Peer c1 = joins(1), c2 = joins(2);   // IKE_SA_INIT done
+//   sends(c1, c1.auth());                // forwarded: c1 has the gate
+//   waits(c2, c2.auth());                // held
+//   gets(c1, response(c1.auth()));
+//   sends_esp(c1, 0x1001);  gets_esp(c1, 0x2001);
+#pragma once
+
+#include "../scenario.hpp"
+#include "support/ike_builder.hpp"
+
+namespace lsn::test {
+
+using datapath::ipsec_alg::AlgCounter;
+using datapath::ipsec_alg::AlgGauge;
+
+inline constexpr Ip kN = "203.0.113.3";
+inline constexpr Ip kS = "198.18.0.1";
+inline constexpr Ip kOtherServer = "198.18.0.2";
+inline constexpr std::chrono::seconds kT{30};  ///< espGateTimeout
+
+/// A client and its IKE SA with a server.
+struct Peer {
+  Ip ip;
+  Ip server = kS;
+  std::uint64_t spi = 0, server_spi = 0;
+  Endpoint nat;  ///< of its UDP port 500
+  unsigned version = 2;
+
+  [[nodiscard]] Endpoint endpoint() const { return {ip, 500}; }
+  [[nodiscard]] Endpoint server_endpoint() const { return {server, 500}; }
+
+  [[nodiscard]] Ike auth(std::uint32_t id = 1) const {
+    return test::auth(spi, server_spi, id);
+  }
+  [[nodiscard]] Ike child(std::uint32_t id = 2) const {
+    return test::create_child(spi, server_spi, id);
+  }
+  /// The server's request of the same kind.
+  [[nodiscard]] Ike server_child(std::uint32_t id = 0) const {
+    Ike m = child(id);
+    m.flags ^= kIkeInitiator;
+    return m;
+  }
+  [[nodiscard]] Ike quick(std::uint32_t id) const {
+    return test::quick_mode(spi, server_spi, id);
+  }
+  /// Any other message of the SA.
+  [[nodiscard]] Ike message(unsigned exchange, std::uint32_t id) const {
+    Ike m = version == 2 ? informational(spi, server_spi, id) : quick(id);
+    m.exchange = exchange;
+    return m;
+  }
+  /// A packet of its UDP session as it leaves the client.
+  [[nodiscard]] IpPacket out(const Ike& m) const { return ike(endpoint(), server_endpoint(), m); }
+  /// ... and as the server sends it.
+  [[nodiscard]] IpPacket in(const Ike& m) const { return ike(server_endpoint(), nat, m); }
+};
+
+class Alg : public Scenario {
+ protected:
+  void start(const Config& config = Config::with_alg(), const Lab::Options& options = {}) {
+    Scenario::start(config, options);
+  }
+
+  [[nodiscard]] static Ip client_ip(unsigned n) { return Ip{"192.0.2.10"} + n; }
+
+  // ── what there is ──────────────────────────────────────────────────────────────────────────────
+
+  [[nodiscard]] std::uint64_t counted(AlgCounter counter) {
+    std::uint64_t sum = 0;
+    for (unsigned i = 0; i < lab().shards(); ++i)
+      sum += lab().shard(i).alg.counters.total.of(counter).get();
+    return sum;
+  }
+  [[nodiscard]] std::uint64_t now_there(AlgGauge gauge) {
+    std::uint64_t sum = 0;
+    for (unsigned i = 0; i < lab().shards(); ++i)
+      sum += lab().shard(i).alg.counters.total.of(gauge).get();
+    return sum;
+  }
+  [[nodiscard]] bool turn() { return now_there(AlgGauge::kTurns) != 0; }
+
+  // ── IKE ────────────────────────────────────────────────────────────────────────────────────────
+
+  /// IKE_SA_INIT of client n: an IKEv2 SA up to phase 2.
+  Peer joins(unsigned n, Ip server = kS, Where where = Where::current()) {
+    Peer peer{client_ip(n), server, 0xA100 + n, 0xB200 + n, {}, 2};
+    const Ike init = sa_init(peer.spi);
+    peer.nat = translated(peer.out(init), where);
+    gets(peer, response(init, peer.server_spi), where);
+    return peer;
+  }
+  /// Main mode of client n, all six messages.
+  Peer joins1(unsigned n, Where where = Where::current()) {
+    Peer peer{client_ip(n), kS, 0xA100 + n, 0xB200 + n, {}, 1};
+    peer.nat = translated(peer.out(main_mode(peer.spi, 0)), where);
+    gets(peer, main_mode(peer.spi, peer.server_spi), where);
+    for (int i = 0; i < 2; ++i) {
+      sends(peer, main_mode(peer.spi, peer.server_spi), where);
+      gets(peer, main_mode(peer.spi, peer.server_spi), where);
+    }
+    return peer;
+  }
+
+  void sends(const Peer& peer, const Ike& m, Where where = Where::current()) {
+    translated_to(peer.out(m), peer.nat, where);
+  }
+  void gets(const Peer& peer, const Ike& m, Where where = Where::current()) {
+    returned(peer.in(m), peer.endpoint(), where);
+  }
+  /// Held: nothing comes of it now, nothing is dropped.
+  void waits(const Peer& peer, const Ike& m, Where where = Where::current()) {
+    expect_frames(lab().from_inside(peer.out(m).bytes()), {}, where);
+    expect_drops({}, where);
+  }
+  void server_waits(const Peer& peer, const Ike& m, Where where = Where::current()) {
+    expect_frames(lab().from_outside(peer.in(m).bytes()), {}, where);
+    expect_drops({}, where);
+  }
+  /// The frames in which messages leave.
+  [[nodiscard]] Frame out_frame(const Peer& peer, const Ike& m) {
+    return lab().to_outside(peer.out(m).from(peer.nat).hop());
+  }
+  [[nodiscard]] Frame in_frame(const Peer& peer, const Ike& m) {
+    return lab().to_inside(peer.in(m).to(peer.endpoint()).hop());
+  }
+  /// Time passes and nothing happens, ...
+  void quiet(std::chrono::milliseconds time, Where where = Where::current()) {
+    happens(time, {}, where);
+  }
+  /// ... or this.
+  void happens(std::chrono::milliseconds time, const std::vector<Frame>& frames,
+               Where where = Where::current()) {
+    expect_frames(lab().advance(time), frames, where);
+  }
+
+  // ── ESP ────────────────────────────────────────────────────────────────────────────────────────
+
+  void sends_esp(const Peer& peer, std::uint32_t spi, std::uint32_t sequence = 1,
+                 Where where = Where::current()) {
+    translated_to(esp(peer.ip, peer.server, spi, sequence), {peer.nat.ip, 0}, where);
+  }
+  void gets_esp(const Peer& peer, std::uint32_t spi, std::uint32_t sequence = 1,
+                Where where = Where::current()) {
+    returned(esp(peer.server, peer.nat.ip, spi, sequence), {peer.ip, 0}, where);
+  }
+  void esp_refused_out(const Peer& peer, std::uint32_t spi, DropReason reason,
+                       std::uint32_t sequence = 1, Where where = Where::current()) {
+    refused_from_inside(esp(peer.ip, peer.server, spi, sequence), reason, where);
+  }
+  void esp_refused_in(std::uint32_t spi, DropReason reason, std::uint32_t sequence = 1,
+                      Where where = Where::current()) {
+    refused_from_outside(esp(kS, kN, spi, sequence), reason, where);
+  }
+  [[nodiscard]] Frame esp_in_frame(const Peer& peer, std::uint32_t spi,
+                                   std::uint32_t sequence = 1) {
+    return lab().to_inside(esp(peer.server, peer.nat.ip, spi, sequence).to({peer.ip, 0}).hop());
+  }
+  [[nodiscard]] Frame esp_out_frame(const Peer& peer, std::uint32_t spi,
+                                    std::uint32_t sequence = 1) {
+    return lab().to_outside(esp(peer.ip, peer.server, spi, sequence).from({peer.nat.ip, 0}).hop());
+  }
+
+  /// A whole IKE_AUTH with its pair of SPIs, to the gate's closing.
+  void pairs(const Peer& peer, std::uint32_t spi_out, std::uint32_t spi_in,
+             Where where = Where::current()) {
+    sends(peer, peer.auth(), where);
+    gets(peer, response(peer.auth()), where);
+    sends_esp(peer, spi_out, 1, where);
+    gets_esp(peer, spi_in, 1, where);
+    if (turn()) fail(where) << "the gate has not closed";
+  }
+};
+
+}  // namespace lsn::test

@@ -1,0 +1,398 @@
+// Section 5 of the ALG's design, "Attribution of an ESP packet": rule by rule.
+#include "alg_scenario.hpp"
+
+namespace lsn::test {
+namespace {
+
+class AlgEsp : public Alg {
+ protected:
+  /// c1 has the gate, answered.
+  void arms(const Peer& c) {
+    sends(c, c.auth());
+    gets(c, response(c.auth()));
+  }
+};
+
+// ── outbound ────────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgEsp, Outbound1TheHoldersUnknownSpiIsLearned) {
+  start();
+  const Peer c1 = joins(1);
+  arms(c1);
+  sends_esp(c1, 0x1001);
+  EXPECT_EQ(counted(AlgCounter::kSpiOutLearned), 1u);
+}
+
+TEST_P(AlgEsp, Outbound2AClientTakesTheClosedGateWithoutAnExchange) {
+  start();
+  const Peer c1{client_ip(1), kS, 0, 0, {kN, 0}, 2};
+  sends_esp(c1, 0x1001, 5000);  // a tunnel that outlived a restart; outbound it need not be fresh
+  EXPECT_TRUE(turn());
+  EXPECT_EQ(counted(AlgCounter::kTurnsWithoutExchange), 1u);
+  // The out half has passed, the in half is armed.
+  gets_esp(c1, 0x2001);
+  EXPECT_FALSE(turn());
+  EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 0u);
+}
+
+TEST_P(AlgEsp, Outbound2WithRequireIkeItNeedsALiveIkeSession) {
+  Config config = Config::with_alg();
+  config.alg().require_ike = true;
+  start(config);
+  const Peer stranger{client_ip(1), kS, 0, 0, {kN, 0}, 2};
+  esp_refused_out(stranger, 0x1001, DropReason::kEspOutNoIke);
+  const Peer c2 = joins(2);
+  sends_esp(c2, 0x1002);
+  quiet(61min);  // its IKE session has gone; its ESP session not yet
+  esp_refused_out(c2, 0x1003, DropReason::kEspOutNoIke);
+}
+
+TEST_P(AlgEsp, Outbound3SomebodyElseHoldsTheGate) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  const Peer c3{client_ip(3), kS, 0, 0, {kN, 0}, 2};
+  arms(c1);
+  esp_refused_out(c2, 0x1002, DropReason::kEspOutGateBusy);
+  esp_refused_out(c3, 0x1003, DropReason::kEspOutGateBusy);
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);
+  sends_esp(c2, 0x1002);
+}
+
+// ── inbound ─────────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgEsp, Inbound1AnArmedTurnLearnsAFreshSpiForTheHolder) {
+  start();
+  const Peer c1 = joins(1);
+  arms(c1);
+  esp_refused_in(0x2001, DropReason::kEspInNotFresh, 257);
+  gets_esp(c1, 0x2002, 256);
+  EXPECT_EQ(counted(AlgCounter::kSpiInLearned), 1u);
+}
+
+TEST_P(AlgEsp, FreshSequenceIsTheProfiles) {
+  Config config = Config::with_alg();
+  config.alg().fresh_sequence = 10;
+  start(config);
+  const Peer c1 = joins(1);
+  arms(c1);
+  esp_refused_in(0x2001, DropReason::kEspInNotFresh, 11);
+  gets_esp(c1, 0x2002, 10);
+}
+
+TEST_P(AlgEsp, AnSpiFirstSeenFreshSinceTheTurnBeganStaysEligible) {
+  start();
+  const Peer c1 = joins(1);
+  sends(c1, c1.auth());
+  // A fast server: its first packets overtake its answer.
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 1);
+  gets(c1, response(c1.auth()));
+  gets_esp(c1, 0x2001, 300);
+}
+
+TEST_P(AlgEsp, Inbound1NotWhileAnotherClientDanglesAndTheOutHalfHasNotPassed) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c1);  // answered, and no SPI ever came
+  quiet(kT + 1s);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
+  arms(c2);
+  esp_refused_in(0x2001, DropReason::kEspInDangling);  // it may be c1's
+  sends_esp(c2, 0x1002);
+  gets_esp(c2, 0x2002);
+}
+
+TEST_P(AlgEsp, Inbound2AClosedGateLingersForTheLastHolder) {
+  start();
+  const Peer c1 = joins(1);
+  pairs(c1, 0x1001, 0x2001);
+  EXPECT_EQ(now_there(AlgGauge::kLingering), 1u);
+  gets_esp(c1, 0x2002);  // a second pair of an exchange that made several
+  gets_esp(c1, 0x2003);
+  esp_refused_in(0x2004, DropReason::kEspInNotFresh, 1000);
+  EXPECT_EQ(counted(AlgCounter::kSpiInLingering), 2u);
+  quiet(kT);
+  EXPECT_EQ(now_there(AlgGauge::kLingering), 0u);
+  esp_refused_in(0x2005, DropReason::kEspInNoGate);
+}
+
+TEST_P(AlgEsp, LingeringIsSuspendedWhileAnotherClientHasTheGate) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  pairs(c1, 0x1001, 0x2001);
+  sends(c2, c2.auth());
+  esp_refused_in(0x2002, DropReason::kEspInAmbiguous);  // in EXCHANGE
+  gets(c2, response(c2.auth()));
+  gets_esp(c2, 0x2003);
+}
+
+TEST_P(AlgEsp, Inbound3WhoseAnsweredExchangeLacksAnInboundSpiAlone) {
+  start();
+  const Peer c1 = joins(1);
+  arms(c1);
+  quiet(2 * kT + 5s);  // the turn is over, nothing dangles any more
+  gets_esp(c1, 0x2001);
+  EXPECT_EQ(counted(AlgCounter::kSpiInClaimed), 1u);
+}
+
+TEST_P(AlgEsp, Inbound3NotIfTwoClientsMayExpectIt) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c1);
+  quiet(kT + 1s);
+  arms(c2);
+  quiet(3 * kT);
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous);
+}
+
+TEST_P(AlgEsp, Inbound3AHalfOpenSessionWithAClaim) {
+  start();
+  const Peer c1{client_ip(1), kS, 0, 0, {kN, 0}, 2};
+  sends_esp(c1, 0x1001);
+  quiet(2 * kT + 10s);  // the turn is over
+  esp_refused_in(0x2001, DropReason::kEspInNoGate);  // the claim ended T after the last packet
+  sends_esp(c1, 0x1001, 2);
+  gets_esp(c1, 0x2002);
+}
+
+TEST_P(AlgEsp, Inbound4WhatNobodyExpectsIsDroppedByReason) {
+  start();
+  esp_refused_in(0x2001, DropReason::kEspInNoGate);
+  (void)joins(1);
+  esp_refused_in(0x2001, DropReason::kEspInNoGate);
+}
+
+// ── fresh: waived ───────────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgEsp, FreshnessIsWaivedInATurnWithoutAnExchangeOnceObservedForT) {
+  start();
+  const Peer c1{client_ip(1), kS, 0, 0, {kN, 0}, 2};
+  // A tunnel that is older than this process: sequence numbers far on.
+  std::uint32_t sequence = 70000;
+  bool delivered = false;
+  for (std::uint32_t i = 0; i < 120 && !delivered; ++i) {
+    sends_esp(c1, 0x1001, sequence + i);
+    const auto frames = lab().from_outside(esp(kS, kN, 0x2001, sequence + i).bytes());
+    delivered = !frames.empty();
+    if (delivered) {
+      expect_frames(frames, {esp_in_frame(c1, 0x2001, sequence + i)});
+      EXPECT_GE(i, 30u - 2u);  // T
+    } else {
+      expect_drops({{DropReason::kEspInNotFresh, 1}});
+    }
+    quiet(1s);
+  }
+  EXPECT_TRUE(delivered);
+  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 1u);
+}
+
+TEST_P(AlgEsp, FreshnessIsNotWaivedWhenTwoClientsSentEsp) {
+  start();
+  const Peer c1{client_ip(1), kS, 0, 0, {kN, 0}, 2}, c2{client_ip(2), kS, 0, 0, {kN, 0}, 2};
+  for (std::uint32_t i = 0; i < 200; ++i) {
+    lab().from_inside(esp(c1.ip, kS, 0x1001, 70000 + i).bytes());
+    lab().from_inside(esp(c2.ip, kS, 0x1002, 80000 + i).bytes());
+    expect_frames(lab().from_outside(esp(kS, kN, 0x2001, 70000 + i).bytes()), {});
+    (void)lab().advance(1s);
+  }
+  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 0u);
+  EXPECT_EQ(lab().drops(DropReason::kEspInNotFresh) + lab().drops(DropReason::kEspInNoGate) +
+                lab().drops(DropReason::kEspInAmbiguous),
+            200u);
+  expect_drops({{DropReason::kEspInNotFresh, lab().drops(DropReason::kEspInNotFresh)},
+                {DropReason::kEspInNoGate, lab().drops(DropReason::kEspInNoGate)},
+                {DropReason::kEspInAmbiguous, lab().drops(DropReason::kEspInAmbiguous)},
+                {DropReason::kEspOutGateBusy, lab().drops(DropReason::kEspOutGateBusy)}});
+}
+
+TEST_P(AlgEsp, FreshnessIsNotWaivedWhenTwoUnknownSpisCame) {
+  start();
+  const Peer c1{client_ip(1), kS, 0, 0, {kN, 0}, 2};
+  std::uint64_t refused = 0;
+  for (std::uint32_t i = 0; i < 100; ++i) {
+    expect_frames(lab().from_inside(esp(c1.ip, kS, 0x1001, 70000 + i).bytes()),
+                  {esp_out_frame(c1, 0x1001, 70000 + i)});
+    expect_frames(lab().from_outside(esp(kS, kN, 0x2001 + i % 2, 70000 + i).bytes()), {});
+    (void)lab().advance(1s);
+    ++refused;
+  }
+  EXPECT_EQ(lab().drops(DropReason::kEspInNotFresh), refused);
+  expect_drops({{DropReason::kEspInNotFresh, refused}});
+}
+
+// ── candidates ──────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgEsp, AtMostSpiCandidatesBeyondTheAnsweredExchangesAreAccepted) {
+  Config config = Config::with_alg();
+  config.alg().spi_candidates = 2;
+  start(config);
+  const Peer c1 = joins(1);
+  arms(c1);
+  for (std::uint32_t i = 0; i < 3; ++i) {  // 2 + 1; each with more than one packet
+    gets_esp(c1, 0x2001 + i, 1);
+    gets_esp(c1, 0x2001 + i, 2);
+  }
+  esp_refused_in(0x2009, DropReason::kEspInCandidates);
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    sends_esp(c1, 0x1001 + i, 1);
+    sends_esp(c1, 0x1001 + i, 2);
+  }
+  esp_refused_out(c1, 0x1009, DropReason::kEspOutCandidates);
+}
+
+TEST_P(AlgEsp, WhenFullTheOldestThatCarriedASinglePacketIsReplaced) {
+  Config config = Config::with_alg();
+  config.alg().spi_candidates = 2;
+  start(config);
+  const Peer c1 = joins(1);
+  arms(c1);
+  gets_esp(c1, 0x2001);
+  gets_esp(c1, 0x2002);
+  gets_esp(c1, 0x2003);
+  gets_esp(c1, 0x2002, 2);
+  gets_esp(c1, 0x2004);  // in the place of 0x2001
+  EXPECT_EQ(counted(AlgCounter::kCandidatesReplaced), 1u);
+  EXPECT_EQ(now_there(AlgGauge::kEspSessions), 3u);
+}
+
+TEST_P(AlgEsp, SinglePacketCandidatesBeyondTheAnsweredExchangesExpireWithTheLingering) {
+  start();
+  const Peer c1 = joins(1);
+  arms(c1);
+  gets_esp(c1, 0x6661);  // a sprayer that spoofs the server
+  gets_esp(c1, 0x6662);
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);
+  gets_esp(c1, 0x2001, 2);
+  quiet(kT + 1s);
+  EXPECT_EQ(counted(AlgCounter::kCandidatesExpired), 2u);
+  EXPECT_EQ(now_there(AlgGauge::kEspSessions), 1u);
+  EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 0u);  // the true pair is whole
+  gets_esp(c1, 0x2001, 3);
+  sends_esp(c1, 0x1001, 2);
+}
+
+TEST_P(AlgEsp, ASprayThatSpoofsTheServerWastesEntriesNotTheGate) {
+  start();
+  const Peer c1 = joins(1);
+  arms(c1);
+  for (std::uint32_t i = 0; i < 2000; ++i)
+    (void)lab().from_outside(esp(kS, kN, 0x66600000 + i, 1).bytes());
+  EXPECT_LE(now_there(AlgGauge::kEspSessions), 6u);
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);
+  gets_esp(c1, 0x2001, 2);
+  EXPECT_FALSE(turn());
+}
+
+TEST_P(AlgEsp, AnOutsidersSprayOfRandomSpisIsDroppedAndLeavesNothing) {
+  start();
+  const Peer c1 = joins(1);
+  pairs(c1, 0x1001, 0x2001);
+  quiet(kT + 1s);
+  for (std::uint32_t i = 0; i < 1000; ++i)
+    expect_frames(
+        lab().from_outside(esp(Ip{"198.18.7.1"} + i % 7, kN, 0x66600000 + i, 1).bytes()), {});
+  expect_drops({{DropReason::kEspInNoGate, 1000}});
+  EXPECT_EQ(now_there(AlgGauge::kGates), 1u);
+  gets_esp(c1, 0x2001, 2);
+}
+
+// ── dangling ────────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgEsp, DanglingEndsWhenTheSpiIsLearned) {
+  start();
+  const Peer c1 = joins(1);
+  arms(c1);
+  quiet(kT + 1s);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
+  gets_esp(c1, 0x2001);
+  quiet(100ms);
+  EXPECT_FALSE(counted(AlgCounter::kSpiInClaimed) == 0);
+  const Peer c2 = joins(2);
+  arms(c2);
+  gets_esp(c2, 0x2002);  // nobody else dangles
+}
+
+TEST_P(AlgEsp, DanglingEndsWhenPhaseOneRestarts) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c1);
+  quiet(kT + 1s);
+  Peer again = c1;
+  again.spi = 0xCAFE;
+  sends(again, sa_init(again.spi));
+  arms(c2);
+  gets_esp(c2, 0x2002);
+}
+
+TEST_P(AlgEsp, DanglingEndsTwoTAfterTheTurn) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c1);
+  quiet(kT + 1s);
+  quiet(2 * kT);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);
+  arms(c2);
+  gets_esp(c2, 0x2002);
+}
+
+TEST_P(AlgEsp, AnAnswerThatWasLostBehindTheServerMayStillBringAnSpi) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  waits(c2, c2.auth());
+  happens(6s, {out_frame(c2, c2.auth())});
+  gets(c2, response(c2.auth()));
+  esp_refused_in(0x2001, DropReason::kEspInDangling);  // it may be c1's (section 9.1)
+  sends_esp(c2, 0x1002);
+  gets_esp(c2, 0x2002);
+}
+
+TEST_P(AlgEsp, WhoLingersWithFewerSpisThanAnsweredExchangesDangles) {
+  start();
+  const Peer c1 = joins1(1), c2 = joins1(2);
+  sends(c1, c1.quick(1));
+  sends(c1, c1.quick(2));
+  gets(c1, c1.quick(1));
+  gets(c1, c1.quick(2));
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);
+  EXPECT_FALSE(turn());
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
+  sends(c2, c2.quick(3));
+  gets(c2, c2.quick(3));
+  esp_refused_in(0x2002, DropReason::kEspInDangling);
+  sends_esp(c2, 0x1002);
+  gets_esp(c2, 0x2003);
+}
+
+// ── the same SPI twice ──────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgEsp, WithTheSameSpiTwiceDeliveryStaysWithTheFirstAndIsCounted) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  pairs(c1, 0x1001, 0x2001);
+  gets_esp(c1, 0x2001, 9000);
+  arms(c2);
+  gets_esp(c1, 0x2001, 1);  // known: the first one's
+  EXPECT_EQ(counted(AlgCounter::kSpiCollisions), 1u);
+  gets_esp(c1, 0x2001, 2);
+  EXPECT_EQ(counted(AlgCounter::kSpiCollisions), 1u);  // told once per turn
+}
+
+TEST_P(AlgEsp, TwoClientsMaySendWithTheSameSpi) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  pairs(c1, 0x1001, 0x2001);
+  pairs(c2, 0x1001, 0x2002);
+  sends_esp(c1, 0x1001, 2);
+  sends_esp(c2, 0x1001, 2);
+  gets_esp(c1, 0x2001, 2);
+  gets_esp(c2, 0x2002, 2);
+}
+
+INSTANTIATE_TEST_SUITE_P(, AlgEsp, shardings(), sharding_name);
+
+}  // namespace
+}  // namespace lsn::test

@@ -1,0 +1,141 @@
+// Floods: bounded memory, the others' tunnels unharmed, each attack visible in a counter.
+#include "alg_scenario.hpp"
+
+namespace lsn::test {
+namespace {
+
+class AlgFlood : public Alg {
+ protected:
+  /// 192.0.2.10 has a tunnel; everybody else is of 10.0.0.0/16.
+  void begin(const Lab::Options& options = {}) {
+    Config config = Config::with_alg();
+    config.group().clients.push_back("10.0.0.0/16");
+    config.routes.push_back({"10.0.0.0/16", "192.0.2.200"});
+    start(config, options);
+    victim_ = joins(1);
+    pairs(victim_, 0x1001, 0x2001);
+  }
+  void victim_is_well(Where where = Where::current()) {
+    sends_esp(victim_, 0x1001, ++sequence_, where);
+    gets_esp(victim_, 0x2001, sequence_, where);
+    sends(victim_, victim_.message(kInformational2, sequence_), where);
+  }
+  void ignore(std::initializer_list<DropReason> reasons) {
+    Drops drops;
+    for (const DropReason reason : reasons) drops[reason] = lab().drops(reason) - ignored_[reason];
+    for (const DropReason reason : reasons) ignored_[reason] = lab().drops(reason);
+    expect_drops(drops);
+  }
+
+  Peer victim_;
+  std::uint32_t sequence_ = 1;
+  Drops ignored_;
+};
+
+TEST_P(AlgFlood, AClientThatSendsPhaseTwoWithoutEnd) {
+  begin();
+  const Peer c2 = joins(2);
+  sends(victim_, victim_.child(2));
+  for (std::uint32_t id = 2; id < 3000; ++id) (void)lab().from_inside(c2.out(c2.child(id)).bytes());
+  EXPECT_LE(now_there(AlgGauge::kHeldPackets), 16u);
+  EXPECT_EQ(now_there(AlgGauge::kWaiters), 1u);
+  EXPECT_GT(lab().drops(DropReason::kIkeFlightFull), 2000u);
+  ignore({DropReason::kIkeFlightFull});
+  victim_is_well();
+}
+
+TEST_P(AlgFlood, TheHolderThatSendsPhaseTwoWithoutEnd) {
+  begin();
+  const Peer c2 = joins(2);
+  for (std::uint32_t id = 2; id < 3000; ++id) sends(c2, c2.child(id));
+  waits(victim_, victim_.child(2));
+  happens(kT + 1s, {out_frame(victim_, victim_.child(2))});  // one turn, one deadline
+  victim_is_well();
+}
+
+TEST_P(AlgFlood, AClientWithEverNewIkeSessions) {
+  begin();
+  Peer c2 = joins(2);
+  for (std::uint64_t i = 0; i < 3000; ++i) {
+    c2.spi = 0x70000 + i;
+    sends(c2, sa_init(c2.spi));
+  }
+  EXPECT_LE(now_there(AlgGauge::kIkeSessions), 65u);
+  EXPECT_GT(counted(AlgCounter::kIkeSessionsReplaced), 2900u);
+  victim_is_well();
+}
+
+TEST_P(AlgFlood, AClientThatSpraysUnknownSpis) {
+  begin();
+  const Peer c2 = joins(2);
+  quiet(kT + 1s);
+  for (std::uint32_t i = 0; i < 3000; ++i)
+    (void)lab().from_inside(esp(c2.ip, kS, 0x5000000 + i, 1).bytes());
+  EXPECT_LE(now_there(AlgGauge::kEspSessions), 6u);
+  EXPECT_GT(counted(AlgCounter::kCandidatesReplaced), 2900u);
+  victim_is_well();
+  sends(victim_, victim_.child(3));  // a turn without an exchange yields
+}
+
+TEST_P(AlgFlood, AnOutsiderThatSpraysRandomSpis) {
+  begin();
+  quiet(kT + 1s);
+  for (std::uint32_t i = 0; i < 3000; ++i)
+    (void)lab().from_outside(esp(Ip{"198.19.0.1"} + i, kN, 0x5000000 + i, 1).bytes());
+  EXPECT_EQ(now_there(AlgGauge::kGates), 1u);
+  expect_drops({{DropReason::kEspInNoGate, 3000}});
+  victim_is_well();
+}
+
+TEST_P(AlgFlood, AnOutsiderThatSpoofsTheServer) {
+  begin();
+  quiet(kT + 1s);
+  for (std::uint32_t i = 0; i < 3000; ++i)
+    (void)lab().from_outside(esp(kS, kN, 0x5000000 + i, 1).bytes());
+  expect_drops({{DropReason::kEspInNoGate, 3000}});
+  EXPECT_EQ(now_there(AlgGauge::kEspSessions), 1u);
+  victim_is_well();
+}
+
+TEST_P(AlgFlood, AnOutsiderThatSpoofsTheServersIke) {
+  begin();
+  Peer forged = victim_;
+  for (std::uint64_t i = 0; i < 3000; ++i) {
+    forged.spi = 0x90000 + i;
+    (void)lab().from_outside(forged.in(forged.message(kCreateChild, 7)).bytes());
+  }
+  EXPECT_LE(now_there(AlgGauge::kIkeSessions), 64u);
+  victim_is_well();
+  // What came from outside displaces nothing that the client started.
+  Peer again = victim_;
+  again.spi = 0xCAFE;
+  sends(again, sa_init(again.spi));
+}
+
+TEST_P(AlgFlood, ThousandsOfWaitersAtOneGate) {
+  Lab::Options options;
+  options.max_sessions = 16384;
+  options.alg = {.ike_sessions = 8192, .esp_sessions = 1024, .gates = 512, .held_bytes = 8u << 20};
+  begin(options);
+  sends(victim_, victim_.child(2));
+  std::uint64_t told = 0;
+  for (std::uint32_t i = 0; i < 3000; ++i) {
+    Peer c{Ip{"10.0.0.1"} + i, kS, 0xC0000 + i, 0xB, {}, 2};
+    (void)lab().from_inside(c.out(c.auth()).bytes());
+    ++told;
+  }
+  EXPECT_EQ(now_there(AlgGauge::kWaiters), 64u);  // phase2Hold
+  EXPECT_EQ(lab().drops(DropReason::kIkeWaitersFull), told - 64);
+  ignore({DropReason::kIkeWaitersFull});
+  victim_is_well();
+  // They get their turns, one after the other, and are forgotten.
+  (void)lab().advance(20min);
+  EXPECT_EQ(now_there(AlgGauge::kWaiters), 0u);
+  ignore({DropReason::kIkeHeldAged, DropReason::kIkeHeldFlushed});
+  victim_is_well();
+}
+
+INSTANTIATE_TEST_SUITE_P(, AlgFlood, shardings(), sharding_name);
+
+}  // namespace
+}  // namespace lsn::test

@@ -1,0 +1,476 @@
+// Section 4 of the ALG's design, "The gate": its ten points, in their order.
+#include "alg_scenario.hpp"
+
+namespace lsn::test {
+namespace {
+
+class AlgGateScenario : public Alg {};
+
+// ── 1 ───────────────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgGateScenario, NoOtherClientsPhaseTwoMessageIsForwardedInEitherDirection) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
+  sends(c1, c1.auth());
+  waits(c2, c2.auth());
+  server_waits(c3, c3.server_child());
+  EXPECT_EQ(counted(AlgCounter::kGateBlocked), 2u);
+  EXPECT_EQ(now_there(AlgGauge::kWaiters), 2u);
+  EXPECT_EQ(now_there(AlgGauge::kHeldPackets), 2u);
+}
+
+TEST_P(AlgGateScenario, GatesOfOtherServersAreOthers) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2, kOtherServer);
+  sends(c1, c1.auth());
+  sends(c2, c2.auth());
+  EXPECT_EQ(now_there(AlgGauge::kTurns), 2u);
+}
+
+// ── 2 ───────────────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgGateScenario, ATurnEndsTAfterItsFirstForwardedMessageAndNothingExtendsIt) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  for (int i = 1; i < 30; ++i) {
+    quiet(1s);
+    if (i == 1) gets(c1, response(c1.auth()));
+    sends(c1, c1.auth());                                        // a retransmission
+    sends(c1, c1.child(static_cast<std::uint32_t>(1 + i)));      // another exchange
+    gets(c1, response(c1.child(static_cast<std::uint32_t>(1 + i))));
+    sends_esp(c1, 0x1001, static_cast<std::uint32_t>(i));
+    if (i == 29) waits(c2, c2.auth());
+  }
+  happens(1100ms, {out_frame(c2, c2.auth())});
+  EXPECT_EQ(counted(AlgCounter::kClosedDeadline), 1u);
+}
+
+TEST_P(AlgGateScenario, AnIkeAuthMessageAfterItsTurnWasLostWaitsAsANewTurn) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth(1));
+  gets(c1, response(c1.auth(1)));
+  quiet(kT + 1s);  // a person types
+  sends(c2, c2.auth());
+  waits(c1, c1.auth(2));
+  happens(kT + 1s, {out_frame(c1, c1.auth(2))});
+  gets(c1, response(c1.auth(2)));
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);
+  // c2 had no answer: nothing dangles.
+  EXPECT_FALSE(turn());
+}
+
+// ── 3 ───────────────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgGateScenario, TheHolderMayHaveSeveralExchangesAndEverySpiIsTheHolders) {
+  start();
+  const Peer c1 = joins1(1), c2 = joins1(2);
+  sends(c1, c1.quick(1));
+  sends(c1, c1.quick(2));
+  waits(c2, c2.quick(3));
+  gets(c1, c1.quick(1));
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);
+  EXPECT_TRUE(turn());  // one exchange is unanswered
+  gets_esp(c1, 0x2002);
+  sends_esp(c1, 0x1002);
+  EXPECT_EQ(now_there(AlgGauge::kEspSessions), 2u);
+  EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 0u);
+  // The last answer completes it: the next one's turn.
+  expect_frames(lab().from_outside(c1.in(c1.quick(2)).bytes()),
+                {in_frame(c1, c1.quick(2)), out_frame(c2, c2.quick(3))});
+}
+
+// ── 4 ───────────────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgGateScenario, TheFirstAnswerArmsTheInHalfBeforeAnyPacketOfTheInitiator) {
+  start();
+  const Peer c1 = joins(1);
+  sends(c1, c1.auth());
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous);  // not before it
+  gets(c1, response(c1.auth()));
+  gets_esp(c1, 0x2002);
+  gets_esp(c1, 0x2002, 2);
+  EXPECT_TRUE(turn());
+  sends_esp(c1, 0x1001);
+  EXPECT_TRUE(turn());
+  gets_esp(c1, 0x2002, 3);
+  EXPECT_FALSE(turn());
+}
+
+TEST_P(AlgGateScenario, TheInitiatorMaySendBeforeItsQuickModeMessageThree) {
+  start();
+  const Peer c1 = joins1(1);
+  sends(c1, c1.quick(7));
+  gets(c1, c1.quick(7));
+  sends_esp(c1, 0x1001);
+  sends(c1, c1.quick(7).with_body(pattern(40)));
+  gets_esp(c1, 0x2001);
+  EXPECT_FALSE(turn());
+}
+
+TEST_P(AlgGateScenario, KnownSpisPassAllTheTime) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  pairs(c1, 0x1001, 0x2001);
+  pairs(c2, 0x1002, 0x2002);
+  sends(c1, c1.child());
+  for (std::uint32_t i = 2; i < 6; ++i) {  // the old pair carries the traffic
+    sends_esp(c1, 0x1001, i);
+    gets_esp(c1, 0x2001, i);
+    sends_esp(c2, 0x1002, i);
+    gets_esp(c2, 0x2002, i);
+  }
+  gets(c1, response(c1.child()));
+  sends_esp(c1, 0x1001, 6);
+  gets_esp(c1, 0x2001, 6);
+  EXPECT_TRUE(turn());
+  sends_esp(c1, 0x1003);
+  gets_esp(c1, 0x2003);
+  EXPECT_FALSE(turn());
+}
+
+// ── 5 ───────────────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgGateScenario, PairedWantsAnInboundPacketAfterTheOutHalfPassed) {
+  start();
+  const Peer c1 = joins(1);
+  sends(c1, c1.auth());
+  gets(c1, response(c1.auth()));
+  gets_esp(c1, 0x2001);
+  sends_esp(c1, 0x1001);
+  sends_esp(c1, 0x1001, 2);
+  EXPECT_TRUE(turn());
+  gets_esp(c1, 0x2001, 2);
+  EXPECT_FALSE(turn());
+  EXPECT_EQ(counted(AlgCounter::kClosedPaired), 1u);
+  EXPECT_EQ(now_there(AlgGauge::kEspSessions), 1u);
+  EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 0u);
+}
+
+TEST_P(AlgGateScenario, PairedTheGateClosesAtOnceAndTheNextOneGoes) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
+  sends(c1, c1.auth());
+  waits(c2, c2.auth());
+  waits(c3, c3.auth());
+  gets(c1, response(c1.auth()));
+  sends_esp(c1, 0x1001);
+  expect_frames(lab().from_outside(esp(kS, kN, 0x2001, 1).bytes()),
+                {esp_in_frame(c1, 0x2001), out_frame(c2, c2.auth())});
+  gets(c2, response(c2.auth()));
+  sends_esp(c2, 0x1002);
+  expect_frames(lab().from_outside(esp(kS, kN, 0x2002, 1).bytes()),
+                {esp_in_frame(c2, 0x2002), out_frame(c3, c3.auth())});
+}
+
+// ── 6 ───────────────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgGateScenario, AtTheDeadlineWhatWasLearnedStays) {
+  start();
+  const Peer c1 = joins(1);
+  sends(c1, c1.auth());
+  gets(c1, response(c1.auth()));
+  sends_esp(c1, 0x1001);
+  quiet(kT + 1s);
+  EXPECT_FALSE(turn());
+  EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 1u);
+  for (std::uint32_t i = 2; i < 10; ++i) {  // it goes on translating outbound for espSessionTimeout
+    sends_esp(c1, 0x1001, i);
+    quiet(59min);
+  }
+  // Its claim on an inbound SPI ended T after its last outbound packet.
+  esp_refused_in(0x2001, DropReason::kEspInNoGate);
+  sends_esp(c1, 0x1001, 10);
+  gets_esp(c1, 0x2001);
+}
+
+// ── 7 ───────────────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgGateScenario, ARetransmissionReplacesWhatItRepeats) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  waits(c2, c2.auth());
+  for (int i = 0; i < 40; ++i) {
+    expect_frames(lab().from_inside(c2.out(c2.auth()).bytes()), {});
+    expect_drops({{DropReason::kIkeHeldReplaced, 1}});
+  }
+  EXPECT_EQ(now_there(AlgGauge::kHeldPackets), 1u);
+  happens(kT + 1s, {out_frame(c2, c2.auth())});
+}
+
+TEST_P(AlgGateScenario, AFlightHasAtMostSixteenDatagrams) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  std::vector<Frame> flight;
+  for (unsigned i = 1; i <= 16; ++i) {
+    waits(c2, fragment(c2.auth(), i, 17));
+    flight.push_back(out_frame(c2, fragment(c2.auth(), i, 17)));
+  }
+  refused_from_inside(c2.out(fragment(c2.auth(), 17, 17)), DropReason::kIkeFlightFull);
+  happens(kT + 1s, flight);
+}
+
+TEST_P(AlgGateScenario, OneFlightPerExchange) {
+  start();
+  const Peer c1 = joins1(1), c2 = joins1(2);
+  sends(c1, c1.quick(1));
+  waits(c2, c2.quick(2));
+  waits(c2, c2.quick(3));
+  EXPECT_EQ(now_there(AlgGauge::kWaiters), 1u);
+  happens(6s, {out_frame(c2, c2.quick(2)), out_frame(c2, c2.quick(3))});  // one turn
+  EXPECT_EQ(counted(AlgCounter::kTurns), 2u);
+}
+
+TEST_P(AlgGateScenario, APlaceIsKept35SecondsAfterTheClientsLastMessage) {
+  Config config = Config::with_alg();
+  config.alg().gate_timeout = 120s;
+  start(config);
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  gets(c1, response(c1.auth()));
+  waits(c2, c2.auth());
+  quiet(34s);
+  expect_frames(lab().from_inside(c2.out(c2.auth()).bytes()), {});
+  expect_drops({{DropReason::kIkeHeldReplaced, 1}});
+  quiet(34s);
+  EXPECT_EQ(now_there(AlgGauge::kWaiters), 1u);
+  quiet(2s);
+  EXPECT_EQ(now_there(AlgGauge::kWaiters), 0u);
+  expect_drops({{DropReason::kIkeHeldAged, 1}});
+  EXPECT_EQ(now_there(AlgGauge::kHeldBytes), 0u);
+}
+
+TEST_P(AlgGateScenario, ClosingIsHandledBeforeAgeing) {
+  Config config = Config::with_alg();
+  config.alg().gate_timeout = 35s;
+  start(config);
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  gets(c1, response(c1.auth()));
+  waits(c2, c2.auth());
+  // The deadline and the end of the place fall into the same step.
+  expect_frames(lab().jump(40s), {out_frame(c2, c2.auth())});
+}
+
+TEST_P(AlgGateScenario, FullIsDroppedAndCounted) {
+  Config config = Config::with_alg();
+  config.alg().phase2_hold = 2;
+  start(config);
+  const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3), c4 = joins(4);
+  sends(c1, c1.auth());
+  waits(c2, c2.auth());
+  waits(c3, c3.auth());
+  refused_from_inside(c4.out(c4.auth()), DropReason::kIkeWaitersFull);
+  // The peer's retransmission is the fallback.
+  happens(6s, {out_frame(c2, c2.auth())});
+  waits(c4, c4.auth());
+}
+
+TEST_P(AlgGateScenario, Phase2HoldZeroDrops) {
+  Config config = Config::with_alg();
+  config.alg().phase2_hold = 0;
+  start(config);
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  refused_from_inside(c2.out(c2.auth()), DropReason::kIkeGateBlocked);
+  quiet(kT + 1s);
+  sends(c2, c2.auth());
+}
+
+TEST_P(AlgGateScenario, HeldBytesAreBounded) {
+  Lab::Options options;
+  options.alg.held_bytes = 8192;
+  start(Config::with_alg(), options);
+  const Peer c1 = joins(1);
+  sends(c1, c1.auth());
+  unsigned held = 0;
+  for (unsigned n = 2; n < 40; ++n) {
+    const Peer c = joins(n);
+    expect_frames(lab().from_inside(c.out(c.auth()).bytes()), {});
+    if (lab().drops(DropReason::kIkeHoldFull) != 0) break;
+    ++held;
+  }
+  EXPECT_GT(held, 0u);
+  expect_drops({{DropReason::kIkeHoldFull, 1}});
+  EXPECT_LE(now_there(AlgGauge::kHeldBytes), 8192u);
+  sends_esp(c1, 0x1001);  // others are untouched
+}
+
+// ── 8 ───────────────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgGateScenario, FifoBetweenClientsAndWhoLostATurnQueuesBehindEveryoneWhoWaits) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
+  sends(c1, c1.auth());
+  gets(c1, response(c1.auth()));
+  waits(c3, c3.auth());
+  waits(c2, c2.auth());
+  happens(kT + 1s, {out_frame(c3, c3.auth())});
+  waits(c1, c1.child());
+  happens(6s, {out_frame(c2, c2.auth())});  // unanswered for 5 s
+  happens(6s, {out_frame(c1, c1.child())});
+}
+
+TEST_P(AlgGateScenario, ATurnUnansweredFor5SecondsYieldsToThoseWhoWait) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  quiet(10s);  // nobody waits: no reason to yield
+  EXPECT_TRUE(turn());
+  expect_frames(lab().from_inside(c2.out(c2.auth()).bytes()), {});
+  happens(200ms, {out_frame(c2, c2.auth())});
+  EXPECT_EQ(counted(AlgCounter::kClosedYield), 1u);
+}
+
+TEST_P(AlgGateScenario, ATurnWithoutAnExchangeYieldsToThoseWhoWait) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends_esp(c1, 0x1001);  // a tunnel that was idle after IKE
+  EXPECT_TRUE(turn());
+  sends(c2, c2.auth());
+  EXPECT_EQ(counted(AlgCounter::kClosedYield), 1u);
+  sends_esp(c1, 0x1001, 2);  // what was learned stays
+}
+
+// ── 9 ───────────────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgGateScenario, ANewIkeSpiPairRightAfterACreateChildSaReleasesTheGate) {
+  start();
+  Peer c1 = joins(1);
+  const Peer c2 = joins(2);
+  sends(c1, c1.child());
+  gets(c1, response(c1.child()));
+  waits(c2, c2.auth());
+  Peer rekeyed = c1;
+  rekeyed.spi = 0xAAAA;
+  rekeyed.server_spi = 0xBBBB;
+  expect_frames(lab().from_inside(rekeyed.out(rekeyed.message(kInformational2, 0)).bytes()),
+                {out_frame(rekeyed, rekeyed.message(kInformational2, 0)),
+                 out_frame(c2, c2.auth())});
+  EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 1u);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);
+}
+
+TEST_P(AlgGateScenario, IkeRekeysAreAlwaysWatchedFromEitherSide) {
+  start();
+  Peer c1 = joins(1);
+  gets(c1, c1.server_child());
+  sends(c1, response(c1.server_child()));
+  EXPECT_TRUE(turn());
+  Peer rekeyed = c1;
+  rekeyed.spi = 0xAAAA;
+  rekeyed.server_spi = 0xBBBB;
+  gets(rekeyed, rekeyed.message(kInformational2, 0));
+  EXPECT_FALSE(turn());
+  EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 1u);
+}
+
+TEST_P(AlgGateScenario, TheHolderRestartingPhaseOneReleasesTheGate) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  gets(c1, response(c1.auth()));
+  waits(c2, c2.auth());
+  Peer again = c1;
+  again.spi = 0xCAFE;
+  expect_frames(lab().from_inside(again.out(sa_init(again.spi)).bytes()),
+                {out_frame(again, sa_init(again.spi)), out_frame(c2, c2.auth())});
+  EXPECT_EQ(counted(AlgCounter::kClosedRestart), 1u);
+}
+
+TEST_P(AlgGateScenario, TheHolderFloatingToPort4500ReleasesTheGate) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.child());
+  waits(c2, c2.auth());
+  const IpPacket floated = ike_floated({c1.ip, 4500}, {kS, 4500}, c1.auth());
+  const std::vector<Frame> frames = lab().from_inside(floated.bytes());
+  ASSERT_EQ(frames.size(), 2u);
+  expect_frames({frames[1]}, {out_frame(c2, c2.auth())});
+  EXPECT_EQ(counted(AlgCounter::kClosedFloat), 1u);
+  EXPECT_EQ(counted(AlgCounter::kIkeFloats), 1u);
+}
+
+TEST_P(AlgGateScenario, WithWaitersTheHolderGoingOnWithItsOldSpisFor2SecondsReleasesTheGate) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  pairs(c1, 0x1001, 0x2001);
+  sends(c1, c1.child());
+  gets(c1, response(c1.child()));
+  waits(c2, c2.auth());
+  std::vector<Frame> frames;
+  std::uint32_t sequence = 2;
+  for (int i = 0; i < 25; ++i, ++sequence) {
+    sends_esp(c1, 0x1001, sequence);
+    gets_esp(c1, 0x2001, sequence);
+    for (Frame& frame : lab().advance(100ms)) frames.push_back(std::move(frame));
+    if (i < 18) {
+      EXPECT_TRUE(frames.empty());
+    }
+    if (!frames.empty()) break;
+  }
+  expect_frames(frames, {out_frame(c2, c2.auth())});
+  EXPECT_EQ(counted(AlgCounter::kClosedOldSpi), 1u);
+}
+
+TEST_P(AlgGateScenario, WithoutWaitersOldSpisReleaseNothing) {
+  start();
+  const Peer c1 = joins(1);
+  pairs(c1, 0x1001, 0x2001);
+  sends(c1, c1.child());
+  gets(c1, response(c1.child()));
+  for (std::uint32_t i = 2; i < 40; ++i) {
+    sends_esp(c1, 0x1001, i);
+    gets_esp(c1, 0x2001, i);
+    quiet(100ms);
+  }
+  EXPECT_TRUE(turn());
+}
+
+// ── 10 ──────────────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgGateScenario, AtFirstContactAnAddressOnWhichNobodyElseTalksToTheServerIsChosen) {
+  Config config = Config::with_alg();
+  config.pool().addresses = {"203.0.113.3-203.0.113.18"};
+  start(config);
+  std::map<unsigned, std::set<Ip>> used;  // by shard
+  std::map<Ip, unsigned> clients;
+  for (unsigned n = 1; n <= 10; ++n) ++clients[joins(n).nat.ip];
+  // As many as there are addresses of a shard: all on different ones.
+  std::uint64_t together = 0;
+  for (const auto& [ip, count] : clients) together += count - 1;
+  EXPECT_LE(together, lab().shards() == 1 ? 0u : 2u);
+  EXPECT_GE(counted(AlgCounter::kAddressesSpread), 8u);
+}
+
+TEST_P(AlgGateScenario, AClientThatHasAnAddressKeepsIt) {
+  Config config = Config::with_alg();
+  config.pool().addresses = {"203.0.113.3-203.0.113.18"};
+  config.group().app(Protocol::kTcp, {.pooling = Pooling::kPaired});
+  start(config);
+  const Endpoint web = translated(tcp({client_ip(1), 4000}, {"198.18.0.9", 80}, kSyn));
+  for (unsigned n = 2; n <= 6; ++n) {
+    const Ip a = translated(tcp({client_ip(n), 4000}, {"198.18.0.9", 80}, kSyn)).ip;
+    EXPECT_EQ(joins(n).nat.ip, a);
+  }
+  EXPECT_EQ(joins(1).nat.ip, web.ip);
+}
+
+TEST_P(AlgGateScenario, WithServerSpreadDisabledAddressesAreChosenAsEver) {
+  Config config = Config::with_alg();
+  config.pool().addresses = {"203.0.113.3-203.0.113.4"};
+  config.alg().server_spread = false;
+  start(config);
+  for (unsigned n = 1; n <= 6; ++n) (void)joins(n);
+  EXPECT_EQ(counted(AlgCounter::kAddressesSpread), 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(, AlgGateScenario, shardings(), sharding_name);
+
+}  // namespace
+}  // namespace lsn::test

@@ -1,0 +1,153 @@
+// Section 6 of the ALG's design, warm restart: what is restored before the first packet, and that it
+// makes no difference to anybody.
+#include "alg_scenario.hpp"
+
+namespace lsn::test {
+namespace {
+
+class AlgRestart : public Alg {
+ protected:
+  std::uint64_t restarts(Where where = Where::current()) {
+    const auto records = lab().state();
+    const std::uint64_t restored = restart(config(), records);
+    if (restored != records.size())
+      fail(where) << restored << " of " << records.size() << " records restored";
+    return restored;
+  }
+};
+
+TEST_P(AlgRestart, TunnelsGoOnWithoutARekey) {
+  Config config = Config::with_alg();
+  config.pool().addresses = {"203.0.113.3-203.0.113.18"};
+  start(config);
+  std::vector<Peer> peers;
+  for (unsigned n = 1; n <= 8; ++n) {
+    peers.push_back(joins(n));
+    pairs(peers.back(), 0x1000 + n, 0x2000 + n);
+  }
+  restarts();
+  EXPECT_EQ(now_there(AlgGauge::kEspSessions), 8u);
+  EXPECT_EQ(now_there(AlgGauge::kIkeSessions), 8u);
+  for (unsigned n = 1; n <= 8; ++n) {
+    const Peer& c = peers[n - 1];
+    gets_esp(c, 0x2000 + n, 90000);  // inbound first, far from fresh
+    sends_esp(c, 0x1000 + n, 90000);
+    gets(c, c.server_child());  // the mapping of phase 1
+    sends(c, response(c.server_child()));
+    EXPECT_EQ(translated(ike_floated({c.ip, 4500}, {kS, 4500}, c.auth())).ip, c.nat.ip);
+    quiet(kT + 1s);
+  }
+}
+
+TEST_P(AlgRestart, AMappingWhoseIkeSessionHasGoneIsRestoredWithItsEsp) {
+  Config config = Config::with_alg();
+  config.alg().ike_session_timeout = 1min;
+  start(config);
+  const Peer c1 = joins(1);
+  pairs(c1, 0x1001, 0x2001);
+  quiet(10min);
+  EXPECT_EQ(now_there(AlgGauge::kIkeSessions), 0u);
+  restarts();
+  quiet(10min);
+  gets(c1, c1.server_child());
+}
+
+TEST_P(AlgRestart, HalfOpenSessionsAreRestored) {
+  start();
+  const Peer c1 = joins(1);
+  sends_esp(c1, 0x1001);
+  quiet(kT + 1s);
+  restarts();
+  EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 1u);
+  sends_esp(c1, 0x1001, 5);
+}
+
+TEST_P(AlgRestart, WhatIsOfAnotherConfigurationIsLeftOut) {
+  Config config = Config::with_alg();
+  start(config);
+  const Peer c1 = joins(1);
+  pairs(c1, 0x1001, 0x2001);
+  const auto records = lab().state();
+  Config other = config;
+  other.pool().addresses = {"203.0.113.9"};
+  EXPECT_EQ(restart(other, records), 0u);
+  EXPECT_EQ(lab().subscribers(), 0u);
+  other = config;
+  other.group().clients = {"10.0.0.0/8"};
+  EXPECT_EQ(restart(other, records), 0u);
+  other = config;
+  other.group().alg.clear();
+  EXPECT_EQ(restart(other, records), 0u);
+}
+
+TEST_P(AlgRestart, WhatWasIdleForTooLongIsLeftOut) {
+  start();
+  const Peer c1 = joins(1);
+  pairs(c1, 0x1001, 0x2001);
+  auto records = lab().state();
+  for (auto& record : records) record.idle_seconds = 7200;
+  EXPECT_EQ(restart(config(), records), 0u);
+}
+
+TEST_P(AlgRestart, RecordsThatContradictOneAnotherHurtNobody) {
+  Config config = Config::with_alg();
+  config.pool().addresses = {"203.0.113.3-203.0.113.18"};
+  start(config);
+  const Peer c1 = joins(1);
+  pairs(c1, 0x1001, 0x2001);
+  auto records = lab().state();
+  const std::size_t good = records.size();
+  auto more = records;
+  for (auto& record : more) record.client = wire::Be32::of(client_ip(2).value);
+  records.insert(records.end(), more.begin(), more.end());
+  // The second client has the same ports and SPIs: its records find the places taken.
+  EXPECT_LE(restart(config, records), good + 0u);
+  gets_esp(c1, 0x2001, 7);
+  sends_esp(c1, 0x1001, 7);
+}
+
+TEST_P(AlgRestart, ProfilesWithConnfailoverDisabledAreInNoRecord) {
+  Config config = Config::with_alg();
+  config.alg().conn_failover = false;
+  start(config);
+  const Peer c1 = joins(1);
+  pairs(c1, 0x1001, 0x2001);
+  EXPECT_TRUE(lab().state().empty());
+}
+
+TEST_P(AlgRestart, ChangesAddUpToWhatAWalkSees) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  pairs(c1, 0x1001, 0x2001);
+  sends(c2, c2.auth());
+  gets(c2, response(c2.auth()));
+  gets_esp(c2, 0x6666);  // a candidate that expires
+  sends_esp(c2, 0x1002);
+  gets_esp(c2, 0x2002);
+  quiet(kT + 1s);
+  using Key = std::tuple<int, std::uint32_t, std::uint64_t>;
+  const auto key = [](const datapath::StateRecord& r) {
+    return Key{static_cast<int>(r.kind), r.client.raw(),
+               r.kind == datapath::StateRecord::Kind::kEspSession
+                   ? std::uint64_t{r.place} << 32 | r.shard
+                   : r.initiator ^ r.inside_port.raw()};
+  };
+  std::map<Key, std::pair<std::uint32_t, std::uint32_t>> by_changes, by_walk;
+  for (unsigned i = 0; i < lab().shards(); ++i) {
+    datapath::StateRecord r;
+    while (lab().shard(i).alg.journal.take(r)) {
+      if (r.gone)
+        by_changes.erase(key(r));
+      else
+        by_changes[key(r)] = {r.spi_out.raw(), r.spi_in.raw()};
+    }
+  }
+  for (const auto& r : lab().state()) by_walk[key(r)] = {r.spi_out.raw(), r.spi_in.raw()};
+  EXPECT_EQ(by_changes, by_walk);
+  EXPECT_EQ(by_walk.size(), 6u);  // of each client: a mapping, an IKE session, an ESP session
+}
+
+INSTANTIATE_TEST_SUITE_P(, AlgRestart, shardings(), sharding_name);
+
+}  // namespace
+}  // namespace lsn::test
