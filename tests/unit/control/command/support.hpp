@@ -33,6 +33,8 @@ class FakeDataplane final : public Dataplane {
       counters_.push_back(std::make_unique<datapath::Counters>());
       alg_counters_.push_back(std::make_unique<datapath::ipsec_alg::AlgCounters>());
       alg_events_.push_back(std::make_unique<datapath::ipsec_alg::EventRing>());
+      state_changes_.push_back(std::make_unique<datapath::StateRing>());
+      state_.emplace_back();
       esp_sessions_.emplace_back();
       gates_.emplace_back();
       sessions_.emplace_back();
@@ -104,13 +106,28 @@ class FakeDataplane final : public Dataplane {
       done(flush);
     });
   }
-  void restore(std::vector<datapath::StateRecord>, std::function<void(std::uint64_t)>) override {}
-  void state(unsigned, datapath::StatePage page,
-             std::function<void(datapath::StatePage)> done) override {
-    page.finished = true;
-    done(std::move(page));
+  void restore(std::vector<datapath::StateRecord> records,
+               std::function<void(std::uint64_t)> done) override {
+    to_restore = std::move(records);
+    restored = std::move(done);
   }
-  [[nodiscard]] datapath::StateRing& state_changes(unsigned) override { return state_changes_; }
+  void state(unsigned shard, datapath::StatePage page,
+             std::function<void(datapath::StatePage)> done) override {
+    answers_.push_back([this, shard, page = std::move(page), done = std::move(done)]() mutable {
+      page.rows.clear();
+      const auto& all = state_[shard];
+      while (page.cursor < all.size() && page.rows.size() < page.limit)
+        page.rows.push_back(all[page.cursor++]);
+      page.finished = page.cursor >= all.size();
+      done(std::move(page));
+    });
+  }
+  [[nodiscard]] datapath::StateRing& state_changes(unsigned shard) override {
+    return *state_changes_[shard];
+  }
+  [[nodiscard]] std::vector<datapath::StateRecord>& state_rows(unsigned shard) {
+    return state_[shard];
+  }
   [[nodiscard]] datapath::ipsec_alg::EventRing& alg_events(unsigned shard) override {
     return *alg_events_[shard];
   }
@@ -136,6 +153,8 @@ class FakeDataplane final : public Dataplane {
   [[nodiscard]] std::vector<datapath::ipsec_alg::GateRow>& gate_rows(unsigned shard) {
     return gates_[shard];
   }
+  std::vector<datapath::StateRecord> to_restore;
+  std::function<void(std::uint64_t)> restored;
   [[nodiscard]] std::size_t outstanding() const { return answers_.size(); }
 
   std::vector<PortStatus> port_status;
@@ -149,7 +168,8 @@ class FakeDataplane final : public Dataplane {
   bool hold = false;
 
  private:
-  datapath::StateRing state_changes_;
+  std::vector<std::unique_ptr<datapath::StateRing>> state_changes_;
+  std::vector<std::vector<datapath::StateRecord>> state_;
   template <class Page, class Row>
   void list(Page page, const std::vector<Row>& all, std::function<void(Page)> done) {
     ++pages_asked;
