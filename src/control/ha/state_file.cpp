@@ -106,8 +106,9 @@ StateRecord load(const Stored& s, std::uint64_t now) {
   record.client = wire::Be32::of(s.client);
   record.nat_ip = wire::Be32::of(s.nat_ip);
   record.server = wire::Be32::of(s.server);
+  const std::uint64_t last_seen = s.last_seen;  // a packed member has no address
   record.idle_seconds = static_cast<std::uint32_t>(
-      std::min<std::uint64_t>(now - std::min<std::uint64_t>(now, s.last_seen), UINT32_MAX));
+      std::min<std::uint64_t>(now - std::min(now, last_seen), UINT32_MAX));
   if (record.kind == Kind::kEspSession) {
     record.spi_out = wire::Be32::of(s.esp.spi_out);
     record.spi_in = wire::Be32::of(s.esp.spi_in);
