@@ -208,7 +208,11 @@ void Watch::phase_two_came(const Message& message, bool passed) {
   const bool goes_on = x.first_left != kNever && x.kind == Kind::kAuth && !message.is_answer &&
                        message.step >= x.requests_left;
   if (x.first_left != kNever && !goes_on) {
-    if (passed) return;
+    if (passed) {
+      // Now, although what it lets go may be seen to leave first.
+      if (message.is_answer) x.answers_left = std::max(x.answers_left, message.step + 1);
+      return;
+    }
     // Section 3: messages of an exchange that was admitted once always pass; the last 8 are known.
     const bool is_known =
         world_.ike_sas[x.ike].admitted - x.place < 8 &&
@@ -412,7 +416,7 @@ void Watch::esp_left(const Seen& packet, Party to) {
   const std::uint32_t server = server_of(packet.source.ip);
   const std::uint32_t receiver = client_of(packet.destination.ip);
   if (packet.is_forged()) {
-    peer(receiver, server).foreign = now;
+    peer(receiver, server).foreign.push_back(now);
     return;
   }
   Tunnel& tunnel = world_.tunnels[packet.record];
@@ -427,7 +431,7 @@ void Watch::esp_left(const Seen& packet, Party to) {
   if (is_first)
     tunnel.misdelivery =
         packet.on_4500 ? Misdelivery::kWrong : classify(tunnel, packet.spi, receiver);
-  peer(receiver, server).foreign = now;
+  peer(receiver, server).foreign.push_back(now);
   if (!is_first) return;
   ++sums_.misdelivered[static_cast<std::size_t>(tunnel.misdelivery)];
   const std::string what =
@@ -448,11 +452,17 @@ Misdelivery Watch::classify(const Tunnel& tunnel, std::uint32_t spi, std::uint32
       return Misdelivery::kSameSpi;
   const Peer& owner = peer(link.client, link.server);
   const Peer& to = peer(receiver, link.server);
-  // Forged SPIs that were taken for the owner's or the receiver's own.
-  for (const Time taken : {owner.foreign, to.foreign})
-    if (taken != kNever && now - taken <= 3 * gate_timeout + kSlack)
-      return world_.rules.spoofer ? Misdelivery::kForged : Misdelivery::kConsequence;
   const Exchange& x = world_.exchanges[tunnel.exchange];
+  // SPIs that were taken for the owner's or the receiver's own lately, or for this one while its
+  // turn lasted or lingered: then it may have been forgotten in their favour.
+  const auto took_one = [&](const Peer& one, Time from, Time to_) {
+    return std::any_of(one.foreign.begin(), one.foreign.end(),
+                       [&](Time taken) { return from <= taken && taken <= to_; });
+  };
+  const Time window = 3 * gate_timeout + kSlack;
+  if (took_one(owner, now - window, now) || took_one(to, now - window, now) ||
+      (x.first_left != kNever && took_one(owner, x.first_left, x.first_left + window)))
+    return world_.rules.spoofer ? Misdelivery::kForged : Misdelivery::kConsequence;
   // The first turn that ended since its exchange was admitted.
   const auto ended = x.first_left == kNever
                          ? owner.ends.end()

@@ -56,7 +56,7 @@ class Watch final : public Witness {
     Endpoint mapping;
     Time restarted = kNever;
     Time latest_esp_out = kNever;
-    Time foreign = kNever;     ///< it got a packet of somebody else's: its place is taken
+    std::vector<Time> foreign;  ///< it got a packet of somebody else's: its place is taken
     std::vector<Time> starts;  ///< what may have begun a turn of its
     std::vector<Time> ends;    ///< of its turns, as the product says
   };

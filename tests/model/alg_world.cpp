@@ -119,13 +119,15 @@ Seen read(ByteView packet) {
   seen.destination = destination_of(packet);
   std::size_t at = 20;
   if (protocol_of(packet) == kUdp) {
-    const unsigned here = seen.source.port, there = seen.destination.port;
+    // Of the client's port the NAT makes any.
+    const bool to_server = seen.destination.ip.value >> 16 == Ip{"198.18.0.0"}.value >> 16;
+    const unsigned port = to_server ? seen.destination.port : seen.source.port;
     at += 8;
-    if (here == 4500 || there == 4500) {
+    if (port == 4500) {
       seen.on_4500 = true;
       seen.what = get32(packet, at) == 0 ? Seen::What::kIke : Seen::What::kEsp;
       if (seen.what == Seen::What::kIke) at += 4;
-    } else if (here == 500 || there == 500) {
+    } else if (port == 500) {
       seen.what = Seen::What::kIke;
     }
   } else if (protocol_of(packet) == kEsp) {

@@ -23,6 +23,7 @@ const SeenSpi& note_seen(Shard& shard, Gate& gate, Spi spi, bool is_fresh) {
   for (SeenSpi& seen : gate.seen) {
     if (seen.spi != spi) continue;
     seen.last = shard.now;
+    seen.known = false;
     return seen;
   }
   // In the place of the one that has not come for the longest time.
@@ -45,9 +46,18 @@ void note_dangled(Gate& gate, Spi spi) {
     if (seen.spi == spi) seen.dangled = true;
 }
 
-void forget_seen(Gate& gate, Spi spi) {
-  for (SeenSpi& seen : gate.seen)
-    if (seen.spi == spi) seen = SeenSpi{};
+void note_learned(Gate& gate, Spi spi, PeerId peer) {
+  for (SeenSpi& seen : gate.seen) {
+    if (seen.spi != spi) continue;
+    seen.learned_by = peer;
+    seen.known = true;
+  }
+}
+
+/// It was somebody else's until it was forgotten, or on its way before that peer can have had it.
+bool is_of_another(const SeenSpi& seen, PeerId peer, state::Ticks expected_since) {
+  return seen.learned_by != state::kNone ? seen.learned_by != peer
+                                         : expected_since.later_than(seen.first);
 }
 
 /// Fresh: a new SA starts at 1, and an SPI that was first seen fresh since then stays eligible.
@@ -149,9 +159,11 @@ Spi waived_spi(const Shard& shard, const Gate& gate) {
   if (gate.created.later_than(since)) return kNoSpi;
   Spi only = kNoSpi;
   for (const SeenSpi& seen : gate.seen) {
-    if (seen.spi == kNoSpi || since.later_than(seen.last)) continue;
+    if (seen.spi == kNoSpi || seen.known || since.later_than(seen.last)) continue;
     if (only != kNoSpi) return kNoSpi;
-    if (seen.fresh_at_first) return kNoSpi;
+    if (seen.fresh_at_first ||
+        (seen.learned_by != state::kNone && seen.learned_by != gate.turn.holder))
+      return kNoSpi;
     only = seen.spi;
   }
   return only != kNoSpi && is_sole_sender(shard, gate, gate.turn.holder, since) ? only : kNoSpi;
@@ -179,7 +191,8 @@ std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_i
     if (!is_fresh(seen, fresh_now, gate.turn.began))
       return std::unexpected(DropReason::kEspInNotFresh);
     // It was on its way before the holder can have had it.
-    if (since.later_than(seen.first)) return std::unexpected(DropReason::kEspInAmbiguous);
+    if (is_of_another(seen, gate.turn.holder, since))
+      return std::unexpected(DropReason::kEspInAmbiguous);
     if (gate.halves[at(Direction::kOutbound)] != HalfGate::kPassed &&
         (seen.dangled || other_dangles))
       return std::unexpected(DropReason::kEspInDangling);
@@ -201,7 +214,8 @@ std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate,
     if (!is_fresh(seen, fresh_now, gate.lingering.began))
       return std::unexpected(DropReason::kEspInNotFresh);
     // It was on its way before, or it may be what another client is owed: nobody's (section 9.1).
-    if (since.later_than(seen.first)) return std::unexpected(DropReason::kEspInAmbiguous);
+    if (is_of_another(seen, gate.lingering.holder, since))
+      return std::unexpected(DropReason::kEspInAmbiguous);
     if (other_is_dangling(shard, gate, gate.lingering.holder))
       return std::unexpected(DropReason::kEspInDangling);
     const auto learned = accept(shard, gate.lingering, Direction::kInbound, spi);
@@ -216,6 +230,9 @@ std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate,
   const Peer& peer = shard.alg.peers[sole];
   if (!is_fresh(seen, fresh_now, peer.turn_began))
     return std::unexpected(DropReason::kEspInNotFresh);
+  // It was on its way before the claimant can have had it.
+  if (is_of_another(seen, sole, expecting_since(shard, peer, peer.turn_began)))
+    return std::unexpected(DropReason::kEspInAmbiguous);
   if (other_is_dangling(shard, gate, sole)) return std::unexpected(DropReason::kEspInDangling);
   return claimed(shard, sole, spi);
 }
@@ -355,7 +372,7 @@ std::expected<SessionId, DropReason> attribute_inbound(Shard& shard, const Packe
       break;
   }
   if (result) {
-    forget_seen(gate, spi);
+    note_learned(gate, spi, tables.esp_sessions[esp_of(shard, *result)].peer);
     schedule_gate(shard, gate_id);
   } else {
     const PeerId holder = gate.state == GateState::kClosed ? state::kNone : gate.turn.holder;
@@ -373,7 +390,7 @@ void waive_freshness(Shard& shard, GateId id) {
   if (!accept(shard, gate.turn, Direction::kInbound, spi)) return;
   count(shard, shard.alg.peers[gate.turn.holder].profile, AlgCounter::kFreshnessWaived);
   spi_passed(shard, id, Direction::kInbound);
-  forget_seen(gate, spi);
+  note_learned(gate, spi, gate.turn.holder);
 }
 
 }  // namespace lsn::datapath::ipsec_alg

@@ -181,12 +181,17 @@ struct Turn {
   return turn.answered + turn.idle_pairs;
 }
 
-/// An unknown SPI that came from the server.
+/// An unknown SPI that came from the server. It is remembered when it has been learned, too: a
+/// candidate may be forgotten again.
 struct SeenSpi {
+  static constexpr PeerId kNobodys = state::kNone;
+
   Spi spi = kNoSpi;
   state::Ticks first;
   state::Ticks last;
   bool fresh_at_first = false;
+  PeerId learned_by = kNobodys;  ///< whose it was last
+  bool known = false;    ///< it still is
   bool dangled = false;  ///< it was refused while another client dangled: it may be that one's
 };
 
