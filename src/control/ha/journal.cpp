@@ -89,9 +89,7 @@ void Journal::tick(Time now) {
   for (unsigned shard = 0; shard < lost_.size(); ++shard)
     incomplete |= dataplane_.state_changes(shard).lost() != lost_[shard];
   if (now >= next_walk_ || (incomplete && !has_told_)) {
-    next_walk_ = now + kWalkInterval;
-    begin_walk();
-    if (failed_) next_walk_ = now + kRetryInterval;
+    next_walk_ = now + (begin_walk() ? std::chrono::seconds{kWalkInterval} : kRetryInterval);
   }
 }
 
@@ -102,41 +100,37 @@ void Journal::append(Time now) {
   changes_.clear();
 }
 
-void Journal::begin_walk() {
+bool Journal::begin_walk() {
   for (unsigned shard = 0; shard < lost_.size(); ++shard)
     lost_[shard] = dataplane_.state_changes(shard).lost();
   since_walk_.clear();
   walked_ = 1;
   shard_ = 0;
-  failed_ = !worked(file_.begin());
-  if (failed_) return;
+  if (!worked(file_.begin())) return false;
   walking_ = true;
-  datapath::StatePage page;
-  page.limit = kPage;
-  dataplane_.state(0, std::move(page), [self = std::weak_ptr(self_)](datapath::StatePage got) {
-    if (const auto alive = self.lock()) (*alive)->take_page(got);
-  });
+  ask({});
+  return true;
 }
 
-void Journal::take_page(const datapath::StatePage& page) {
+void Journal::ask(datapath::StatePage page) {
+  page.limit = kPage;
+  page.rows.clear();
+  dataplane_.state(shard_, std::move(page),
+                   [self = std::weak_ptr(self_)](datapath::StatePage got) {
+                     if (const auto alive = self.lock()) (*alive)->take_page(std::move(got));
+                   });
+}
+
+void Journal::take_page(datapath::StatePage page) {
   walked_ += page.rows.size();
   if (!worked(file_.add(page.rows, wall_clock()))) {
-    failed_ = true;
     walking_ = false;
     file_.abandon();
     return;
   }
-  datapath::StatePage next = page;
-  if (page.finished) {
-    if (++shard_ == lost_.size()) return finish_walk();
-    next = {};
-    next.limit = kPage;
-  }
-  next.rows.clear();
-  dataplane_.state(shard_, std::move(next),
-                   [self = std::weak_ptr(self_)](datapath::StatePage got) {
-                     if (const auto alive = self.lock()) (*alive)->take_page(got);
-                   });
+  if (!page.finished) return ask(std::move(page));
+  if (++shard_ == lost_.size()) return finish_walk();
+  ask({});
 }
 
 void Journal::finish_walk() {
@@ -147,7 +141,6 @@ void Journal::finish_walk() {
   appended_ = since_walk_.size();
   since_walk_.clear();
   in_file_ = walked_;
-  failed_ = !good;
   if (good && std::exchange(has_told_, false))
     spdlog::info("state file {}: can be written again", path_);
 }

@@ -18,13 +18,18 @@ std::uint32_t sequence_of(const Packet& packet) {
 
 // ── what a gate remembers of unknown SPIs ───────────────────────────────────────────────────────
 
+SeenSpi* find_seen(Gate& gate, Spi spi) {
+  for (SeenSpi& seen : gate.seen)
+    if (seen.spi == spi) return &seen;
+  return nullptr;
+}
+
 /// Notes that an unknown SPI came.
 const SeenSpi& note_seen(Shard& shard, Gate& gate, Spi spi, bool is_fresh) {
-  for (SeenSpi& seen : gate.seen) {
-    if (seen.spi != spi) continue;
-    seen.last = shard.now;
-    seen.known = false;
-    return seen;
+  if (SeenSpi* seen = find_seen(gate, spi)) {
+    seen->last = shard.now;
+    seen->known = false;
+    return *seen;
   }
   // In the place of the one that has not come for the longest time.
   SeenSpi* oldest = gate.seen.data();
@@ -42,15 +47,13 @@ const SeenSpi& note_seen(Shard& shard, Gate& gate, Spi spi, bool is_fresh) {
 
 /// It stays in doubt when the dangling ends in the middle of a turn: what came before was not late.
 void note_dangled(Gate& gate, Spi spi) {
-  for (SeenSpi& seen : gate.seen)
-    if (seen.spi == spi) seen.dangled = true;
+  if (SeenSpi* seen = find_seen(gate, spi)) seen->dangled = true;
 }
 
 void note_learned(Gate& gate, Spi spi, PeerId peer) {
-  for (SeenSpi& seen : gate.seen) {
-    if (seen.spi != spi) continue;
-    seen.learned_by = peer;
-    seen.known = true;
+  if (SeenSpi* seen = find_seen(gate, spi)) {
+    seen->learned_by = peer;
+    seen->known = true;
   }
 }
 

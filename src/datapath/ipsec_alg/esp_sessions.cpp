@@ -101,11 +101,11 @@ EspId find_other_half(const Shard& shard, const Peer& peer, Direction direction,
 std::expected<EspId, DropReason> create(Shard& shard, PeerId peer_id) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[peer_id];
-  Gate& gate = tables.gates[peer.gate];
   const EspId id = tables.esp_sessions.allocate();
   if (id == state::kNone) return std::unexpected(DropReason::kEspSessionTableFull);
   const auto session =
-      lsn44::create_esp_session(shard, peer.subscriber, gate.nat_ip, peer.server, id);
+      lsn44::create_esp_session(shard, peer.subscriber, tables.gates[peer.gate].nat_ip,
+                                                peer.server, id);
   if (!session) {
     tables.esp_sessions.release(id);
     return std::unexpected(session.error());
@@ -115,7 +115,7 @@ std::expected<EspId, DropReason> create(Shard& shard, PeerId peer_id) {
   esp.peer = peer_id;
   esp.in_use = true;
   state::list_push(peer.esp_sessions, id, tables.esp_links());
-  if (peer.esp_count++ == 0) ++gate.esp_peers;
+  ++peer.esp_count;
   // Armed only now: its timeout is that of its peer's profile.
   lsn44::rearm_session(shard, *session);
   count(shard, peer.profile, AlgCounter::kEspSessionsCreated);
@@ -355,7 +355,7 @@ void esp_session_ended(Shard& shard, SessionId session_id, SessionEnd why) {
     add_to_sums(shard, id, d);
   }
   state::list_remove(peer.esp_sessions, id, tables.esp_links());
-  if (--peer.esp_count == 0) --tables.gates[peer.gate].esp_peers;
+  --peer.esp_count;
   count(shard, peer.profile,
         why == SessionEnd::kExpired ? AlgCounter::kEspSessionsExpired
                                     : AlgCounter::kEspSessionsFlushed);

@@ -83,7 +83,6 @@ std::expected<WaiterId, DropReason> obtain_place(Shard& shard, PeerId peer_id) {
   if (id == state::kNone) return std::unexpected(DropReason::kIkeHoldFull);
   Waiter& waiter = tables.waiters[id];
   waiter.peer = peer_id;
-  waiter.since = shard.now;
   waiter.in_use = true;
   peer.waiter = id;
   state::queue_push(gate.waiters, id, tables.waiter_links());

@@ -26,13 +26,18 @@ bool may_come_from_a_rekey(const wire::IkeMessage& message) {
          phase_of(message) != IkePhase::kOne;
 }
 
-/// The latest answered CREATE_CHILD_SA of the peer that still expects an SPI.
+/// An answered CREATE_CHILD_SA that still expects an SPI.
+bool is_open_child(const Exchange& e) {
+  return e.name.kind == ExchangeKind::kCreateChild && e.answered && !e.settled;
+}
+
+/// The peer's latest one.
 Exchange* latest_open_child(Tables& tables, const Peer& peer) {
   Exchange* latest = nullptr;
   for (IkeId id = peer.ike_sessions.first; id != state::kNone;
        id = tables.ike_sessions[id].of_peer.next)
     for (Exchange& e : tables.ike_sessions[id].exchanges)
-      if (e.name.kind == ExchangeKind::kCreateChild && e.answered && !e.settled &&
+      if (is_open_child(e) &&
           (latest == nullptr || e.admitted.later_than(latest->admitted)))
         latest = &e;
   return latest;
@@ -45,7 +50,7 @@ IkeId session_with_open_child(const Tables& tables, const Peer& peer) {
     const IkeSession& session = tables.ike_sessions[id];
     if (!session.keeps_port) continue;
     for (const Exchange& e : session.exchanges)
-      if (e.name.kind == ExchangeKind::kCreateChild && e.answered && !e.settled) return id;
+      if (is_open_child(e)) return id;
   }
   return state::kNone;
 }
@@ -125,13 +130,13 @@ std::expected<IkeId, DropReason> create(Shard& shard, PeerId peer_id,
   IkeSession& session = tables.ike_sessions[id];
   session.initiator = message.initiator;
   session.peer = peer_id;
-  session.created = session.last_message = shard.now;
+  session.last_message = shard.now;
   session.inside_port = inside_port;
   session.nat_port = udp.nat_port;
   session.version = message.version;
   session.started_by = direction;
   session.in_use = true;
-  if ((udp.flags & lsn44::SessionFlags::kKeepsPort) != 0) enter_port_keepers(tables, id);
+  if (lsn44::keeps_port(udp)) enter_port_keepers(tables, id);
   state::list_push(peer.ike_sessions, id, tables.ike_links());
   state::queue_push(client.unanswered[at(direction)], id, tables.unanswered_links());
   ++peer.ike_count;

@@ -82,7 +82,7 @@ std::optional<StateRecord> record_of(const Shard& shard, const Peer& peer,
   StateRecord record = record_of(shard, Kind::kMapping, peer);
   record.inside_port = inside_port;
   record.nat_port = session.nat_port;
-  record.keeps_port = (session.flags & lsn44::SessionFlags::kKeepsPort) != 0;
+  record.keeps_port = lsn44::keeps_port(session);
   return record;
 }
 

@@ -150,11 +150,8 @@ Verdict send_error(Shard& shard, Packet& packet, SessionId id, const Quoted& quo
     return Verdict::drop(DropReason::kFragmentationNeeded);
 
   const wire::Be32 address = out ? session.nat_ip : session.inside_ip;
-  const bool keeps_port =
-      session.protocol == Protocol::kUdp && (session.flags & SessionFlags::kKeepsPort) != 0;
-  const wire::ChecksumDelta changed =
-      rewrite_quoted(quoted, direction, address,
-                     out && !keeps_port ? session.nat_port : session.inside_port);
+  const wire::ChecksumDelta changed = rewrite_quoted(
+      quoted, direction, address, out ? shown_nat_port(session) : session.inside_port);
   auto& icmp = *reinterpret_cast<wire::IcmpHeader*>(packet.l4);
   icmp.checksum = changed.apply(icmp.checksum);
 

@@ -187,9 +187,7 @@ SessionRow row_of(const Shard& shard, const Session& session, const SessionCold&
     row.spi_in = wire::Be32::raw(esp.spi[ipsec_alg::at(Direction::kInbound)]).host();
   } else {
     row.subscriber_port = session.inside_port.host();
-    const bool keeps_port =
-        session.protocol == Protocol::kUdp && (session.flags & SessionFlags::kKeepsPort) != 0;
-    row.nat_port = (keeps_port ? session.inside_port : session.nat_port).host();
+    row.nat_port = shown_nat_port(session).host();
     row.remote_port = session.remote_port.host();
   }
   row.group = shard.lsn44.subscribers[cold.subscriber].group;

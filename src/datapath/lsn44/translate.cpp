@@ -114,7 +114,7 @@ Verdict forward_with_care(Shard& shard, Packet& packet, SessionId id) {
     // The session has NAT port 500 by itself; the packet may be for one that only shows it.
     if (const SessionId other = ipsec_alg::demultiplex(shard, packet); other != state::kNone)
       id = other;
-    else if ((shard.lsn44.sessions[id].flags & F::kKeepsPort) != 0)
+    else if (keeps_port(shard.lsn44.sessions[id]))
       return Verdict::drop(DropReason::kIkeSpiUnknown);
   }
   if (!revalidate(shard, id)) return Verdict::drop(DropReason::kNoMapping);
@@ -133,8 +133,7 @@ Verdict forward_with_care(Shard& shard, Packet& packet, SessionId id) {
         !verdict.is_next())
       return verdict;
   rewrite<direction>(packet, session);
-  if (direction == Direction::kOutbound && session.protocol == Protocol::kUdp &&
-      (session.flags & F::kKeepsPort) != 0 && packet.has_l4)
+  if (direction == Direction::kOutbound && keeps_port(session) && packet.has_l4)
     restore_port(packet, session.inside_port);
   account<direction>(shard, session, packet.size);
   if (session.protocol == Protocol::kTcp && packet.has_l4 &&

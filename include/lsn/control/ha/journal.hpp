@@ -31,9 +31,10 @@ class Journal {
  private:
   void take_changes();
   void append(Time now);
-  void begin_walk();
-  void next_page();
-  void take_page(const datapath::StatePage& page);
+  /// False: it could not begin.
+  bool begin_walk();
+  void ask(datapath::StatePage page);
+  void take_page(datapath::StatePage page);
   void finish_walk();
   /// An error is told once, until it works again; the next walk tries anew.
   bool worked(const std::expected<void, std::string>& result);
@@ -45,7 +46,6 @@ class Journal {
   std::vector<datapath::StateRecord> since_walk_;  ///< not in the new file, which the walk writes
   std::vector<std::uint64_t> lost_;             ///< of each shard's ring, when last looked at
   bool walking_ = false;
-  bool failed_ = false;      ///< the present walk
   bool has_told_ = false;    ///< an error
   unsigned shard_ = 0;       ///< of the walk
   std::uint64_t walked_ = 0; ///< records of the walk

@@ -105,7 +105,6 @@ struct alignas(64) IkeSession {
   wire::IkeSpi initiator;
   wire::IkeSpi responder;
   PeerId peer;
-  state::Ticks created;
   state::Ticks last_message;
   wire::Be16 inside_port;  ///< its UDP mapping
   wire::Be16 nat_port;
@@ -209,7 +208,6 @@ struct alignas(64) Gate {
   state::Ticks created;
   state::QueueHead waiters;
   std::uint32_t waiter_count;
-  std::uint32_t esp_peers;    ///< peers with ESP sessions
   std::uint32_t port_keepers; ///< IKE sessions whose UDP sessions keep port 500
   state::ListHead peers;      ///< all of them
   state::ListHead claimants;  ///< those who may expect an inbound SPI (section 5, inbound 3)
@@ -269,7 +267,6 @@ struct Client {
 /// A client's place in a gate's queue.
 struct Waiter {
   PeerId peer;
-  state::Ticks since;
   state::Ticks last_message;
   state::QueueHead flights;
   std::uint32_t flight_count = 0;

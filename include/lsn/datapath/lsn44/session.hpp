@@ -71,6 +71,15 @@ static_assert(sizeof(SessionCold) == 28);
 
 [[nodiscard]] SessionState state_of(const Session& session);
 
+/// ikePreservePort: its packets leave with the inside's port.
+[[nodiscard]] inline bool keeps_port(const Session& s) {
+  return s.protocol == Protocol::kUdp && (s.flags & SessionFlags::kKeepsPort) != 0;
+}
+/// The NAT port that the remote side sees.
+[[nodiscard]] inline wire::Be16 shown_nat_port(const Session& s) {
+  return keeps_port(s) ? s.inside_port : s.nat_port;
+}
+
 /// What a packet from inside is called, and what one from outside is. Not of ESP: its SPIs stand
 /// in ipsec_alg::EspSession.
 [[nodiscard]] inline state::FlowKey outbound_key(const Session& s) {
