@@ -4,9 +4,11 @@
 #include <bit>
 #include <utility>
 
+#include "lsn/datapath/ipsec_alg/foresight.hpp"
 #include "lsn/datapath/ipsec_alg/holding.hpp"
 #include "lsn/datapath/ipsec_alg/stages.hpp"
 #include "lsn/datapath/l3/icmp_send.hpp"
+#include "lsn/datapath/lsn44/foresight.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 #include "lsn/datapath/lsn44/stages.hpp"
 #include "lsn/datapath/lsn44/translate.hpp"
@@ -423,6 +425,12 @@ void run_lane(Shard& shard, Burst& burst, const Lane& lane) {
 void run(Shard& shard, Burst& burst) {
   run_lane<Direction::kOutbound>(shard, burst, burst.outbound);
   run_lane<Direction::kInbound>(shard, burst, burst.inbound);
+  if (burst.slow_count > 1) {
+    std::array<const Packet*, kBurst> slow;
+    for (unsigned i = 0; i < burst.slow_count; ++i) slow[i] = &burst.packets[burst.slow[i]];
+    lsn44::foresee(shard, {slow.data(), burst.slow_count});
+    ipsec_alg::foresee(shard, {slow.data(), burst.slow_count});
+  }
   for (unsigned i = 0; i < burst.slow_count; ++i) {
     Packet& packet = burst.packets[burst.slow[i]];
     settle(shard, packet, dispatch(shard, packet));

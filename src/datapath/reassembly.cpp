@@ -24,7 +24,7 @@ Reassembly::Reassembly(std::uint32_t max_datagrams, state::Ticks now,
     : datagrams_(max_datagrams, memory),
       index_(max_datagrams, secret, memory),
       waiting_(max_datagrams * kWaitingPerSlot, memory),
-      wheel_(now, memory) {}
+      wheel_(max_datagrams, now, memory) {}
 
 std::uint32_t Reassembly::find(const Packet& packet) const {
   const state::FlowKey name = name_of(*packet.ip);

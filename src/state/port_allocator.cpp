@@ -6,29 +6,18 @@ namespace lsn::state {
 
 std::optional<std::uint16_t> PortBitmap::take(std::uint16_t first, std::uint16_t last,
                                               Parity parity, std::uint32_t random) {
-  // The candidates are begin, begin + step, ... begin + (count - 1) * step.
-  std::uint32_t begin = first;
-  std::uint32_t step = 1;
-  if (parity != Parity::kAny) {
-    begin += parity_of(first) != parity ? 1 : 0;
-    step = 2;
-  }
-  if (begin > last) return std::nullopt;
-  const std::uint32_t count = (last - begin) / step + 1;
+  const Candidates all = candidates(first, last, parity);
+  if (all.count == 0) return std::nullopt;
 
-  std::uint32_t candidate = 0;
-  for (int i = 0; i < kProbes; ++i) {
-    candidate = begin + step * static_cast<std::uint32_t>((std::uint64_t{random} * count) >> 32);
-    if (!is_taken(static_cast<std::uint16_t>(candidate))) {
-      set(candidate);
-      return static_cast<std::uint16_t>(candidate);
-    }
-    // The next probe's 32 bits: a bijection of these, with the low bits brought up by the rotation.
-    random = std::rotl(random * 0x9E3779B1u + 0x7F4A7C15u, 16);
+  const auto [free, candidate] = probe(all, random);
+  if (free) {
+    set(*free);
+    return free;
   }
 
   std::uint32_t port = next_free(candidate, last, parity);
-  if (port == kNothing && candidate > begin) port = next_free(begin, candidate - 1, parity);
+  if (port == kNothing && candidate > all.begin)
+    port = next_free(all.begin, candidate - 1, parity);
   if (port == kNothing) return std::nullopt;
   set(port);
   return static_cast<std::uint16_t>(port);

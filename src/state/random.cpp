@@ -1,5 +1,6 @@
 #include "lsn/state/random.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -25,9 +26,16 @@ Random::Random(const Seed& seed) {
   std::memcpy(key_.data(), seed.data(), seed.size());
 }
 
+void Random::refill() {
+  std::copy(words_.begin() + used_, words_.begin() + ready_, words_.begin());
+  ready_ -= used_;
+  used_ = 0;
+  for (; ready_ + kBlock <= words_.size(); ready_ += kBlock) make_block(words_.data() + ready_);
+}
+
 // RFC 8439 section 2.3, in the original layout: a 64-bit block counter, a 64-bit nonce (zero: the
 // key is used for nothing else), and 8 rounds.
-void Random::refill() {
+void Random::make_block(std::uint32_t* out) {
   const std::array<std::uint32_t, 16> start = {0x61707865,
                                                0x3320646e,
                                                0x79622d32,
@@ -55,8 +63,7 @@ void Random::refill() {
     quarter_round(x[2], x[7], x[8], x[13]);
     quarter_round(x[3], x[4], x[9], x[14]);
   }
-  for (std::size_t i = 0; i < x.size(); ++i) block_[i] = x[i] + start[i];
-  used_ = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) out[i] = x[i] + start[i];
   ++counter_;
 }
 

@@ -219,7 +219,7 @@ void expire(benchmark::State& state) {
   Sequence sequence;
   for (std::uint32_t n = entries; n > 1; --n) std::swap(order[n - 1], order[sequence.below(n)]);
   Ticks now{0};
-  TimerWheel wheel(now, &memory());
+  TimerWheel wheel(entries, now, &memory());
   for (auto _ : state) {
     state.PauseTiming();
     for (std::uint32_t n = 0; n < entries; ++n) {
@@ -240,7 +240,7 @@ void re_arm(benchmark::State& state) {
   ParallelArray<TimedSession> sessions(entries, &memory());
   const auto links_of = [&](std::uint32_t i) -> WheelLinks& { return sessions[i].links; };
   Ticks now{0};
-  TimerWheel wheel(now, &memory());
+  TimerWheel wheel(entries, now, &memory());
   Sequence sequence;
   for (std::uint32_t n = 0; n < entries; ++n) {
     wheel.schedule(n, Ticks{sequence.below(30'000)}, links_of);
@@ -264,7 +264,7 @@ BENCHMARK(re_arm)->ArgName("objects")->Arg(64'000)->Arg(1'000'000)->Arg(8'000'00
 void turn_idle_wheel(benchmark::State& state) {
   std::vector<WheelLinks> links(1);
   const auto links_of = [&](std::uint32_t i) -> WheelLinks& { return links[i]; };
-  TimerWheel wheel(Ticks{0}, &memory());
+  TimerWheel wheel(1, Ticks{0}, &memory());
   wheel.schedule(0, Ticks{1000}, links_of);
   for (auto _ : state) {
     benchmark::DoNotOptimize(

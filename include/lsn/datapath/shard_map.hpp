@@ -104,24 +104,34 @@ class NatAddressMap {
         }
       }
     }
-    count_ = number;
-    map_ = IntervalMap<NatAddressPlace>(std::move(ranges));
+    all_ = IntervalMap<NatAddressPlace>(std::move(ranges)).ranges();
+    std::vector<IntervalMap<std::uint32_t>::Range> runs;
+    for (std::uint32_t i = 0; i < all_.size(); ++i) {
+      if (i != 0 && all_[i].first == all_[i - 1].first + 1)
+        runs.back().last = all_[i].first;
+      else
+        runs.push_back({all_[i].first, all_[i].first, i});
+    }
+    runs_ = IntervalMap<std::uint32_t>(std::move(runs));
   }
 
   /// nullptr: not a NAT address.
   [[nodiscard]] const NatAddressPlace* find(wire::Ipv4Address address) const {
-    return map_.find(address.value);
+    const auto* run = runs_.find_range(address.value);
+    return run == nullptr ? nullptr : &all_[run->value + (address.value - run->first)].value;
   }
-  [[nodiscard]] std::uint32_t count() const { return count_; }
+  [[nodiscard]] std::uint32_t count() const { return static_cast<std::uint32_t>(all_.size()); }
 
   /// All of them, ascending: one range per address.
   [[nodiscard]] const std::vector<IntervalMap<NatAddressPlace>::Range>& all() const {
-    return map_.ranges();
+    return all_;
   }
 
  private:
-  IntervalMap<NatAddressPlace> map_;
-  std::uint32_t count_ = 0;
+  std::vector<IntervalMap<NatAddressPlace>::Range> all_;
+  /// Addresses without a gap between them, by the place of the first in all_: there are few such
+  /// runs, however many addresses, and a new session asks for several.
+  IntervalMap<std::uint32_t> runs_;
 };
 
 /// Client networks, and the shards on which each group has NAT addresses.

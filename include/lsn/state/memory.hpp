@@ -5,9 +5,8 @@
 // touches nothing until an entry needs it: pages come into being as entries do.
 //
 //   ZeroedMemory    a pmr resource whose memory reads as zero, also when it is handed out again
-//   PageMemory      the one for general use: anonymous pages of the kernel, large ones if it has
-//   any ParallelArray   a fixed number of T's in such memory; "parallel" because an object's cold
-//   part
+//   PageMemory      the one for general use: anonymous pages of the kernel, large ones if it has any
+//   ParallelArray   a fixed number of T's in such memory; "parallel" because an object's cold part
 //                   lives in one, under the index that its hot part has in a Slab
 #pragma once
 
@@ -88,8 +87,13 @@ class ParallelArray {
   [[nodiscard]] const T* data() const { return elements_; }
   [[nodiscard]] std::size_t capacity() const { return capacity_; }
 
-  /// Fetches the first cache line of an element into the cache.
-  void prefetch(std::size_t index) const { __builtin_prefetch(elements_ + index); }
+  /// Fetches an element into the cache (of a large one, the first line). Any index will do.
+  void prefetch(std::size_t index) const {
+    __builtin_prefetch(elements_ + index);
+    // Lies across two lines now and then.
+    if constexpr (kCacheLine % sizeof(T) != 0 && sizeof(T) < kCacheLine)
+      __builtin_prefetch(reinterpret_cast<const char*>(elements_ + index + 1) - 1);
+  }
 
  private:
   static constexpr std::size_t kAlignment = alignof(T) > kCacheLine ? alignof(T) : kCacheLine;

@@ -35,6 +35,27 @@ class PortBitmap {
   [[nodiscard]] std::optional<std::uint16_t> take(std::uint16_t first, std::uint16_t last,
                                                   Parity parity, std::uint32_t random);
 
+  /// Fetches what take() will read and write with these, if its first try is free.
+  void prefetch(std::uint16_t first, std::uint16_t last, Parity parity,
+                std::uint32_t random) const {
+    const Candidates all = candidates(first, last, parity);
+    if (all.count != 0) prefetch(static_cast<std::uint16_t>(all.at(random)));
+  }
+  /// The port that take() would give, if one of its random probes finds one.
+  [[nodiscard]] std::optional<std::uint16_t> foretell(std::uint16_t first, std::uint16_t last,
+                                                    Parity parity, std::uint32_t random) const {
+    const Candidates all = candidates(first, last, parity);
+    if (all.count == 0) return std::nullopt;
+    return probe(all, random).free;
+  }
+  /// Fetches what taking or releasing this very port reads and writes.
+  void prefetch(std::uint16_t port) const {
+    __builtin_prefetch(&taken_bits_[port / 64]);
+    __builtin_prefetch(&taken_);
+  }
+  /// Fetches what taken() reads.
+  void prefetch_load() const { __builtin_prefetch(&taken_); }
+
   /// Takes this very port; false when it is taken.
   [[nodiscard]] bool take_exact(std::uint16_t port) {
     if (is_taken(port)) return false;
@@ -59,6 +80,40 @@ class PortBitmap {
   static constexpr std::uint64_t kEvenBits = 0x5555555555555555;
   /// Random probes before the search; at 90 % full six of ten calls succeed with them.
   static constexpr int kProbes = 8;
+
+  /// The ports begin, begin + step, ... begin + (count - 1) * step.
+  struct Candidates {
+    std::uint32_t begin;
+    std::uint32_t step;
+    std::uint32_t count;
+
+    [[nodiscard]] std::uint32_t at(std::uint32_t random) const {
+      return begin + step * static_cast<std::uint32_t>((std::uint64_t{random} * count) >> 32);
+    }
+  };
+  static Candidates candidates(std::uint16_t first, std::uint16_t last, Parity parity) {
+    const bool any = parity == Parity::kAny;
+    const std::uint32_t begin = first + (any || parity_of(first) == parity ? 0u : 1u);
+    const std::uint32_t step = any ? 1 : 2;
+    return {begin, step, begin > last ? 0 : (last - begin) / step + 1};
+  }
+
+  struct Probed {
+    std::optional<std::uint16_t> free;
+    std::uint32_t last;  ///< that was looked at
+  };
+  [[nodiscard]] Probed probe(const Candidates& all, std::uint32_t random) const {
+    std::uint32_t candidate = 0;
+    for (int i = 0; i < kProbes; ++i) {
+      candidate = all.at(random);
+      const auto port = static_cast<std::uint16_t>(candidate);
+      if (!is_taken(port)) return {port, candidate};
+      // The next probe's 32 bits: a bijection of these, with the low bits brought up by the
+      // rotation.
+      random = std::rotl(random * 0x9E3779B1u + 0x7F4A7C15u, 16);
+    }
+    return {std::nullopt, candidate};
+  }
 
   void set(std::uint32_t port) {
     std::uint64_t& word = taken_bits_[port / 64];

@@ -3,7 +3,7 @@
 // RFC 6056 section 3 asks that an off-path attacker cannot predict the next port from those that he
 // has seen, so a statistical generator will not do. This one is the keystream of ChaCha with 8
 // rounds under a secret 32-byte seed (taken from the kernel once, by whoever constructs it); each
-// refill runs the cipher for one block of 16 words, about 5 clocks per word. No system call, no
+// refill runs the cipher for some blocks of 16 words, about 5 clocks per word. No system call, no
 // lock: one generator per owner.
 #pragma once
 
@@ -20,8 +20,16 @@ class Random {
 
   /// 32 uniformly distributed bits.
   [[nodiscard]] std::uint32_t next() {
-    if (used_ == block_.size()) refill();
-    return block_[used_++];
+    if (used_ == ready_) refill();
+    return words_[used_++];
+  }
+
+  /// What the nth next() from here will give, n < kPeek: for its owner, who wants to know early
+  /// which memory it will lead to.
+  static constexpr std::uint32_t kPeek = 112;
+  [[nodiscard]] std::uint32_t peek(std::uint32_t n) {
+    if (used_ + n >= ready_) refill();
+    return words_[used_ + n];
   }
 
   [[nodiscard]] std::uint64_t next64() {
@@ -31,15 +39,22 @@ class Random {
 
   /// A number in [0, n), 0 for n = 0. Multiply-shift: no value is more than n / 2^32 likelier than
   /// another, which for ports is one in 65,536.
-  [[nodiscard]] std::uint32_t below(std::uint32_t n) {
-    return static_cast<std::uint32_t>((std::uint64_t{next()} * n) >> 32);
+  [[nodiscard]] std::uint32_t below(std::uint32_t n) { return scale(next(), n); }
+  /// below() of a word that is known already.
+  [[nodiscard]] static std::uint32_t scale(std::uint32_t word, std::size_t n) {
+    return static_cast<std::uint32_t>((std::uint64_t{word} * n) >> 32);
   }
 
  private:
-  void refill();
+  static constexpr std::uint32_t kBlock = 16;  // words
 
-  std::array<std::uint32_t, 16> block_;
-  std::uint32_t used_ = 16;
+  /// Makes words_ full again; those not yet used stay the next ones.
+  void refill();
+  void make_block(std::uint32_t* out);
+
+  std::array<std::uint32_t, kPeek + kBlock> words_;
+  std::uint32_t used_ = 0;
+  std::uint32_t ready_ = 0;
   std::array<std::uint32_t, 8> key_;
   std::uint64_t counter_ = 0;
 };

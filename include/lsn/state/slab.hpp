@@ -44,9 +44,10 @@ class Slab {
   /// Fetches the first cache line of an object.
   void prefetch(std::uint32_t index) const { objects_.prefetch(index); }
 
-  /// Fetches the object that the next allocate() will reset.
-  void prefetch_next() const {
-    objects_.prefetch(free_count_ != 0 ? free_[free_count_ - 1] : high_water_);
+  /// The index that the nth allocate() from here will give if nothing is released before, n = 0
+  /// the next; one that is no object's when there is none.
+  [[nodiscard]] std::uint32_t upcoming(std::uint32_t n) const {
+    return n < free_count_ ? free_[free_count_ - 1 - n] : high_water_ + (n - free_count_);
   }
 
   /// Objects in use.

@@ -1,17 +1,20 @@
 // Tells the owner of objects when their time has come, without ever scanning them.
 //
 // Four levels of 256 slots; a slot of level L stands for 256^L ticks. An object waits in the slot
-// of its deadline, on the lowest level that reaches so far, on a doubly linked list through
-// WheelLinks that the owner keeps beside the object: schedule() and cancel() are a few stores. When
-// the clock enters the time that a slot stands for, each object of the slot is unlinked and the
-// owner's `visit(index)` is asked for a deadline. An answer re-arms the object; no answer means
-// that the owner took it away. The wheel stores no deadline and asks the same question on all
-// levels, so moving down a level ("cascading") and lazy re-arming are the same thing: a packet only
-// writes "last seen", the wheel learns of it when it asks.
+// of its deadline, on the lowest level that reaches so far. A slot is a chain of chunks, one cache
+// line of indices each, all of them full but the first; an object's owner keeps its place beside it
+// (WheelLinks), so that cancel() fills the hole with the chain's last index: schedule() and cancel()
+// are a few stores. When the clock enters the time that a slot stands for, each object of the slot
+// is taken out and the owner's `visit(index)` is asked for a deadline. An answer re-arms the object;
+// no answer means that the owner took it away. The wheel stores no deadline and asks the same
+// question on all levels, so moving down a level ("cascading") and lazy re-arming are the same
+// thing: a packet only writes "last seen", the wheel learns of it when it asks.
 //
 // Work is bounded: advance() stops at its budget, also within a slot, and goes on there next time;
 // the wheel then lags, nothing is lost. Empty slots are skipped by bit maps, however far the clock
-// jumped. A visit may schedule and cancel any other object.
+// jumped. A visit may schedule and cancel any other object. A chunk tells which objects are next
+// without a look at them, so an owner can fetch what their visits will touch (`foresee`): a list
+// through the objects themselves would cost a cache miss for each, one after the other.
 #pragma once
 
 #include <algorithm>
@@ -20,6 +23,8 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
+#include <utility>
 
 #include "lsn/state/memory.hpp"
 #include "lsn/state/ticks.hpp"
@@ -28,15 +33,18 @@ namespace lsn::state {
 
 /// An object's place on the wheel. Written by the wheel only; {} (and zeroed memory) is "on none".
 struct WheelLinks {
-  std::uint32_t next = 0;  ///< index + 1 of the next object in the slot, 0: none
-  std::uint32_t prev = 0;  ///< index + 1 of the one before; or the slot, flagged; 0: on no slot
+  std::uint32_t place = 0;  ///< its chunk, and where in it
 };
 
-/// `links_of(index) -> WheelLinks&` everywhere below; indices stay below 2^31 - 1.
+/// `links_of(index) -> WheelLinks&` everywhere below.
 class TimerWheel {
  public:
-  TimerWheel(Ticks now, ZeroedMemory* memory)
-      : cursor_(now.value), slots_(kLevels * kSlots, memory) {}
+  /// For at most `capacity` objects at a time, less than 2^31.
+  TimerWheel(std::uint32_t capacity, Ticks now, ZeroedMemory* memory)
+      : cursor_(now.value),
+        slots_(kLevels * kSlots, memory),
+        // All chunks of a slot but one are full.
+        chunks_(1 + capacity / Chunk::kEntries + kLevels * kSlots, memory) {}
 
   /// Arms an object that is on no slot. A deadline that is past or present fires at the next tick;
   /// one can be up to 2^31 - 1 ticks (248 days) ahead.
@@ -51,23 +59,27 @@ class TimerWheel {
   /// Disarms an object, wherever it waits; nothing happens if it waits nowhere.
   template <class LinksOf>
   void cancel(std::uint32_t index, LinksOf&& links_of) {
-    if (links_of(index).prev != 0) unlink(index, links_of);
+    if (links_of(index).place != 0) unlink(index, links_of);
   }
 
   /// Whether an object waits.
   template <class LinksOf>
   [[nodiscard]] bool is_scheduled(std::uint32_t index, LinksOf&& links_of) const {
-    return links_of(index).prev != 0;
+    return links_of(index).place != 0;
   }
 
   /// Turns the wheel to `now`: `visit(index) -> std::optional<Ticks>` for every object of every
   /// slot that became due. Returns the work done, visits and non-empty slots together; when that is
   /// `budget`, there may be more to do and the next call goes on here, even at the same `now`.
-  template <class LinksOf, class Visit>
-  std::size_t advance(Ticks now, std::size_t budget, LinksOf&& links_of, Visit&& visit) {
+  ///
+  /// `foresee(std::span<const std::uint32_t>)` is told of objects that will be visited soon. It
+  /// must not change the wheel.
+  template <class LinksOf, class Visit, class Foresee>
+  std::size_t advance(Ticks now, std::size_t budget, LinksOf&& links_of, Visit&& visit,
+                      Foresee&& foresee) {
     std::size_t work = 0;
     for (;;) {
-      if (draining_ && !drain(budget, work, links_of, visit)) return work;
+      if (draining_ && !drain(budget, work, links_of, visit, foresee)) return work;
       const std::int32_t behind = now - Ticks{cursor_};
       if (behind <= 0) return work;
       const std::uint64_t step = distance_to_next_slot();
@@ -82,6 +94,11 @@ class TimerWheel {
     }
   }
 
+  template <class LinksOf, class Visit>
+  std::size_t advance(Ticks now, std::size_t budget, LinksOf&& links_of, Visit&& visit) {
+    return advance(now, budget, links_of, visit, [](std::span<const std::uint32_t>) {});
+  }
+
   /// Objects that wait.
   [[nodiscard]] std::size_t size() const { return size_; }
 
@@ -90,9 +107,19 @@ class TimerWheel {
   static constexpr unsigned kSlotBits = 8;
   static constexpr std::uint32_t kSlots = 1u << kSlotBits;
   static constexpr unsigned kWordsPerLevel = kSlots / 64;
-  /// In WheelLinks::prev: the rest is a slot's number.
-  static constexpr std::uint32_t kSlotFlag = 0x80000000;
   static constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
+
+  /// Numbered from 1.
+  struct alignas(kCacheLine) Chunk {
+    static constexpr std::uint32_t kEntries = 14;
+
+    std::uint32_t next;  ///< in its slot's chain, or in that of the free ones; 0: none
+    std::uint16_t slot;
+    std::uint16_t count;
+    std::uint32_t entries[kEntries];
+  };
+  static_assert(sizeof(Chunk) == kCacheLine);
+  static constexpr unsigned kEntryBits = 4;  // of WheelLinks::place
 
   static std::uint32_t position(unsigned level, std::uint32_t tick) {
     return (tick >> (kSlotBits * level)) & (kSlots - 1);
@@ -100,35 +127,59 @@ class TimerWheel {
 
   template <class LinksOf>
   void push(std::uint32_t slot, std::uint32_t index, LinksOf&& links_of) {
-    const std::uint32_t first = slots_[slot];
-    links_of(index) = WheelLinks{.next = first, .prev = kSlotFlag | slot};
-    if (first != 0) links_of(first - 1).prev = index + 1;
-    slots_[slot] = index + 1;
-    occupied_[slot / 64] |= std::uint64_t{1} << slot % 64;
+    std::uint32_t first = slots_[slot];
+    if (first == 0 || chunks_[first].count == Chunk::kEntries) first = add_chunk(slot);
+    Chunk& chunk = chunks_[first];
+    links_of(index).place = first << kEntryBits | chunk.count;
+    chunk.entries[chunk.count++] = index;
     ++size_;
   }
 
   template <class LinksOf>
   void unlink(std::uint32_t index, LinksOf&& links_of) {
-    WheelLinks& links = links_of(index);
-    if (links.next != 0) links_of(links.next - 1).prev = links.prev;
-    if ((links.prev & kSlotFlag) != 0) {
-      const std::uint32_t slot = links.prev ^ kSlotFlag;
-      slots_[slot] = links.next;
-      if (links.next == 0) occupied_[slot / 64] &= ~(std::uint64_t{1} << slot % 64);
-    } else {
-      links_of(links.prev - 1).next = links.next;
+    const std::uint32_t place = std::exchange(links_of(index).place, 0);
+    Chunk& chunk = chunks_[place >> kEntryBits];
+    Chunk& last = chunks_[slots_[chunk.slot]];
+    const std::uint32_t filler = last.entries[--last.count];
+    if (filler != index) {
+      chunk.entries[place & ((1u << kEntryBits) - 1)] = filler;
+      links_of(filler).place = place;
     }
-    links = WheelLinks{};
+    if (last.count == 0) remove_chunk(chunk.slot);
     --size_;
   }
 
+  /// In front of a slot's chain.
+  std::uint32_t add_chunk(std::uint32_t slot) {
+    std::uint32_t id = free_chunk_;
+    if (id != 0) free_chunk_ = chunks_[id].next;
+    else id = ++chunks_used_;
+    Chunk& chunk = chunks_[id];
+    chunk.next = slots_[slot];
+    chunk.slot = static_cast<std::uint16_t>(slot);
+    chunk.count = 0;
+    slots_[slot] = id;
+    occupied_[slot / 64] |= std::uint64_t{1} << slot % 64;
+    return id;
+  }
+
+  /// The first one of a slot's chain, which is empty.
+  void remove_chunk(std::uint32_t slot) {
+    const std::uint32_t id = slots_[slot];
+    slots_[slot] = chunks_[id].next;
+    chunks_[id].next = free_chunk_;
+    free_chunk_ = id;
+    if (slots_[slot] == 0) occupied_[slot / 64] &= ~(std::uint64_t{1} << slot % 64);
+  }
+
   /// Empties the slots that begin at the cursor, highest level first: what comes down from there
-  /// lands on later ticks. Always takes the slot's first object, so a visit may change the list at
+  /// lands on later ticks. Always takes the slot's last object, so a visit may change the slot at
   /// will; and no deadline puts an object back into one of these slots, because schedule() aims
   /// between 1 tick and one full turn less one slot ahead of the cursor. False: out of budget.
-  template <class LinksOf, class Visit>
-  bool drain(std::size_t budget, std::size_t& work, LinksOf&& links_of, Visit&& visit) {
+  template <class LinksOf, class Visit, class Foresee>
+  bool drain(std::size_t budget, std::size_t& work, LinksOf&& links_of, Visit&& visit,
+             Foresee&& foresee) {
+    std::size_t foreseen = 0;
     for (unsigned level = kLevels; level-- > 0;) {
       const std::uint32_t slot_ticks = 1u << (kSlotBits * level);
       if ((cursor_ & (slot_ticks - 1)) != 0) continue;
@@ -136,9 +187,14 @@ class TimerWheel {
       while (slots_[slot] != 0) {
         if (work == budget) return false;
         ++work;
-        const std::uint32_t index = slots_[slot] - 1;
-        const std::uint32_t next = links_of(index).next;
-        if (next != 0) __builtin_prefetch(&links_of(next - 1));
+        const Chunk& chunk = chunks_[slots_[slot]];
+        if (foreseen == 0) {
+          foreseen = std::min<std::size_t>(chunk.count, budget - work + 1);
+          chunks_.prefetch(chunk.next);
+          foresee(std::span{chunk.entries + chunk.count - foreseen, foreseen});
+        }
+        --foreseen;
+        const std::uint32_t index = chunk.entries[chunk.count - 1];
         unlink(index, links_of);
         if (const std::optional<Ticks> deadline = visit(index))
           schedule(index, *deadline, links_of);
@@ -180,7 +236,10 @@ class TimerWheel {
   bool draining_ = false;  ///< the slots that begin at cursor_ are being emptied
   std::size_t size_ = 0;
   std::uint64_t occupied_[kLevels * kWordsPerLevel] = {};  ///< a bit per slot: not empty
-  ParallelArray<std::uint32_t> slots_;                     ///< index + 1 of the first object
+  ParallelArray<std::uint32_t> slots_;                     ///< the first chunk, 0: none
+  ParallelArray<Chunk> chunks_;
+  std::uint32_t chunks_used_ = 0;  ///< higher numbers were never touched
+  std::uint32_t free_chunk_ = 0;
 };
 
 }  // namespace lsn::state

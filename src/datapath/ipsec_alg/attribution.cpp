@@ -355,10 +355,7 @@ std::expected<SessionId, DropReason> attribute_inbound(Shard& shard, const Packe
   catch_up(shard, gate_id);
   Tables& tables = shard.alg;
   Gate& gate = tables.gates[gate_id];
-  const PeerId whose = gate.state != GateState::kClosed ? gate.turn.holder
-                       : gate.lingering.holder != state::kNone ? gate.lingering.holder
-                                                               : gate.peers.first;
-  const Peer& peer = tables.peers[whose];
+  const Peer& peer = tables.peers[asked_about(gate)];
   const std::uint16_t profile = peer.profile;
   const bool fresh_now = sequence_of(packet) <= profile_of(shard, peer).fresh_sequence;
   const SeenSpi seen = note_seen(shard, gate, spi, fresh_now);

@@ -36,9 +36,9 @@ Tables::Tables(const Capacity& capacity, std::uint32_t max_subscribers, state::T
       flights(held_capacity(capacity), memory),
       held(held_capacity(capacity), memory),
       clients(max_subscribers, memory),
-      gate_wheel(now, memory),
-      ike_wheel(now, memory),
-      waiter_wheel(now, memory),
+      gate_wheel(capacity.gates, now, memory),
+      ike_wheel(capacity.ike_sessions, now, memory),
+      waiter_wheel(held_capacity(capacity), now, memory),
       max_held_bytes(capacity.held_bytes) {}
 
 }  // namespace lsn::datapath::ipsec_alg

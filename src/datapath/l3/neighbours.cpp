@@ -76,7 +76,7 @@ Neighbours::Neighbours(state::Ticks now, const state::HashSecret& secret,
     : table_(kCapacity, memory),
       index_(kCapacity, secret, memory),
       waiting_(kWaitingRoom, memory),
-      wheel_(now, memory) {}
+      wheel_(kCapacity, now, memory) {}
 
 NeighbourId Neighbours::find_or_add(Shard& shard, std::uint8_t interface, wire::Be32 ip) {
   const state::FlowKey key = neighbour_key(interface, ip);

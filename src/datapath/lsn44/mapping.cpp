@@ -1,17 +1,10 @@
 #include "lsn/datapath/lsn44/mapping.hpp"
 
+#include "lsn/datapath/lsn44/foresight.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 
 namespace lsn::datapath::lsn44 {
 namespace {
-
-state::FlowKey outbound_key_of(const Mapping& m) {
-  return outbound_mapping_key(m.protocol, m.inside_ip, m.inside_port, m.remote_ip, m.remote_port);
-}
-
-state::FlowKey inbound_key_of(const Mapping& m) {
-  return inbound_mapping_key(m.protocol, m.nat_ip, m.nat_port);
-}
 
 std::uint32_t find(const state::FlowTable& table, const state::FlowKey& key) {
   return table.find(key, table.hash(key));
@@ -33,11 +26,8 @@ std::expected<MappingId, DropReason> obtain_mapping(Shard& shard, SubscriberId s
                                                     std::optional<wire::Be16> wanted) {
   Tables& tables = shard.lsn44;
   Subscriber& subscriber = tables.subscribers[subscriber_id];
-  // RFC 4787 section 4.1: as much of the destination as the mapping depends on.
-  if (policy.mapping == Dependence::kEndpointIndependent) remote_ip = wire::Be32{};
-  if (policy.mapping != Dependence::kAddressPort) remote_port = wire::Be16{};
-  const state::FlowKey key =
-      outbound_mapping_key(protocol, subscriber.ip, inside_port, remote_ip, remote_port);
+  const state::FlowKey key = outbound_mapping_key(policy, protocol, subscriber.ip, inside_port,
+                                                  remote_ip, remote_port);
   if (const MappingId known = find(tables.mapping_index, key); known != state::kNone) {
     Mapping& mapping = tables.mappings[known];
     // A reload may have given the port another filtering since.
@@ -56,16 +46,16 @@ std::expected<MappingId, DropReason> obtain_mapping(Shard& shard, SubscriberId s
   Mapping& mapping = tables.mappings[id];
   mapping.inside_ip = subscriber.ip;
   mapping.nat_ip = endpoint->ip;
-  mapping.remote_ip = remote_ip;
+  mapping.remote_ip = wire::Be32::raw(key.b);
   mapping.inside_port = inside_port;
   mapping.nat_port = endpoint->port;
-  mapping.remote_port = remote_port;
+  mapping.remote_port = wire::Be16::raw(key.d);
   mapping.protocol = protocol;
   mapping.mapping = policy.mapping;
   mapping.filtering = policy.filtering;
   mapping.subscriber = subscriber_id;
   const bool first = insert(tables.mapping_index, key, id);
-  if (!first || !insert(tables.mapping_index, inbound_key_of(mapping), id)) {
+  if (!first || !insert(tables.mapping_index, inbound_key(mapping), id)) {
     if (first) erase(tables.mapping_index, key);
     give_back_port(shard, subscriber, protocol, *endpoint);
     tables.mappings.release(id);
@@ -146,8 +136,8 @@ void remove_mapping(Shard& shard, MappingId id) {
   Mapping& mapping = tables.mappings[id];
   Subscriber& subscriber = tables.subscribers[mapping.subscriber];
   tables.mapping_wheel.cancel(id, mapping_wheel_links(tables));
-  erase(tables.mapping_index, outbound_key_of(mapping));
-  erase(tables.mapping_index, inbound_key_of(mapping));
+  erase(tables.mapping_index, outbound_key(mapping));
+  erase(tables.mapping_index, inbound_key(mapping));
   give_back_port(shard, subscriber, mapping.protocol, {mapping.nat_ip, mapping.nat_port});
   state::list_remove(subscriber.mappings, id, mapping_list_links(tables));
   shard.counters.of(mapping.protocol).mappings.subtract();
@@ -174,7 +164,8 @@ void expire_mappings(Shard& shard, std::size_t budget) {
         remove_mapping(shard, id);
         release_subscriber(shard, subscriber);
         return std::nullopt;
-      });
+      },
+      [&](std::span<const MappingId> ids) { foresee_mappings(shard, ids); });
 }
 
 }  // namespace lsn::datapath::lsn44

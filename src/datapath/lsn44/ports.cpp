@@ -8,6 +8,9 @@ namespace {
 /// NAT addresses that one packet looks at when those chosen at random have nothing left.
 constexpr std::size_t kSearchLimit = 256;
 
+/// Random numbers that taking a port draws at most: two addresses and a port.
+constexpr std::uint32_t kDrawsPerPort = 3;
+
 struct PortRange {
   std::uint16_t first;
   std::uint16_t last;
@@ -106,6 +109,60 @@ std::expected<NatEndpoint, DropReason> take_port(Shard& shard, Subscriber& subsc
   }
   ++subscriber.port_count[p];
   return *endpoint;
+}
+
+PortOutlook look_ahead(Shard& shard, const Subscriber* subscriber, const Group& group,
+                       Protocol protocol, Pooling pooling, std::uint32_t& draw) {
+  PortOutlook outlook;
+  if (draw + kDrawsPerPort > state::Random::kPeek) return outlook;
+  if (pooling == Pooling::kPaired && subscriber != nullptr && subscriber->paired_ip.raw() != 0) {
+    outlook.address = find_nat_address(shard, subscriber->paired_ip);
+  } else {
+    const std::vector<wire::Ipv4Address>& all = group.addresses_of[shard.id];
+    if (all.empty()) return outlook;
+    const auto any = [&] {
+      const std::uint32_t random = shard.random.peek(draw++);
+      return &address_at(shard, all[state::Random::scale(random, all.size())]);
+    };
+    outlook.address = any();
+    outlook.by_ports = pooling == Pooling::kRandom;
+    if (all.size() > 1) {
+      outlook.other = any();
+      for (const NatAddress* address : {outlook.address, outlook.other}) {
+        if (outlook.by_ports)
+          address->ports[static_cast<std::size_t>(protocol)].prefetch_load();
+        else
+          __builtin_prefetch(&address->subscribers);
+      }
+    }
+  }
+  outlook.random = shard.random.peek(draw++);
+  return outlook;
+}
+
+void narrow(PortOutlook& outlook, const Group& group, Protocol protocol, wire::Be16 inside_port) {
+  if (outlook.address == nullptr) return;
+  const auto p = static_cast<std::size_t>(protocol);
+  if (outlook.other != nullptr) {
+    const auto load = [&](const NatAddress& address) {
+      return outlook.by_ports ? address.ports[p].taken() : address.subscribers;
+    };
+    if (load(*outlook.other) < load(*outlook.address)) outlook.address = outlook.other;
+    outlook.other = nullptr;
+  }
+  const PortRange range = wanted_ports(protocol, group.transport[p], inside_port.host());
+  outlook.address->ports[p].prefetch(range.first, range.last, range.parity, outlook.random);
+}
+
+std::optional<NatEndpoint> likely_endpoint(const PortOutlook& outlook, const Group& group,
+                                           Protocol protocol, wire::Be16 inside_port) {
+  if (outlook.address == nullptr) return std::nullopt;
+  const auto p = static_cast<std::size_t>(protocol);
+  const PortRange range = wanted_ports(protocol, group.transport[p], inside_port.host());
+  const auto port = outlook.address->ports[p].foretell(range.first, range.last, range.parity,
+                                                     outlook.random);
+  if (!port) return std::nullopt;
+  return NatEndpoint{outlook.address->ip.be(), wire::Be16::of(*port)};
 }
 
 void give_back_port(Shard& shard, Subscriber& subscriber, Protocol protocol,

@@ -4,6 +4,7 @@
 
 #include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
 #include "lsn/datapath/ipsec_alg/stages.hpp"
+#include "lsn/datapath/lsn44/foresight.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 
 namespace lsn::datapath::lsn44 {
@@ -304,7 +305,8 @@ void expire_sessions(Shard& shard, std::size_t budget) {
           return shard.now + idle_timeout(shard, session, tables.cold[id]);
         end_session(shard, id, SessionEnd::kExpired);
         return std::nullopt;
-      });
+      },
+      [&](std::span<const SessionId> ids) { foresee_sessions(shard, ids); });
 }
 
 bool is_allowed(const Shard& shard, const Session& session, const SessionCold& cold) {

@@ -13,6 +13,11 @@ SubscriberId find_subscriber(const Shard& shard, wire::Be32 ip) {
   return index.find(key, index.hash(key));
 }
 
+void prefetch_subscriber(const Shard& shard, wire::Be32 ip) {
+  const state::FlowTable& index = shard.lsn44.subscriber_index;
+  index.prefetch(index.hash(subscriber_key(ip)));
+}
+
 std::expected<SubscriberId, DropReason> obtain_subscriber(Shard& shard, wire::Be32 ip,
                                                           std::uint16_t group) {
   Tables& tables = shard.lsn44;

@@ -26,11 +26,11 @@ Tables::Tables(std::uint32_t max_sessions, state::Ticks now, const state::HashSe
       inbound(max_sessions, secret, memory),
       sessions(max_sessions, memory),
       cold(max_sessions, memory),
-      session_wheel(now, memory),
+      session_wheel(max_sessions, now, memory),
       mapping_index(mapping_key_capacity(max_sessions), secret, memory),
       mappings(mapping_capacity(max_sessions), memory),
       permissions(max_sessions, memory),
-      mapping_wheel(now, memory),
+      mapping_wheel(mapping_capacity(max_sessions), now, memory),
       subscriber_index(subscriber_capacity(max_sessions), secret, memory),
       subscribers(subscriber_capacity(max_sessions), memory) {}
 

@@ -59,6 +59,23 @@ TEST(NatAddressMap, NumbersEveryAddressOnce) {
   }
 }
 
+TEST(NatAddressMap, FindsEveryAddressAndNoneBesideThem) {
+  // Pools that lie apart, side by side, and in the other order than their addresses.
+  const std::vector<PoolRanges> pools = {
+      pool(0, 5000, 9), pool(1, 1000, 4), pool(2, 5009, 1), pool(3, 0xFFFFFFFE, 2), pool(4, 0, 1)};
+  const NatAddressMap map(pools, 2);
+  EXPECT_EQ(map.count(), 17u);
+  for (const auto& expected : map.all()) {
+    const NatAddressPlace* place = map.find(Ipv4Address{expected.first});
+    ASSERT_NE(place, nullptr) << expected.first;
+    EXPECT_EQ(place->number, expected.value.number);
+    EXPECT_EQ(place->pool, expected.value.pool);
+  }
+  for (const std::uint32_t other : {1u, 999u, 1004u, 4999u, 5010u, 0xFFFFFFFDu})
+    EXPECT_EQ(map.find(Ipv4Address{other}), nullptr) << other;
+  EXPECT_EQ(NatAddressMap{}.find(Ipv4Address{1}), nullptr);
+}
+
 TEST(Rendezvous, SpreadsSubscribersAndMovesOnlyThoseOfALostShard) {
   std::array<unsigned, 4> count{};
   for (std::uint32_t a = 0; a < 40000; ++a) {

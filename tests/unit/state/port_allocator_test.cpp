@@ -162,6 +162,23 @@ TEST_F(Ports, AreAsLikelyAsEachOtherWhileHalfOfThemAreFree) {
   EXPECT_LT(chi_squared, 120);  // 62 degrees of freedom; the seed is fixed
 }
 
+TEST_F(Ports, AreForetoldUnlessTheyHaveToBeSearched) {
+  int foretold = 0;
+  for (int i = 0; i < 64'512; ++i) {
+    const std::uint32_t word = random();
+    const Parity parity = i % 3 == 0 ? Parity::kAny : i % 3 == 1 ? Parity::kEven : Parity::kOdd;
+    const auto expected = ports_.foretell(1024, 65535, parity, word);
+    ports_.prefetch(1024, 65535, parity, word);
+    const auto taken = ports_.take(1024, 65535, parity, word);
+    if (!expected) continue;
+    ++foretold;
+    ASSERT_EQ(taken, expected);
+  }
+  EXPECT_GT(foretold, 40'000);
+  EXPECT_FALSE(ports_.foretell(5, 4, Parity::kAny, random()));
+  EXPECT_FALSE(ports_.foretell(4, 4, Parity::kOdd, random()));
+}
+
 TEST_F(Ports, DoNotFollowEachOther) {
   int neighbours = 0;
   std::uint16_t before = 0;

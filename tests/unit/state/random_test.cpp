@@ -63,6 +63,19 @@ TEST(Random, SixtyFourBitsAreTwoWordsOfTheStream) {
   }
 }
 
+TEST(Random, PeekTellsWhatNextWillGive) {
+  Random random(test::seed_of(4));
+  Random stream(test::seed_of(4));
+  std::vector<std::uint32_t> words(5000);
+  for (std::uint32_t& word : words) word = stream.next();
+  std::size_t at = 0;
+  for (std::uint32_t step = 0; at + Random::kPeek < words.size(); ++step) {
+    for (const std::uint32_t n : {0u, step % Random::kPeek, Random::kPeek - 1})
+      ASSERT_EQ(random.peek(n), words[at + n]) << "at " << at;
+    for (std::uint32_t i = 0; i < step % 7; ++i) ASSERT_EQ(random.next(), words[at++]);
+  }
+}
+
 TEST(Random, BelowStaysBelowAndReachesAllValues) {
   Random random(test::seed_of(1));
   for (const std::uint32_t n : {1u, 2u, 3u, 7u, 64u}) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <vector>
 
 #include "support.hpp"
 
@@ -58,6 +59,20 @@ TEST(Slab, ReusesTheLastReleasedFirst) {
   EXPECT_EQ(slab.allocate(), 0u);
   EXPECT_EQ(slab.allocate(), 3u);
   EXPECT_EQ(slab.allocate(), 5u);
+}
+
+TEST(Slab, TellsWhichIndicesComeNext) {
+  test::HeapMemory memory;
+  Slab<Thing> slab(10, &memory);
+  for (int i = 0; i < 5; ++i) static_cast<void>(slab.allocate());
+  slab.release(3);
+  slab.release(0);
+  std::vector<std::uint32_t> upcoming;
+  for (std::uint32_t n = 0; n < 7; ++n) upcoming.push_back(slab.upcoming(n));
+  for (const std::uint32_t expected : upcoming) EXPECT_EQ(slab.allocate(), expected);
+  // Behind the last one it is nobody's, and may be prefetched all the same.
+  slab.prefetch(slab.upcoming(0));
+  EXPECT_EQ(slab.allocate(), kNone);
 }
 
 TEST(Slab, TouchesNothingAboveItsHighWater) {

@@ -20,6 +20,13 @@ namespace lsn::datapath::ipsec_alg {
 [[nodiscard]] std::expected<SessionId, DropReason> attribute_inbound(Shard& shard,
                                                                      const Packet& packet);
 
+/// Whose an inbound packet is taken for until the rules have decided: the holder's, else that of
+/// whom the gate lingers for, else that of anybody who has to do with the gate.
+[[nodiscard]] inline PeerId asked_about(const Gate& gate) {
+  if (gate.state != GateState::kClosed) return gate.turn.holder;
+  return gate.lingering.holder != state::kNone ? gate.lingering.holder : gate.peers.first;
+}
+
 /// At the end of a full turn without an exchange: the one unknown SPI that came meanwhile, if there
 /// was exactly one and exactly one client sent ESP, is the holder's although it is not fresh.
 void waive_freshness(Shard& shard, GateId id);

@@ -26,6 +26,8 @@ struct NatEndpoint {
 
 /// The subscriber with that address, or state::kNone.
 [[nodiscard]] SubscriberId find_subscriber(const Shard& shard, wire::Be32 ip);
+/// Fetches the line that finding it reads.
+void prefetch_subscriber(const Shard& shard, wire::Be32 ip);
 /// Finds or makes it. kSubscriberTableFull when there is no room.
 [[nodiscard]] std::expected<SubscriberId, DropReason> obtain_subscriber(Shard& shard, wire::Be32 ip,
                                                                         std::uint16_t group);
@@ -45,6 +47,24 @@ void release_subscriber(Shard& shard, SubscriberId id);
                                                                Protocol protocol, Pooling pooling,
                                                                wire::Be16 inside_port,
                                                                std::optional<wire::Be16> wanted);
+/// Which NAT endpoint take_port() is going to find, as far as that can be told before; for who
+/// fetches early what it will touch (foresight.cpp). Nothing is taken.
+struct PortOutlook {
+  NatAddress* address = nullptr;  ///< nullptr: cannot be told
+  NatAddress* other = nullptr;    ///< the better one of both, if there are two
+  bool by_ports = false;          ///< by ports taken, not by subscribers
+  std::uint32_t random = 0;
+};
+/// `draw`: how many random numbers will have been drawn before; raised by what this one draws.
+[[nodiscard]] PortOutlook look_ahead(Shard& shard, const Subscriber* subscriber,
+                                     const Group& group, Protocol protocol, Pooling pooling,
+                                     std::uint32_t& draw);
+/// Settles for one of two addresses, and fetches what taking the port touches.
+void narrow(PortOutlook& outlook, const Group& group, Protocol protocol, wire::Be16 inside_port);
+/// The endpoint, once that is there.
+[[nodiscard]] std::optional<NatEndpoint> likely_endpoint(const PortOutlook& outlook,
+                                                         const Group& group, Protocol protocol,
+                                                         wire::Be16 inside_port);
 /// Gives a port back, after the pool's portrealloctimeout if it has one.
 void give_back_port(Shard& shard, Subscriber& subscriber, Protocol protocol, NatEndpoint endpoint);
 /// Frees ports that have waited long enough.

@@ -53,10 +53,28 @@ inline constexpr unsigned kPermissionKind = 7;
                               remote_port.raw(),
                               kOutboundMappingKind + static_cast<unsigned>(protocol));
 }
+/// RFC 4787 section 4.1: as much of the destination as the policy's mapping depends on.
+[[nodiscard]] inline state::FlowKey outbound_mapping_key(const AppPolicy& policy,
+                                                         Protocol protocol, wire::Be32 inside_ip,
+                                                         wire::Be16 inside_port,
+                                                         wire::Be32 remote_ip,
+                                                         wire::Be16 remote_port) {
+  return outbound_mapping_key(
+      protocol, inside_ip, inside_port,
+      policy.mapping == Dependence::kEndpointIndependent ? wire::Be32{} : remote_ip,
+      policy.mapping == Dependence::kAddressPort ? remote_port : wire::Be16{});
+}
 [[nodiscard]] inline state::FlowKey inbound_mapping_key(Protocol protocol, wire::Be32 nat_ip,
                                                         wire::Be16 nat_port) {
   return state::FlowKey::make(nat_ip.raw(), 0, nat_port.raw(), 0,
                               kInboundMappingKind + static_cast<unsigned>(protocol));
+}
+/// A mapping's two keys.
+[[nodiscard]] inline state::FlowKey outbound_key(const Mapping& m) {
+  return outbound_mapping_key(m.protocol, m.inside_ip, m.inside_port, m.remote_ip, m.remote_port);
+}
+[[nodiscard]] inline state::FlowKey inbound_key(const Mapping& m) {
+  return inbound_mapping_key(m.protocol, m.nat_ip, m.nat_port);
 }
 [[nodiscard]] inline state::FlowKey permission_key(Protocol protocol, wire::Be32 nat_ip,
                                                    wire::Be16 nat_port, wire::Be32 remote_ip) {

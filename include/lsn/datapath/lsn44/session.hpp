@@ -67,7 +67,7 @@ struct SessionCold {
   MappingId mapping;  ///< state::kNone: the session itself holds its NAT port; ESP: its EspId
   state::Ticks created;
 };
-static_assert(sizeof(SessionCold) == 28);
+static_assert(sizeof(SessionCold) == 24);
 
 [[nodiscard]] SessionState state_of(const Session& session);
 
