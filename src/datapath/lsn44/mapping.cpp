@@ -69,6 +69,8 @@ std::expected<MappingId, DropReason> obtain_mapping(Shard& shard, SubscriberId s
 
 MappingId find_mapping(const Shard& shard, Protocol protocol, wire::Be32 nat_ip,
                        wire::Be16 nat_port) {
+  // Where no policy shares mappings a spray of strangers pays for no miss here.
+  if (shard.lsn44.mappings.size() == 0) return state::kNone;
   return find(shard.lsn44.mapping_index, inbound_mapping_key(protocol, nat_ip, nat_port));
 }
 
