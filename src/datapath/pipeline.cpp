@@ -422,15 +422,23 @@ void run_lane(Shard& shard, Burst& burst, const Lane& lane) {
   }
 }
 
+/// What the slow ones will touch, or those of them that are going to be served.
+void foresee(Shard& shard, const Burst& burst) {
+  const unsigned count = shard.overload.admissible(burst.slow_count);
+  if (count < 2) return;
+  std::array<const Packet*, kBurst> slow;
+  for (unsigned i = 0; i < count; ++i) slow[i] = &burst.packets[burst.slow[i]];
+  lsn44::foresee(shard, {slow.data(), count});
+  ipsec_alg::foresee(shard, {slow.data(), count});
+}
+
 void run(Shard& shard, Burst& burst) {
+  const unsigned slow_before = burst.slow_count;
   run_lane<Direction::kOutbound>(shard, burst, burst.outbound);
   run_lane<Direction::kInbound>(shard, burst, burst.inbound);
-  if (burst.slow_count > 1) {
-    std::array<const Packet*, kBurst> slow;
-    for (unsigned i = 0; i < burst.slow_count; ++i) slow[i] = &burst.packets[burst.slow[i]];
-    lsn44::foresee(shard, {slow.data(), burst.slow_count});
-    ipsec_alg::foresee(shard, {slow.data(), burst.slow_count});
-  }
+  shard.overload.forwarded(burst.outbound.count + burst.inbound.count -
+                           (burst.slow_count - slow_before));
+  foresee(shard, burst);
   for (unsigned i = 0; i < burst.slow_count; ++i) {
     Packet& packet = burst.packets[burst.slow[i]];
     settle(shard, packet, dispatch(shard, packet));

@@ -115,8 +115,10 @@ void Worker::turn() {
 
     bool worked = mailbox_.work(shard);
     if (shard.generation != nullptr) [[likely]] {
-      worked |= poll_queues(shard);
-      worked |= poll_rings(shard);
+      bool full = false;
+      worked |= poll_queues(shard, full);
+      worked |= poll_rings(shard, full);
+      shard.overload.polled(full);
       datapath::housekeep(shard, kHousekeepBudget);
       send(shard);
     }
@@ -141,7 +143,7 @@ void Worker::turn() {
   rte_rcu_qsbr_thread_unregister(config_.quiescence, reader);
 }
 
-bool Worker::poll_queues(datapath::Shard& shard) {
+bool Worker::poll_queues(datapath::Shard& shard, bool& full) {
   std::array<rte_mbuf*, datapath::kBurst> packets;
   bool received = false;
   for (const WorkerConfig::Queue& queue : config_.queues) {
@@ -152,13 +154,14 @@ bool Worker::poll_queues(datapath::Shard& shard) {
         rte_eth_rx_burst(port.id(), queue.queue, packets.data(), datapath::kBurst);
     if (n == 0) continue;
     received = true;
+    full |= n == datapath::kBurst;
     datapath::process_received(shard, queue.device, {packets.data(), n});
     send(shard);
   }
   return received;
 }
 
-bool Worker::poll_rings(datapath::Shard& shard) {
+bool Worker::poll_rings(datapath::Shard& shard, bool& full) {
   std::array<rte_mbuf*, datapath::kBurst> packets;
   bool received = false;
   for (unsigned from = 0; from < shard.shards; ++from) {
@@ -166,6 +169,7 @@ bool Worker::poll_rings(datapath::Shard& shard) {
     const unsigned n = config_.handoff->take(from, shard.id, packets);
     if (n == 0) continue;
     received = true;
+    full |= n == datapath::kBurst;
     datapath::process_handoff(shard, {packets.data(), n});
     send(shard);
   }

@@ -50,6 +50,7 @@ enum class DropReason : std::uint8_t {
   kSpoofedClientSource,
   kSpoofedNatSource,
   // LSN44
+  kOverload,
   kNoMapping,
   kFiltered,
   kTcpNotSyn,
@@ -168,6 +169,8 @@ inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonTexts = {{
      "The packet came from outside with the source address of a client."},
     {DropReason::kSpoofedNatSource, "spoofed_nat_source",
      "The packet's source is one of our own addresses."},
+    {DropReason::kOverload, "overload",
+     "Of an unknown flow while the worker was overloaded: packets of sessions go first."},
     {DropReason::kNoMapping, "no_mapping",
      "No session or mapping exists for an inbound packet's NAT address and port."},
     {DropReason::kFiltered, "filtered",

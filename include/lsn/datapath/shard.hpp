@@ -20,6 +20,7 @@
 #include "lsn/datapath/ipsec_alg/tables.hpp"
 #include "lsn/datapath/l3/neighbours.hpp"
 #include "lsn/datapath/lsn44/tables.hpp"
+#include "lsn/datapath/overload.hpp"
 #include "lsn/datapath/packet.hpp"
 #include "lsn/datapath/reassembly.hpp"
 #include "lsn/datapath/verdict.hpp"
@@ -98,6 +99,7 @@ struct Shard {
   std::vector<std::array<std::uint8_t, 4096>> ingress;
 
   BurstTotals totals;
+  Overload overload;
   state::Random random;
   state::HashSecret secret;
   Counters counters;

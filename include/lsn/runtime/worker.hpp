@@ -80,8 +80,9 @@ class Worker {
   void run();
   void build();
   void turn();
-  [[nodiscard]] bool poll_queues(datapath::Shard& shard);
-  [[nodiscard]] bool poll_rings(datapath::Shard& shard);
+  /// Whether there was anything; `full` is set where there may be more.
+  [[nodiscard]] bool poll_queues(datapath::Shard& shard, bool& full);
+  [[nodiscard]] bool poll_rings(datapath::Shard& shard, bool& full);
   void send(datapath::Shard& shard);
   void send_on(datapath::Shard& shard, std::uint16_t device);
   void send_idle();

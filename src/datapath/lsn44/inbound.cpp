@@ -100,6 +100,7 @@ Verdict inbound(Shard& shard, Packet& packet) {
   SessionId session = shard.lsn44.inbound.find(packet.key, packet.hash);
   if (session == state::kNone) {
     if (!packet.has_l4) return Verdict::drop(DropReason::kNoMapping);
+    if (!shard.overload.admit()) return Verdict::drop(DropReason::kOverload);
     if (ipsec_alg::is_for_port_keepers(shard, packet)) [[unlikely]] {
       session = ipsec_alg::demultiplex(shard, packet);
       return session == state::kNone ? Verdict::drop(DropReason::kIkeSpiUnknown)

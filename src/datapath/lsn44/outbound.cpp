@@ -126,6 +126,7 @@ Verdict outbound(Shard& shard, Packet& packet) {
   if (session == state::kNone) {
     // Only a packet with ports makes a session; of a datagram in pieces that is the first.
     if (!packet.has_l4) return Verdict::drop(DropReason::kNoMapping);
+    if (!shard.overload.admit()) return Verdict::drop(DropReason::kOverload);
     const auto opened = open(shard, packet, group);
     if (!opened) {
       if (is_resource_shortage(opened.error()))

@@ -1,0 +1,55 @@
+// What an overloaded worker does first: the packets of sessions that it has.
+//
+// A worker that finds no end of its queues, poll after poll, takes less than what comes; its NIC
+// drops the rest, whosever it is. A new session costs as much as several packets of an old one, so a
+// flood of new flows (or of packets that nobody has asked for) would take most of the core away from
+// those who have sessions. While that lasts, packets of unknown flows are served in proportion only:
+// one for every few packets of sessions, some half of the worker's time; the others are dropped
+// before anything is made for them, and counted (kOverload). Who retransmits comes again. Where no
+// session has traffic nobody is held back.
+#pragma once
+
+#include <algorithm>
+
+namespace lsn::datapath {
+
+class Overload {
+ public:
+  /// Polls in a row that left packets behind before it counts as overload: a burst that fills the
+  /// longest ring (4096 descriptors) is emptied by then.
+  static constexpr unsigned kFullPolls = 128;
+  /// Packets of sessions for one of an unknown flow.
+  static constexpr unsigned kForwardedPerNew = 4;
+  /// Bursts without a packet of any session before nobody is held back.
+  static constexpr unsigned kRemembered = 64;
+
+  /// Once per poll: whether a queue gave as much as was asked for.
+  void polled(bool full) { full_polls_ = full ? std::min(full_polls_ + 1, kFullPolls) : 0; }
+  /// Once per burst: its packets of sessions.
+  void forwarded(unsigned packets) {
+    credit_ = std::min(credit_ + packets, kMaxCredit);
+    bursts_left_ = packets != 0 ? kRemembered : bursts_left_ - (bursts_left_ != 0 ? 1 : 0);
+  }
+
+  [[nodiscard]] bool is_on() const { return full_polls_ == kFullPolls && bursts_left_ != 0; }
+  /// How many of unknown flows would be admitted now, of so many.
+  [[nodiscard]] unsigned admissible(unsigned packets) const {
+    return is_on() ? std::min(packets, credit_ / kForwardedPerNew) : packets;
+  }
+  /// Whether a packet of an unknown flow is.
+  [[nodiscard]] bool admit() {
+    if (!is_on()) return true;
+    if (credit_ < kForwardedPerNew) return false;
+    credit_ -= kForwardedPerNew;
+    return true;
+  }
+
+ private:
+  static constexpr unsigned kMaxCredit = 32 * kForwardedPerNew;
+
+  unsigned full_polls_ = 0;
+  unsigned credit_ = 0;
+  unsigned bursts_left_ = 0;
+};
+
+}  // namespace lsn::datapath

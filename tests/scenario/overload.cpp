@@ -1,0 +1,95 @@
+// An overloaded worker (performance page: "established sessions win over new ones"): packets of
+// unknown flows are served in proportion to those of sessions, the others are counted drops.
+#include "scenario.hpp"
+
+namespace lsn::test {
+namespace {
+
+using datapath::Overload;
+
+class Overloaded : public Scenario {
+ protected:
+  void begin() {
+    start(Config::standard());
+    lab().introduce(1, kGateway);
+  }
+  /// Of 40 subscribers in turn: every shard has some of any 20.
+  [[nodiscard]] static Endpoint client(unsigned n) {
+    return {Ip{"192.0.2.10"} + n % 40, static_cast<std::uint16_t>(4000 + n / 40)};
+  }
+  [[nodiscard]] static std::vector<Bytes> flows(unsigned first, unsigned count) {
+    std::vector<Bytes> packets;
+    for (unsigned n = first; n < first + count; ++n)
+      packets.push_back(udp(client(n), kServer).bytes());
+    return packets;
+  }
+  /// What a worker reports whose queues have no end.
+  void overload(bool is = true) {
+    for (unsigned id = 0; id < lab().shards(); ++id)
+      for (unsigned i = 0; i < Overload::kFullPolls; ++i) lab().shard(id).overload.polled(is);
+  }
+  [[nodiscard]] std::size_t pass(const std::vector<Bytes>& packets) {
+    return lab().burst(0, packets).size();
+  }
+};
+
+TEST_P(Overloaded, ServesOneUnknownFlowForEveryFourPacketsOfSessions) {
+  begin();
+  ASSERT_EQ(pass(flows(0, 20)), 20u);
+  overload();
+  std::size_t opened = 0;
+  constexpr unsigned kBursts = 100;
+  for (unsigned i = 0; i < kBursts; ++i) {
+    std::vector<Bytes> packets = flows(100 + 12 * i, 12);
+    const std::vector<Bytes> known = flows(0, 20);
+    packets.insert(packets.end(), known.begin(), known.end());
+    const std::size_t passed = pass(packets);
+    // Those who have a session lose nothing.
+    ASSERT_GE(passed, 20u);
+    opened += passed - 20;
+  }
+  const std::size_t share = 20 * kBursts / Overload::kForwardedPerNew;
+  // Each shard starts with what it may have saved.
+  EXPECT_GE(opened, share);
+  EXPECT_LE(opened, share + lab().shards() * 32);
+  expect_drops({{DropReason::kOverload, 12 * kBursts - opened}});
+}
+
+TEST_P(Overloaded, HoldsNobodyBackWithoutTrafficOfSessions) {
+  begin();
+  overload();
+  EXPECT_EQ(pass(flows(0, 32)), 32u);
+  EXPECT_EQ(pass(flows(100, 32)), 32u);
+}
+
+TEST_P(Overloaded, HoldsNobodyBackWhenItIsOver) {
+  begin();
+  ASSERT_EQ(pass(flows(0, 20)), 20u);
+  overload();
+  ASSERT_EQ(pass(flows(0, 20)), 20u);
+  overload(false);
+  EXPECT_EQ(pass(flows(100, 32)), 32u);
+}
+
+TEST_P(Overloaded, RefusesStrangersBeforeItLooksForThem) {
+  begin();
+  const Endpoint nat = translated(udp(client(0), kServer));
+  returned(udp(kServer, nat), client(0));
+  overload();
+  // Whatever was saved is spent on the first ones.
+  std::vector<Bytes> strangers;
+  for (unsigned i = 0; i < 32; ++i)
+    strangers.push_back(udp({Ip{"198.18.7.1"} + i, 53}, nat).bytes());
+  for (unsigned i = 0; i < 8; ++i) EXPECT_TRUE(lab().burst(1, strangers).empty());
+  const std::uint64_t filtered = lab().drops(DropReason::kFiltered);
+  const std::uint64_t refused = lab().drops(DropReason::kOverload);
+  EXPECT_EQ(filtered + refused, 8u * 32u);
+  EXPECT_GT(refused, 0u);
+  expect_drops({{DropReason::kFiltered, filtered}, {DropReason::kOverload, refused}});
+  returned(udp(kServer, nat), client(0));
+}
+
+INSTANTIATE_TEST_SUITE_P(Any, Overloaded, shardings(), sharding_name);
+
+}  // namespace
+}  // namespace lsn::test
