@@ -55,34 +55,8 @@ struct Options {
 
 constexpr unsigned kBurstsPerBatch = 64;
 
-/// What is measured, what traffic, how many sessions.
-struct Report {
-  nlohmann::json cells = nlohmann::json::array();
-
-  void add(const std::string& table, nlohmann::json cell, const std::string& unit,
-           const Runs& runs) {
-    cell["table"] = table;
-    cell["unit"] = unit;
-    cell["median"] = runs.mid();
-    cell["low"] = runs.low();
-    cell["high"] = runs.high();
-    cell["runs"] = runs.all();
-    cells.push_back(std::move(cell));
-  }
-};
-
-std::string clocks(const Runs& runs) {
-  return fmt::format("{:.0f} ({:.0f}-{:.0f})", runs.mid(), runs.low(), runs.high());
-}
-
 std::string millions(double clocks_each) {
   return fmt::format("{:.2f}", static_cast<double>(rte_get_tsc_hz()) / clocks_each / 1e6);
-}
-
-/// Tables for so many flows at 80 % load.
-std::uint32_t capacity_for(std::uint32_t flows) {
-  return std::max<std::uint32_t>(
-      1024, static_cast<std::uint32_t>(std::uint64_t{flows} * 100 / 80));
 }
 
 // ── established traffic ─────────────────────────────────────────────────────────────────────────

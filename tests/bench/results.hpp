@@ -46,6 +46,27 @@ class Runs {
   std::vector<double> results_;
 };
 
+/// "median (lowest-highest)"
+[[nodiscard]] inline std::string clocks(const Runs& runs) {
+  return fmt::format("{:.0f} ({:.0f}-{:.0f})", runs.mid(), runs.low(), runs.high());
+}
+
+/// For programs: what is measured, what traffic, how many sessions.
+struct Report {
+  nlohmann::json cells = nlohmann::json::array();
+
+  void add(const std::string& table, nlohmann::json cell, const std::string& unit,
+           const Runs& runs) {
+    cell["table"] = table;
+    cell["unit"] = unit;
+    cell["median"] = runs.mid();
+    cell["low"] = runs.low();
+    cell["high"] = runs.high();
+    cell["runs"] = runs.all();
+    cells.push_back(std::move(cell));
+  }
+};
+
 /// A table whose first columns are words and whose others are numbers.
 class Table {
  public:

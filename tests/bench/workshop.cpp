@@ -105,21 +105,18 @@ Workshop::Workshop(const WorkshopConfig& config)
   route(prefix(0x64400000, 10), kInside, kInsideGateway);
   generation_.routes = IntervalMap<Route>(std::move(routes));
 
-  const std::uint32_t addresses = addresses_for(config.max_sessions);
+  const std::uint32_t addresses = addresses_for(config.max_sessions) * config.shards;
   Pool pool;
   pool.name = "pool";
   pool.present = true;
   pool.ranges = {{Ipv4Address{kPool}, Ipv4Address{kPool + addresses - 1}}};
-  pool.addresses_of.resize(1);
+  pool.addresses_of.resize(config.shards);
   Group group;
   group.name = "group";
   group.present = true;
   group.client = "client";
   group.pools = {0};
   group.usage = std::make_shared<GroupUsage>();
-  for (std::uint32_t i = 0; i < addresses; ++i)
-    pool.addresses_of[0].push_back(Ipv4Address{kPool + i});
-  group.addresses_of = pool.addresses_of;
   for (auto& apps : group.apps) apps = IntervalMap<AppPolicy>({{0, 65535, config.policy}});
   for (auto& transport : group.transport) transport.session_timeout = kSessionTimeout;
   if (config.kind == Kind::kEsp) {
@@ -130,15 +127,20 @@ Workshop::Workshop(const WorkshopConfig& config)
     group.alg_profile = 0;
   }
   const PoolRanges ranges{0, pool.ranges};
-  generation_.nat_addresses = NatAddressMap({&ranges, 1}, 1);
+  generation_.nat_addresses = NatAddressMap({&ranges, 1}, config.shards);
+  for (const auto& range : generation_.nat_addresses.all())
+    pool.addresses_of[range.value.owner].push_back(Ipv4Address{range.first});
+  group.addresses_of = pool.addresses_of;
   generation_.pools = {std::move(pool)};
   generation_.groups = {std::move(group)};
   const wire::Ipv4Prefix clients = prefix(0x64400000, 10);
   generation_.maps = {std::make_shared<ShardMap>(
       IntervalMap<std::uint16_t>({{clients.first().value, clients.last().value, 0}}),
-      std::vector<ShardSet>{1})};
+      std::vector<ShardSet>{(ShardSet{1} << config.shards) - 1})};
 
   ShardConfig shard;
+  shard.id = config.id;
+  shard.shards = config.shards;
   shard.max_sessions = config.max_sessions;
   if (config.kind == Kind::kEsp)
     shard.alg = {.ike_sessions = 1024,
@@ -154,8 +156,13 @@ Workshop::Workshop(const WorkshopConfig& config)
   shard_ = std::make_unique<Shard>(shard);
   shard_->ingress[kInside][0] = kInside;
   shard_->ingress[kOutside][0] = kOutside;
-  addresses_ = store_.prepare(generation_, 0);
+  addresses_ = store_.prepare(generation_, config.id);
   adopt_generation(*shard_, &generation_, addresses_.get());
+
+  for (std::uint32_t n = 0; config.shards > 1 && own_.size() < config.flows; ++n)
+    if (rendezvous(Ipv4Address{flow_of(n).inside.ip}, (ShardSet{1} << config.shards) - 1) ==
+        config.id)
+      own_.push_back(n);
 
   ring_.resize(kRing);
   if (rte_pktmbuf_alloc_bulk(config.buffers, ring_.data(), kRing) != 0) fail("no packet buffers");
@@ -199,21 +206,40 @@ void Workshop::pass(state::TickDuration time) {
 }
 
 Flow Workshop::flow(std::uint32_t n) const {
-  Flow flow = flow_of(n);
+  Flow flow = flow_of(own_.empty() ? n : own_[n]);
   if (config_.kind == Kind::kIcmp || config_.kind == Kind::kEsp) flow.remote.port = 0;
   if (config_.kind == Kind::kEsp) flow.inside.port = 0;
   return flow;
 }
 
-void Workshop::load(unsigned i, const FrameMaker& maker, const Endpoint& from, const Endpoint& to,
-                    std::uint32_t number) {
-  rte_mbuf* mbuf = ring_[(next_ + i) % kRing];
-  burst_[i] = mbuf;
+namespace {
+
+void write_frame(rte_mbuf* mbuf, const FrameMaker& maker, const Endpoint& from, const Endpoint& to,
+                 std::uint32_t number) {
   mbuf->data_off = RTE_PKTMBUF_HEADROOM;
   mbuf->data_len = kFrameSize;
   mbuf->pkt_len = kFrameSize;
   mbuf->ol_flags = 0;
   maker.write(rte_pktmbuf_mtod(mbuf, std::uint8_t*), from, to, number);
+}
+
+}  // namespace
+
+void Workshop::load(unsigned i, const FrameMaker& maker, const Endpoint& from, const Endpoint& to,
+                    std::uint32_t number) {
+  burst_[i] = ring_[(next_ + i) % kRing];
+  write_frame(burst_[i], maker, from, to, number);
+}
+
+void Workshop::write_outbound(rte_mbuf* mbuf, Sequence& sequence) const {
+  const std::uint32_t n = sequence.below(config_.flows);
+  const Flow f = flow(n);
+  write_frame(mbuf, outbound_, f.inside, f.remote, n);
+}
+
+void Workshop::write_inbound(rte_mbuf* mbuf, Sequence& sequence) const {
+  const std::uint32_t n = sequence.below(config_.flows);
+  write_frame(mbuf, inbound_, flow(n).remote, nat_[n], n);
 }
 
 void Workshop::burst_outbound(Sequence& sequence, std::uint32_t flows) {
@@ -235,7 +261,7 @@ void Workshop::burst_inbound(Sequence& sequence, std::uint32_t flows) {
 
 void Workshop::burst_unknown(Sequence& sequence) {
   device_ = kOutside;
-  const auto addresses = static_cast<std::uint32_t>(generation_.pools[0].addresses_of[0].size());
+  const auto addresses = static_cast<std::uint32_t>(generation_.nat_addresses.count());
   for (unsigned i = 0; i < kBurst; ++i) {
     const Endpoint nat{kPool + sequence.below(addresses),
                        static_cast<std::uint16_t>(1024 + sequence.below(64512))};
@@ -302,7 +328,7 @@ std::uint64_t Workshop::open_burst(std::uint32_t first, unsigned count) {
 }
 
 void Workshop::restore_esp(std::uint32_t first, std::uint32_t last) {
-  const auto addresses = static_cast<std::uint32_t>(generation_.pools[0].addresses_of[0].size());
+  const auto addresses = static_cast<std::uint32_t>(generation_.nat_addresses.count());
   for (std::uint32_t n = first; n < last; ++n) {
     const Flow f = flow(n);
     nat_[n] = {kPool + (f.inside.ip & 0xFFFFFF) % addresses, 0};
@@ -370,7 +396,7 @@ void Workshop::verify(std::uint32_t sample) {
         if (!fault.empty())
           fail(fmt::format("flow {} {}: wrong {}", n, outbound ? "outbound" : "inbound", fault));
         if (nat_[n].ip < kPool ||
-            nat_[n].ip >= kPool + generation_.pools[0].addresses_of[0].size())
+            nat_[n].ip >= kPool + generation_.nat_addresses.count())
           fail(fmt::format("flow {}: its NAT address is none of the pool's", n));
       }
     }

@@ -9,6 +9,7 @@
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -45,6 +46,12 @@ class CountedMemory final : public state::ZeroedMemory {
   std::size_t reserved_ = 0;
 };
 
+/// Tables for so many flows at 80 % load.
+[[nodiscard]] constexpr std::uint32_t capacity_for(std::uint32_t flows) {
+  return std::max<std::uint32_t>(
+      1024, static_cast<std::uint32_t>(std::uint64_t{flows} * 100 / 80));
+}
+
 struct WorkshopConfig {
   std::uint32_t max_sessions = 65536;
   std::uint32_t flows = 1;  ///< subscribers are as many as these need
@@ -52,6 +59,8 @@ struct WorkshopConfig {
   datapath::AppPolicy policy{};
   Kind kind = Kind::kUdp;
   bool cold_frames = false;  ///< flushed to memory before they are processed
+  datapath::ShardId id = 0;  ///< of `shards`: its flows are those of subscribers that are its own
+  unsigned shards = 1;
   rte_mempool* buffers = nullptr;
 };
 
@@ -79,6 +88,9 @@ class Workshop {
   /// A burst of random flows below `flows`, written and ready.
   void burst_outbound(Sequence& sequence, std::uint32_t flows);
   void burst_inbound(Sequence& sequence, std::uint32_t flows);
+  /// The frame of a random one, for a buffer of somebody else's.
+  void write_outbound(rte_mbuf* mbuf, Sequence& sequence) const;
+  void write_inbound(rte_mbuf* mbuf, Sequence& sequence) const;
   /// A burst to NAT ports that nobody has, or from senders that nobody knows.
   void burst_unknown(Sequence& sequence);
 
@@ -111,10 +123,10 @@ class Workshop {
   void load(unsigned i, const FrameMaker& maker, const Endpoint& from, const Endpoint& to,
             std::uint32_t number);
   [[nodiscard]] Flow flow(std::uint32_t n) const;
-  void refill();
   [[noreturn]] void fail(const std::string& what) const;
 
   WorkshopConfig config_;
+  std::vector<std::uint32_t> own_;  ///< with several shards: the numbers of its flows
   CountedMemory memory_;
   datapath::Generation generation_;
   datapath::lsn44::AddressStore store_;

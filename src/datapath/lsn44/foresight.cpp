@@ -3,6 +3,7 @@
 #include <array>
 
 #include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/lsn44/stages.hpp"
 #include "lsn/datapath/path.hpp"
 
 namespace lsn::datapath::lsn44 {
@@ -141,12 +142,21 @@ void fetch_mapping(Shard& shard, const Packet& packet) {
   fetch_port(shard, packet.protocol, packet.ip->destination, port);
 }
 
+/// Whether no other shard will have it.
+bool stays(Shard& shard, const Packet& packet) {
+  std::uint16_t group;
+  return packet.side == Side::kInside
+             ? steer_outbound(shard, packet.ip->source, packet.asked, group).is_next()
+             : steer_inbound(shard, packet.ip->destination).is_next();
+}
+
 }  // namespace
 
 void foresee(Shard& shard, std::span<const Packet* const> packets) {
   Openings openings;
   for (const Packet* packet : packets) {
     if (packet->kind != PacketKind::kFlow || packet->protocol == Protocol::kEsp) continue;
+    if (shard.shards > 1 && !stays(shard, *packet)) continue;
     if (packet->side == Side::kInside) begin(shard, openings, *packet);
     else fetch_mapping(shard, *packet);
   }
