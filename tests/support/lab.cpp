@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "support/packet_checker.hpp"
+#include "support/path_guard.hpp"
 
 namespace lsn::test {
 
@@ -169,6 +170,7 @@ rte_mbuf* Lab::buffer_of(const Bytes& frame, const Reception& how) {
 
 void Lab::deliver(unsigned shard, unsigned device, rte_mbuf* mbuf) {
   shards_[shard]->now = now_;
+  const PathGuard guard;
   process_received(*shards_[shard], static_cast<std::uint16_t>(device), {&mbuf, 1});
 }
 
@@ -193,7 +195,10 @@ std::vector<Frame> Lab::burst(unsigned interface, const std::vector<Bytes>& ip_p
         {}));
   Shard& shard = *shards_[arrive()];
   shard.now = now_;
-  process_received(shard, static_cast<std::uint16_t>(on.device), mbufs);
+  {
+    const PathGuard guard;
+    process_received(shard, static_cast<std::uint16_t>(on.device), mbufs);
+  }
   return settle();
 }
 
@@ -215,6 +220,7 @@ bool Lab::move_handoffs() {
                                            buffer.packets.begin() + buffer.count);
       buffer.count = 0;
       shards_[to]->now = now_;
+      const PathGuard guard;
       for (std::size_t i = 0; i < packets.size(); i += kBurst)
         process_handoff(*shards_[to], {packets.data() + i, std::min(kBurst, packets.size() - i)});
     }
@@ -334,6 +340,7 @@ void Lab::set_now(state::Ticks now) {
 std::vector<Frame> Lab::housekeep(std::size_t budget) {
   for (const auto& shard : shards_) {
     shard->now = now_;
+    const PathGuard guard;
     datapath::housekeep(*shard, budget);
   }
   return settle();
