@@ -184,11 +184,12 @@ std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_i
                                                      bool fresh_now, const SeenSpi& seen) {
   Gate& gate = shard.alg.gates[gate_id];
   const Peer& holder = shard.alg.peers[gate.turn.holder];
-  // What came before the turn may be owed to the holder since an earlier one, but not while it may
-  // as well be what another client is owed (section 9.1).
+  // What came before the turn may be owed to the holder since an earlier one, but not if it may as
+  // well be what another client is owed, or was when it came (section 9.1).
   const bool other_dangles = other_is_dangling(shard, gate, gate.turn.holder);
   const state::Ticks since =
-      other_dangles ? gate.turn.began : expecting_since(shard, holder, gate.turn.began);
+      other_dangles || seen.dangled ? gate.turn.began
+                                    : expecting_since(shard, holder, gate.turn.began);
   const bool waived = waived_spi(shard, gate) == spi;
   if (!waived) {
     if (!is_fresh(seen, fresh_now, gate.turn.began))
