@@ -220,6 +220,90 @@ TEST_P(AlgEsp, FreshnessIsNotWaivedWhenTwoUnknownSpisCame) {
   expect_drops({{DropReason::kEspInNotFresh, refused}});
 }
 
+TEST_P(AlgEsp, FreshnessIsNotWaivedForAnSpiThatWasFreshWhenItFirstCame) {
+  start();
+  const Peer c1 = joins(1);
+  (void)joins(2);
+  quiet(kT);
+  esp_refused_in(0x2002, DropReason::kEspInNoGate, 1);  // of an exchange of c2's
+  quiet(1s);
+  sends_esp(c1, 0x1001, 70000);
+  esp_refused_in(0x2002, DropReason::kEspInNotFresh, 300);  // the only unknown one, but not old
+  quiet(kT + 1s);
+  EXPECT_FALSE(turn());
+  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 0u);
+}
+
+TEST_P(AlgEsp, FreshnessIsNotWaivedForAnSpiThatWasAnotherClients) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  quiet(kT);
+  sends_esp(c2, 0x1002, 70000);
+  gets_esp(c2, 0x2002, 70000);  // waived: c2 is the only one
+  // Its ESP session idles out, its IKE session does not; the server still has the SPI.
+  for (std::uint32_t i = 2; i < 5; ++i) {
+    quiet(25min);
+    sends(c2, c2.message(kInformational2, i));
+    gets(c2, response(c2.message(kInformational2, i)));
+  }
+  EXPECT_EQ(now_there(AlgGauge::kEspSessions), 0u);
+  sends_esp(c1, 0x1001, 80000);
+  esp_refused_in(0x2002, DropReason::kEspInNotFresh, 80000);
+  quiet(kT + 1s);
+  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 1u);
+}
+
+TEST_P(AlgEsp, FreshnessIsNotWaivedWhileAnotherClientsEspIsKnown) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  pairs(c2, 0x1002, 0x2002);
+  quiet(kT + 1s);
+  sends_esp(c1, 0x1001, 70000);
+  for (std::uint32_t i = 2; i < 30; ++i) {
+    sends_esp(c2, 0x1002, i);  // a known SPI: the gate does not hear of it
+    esp_refused_in(0x2001, DropReason::kEspInNotFresh, 70000 + i);
+    quiet(1s);
+  }
+  quiet(3s);
+  EXPECT_FALSE(turn());
+  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 0u);
+}
+
+TEST_P(AlgEsp, FreshnessIsNotWaivedInATurnWithAnExchange) {
+  start();
+  const Peer c1 = joins(1);
+  quiet(kT + 1s);
+  arms(c1);
+  esp_refused_in(0x2001, DropReason::kEspInNotFresh, 70000);
+  quiet(kT + 1s);
+  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 0u);
+}
+
+TEST_P(AlgEsp, FreshnessIsWaivedAtTheTurnsEndForWhatCameBeforeTWasOver) {
+  start();
+  const Peer c1{client_ip(1), kS, 0, 0, {kN, 0}, 2};
+  sends_esp(c1, 0x1001, 70000);
+  quiet(10s);
+  esp_refused_in(0x2001, DropReason::kEspInNotFresh, 70000);  // and the server falls silent
+  quiet(kT);
+  EXPECT_FALSE(turn());
+  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 1u);
+  gets_esp(c1, 0x2001, 70001);
+}
+
+TEST_P(AlgEsp, FreshnessIsWaivedForOneTunnelOfAClientAfterTheOther) {
+  start();
+  const Peer c1 = joins(1);
+  quiet(kT);
+  sends_esp(c1, 0x1001, 70000);
+  gets_esp(c1, 0x2001, 70000);
+  EXPECT_FALSE(turn());
+  quiet(1s);
+  sends_esp(c1, 0x1002, 80000);
+  gets_esp(c1, 0x2002, 80000);  // 0x2001 is no unknown one any more
+  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 2u);
+}
+
 // ── candidates ──────────────────────────────────────────────────────────────────────────────────
 
 TEST_P(AlgEsp, AtMostSpiCandidatesBeyondTheAnsweredExchangesAreAccepted) {
@@ -365,6 +449,404 @@ TEST_P(AlgEsp, WhoLingersWithFewerSpisThanAnsweredExchangesDangles) {
   esp_refused_in(0x2002, DropReason::kEspInDangling);
   sends_esp(c2, 0x1002);
   gets_esp(c2, 0x2003);
+}
+
+TEST_P(AlgEsp, WhoPairedWithFewerInboundSpisThanItShowedDangles) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c1);
+  sends_esp(c1, 0x1001);
+  sends_esp(c1, 0x1003);  // two pairs of one exchange; the server's second SPI is still to come
+  gets_esp(c1, 0x2001);
+  EXPECT_FALSE(turn());
+  arms(c2);
+  esp_refused_in(0x2003, DropReason::kEspInDangling);
+}
+
+TEST_P(AlgEsp, WhoPairedWhileAnEarlierExchangeLacksItsSpiDangles) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c1);  // lost: its SPI does not come within 2T
+  quiet(3 * kT - 5s);
+  sends(c1, c1.child());
+  gets(c1, response(c1.child()));
+  sends_esp(c1, 0x1003);
+  gets_esp(c1, 0x2003);  // of which of the two exchanges is it?
+  EXPECT_FALSE(turn());
+  quiet(10s);
+  arms(c2);
+  esp_refused_in(0x2001, DropReason::kEspInDangling);
+}
+
+TEST_P(AlgEsp, WhoPairedWithAllSpisDanglesNotThoughTheyCameBeforeTheAnswer) {
+  start();
+  const Peer c1 = joins1(1), c2 = joins1(2);
+  sends(c1, c1.quick(1));
+  sends(c1, c1.quick(2));
+  gets(c1, c1.quick(1));
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);
+  gets_esp(c1, 0x2002);  // quicker than its answer
+  gets(c1, c1.quick(2));
+  EXPECT_FALSE(turn());
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);
+  sends(c2, c2.quick(3));
+  gets(c2, c2.quick(3));
+  gets_esp(c2, 0x2003);
+}
+
+TEST_P(AlgEsp, WhoShowedAnOutboundSpiWithoutAnExchangeAndGotNoneDangles) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends_esp(c1, 0x1001);  // a tunnel older than this process
+  sends(c2, c2.auth());   // to whom the turn yields at once
+  gets(c2, response(c2.auth()));
+  esp_refused_in(0x2001, DropReason::kEspInDangling);
+}
+
+TEST_P(AlgEsp, ALateAnswerWhileAnotherClientHasTheGateMakesItsClientDangle) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  quiet(kT + 1s);
+  // An older tunnel of c1's shows its pair: for all that was seen it waits for nothing more.
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);
+  sends(c2, c2.auth());
+  gets(c1, response(c1.auth()));
+  EXPECT_EQ(counted(AlgCounter::kLateAnswers), 1u);
+  gets(c2, response(c2.auth()));
+  esp_refused_in(0x2003, DropReason::kEspInDangling);
+}
+
+TEST_P(AlgEsp, AnIkeAuthThatGoesOnIsOwedAnSpiWhateverCameBetween) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth(1));
+  gets(c1, response(c1.auth(1)));
+  gets_esp(c1, 0x2009);  // of another, idle tunnel of c1's
+  quiet(kT + 1s);        // a person types
+  sends(c1, c1.auth(2));
+  gets(c1, response(c1.auth(2)));
+  quiet(kT + 1s);
+  arms(c2);
+  esp_refused_in(0x2001, DropReason::kEspInDangling);
+}
+
+TEST_P(AlgEsp, DanglingGoesOnWhenAnotherIkeSessionOfTheClientFloats) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c1);
+  quiet(kT + 1s);
+  Peer other = c1;
+  other.spi = 0xEE01;
+  sends(other, other.message(kInformational2, 7));
+  (void)translated(ike_floated({c1.ip, 4500}, {kS, 4500}, other.auth()));
+  EXPECT_EQ(counted(AlgCounter::kIkeFloats), 1u);
+  arms(c2);
+  esp_refused_in(0x2001, DropReason::kEspInDangling);
+}
+
+TEST_P(AlgEsp, DanglingEndsWhenItsClientFloats) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
+  arms(c1);
+  quiet(kT + 1s);
+  sends(c3, c3.auth());  // its answer is lost
+  quiet(kT + 1s);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 2u);
+  for (const Peer& c : {c1, c3})
+    (void)translated(ike_floated({c.ip, 4500}, {kS, 4500}, c.auth()));
+  arms(c2);
+  gets_esp(c2, 0x2002);
+}
+
+TEST_P(AlgEsp, DanglingEndsWhenWhatWasOwedWithoutAnExchangeIsLearned) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends_esp(c1, 0x1001);
+  quiet(kT + 1s);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
+  sends_esp(c1, 0x1001, 2);
+  gets_esp(c1, 0x2001);  // the half-open session's claim
+  arms(c2);
+  gets_esp(c2, 0x2002);
+}
+
+// ── nothing is delivered to a guess (sections 5 and 9.1) ────────────────────────────────────────
+
+TEST_P(AlgEsp, Inbound1NotWhatWasOnItsWayBeforeTheHolderCanHaveHadIt) {
+  start();
+  const Peer c1 = joins(1);
+  esp_refused_in(0x2009, DropReason::kEspInNoGate);
+  quiet(1s);
+  arms(c1);
+  sends_esp(c1, 0x1001);
+  esp_refused_in(0x2009, DropReason::kEspInAmbiguous, 2);
+  gets_esp(c1, 0x2001);
+}
+
+TEST_P(AlgEsp, Inbound1WhatTheHolderIsOwedSinceAnEarlierTurn) {
+  start();
+  const Peer c1 = joins(1);
+  sends(c1, c1.auth());
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous);  // quicker than its answer, ...
+  quiet(kT + 5s);
+  gets(c1, response(c1.auth()));  // ... which is late
+  gets_esp(c1, 0x2001, 2);
+}
+
+TEST_P(AlgEsp, Inbound1NotWhatTheHolderIsOwedSinceAnEarlierTurnWhileAnotherClientDangles) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c2, c2.auth());
+  esp_refused_in(0x2009, DropReason::kEspInAmbiguous);  // c2's, or one that c1 waits for long since
+  waits(c1, c1.auth());
+  happens(6s, {out_frame(c1, c1.auth())});
+  gets(c1, response(c1.auth()));
+  waits(c2, c2.child());
+  happens(kT + 1s, {out_frame(c2, c2.child())});
+  EXPECT_GE(now_there(AlgGauge::kDangling), 1u);
+  gets(c2, response(c2.child()));
+  sends_esp(c2, 0x1002);
+  esp_refused_in(0x2009, DropReason::kEspInAmbiguous, 2);
+  gets_esp(c2, 0x2002);
+}
+
+TEST_P(AlgEsp, Inbound1NotWhatFirstCameWhileAnotherClientDangledThoughTheHolderIsOwedOneToo) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c1);
+  quiet(kT + 5s);
+  arms(c2);  // both are owed one
+  quiet(kT + 15s);
+  EXPECT_FALSE(turn());
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous);  // c1's
+  quiet(12s);  // c1 is given up
+  sends(c2, c2.child());
+  gets(c2, response(c2.child()));
+  sends_esp(c2, 0x1002);
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 2);
+  gets_esp(c2, 0x2002);
+}
+
+TEST_P(AlgEsp, Inbound1WhatCameWhileAnotherClientDangledStaysInDoubtWhenThatEnds) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c1);
+  quiet(kT + 1s);
+  quiet(2 * kT - 10s);
+  arms(c2);
+  esp_refused_in(0x2001, DropReason::kEspInDangling);
+  quiet(12s);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);
+  esp_refused_in(0x2001, DropReason::kEspInDangling, 2);  // it was not late when it came
+  gets_esp(c2, 0x2002);
+}
+
+TEST_P(AlgEsp, Inbound1WhatTheHolderIsOwedIsNotWaitedForLongerThanItDangles) {
+  start();
+  const Peer c1 = joins(1);
+  sends(c1, c1.auth());
+  esp_refused_in(0x2009, DropReason::kEspInAmbiguous);
+  quiet(2 * kT + 5s);
+  sends(c1, c1.child());
+  gets(c1, response(c1.child()));
+  sends_esp(c1, 0x1001);
+  esp_refused_in(0x2009, DropReason::kEspInAmbiguous, 2);
+  gets_esp(c1, 0x2001);
+}
+
+TEST_P(AlgEsp, Inbound1NotWhatCameInAnEarlierTurnThatIsOwedNothing) {
+  start();
+  const Peer c1 = joins(1);
+  sends(c1, c1.auth());
+  esp_refused_in(0x2009, DropReason::kEspInAmbiguous);
+  gets(c1, response(c1.auth()));
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);
+  quiet(kT + 1s);
+  sends_esp(c1, 0x1003);  // another, idle tunnel
+  EXPECT_TRUE(turn());
+  esp_refused_in(0x2009, DropReason::kEspInAmbiguous, 2);
+  gets_esp(c1, 0x2003);
+}
+
+TEST_P(AlgEsp, Inbound1NotAForgottenCandidateOfAnotherClient) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c2, c2.auth());  // its answer is lost
+  waits(c1, c1.auth());
+  happens(6s, {out_frame(c1, c1.auth())});
+  gets(c1, response(c1.auth()));
+  sends_esp(c1, 0x1001);
+  sends(c1, c1.child());  // unanswered: the turn lasts
+  gets_esp(c1, 0x2001);
+  gets_esp(c1, 0x2003);  // with a single packet each, the oldest one of two expires
+  quiet(kT);
+  EXPECT_EQ(counted(AlgCounter::kCandidatesExpired), 1u);
+  sends(c2, c2.child());
+  gets(c2, response(c2.child()));
+  sends_esp(c2, 0x1002);
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 2);
+  gets_esp(c2, 0x2002);
+}
+
+TEST_P(AlgEsp, WhatAClientHadAndWasForgottenIsItsOwnAgain) {
+  start();
+  const Peer c1 = joins(1);
+  arms(c1);
+  gets_esp(c1, 0x2001);  // its own
+  gets_esp(c1, 0x6661);  // forged
+  quiet(kT + 1s);
+  EXPECT_EQ(counted(AlgCounter::kCandidatesExpired), 1u);  // the wrong one
+  sends(c1, c1.child());
+  gets(c1, response(c1.child()));
+  gets_esp(c1, 0x2001, 2);
+}
+
+TEST_P(AlgEsp, Inbound2NotWhatWasOnItsWayBeforeTheLastHolderCanHaveHadIt) {
+  start();
+  const Peer c1 = joins(1);
+  esp_refused_in(0x2009, DropReason::kEspInNoGate);
+  quiet(1s);
+  pairs(c1, 0x1001, 0x2001);
+  esp_refused_in(0x2009, DropReason::kEspInAmbiguous, 2);
+  gets_esp(c1, 0x2003);
+}
+
+TEST_P(AlgEsp, Inbound2WhatTheLastHolderIsOwedSinceAnEarlierTurn) {
+  start();
+  const Peer c1 = joins(1);
+  sends(c1, c1.auth());  // its answer is lost behind the server, which sends on its SPI
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous);
+  quiet(kT + 5s);
+  sends(c1, c1.child());
+  gets(c1, response(c1.child()));
+  sends_esp(c1, 0x1003);
+  gets_esp(c1, 0x2003);
+  EXPECT_FALSE(turn());
+  gets_esp(c1, 0x2001, 2);
+  EXPECT_EQ(counted(AlgCounter::kSpiInLingering), 1u);
+}
+
+TEST_P(AlgEsp, Inbound2NotWhileAnotherClientDangles) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());  // its answer is lost
+  waits(c2, c2.auth());
+  happens(6s, {out_frame(c2, c2.auth())});
+  gets(c2, response(c2.auth()));
+  sends_esp(c2, 0x1002);
+  gets_esp(c2, 0x2002);
+  EXPECT_EQ(now_there(AlgGauge::kLingering), 1u);
+  esp_refused_in(0x2001, DropReason::kEspInDangling);
+}
+
+TEST_P(AlgEsp, Inbound2NotAfterATurnOfAnotherClientThatMayHaveLeftItBehind) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  pairs(c1, 0x1001, 0x2001);
+  sends(c2, c2.auth());
+  Peer again = c2;
+  again.spi = 0xCAFE;
+  sends(again, sa_init(again.spi));
+  EXPECT_EQ(counted(AlgCounter::kClosedRestart), 1u);
+  esp_refused_in(0x2002, DropReason::kEspInNoGate);
+}
+
+TEST_P(AlgEsp, Inbound2GoesOnAfterATurnOfAnotherClientThatLeftNothingBehind) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  pairs(c1, 0x1001, 0x2001);
+  sends(c2, c2.child());
+  gets(c2, response(c2.child()));
+  Peer rekeyed = c2;
+  rekeyed.spi = 0xAAAA;
+  rekeyed.server_spi = 0xBBBB;
+  sends(rekeyed, rekeyed.message(kInformational2, 0));
+  EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 1u);
+  gets_esp(c1, 0x2003);
+  EXPECT_EQ(counted(AlgCounter::kSpiInLingering), 1u);
+}
+
+TEST_P(AlgEsp, Inbound2GoesOnAfterAnotherTurnOfTheSameClient) {
+  start();
+  const Peer c1 = joins(1);
+  pairs(c1, 0x1001, 0x2001);
+  sends(c1, c1.child());
+  Peer again = c1;
+  again.spi = 0xCAFE;
+  sends(again, sa_init(again.spi));
+  EXPECT_EQ(counted(AlgCounter::kClosedRestart), 1u);
+  gets_esp(c1, 0x2003);
+  EXPECT_EQ(counted(AlgCounter::kSpiInLingering), 1u);
+}
+
+TEST_P(AlgEsp, Inbound3OnlyAFreshOne) {
+  start();
+  const Peer c1 = joins(1);
+  arms(c1);
+  quiet(kT + 1s);
+  esp_refused_in(0x2009, DropReason::kEspInNotFresh, 1000);
+  gets_esp(c1, 0x2001, 256);
+}
+
+TEST_P(AlgEsp, Inbound3NotWhatWasOnItsWayBeforeTheClaimantCanHaveHadIt) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());  // its answer is lost
+  quiet(kT + 5s);
+  esp_refused_in(0x2001, DropReason::kEspInNoGate);  // c1's
+  quiet(2 * kT);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);  // c1 is given up
+  arms(c2);
+  quiet(kT + 1s);
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 2);
+  gets_esp(c2, 0x2002);
+  EXPECT_EQ(counted(AlgCounter::kSpiInClaimed), 1u);
+}
+
+TEST_P(AlgEsp, Inbound3WhatTheClaimantIsOwedSinceAnEarlierTurn) {
+  start();
+  const Peer c1 = joins(1);
+  sends(c1, c1.auth());
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous);  // quicker than its answer, ...
+  quiet(kT + 5s);
+  gets(c1, response(c1.auth()));  // ... which is late
+  quiet(kT + 1s);
+  EXPECT_FALSE(turn());
+  gets_esp(c1, 0x2001, 2);
+  EXPECT_EQ(counted(AlgCounter::kSpiInClaimed), 1u);
+}
+
+TEST_P(AlgEsp, Inbound3NotWhileAnotherClientDangles) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());  // its answer is lost
+  waits(c2, c2.auth());
+  happens(6s, {out_frame(c2, c2.auth())});
+  gets(c2, response(c2.auth()));
+  quiet(kT + 1s);
+  EXPECT_FALSE(turn());
+  esp_refused_in(0x2001, DropReason::kEspInDangling);
+}
+
+TEST_P(AlgEsp, Inbound3NotIfThereMayBeAnotherAmongManyHalfOpenSessions) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c2);
+  quiet(kT + 1s);
+  for (std::uint32_t i = 0; i < 20; ++i) {  // those of c1, four in a turn
+    if (i % 4 == 0) quiet(kT + 1s);
+    sends_esp(c1, 0x1000 + i, 1);
+    sends_esp(c1, 0x1000 + i, 2);
+  }
+  quiet(3 * kT + 1s);
+  EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 20u);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);
+  sends_esp(c1, 0x1000, 3);  // the oldest one claims an SPI
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous);
 }
 
 // ── the same SPI twice ──────────────────────────────────────────────────────────────────────────

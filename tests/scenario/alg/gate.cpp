@@ -327,6 +327,29 @@ TEST_P(AlgGateScenario, ATurnUnansweredFor5SecondsYieldsToThoseWhoWait) {
   EXPECT_EQ(counted(AlgCounter::kClosedYield), 1u);
 }
 
+TEST_P(AlgGateScenario, NewRequestsDoNotProlongATurnThatHadNoAnswer) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  waits(c2, c2.auth());
+  quiet(4s);
+  sends(c1, c1.child());
+  happens(1200ms, {out_frame(c2, c2.auth())});
+  EXPECT_EQ(counted(AlgCounter::kClosedYield), 1u);
+}
+
+TEST_P(AlgGateScenario, AnAnsweredTurnYieldsNotWhileItsSpiIsToCome) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  gets(c1, response(c1.auth()));
+  sends(c1, c1.child());  // unanswered
+  waits(c2, c2.auth());
+  quiet(10s);
+  expect_frames(lab().from_outside(esp(kS, kN, 0x2001, 1).bytes()),
+                {esp_in_frame(c1, 0x2001), out_frame(c2, c2.auth())});
+}
+
 TEST_P(AlgGateScenario, ATurnWithoutAnExchangeYieldsToThoseWhoWait) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
@@ -368,6 +391,56 @@ TEST_P(AlgGateScenario, IkeRekeysAreAlwaysWatchedFromEitherSide) {
   gets(rekeyed, rekeyed.message(kInformational2, 0));
   EXPECT_FALSE(turn());
   EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 1u);
+}
+
+TEST_P(AlgGateScenario, ANewIkeSpiPairReleasesNothingWhileAnotherExchangeIsUnanswered) {
+  start();
+  Peer c1 = joins(1);
+  const Peer c2 = joins(2);
+  sends(c1, c1.child(2));
+  gets(c1, response(c1.child(2)));
+  sends(c1, c1.child(3));
+  waits(c2, c2.auth());
+  Peer rekeyed = c1;
+  rekeyed.spi = 0xAAAA;
+  rekeyed.server_spi = 0xBBBB;
+  sends(rekeyed, rekeyed.message(kInformational2, 0));
+  EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 0u);
+}
+
+TEST_P(AlgGateScenario, ANewIkeSpiPairReleasesNothingWhileAnotherExchangesSpiIsToCome) {
+  start();
+  Peer c1 = joins(1);
+  const Peer c2 = joins(2);
+  sends(c1, c1.auth());
+  gets(c1, response(c1.auth()));
+  sends(c1, c1.child());
+  gets(c1, response(c1.child()));
+  waits(c2, c2.auth());
+  Peer rekeyed = c1;
+  rekeyed.spi = 0xAAAA;
+  rekeyed.server_spi = 0xBBBB;
+  sends(rekeyed, rekeyed.message(kInformational2, 0));
+  EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 0u);
+  sends_esp(c1, 0x1001);
+  expect_frames(lab().from_outside(esp(kS, kN, 0x2001, 1).bytes()),
+                {esp_in_frame(c1, 0x2001), out_frame(c2, c2.auth())});
+}
+
+TEST_P(AlgGateScenario, ANewIkeSpiPairOfAnEarlierTurnsExchangeReleasesNothing) {
+  start();
+  const Peer c1 = joins(1);
+  sends(c1, c1.child(2));
+  gets(c1, response(c1.child(2)));
+  quiet(kT + 1s);
+  sends(c1, c1.auth());
+  gets(c1, response(c1.auth()));
+  gets_esp(c1, 0x2001);
+  Peer rekeyed = c1;
+  rekeyed.spi = 0xAAAA;
+  rekeyed.server_spi = 0xBBBB;
+  sends(rekeyed, rekeyed.message(kInformational2, 0));
+  EXPECT_TRUE(turn());
 }
 
 TEST_P(AlgGateScenario, TheHolderRestartingPhaseOneReleasesTheGate) {
@@ -416,6 +489,22 @@ TEST_P(AlgGateScenario, WithWaitersTheHolderGoingOnWithItsOldSpisFor2SecondsRele
   }
   expect_frames(frames, {out_frame(c2, c2.auth())});
   EXPECT_EQ(counted(AlgCounter::kClosedOldSpi), 1u);
+}
+
+TEST_P(AlgGateScenario, OldSpisReleaseNothingWhileAnotherExchangeIsUnanswered) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  pairs(c1, 0x1001, 0x2001);
+  sends(c1, c1.child(2));
+  sends(c1, c1.child(3));
+  gets(c1, response(c1.child(2)));
+  waits(c2, c2.auth());
+  for (std::uint32_t i = 2; i < 40; ++i) {
+    sends_esp(c1, 0x1001, i);
+    gets_esp(c1, 0x2001, i);
+    quiet(100ms);  // section 9.3: c2 is not let in
+  }
+  EXPECT_TRUE(turn());
 }
 
 TEST_P(AlgGateScenario, WithoutWaitersOldSpisReleaseNothing) {

@@ -213,6 +213,19 @@ TEST_P(AlgQueries, FlushedMeansForgotten) {
   EXPECT_EQ(now_there(AlgGauge::kLingering), 0u);
 }
 
+TEST_P(AlgQueries, WhoTakesAFlushedClientsPlaceDoesNotInheritItsSpis) {
+  start();
+  const Peer c1 = joins(1);
+  (void)joins(2);  // the gate stays
+  pairs(c1, 0x1001, 0x2001);
+  EXPECT_EQ(flush_alg(of_client(c1.ip)), (Flushed{1, 1}));
+  (void)joins(3);
+  const Peer again = joins(1);
+  sends(again, again.auth());
+  gets(again, response(again.auth()));
+  gets_esp(again, 0x2001, 2);  // as if never seen
+}
+
 TEST_P(AlgQueries, AFlushedHoldersTurnGoesToTheNextWaiter) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
