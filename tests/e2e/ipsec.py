@@ -10,8 +10,8 @@ IP protocol 50.
 
 All endpoints of a test live in one thread (World): sockets of many namespaces, one select, one heap
 of timers. Whoever began an exchange repeats its last message until the answer comes. A client sends
-pings through its latest child SA; the server answers each through the latest it has with that client.
-Every inbound SPI has one owner: what arrives anywhere else is noted as `astray`.
+pings through its latest child SA; the server answers each through the latest it has with that
+client. Every inbound SPI has one owner: what arrives anywhere else is noted as `astray`.
 """
 
 import hashlib
@@ -238,10 +238,11 @@ class Conversation:
 
 
 class Client(Conversation):
-    """A subscriber's IPsec client, with an address of its own."""
+    """A subscriber's IPsec client, with an address of its own; or (`shares_address`) one of
+    several, each with another server."""
 
     def __init__(self, world, host, address, server, name, version=2, algorithm="gcm", nat_t=False,
-                 pad=0, eager=False):
+                 pad=0, eager=False, shares_address=False):
         super().__init__(world, name, version, os.urandom(8), True)
         self.host, self.address, self.server = host, address, server
         self.algorithm, self.nat_t, self.pad, self.eager = algorithm, nat_t, pad, eager
@@ -251,10 +252,11 @@ class Client(Conversation):
         self.pings = itertools.count(1)
         self.up_at = None
         self.started_at = None
-        self.ike = world.udp(host, address, IKE_PORT, self._ike_arrived)
+        only = server if shares_address else None
+        self.ike = world.udp(host, address, IKE_PORT, self._ike_arrived, only)
         if nat_t:
-            self.nat_t_socket = world.udp(host, address, NAT_T_PORT, self._nat_t_arrived)
-        self.esp = world.esp(host, address, self._esp_arrived, self.ike)
+            self.nat_t_socket = world.udp(host, address, NAT_T_PORT, self._nat_t_arrived, only)
+        self.esp = world.esp(host, address, self._esp_arrived, self.ike, only)
         world.clients.append(self)
 
     def start(self):
@@ -301,8 +303,8 @@ class Client(Conversation):
             return
         child = self.children[-1]
         who = "" if exchange.mine else " begun by the server"
-        self.world.say(self, f"{NAMES[exchange.kind]}{who} done: I receive on SPI {child.spi_in:08x}"
-                             f" and send on {child.spi_out:08x}")
+        self.world.say(self, f"{NAMES[exchange.kind]}{who} done: I receive on SPI "
+                             f"{child.spi_in:08x} and send on {child.spi_out:08x}")
         if exchange.kind in (QUICK, AUTH) and len(self.children) == 1 and self.eager:
             return             # the server speaks first
         self.ping()
@@ -343,7 +345,8 @@ class Client(Conversation):
             self.echoed.add(int(number))
             if self.up_at is None:
                 self.up_at = time.monotonic()
-                self.world.say(self, f"tunnel up: {text.strip()!r} came back, decrypted and authenticated")
+                self.world.say(self, f"tunnel up: {text.strip()!r} came back, decrypted and "
+                                     "authenticated")
         elif word == "hello":
             self.ping()
 
@@ -472,14 +475,21 @@ class World(threading.Thread):
 
     # sockets --------------------------------------------------------------------------------
 
-    def udp(self, host, address, port, arrived):
+    def udp(self, host, address, port, arrived, only=None):
+        """`only` what comes from that address; other sockets may have the same address and port."""
         s = host.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        if only:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.bind((address, port))
+        if only:
+            s.connect((only, port))
         return self._add(s, arrived)
 
-    def esp(self, host, address, arrived, ike):
+    def esp(self, host, address, arrived, ike, only=None):
         s = host.raw(ESP_PROTOCOL)
         s.bind((address, 0))
+        if only:
+            s.connect((only, 0))
         self.handled_first[s] = ike, self.sockets[ike]
         return self._add(s, arrived)
 
@@ -538,8 +548,8 @@ class World(threading.Thread):
                         os.read(fd, 4096)
                         continue
                     s, arrived = by_fd[fd]
-                    # Between two looks of poll() both may have come: IKE is handled first, as it was
-                    # sent first.
+                    # Between two looks of poll() both may have come: IKE is handled first, as it
+                    # was sent first.
                     while s in self.handled_first and self._take(*self.handled_first[s]):
                         pass
                     self._take(s, arrived)
@@ -587,7 +597,8 @@ def main():
 
     options = argparse.ArgumentParser(description="IPsec clients and their server, in namespaces")
     options.add_argument("--server", required=True, metavar="NAME=NAMESPACE=ADDRESS")
-    options.add_argument("--client", required=True, action="append", metavar="NAME=NAMESPACE=ADDRESS")
+    options.add_argument("--client", required=True, action="append",
+                         metavar="NAME=NAMESPACE=ADDRESS")
     options.add_argument("--seconds", type=float, default=4, help="traffic after all are up")
     arguments = options.parse_args()
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from ipsec import Client, Server, World
-from lab import FAR, S1, wait_until
+from lab import FAR, S1, S2, wait_until
 from netns import IP_MTU_DISCOVER, IP_PMTUDISC_DO
 
 NAT = "203.0.113.3"
@@ -20,6 +20,18 @@ def one_address(daemon, gate_timeout=5, addresses=NAT, **settings):
     return config
 
 
+def several_addresses(daemon, workers):
+    """Four NAT addresses, which the workers share out among them."""
+    config = one_address(daemon, addresses="203.0.113.3-203.0.113.6")
+    config["dataplane"].update(workers=workers, powerSave=True)  # the peers need the CPUs, too
+    return config
+
+
+def owner(nat_ip, workers):
+    """The worker that has a NAT address of several_addresses(): they are dealt out in turn."""
+    return (int(nat_ip.rsplit(".", 1)[1]) - 3) % workers
+
+
 class Scene:
     """Endpoints in the laboratory: clients with addresses of their own in the namespaces of the
     subscribers, a server."""
@@ -31,12 +43,15 @@ class Scene:
         self.server = Server(self.world, lab.s1, S1)
         self.clients = []
 
-    def client(self, **options):
+    def client(self, beside=None, **options):
+        """One more, with an address of its own, or `beside` another on that one's."""
         n = len(self.clients)
-        host = self.lab.clients[n % len(self.lab.clients)]
-        address = f"192.0.2.{100 + n}"
-        host.ip("address", "add", f"{address}/24", "dev", "eth0")
-        self.added.append((host, address))
+        if beside:
+            host, address = beside.host, beside.address
+        else:
+            host, address = self.lab.clients[n % len(self.lab.clients)], f"192.0.2.{100 + n}"
+            host.ip("address", "add", f"{address}/24", "dev", "eth0")
+            self.added.append((host, address))
         client = Client(self.world, host, address, options.pop("server", S1), f"c{n}", **options)
         self.clients.append(client)
         return client
@@ -73,8 +88,9 @@ class Scene:
                  f"received {c.received}, up {c.is_up()}, "
                  f"open {[(e.kind, e.at) for e in c.exchanges.values() if not e.done]}"
                  for c in self.clients]
-        return "\n".join([*lines, f"repeated {self.world.repeated}, astray {self.world.astray[:5]}, "
-                                  f"unknown to the server {self.server.unknown}"])
+        return "\n".join([*lines,
+                          f"repeated {self.world.repeated}, astray {self.world.astray[:5]}, "
+                          f"unknown to the server {self.server.unknown}"])
 
     def age_tunnels(self, sequence=100_000):
         """As if the tunnels had carried traffic for hours: nothing about them is fresh."""
@@ -161,6 +177,44 @@ def test_rekeys_of_both_sides_under_traffic(daemon, scene):
     # The old pair carries the traffic while the new one is made. (A loaded machine drops a few.)
     assert returned >= 0.95 * sent, f"{returned} of {sent} pings came back\n{scene.report()}"
     assert scene.server.unknown == 0
+
+
+def test_two_workers_and_two_servers_twenty_clients_with_tunnels_to_both(lab, daemon, scene):
+    daemon.start(several_addresses(daemon, [0, 1]))
+    servers = {S1: scene.server, S2: Server(scene.world, lab.s2, S2)}
+    for n in range(20):
+        first = scene.client(shares_address=True, **versions(n))
+        scene.client(beside=first, server=S2, shares_address=True, **versions(n + 1))
+    scene.begin(interval=2.0)
+    scene.wait_all_up(seconds=60)
+    # Each subscriber has one NAT address, also towards the other server, ...
+    rows = daemon.ctl("show", "ipsecalg", "session")["sessions"]
+    assert len({(r["source_ip"], r["nat_ip"]) for r in rows}) == 20, rows
+    assert {(r["source_ip"], r["destination_ip"]) for r in rows} == \
+        {(c.address, c.server) for c in scene.clients}
+
+    # ... and both workers have some of them: as many as the tables show at their addresses.
+    def all_at_their_owners():
+        esp = [r["nat_ip"] for r in daemon.ctl("show", "ipsecalg", "session")["sessions"]]
+        udp = [r["nat"].split(":")[0] for r in daemon.sessions() if r["protocol"] == "UDP"]
+        shown = [sum(owner(ip, 2) == n for ip in esp + udp) for n in (0, 1)]
+        told = [w["sessions"] for w in daemon.ctl("stat", "worker")["workers"]]
+        return shown == told and {owner(ip, 2) for ip in esp} == {0, 1}
+    scene.wait("each worker has the ESP sessions at its addresses", all_at_their_owners)
+    workers = daemon.ctl("stat", "worker")["workers"]
+    assert all(w["handoff"] > 0 for w in workers), workers
+
+    scene.age_tunnels()
+    scene.world.do(lambda: [c.rekey() for c in scene.clients[::2]] +
+                   [servers[c.server].peer(c).rekey() for c in scene.clients[1::2]])
+    scene.wait("rekeys, half of them by the servers",
+               lambda: all(len(c.children) == 2 and c.is_up() for c in scene.clients), 60)
+    mark = scene.mark()
+    scene.wait("traffic goes on", lambda: all(scene.came_back(c, mark) for c in scene.clients))
+    scene.wait("the new sessions, too", all_at_their_owners)
+    assert all(s.unknown == 0 for s in servers.values()), scene.report()
+    counters = alg(daemon)
+    assert counters["closed_paired"] >= 40 and counters["held"] > 0, counters
 
 
 def test_both_sides_rekey_the_same_tunnel_at_once(daemon, scene):
@@ -261,16 +315,19 @@ def test_path_mtu_discovery_works_for_esp(lab, daemon, scene):
 
 # Sudden death -----------------------------------------------------------------------------------
 
-def test_killed_and_started_again_with_a_state_file(daemon, scene):
+@pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
+def test_killed_and_started_again_with_a_state_file(daemon, scene, workers):
     state = daemon.directory / "state"
-    config = one_address(daemon)
+    config = one_address(daemon) if workers == 1 else several_addresses(daemon, [0, 1])
     config["dataplane"]["stateFile"] = str(state)
     daemon.start(config)
-    for n in range(6):
+    for n in range(6 * workers):
         scene.client(**versions(n))
-    scene.begin(interval=0.4)
+    scene.begin(interval=0.4 * workers)
     scene.wait_all_up()
     scene.age_tunnels()
+    before = daemon.ctl("show", "ipsecalg", "session")["sessions"]
+    assert {owner(r["nat_ip"], workers) for r in before} == set(range(workers)), before
     time.sleep(2.5)   # the journal is at most 1 s behind
     assert state.stat().st_size
     daemon.kill()
@@ -280,6 +337,9 @@ def test_killed_and_started_again_with_a_state_file(daemon, scene):
     scene.wait("all tunnels go on without a rekey",
                lambda: all(scene.came_back(c, mark, 3) for c in scene.clients))
     assert all(len(c.children) == 1 for c in scene.clients), "nobody rekeyed"
+    after = daemon.ctl("show", "ipsecalg", "session")["sessions"]
+    what = ("source_ip", "nat_ip", "destination_ip", "spi_in", "spi_out")
+    assert {tuple(r[k] for k in what) for r in after} == {tuple(r[k] for k in what) for r in before}
     # The UDP 500 mappings are the same: rekeys that the server begins reach the clients.
     scene.world.do(lambda: [scene.server.peer(c).rekey() for c in scene.clients])
     scene.wait("rekeys by the server",
@@ -339,8 +399,8 @@ def test_killed_without_a_state_file_several_clients_come_back_by_rekeys(daemon,
     daemon.kill()
     daemon.start(config)
     mark = scene.mark()
-    scene.wait("clients send, the answers are nobody's",
-               lambda: daemon.dropped("esp_in_not_fresh", "esp_in_ambiguous", "esp_in_dangling") > 0)
+    refused = "esp_in_not_fresh", "esp_in_ambiguous", "esp_in_dangling"
+    scene.wait("clients send, the answers are nobody's", lambda: daemon.dropped(*refused) > 0)
     scene.world.do(lambda: [c.rekey() for c in scene.clients])
     scene.wait("a rekey brings each back",
                lambda: all(c.is_up() and scene.came_back(c, mark, 1) for c in scene.clients))
@@ -392,7 +452,8 @@ def test_port_500_is_kept_for_all_clients_of_an_address(daemon, scene):
     assert {end for p in scene.server.peers.values() for end in p.seen} == {(NAT, 500)}
 
 
-def test_unbinding_the_profile_ends_the_state_and_binding_it_lets_new_tunnels_come_up(daemon, scene):
+def test_unbinding_the_profile_ends_the_state_and_binding_it_lets_new_tunnels_come_up(daemon,
+                                                                                      scene):
     config = one_address(daemon)
     daemon.start(config)
     for n in range(3):
@@ -430,7 +491,8 @@ def test_flush_ends_one_clients_tunnels(daemon, scene):
     for c in scene.clients:
         row = next(r for r in rows if r["source_ip"] == c.address)
         child = c.children[-1]
-        assert row["spi_in"] == f"0x{child.spi_in:08x}" and row["spi_out"] == f"0x{child.spi_out:08x}"
+        assert row["spi_in"] == f"0x{child.spi_in:08x}"
+        assert row["spi_out"] == f"0x{child.spi_out:08x}"
     scene.traffic(None, scene.clients[:1])
     time.sleep(0.5)
     flushed = scene.clients[0].address
