@@ -24,6 +24,22 @@ SeenSpi* find_seen(Gate& gate, Spi spi) {
   return nullptr;
 }
 
+/// Where one more is noted: in the place of the one that has not come for the longest time, but of
+/// those that may be a dangling client's (section 9.1) only when they fill more than half.
+SeenSpi& place_in_seen(Gate& gate) {
+  const auto in_doubt = [](const SeenSpi& seen) {
+    return seen.dangled && seen.fresh_at_first && !seen.known;
+  };
+  const bool spares = std::ranges::count_if(gate.seen, in_doubt) <= std::ptrdiff_t{kSeenSpis / 2};
+  SeenSpi* oldest = nullptr;
+  for (SeenSpi& seen : gate.seen) {
+    if (seen.spi == kNoSpi) return seen;
+    if (spares && in_doubt(seen)) continue;
+    if (oldest == nullptr || oldest->last.later_than(seen.last)) oldest = &seen;
+  }
+  return *oldest;
+}
+
 /// Notes that an unknown SPI came.
 const SeenSpi& note_seen(Shard& shard, Gate& gate, Spi spi, bool is_fresh) {
   if (SeenSpi* seen = find_seen(gate, spi)) {
@@ -31,16 +47,7 @@ const SeenSpi& note_seen(Shard& shard, Gate& gate, Spi spi, bool is_fresh) {
     seen->known = false;
     return *seen;
   }
-  // In the place of the one that has not come for the longest time.
-  SeenSpi* oldest = gate.seen.data();
-  for (SeenSpi& seen : gate.seen) {
-    if (seen.spi == kNoSpi) {
-      oldest = &seen;
-      break;
-    }
-    if (oldest->last.later_than(seen.last)) oldest = &seen;
-  }
-  SeenSpi& seen = *oldest;
+  SeenSpi& seen = place_in_seen(gate);
   seen = {.spi = spi, .first = shard.now, .last = shard.now, .fresh_at_first = is_fresh};
   return seen;
 }
