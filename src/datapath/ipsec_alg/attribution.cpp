@@ -25,10 +25,10 @@ SeenSpi* find_seen(Gate& gate, Spi spi) {
 }
 
 /// Where one more is noted: in the place of the one that has not come for the longest time, but of
-/// those that may be a dangling client's (section 9.1) only when they fill more than half.
+/// those that somebody may be owed (section 9.1) only when they fill more than half.
 SeenSpi& place_in_seen(Gate& gate) {
   const auto in_doubt = [](const SeenSpi& seen) {
-    return seen.dangled && seen.fresh_at_first && !seen.known;
+    return seen.expected_by != SeenSpi::kNobodys && seen.fresh_at_first && !seen.known;
   };
   const bool spares = std::ranges::count_if(gate.seen, in_doubt) <= std::ptrdiff_t{kSeenSpis / 2};
   SeenSpi* oldest = nullptr;
@@ -52,9 +52,19 @@ const SeenSpi& note_seen(Shard& shard, Gate& gate, Spi spi, bool is_fresh) {
   return seen;
 }
 
-/// It stays in doubt when the dangling ends in the middle of a turn: what came before was not late.
-void note_dangled(Gate& gate, Spi spi) {
-  if (SeenSpi* seen = find_seen(gate, spi)) seen->dangled = true;
+/// It was refused while that peer (or kSeveral) had the turn or dangled.
+void note_expected(Gate& gate, Spi spi, PeerId peer) {
+  SeenSpi* seen = find_seen(gate, spi);
+  if (seen == nullptr || peer == SeenSpi::kNobodys) return;
+  const bool is_first = seen->expected_by == SeenSpi::kNobodys;
+  seen->expected_by = is_first || seen->expected_by == peer ? peer : SeenSpi::kSeveral;
+}
+
+/// It may be what another client is owed (section 9.1): one that dangles, or one for whom it was not
+/// late when it first came. That stays when the dangling ends.
+bool is_in_doubt(Shard& shard, Gate& gate, const SeenSpi& seen, PeerId peer) {
+  return (seen.expected_by != SeenSpi::kNobodys && seen.expected_by != peer) ||
+         other_dangling(shard, gate, peer) != SeenSpi::kNobodys;
 }
 
 void note_learned(Gate& gate, Spi spi, PeerId peer) {
@@ -192,11 +202,10 @@ std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_i
   Gate& gate = shard.alg.gates[gate_id];
   const Peer& holder = shard.alg.peers[gate.turn.holder];
   // What came before the turn may be owed to the holder since an earlier one, but not if it may as
-  // well be what another client is owed, or was when it came (section 9.1).
-  const bool other_dangles = other_is_dangling(shard, gate, gate.turn.holder);
+  // well be another client's.
+  const bool in_doubt = is_in_doubt(shard, gate, seen, gate.turn.holder);
   const state::Ticks since =
-      other_dangles || seen.dangled ? gate.turn.began
-                                    : expecting_since(shard, holder, gate.turn.began);
+      in_doubt ? gate.turn.began : expecting_since(shard, holder, gate.turn.began);
   const bool waived = waived_spi(shard, gate) == spi;
   if (!waived) {
     if (!is_fresh(seen, fresh_now, gate.turn.began))
@@ -204,8 +213,7 @@ std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_i
     // It was on its way before the holder can have had it.
     if (is_of_another(seen, gate.turn.holder, since))
       return std::unexpected(DropReason::kEspInAmbiguous);
-    if (gate.halves[at(Direction::kOutbound)] != HalfGate::kPassed &&
-        (seen.dangled || other_dangles))
+    if (gate.halves[at(Direction::kOutbound)] != HalfGate::kPassed && in_doubt)
       return std::unexpected(DropReason::kEspInDangling);
   }
   const auto learned = accept(shard, gate.turn, Direction::kInbound, spi);
@@ -227,7 +235,7 @@ std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate,
     // It was on its way before, or it may be what another client is owed: nobody's (section 9.1).
     if (is_of_another(seen, gate.lingering.holder, since))
       return std::unexpected(DropReason::kEspInAmbiguous);
-    if (other_is_dangling(shard, gate, gate.lingering.holder))
+    if (is_in_doubt(shard, gate, seen, gate.lingering.holder))
       return std::unexpected(DropReason::kEspInDangling);
     const auto learned = accept(shard, gate.lingering, Direction::kInbound, spi);
     if (learned)
@@ -244,7 +252,7 @@ std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate,
   // It was on its way before the claimant can have had it.
   if (is_of_another(seen, sole, expecting_since(shard, peer, peer.turn_began)))
     return std::unexpected(DropReason::kEspInAmbiguous);
-  if (other_is_dangling(shard, gate, sole)) return std::unexpected(DropReason::kEspInDangling);
+  if (is_in_doubt(shard, gate, seen, sole)) return std::unexpected(DropReason::kEspInDangling);
   return claimed(shard, sole, spi);
 }
 
@@ -384,8 +392,8 @@ std::expected<SessionId, DropReason> attribute_inbound(Shard& shard, const Packe
     schedule_gate(shard, gate_id);
   } else {
     const PeerId holder = gate.state == GateState::kClosed ? state::kNone : gate.turn.holder;
-    if (result.error() == DropReason::kEspInDangling || other_is_dangling(shard, gate, holder))
-      note_dangled(gate, spi);
+    note_expected(gate, spi, holder);
+    note_expected(gate, spi, other_dangling(shard, gate, holder));
     count_drop(shard, profile);
   }
   return result;

@@ -478,18 +478,20 @@ bool is_dangling(const Shard& shard, const Peer& peer) {
   return peer.dangles_until.later_than(shard.now) && (peer.claims != 0 || peer.awaits_spi_in);
 }
 
-bool other_is_dangling(Shard& shard, Gate& gate, PeerId except) {
+PeerId other_dangling(Shard& shard, Gate& gate, PeerId except) {
+  PeerId found = SeenSpi::kNobodys;
   for (PeerId id = gate.dangling.first; id != state::kNone;) {
     const Peer& peer = shard.alg.peers[id];
     const PeerId next = peer.of_dangling.next;
     if (!is_dangling(shard, peer)) {
       unset_dangling(shard, gate, id);
     } else if (id != except) {
-      return true;
+      if (found != SeenSpi::kNobodys) return SeenSpi::kSeveral;
+      found = id;
     }
     id = next;
   }
-  return false;
+  return found;
 }
 
 void update_claimant(Shard& shard, PeerId id) {

@@ -66,8 +66,11 @@ void remove_peer(Shard& shard, PeerId id) {
   Gate& gate = tables.gates[peer.gate];
   Client& client = tables.clients[peer.subscriber];
   if (peer.is_claimant) state::list_remove(gate.claimants, id, tables.claimant_links());
-  for (SeenSpi& seen : gate.seen)
+  for (SeenSpi& seen : gate.seen) {
     if (seen.learned_by == id) seen = SeenSpi{};
+    // Another peer may get its number.
+    if (seen.expected_by == id) seen.expected_by = SeenSpi::kSeveral;
+  }
   state::list_remove(gate.peers, id, tables.gate_peer_links());
   state::list_remove(client.peers, id, tables.client_peer_links());
   const state::FlowKey key = peer_key(peer.client, peer.server);

@@ -649,6 +649,8 @@ TEST_P(AlgEsp, Inbound1NotWhatFirstCameWhileAnotherClientDangledThoughTheHolderI
   sends_esp(c2, 0x1002);
   esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 2);
   gets_esp(c2, 0x2002);
+  EXPECT_EQ(now_there(AlgGauge::kLingering), 1u);
+  esp_refused_in(0x2001, DropReason::kEspInDangling, 3);  // nor lingering
 }
 
 TEST_P(AlgEsp, Inbound1WhatCameWhileAnotherClientDangledStaysInDoubtWhenThatEnds) {
@@ -893,6 +895,48 @@ TEST_P(AlgEsp, Inbound3NotWhileAnotherClientDangles) {
   quiet(kT + 1s);
   EXPECT_FALSE(turn());
   esp_refused_in(0x2001, DropReason::kEspInDangling);
+}
+
+TEST_P(AlgEsp, Inbound3NotWhatFirstCameWhileAnotherClientDangled) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c2);
+  quiet(3 * kT + 1s);  // only its claim is left
+  sends(c1, c1.auth());  // its answer is lost
+  quiet(kT + 1s);
+  esp_refused_in(0x2001, DropReason::kEspInDangling);  // c1's
+  quiet(2 * kT);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);  // c1 is given up
+  esp_refused_in(0x2001, DropReason::kEspInDangling, 2);
+  gets_esp(c2, 0x2002);
+}
+
+TEST_P(AlgEsp, Inbound3NotWhatFirstCameInAnotherClientsTurn) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c2);
+  quiet(3 * kT + 1s);  // only its claim is left
+  sends(c1, c1.auth());  // its answer is lost
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous);  // c1's
+  quiet(3 * kT + 1s);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);  // c1 is given up
+  esp_refused_in(0x2001, DropReason::kEspInDangling, 2);
+  gets_esp(c2, 0x2002);
+}
+
+TEST_P(AlgEsp, Inbound3WhatFirstCameWhileNobodyButTheClaimantDangled) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c2);
+  quiet(3 * kT + 1s);
+  arms(c1);
+  quiet(kT + 1s);
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous);  // c1's; c2 claims one, too
+  Peer again = c2;
+  again.spi = 0xCAFE;
+  sends(again, sa_init(again.spi));  // not any more
+  gets_esp(c1, 0x2001, 2);
+  EXPECT_EQ(counted(AlgCounter::kSpiInClaimed), 1u);
 }
 
 TEST_P(AlgEsp, Inbound3NotIfThereMayBeAnotherAmongManyHalfOpenSessions) {

@@ -69,8 +69,8 @@ void floated(Shard& shard, PeerId peer);
 
 /// Whether a peer is dangling now (section 5).
 [[nodiscard]] bool is_dangling(const Shard& shard, const Peer& peer);
-/// Whether any other one of the gate is.
-[[nodiscard]] bool other_is_dangling(Shard& shard, Gate& gate, PeerId except);
+/// Which other one of the gate is: SeenSpi::kNobodys, one, or SeenSpi::kSeveral.
+[[nodiscard]] PeerId other_dangling(Shard& shard, Gate& gate, PeerId except);
 /// Puts a peer on the gate's lists, or takes it off, as its claims and half-open sessions are.
 void update_claimant(Shard& shard, PeerId id);
 

@@ -184,14 +184,15 @@ struct Turn {
 /// candidate may be forgotten again.
 struct SeenSpi {
   static constexpr PeerId kNobodys = state::kNone;
+  static constexpr PeerId kSeveral = state::kNone - 1;
 
   Spi spi = kNoSpi;
   state::Ticks first;
   state::Ticks last;
+  PeerId learned_by = kNobodys;   ///< whose it was last
+  PeerId expected_by = kNobodys;  ///< who had the turn or dangled when it was refused
   bool fresh_at_first = false;
-  PeerId learned_by = kNobodys;  ///< whose it was last
-  bool known = false;    ///< it still is
-  bool dangled = false;  ///< it was refused while another client dangled: it may be that one's
+  bool known = false;  ///< it still is learned_by's
 };
 
 struct alignas(64) Gate {
