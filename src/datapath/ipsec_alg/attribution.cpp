@@ -52,18 +52,32 @@ const SeenSpi& note_seen(Shard& shard, Gate& gate, Spi spi, bool is_fresh) {
   return seen;
 }
 
-/// It was refused while that peer (or kSeveral) had the turn or dangled.
-void note_expected(Gate& gate, Spi spi, PeerId peer) {
-  SeenSpi* seen = find_seen(gate, spi);
-  if (seen == nullptr || peer == SeenSpi::kNobodys) return;
-  const bool is_first = seen->expected_by == SeenSpi::kNobodys;
-  seen->expected_by = is_first || seen->expected_by == peer ? peer : SeenSpi::kSeveral;
+/// Whether it is owed an SPI, be it long since.
+bool is_owed(const Peer& peer) {
+  return peer.claims != 0 || peer.awaits_spi_in || peer.unsettled != 0;
 }
 
-/// It may be what another client is owed (section 9.1): one that dangles, or one for whom it was not
-/// late when it first came. That stays when the dangling ends.
+/// Who may still be owed what came: who was when it was refused, and has not got any since.
+PeerId still_expected_by(const Shard& shard, const SeenSpi& seen) {
+  const PeerId id = seen.expected_by;
+  return id == SeenSpi::kNobodys || id == SeenSpi::kSeveral || is_owed(shard.alg.peers[id])
+             ? id
+             : SeenSpi::kNobodys;
+}
+
+/// It was refused while that peer (or kSeveral) had the turn or dangled.
+void note_expected(const Shard& shard, Gate& gate, Spi spi, PeerId peer) {
+  SeenSpi* seen = find_seen(gate, spi);
+  if (seen == nullptr || peer == SeenSpi::kNobodys) return;
+  const PeerId before = still_expected_by(shard, *seen);
+  seen->expected_by = before == SeenSpi::kNobodys || before == peer ? peer : SeenSpi::kSeveral;
+}
+
+/// It may be what another client is owed (section 9.1): one that dangles, or one for whom it was
+/// not late when it first came. That stays when the dangling ends.
 bool is_in_doubt(Shard& shard, Gate& gate, const SeenSpi& seen, PeerId peer) {
-  return (seen.expected_by != SeenSpi::kNobodys && seen.expected_by != peer) ||
+  const PeerId other = still_expected_by(shard, seen);
+  return (other != SeenSpi::kNobodys && other != peer) ||
          other_dangling(shard, gate, peer) != SeenSpi::kNobodys;
 }
 
@@ -270,6 +284,7 @@ std::expected<SessionId, DropReason> take_gate(Shard& shard, PeerId id, Spi spi)
   const EspSession& esp = shard.alg.esp_sessions[esp_of(shard, *learned)];
   if (esp.spi[at(Direction::kInbound)] != kNoSpi) {
     gate.turn.idle_pairs = 0;
+    gate.turn.spoken_first = 1;
     spi_passed(shard, gate_id, Direction::kInbound);
   }
   return learned;
@@ -392,8 +407,8 @@ std::expected<SessionId, DropReason> attribute_inbound(Shard& shard, const Packe
     schedule_gate(shard, gate_id);
   } else {
     const PeerId holder = gate.state == GateState::kClosed ? state::kNone : gate.turn.holder;
-    note_expected(gate, spi, holder);
-    note_expected(gate, spi, other_dangling(shard, gate, holder));
+    note_expected(shard, gate, spi, holder);
+    note_expected(shard, gate, spi, other_dangling(shard, gate, holder));
     count_drop(shard, profile);
   }
   return result;

@@ -220,10 +220,10 @@ void dangle_after(Shard& shard, const Gate& gate, PeerId id, CloseReason reason)
       // Beyond the letter, too: with fewer than it showed outbound ones, or with an earlier exchange
       // that still lacks one. That one may have come just now, for this turn's.
       peer.awaits_spi_in =
-          turn.spis[at(Direction::kInbound)] < turn.spis[at(Direction::kOutbound)];
-      if (turn.spis[at(Direction::kInbound)] >= expected_pairs(turn) && !peer.awaits_spi_in &&
-          peer.claims == 0)
-        return;
+          turn.spis[at(Direction::kInbound)] < expected_pairs(turn) ||
+          turn.spis[at(Direction::kInbound)] + turn.spoken_first <
+              turn.spis[at(Direction::kOutbound)];
+      if (!peer.awaits_spi_in && peer.claims == 0) return;
       break;
     default:
       // Beyond the letter, for section 9.1: a client that showed an outbound SPI and got no inbound

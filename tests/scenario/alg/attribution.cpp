@@ -12,8 +12,8 @@ class AlgEsp : public Alg {
     gets(c, response(c.auth()));
   }
 
-  /// c2, whose IKE_AUTH has no answer, though it has got an older tunnel's SPI since: for all that is
-  /// seen it does not dangle. After that c1 had 0x2001, a candidate of one packet, which expired.
+  /// c2, whose IKE_AUTH has no answer, though it has got an older tunnel's SPI since: for all that
+  /// is seen it does not dangle. After that c1 had 0x2001, a candidate of one packet, which expired.
   Peer owed_one_since_before_a_candidate_was_forgotten() {
     const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
     sends(c2, c2.auth());
@@ -54,6 +54,21 @@ TEST_P(AlgEsp, Outbound2AClientTakesTheClosedGateWithoutAnExchange) {
   gets_esp(c1, 0x2001);
   EXPECT_FALSE(turn());
   EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 0u);
+}
+
+TEST_P(AlgEsp, Outbound2WhenTheServerSpokeFirstThePairIsKnown) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c1);
+  quiet(kT + 1s);
+  gets_esp(c1, 0x2001);
+  sends_esp(c1, 0x1001);
+  EXPECT_TRUE(turn());
+  EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 0u);
+  gets_esp(c1, 0x2001, 2);
+  EXPECT_FALSE(turn());
+  arms(c2);
+  gets_esp(c2, 0x2002);  // nobody dangles
 }
 
 TEST_P(AlgEsp, Outbound2WithRequireIkeItNeedsALiveIkeSession) {
@@ -226,6 +241,17 @@ TEST_P(AlgEsp, FreshnessIsNotWaivedWhenTwoClientsSentEsp) {
                 {DropReason::kEspOutGateBusy, lab().drops(DropReason::kEspOutGateBusy)}});
 }
 
+TEST_P(AlgEsp, FreshnessIsNotWaivedWhenAnotherClientOfTheGateWasRefused) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  quiet(kT + 1s);
+  sends_esp(c1, 0x1001, 70000);
+  esp_refused_out(c2, 0x1002, DropReason::kEspOutGateBusy, 80000);
+  esp_refused_in(0x2001, DropReason::kEspInNotFresh, 70000);
+  quiet(kT + 1s);
+  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 0u);
+}
+
 TEST_P(AlgEsp, FreshnessIsNotWaivedWhenTwoUnknownSpisCame) {
   start();
   const Peer c1{client_ip(1), kS, 0, 0, {kN, 0}, 2};
@@ -270,6 +296,7 @@ TEST_P(AlgEsp, FreshnessIsNotWaivedForAnSpiThatWasAnotherClients) {
   EXPECT_EQ(now_there(AlgGauge::kEspSessions), 0u);
   sends_esp(c1, 0x1001, 80000);
   esp_refused_in(0x2002, DropReason::kEspInNotFresh, 80000);
+  esp_refused_in(0x2001, DropReason::kEspInNotFresh, 80000);  // one of two unknown ones
   quiet(kT + 1s);
   EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 1u);
 }
@@ -326,6 +353,29 @@ TEST_P(AlgEsp, FreshnessIsWaivedForOneTunnelOfAClientAfterTheOther) {
 }
 
 // ── candidates ──────────────────────────────────────────────────────────────────────────────────
+
+TEST_P(AlgEsp, AnExchangesSpiCompletesNoSessionOfAnEarlierTime) {
+  start();
+  const Peer c1 = joins(1);
+  sends_esp(c1, 0x1001);  // an idle tunnel
+  quiet(kT + 1s);
+  arms(c1);
+  gets_esp(c1, 0x2002);
+  EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 2u);
+  sends_esp(c1, 0x1002);
+  EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 1u);
+}
+
+TEST_P(AlgEsp, TheOnlySpiOfAnUnansweredTurnDoesNotExpire) {
+  start();
+  const Peer c1 = joins(1);
+  sends(c1, c1.auth());
+  sends_esp(c1, 0x1001);  // an idle tunnel
+  quiet(kT + 1s);
+  EXPECT_FALSE(turn());
+  EXPECT_EQ(counted(AlgCounter::kCandidatesExpired), 0u);
+  EXPECT_EQ(now_there(AlgGauge::kEspSessions), 1u);
+}
 
 TEST_P(AlgEsp, AtMostSpiCandidatesBeyondTheAnsweredExchangesAreAccepted) {
   Config config = Config::with_alg();
@@ -421,12 +471,16 @@ TEST_P(AlgEsp, DanglingEndsWhenTheSpiIsLearned) {
 
 TEST_P(AlgEsp, DanglingEndsWhenPhaseOneRestarts) {
   start();
-  const Peer c1 = joins(1), c2 = joins(2);
+  const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
   arms(c1);
   quiet(kT + 1s);
-  Peer again = c1;
-  again.spi = 0xCAFE;
-  sends(again, sa_init(again.spi));
+  sends(c3, c3.auth());  // its answer is lost
+  quiet(kT + 1s);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 2u);
+  for (Peer again : {c1, c3}) {
+    again.spi += 0xCA00;
+    sends(again, sa_init(again.spi));
+  }
   arms(c2);
   gets_esp(c2, 0x2002);
 }
@@ -499,6 +553,18 @@ TEST_P(AlgEsp, WhoPairedWhileAnEarlierExchangeLacksItsSpiDangles) {
   esp_refused_in(0x2001, DropReason::kEspInDangling);
 }
 
+TEST_P(AlgEsp, WhoPairedAnExchangeInATurnThatAnIdleTunnelBeganDangles) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends_esp(c1, 0x1001);  // an idle tunnel
+  sends(c1, c1.child());
+  gets(c1, response(c1.child()));
+  gets_esp(c1, 0x2003);  // of which of the two is it?
+  EXPECT_FALSE(turn());
+  arms(c2);
+  esp_refused_in(0x2001, DropReason::kEspInDangling);
+}
+
 TEST_P(AlgEsp, WhoPairedWithAllSpisDanglesNotThoughTheyCameBeforeTheAnswer) {
   start();
   const Peer c1 = joins1(1), c2 = joins1(2);
@@ -534,6 +600,7 @@ TEST_P(AlgEsp, ALateAnswerWhileAnotherClientHasTheGateMakesItsClientDangle) {
   sends_esp(c1, 0x1001);
   gets_esp(c1, 0x2001);
   sends(c2, c2.auth());
+  esp_refused_in(0x6661, DropReason::kEspInAmbiguous);  // nobody dangles, the gate has seen
   gets(c1, response(c1.auth()));
   EXPECT_EQ(counted(AlgCounter::kLateAnswers), 1u);
   gets(c2, response(c2.auth()));
@@ -605,6 +672,19 @@ TEST_P(AlgEsp, Inbound1NotWhatWasOnItsWayBeforeTheHolderCanHaveHadIt) {
   sends_esp(c1, 0x1001);
   esp_refused_in(0x2009, DropReason::kEspInAmbiguous, 2);
   gets_esp(c1, 0x2001);
+}
+
+TEST_P(AlgEsp, Inbound1NotThoughTheHoldersIdleTunnelSentBeforeTheAnswer) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());  // its answer is lost
+  waits(c2, c2.auth());
+  happens(6s, {out_frame(c2, c2.auth())});
+  sends_esp(c2, 0x1009);  // it says nothing about the exchange
+  gets(c2, response(c2.auth()));
+  esp_refused_in(0x2001, DropReason::kEspInDangling);
+  sends_esp(c2, 0x1002);
+  gets_esp(c2, 0x2002);
 }
 
 TEST_P(AlgEsp, Inbound1WhatTheHolderIsOwedSinceAnEarlierTurn) {
@@ -922,6 +1002,21 @@ TEST_P(AlgEsp, Inbound3NotWhatFirstCameInAnotherClientsTurn) {
   EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);  // c1 is given up
   esp_refused_in(0x2001, DropReason::kEspInDangling, 2);
   gets_esp(c2, 0x2002);
+}
+
+TEST_P(AlgEsp, Inbound3WhatFirstCameInATurnOfAnotherClientThatHasGotItsOwn) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c2);
+  quiet(3 * kT + 1s);  // only its claim is left
+  sends(c1, c1.auth());
+  esp_refused_in(0x2002, DropReason::kEspInAmbiguous);  // c2's
+  gets(c1, response(c1.auth()));
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);
+  quiet(kT + 1s);
+  gets_esp(c2, 0x2002, 2);
+  EXPECT_EQ(counted(AlgCounter::kSpiInClaimed), 1u);
 }
 
 TEST_P(AlgEsp, Inbound3WhatFirstCameWhileNobodyButTheClaimantDangled) {

@@ -166,6 +166,16 @@ TEST_P(AlgGateScenario, PairedTheGateClosesAtOnceAndTheNextOneGoes) {
                 {esp_in_frame(c2, 0x2002), out_frame(c3, c3.auth())});
 }
 
+TEST_P(AlgGateScenario, PairedWaitsForNoExchangeThatIsRememberedNoMore) {
+  start();
+  const Peer c1 = joins(1);
+  for (std::uint32_t id = 1; id <= 9; ++id) sends(c1, c1.child(id));  // 8 are remembered
+  for (std::uint32_t id = 2; id <= 9; ++id) gets(c1, response(c1.child(id)));
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);
+  EXPECT_FALSE(turn());
+}
+
 // ── 6 ───────────────────────────────────────────────────────────────────────────────────────────
 
 TEST_P(AlgGateScenario, AtTheDeadlineWhatWasLearnedStays) {
@@ -503,6 +513,22 @@ TEST_P(AlgGateScenario, OldSpisReleaseNothingWhileAnotherExchangeIsUnanswered) {
     sends_esp(c1, 0x1001, i);
     gets_esp(c1, 0x2001, i);
     quiet(100ms);  // section 9.3: c2 is not let in
+  }
+  EXPECT_TRUE(turn());
+}
+
+TEST_P(AlgGateScenario, OldSpisReleaseNothingOnceANewOneCame) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  pairs(c1, 0x1001, 0x2001);
+  sends(c1, c1.child());
+  gets(c1, response(c1.child()));
+  gets_esp(c1, 0x2003);
+  waits(c2, c2.auth());
+  for (std::uint32_t i = 2; i < 40; ++i) {
+    sends_esp(c1, 0x1001, i);
+    gets_esp(c1, 0x2001, i);
+    quiet(100ms);
   }
   EXPECT_TRUE(turn());
 }

@@ -162,6 +162,7 @@ struct Turn {
   std::uint32_t unanswered = 0;
   /// 1 if ESP began it: that pair is none of its exchanges', which come on top.
   std::uint32_t idle_pairs = 0;
+  std::uint32_t spoken_first = 0;  ///< of its outbound SPIs: whose inbound one was known before
   std::uint32_t spis[kDirections] = {};       ///< unknown SPIs accepted and still there
   state::QueueHead candidates[kDirections];   ///< their ESP sessions, oldest first
   bool has_exchange = false;
