@@ -171,6 +171,10 @@ void Watch::came(const Seen& packet, Party from, const std::vector<Seen>& left) 
   if (packet.what == Seen::What::kEsp) esp_came(packet, from, passed);
 }
 
+bool Watch::is_for_old_mapping(const Seen& packet, const Link& link) {
+  return packet.on_4500 && packet.destination != peer_of(link).mapping_4500;
+}
+
 void Watch::ike_came(const Seen& packet, Party from, bool passed) {
   const Message& message = world_.messages[packet.record];
   if (message.exchange == kNobody) return;
@@ -182,6 +186,7 @@ void Watch::ike_came(const Seen& packet, Party from, bool passed) {
                          (packet.destination == of.mapping && now < of.kept_until - kSlack);
   if (packet.on_4500) {
     // Section 3: ordinary UDP.
+    for_old_mapping_ = from == Party::kServer && is_for_old_mapping(packet, link);
     if (from == Party::kClient && !passed) fault(link.server, "IKE on UDP 4500 did not pass");
     return;
   }
@@ -258,6 +263,7 @@ void Watch::esp_came(const Seen& packet, Party from, bool passed) {
   const Time now = world_.now();
   const std::size_t d = at(from);
   if (packet.on_4500) {
+    for_old_mapping_ = from == Party::kServer && is_for_old_mapping(packet, link);
     if (from == Party::kClient && !passed) fault(link.server, "ESP in UDP did not pass");
     return;
   }
@@ -303,7 +309,9 @@ void Watch::ike_left(const Seen& packet, Party to) {
   const Party from = other(to);
   if (to == Party::kServer) {
     expect_source(link.client, packet.source.ip);
-  } else if (client_of(packet.destination.ip) != link.client) {
+    if (packet.on_4500) peer_of(link).mapping_4500 = packet.source;
+  } else if (client_of(packet.destination.ip) != link.client &&
+             !(packet.on_4500 && for_old_mapping_)) {
     fault(link.server, cat({name_of(message), " came to client ",
                             number(client_of(packet.destination.ip))}));
   }
@@ -404,8 +412,11 @@ void Watch::esp_left(const Seen& packet, Party to) {
     Tunnel& tunnel = world_.tunnels[packet.record];
     const Link& link = world_.links[tunnel.link];
     expect_source(link.client, packet.source.ip);
-    if (packet.on_4500) return;
     Peer& of = peer(link.client, server);
+    if (packet.on_4500) {
+      of.mapping_4500 = packet.source;
+      return;
+    }
     if (tunnel.left[0]++ == 0) of.starts.push_back(now);  // it was unknown, or just became known
     tunnel.last_left[0] = of.latest_esp_out = now;
     if (now < of.kept_until) of.kept_until = std::max(of.kept_until, now + world_.rules.esp_timeout);
@@ -429,8 +440,9 @@ void Watch::esp_left(const Seen& packet, Party to) {
   }
   const bool is_first = tunnel.misdelivery == Misdelivery::kNone;
   if (is_first)
-    tunnel.misdelivery =
-        packet.on_4500 ? Misdelivery::kWrong : classify(tunnel, packet.spi, receiver);
+    tunnel.misdelivery = !packet.on_4500    ? classify(tunnel, packet.spi, receiver)
+                         : for_old_mapping_ ? Misdelivery::kOutlived
+                                            : Misdelivery::kWrong;
   peer(receiver, server).foreign.push_back(now);
   if (!is_first) return;
   ++sums_.misdelivered[static_cast<std::size_t>(tunnel.misdelivery)];

@@ -54,6 +54,7 @@ class Watch final : public Witness {
   struct Peer {
     Time kept_until = kNever;  ///< the UDP 500 mapping lives at least until then
     Endpoint mapping;
+    Endpoint mapping_4500;  ///< the latest; ordinary UDP, which idles out
     Time restarted = kNever;
     Time latest_esp_out = kNever;
     std::vector<Time> foreign;  ///< it got a packet of somebody else's: its place is taken
@@ -91,6 +92,8 @@ class Watch final : public Witness {
   void phase_two_came(const Message& message, bool passed);
   void ike_left(const Seen& packet, Party to);
   void esp_left(const Seen& packet, Party to);
+  /// On UDP 4500, from a server that does not know yet where the client is now.
+  [[nodiscard]] bool is_for_old_mapping(const Seen& packet, const Link& link);
   void first_left(std::uint32_t exchange);
   void waited(std::uint32_t exchange);
   [[nodiscard]] Misdelivery classify(const Tunnel& tunnel, std::uint32_t spi,
@@ -118,6 +121,7 @@ class Watch final : public Witness {
     Time kept_until = kNever;
   };
   std::map<std::uint32_t, Source> sources_;  ///< by client
+  bool for_old_mapping_ = false;  ///< what came last was
   Time looked_ = 0;
   std::uint64_t over_quota_ = 0;
   std::array<std::uint64_t, datapath::kDropReasons> dropped_{};

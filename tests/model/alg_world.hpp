@@ -177,7 +177,7 @@ enum class Misdelivery : std::uint8_t {
   kForgotten,  ///< the client had begun anew: nobody has that SPI any more
   kContended,  ///< both clients were owed an SPI, and the receiver had sent on its own already
   kLured,      ///< as kContended, and the receiver is malicious
-  kOutlived,   ///< its session had idled out, and the tunnel had carried few packets
+  kOutlived,   ///< its session (on UDP 4500: its mapping) had idled out
   // never
   kWrong,
   kCount
