@@ -354,6 +354,9 @@ std::expected<SessionId, DropReason> attribute_outbound(Shard& shard, const Pack
   }
 
   const GateId gate_id = tables.peers[id].gate;
+  // A reload took its address, and has not come to end what the client had there.
+  if (lsn44::find_nat_address(shard, tables.gates[gate_id].nat_ip) == nullptr)
+    return refuse(DropReason::kNoMapping);
   catch_up(shard, gate_id);
   Gate& gate = tables.gates[gate_id];
   // 1. C holds the gate. (Before an answer it is another, idle tunnel of C: gates.cpp.)

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
+#include "lsn/datapath/ipsec_alg/peers.hpp"
 #include "lsn/datapath/ipsec_alg/stages.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 #include "lsn/datapath/path.hpp"
@@ -208,7 +209,10 @@ void enforce_generation(Shard& shard, GenerationSweep& sweep, std::size_t budget
     if (budget == 0) return;
     --budget;
     if (tables.subscribers[sweep.cursor].in_use == 0) continue;
-    if (!enforce_subscriber(shard, sweep, budget)) return;
+    const bool is_done = enforce_subscriber(shard, sweep, budget);
+    // At once: the next packet must not find a gate of an address that is ours no more.
+    ipsec_alg::resolve_doubts(shard);
+    if (!is_done) return;
   }
   sweep.finished = true;
 }

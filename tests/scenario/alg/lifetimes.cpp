@@ -262,6 +262,32 @@ TEST_P(AlgLife, RemovingThePoolAddressEndsItsState) {
   EXPECT_EQ(now_there(AlgGauge::kEspSessions), 0u);
 }
 
+// The first packet after the reload finds nothing of the old address (a finding of the fuzzer's).
+TEST_P(AlgLife, NothingNewLeavesByARemovedPoolAddress) {
+  Config config = Config::with_alg();
+  config.pool().addresses = {"203.0.113.3", "203.0.113.9"};
+  config.alg().require_ike = false;
+  start(config);
+  const Peer c1 = joins(1);
+  const std::string other = c1.nat.ip == kN ? "203.0.113.9" : "203.0.113.3";
+  config.pool().addresses = {other.c_str()};
+  lab().reload(config);
+  const auto sent = lab().from_inside(esp(c1.ip, kS, 0x1001, 1).bytes());
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(source_of(behind_link(sent.front().bytes)).ip, Ip{other});
+}
+
+TEST_P(AlgLife, WhoLostItsNatAddressNeedsIkeAgain) {
+  Config config = Config::with_alg();
+  config.pool().addresses = {"203.0.113.3", "203.0.113.9"};
+  config.alg().require_ike = true;
+  start(config);
+  const Peer c1 = joins(1);
+  config.pool().addresses = {c1.nat.ip == kN ? "203.0.113.9" : "203.0.113.3"};
+  lab().reload(config);
+  esp_refused_out(c1, 0x1001, DropReason::kEspOutNoIke);
+}
+
 TEST_P(AlgLife, AReloadThatChangesNothingKeepsEverything) {
   start();
   const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
