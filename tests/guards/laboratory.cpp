@@ -1,7 +1,5 @@
-// That the laboratory's packets do go through a PathGuard, and what an established packet touches.
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
+// That the laboratory's packets do go through a PathGuard.
+#include <utility>
 
 #include "scenario/scenario.hpp"
 #include "support/path_guard.hpp"

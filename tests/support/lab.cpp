@@ -81,7 +81,7 @@ Lab::Lab(const Config& config, const Options& options)
     of_shard.devices = static_cast<std::uint16_t>(config.devices());
     of_shard.buffers = packet_buffers;
     of_shard.indirect_buffers = indirect_packet_buffers;
-    of_shard.memory = &memory_;
+    of_shard.memory = options.memory != nullptr ? options.memory : &memory_;
     const std::uint64_t seed[4] = {options.seed, options.seed * 0x9E3779B97F4A7C15 + id, id, 0x1AB};
     std::memcpy(of_shard.seed.data(), seed, sizeof seed);
     of_shard.now = now_;

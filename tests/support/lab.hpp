@@ -74,6 +74,7 @@ class Lab {
                                          .held_bytes = 4 << 20};  ///< per shard
     std::uint64_t seed = 1;
     std::uint32_t start = 1000;  ///< the clock's first tick
+    state::ZeroedMemory* memory = nullptr;  ///< the tables'; none: pages of the laboratory's own
   };
 
   Lab(const Config& config, const Options& options);

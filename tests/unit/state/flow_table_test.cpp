@@ -344,6 +344,54 @@ TEST(FlowTable, ReadsFewLinesEvenWhenFullAndAfterLongChurn) {
   EXPECT_LT(refused, 30u);  // of 330,000
 }
 
+/// At nine tenths of what it may hold, after as many keys have come and gone: one line is the rule,
+/// long lookups are rare, and none goes beyond the limit.
+TEST(FlowTable, BoundsTheLinesOfEveryLookupAtNinetyPercentLoad) {
+  using Table = BasicFlowTable<CountingMatch>;
+  auto generator = test::seeded_generator();
+  constexpr std::uint32_t kCapacity = 100'000, kKeys = kCapacity / 10 * 9;
+  test::HeapMemory memory;
+  Table table(kCapacity, secret_of(static_cast<std::uint8_t>(generator())), &memory);
+  const auto random_key = [&] {
+    const std::uint64_t r = generator();
+    return FlowKey::make(static_cast<std::uint32_t>(r), static_cast<std::uint32_t>(r >> 32),
+                         static_cast<std::uint16_t>(generator()), 80, 1);
+  };
+  std::vector<FlowKey> keys(kKeys);
+  const auto put = [&](std::uint32_t i) {
+    do keys[i] = random_key();
+    while (!table.insert(keys[i], table.hash(keys[i]), i));
+  };
+  for (std::uint32_t i = 0; i < kKeys; ++i) put(i);
+  for (std::uint32_t turn = 0; turn < kKeys; ++turn) {
+    const auto i = static_cast<std::uint32_t>(generator() % kKeys);
+    ASSERT_TRUE(table.erase(keys[i], table.hash(keys[i])));
+    put(i);
+  }
+  struct Lines {
+    std::uint64_t sum = 0, most = 0, beyond_four = 0;
+  } known, unknown;
+  const auto look = [&](const FlowKey& key, Lines& lines) {
+    CountingMatch::last = nullptr;
+    CountingMatch::lines = 0;
+    const std::uint32_t found = table.find(key, table.hash(key));
+    lines.sum += CountingMatch::lines;
+    lines.most = std::max(lines.most, CountingMatch::lines);
+    lines.beyond_four += CountingMatch::lines > 4;
+    return found;
+  };
+  for (std::uint32_t i = 0; i < kKeys; ++i) {
+    ASSERT_EQ(look(keys[i], known), i);
+    ASSERT_EQ(look(random_key(), unknown), kNone);
+  }
+  EXPECT_LT(known.sum, kKeys * 125ull / 100);
+  EXPECT_LT(unknown.sum, kKeys * 165ull / 100);
+  EXPECT_LT(known.beyond_four, kKeys / 100);
+  EXPECT_LT(unknown.beyond_four, kKeys * 6 / 100);
+  EXPECT_LE(known.most, Table::kProbeLimit);
+  EXPECT_LE(unknown.most, Table::kProbeLimit);
+}
+
 TEST(FlowTable, HashesUnderItsSecret) {
   test::HeapMemory memory;
   const FlowTable one(1, secret_of(1), &memory);
