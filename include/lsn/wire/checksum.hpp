@@ -6,6 +6,7 @@
 // One delta serves several fields, e.g. the addresses in the IP header and in the TCP pseudo header.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -16,11 +17,10 @@ namespace lsn::wire {
 
 /// Folds a sum of 16-bit words to 16 bits.
 [[nodiscard]] constexpr std::uint16_t fold_sum(std::uint64_t sum) {
-  sum = (sum & 0xFFFFFFFF) + (sum >> 32);
-  sum = (sum & 0xFFFF) + (sum >> 16);
-  sum = (sum & 0xFFFF) + (sum >> 16);
-  sum = (sum & 0xFFFF) + (sum >> 16);
-  return static_cast<std::uint16_t>(sum);
+  // A word plus itself with its halves exchanged has in its upper half the halves' sum, the lower
+  // one's carry included: half the instructions of adding up what is above each time.
+  const auto half = static_cast<std::uint32_t>((sum + std::rotl(sum, 32)) >> 32);
+  return static_cast<std::uint16_t>((half + std::rotl(half, 16)) >> 16);
 }
 
 /// The unfolded sum of `size` bytes, an odd last byte padded with zero (RFC 1071 section 4.1).

@@ -103,13 +103,20 @@ struct Ipv4Header {
     if (header->total_size() < header->header_size() || header->total_size() > bytes.size())
       return std::unexpected(Ipv4Error::kTotalLength);
     // RFC 1812 section 5.2.2
-    if (mode == HeaderChecksum::kVerify &&
-        wire::checksum(bytes.data(), header->header_size()).raw() != 0)
+    if (mode == HeaderChecksum::kVerify && !header->checksum_is_right())
       return std::unexpected(Ipv4Error::kChecksum);
     return header;
   }
 
  private:
+  [[nodiscard]] bool checksum_is_right() const {
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(this);
+    // A header without options is one whose size the compiler knows.
+    const std::size_t size = header_size();
+    const Be16 sum = size == sizeof(Ipv4Header) ? wire::checksum(bytes, sizeof(Ipv4Header))
+                                                : wire::checksum(bytes, size);
+    return sum.raw() == 0;
+  }
   [[nodiscard]] Be16 ttl_word() const {
     return Be16::raw(static_cast<std::uint16_t>(ttl | protocol << 8));
   }
