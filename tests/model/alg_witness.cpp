@@ -175,6 +175,14 @@ bool Watch::is_for_old_mapping(const Seen& packet, const Link& link) {
   return packet.on_4500 && packet.destination != peer_of(link).mapping_4500;
 }
 
+/// Section 3: ordinary UDP.
+void Watch::nat_t_came(const Seen& packet, const Link& link, Party from, bool passed) {
+  for_old_mapping_ = from == Party::kServer && is_for_old_mapping(packet, link);
+  if (from == Party::kClient && !passed)
+    fault(link.server, cat({packet.what == Seen::What::kIke ? "IKE" : "ESP",
+                            " in UDP 4500 did not pass"}));
+}
+
 void Watch::ike_came(const Seen& packet, Party from, bool passed) {
   const Message& message = world_.messages[packet.record];
   if (message.exchange == kNobody) return;
@@ -184,12 +192,7 @@ void Watch::ike_came(const Seen& packet, Party from, bool passed) {
   const Time now = world_.now();
   const bool reachable = from == Party::kClient ||
                          (packet.destination == of.mapping && now < of.kept_until - kSlack);
-  if (packet.on_4500) {
-    // Section 3: ordinary UDP.
-    for_old_mapping_ = from == Party::kServer && is_for_old_mapping(packet, link);
-    if (from == Party::kClient && !passed) fault(link.server, "IKE on UDP 4500 did not pass");
-    return;
-  }
+  if (packet.on_4500) return nat_t_came(packet, link, from, passed);
   if (from == Party::kClient && x.kind == Kind::kPhaseOne && message.step == 0 &&
       !message.is_answer) {
     // Section 3: its waiters are purged.
@@ -262,11 +265,7 @@ void Watch::esp_came(const Seen& packet, Party from, bool passed) {
   const Link& link = world_.links[tunnel.link];
   const Time now = world_.now();
   const std::size_t d = at(from);
-  if (packet.on_4500) {
-    for_old_mapping_ = from == Party::kServer && is_for_old_mapping(packet, link);
-    if (from == Party::kClient && !passed) fault(link.server, "ESP in UDP did not pass");
-    return;
-  }
+  if (packet.on_4500) return nat_t_came(packet, link, from, passed);
   if (tunnel.first_came[d] == kNever) {
     tunnel.first_came[d] = now;
     if (from == Party::kServer) ++sums_.carried;

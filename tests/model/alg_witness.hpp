@@ -87,6 +87,7 @@ class Watch final : public Witness {
   [[nodiscard]] std::uint32_t client_of(Ip ip) const;
   [[nodiscard]] std::uint32_t server_of(Ip ip) const;
 
+  void nat_t_came(const Seen& packet, const Link& link, Party from, bool passed);
   void ike_came(const Seen& packet, Party from, bool passed);
   void esp_came(const Seen& packet, Party from, bool passed);
   void phase_two_came(const Message& message, bool passed);

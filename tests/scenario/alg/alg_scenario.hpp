@@ -33,6 +33,15 @@ struct Peer {
   [[nodiscard]] Endpoint endpoint() const { return {ip, 500}; }
   [[nodiscard]] Endpoint server_endpoint() const { return {server, 500}; }
 
+  /// The same client with the IKE SA that a rekey gave it.
+  [[nodiscard]] Peer rekeyed(std::uint64_t new_spi = 0xAAAA,
+                             std::uint64_t new_server_spi = 0xBBBB) const {
+    Peer peer = *this;
+    peer.spi = new_spi;
+    peer.server_spi = new_server_spi;
+    return peer;
+  }
+
   [[nodiscard]] Ike auth(std::uint32_t id = 1) const {
     return test::auth(spi, server_spi, id);
   }
@@ -104,6 +113,13 @@ class Alg : public Scenario {
       gets(peer, main_mode(peer.spi, peer.server_spi), where);
     }
     return peer;
+  }
+
+  /// The client's IKE begins anew, with another initiator SPI.
+  void restarts(const Peer& peer, Where where = Where::current()) {
+    Peer again = peer;
+    again.spi = 0xCAFE;
+    sends(again, sa_init(again.spi), where);
   }
 
   void sends(const Peer& peer, const Ike& m, Where where = Where::current()) {

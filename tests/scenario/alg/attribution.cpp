@@ -19,9 +19,7 @@ class AlgEsp : public Alg {
     sends(c2, c2.auth());
     waits(c3, c3.auth());
     happens(6s, {out_frame(c3, c3.auth())});
-    Peer again = c3;
-    again.spi = 0xCAFE;
-    sends(again, sa_init(again.spi));  // c3's turn ends
+    restarts(c3);  // c3's turn ends
     sends_esp(c2, 0x1009);
     gets_esp(c2, 0x2009);
     EXPECT_FALSE(turn());
@@ -882,9 +880,7 @@ TEST_P(AlgEsp, Inbound2NotAfterATurnOfAnotherClientThatMayHaveLeftItBehind) {
   const Peer c1 = joins(1), c2 = joins(2);
   pairs(c1, 0x1001, 0x2001);
   sends(c2, c2.auth());
-  Peer again = c2;
-  again.spi = 0xCAFE;
-  sends(again, sa_init(again.spi));
+  restarts(c2);
   EXPECT_EQ(counted(AlgCounter::kClosedRestart), 1u);
   esp_refused_in(0x2002, DropReason::kEspInNoGate);
 }
@@ -895,9 +891,7 @@ TEST_P(AlgEsp, Inbound2GoesOnAfterATurnOfAnotherClientThatLeftNothingBehind) {
   pairs(c1, 0x1001, 0x2001);
   sends(c2, c2.child());
   gets(c2, response(c2.child()));
-  Peer rekeyed = c2;
-  rekeyed.spi = 0xAAAA;
-  rekeyed.server_spi = 0xBBBB;
+  const Peer rekeyed = c2.rekeyed();
   sends(rekeyed, rekeyed.message(kInformational2, 0));
   EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 1u);
   gets_esp(c1, 0x2003);
@@ -909,9 +903,7 @@ TEST_P(AlgEsp, Inbound2GoesOnAfterAnotherTurnOfTheSameClient) {
   const Peer c1 = joins(1);
   pairs(c1, 0x1001, 0x2001);
   sends(c1, c1.child());
-  Peer again = c1;
-  again.spi = 0xCAFE;
-  sends(again, sa_init(again.spi));
+  restarts(c1);
   EXPECT_EQ(counted(AlgCounter::kClosedRestart), 1u);
   gets_esp(c1, 0x2003);
   EXPECT_EQ(counted(AlgCounter::kSpiInLingering), 1u);
@@ -1027,9 +1019,7 @@ TEST_P(AlgEsp, Inbound3WhatFirstCameWhileNobodyButTheClaimantDangled) {
   arms(c1);
   quiet(kT + 1s);
   esp_refused_in(0x2001, DropReason::kEspInAmbiguous);  // c1's; c2 claims one, too
-  Peer again = c2;
-  again.spi = 0xCAFE;
-  sends(again, sa_init(again.spi));  // not any more
+  restarts(c2);  // not any more
   gets_esp(c1, 0x2001, 2);
   EXPECT_EQ(counted(AlgCounter::kSpiInClaimed), 1u);
 }

@@ -379,9 +379,7 @@ TEST_P(AlgGateScenario, ANewIkeSpiPairRightAfterACreateChildSaReleasesTheGate) {
   sends(c1, c1.child());
   gets(c1, response(c1.child()));
   waits(c2, c2.auth());
-  Peer rekeyed = c1;
-  rekeyed.spi = 0xAAAA;
-  rekeyed.server_spi = 0xBBBB;
+  const Peer rekeyed = c1.rekeyed();
   expect_frames(lab().from_inside(rekeyed.out(rekeyed.message(kInformational2, 0)).bytes()),
                 {out_frame(rekeyed, rekeyed.message(kInformational2, 0)),
                  out_frame(c2, c2.auth())});
@@ -395,9 +393,7 @@ TEST_P(AlgGateScenario, IkeRekeysAreAlwaysWatchedFromEitherSide) {
   gets(c1, c1.server_child());
   sends(c1, response(c1.server_child()));
   EXPECT_TRUE(turn());
-  Peer rekeyed = c1;
-  rekeyed.spi = 0xAAAA;
-  rekeyed.server_spi = 0xBBBB;
+  const Peer rekeyed = c1.rekeyed();
   gets(rekeyed, rekeyed.message(kInformational2, 0));
   EXPECT_FALSE(turn());
   EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 1u);
@@ -411,9 +407,7 @@ TEST_P(AlgGateScenario, ANewIkeSpiPairReleasesNothingWhileAnotherExchangeIsUnans
   gets(c1, response(c1.child(2)));
   sends(c1, c1.child(3));
   waits(c2, c2.auth());
-  Peer rekeyed = c1;
-  rekeyed.spi = 0xAAAA;
-  rekeyed.server_spi = 0xBBBB;
+  const Peer rekeyed = c1.rekeyed();
   sends(rekeyed, rekeyed.message(kInformational2, 0));
   EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 0u);
 }
@@ -427,9 +421,7 @@ TEST_P(AlgGateScenario, ANewIkeSpiPairReleasesNothingWhileAnotherExchangesSpiIsT
   sends(c1, c1.child());
   gets(c1, response(c1.child()));
   waits(c2, c2.auth());
-  Peer rekeyed = c1;
-  rekeyed.spi = 0xAAAA;
-  rekeyed.server_spi = 0xBBBB;
+  const Peer rekeyed = c1.rekeyed();
   sends(rekeyed, rekeyed.message(kInformational2, 0));
   EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 0u);
   sends_esp(c1, 0x1001);
@@ -446,9 +438,7 @@ TEST_P(AlgGateScenario, ANewIkeSpiPairOfAnEarlierTurnsExchangeReleasesNothing) {
   sends(c1, c1.auth());
   gets(c1, response(c1.auth()));
   gets_esp(c1, 0x2001);
-  Peer rekeyed = c1;
-  rekeyed.spi = 0xAAAA;
-  rekeyed.server_spi = 0xBBBB;
+  const Peer rekeyed = c1.rekeyed();
   sends(rekeyed, rekeyed.message(kInformational2, 0));
   EXPECT_TRUE(turn());
 }
