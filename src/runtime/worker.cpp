@@ -116,9 +116,11 @@ void Worker::turn() {
     bool worked = mailbox_.work(shard);
     if (shard.generation != nullptr) [[likely]] {
       bool full = false;
-      worked |= poll_queues(shard, full);
-      worked |= poll_rings(shard, full);
-      shard.overload.polled(full);
+      bool received = poll_queues(shard, full);
+      received |= poll_rings(shard, full);
+      using enum datapath::Overload::Poll;
+      shard.overload.polled(full ? kFull : received ? kPartial : kEmpty);
+      worked |= received;
       datapath::housekeep(shard, kHousekeepBudget);
       send(shard);
     }

@@ -1,7 +1,8 @@
 // What an overloaded worker does first: the packets of sessions that it has.
 //
 // A worker that finds no end of its queues, poll after poll, takes less than what comes; its NIC
-// drops the rest, whosever it is. A new session costs as much as several packets of an old one, so a
+// drops the rest, whosever it is. Drivers give less than was asked for where a ring wraps around, so
+// now and then such a poll is no end; one that finds nothing is. A new session costs as much as several packets of an old one, so a
 // flood of new flows (or of packets that nobody has asked for) would take most of the core away from
 // those who have sessions. While that lasts, packets of unknown flows are served in proportion only:
 // one for every few packets of sessions, some half of the worker's time; the others are dropped
@@ -10,6 +11,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 
 namespace lsn::datapath {
 
@@ -18,20 +20,33 @@ class Overload {
   /// Polls in a row that left packets behind before it counts as overload: a burst that fills the
   /// longest ring (4096 descriptors) is emptied by then.
   static constexpr unsigned kFullPolls = 128;
+  /// Full polls that a partial one is worth: a ring of 512 descriptors wraps around every 16 polls.
+  static constexpr unsigned kPartialPoll = 8;
   /// Packets of sessions for one of an unknown flow.
   static constexpr unsigned kForwardedPerNew = 4;
   /// Bursts without a packet of any session before nobody is held back.
   static constexpr unsigned kRemembered = 64;
 
-  /// Once per poll: whether a queue gave as much as was asked for.
-  void polled(bool full) { full_polls_ = full ? std::min(full_polls_ + 1, kFullPolls) : 0; }
+  /// What a poll of all queues gave: nothing, something, or from one of them as much as was asked for.
+  enum class Poll : std::uint8_t { kEmpty, kPartial, kFull };
+
+  /// Once per poll.
+  void polled(Poll poll) {
+    if (poll == Poll::kFull) {
+      full_polls_ = std::min(full_polls_ + 1, kFullPolls);
+      is_full_ |= full_polls_ == kFullPolls;
+    } else {
+      full_polls_ -= poll == Poll::kEmpty ? full_polls_ : std::min(full_polls_, kPartialPoll);
+      is_full_ &= full_polls_ >= kFullPolls / 2;
+    }
+  }
   /// Once per burst: its packets of sessions.
   void forwarded(unsigned packets) {
     credit_ = std::min(credit_ + packets, kMaxCredit);
     bursts_left_ = packets != 0 ? kRemembered : bursts_left_ - (bursts_left_ != 0 ? 1 : 0);
   }
 
-  [[nodiscard]] bool is_on() const { return full_polls_ == kFullPolls && bursts_left_ != 0; }
+  [[nodiscard]] bool is_on() const { return is_full_ && bursts_left_ != 0; }
   /// How many of unknown flows would be admitted now, of so many.
   [[nodiscard]] unsigned admissible(unsigned packets) const {
     return is_on() ? std::min(packets, credit_ / kForwardedPerNew) : packets;
@@ -48,6 +63,7 @@ class Overload {
   static constexpr unsigned kMaxCredit = 32 * kForwardedPerNew;
 
   unsigned full_polls_ = 0;
+  bool is_full_ = false;
   unsigned credit_ = 0;
   unsigned bursts_left_ = 0;
 };
