@@ -13,6 +13,7 @@
 // All-zero memory is an empty table.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -100,7 +101,7 @@ class BasicFlowTable {
   /// The key's index, or kNone.
   [[nodiscard]] std::uint32_t find(const FlowKey& key, std::uint32_t hash) const {
     const Line* line = home(hash);
-    const unsigned hit = match_key(line, key);
+    const unsigned hit = match_new_key(line, key);
     if (hit != 0) [[likely]]
       return index_at(line, hit);
     if (!overflowed(line)) return kNone;
@@ -136,9 +137,9 @@ class BasicFlowTable {
       const unsigned empty = Match::match(line, &kZeros, &kKindMask);
       if (empty == 0) continue;
       LineSlot& slot = line->slots[slot_of(empty)];
-      const std::uint32_t word = key.kind | (slot.words[3] & kOverflowMask) | index;
-      std::memcpy(&slot, &key, sizeof slot);
-      slot.words[3] = word;
+      auto words = std::bit_cast<Words>(key);
+      words[1] |= std::uint64_t{(slot.words[3] & kOverflowMask) | index} << 32;
+      std::memcpy(&slot, words.data(), sizeof slot);
       for (Line* full = first; full != line; ++full) add_overflow(full, 1);
       ++size_;
       return true;
@@ -150,13 +151,16 @@ class BasicFlowTable {
   bool erase(const FlowKey& key, std::uint32_t hash) {
     Line* const first = home(hash);
     for (Line* line = first; line != first + kProbeLimit; ++line) {
-      const unsigned hit = match_key(line, key);
+      const unsigned hit = match_new_key(line, key);
       if (hit != 0) {
         LineSlot* const slot = &line->slots[slot_of(hit)];
+        // Asked first: a load of the whole line waits for a store into it to get to the cache.
+        const bool is_missed = overflowed(line);
         slot->words[3] &= kOverflowMask;
         for (Line* full = first; full != line; ++full) add_overflow(full, -1);
         --size_;
-        refill(line, slot);
+        if (is_missed) [[unlikely]]
+          refill(line, slot);
         return true;
       }
       if (!overflowed(line)) return false;
@@ -172,6 +176,7 @@ class BasicFlowTable {
   [[nodiscard]] unsigned overflow(std::uint32_t hash) const { return overflow_count(home(hash)); }
 
  private:
+  using Words = std::array<std::uint64_t, 2>;
   static constexpr std::uint32_t kKindBits = 0xF0000000;
   static constexpr std::uint32_t kIndexMask = kMaxEntries - 1;
   static constexpr unsigned kOverflowShift = kIndexBits;
@@ -220,6 +225,12 @@ class BasicFlowTable {
 
   static unsigned match_key(const Line* line, const FlowKey& key) {
     return Match::match(line, &key, &kKeyMask);
+  }
+
+  /// One that may have been made a moment ago.
+  static unsigned match_new_key(const Line* line, const FlowKey& key) {
+    const auto words = std::bit_cast<Words>(key);
+    return Match::match(line, words[0], words[1], &kKeyMask);
   }
 
   static bool overflowed(const Line* line) {

@@ -33,6 +33,10 @@ struct CountingMatch : PlainMatch {
     last = line;
     return PlainMatch::match(line, pattern, mask);
   }
+  static unsigned match(const void* line, std::uint64_t low, std::uint64_t high, const void* mask) {
+    const std::uint64_t pattern[2] = {low, high};
+    return match(line, pattern, mask);
+  }
 };
 
 template <class Match>

@@ -13,6 +13,9 @@ class LineMatch : public testing::Test {
   /// Bit i for slot i, whatever the stride.
   static unsigned slots(const Line& line, const LineSlot& pattern, const LineSlot& mask) {
     const unsigned match = Match::match(&line, &pattern, &mask);
+    std::uint64_t words[2];
+    std::memcpy(words, &pattern, sizeof words);
+    EXPECT_EQ(Match::match(&line, words[0], words[1], &mask), match) << "given as words";
     unsigned result = 0;
     for (unsigned i = 0; i < 4; ++i) result |= (match >> i * Match::kStride & 1) << i;
     EXPECT_EQ(std::popcount(match), std::popcount(result)) << "bits beside those of the slots";
