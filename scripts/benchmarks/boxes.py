@@ -1,0 +1,186 @@
+"""Boxes under test at net_memif links, and the generator that drives them (tests/bench/link_bench.cpp).
+
+All boxes share a CPU, the generator has another one; those that are not measured are stopped
+(SIGSTOP), so that they take turns within the same second."""
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+
+from .common import Failed, Process
+
+# bench_link has the same hosts (link.cpp); a flow's number says its addresses (frames.hpp).
+LSND_CONFIG = """
+dataplane: {{
+  workers = [ {cpu} ];
+  eal = [ {eal} ];
+  maxSessions = {sessions};
+  alg: {{ maxIkeSessions = {tunnels}; maxEspSessions = {tunnels}; maxGates = {tunnels}; }};
+  powerSave = {power_save};
+  stateFile = "";
+}};
+interfaces = (
+  {{ name = "inside"; role = "inside"; device = "net_memif0,role=client,id=0,socket={socket}{copy}"; address = "192.0.2.1/24"; }},
+  {{ name = "outside"; role = "outside"; device = "net_memif1,role=client,id=1,socket={socket}{copy}"; address = "198.51.100.1/24"; }}
+);
+routes = (
+  {{ prefix = "0.0.0.0/0"; via = "198.51.100.254"; }},
+  {{ prefix = "100.64.0.0/10"; via = "192.0.2.254"; }}
+);
+control: {{ socket = "{control}"; }};
+log: {{ level = "warning"; }};
+lsn: {{
+  client = ( {{ name = "subscribers"; network = [ "100.64.0.0/10" ]; }} );
+  pool = ( {{ name = "addresses"; lsnip = [ "203.0.113.0-203.0.116.255" ]; }} );
+  appsprofile = ( {{ name = "ike"; transportprotocol = "UDP"; ippooling = "PAIRED"; lsnport = [ "500" ]; }} );
+  transportprofile = ( {{ name = "udp"; transportprotocol = "UDP"; sessiontimeout = 3600; }} );
+  group = ( {{ name = "all"; clientname = "subscribers"; poolname = [ "addresses" ];
+              appsprofilename = [ "ike" ]; transportprofilename = [ "udp" ];
+              ipsecAlgProfile = "tunnels"; }} );
+}};
+ipsecalg: {{ profile = ( {{ name = "tunnels"; }} ); }};
+"""
+
+
+class Generator(Process):
+    def __init__(self, options, directory, prefix, boxes):
+        command = [str(options.build / "bin" / "bench_link"), "--sockets", prefix,
+                   "--boxes", ",".join(boxes), "--cpu", str(options.cpus[1])]
+        if not options.huge:
+            command.append("--no-huge")
+        super().__init__(command, directory / "generator.log", stdout=subprocess.PIPE)
+        self.environment = self.answer()["environment"]
+
+    def answer(self):
+        line = self.child.stdout.readline()
+        if not line:
+            self.complain("the generator died")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise Failed("generator: " + answer["error"])
+        return answer
+
+    def ask(self, *words):
+        self.child.stdin.write(" ".join(map(str, words)) + "\n")
+        self.child.stdin.flush()
+        return self.answer()
+
+
+class Testpmd(Process):
+    def __init__(self, options, directory, prefix, mode):
+        self.title = f"testpmd {mode}"
+        self.mode = mode
+        device = f"--vdev=net_memif{{n}},role=client,id={{n}},socket={prefix}-{mode}" + (
+            ",zero-copy=yes" if options.huge else "")
+        super().__init__(
+            ["dpdk-testpmd", *eal_of(options), "--no-pci", "--no-telemetry", "--log-level=3",
+             f"--lcores=0@{options.cpus[1]},1@{options.cpus[0]}",
+             *[device.format(n=n) for n in (0, 1)], *([] if options.huge else ["-m", "128"]),
+             "--", f"--forward-mode={mode}", "--auto-start", "--nb-cores=1",
+             "--total-num-mbufs=8192", "--no-mlockall"], directory / f"{mode}.log")
+
+
+class Lsnd(Process):
+    """`sessions`: its table; `tunnels`: the ALG's. They are part of the sessions."""
+
+    def __init__(self, options, directory, prefix, name, sessions, tunnels=64, power_save=False):
+        self.title = "lsnd"
+        self.options = options
+        self.control = directory / f"{name}.ctl"
+        eal = eal_of(options) if options.huge else ["--in-memory"]
+        config = directory / f"{name}.conf"
+        config.write_text(LSND_CONFIG.format(
+            cpu=options.cpus[0], eal=", ".join(f'"{word}"' for word in eal), sessions=sessions,
+            tunnels=max(64, tunnels), power_save="true" if power_save else "false",
+            socket=f"{prefix}-{name}", copy=",zero-copy=yes" if options.huge else "",
+            control=self.control))
+        super().__init__([str(options.build / "bin" / "lsnd"), "--config", str(config)],
+                         directory / f"{name}.log")
+
+    def drops(self):
+        """Packets dropped so far, by reason."""
+        done = subprocess.run([str(self.options.build / "bin" / "lsnctl"), "--socket",
+                               str(self.control), "--json", "show", "drops"],
+                              capture_output=True, text=True)
+        if done.returncode != 0:
+            self.complain("no counters: " + done.stderr.strip())
+        return {row["reason"]: int(row["packets"]) for row in json.loads(done.stdout)["drops"]}
+
+
+def eal_of(options):
+    """Zero-copy needs single-file segments, and these need huge pages."""
+    return ["--in-memory", "--single-file-segments"] if options.huge else ["--no-huge", "--no-shconf"]
+
+
+class Bench:
+    """A generator and its boxes, which are ended together."""
+
+    def __init__(self, options, directory, names):
+        self.options, self.directory = options, directory
+        self.prefix = f"lsn-bench-{os.getpid()}-{id(self):x}"
+        self.stack = contextlib.ExitStack()
+        self.generator = self.started(Generator(options, directory, self.prefix, names))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stack.close()
+
+    def started(self, process):
+        self.stack.callback(process.end)
+        return process
+
+    def ask(self, box, *words):
+        """A command about a box; whatever is wrong with its answer is the box's fault."""
+        verb, *rest = words
+        try:
+            answer = self.generator.ask(verb, box.name, *rest)
+        except Failed as failure:
+            box.complain(str(failure))
+        if answer.get("faults"):
+            box.complain(f"{box.title} gave a wrong packet: {answer['first_fault']}")
+        if answer.get("missing"):
+            box.complain(f"flows did not open: {answer}")
+        return answer
+
+    def connect(self, box, name):
+        box.name = name
+        self.ask(box, "wait", 30)
+        if box.child.poll() is not None:
+            box.complain(f"{name} ended")
+        return box
+
+    def lsnd(self, name, sessions, **more):
+        box = self.connect(self.started(Lsnd(self.options, self.directory, self.prefix, name,
+                                         sessions, **more)), name)
+        self.ask(box, "resolve")
+        return box
+
+    def forwarder(self, mode):
+        """A testpmd that forwards, stopped. Now and then one comes up with links on which nothing
+        moves (seen with DPDK 22.11's memif); it gets two more chances."""
+        for _ in range(3):
+            box = self.started(Testpmd(self.options, self.directory, self.prefix, mode))
+            self.connect(box, mode)
+            if self.ask(box, "run", "udp", "both", 1000, 0.1)["received"] != 0:
+                box.stop()
+                return box
+            box.end()
+        box.complain("testpmd forwards nothing")
+
+    @contextlib.contextmanager
+    def turn(self, box):
+        """Its own time on the CPU."""
+        box.go_on()
+        yield
+        box.stop()
+
+
+def cpu_seconds(box):
+    """CPU time that its threads have used."""
+    with open(f"/proc/{box.child.pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), time.monotonic()

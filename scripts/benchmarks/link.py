@@ -1,0 +1,274 @@
+"""The whole program at a virtual link: rates, new sessions, IPsec, floods, latency."""
+
+import statistics
+
+from .boxes import Bench, cpu_seconds
+from .common import count_text, middle, say, table
+
+DIRECTIONS = ("outbound", "inbound", "both")
+
+
+def alone(options, what):
+    if options.cpus[1] is None:
+        print(f"\n{what} at a link: not measured, it needs two CPUs.")
+        return True
+    return False
+
+
+def rounds_of(options):
+    return (3, 0.2) if options.quick else (7, 0.4)
+
+
+def kind_of_link(options):
+    return "net_memif, " + ("zero-copy" if options.huge else "copying, no huge pages")
+
+
+# ── established traffic ──────────────────────────────────────────────────────────────────────────
+
+def run_link(options, results, directory):
+    if alone(options, "The whole program"):
+        return
+    flows = [1_000, 64_000, 1_000_000] + ([10_000_000] if options.ten_million else [])
+    rounds, seconds = rounds_of(options)
+    forwarders = ["io", "macswap"]
+    lsnds = [f"lsnd{n}" for n in flows]
+    titles = {}
+    measured = {}
+    opened = {}
+    with Bench(options, directory, forwarders + lsnds) as bench:
+        results.setdefault("environment", bench.generator.environment)
+        plain = {mode: bench.forwarder(mode) for mode in forwarders}
+        # One lsnd per number of flows, sized for it as its peers are: at 80 % load.
+        for n, name in zip(flows, lsnds):
+            say(f"bench: at the link, {count_text(n)} flows")
+            lsnd = bench.lsnd(name, max(2048, n * 5 // 4))
+            opened[n] = bench.ask(lsnd, "open", 0, n)
+            lsnd.stop()
+            boxes = {**plain, name: lsnd}
+            titles |= {key: box.title for key, box in boxes.items()}
+            for _ in range(rounds):
+                for key, box in boxes.items():
+                    with bench.turn(box):
+                        for direction in DIRECTIONS:
+                            measured.setdefault((n, key, direction), []).append(
+                                bench.ask(box, "run", "udp", direction, n, seconds))
+            lsnd.end()
+
+    def cell(n, key, direction):
+        answers = measured[(n, key, direction)]
+        rates = [a["mpps"] for a in answers]
+        waited = statistics.median(a["ring_full"] for a in answers)
+        results["cells"].append({"table": "link", "box": titles[key], "sessions": n,
+                                 "direction": direction, "unit": "Mpps", "ring_full": waited,
+                                 "checked": sum(a["checked"] for a in answers), **middle(rates)})
+        # Where the box never let the generator wait, the generator was the slower one.
+        return statistics.median(rates), ">" if waited < 0.02 else ""
+
+    hz = results["environment"]["tsc_mhz"]
+    rows = []
+    for n, name in zip(flows, lsnds):
+        per_box = {key: [cell(n, key, d) for d in DIRECTIONS] for key in (*forwarders, name)}
+        for key, rates in per_box.items():
+            rows.append([titles[key], count_text(n)] + [f"{mark}{r:.2f}" for r, mark in rates] +
+                        [" / ".join(f"{hz / r:.0f}" for r, _ in rates)] +
+                        [" / ".join(f"{r / base:.2f}" for (r, _), (base, _)
+                                    in zip(rates, per_box[f])) for f in forwarders])
+    table(f"The whole program ({kind_of_link(options)}), one core, 64-byte UDP, random flows: Mpps, "
+          f"medians of {rounds} interleaved runs; > : the generator was slower",
+          ["box", "sessions", "outbound", "inbound", "both", "clocks per packet", "of io",
+           "of macswap"], rows)
+    run_new(options, results, directory, opened)
+
+
+# ── new sessions ─────────────────────────────────────────────────────────────────────────────────
+
+def run_new(options, results, directory, opened):
+    """Into a large table, alone and beside established traffic, in a closed loop."""
+    rounds = 3 if options.quick else 7
+    capacity = 2_000_000 if options.quick else 10_000_000
+    step = capacity // 25
+    rows = []
+    for n, answer in opened.items():
+        if n >= 64_000:
+            rows.append([f"filling a table to {count_text(n)}", f"{answer['mps']:.2f}", "-",
+                         f"{answer['asked_again']:.1%}"])
+            results["cells"].append({"table": "link new", "what": "fill", "sessions": n,
+                                     "unit": "M/s", **middle([answer["mps"]])})
+    say("bench: at the link, new sessions")
+    ways = {"alone": 0, "beside as many established": 1, "beside four times as many established": 4}
+    answers = {way: [] for way in ways}
+    with Bench(options, directory, ["new"]) as bench:
+        lsnd = bench.lsnd("new", capacity)
+        bench.ask(lsnd, "open", 0, step)
+        at = step
+        for _ in range(rounds):
+            for way, bursts in ways.items():
+                answers[way].append(bench.ask(lsnd, "open", at, at + step, at, bursts))
+                at += step
+    for way in ways:
+        rates = [a["mps"] for a in answers[way]]
+        traffic = [a["established_mpps"] for a in answers[way]]
+        again = statistics.median(a["asked_again"] for a in answers[way])
+        rows.append([f"into a table of {count_text(capacity)}, {way}",
+                     f"{statistics.median(rates):.2f}",
+                     f"{statistics.median(traffic):.2f}" if ways[way] else "-", f"{again:.1%}"])
+        for what, runs in ((way, rates), (f"established, {way}", traffic)):
+            results["cells"].append({"table": "link new", "what": what, "sessions": capacity,
+                                     "unit": "M/s", **middle(runs)})
+    table(f"New sessions of the whole program ({kind_of_link(options)}), closed loop: medians of "
+          f"{rounds} interleaved runs", ["how", "new, M/s", "established, Mpps", "asked again"], rows)
+
+
+# ── IPsec ────────────────────────────────────────────────────────────────────────────────────────
+
+def run_esp(options, results, directory):
+    if alone(options, "IPsec"):
+        return
+    counts = [1, 1_000, 64_000]
+    rounds, seconds = rounds_of(options)
+    rows = []
+    with Bench(options, directory, [f"esp{n}" for n in counts]) as bench:
+        results.setdefault("environment", bench.generator.environment)
+        for n in counts:
+            say(f"bench: at the link, {count_text(n)} tunnels")
+            # A tunnel is a session of UDP 500 and one of ESP; beside it the UDP flows to compare with.
+            lsnd = bench.lsnd(f"esp{n}", max(4096, n * 3 * 5 // 4), tunnels=n * 5 // 4)
+            tunnels = bench.ask(lsnd, "tunnels", 0, n)
+            bench.ask(lsnd, "open", 0, n)
+            rates = {}
+            for _ in range(rounds):
+                for kind in ("udp", "esp"):
+                    for direction in DIRECTIONS:
+                        answer = bench.ask(lsnd, "run", kind, direction, n, seconds)
+                        rates.setdefault((kind, direction), []).append(answer["mpps"])
+            lsnd.end()
+            results["cells"].append({"table": "link tunnels", "sessions": n, "unit": "M/s",
+                                     **middle([tunnels["mps"]])})
+            for (kind, direction), runs in rates.items():
+                results["cells"].append({"table": "link esp", "traffic": kind.upper(), "sessions": n,
+                                         "direction": direction, "unit": "Mpps", **middle(runs)})
+            mid = {key: statistics.median(runs) for key, runs in rates.items()}
+            rows.append([count_text(n), f"{tunnels['mps'] * 1e3:.0f}" if n >= 1000 else "-"] +
+                        [f"{mid[kind, d]:.2f}" for kind in ("udp", "esp") for d in DIRECTIONS] +
+                        [" / ".join(f"{mid['esp', d] / mid['udp', d]:.2f}" for d in DIRECTIONS)])
+    table(f"ESP of known SPIs beside UDP ({kind_of_link(options)}), one core, 64-byte packets, random "
+          f"tunnels and flows: Mpps, medians of {rounds} interleaved runs",
+          ["tunnels, and flows", "thousand tunnels/s", *[f"UDP {d}" for d in DIRECTIONS],
+           *[f"ESP {d}" for d in DIRECTIONS], "ESP of UDP"], rows)
+
+
+# ── floods ───────────────────────────────────────────────────────────────────────────────────────
+
+# What, its direction, and whether into the small table.
+FLOODS = {
+    "UDP from anywhere to any port": ("tuples", "inbound", False),
+    "ESP from anywhere, any SPI": ("spis", "inbound", False),
+    "ESP in a tunnel's server's name, any SPI": ("server-spis", "inbound", False),
+    "SYNs of subscribers": ("syn", "outbound", False),
+    "SYNs of subscribers, the table is full": ("syn", "outbound", True),
+}
+
+
+def run_floods(options, results, directory):
+    if alone(options, "Floods"):
+        return
+    n = 64_000
+    rounds, seconds = rounds_of(options)
+    say("bench: at the link, floods")
+    plain, flooded, reasons = {}, {}, {}
+    # Two tables with the same sessions: one has room for what a flood makes, the other one has not.
+    for small in (False, True):
+        with Bench(options, directory, ["flooded"]) as bench:
+            results.setdefault("environment", bench.generator.environment)
+            if small:
+                box = bench.lsnd("flooded", n * 5 // 4)
+                bench.ask(box, "open", 0, n)
+                bench.ask(box, "run", "udp", "outbound", n, 0.5, "syn")
+            else:
+                box = bench.lsnd("flooded", 4_000_000, tunnels=n * 5 // 4)
+                bench.ask(box, "tunnels", 0, n)
+                bench.ask(box, "open", 0, n)
+            for _ in range(rounds):
+                for what, (flood, direction, into_small) in FLOODS.items():
+                    if into_small != small:
+                        continue
+                    plain.setdefault(what, []).append(
+                        bench.ask(box, "run", "udp", direction, n, seconds))
+                    before = box.drops()
+                    answer = bench.ask(box, "run", "udp", direction, n, seconds, flood)
+                    flooded.setdefault(what, []).append(answer)
+                    counts = reasons.setdefault(what, {})
+                    for reason, packets in box.drops().items():
+                        counts[reason] = counts.get(reason, 0) + packets - before.get(reason, 0)
+    rows = []
+    for what in FLOODS:
+        base = statistics.median(a["mpps"] for a in plain[what])
+        kept = [a["mpps"] for a in flooded[what]]
+        taken = [a["flood_mpps"] for a in flooded[what]]
+        share = [(k + t) / base for k, t in zip(kept, taken)]
+        lost = statistics.median(a["lost"] for a in flooded[what])
+        sent = sum(a["flood_sent"] for a in flooded[what])
+        told = sorted(reasons[what].items(), key=lambda item: -item[1])
+        rows.append([what, f"{base:.2f}", f"{statistics.median(kept):.2f}",
+                     f"{statistics.median(taken):.2f}", f"{statistics.median(share):.2f}",
+                     f"{max(lost, 0):.2%}",
+                     ", ".join(f"{reason} {packets / sent:.1%}" for reason, packets in told
+                               if packets / sent >= 0.0005) or "-"])
+        for name, runs in (("established", kept), ("flood", taken)):
+            results["cells"].append({"table": "link flood", "flood": what, "what": name,
+                                     "unit": "Mpps", **middle(runs)})
+        results["cells"].append({"table": "link flood", "flood": what, "what": "of established alone",
+                                 "unit": "ratio", **middle(share)})
+    table(f"Floods, mixed one to one with established UDP of {count_text(n)} sessions "
+          f"({kind_of_link(options)}), one core: Mpps, medians of {rounds} interleaved runs",
+          ["flood", "established alone", "established", "flood", "both, of alone",
+           "established lost", "why the flood was dropped"], rows)
+
+
+# ── latency ──────────────────────────────────────────────────────────────────────────────────────
+
+def run_latency(options, results, directory):
+    if alone(options, "Latency"):
+        return
+    rounds, seconds = (3, 0.4) if options.quick else (7, 1.0)
+    flows = 1000
+    paces = {"100 k": 1e-5, "10 k": 1e-4}
+    say("bench: at the link, latency")
+    answers, shares = {}, {}
+    with Bench(options, directory, ["io", "macswap", "busy", "save"]) as bench:
+        results.setdefault("environment", bench.generator.environment)
+        boxes = {box.title: box for box in (bench.forwarder("io"), bench.forwarder("macswap"))}
+        for title, name, save in (("lsnd", "busy", False), ("lsnd, powerSave", "save", True)):
+            lsnd = boxes[title] = bench.lsnd(name, 2048, power_save=save)
+            bench.ask(lsnd, "open", 0, flows)
+            lsnd.stop()
+        for _ in range(rounds):
+            for pace, gap in paces.items():
+                for title, box in boxes.items():
+                    with bench.turn(box):
+                        bench.ask(box, "latency", flows, gap, 0.05)
+                        used, began = cpu_seconds(box)
+                        answers.setdefault((pace, title), []).append(
+                            bench.ask(box, "latency", flows, gap, seconds))
+                        used_then, ended = cpu_seconds(box)
+                        shares.setdefault((pace, title), []).append(
+                            (used_then - used) / (ended - began))
+    rows = []
+    for pace in paces:
+        base = statistics.median(a["p99"] for a in answers[pace, "testpmd macswap"])
+        for title in boxes:
+            cells = []
+            for what in ("p50", "p99", "p999"):
+                runs = [a[what] for a in answers[pace, title]]
+                cells.append(f"{statistics.median(runs):.1f}")
+                results["cells"].append({"table": "link latency", "box": title, "pace": pace,
+                                         "what": what, "unit": "us", **middle(runs)})
+            share = statistics.median(shares[pace, title])
+            results["cells"].append({"table": "link latency", "box": title, "pace": pace,
+                                     "what": "CPU", "unit": "of a CPU",
+                                     **middle(shares[pace, title])})
+            p99 = statistics.median(a["p99"] for a in answers[pace, title])
+            rows.append([title, pace, *cells, f"{p99 / base:.2f}", f"{share:.0%}"])
+    table(f"Latency through an idle box ({kind_of_link(options)}), single 64-byte UDP packets at random "
+          f"moments, of {count_text(flows)} sessions: µs, medians of {rounds} interleaved runs",
+          ["box", "packets/s", "p50", "p99", "p99.9", "p99 of macswap's", "of a CPU"], rows)

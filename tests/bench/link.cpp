@@ -1,0 +1,91 @@
+#include "link.hpp"
+
+#include <fmt/format.h>
+#include <rte_eal.h>
+
+namespace lsn::bench {
+namespace {
+
+constexpr std::uint16_t kDescriptors = 1024;
+
+struct Address {
+  Mac mac;
+  std::uint32_t ip;
+};
+// The hosts that the generator plays, and the box' addresses: scripts/bench writes the same.
+constexpr Address kHosts[] = {{{2, 0, 0, 0, 1, 1}, 0xC00002FE},   // 192.0.2.254
+                              {{2, 0, 0, 0, 1, 2}, 0xC63364FE}};  // 198.51.100.254
+constexpr std::uint32_t kBoxIps[] = {0xC0000201, 0xC6336401};     // .1 of either
+
+}  // namespace
+
+Link::Link(const std::string& name, const std::string& sockets, rte_mempool* buffers)
+    : buffers_(buffers) {
+  for (const Side side : {kInside, kOutside}) ports_[side] = open_port(name, sockets, side);
+}
+
+const Mac& Link::host_mac(Side side) { return kHosts[side].mac; }
+
+std::uint16_t Link::open_port(const std::string& name, const std::string& sockets, Side side) {
+  const Mac& mac = host_mac(side);
+  const std::string device = fmt::format("net_memif_{}_{}", name, static_cast<unsigned>(side));
+  const std::string arguments = fmt::format(
+      "role=server,id={},socket={}-{},rsize=10,mac={:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}",
+      static_cast<unsigned>(side), sockets, name, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+  if (rte_eal_hotplug_add("vdev", device.c_str(), arguments.c_str()) != 0)
+    throw std::runtime_error("no memif: " + arguments);
+  std::uint16_t port = 0;
+  rte_eth_conf conf{};
+  if (rte_eth_dev_get_port_by_name(device.c_str(), &port) != 0 ||
+      rte_eth_dev_configure(port, 1, 1, &conf) != 0 ||
+      rte_eth_rx_queue_setup(port, 0, kDescriptors, 0, nullptr, buffers_) != 0 ||
+      rte_eth_tx_queue_setup(port, 0, kDescriptors, 0, nullptr) != 0 ||
+      rte_eth_dev_start(port) != 0)
+    throw std::runtime_error("memif does not start: " + arguments);
+  return port;
+}
+
+bool Link::is_up() const {
+  for (const std::uint16_t port : ports_) {
+    rte_eth_link link{};
+    if (rte_eth_link_get_nowait(port, &link) != 0 || link.link_status != RTE_ETH_LINK_UP)
+      return false;
+  }
+  return true;
+}
+
+void Link::resolve() {
+  const std::uint64_t end = rte_rdtsc() + clocks_of(5);
+  translates_ = true;
+  for (std::uint64_t again = 0; rte_rdtsc() < end && !(known_[0] && known_[1]);) {
+    if (rte_rdtsc() >= again) {
+      again = rte_rdtsc() + clocks_of(0.2);
+      for (const Side side : {kInside, kOutside}) send_arp(side, 1, Mac{}, kBoxIps[side]);
+    }
+    receive([](Side, const std::uint8_t*, std::uint32_t) {});
+  }
+  if (!known_[0] || !known_[1]) throw std::runtime_error("the box does not answer ARP");
+}
+
+void Link::arp(Side side, const std::uint8_t* frame) {
+  Mac sender;
+  std::memcpy(sender.data(), frame + 22, 6);
+  if (get32(frame + 28) == kBoxIps[side]) {
+    known_[side] = true;
+    box_mac_[side] = sender;
+  }
+  if (get16(frame + 20) == 1 && get32(frame + 38) == kHosts[side].ip)
+    send_arp(side, 2, sender, get32(frame + 28));
+}
+
+void Link::send_arp(Side side, std::uint16_t operation, const Mac& mac, std::uint32_t ip) {
+  rte_mbuf* mbuf = rte_pktmbuf_alloc(buffers_);
+  if (mbuf == nullptr) return;
+  mbuf->data_len = kFrameSize;
+  mbuf->pkt_len = kFrameSize;
+  write_arp(rte_pktmbuf_mtod(mbuf, std::uint8_t*), operation, kHosts[side].mac, kHosts[side].ip, mac,
+            ip);
+  if (rte_eth_tx_burst(ports_[side], 0, &mbuf, 1) == 0) rte_pktmbuf_free(mbuf);
+}
+
+}  // namespace lsn::bench
