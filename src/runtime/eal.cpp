@@ -1,16 +1,20 @@
 #include "lsn/runtime/eal.hpp"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <rte_eal.h>
+#include <rte_eal_memconfig.h>
 #include <rte_errno.h>
 #include <rte_log.h>
+#include <rte_memory.h>
 #include <sched.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <fstream>
 #include <string_view>
@@ -214,3 +218,17 @@ Eal::~Eal() {
 }
 
 }  // namespace lsn::runtime
+
+// DPDK's memif takes the descriptor of the packets' memory for its own: when a zero-copy link has come
+// up it closes it (22.11, drivers/net/memif/rte_eth_memif.c, memif_connect()). It was EAL's. The next
+// link then sends its peer whatever has that number by then, and closes that in turn: our event loop,
+// say. So this definition takes the place of EAL's, for drivers too (CMakeLists.txt exports it):
+// whoever asks gets a descriptor to keep.
+extern "C" int rte_memseg_get_fd(const rte_memseg* segment) {
+  rte_mcfg_mem_read_lock();
+  const int shared = rte_memseg_get_fd_thread_unsafe(segment);
+  const int own = shared < 0 ? shared : fcntl(shared, F_DUPFD_CLOEXEC, 0);
+  if (own < 0 && shared >= 0) rte_errno = errno;
+  rte_mcfg_mem_read_unlock();
+  return own;
+}

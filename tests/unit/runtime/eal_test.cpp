@@ -1,7 +1,14 @@
 #include "lsn/runtime/eal.hpp"
 
+#include <dlfcn.h>
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <rte_malloc.h>
+#include <rte_memory.h>
+#include <unistd.h>
+
+#include "support.hpp"
 
 namespace lsn::runtime {
 namespace {
@@ -77,6 +84,33 @@ TEST(EalArguments, AllowThePciDevicesOfTheConfigurationAndNoOthers) {
   ASSERT_TRUE(result);
   EXPECT_THAT(result->arguments, ElementsAre("lsnd", "--lcores=0@(0),1@1", "--in-memory", "-a",
                                              "0000:03:00.0", "-a", "0000:03:00.1"));
+}
+
+TEST(Eal, GivesWhoAsksADescriptorOfMemoryThatHeMayClose) {
+  test::need_eal();
+  void* const memory = rte_malloc(nullptr, 64, 0);
+  const rte_memseg* const segment = rte_mem_virt2memseg(memory, nullptr);
+  ASSERT_NE(segment, nullptr);
+  const int one = rte_memseg_get_fd(segment);
+  ASSERT_GE(one, 0);
+  const int other = rte_memseg_get_fd(segment);
+  ASSERT_GE(other, 0);
+  EXPECT_NE(one, other);
+  close(one);
+  close(other);
+  const int third = rte_memseg_get_fd(segment);
+  EXPECT_GE(fcntl(third, F_GETFD), 0) << "DPDK's own was closed with ours";
+  close(third);
+  rte_free(memory);
+}
+
+TEST(Eal, GivesItToDriversToo) {
+  EXPECT_EQ(dlsym(RTLD_DEFAULT, "rte_memseg_get_fd"), reinterpret_cast<void*>(&rte_memseg_get_fd));
+  // Not EAL's own, which its neighbour in the same library stands for.
+  Dl_info ours{}, eal{};
+  ASSERT_NE(dladdr(dlsym(RTLD_DEFAULT, "rte_memseg_get_fd"), &ours), 0);
+  ASSERT_NE(dladdr(dlsym(RTLD_DEFAULT, "rte_memseg_get_fd_offset"), &eal), 0);
+  EXPECT_STRNE(ours.dli_fname, eal.dli_fname);
 }
 
 TEST(Machine, HasTheCpuThatThisRunsOn) { EXPECT_THAT(Machine::inspect().cpus, Not(IsEmpty())); }
