@@ -60,6 +60,9 @@ class Process:
                                           preexec_fn=first_priority,
                                           **{"stdout": output, **more})
 
+    def is_alive(self):
+        return self.child.poll() is None
+
     def stop(self):
         self.child.send_signal(signal.SIGSTOP)
 

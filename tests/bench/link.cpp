@@ -19,29 +19,39 @@ constexpr std::uint32_t kBoxIps[] = {0xC0000201, 0xC6336401};     // .1 of eithe
 
 }  // namespace
 
-Link::Link(const std::string& name, const std::string& sockets, rte_mempool* buffers)
-    : buffers_(buffers) {
-  for (const Side side : {kInside, kOutside}) ports_[side] = open_port(name, sockets, side);
+Link::Link(At at, const std::string& name, const std::string& sockets, rte_mempool* buffers)
+    : at_(at), buffers_(buffers) {
+  for (const Side side : {kInside, kOutside}) {
+    const char* driver = at == At::kMemif ? "net_memif" : "net_af_packet";
+    ports_[side] = open_port(fmt::format("{}_{}_{}", driver, name, static_cast<unsigned>(side)),
+                             device_arguments(name, sockets, side), buffers);
+  }
 }
 
 const Mac& Link::host_mac(Side side) { return kHosts[side].mac; }
 
-std::uint16_t Link::open_port(const std::string& name, const std::string& sockets, Side side) {
+std::string Link::device_arguments(const std::string& name, const std::string& sockets,
+                                   Side side) const {
+  if (at_ == At::kVeth)
+    return fmt::format("iface={}-{},qdisc_bypass=1", name, side == kInside ? "in" : "out");
   const Mac& mac = host_mac(side);
-  const std::string device = fmt::format("net_memif_{}_{}", name, static_cast<unsigned>(side));
-  const std::string arguments = fmt::format(
+  return fmt::format(
       "role=server,id={},socket={}-{},rsize=10,mac={:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}",
       static_cast<unsigned>(side), sockets, name, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+}
+
+std::uint16_t Link::open_port(const std::string& device, const std::string& arguments,
+                              rte_mempool* buffers) {
   if (rte_eal_hotplug_add("vdev", device.c_str(), arguments.c_str()) != 0)
-    throw std::runtime_error("no memif: " + arguments);
+    throw std::runtime_error(fmt::format("no device: {},{}", device, arguments));
   std::uint16_t port = 0;
   rte_eth_conf conf{};
   if (rte_eth_dev_get_port_by_name(device.c_str(), &port) != 0 ||
       rte_eth_dev_configure(port, 1, 1, &conf) != 0 ||
-      rte_eth_rx_queue_setup(port, 0, kDescriptors, 0, nullptr, buffers_) != 0 ||
+      rte_eth_rx_queue_setup(port, 0, kDescriptors, 0, nullptr, buffers) != 0 ||
       rte_eth_tx_queue_setup(port, 0, kDescriptors, 0, nullptr) != 0 ||
       rte_eth_dev_start(port) != 0)
-    throw std::runtime_error("memif does not start: " + arguments);
+    throw std::runtime_error(fmt::format("does not start: {},{}", device, arguments));
   return port;
 }
 

@@ -1,8 +1,9 @@
 // The two virtual links to a box under test: the hosts inside and outside that a generator plays.
 //
-// The generator has the server side of two memif links (abstract socket PREFIX-BOX, id 0 inside, id 1
-// outside); the box has the client side, because only that one can work without copying. ARP is
-// answered whenever packets are received.
+// At memif the generator has the server side of both links (abstract socket PREFIX-BOX, id 0 inside, id 1
+// outside); the box has the client side, because only that one can work without copying. At veth it has
+// the interfaces BOX-in and BOX-out, whose peers are the box's. ARP is answered whenever packets are
+// received.
 #pragma once
 
 #include <rte_cycles.h>
@@ -20,6 +21,7 @@ namespace lsn::bench {
 
 inline constexpr unsigned kBurst = 32;
 
+enum class At : std::uint8_t { kMemif, kVeth };
 enum Side : unsigned { kInside, kOutside };
 [[nodiscard]] constexpr Side other(Side side) { return side == kInside ? kOutside : kInside; }
 
@@ -40,8 +42,12 @@ struct Pending {
 
 class Link {
  public:
-  /// Throws std::runtime_error when the devices cannot be made.
-  Link(const std::string& name, const std::string& sockets, rte_mempool* buffers);
+  /// Throws std::runtime_error when the devices cannot be made. `sockets`: the prefix, of memif.
+  Link(At at, const std::string& name, const std::string& sockets, rte_mempool* buffers);
+
+  /// How many packets may be under way at a time; 0: as many as the rings hold. What is too much for a
+  /// veth takes the box's time before it is dropped: there the rate is that of a box that loses nothing.
+  [[nodiscard]] std::uint64_t window() const { return at_ == At::kVeth ? 512 : 0; }
 
   [[nodiscard]] bool is_up() const;
   /// Learns the box's MAC addresses by ARP. A box that was not asked is a plain forwarder: it gets
@@ -126,10 +132,14 @@ class Link {
     return taken;
   }
 
-  std::uint16_t open_port(const std::string& name, const std::string& sockets, Side side);
+  [[nodiscard]] std::string device_arguments(const std::string& name, const std::string& sockets,
+                                             Side side) const;
+  static std::uint16_t open_port(const std::string& device, const std::string& arguments,
+                                 rte_mempool* buffers);
   void arp(Side side, const std::uint8_t* frame);
   void send_arp(Side side, std::uint16_t operation, const Mac& mac, std::uint32_t ip);
 
+  At at_;
   rte_mempool* buffers_;
   std::uint16_t ports_[2]{};
   bool translates_ = false;

@@ -1,7 +1,7 @@
 // Generator and checker for whole programs at a virtual link: what comes back, how fast, and
 // whether it is right.
 //
-//   bench_link --sockets PREFIX --boxes lsnd,forwarder [--cpu N]
+//   bench_link --boxes lsnd,forwarder [--at memif|veth] [--sockets PREFIX] [--cpu N]
 //
 // It has two links to each box under test (link.hpp). All boxes may share one core: whoever drives
 // this program stops those that are not measured (SIGSTOP), so that runs of different boxes take turns
@@ -46,8 +46,8 @@ namespace {
 
 /// A box under test, and what is known of it.
 struct Box {
-  Box(const std::string& name, const std::string& sockets, rte_mempool* buffers)
-      : link(name, sockets, buffers) {}
+  Box(At at, const std::string& name, const std::string& sockets, rte_mempool* buffers)
+      : link(at, name, sockets, buffers) {}
   Box(const Box&) = delete;
   Box& operator=(const Box&) = delete;
 
@@ -69,8 +69,9 @@ struct Box {
 
 class Program {
  public:
-  Program(const std::vector<std::string>& boxes, const std::string& sockets, rte_mempool* buffers) {
-    for (const std::string& name : boxes) boxes_.try_emplace(name, name, sockets, buffers);
+  Program(At at, const std::vector<std::string>& boxes, const std::string& sockets,
+          rte_mempool* buffers) {
+    for (const std::string& name : boxes) boxes_.try_emplace(name, at, name, sockets, buffers);
   }
 
   void serve() {
@@ -137,7 +138,7 @@ class Program {
   std::map<std::string, Box> boxes_;
 };
 
-int start(const std::vector<std::string>& boxes, const std::string& sockets, unsigned cpu,
+int start(At at, const std::vector<std::string>& boxes, const std::string& sockets, unsigned cpu,
           bool huge) {
   static std::vector<std::string> words = {"bench_link", "--no-pci", "--no-telemetry",
                                            "--log-level=1"};
@@ -153,7 +154,7 @@ int start(const std::vector<std::string>& boxes, const std::string& sockets, uns
   rte_mempool* buffers = rte_pktmbuf_pool_create("buffers", 8191, 256, 0,
                                                  RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
   if (buffers == nullptr) throw std::runtime_error("no memory for packet buffers");
-  Program program(boxes, sockets, buffers);
+  Program program(at, boxes, sockets, buffers);
   std::cout << nlohmann::json{{"environment", environment()}}.dump() << std::endl;
   program.serve();
   return 0;
@@ -167,14 +168,18 @@ int main(int argc, char** argv) {
   std::string sockets = "lsn-bench";
   unsigned cpu = 0;
   bool small_pages = false;
-  CLI::App app("Generator and checker for programs at net_memif", "bench_link");
+  std::string at = "memif";
+  CLI::App app("Generator and checker for boxes at virtual links", "bench_link");
+  app.add_option("--at", at, "the kind of link")->check(CLI::IsMember({"memif", "veth"}))->capture_default_str();
   app.add_option("--boxes", boxes, "names of the boxes under test")->delimiter(',')->required();
   app.add_option("--sockets", sockets, "what the names of the sockets begin with")->capture_default_str();
   app.add_option("--cpu", cpu, "to run on")->capture_default_str();
   app.add_flag("--no-huge", small_pages, "packet buffers without huge pages");
   CLI11_PARSE(app, argc, argv);
   try {
-    return lsn::bench::start(boxes, sockets, cpu, !small_pages);
+    using lsn::bench::At;
+    return lsn::bench::start(at == "veth" ? At::kVeth : At::kMemif, boxes, sockets, cpu,
+                             !small_pages);
   } catch (const std::exception& error) {
     fmt::print(stderr, "bench_link: {}\n", error.what());
     return 1;

@@ -11,9 +11,12 @@ namespace {
 
 /// One in so many of the packets that come back is checked byte for byte.
 constexpr unsigned kCheckEvery = 64;
-/// New flows that are unanswered at a time, and when one is asked again.
-constexpr std::uint32_t kWindow = 1024;
+/// New flows that are unanswered at a time, and when one is asked again: more than a box can refuse
+/// within that time, so that they do not keep it waiting.
+constexpr std::uint32_t kWindow = 8192;
 constexpr double kAskAgain = 0.005;
+/// At a link with a window, packets that are under way for so long are lost.
+constexpr double kLost = 0.01;
 /// After so long without an answer to anything the box is not going to.
 constexpr double kGiveUp = 3;
 constexpr std::uint32_t kPoolFirst = 0xCB007100, kPoolLast = 0xCB0074FF;  // 203.0.113.0 on
@@ -112,6 +115,7 @@ nlohmann::json Flows::open(std::uint32_t first, std::uint32_t last, std::uint32_
   std::deque<Asked> asked;
   std::vector<std::uint32_t> again;
   std::uint32_t next = first, open = 0;  // open: answered
+  const auto window = link_.window() == 0 ? kWindow : static_cast<std::uint32_t>(link_.window());
   std::uint64_t old_received = 0, asked_again = 0, sent = 0;
   const auto taken = [&](Side side, const std::uint8_t* frame, std::uint32_t size) {
     if (is_ours(frame) && side == kOutside) {
@@ -149,7 +153,7 @@ nlohmann::json Flows::open(std::uint32_t first, std::uint32_t last, std::uint32_
         again.pop_back();
       }
       const std::uint32_t unanswered = next - first - open;
-      for (; count < kBurst && next < last && unanswered + count < kWindow; ++count)
+      for (; count < kBurst && next < last && unanswered + count < window; ++count)
         numbers[count] = next++;
       if (count != 0)
         link_.prepare(pending, count, [&](std::uint8_t* frame, unsigned i) {
@@ -212,6 +216,8 @@ nlohmann::json Flows::run(const std::string& direction, std::uint32_t flows, dou
   };
   Pending pending[2];
   std::uint64_t turns = 0, full = 0, sent = 0, flooded = 0;
+  const std::uint64_t window = link_.window();
+  std::uint64_t lost = 0, last_received = 0, progress = rte_rdtsc();
   // A tenth of the time to fill all queues and warm all caches.
   const std::uint64_t warm = rte_rdtsc() + clocks_of(seconds / 10);
   std::uint64_t begin = 0, received_before = 0, flooded_before = 0;
@@ -229,6 +235,10 @@ nlohmann::json Flows::run(const std::string& direction, std::uint32_t flows, dou
       bool waited = false;
       for (const Side side : {kInside, kOutside}) {
         if (!wanted[side]) continue;
+        if (window != 0 && sent - lost - tally.received >= window) {
+          waited = true;
+          continue;
+        }
         Flood* mixed = flood != nullptr && flood->side == side ? flood : nullptr;
         if (pending[side].empty()) prepare(pending[side], side, flows, mixed);
         const unsigned from = pending[side].begin;
@@ -242,13 +252,20 @@ nlohmann::json Flows::run(const std::string& direction, std::uint32_t flows, dou
       full += waited ? 1 : 0;
       link_.receive(taken);
     }
+    if (window == 0) continue;
+    if (tally.received != last_received) {
+      last_received = tally.received;
+      progress = now;
+    } else if (now - progress > clocks_of(kLost)) {
+      lost = sent - tally.received;
+    }
   }
   const std::uint64_t packets = tally.received - received_before;
   const std::uint64_t flood_packets = flooded - flooded_before;
   const double time = seconds_of(now - begin);
   for (Pending& p : pending) Link::discard(p);
   link_.settle(taken);
-  const double lost = 1 - static_cast<double>(tally.received) / static_cast<double>(sent);
+  const double lost_share = 1 - static_cast<double>(tally.received) / static_cast<double>(sent);
   const double rate = static_cast<double>(packets) / time;
   return {{"received", packets},
           {"seconds", time},
@@ -257,7 +274,7 @@ nlohmann::json Flows::run(const std::string& direction, std::uint32_t flows, dou
           {"flood_mpps", static_cast<double>(flood_packets) / time / 1e6},
           {"flood_sent", flooded},
           {"ring_full", static_cast<double>(full) / static_cast<double>(turns)},
-          {"lost", lost},
+          {"lost", lost_share},
           {"checked", tally.checked},
           {"faults", tally.faults},
           {"strange", tally.strange},
