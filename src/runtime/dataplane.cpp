@@ -120,6 +120,7 @@ std::expected<void, std::string> DpdkDataplane::start_workers(TableMemory::HugeP
     config.lcore = lcore_of(shard);
     config.power_save = plan_.power_save;
     config.huge_pages = huge_pages;
+    config.mappings = plan_.mappings;
     config.clock = &clock_;
     config.quiescence = quiescence_.get();
     config.handoff = &handoff_;
@@ -130,12 +131,22 @@ std::expected<void, std::string> DpdkDataplane::start_workers(TableMemory::HugeP
       workers_.pop_back();
       return std::unexpected(error);
     }
-    const TableMemory& memory = workers_.back()->memory();
+    std::size_t huge = 0, other = 0, touched = 0, left = 0;
+    for (const TableMemory* memory :
+         {&workers_.back()->memory(), &workers_.back()->session_memory()}) {
+      huge += memory->in_huge_pages();
+      other += memory->in_other_pages();
+      touched += memory->touched();
+      left += memory->left();
+    }
     spdlog::info("worker {}: CPU {}, NUMA node {}, room for {} sessions, {} of them ESP, tables of "
-                 "{} MB in huge pages and {} MB in others",
+                 "{} MB in huge pages and {} MB in others, {} MB of them made now",
                  shard, plan_.cpus[shard], nodes_[shard], workers_.back()->capacity().sessions,
-                 workers_.back()->capacity().esp_sessions, memory.in_huge_pages() >> 20,
-                 memory.in_other_pages() >> 20);
+                 workers_.back()->capacity().esp_sessions, huge >> 20, other >> 20, touched >> 20);
+    if (left != 0)
+      spdlog::warn("worker {}: {} MB of tables are made when they are used, packets will wait for "
+                   "that: the machine has no such memory available now (dataplane.maxSessions)",
+                   shard, left >> 20);
   }
   std::vector<Mailbox*> mailboxes;
   for (const auto& each : workers_) mailboxes.push_back(&each->mailbox());

@@ -9,6 +9,7 @@
 
 #include "lsn/datapath/l3/neighbours.hpp"
 #include "lsn/datapath/packet.hpp"
+#include "lsn/datapath/lsn44/lifecycle.hpp"
 #include "lsn/datapath/shard.hpp"
 
 namespace lsn::runtime {
@@ -124,6 +125,11 @@ Plan make_plan(const control::Model& model) {
     return static_cast<std::uint32_t>((std::uint64_t{all} + workers - 1) / workers);
   };
   plan.sessions_per_worker = share(model.dataplane.max_sessions);
+  plan.mappings = std::any_of(model.lsn.appsprofile.begin(), model.lsn.appsprofile.end(),
+                              [](const control::AppsProfileConfig& profile) {
+                                return datapath::lsn44::has_mapping(
+                                    {profile.ippooling, profile.mapping, profile.filtering});
+                              });
   plan.fragments_per_worker = model.dataplane.fragments.max;
   const control::AlgTablesConfig& alg = model.dataplane.alg;
   plan.alg_per_worker.ike_sessions = share(alg.max_ike_sessions);

@@ -6,11 +6,13 @@
 #include <rte_launch.h>
 #include <rte_lcore.h>
 #include <rte_pause.h>
+#include <spdlog/spdlog.h>
 #include <sys/prctl.h>
 
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <chrono>
 #include <ctime>
 #include <new>
 #include <thread>
@@ -24,6 +26,9 @@ namespace {
 /// comparison; one million sessions per second expiring is 10,000 per tick, a dozen per poll.
 constexpr std::size_t kHousekeepBudget = 32;
 
+/// Between two lines about tables that take long to make.
+constexpr std::chrono::seconds kPatience{1};
+
 /// With powerSave: polls without work before the first nap, and how long naps grow. The longest one
 /// bounds what a packet waits for a worker that sleeps.
 constexpr std::uint32_t kIdlePollsBeforeNap = 512;
@@ -33,7 +38,11 @@ constexpr long kLongestNapNs = 500'000;
 
 }  // namespace
 
-Worker::Worker(WorkerConfig config) : config_(std::move(config)), memory_(config_.huge_pages) {
+Worker::Worker(WorkerConfig config)
+    : config_(std::move(config)),
+      memory_(config_.huge_pages, config_.mappings ? TableMemory::Touch::kAtOnce
+                                                   : TableMemory::Touch::kWhenUsed),
+      session_memory_(config_.huge_pages, TableMemory::Touch::kAtOnce) {
   for (std::size_t device = 0; device < config_.ports.size(); ++device) {
     Port& port = *config_.ports[device];
     tx_queues_.push_back(port.tx_queue(config_.shard.id));
@@ -50,8 +59,15 @@ std::expected<void, std::string> Worker::start() {
     return std::unexpected(fmt::format("worker {} does not start on lcore {}: {}",
                                        config_.shard.id, config_.lcore, rte_strerror(-result)));
   }
-  while (state_.load(std::memory_order_acquire) == State::kBuilding)
+  using std::chrono::steady_clock;
+  auto next_word = steady_clock::now() + kPatience;
+  while (state_.load(std::memory_order_acquire) == State::kBuilding) {
     std::this_thread::sleep_for(std::chrono::microseconds(200));
+    if (steady_clock::now() < next_word) continue;
+    next_word += kPatience;
+    spdlog::info("worker {}: making tables, {} MB so far", config_.shard.id,
+                 (memory_.touched() + session_memory_.touched()) >> 20);
+  }
   if (state_.load(std::memory_order_acquire) == State::kFailed) {
     state_.store(State::kStopped, std::memory_order_relaxed);
     return std::unexpected(fmt::format("worker {}: {}", config_.shard.id, error_));
@@ -83,6 +99,7 @@ void Worker::run() {
 void Worker::build() {
   datapath::ShardConfig config = config_.shard;
   config.memory = &memory_;
+  config.session_memory = &session_memory_;
   config.now = config_.clock->now();
   shard_ = std::make_unique<datapath::Shard>(config);
   for (std::size_t device = 0; device < config_.ingress.size(); ++device)

@@ -52,6 +52,7 @@ struct Plan {
   std::vector<PortPlan> ports;  ///< by device index
   std::vector<InterfacePlan> interfaces;
   std::uint32_t sessions_per_worker = 0;
+  bool mappings = false;  ///< some sessions share a NAT endpoint, or let strangers in
   std::uint32_t fragments_per_worker = 0;
   datapath::ipsec_alg::Capacity alg_per_worker;
   bool power_save = false;

@@ -29,6 +29,7 @@ struct WorkerConfig {
   unsigned lcore = 0;
   bool power_save = false;
   TableMemory::HugePages huge_pages = TableMemory::HugePages::kLeave;
+  bool mappings = false;  ///< mappings will be as many as sessions
   std::vector<std::vector<std::uint8_t>> ingress;  ///< [device]: 4096 interface indices by VLAN
 
   /// A receive queue that it polls.
@@ -52,7 +53,8 @@ class Worker {
 
   // ── control thread ────────────────────────────────────────────────────────────────────────────
 
-  /// Starts it on its lcore; returns when the shard is there. Error: one line.
+  /// Starts it on its lcore; returns when the shard is there, and tells of it where that takes long.
+  /// Error: one line.
   [[nodiscard]] std::expected<void, std::string> start();
   /// Asks it to stop; does not wait.
   void ask_to_stop() { stop_.store(true, std::memory_order_relaxed); }
@@ -72,6 +74,7 @@ class Worker {
   [[nodiscard]] datapath::StateRing& state_changes() { return shard_->alg.journal; }
   [[nodiscard]] const datapath::ShardCapacity& capacity() const { return capacity_; }
   [[nodiscard]] const TableMemory& memory() const { return memory_; }
+  [[nodiscard]] const TableMemory& session_memory() const { return session_memory_; }
 
  private:
   enum class State : std::uint8_t { kIdle, kBuilding, kRunning, kFailed, kStopped };
@@ -93,6 +96,7 @@ class Worker {
 
   WorkerConfig config_;
   TableMemory memory_;
+  TableMemory session_memory_;
   Mailbox mailbox_;
   std::unique_ptr<datapath::Shard> shard_;
   datapath::ShardCapacity capacity_;

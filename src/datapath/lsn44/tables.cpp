@@ -21,12 +21,12 @@ std::uint32_t mapping_key_capacity(std::uint32_t max_sessions) {
 }  // namespace
 
 Tables::Tables(std::uint32_t max_sessions, state::Ticks now, const state::HashSecret& secret,
-               state::ZeroedMemory* memory)
-    : outbound(max_sessions, secret, memory),
-      inbound(max_sessions, secret, memory),
-      sessions(max_sessions, memory),
-      cold(max_sessions, memory),
-      session_wheel(max_sessions, now, memory),
+               state::ZeroedMemory* memory, state::ZeroedMemory* session_memory)
+    : outbound(max_sessions, secret, session_memory),
+      inbound(max_sessions, secret, session_memory),
+      sessions(max_sessions, session_memory),
+      cold(max_sessions, session_memory),
+      session_wheel(max_sessions, now, session_memory),
       mapping_index(mapping_key_capacity(max_sessions), secret, memory),
       mappings(mapping_capacity(max_sessions), memory),
       permissions(max_sessions, memory),

@@ -39,8 +39,9 @@ struct alignas(64) Subscriber {
 static_assert(sizeof(Subscriber) == 64);
 
 struct Tables {
+  /// `session_memory` is for what every session takes.
   Tables(std::uint32_t max_sessions, state::Ticks now, const state::HashSecret& secret,
-         state::ZeroedMemory* memory);
+         state::ZeroedMemory* memory, state::ZeroedMemory* session_memory);
 
   state::FlowTable outbound;
   state::FlowTable inbound;
