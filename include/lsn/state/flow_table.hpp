@@ -96,7 +96,8 @@ class BasicFlowTable {
   }
 
   /// Fetches the line that find() will look at first.
-  void prefetch(std::uint32_t hash) const { __builtin_prefetch(home(hash)); }
+  void prefetch(std::uint32_t hash) const { __builtin_prefetch(line_of(hash)); }
+  [[nodiscard]] const void* line_of(std::uint32_t hash) const { return home(hash); }
 
   /// The key's index, or kNone.
   [[nodiscard]] std::uint32_t find(const FlowKey& key, std::uint32_t hash) const {

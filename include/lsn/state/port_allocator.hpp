@@ -35,11 +35,13 @@ class PortBitmap {
   [[nodiscard]] std::optional<std::uint16_t> take(std::uint16_t first, std::uint16_t last,
                                                   Parity parity, std::uint32_t random);
 
-  /// Fetches what take() will read and write with these, if its first try is free.
-  void prefetch(std::uint16_t first, std::uint16_t last, Parity parity,
-                std::uint32_t random) const {
+  /// The port that take() will try first with these; none if there is none.
+  [[nodiscard]] static std::optional<std::uint16_t> first_try(std::uint16_t first,
+                                                              std::uint16_t last, Parity parity,
+                                                              std::uint32_t random) {
     const Candidates all = candidates(first, last, parity);
-    if (all.count != 0) prefetch(static_cast<std::uint16_t>(all.at(random)));
+    if (all.count == 0) return std::nullopt;
+    return static_cast<std::uint16_t>(all.at(random));
   }
   /// The port that take() would give, if one of its random probes finds one.
   [[nodiscard]] std::optional<std::uint16_t> foretell(std::uint16_t first, std::uint16_t last,
@@ -48,13 +50,9 @@ class PortBitmap {
     if (all.count == 0) return std::nullopt;
     return probe(all, random).free;
   }
-  /// Fetches what taking or releasing this very port reads and writes.
-  void prefetch(std::uint16_t port) const {
-    __builtin_prefetch(&taken_bits_[port / 64]);
-    __builtin_prefetch(&taken_);
-  }
-  /// Fetches what taken() reads.
-  void prefetch_load() const { __builtin_prefetch(&taken_); }
+  /// What taking or releasing this very port reads and writes: two lines.
+  [[nodiscard]] const void* line_of(std::uint16_t port) const { return &taken_bits_[port / 64]; }
+  [[nodiscard]] const void* line_of_load() const { return &taken_; }
 
   /// Takes this very port; false when it is taken.
   [[nodiscard]] bool take_exact(std::uint16_t port) {

@@ -18,6 +18,7 @@ struct Opening {
   state::FlowKey mapping_key;
   std::uint32_t mapping_hash = 0;
   SubscriberId subscriber = state::kNone;
+  std::uint32_t subscriber_hash = 0;
   MappingId mapping = state::kNone;
   PortOutlook outlook;  ///< where its own port will be, or that of its new mapping
 
@@ -33,7 +34,7 @@ struct Openings {
   [[nodiscard]] std::span<Opening> used() { return {all.data(), count}; }
 };
 
-void begin(Shard& shard, Openings& openings, const Packet& packet) {
+void begin(Shard& shard, Openings& openings, const Packet& packet, Fetches& fetches) {
   Tables& tables = shard.lsn44;
   const Generation& generation = *shard.generation;
   const std::uint16_t* id =
@@ -44,60 +45,65 @@ void begin(Shard& shard, Openings& openings, const Packet& packet) {
   opening.packet = &packet;
   opening.group = group;
   opening.policy = group->app(packet.protocol, opening.remote_port().host());
-  prefetch_subscriber(shard, packet.ip->source);
+  opening.subscriber_hash = subscriber_hash(shard, packet.ip->source);
+  fetches.add_line(tables.subscriber_index.line_of(opening.subscriber_hash));
   const SessionId session = tables.sessions.upcoming(openings.count);
-  tables.sessions.prefetch(session);
-  tables.cold.prefetch(session);
+  fetches.add(tables.sessions[session]);
+  fetches.add(tables.cold[session]);
   if (has_mapping(opening.policy)) {
     opening.shares = true;
     opening.mapping_key =
         outbound_mapping_key(opening.policy, packet.protocol, packet.ip->source,
                              opening.inside_port(), packet.ip->destination, opening.remote_port());
     opening.mapping_hash = tables.mapping_index.hash(opening.mapping_key);
-    tables.mapping_index.prefetch(opening.mapping_hash);
+    fetches.add_line(tables.mapping_index.line_of(opening.mapping_hash));
   }
   ++openings.count;
 }
 
-void find_subscribers(Shard& shard, std::span<Opening> openings) {
+void find_subscribers(Shard& shard, std::span<Opening> openings, Fetches& fetches) {
   Tables& tables = shard.lsn44;
   for (Opening& opening : openings) {
-    opening.subscriber = find_subscriber(shard, opening.packet->ip->source);
-    if (opening.subscriber != state::kNone) tables.subscribers.prefetch(opening.subscriber);
+    opening.subscriber =
+        find_subscriber(shard, opening.packet->ip->source, opening.subscriber_hash);
+    if (opening.subscriber != state::kNone) fetches.add(tables.subscribers[opening.subscriber]);
     if (!opening.shares) continue;
     opening.mapping = tables.mapping_index.find(opening.mapping_key, opening.mapping_hash);
-    if (opening.mapping != state::kNone) tables.mappings.prefetch(opening.mapping);
+    if (opening.mapping != state::kNone) fetches.add(tables.mappings[opening.mapping]);
   }
+  fetches.fetch();
 }
 
 /// The lists that they will be put on, and where their ports come from.
-void look_around(Shard& shard, std::span<Opening> openings) {
+void look_around(Shard& shard, std::span<Opening> openings, Fetches& fetches) {
   Tables& tables = shard.lsn44;
   std::uint32_t draw = 0, new_mappings = 0;
   for (Opening& opening : openings) {
     const Subscriber* subscriber = nullptr;
     if (opening.subscriber != state::kNone) {
       subscriber = &tables.subscribers[opening.subscriber];
-      if (!subscriber->sessions.empty()) tables.cold.prefetch(subscriber->sessions.first);
+      if (!subscriber->sessions.empty()) fetches.add(tables.cold[subscriber->sessions.first]);
     }
     if (opening.mapping != state::kNone) continue;
     if (opening.shares) {
-      tables.mappings.prefetch(tables.mappings.upcoming(new_mappings++));
+      fetches.add(tables.mappings[tables.mappings.upcoming(new_mappings++)]);
       if (subscriber != nullptr && !subscriber->mappings.empty())
-        tables.mappings.prefetch(subscriber->mappings.first);
+        fetches.add(tables.mappings[subscriber->mappings.first]);
     }
     opening.outlook = look_ahead(shard, subscriber, *opening.group, opening.protocol(),
-                                 opening.policy.pooling, draw);
+                                 opening.policy.pooling, draw, fetches);
   }
+  fetches.fetch();
 }
 
-void narrow(std::span<Opening> openings) {
+void narrow(std::span<Opening> openings, Fetches& fetches) {
   for (Opening& opening : openings)
-    narrow(opening.outlook, *opening.group, opening.protocol(), opening.inside_port());
+    narrow(opening.outlook, *opening.group, opening.protocol(), opening.inside_port(), fetches);
+  fetches.fetch();
 }
 
 /// The keys under which answers will be looked for.
-void fetch_inbound(Shard& shard, std::span<Opening> openings) {
+void fetch_inbound(Shard& shard, std::span<Opening> openings, Fetches& fetches) {
   Tables& tables = shard.lsn44;
   for (const Opening& opening : openings) {
     std::optional<NatEndpoint> nat;
@@ -112,34 +118,38 @@ void fetch_inbound(Shard& shard, std::span<Opening> openings) {
     const auto key = state::FlowKey::make(
         nat->ip.raw(), opening.packet->ip->destination.raw(), nat->port.raw(),
         opening.remote_port().raw(), static_cast<unsigned>(flow_kind(opening.protocol())));
-    tables.inbound.prefetch(tables.inbound.hash(key));
+    fetches.add_line(tables.inbound.line_of(tables.inbound.hash(key)));
     if (opening.shares && opening.mapping == state::kNone)
-      tables.mapping_index.prefetch(tables.mapping_index.hash(
-          inbound_mapping_key(opening.protocol(), nat->ip, nat->port)));
+      fetches.add_line(tables.mapping_index.line_of(tables.mapping_index.hash(
+          inbound_mapping_key(opening.protocol(), nat->ip, nat->port))));
   }
+  fetches.fetch();
 }
 
-void fetch_port(Shard& shard, Protocol protocol, wire::Be32 nat_ip, wire::Be16 nat_port) {
+void add_port(Shard& shard, Protocol protocol, wire::Be32 nat_ip, wire::Be16 nat_port,
+              Fetches& fetches) {
   const NatAddress* address = find_nat_address(shard, nat_ip);
-  if (address != nullptr)
-    address->ports[static_cast<std::size_t>(protocol)].prefetch(nat_port.host());
+  if (address == nullptr) return;
+  const state::PortBitmap& ports = address->ports[static_cast<std::size_t>(protocol)];
+  fetches.add_line(ports.line_of(nat_port.host()));
+  fetches.add_line(ports.line_of_load());
 }
 
-/// Those whose links change when one is taken off its list.
+/// Those whose links change when one is taken off its list: two lines at the most.
 template <class Objects>
-void fetch_neighbours(const state::ListLinks& links, const Objects& objects) {
+void add_neighbours(const state::ListLinks& links, const Objects& objects, Fetches& fetches) {
   for (const std::uint32_t id : {links.next, links.prev})
-    if (id != state::kNone) objects.prefetch(id);
+    if (id != state::kNone) fetches.add(objects[id]);
 }
 
 /// From outside: what says whether somebody lets it in.
-void fetch_mapping(Shard& shard, const Packet& packet) {
+void add_mapping(Shard& shard, const Packet& packet, Fetches& fetches) {
   const Tables& tables = shard.lsn44;
   const auto port = wire::Be16::raw(packet.key.c);
   if (tables.mappings.size() != 0)
-    tables.mapping_index.prefetch(tables.mapping_index.hash(
-        inbound_mapping_key(packet.protocol, packet.ip->destination, port)));
-  fetch_port(shard, packet.protocol, packet.ip->destination, port);
+    fetches.add_line(tables.mapping_index.line_of(tables.mapping_index.hash(
+        inbound_mapping_key(packet.protocol, packet.ip->destination, port))));
+  add_port(shard, packet.protocol, packet.ip->destination, port, fetches);
 }
 
 /// Whether no other shard will have it.
@@ -154,53 +164,62 @@ bool stays(Shard& shard, const Packet& packet) {
 
 void foresee(Shard& shard, std::span<const Packet* const> packets) {
   Openings openings;
+  Fetches fetches;
   for (const Packet* packet : packets) {
     if (packet->kind != PacketKind::kFlow || packet->protocol == Protocol::kEsp) continue;
     if (shard.shards > 1 && !stays(shard, *packet)) continue;
-    if (packet->side == Side::kInside) begin(shard, openings, *packet);
-    else fetch_mapping(shard, *packet);
+    if (packet->side == Side::kInside) begin(shard, openings, *packet, fetches);
+    else add_mapping(shard, *packet, fetches);
   }
-  find_subscribers(shard, openings.used());
-  look_around(shard, openings.used());
-  narrow(openings.used());
-  fetch_inbound(shard, openings.used());
+  fetches.fetch();
+  find_subscribers(shard, openings.used(), fetches);
+  look_around(shard, openings.used(), fetches);
+  narrow(openings.used(), fetches);
+  fetch_inbound(shard, openings.used(), fetches);
 }
 
 void foresee_sessions(Shard& shard, std::span<const SessionId> ids) {
   Tables& tables = shard.lsn44;
+  Fetches fetches;
   for (const SessionId id : ids) {
-    tables.sessions.prefetch(id);
-    tables.cold.prefetch(id);
+    fetches.add(tables.sessions[id]);
+    fetches.add(tables.cold[id]);
   }
-  for (const SessionId id : ids) tables.subscribers.prefetch(tables.cold[id].subscriber);
+  fetches.fetch();
+  for (const SessionId id : ids) fetches.add(tables.subscribers[tables.cold[id].subscriber]);
+  fetches.fetch();
   for (const SessionId id : ids) {
     const Session& session = tables.sessions[id];
     const SessionCold& cold = tables.cold[id];
     // Most are in use and only get a new place on the wheel.
     if ((session.last_seen + idle_timeout(shard, session, cold)).later_than(shard.now)) continue;
-    fetch_neighbours(cold.of_subscriber, tables.cold);
+    add_neighbours(cold.of_subscriber, tables.cold, fetches);
     if (session.protocol == Protocol::kEsp) continue;
-    tables.outbound.prefetch(tables.outbound.hash(outbound_key(session)));
-    tables.inbound.prefetch(tables.inbound.hash(inbound_key(session)));
+    fetches.add_line(tables.outbound.line_of(tables.outbound.hash(outbound_key(session))));
+    fetches.add_line(tables.inbound.line_of(tables.inbound.hash(inbound_key(session))));
     if (cold.mapping != state::kNone)
-      tables.mappings.prefetch(cold.mapping);
+      fetches.add(tables.mappings[cold.mapping]);
     else
-      fetch_port(shard, session.protocol, session.nat_ip, session.nat_port);
+      add_port(shard, session.protocol, session.nat_ip, session.nat_port, fetches);
   }
+  fetches.fetch();
 }
 
 void foresee_mappings(Shard& shard, std::span<const MappingId> ids) {
   Tables& tables = shard.lsn44;
-  for (const MappingId id : ids) tables.mappings.prefetch(id);
+  Fetches fetches;
+  for (const MappingId id : ids) fetches.add(tables.mappings[id]);
+  fetches.fetch();
   for (const MappingId id : ids) {
     const Mapping& mapping = tables.mappings[id];
     if (mapping.sessions != 0) continue;
-    tables.subscribers.prefetch(mapping.subscriber);
-    fetch_neighbours(mapping.of_subscriber, tables.mappings);
-    tables.mapping_index.prefetch(tables.mapping_index.hash(outbound_key(mapping)));
-    tables.mapping_index.prefetch(tables.mapping_index.hash(inbound_key(mapping)));
-    fetch_port(shard, mapping.protocol, mapping.nat_ip, mapping.nat_port);
+    fetches.add(tables.subscribers[mapping.subscriber]);
+    add_neighbours(mapping.of_subscriber, tables.mappings, fetches);
+    fetches.add_line(tables.mapping_index.line_of(tables.mapping_index.hash(outbound_key(mapping))));
+    fetches.add_line(tables.mapping_index.line_of(tables.mapping_index.hash(inbound_key(mapping))));
+    add_port(shard, mapping.protocol, mapping.nat_ip, mapping.nat_port, fetches);
   }
+  fetches.fetch();
 }
 
 }  // namespace lsn::datapath::lsn44

@@ -112,7 +112,8 @@ std::expected<NatEndpoint, DropReason> take_port(Shard& shard, Subscriber& subsc
 }
 
 PortOutlook look_ahead(Shard& shard, const Subscriber* subscriber, const Group& group,
-                       Protocol protocol, Pooling pooling, std::uint32_t& draw) {
+                       Protocol protocol, Pooling pooling, std::uint32_t& draw,
+                       Fetches& fetches) {
   PortOutlook outlook;
   if (draw + kDrawsPerPort > state::Random::kPeek) return outlook;
   if (pooling == Pooling::kPaired && subscriber != nullptr && subscriber->paired_ip.raw() != 0) {
@@ -129,10 +130,9 @@ PortOutlook look_ahead(Shard& shard, const Subscriber* subscriber, const Group& 
     if (all.size() > 1) {
       outlook.other = any();
       for (const NatAddress* address : {outlook.address, outlook.other}) {
-        if (outlook.by_ports)
-          address->ports[static_cast<std::size_t>(protocol)].prefetch_load();
-        else
-          __builtin_prefetch(&address->subscribers);
+        fetches.add_line(outlook.by_ports
+                             ? address->ports[static_cast<std::size_t>(protocol)].line_of_load()
+                             : &address->subscribers);
       }
     }
   }
@@ -140,7 +140,8 @@ PortOutlook look_ahead(Shard& shard, const Subscriber* subscriber, const Group& 
   return outlook;
 }
 
-void narrow(PortOutlook& outlook, const Group& group, Protocol protocol, wire::Be16 inside_port) {
+void narrow(PortOutlook& outlook, const Group& group, Protocol protocol, wire::Be16 inside_port,
+            Fetches& fetches) {
   if (outlook.address == nullptr) return;
   const auto p = static_cast<std::size_t>(protocol);
   if (outlook.other != nullptr) {
@@ -151,7 +152,12 @@ void narrow(PortOutlook& outlook, const Group& group, Protocol protocol, wire::B
     outlook.other = nullptr;
   }
   const PortRange range = wanted_ports(protocol, group.transport[p], inside_port.host());
-  outlook.address->ports[p].prefetch(range.first, range.last, range.parity, outlook.random);
+  const state::PortBitmap& ports = outlook.address->ports[p];
+  const auto port =
+      state::PortBitmap::first_try(range.first, range.last, range.parity, outlook.random);
+  if (!port) return;
+  fetches.add_line(ports.line_of(*port));
+  fetches.add_line(ports.line_of_load());
 }
 
 std::optional<NatEndpoint> likely_endpoint(const PortOutlook& outlook, const Group& group,

@@ -8,14 +8,15 @@ state::FlowKey subscriber_key(wire::Be32 ip) { return state::FlowKey::make(ip.ra
 }  // namespace
 
 SubscriberId find_subscriber(const Shard& shard, wire::Be32 ip) {
-  const state::FlowTable& index = shard.lsn44.subscriber_index;
-  const state::FlowKey key = subscriber_key(ip);
-  return index.find(key, index.hash(key));
+  return find_subscriber(shard, ip, subscriber_hash(shard, ip));
 }
 
-void prefetch_subscriber(const Shard& shard, wire::Be32 ip) {
-  const state::FlowTable& index = shard.lsn44.subscriber_index;
-  index.prefetch(index.hash(subscriber_key(ip)));
+std::uint32_t subscriber_hash(const Shard& shard, wire::Be32 ip) {
+  return shard.lsn44.subscriber_index.hash(subscriber_key(ip));
+}
+
+SubscriberId find_subscriber(const Shard& shard, wire::Be32 ip, std::uint32_t hash) {
+  return shard.lsn44.subscriber_index.find(subscriber_key(ip), hash);
 }
 
 std::expected<SubscriberId, DropReason> obtain_subscriber(Shard& shard, wire::Be32 ip,

@@ -12,7 +12,9 @@
 #include <expected>
 #include <optional>
 
+#include "lsn/datapath/path.hpp"
 #include "lsn/datapath/shard.hpp"
+#include "lsn/state/fetch_list.hpp"
 
 namespace lsn::datapath::lsn44 {
 
@@ -27,7 +29,8 @@ struct NatEndpoint {
 /// The subscriber with that address, or state::kNone.
 [[nodiscard]] SubscriberId find_subscriber(const Shard& shard, wire::Be32 ip);
 /// Fetches the line that finding it reads.
-void prefetch_subscriber(const Shard& shard, wire::Be32 ip);
+[[nodiscard]] std::uint32_t subscriber_hash(const Shard& shard, wire::Be32 ip);
+[[nodiscard]] SubscriberId find_subscriber(const Shard& shard, wire::Be32 ip, std::uint32_t hash);
 /// Finds or makes it. kSubscriberTableFull when there is no room.
 [[nodiscard]] std::expected<SubscriberId, DropReason> obtain_subscriber(Shard& shard, wire::Be32 ip,
                                                                         std::uint16_t group);
@@ -55,12 +58,15 @@ struct PortOutlook {
   bool by_ports = false;          ///< by ports taken, not by subscribers
   std::uint32_t random = 0;
 };
+/// What is to be fetched of all packets of a burst, or of as many objects, in one step.
+using Fetches = state::FetchList<6 * kBurst>;
 /// `draw`: how many random numbers will have been drawn before; raised by what this one draws.
 [[nodiscard]] PortOutlook look_ahead(Shard& shard, const Subscriber* subscriber,
                                      const Group& group, Protocol protocol, Pooling pooling,
-                                     std::uint32_t& draw);
-/// Settles for one of two addresses, and fetches what taking the port touches.
-void narrow(PortOutlook& outlook, const Group& group, Protocol protocol, wire::Be16 inside_port);
+                                     std::uint32_t& draw, Fetches& fetches);
+/// Settles for one of two addresses; to be fetched is what taking the port touches.
+void narrow(PortOutlook& outlook, const Group& group, Protocol protocol, wire::Be16 inside_port,
+            Fetches& fetches);
 /// The endpoint, once that is there.
 [[nodiscard]] std::optional<NatEndpoint> likely_endpoint(const PortOutlook& outlook,
                                                          const Group& group, Protocol protocol,
