@@ -6,8 +6,10 @@ All boxes share a CPU, the generator has another one; those that are not measure
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import time
+from pathlib import Path
 
 from .common import Failed, Process
 
@@ -44,6 +46,11 @@ ipsecalg: {{ profile = ( {{ name = "tunnels"; }} ); }};
 """
 
 
+def private_eal(huge):
+    """Arguments of EAL. Zero-copy needs single-file segments, and these need huge pages."""
+    return ["--in-memory", "--single-file-segments"] if huge else ["--no-huge", "--no-shconf"]
+
+
 class Memif:
     """Links in memory: the generator is the server, the box the client. `name`: of the sockets."""
 
@@ -60,6 +67,54 @@ class Memif:
     def devices(self, box):
         return [f"net_memif{n},role=client,id={n},socket={self.name}-{box}" +
                 (",zero-copy=yes" if self.huge else "") for n in (0, 1)]
+
+    def eal(self):
+        return private_eal(self.huge)
+
+    def testpmd(self):
+        return []
+
+    def delete(self):
+        """There is nothing outside of the processes."""
+
+
+class Rings:
+    """Links without a copy: the box is a secondary process of the generator, one for each. They share huge
+    pages in a file system of their own, below `directory`. `kind`: "started-ring" where the box is a
+    testpmd, which leaves starting its devices to the generator."""
+
+    def __init__(self, directory, kind="ring"):
+        self.kind = kind
+        self.name = f"lsn-rings-{os.getpid()}-{id(self):x}"
+        self.pages = directory / self.name
+        self.pages.mkdir()
+        self.run = Path("/var/run/dpdk") / self.name
+        done = subprocess.run(["mount", "-t", "hugetlbfs", "-o", "pagesize=2M", "none", self.pages],
+                              capture_output=True, text=True)
+        if done.returncode != 0:
+            self.pages.rmdir()
+            raise Failed(f"no hugetlbfs: {done.stderr.strip()}")
+
+    def generator(self, argv):
+        return [*argv, "--at", self.kind, "--sockets", self.name, "--huge-dir", str(self.pages)]
+
+    def box(self, _, argv):
+        return argv
+
+    def devices(self, box):
+        return [f"net_ring_{box}_{side}" for side in ("in", "out")]
+
+    def eal(self):
+        return ["--proc-type=secondary", f"--file-prefix={self.name}", f"--huge-dir={self.pages}"]
+
+    def testpmd(self):
+        """It would forward on the generator's ends as well: every other port."""
+        return ["--portmask=0x5"]
+
+    def delete(self):
+        subprocess.run(["umount", self.pages], check=True)
+        self.pages.rmdir()
+        shutil.rmtree(self.run, ignore_errors=True)
 
 
 class Generator(Process):
@@ -90,12 +145,12 @@ class Testpmd(Process):
     def __init__(self, options, directory, link, mode):
         self.title = f"testpmd {mode}"
         super().__init__(link.box(mode, [
-            "dpdk-testpmd", *eal_of(options), "--no-pci", "--no-telemetry", "--log-level=3",
+            "dpdk-testpmd", *link.eal(), "--no-pci", "--no-telemetry", "--log-level=3",
             f"--lcores=0@{options.cpus[1]},1@{options.cpus[0]}",
             *[f"--vdev={device}" for device in link.devices(mode)],
             *([] if options.huge else ["-m", "128"]),
             "--", f"--forward-mode={mode}", "--auto-start", "--nb-cores=1",
-            "--total-num-mbufs=8192", "--no-mlockall"]), directory / f"{mode}.log")
+            "--total-num-mbufs=8192", "--no-mlockall", *link.testpmd()]), directory / f"{mode}.log")
 
 
 class Lsnd(Process):
@@ -105,11 +160,10 @@ class Lsnd(Process):
         self.title = "lsnd"
         self.options = options
         self.control = directory / f"{name}.ctl"
-        eal = eal_of(options) if options.huge else ["--in-memory"]
         inside, outside = link.devices(name)
         config = directory / f"{name}.conf"
         config.write_text(LSND_CONFIG.format(
-            cpu=options.cpus[0], eal=", ".join(f'"{word}"' for word in (*eal, "--no-pci")),
+            cpu=options.cpus[0], eal=", ".join(f'"{word}"' for word in (*link.eal(), "--no-pci")),
             sessions=sessions, tunnels=max(64, tunnels), inside=inside, outside=outside,
             power_save="true" if power_save else "false", control=self.control))
         super().__init__(link.box(name, [str(options.build / "bin" / "lsnd"), "--config", str(config)]),
@@ -125,11 +179,6 @@ class Lsnd(Process):
         return {row["reason"]: int(row["packets"]) for row in json.loads(done.stdout)["drops"]}
 
 
-def eal_of(options):
-    """Zero-copy needs single-file segments, and these need huge pages."""
-    return ["--in-memory", "--single-file-segments"] if options.huge else ["--no-huge", "--no-shconf"]
-
-
 class Bench:
     """A generator and its boxes, which are ended together."""
 
@@ -137,7 +186,12 @@ class Bench:
         self.options, self.directory = options, directory
         self.link = link or Memif(options.huge)
         self.stack = contextlib.ExitStack()
-        self.generator = self.started(Generator(options, directory, self.link, names))
+        self.stack.callback(self.link.delete)
+        try:
+            self.generator = self.started(Generator(options, directory, self.link, names))
+        except BaseException:
+            self.stack.close()
+            raise
 
     def __enter__(self):
         return self

@@ -1,8 +1,10 @@
-"""The whole program at a virtual link: rates, new sessions, IPsec, floods, latency."""
+"""The whole program at virtual links: rates, new sessions, IPsec, floods, latency."""
 
+import contextlib
+import os
 import statistics
 
-from .boxes import Bench, cpu_seconds
+from .boxes import Bench, Rings, cpu_seconds
 from .common import count_text, middle, say, table
 
 DIRECTIONS = ("outbound", "inbound", "both")
@@ -25,59 +27,104 @@ def kind_of_link(options):
 
 # ── established traffic ──────────────────────────────────────────────────────────────────────────
 
+FORWARDERS = ("io", "macswap")
+
+
+def flows_of(options):
+    return [1_000, 64_000, 1_000_000] + ([10_000_000] if options.ten_million else [])
+
+
 def run_link(options, results, directory):
     if alone(options, "The whole program"):
         return
-    flows = [1_000, 64_000, 1_000_000] + ([10_000_000] if options.ten_million else [])
-    rounds, seconds = rounds_of(options)
-    forwarders = ["io", "macswap"]
-    lsnds = [f"lsnd{n}" for n in flows]
-    titles = {}
-    measured = {}
+    flows = flows_of(options)
     opened = {}
-    with Bench(options, directory, forwarders + lsnds) as bench:
+    with Bench(options, directory, [*FORWARDERS, *(f"lsnd{n}" for n in flows)]) as bench:
         results.setdefault("environment", bench.generator.environment)
-        plain = {mode: bench.forwarder(mode) for mode in forwarders}
-        # One lsnd per number of flows, sized for it as its peers are: at 80 % load.
-        for n, name in zip(flows, lsnds):
-            say(f"bench: at the link, {count_text(n)} flows")
-            lsnd = bench.lsnd(name, max(2048, n * 5 // 4))
-            opened[n] = bench.ask(lsnd, "open", 0, n)
-            lsnd.stop()
-            boxes = {**plain, name: lsnd}
-            titles |= {key: box.title for key, box in boxes.items()}
+        plain = {mode: (bench, bench.forwarder(mode)) for mode in FORWARDERS}
+
+        @contextlib.contextmanager
+        def lsnd(n):
+            # One per number of flows, sized for it as its peers are: at 80 % load.
+            box = bench.lsnd(f"lsnd{n}", max(2048, n * 5 // 4))
+            opened[n] = bench.ask(box, "open", 0, n)
+            box.stop()
+            yield bench, box
+            box.end()
+
+        compare(options, results, "link", kind_of_link(options), plain, lsnd)
+    run_new(options, results, directory, opened)
+
+
+def run_rings(options, results, directory):
+    """Packets by pointer, without a driver's copies: what is left is the box and its peer's cache."""
+    if alone(options, "The whole program at rings"):
+        return
+    if not options.huge or os.geteuid() != 0:
+        print("\nThe whole program at rings: not measured, it needs root and 256 MB of huge pages.")
+        return
+    with contextlib.ExitStack() as stack:
+        def bench_of(name, kind):
+            place = directory / f"rings-{name}"
+            place.mkdir()
+            return Bench(options, place, [name], Rings(place, kind))
+
+        plain = {}
+        for mode in FORWARDERS:
+            bench = stack.enter_context(bench_of(mode, "started-ring"))
+            results.setdefault("environment", bench.generator.environment)
+            plain[mode] = bench, bench.forwarder(mode)
+
+        @contextlib.contextmanager
+        def lsnd(n):
+            with bench_of(f"lsnd{n}", "ring") as bench:
+                box = bench.lsnd(f"lsnd{n}", max(2048, n * 5 // 4))
+                bench.ask(box, "open", 0, n)
+                box.stop()
+                yield bench, box
+
+        compare(options, results, "rings", "net_ring, packets by pointer", plain, lsnd)
+
+
+def compare(options, results, name, where, plain, lsnd):
+    """Boxes in turns: `plain` forwarders by mode, each with its Bench, and for each number of flows what
+    `lsnd(n)` gives while it is measured."""
+    rounds, seconds = rounds_of(options)
+    rows = []
+    for n in flows_of(options):
+        say(f"bench: {where.split(',')[0]}, {count_text(n)} flows")
+        measured = {}
+        with lsnd(n) as box:
+            boxes = {**plain, "lsnd": box}
             for _ in range(rounds):
-                for key, box in boxes.items():
+                for key, (bench, box) in boxes.items():
                     with bench.turn(box):
                         for direction in DIRECTIONS:
-                            measured.setdefault((n, key, direction), []).append(
+                            measured.setdefault((key, direction), []).append(
                                 bench.ask(box, "run", "udp", direction, n, seconds))
-            lsnd.end()
-
-    def cell(n, key, direction):
-        answers = measured[(n, key, direction)]
-        rates = [a["mpps"] for a in answers]
-        waited = statistics.median(a["ring_full"] for a in answers)
-        results["cells"].append({"table": "link", "box": titles[key], "sessions": n,
-                                 "direction": direction, "unit": "Mpps", "ring_full": waited,
-                                 "checked": sum(a["checked"] for a in answers), **middle(rates)})
-        # Where the box never let the generator wait, the generator was the slower one.
-        return statistics.median(rates), ">" if waited < 0.02 else ""
-
-    hz = results["environment"]["tsc_mhz"]
-    rows = []
-    for n, name in zip(flows, lsnds):
-        per_box = {key: [cell(n, key, d) for d in DIRECTIONS] for key in (*forwarders, name)}
-        for key, rates in per_box.items():
-            rows.append([titles[key], count_text(n)] + [f"{mark}{r:.2f}" for r, mark in rates] +
-                        [" / ".join(f"{hz / r:.0f}" for r, _ in rates)] +
-                        [" / ".join(f"{r / base:.2f}" for (r, _), (base, _)
-                                    in zip(rates, per_box[f])) for f in forwarders])
-    table(f"The whole program ({kind_of_link(options)}), one core, 64-byte UDP, random flows: Mpps, "
+        titles = {key: box.title for key, (_, box) in boxes.items()}
+        mid, marks = {}, {}
+        for (key, direction), answers in measured.items():
+            rates = [a["mpps"] for a in answers]
+            waited = statistics.median(a["ring_full"] for a in answers)
+            results["cells"].append({"table": name, "box": titles[key], "sessions": n,
+                                     "direction": direction, "unit": "Mpps", "ring_full": waited,
+                                     "checked": sum(a["checked"] for a in answers), **middle(rates)})
+            mid[key, direction] = statistics.median(rates)
+            # Where the box never let the generator wait, the generator was the slower one.
+            marks[key, direction] = ">" if waited < 0.02 else ""
+        hz = results["environment"]["tsc_mhz"]
+        for key in boxes:
+            rates = [mid[key, d] for d in DIRECTIONS]
+            rows.append([titles[key], count_text(n)] +
+                        [marks[key, d] + f"{mid[key, d]:.2f}" for d in DIRECTIONS] +
+                        [" / ".join(f"{hz / rate:.0f}" for rate in rates)] +
+                        [" / ".join(f"{mid[key, d] / mid[f, d]:.2f}" for d in DIRECTIONS)
+                         for f in plain])
+    table(f"The whole program ({where}), one core, 64-byte UDP, random flows: Mpps, "
           f"medians of {rounds} interleaved runs; > : the generator was slower",
           ["box", "sessions", "outbound", "inbound", "both", "clocks per packet", "of io",
            "of macswap"], rows)
-    run_new(options, results, directory, opened)
 
 
 # ── new sessions ─────────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ import statistics
 import sys
 import time
 
-from .boxes import Bench
+from .boxes import Bench, private_eal
 from .common import Failed, count_text, middle, say, table
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests" / "e2e"))
@@ -27,6 +27,7 @@ class Veth:
     """As boxes.Memif: where programs run, and their devices."""
 
     def __init__(self, options, boxes):
+        self.huge = options.huge
         self.spaces = {}
         name = f"lsnv{os.getpid():x}"
         try:
@@ -56,6 +57,12 @@ class Veth:
 
     def box(self, name, argv):
         return self.spaces[name].argv(*argv)
+
+    def eal(self):
+        return private_eal(self.huge)
+
+    def testpmd(self):
+        return []
 
     def devices(self, _):
         return [f"net_af_packet{n},iface=lsn-{side},qdisc_bypass=1" for n, side in
@@ -112,9 +119,7 @@ def run_rates(options, results, directory):
     for n in options.sessions:
         say(f"at veth links, {count_text(n)} sessions")
         link = Veth(options, names)
-        with contextlib.ExitStack() as stack:
-            stack.callback(link.delete)
-            bench = stack.enter_context(Bench(options, directory, names, link))
+        with Bench(options, directory, names, link) as bench:
             results.setdefault("environment", bench.generator.environment)
             linux = bench.connect(bench.started(Linux(link.spaces["linux"], n)), "linux")
             bench.ask(linux, "resolve")

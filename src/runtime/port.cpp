@@ -135,6 +135,7 @@ std::expected<void, std::string> Port::configure(unsigned workers) {
   conf.rxmode.offloads = info_.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
   conf.txmode.offloads = info_.tx_offload_capa & (RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
   idle_sends_ = driver_ == "net_bonding";
+  leaves_buffers_cold_ = driver_ == "net_ring";
   takes_segments_ = conf.txmode.offloads != 0;
   const std::uint32_t flags = info_.dev_flags == nullptr ? 0 : *info_.dev_flags;
   conf.intr_conf.lsc = (flags & RTE_ETH_DEV_INTR_LSC) != 0;

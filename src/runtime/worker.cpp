@@ -6,6 +6,7 @@
 #include <rte_launch.h>
 #include <rte_lcore.h>
 #include <rte_pause.h>
+#include <rte_prefetch.h>
 #include <spdlog/spdlog.h>
 #include <sys/prctl.h>
 
@@ -174,6 +175,10 @@ bool Worker::poll_queues(datapath::Shard& shard, bool& full) {
     if (n == 0) continue;
     received = true;
     full |= n == datapath::kBurst;
+    // All lines of all buffers come from another core: one after the other that is most of what a
+    // packet costs (360 clocks instead of 160).
+    if (port.leaves_buffers_cold())
+      for (unsigned i = 0; i < n; ++i) rte_prefetch0(packets[i]);
     datapath::process_received(shard, queue.device, {packets.data(), n});
     send(shard);
   }

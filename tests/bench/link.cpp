@@ -1,7 +1,10 @@
 #include "link.hpp"
 
+#include <dlfcn.h>
 #include <fmt/format.h>
 #include <rte_eal.h>
+#include <rte_eth_ring.h>
+#include <rte_ring.h>
 
 namespace lsn::bench {
 namespace {
@@ -22,9 +25,16 @@ constexpr std::uint32_t kBoxIps[] = {0xC0000201, 0xC6336401};     // .1 of eithe
 Link::Link(At at, const std::string& name, const std::string& sockets, rte_mempool* buffers)
     : at_(at), buffers_(buffers) {
   for (const Side side : {kInside, kOutside}) {
-    const char* driver = at == At::kMemif ? "net_memif" : "net_af_packet";
-    ports_[side] = open_port(fmt::format("{}_{}_{}", driver, name, static_cast<unsigned>(side)),
-                             device_arguments(name, sockets, side), buffers);
+    if (at == At::kRing || at == At::kStartedRing) {
+      ports_[side] = make_rings(name, side);
+      if (at == At::kStartedRing) start_port(watched_[side]);
+    } else {
+      const char* driver = at == At::kMemif ? "net_memif" : "net_af_packet";
+      ports_[side] = watched_[side] =
+          plug_in(fmt::format("{}_{}_{}", driver, name, static_cast<unsigned>(side)),
+                  device_arguments(name, sockets, side));
+    }
+    start_port(ports_[side]);
   }
 }
 
@@ -40,23 +50,47 @@ std::string Link::device_arguments(const std::string& name, const std::string& s
       static_cast<unsigned>(side), sockets, name, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 }
 
-std::uint16_t Link::open_port(const std::string& device, const std::string& arguments,
-                              rte_mempool* buffers) {
-  if (rte_eal_hotplug_add("vdev", device.c_str(), arguments.c_str()) != 0)
-    throw std::runtime_error(fmt::format("no device: {},{}", device, arguments));
+std::uint16_t Link::plug_in(const std::string& device, const std::string& arguments) {
   std::uint16_t port = 0;
-  rte_eth_conf conf{};
-  if (rte_eth_dev_get_port_by_name(device.c_str(), &port) != 0 ||
-      rte_eth_dev_configure(port, 1, 1, &conf) != 0 ||
-      rte_eth_rx_queue_setup(port, 0, kDescriptors, 0, nullptr, buffers) != 0 ||
-      rte_eth_tx_queue_setup(port, 0, kDescriptors, 0, nullptr) != 0 ||
-      rte_eth_dev_start(port) != 0)
-    throw std::runtime_error(fmt::format("does not start: {},{}", device, arguments));
+  if (rte_eal_hotplug_add("vdev", device.c_str(), arguments.c_str()) != 0 ||
+      rte_eth_dev_get_port_by_name(device.c_str(), &port) != 0)
+    throw std::runtime_error(fmt::format("no device: {},{}", device, arguments));
   return port;
 }
 
+std::uint16_t Link::make_rings(const std::string& name, Side side) {
+  // The driver is a plugin that EAL has loaded.
+  void* const driver = dlopen("librte_net_ring.so.23", RTLD_NOW);
+  const auto from_rings = driver == nullptr ? nullptr
+                                            : reinterpret_cast<decltype(&rte_eth_from_rings)>(
+                                                  dlsym(driver, "rte_eth_from_rings"));
+  if (from_rings == nullptr) throw std::runtime_error("no net_ring driver");
+  const std::string end = fmt::format("{}_{}", name, side == kInside ? "in" : "out");
+  const auto ring = [&](const char* direction) {
+    return rte_ring_create((direction + end).c_str(), kDescriptors, SOCKET_ID_ANY,
+                           RING_F_SP_ENQ | RING_F_SC_DEQ);
+  };
+  rte_ring* to_box = ring("to_");
+  rte_ring* from_box = ring("from_");
+  if (to_box == nullptr || from_box == nullptr) throw std::runtime_error("no memory for rings");
+  const int box = from_rings(end.c_str(), &to_box, 1, &from_box, 1, 0);
+  const int ours = from_rings(("gen_" + end).c_str(), &from_box, 1, &to_box, 1, 0);
+  if (box < 0 || ours < 0) throw std::runtime_error("no ring devices for " + end);
+  watched_[side] = static_cast<std::uint16_t>(box);
+  return static_cast<std::uint16_t>(ours);
+}
+
+void Link::start_port(std::uint16_t port) {
+  rte_eth_conf conf{};
+  if (rte_eth_dev_configure(port, 1, 1, &conf) != 0 ||
+      rte_eth_rx_queue_setup(port, 0, kDescriptors, 0, nullptr, buffers_) != 0 ||
+      rte_eth_tx_queue_setup(port, 0, kDescriptors, 0, nullptr) != 0 ||
+      rte_eth_dev_start(port) != 0)
+    throw std::runtime_error(fmt::format("port {} does not start", port));
+}
+
 bool Link::is_up() const {
-  for (const std::uint16_t port : ports_) {
+  for (const std::uint16_t port : watched_) {
     rte_eth_link link{};
     if (rte_eth_link_get_nowait(port, &link) != 0 || link.link_status != RTE_ETH_LINK_UP)
       return false;

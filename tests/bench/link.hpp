@@ -2,8 +2,9 @@
 //
 // At memif the generator has the server side of both links (abstract socket PREFIX-BOX, id 0 inside, id 1
 // outside); the box has the client side, because only that one can work without copying. At veth it has
-// the interfaces BOX-in and BOX-out, whose peers are the box's. ARP is answered whenever packets are
-// received.
+// the interfaces BOX-in and BOX-out, whose peers are the box's. At rings the box is a secondary process of
+// the generator, whose packets it gets by pointer: its devices are net_ring_BOX_in and net_ring_BOX_out.
+// ARP is answered whenever packets are received.
 #pragma once
 
 #include <rte_cycles.h>
@@ -21,7 +22,12 @@ namespace lsn::bench {
 
 inline constexpr unsigned kBurst = 32;
 
-enum class At : std::uint8_t { kMemif, kVeth };
+enum class At : std::uint8_t {
+  kMemif,
+  kVeth,
+  kRing,
+  kStartedRing,  ///< the box's devices are configured and started for it: a secondary testpmd does not
+};
 enum Side : unsigned { kInside, kOutside };
 [[nodiscard]] constexpr Side other(Side side) { return side == kInside ? kOutside : kInside; }
 
@@ -134,14 +140,18 @@ class Link {
 
   [[nodiscard]] std::string device_arguments(const std::string& name, const std::string& sockets,
                                              Side side) const;
-  static std::uint16_t open_port(const std::string& device, const std::string& arguments,
-                                 rte_mempool* buffers);
+  [[nodiscard]] static std::uint16_t plug_in(const std::string& device,
+                                             const std::string& arguments);
+  /// The generator's end of two rings; the box's is then where the box will look for it.
+  [[nodiscard]] std::uint16_t make_rings(const std::string& name, Side side);
+  void start_port(std::uint16_t port);
   void arp(Side side, const std::uint8_t* frame);
   void send_arp(Side side, std::uint16_t operation, const Mac& mac, std::uint32_t ip);
 
   At at_;
   rte_mempool* buffers_;
   std::uint16_t ports_[2]{};
+  std::uint16_t watched_[2]{};  ///< whose links say whether the box is there
   bool translates_ = false;
   bool known_[2]{};
   Mac box_mac_[2] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}};

@@ -2,6 +2,7 @@
 // whether it is right.
 //
 //   bench_link --boxes lsnd,forwarder [--at memif|veth] [--sockets PREFIX] [--cpu N]
+//   bench_link --boxes lsnd --at ring|started-ring --sockets FILE-PREFIX --huge-dir DIRECTORY [--cpu N]
 //
 // It has two links to each box under test (link.hpp). All boxes may share one core: whoever drives
 // this program stops those that are not measured (SIGSTOP), so that runs of different boxes take turns
@@ -138,20 +139,28 @@ class Program {
   std::map<std::string, Box> boxes_;
 };
 
+/// The generator's lcore: one that no box has, since a secondary process shares caches of buffers by lcore.
+constexpr unsigned kLcore = 100;
+
 int start(At at, const std::vector<std::string>& boxes, const std::string& sockets, unsigned cpu,
-          bool huge) {
+          bool huge, const std::string& huge_dir) {
   static std::vector<std::string> words = {"bench_link", "--no-pci", "--no-telemetry",
                                            "--log-level=1"};
-  if (huge)
+  if (at == At::kRing || at == At::kStartedRing)
+    // All that the box needs, too: memory that is got later has to be agreed upon by all processes.
+    words.insert(words.end(), {"--proc-type=primary", "--file-prefix=" + sockets,
+                               "--huge-dir=" + huge_dir, "-m", "128"});
+  else if (huge)
     words.insert(words.end(), {"--in-memory"});
   else
     words.insert(words.end(), {"--no-huge", "--no-shconf", "-m", "128"});
-  words.push_back(fmt::format("--lcores=0@{}", cpu));
+  words.push_back(fmt::format("--lcores={}@{}", kLcore, cpu));
   static std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   if (rte_eal_init(static_cast<int>(arguments.size()), arguments.data()) < 0)
     throw std::runtime_error(std::string("DPDK does not start: ") + rte_strerror(rte_errno));
-  rte_mempool* buffers = rte_pktmbuf_pool_create("buffers", 8191, 256, 0,
+  // A secondary testpmd looks for its buffers by this name.
+  rte_mempool* buffers = rte_pktmbuf_pool_create("mb_pool_0", 8191, 256, RTE_CACHE_LINE_SIZE,
                                                  RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
   if (buffers == nullptr) throw std::runtime_error("no memory for packet buffers");
   Program program(at, boxes, sockets, buffers);
@@ -168,18 +177,22 @@ int main(int argc, char** argv) {
   std::string sockets = "lsn-bench";
   unsigned cpu = 0;
   bool small_pages = false;
-  std::string at = "memif";
+  std::string at = "memif", huge_dir;
+  using lsn::bench::At;
+  const std::map<std::string, At> places = {{"memif", At::kMemif},
+                                            {"veth", At::kVeth},
+                                            {"ring", At::kRing},
+                                            {"started-ring", At::kStartedRing}};
   CLI::App app("Generator and checker for boxes at virtual links", "bench_link");
-  app.add_option("--at", at, "the kind of link")->check(CLI::IsMember({"memif", "veth"}))->capture_default_str();
+  app.add_option("--at", at, "the kind of link")->check(CLI::IsMember(places))->capture_default_str();
   app.add_option("--boxes", boxes, "names of the boxes under test")->delimiter(',')->required();
   app.add_option("--sockets", sockets, "what the names of the sockets begin with")->capture_default_str();
+  app.add_option("--huge-dir", huge_dir, "where hugetlbfs is mounted, for rings");
   app.add_option("--cpu", cpu, "to run on")->capture_default_str();
   app.add_flag("--no-huge", small_pages, "packet buffers without huge pages");
   CLI11_PARSE(app, argc, argv);
   try {
-    using lsn::bench::At;
-    return lsn::bench::start(at == "veth" ? At::kVeth : At::kMemif, boxes, sockets, cpu,
-                             !small_pages);
+    return lsn::bench::start(places.at(at), boxes, sockets, cpu, !small_pages, huge_dir);
   } catch (const std::exception& error) {
     fmt::print(stderr, "bench_link: {}\n", error.what());
     return 1;

@@ -78,6 +78,9 @@ class Port {
   /// of a bonded device).
   [[nodiscard]] bool wants_idle_sends() const { return idle_sends_; }
 
+  /// The driver gives buffers on as it got them from another core, without a look at them.
+  [[nodiscard]] bool leaves_buffers_cold() const { return leaves_buffers_cold_; }
+
   enum class Event : std::uint8_t { kNone, kUp, kDown, kRemoved };
   /// Control thread: looks at the link and the device.
   [[nodiscard]] Event watch();
@@ -112,6 +115,7 @@ class Port {
   wire::MacAddress mac_{};
   bool takes_segments_ = false;
   bool idle_sends_ = false;
+  bool leaves_buffers_cold_ = false;
   bool started_ = false;
   std::uint32_t speed_mbps_ = 0;
   std::vector<QueueLock> locks_;  ///< by transmit queue; empty: every worker has its own
