@@ -142,6 +142,8 @@ class Generator(Process):
 
 
 class Testpmd(Process):
+    patience = 2  # as a secondary process it does not end by itself
+
     def __init__(self, options, directory, link, mode):
         self.title = f"testpmd {mode}"
         super().__init__(link.box(mode, [

@@ -51,6 +51,8 @@ def first_priority():
 class Process:
     """A child that is ended with us, whatever happens."""
 
+    patience = 20  # seconds that it may take to end
+
     def __init__(self, command, log, **more):
         self.command, self.log = command, log
         with open(log, "w") as output:
@@ -74,7 +76,7 @@ class Process:
             self.go_on()
             self.child.terminate()
             try:
-                self.child.wait(20)
+                self.child.wait(self.patience)
             except subprocess.TimeoutExpired:
                 self.child.kill()
                 self.child.wait()

@@ -6,7 +6,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from .common import Failed
+from .common import Failed, say
 
 ROOT = Path(__file__).resolve().parents[2]
 UNFIT_BUILD_TYPES = ("Debug", "None", "")
@@ -81,6 +81,10 @@ def choose_cpus():
     return box, others[-1] if others else None
 
 
+NR_HUGE = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+HUGE_MEGABYTES = 1024  # for packet buffers, and for tables as far as it goes
+
+
 def free_huge_megabytes():
     values = {}
     for line in Path("/proc/meminfo").read_text().splitlines():
@@ -88,3 +92,22 @@ def free_huge_megabytes():
         values[name] = int(rest.split()[0])
     free = values.get("HugePages_Free", 0) - values.get("HugePages_Rsvd", 0)
     return free * values.get("Hugepagesize", 0) // 1024
+
+
+@contextlib.contextmanager
+def huge_pages():
+    """Reserves huge pages for the time being, where there are none and that is allowed; gives whether there
+    are enough."""
+    before = None
+    if free_huge_megabytes() < HUGE_MEGABYTES:
+        with contextlib.suppress(OSError):
+            there = int(NR_HUGE.read_text())
+            missing = (HUGE_MEGABYTES - free_huge_megabytes()) // 2
+            NR_HUGE.write_text(str(there + missing))
+            before = there
+            say(f"reserved {int(NR_HUGE.read_text()) - there} huge pages of 2 MB, for the time being")
+    try:
+        yield free_huge_megabytes() >= HUGE_MEGABYTES // 4
+    finally:
+        if before is not None:
+            NR_HUGE.write_text(str(before))

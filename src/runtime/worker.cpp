@@ -123,7 +123,7 @@ void Worker::turn() {
   rte_rcu_qsbr_thread_online(config_.quiescence, reader);
 
   std::uint32_t idle_polls = 0;
-  std::uint64_t last = rte_rdtsc();
+  std::uint64_t last = rte_rdtsc(), took = 0;
   while (!stop_.load(std::memory_order_relaxed)) {
     const state::Ticks before = shard.now;
     shard.now = config_.clock->now();
@@ -137,7 +137,7 @@ void Worker::turn() {
       bool received = poll_queues(shard, full);
       received |= poll_rings(shard, full);
       using enum datapath::Overload::Poll;
-      shard.overload.polled(full ? kFull : received ? kPartial : kEmpty);
+      shard.overload.polled(full ? kFull : received ? kPartial : kEmpty, took);
       worked |= received;
       datapath::housekeep(shard, kHousekeepBudget);
       send(shard);
@@ -145,8 +145,9 @@ void Worker::turn() {
 
     const std::uint64_t now = rte_rdtsc();
     shard.counters.polls.add();
+    took = now - last;
     if (worked) {
-      shard.counters.busy_cycles.add(now - last);
+      shard.counters.busy_cycles.add(took);
       idle_polls = 0;
     } else {
       shard.counters.idle_polls.add();

@@ -15,7 +15,9 @@
 //                                      for a plain forwarder, and packets must come back unchanged
 //   open BOX FIRST LAST                UDP flows [FIRST, LAST) in a closed loop; learns their NAT endpoints
 //   open BOX FIRST LAST FLOWS BURSTS   the same, beside traffic of the first FLOWS: so many bursts of it
-//                                      for each burst of new flows
+//                                      for each burst of new flows, may be a fraction
+//   open BOX FIRST LAST FLOWS BURSTS RATE   the same, so many new flows per second instead of as many as
+//                                      the box takes
 //   tunnels BOX FIRST LAST             ESP tunnels: IKE, then a packet each way
 //   run BOX KIND DIRECTION FLOWS SECS  random flows; DIRECTION: outbound, inbound, both
 //   run BOX KIND DIRECTION FLOWS SECS FLOOD    the same, mixed one to one with packets that nobody asked
@@ -109,9 +111,9 @@ class Program {
     }
     if (verb == "open") {
       std::uint32_t first = 0, last = 0, established = 0;
-      unsigned bursts = 0;
-      words >> first >> last >> established >> bursts;
-      return box.udp.open(first, last, established, bursts);
+      double bursts = 0, rate = 0;
+      words >> first >> last >> established >> bursts >> rate;
+      return box.udp.open(first, last, established, bursts, rate);
     }
     if (verb == "tunnels") {
       std::uint32_t first = 0, last = 0;

@@ -103,12 +103,12 @@ void Flows::check(Side side, const std::uint8_t* frame, std::uint32_t size, Tall
 }
 
 nlohmann::json Flows::open(std::uint32_t first, std::uint32_t last, std::uint32_t established,
-                           unsigned per_new) {
+                           double per_new, double rate) {
   struct Asked {
     std::uint32_t number;
     std::uint64_t at;
   };
-  if (per_new != 0) need(established);
+  if (per_new > 0) need(established);
   if (nat_.size() < last) nat_.resize(last);
   link_.drain();
   Tally tally;
@@ -135,16 +135,16 @@ nlohmann::json Flows::open(std::uint32_t first, std::uint32_t last, std::uint32_
   const std::uint64_t begin = rte_rdtsc(), patience = clocks_of(kAskAgain);
   std::uint64_t answered_at = begin;
   Pending pending;
-  unsigned turn = 0;
+  double due = 0;  // bursts of established traffic
   while (open < last - first && link_.translates()) {
     const std::uint64_t now = rte_rdtsc();
     while (!asked.empty() && (nat_[asked.front().number].ip != 0 || now - asked.front().at > patience)) {
       if (nat_[asked.front().number].ip == 0) again.push_back(asked.front().number);
       asked.pop_front();
     }
-    if (pending.empty() && per_new != 0 && turn != 0) {
+    if (pending.empty() && due >= 1) {
       prepare(pending, kInside, established, nullptr);
-      --turn;
+      due -= 1;
     } else if (pending.empty()) {
       std::uint32_t numbers[kBurst];
       unsigned count = 0;
@@ -153,7 +153,12 @@ nlohmann::json Flows::open(std::uint32_t first, std::uint32_t last, std::uint32_
         again.pop_back();
       }
       const std::uint32_t unanswered = next - first - open;
-      for (; count < kBurst && next < last && unanswered + count < window; ++count)
+      // Paced: those that are due by now.
+      const std::uint32_t until =
+          rate == 0 ? last
+                    : static_cast<std::uint32_t>(
+                          std::min<double>(last, first + seconds_of(now - begin) * rate));
+      for (; count < kBurst && next < until && unanswered + count < window; ++count)
         numbers[count] = next++;
       if (count != 0)
         link_.prepare(pending, count, [&](std::uint8_t* frame, unsigned i) {
@@ -161,7 +166,7 @@ nlohmann::json Flows::open(std::uint32_t first, std::uint32_t last, std::uint32_
           asked.push_back({numbers[i], now});
         });
       sent += count;
-      turn = per_new;
+      due += per_new * count / kBurst;
     }
     link_.flush(kInside, pending);
     const std::uint32_t before = open;

@@ -38,7 +38,7 @@ class Flows {
   /// again after some milliseconds, and all are answered from outside in the end. With `per_new`, so
   /// many bursts of random flows below `established` go with each burst of new ones.
   nlohmann::json open(std::uint32_t first, std::uint32_t last, std::uint32_t established = 0,
-                      unsigned per_new = 0);
+                      double per_new = 0, double rate = 0);
 
   /// Random flows below `flows`, as many packets as the box takes. `direction`: outbound, inbound,
   /// both. With a flood every other packet of its side is the flood's.

@@ -1,5 +1,5 @@
 // An overloaded worker (performance page: "established sessions win over new ones"): packets of
-// unknown flows are served in proportion to those of sessions, the others are counted drops.
+// unknown flows get a third of its time, the others are counted drops.
 #include "scenario.hpp"
 
 namespace lsn::test {
@@ -27,7 +27,12 @@ class Overloaded : public Scenario {
   void overload() { poll(Overload::Poll::kFull, Overload::kFullPolls); }
   void poll(Overload::Poll what, unsigned times) {
     for (unsigned id = 0; id < lab().shards(); ++id)
-      for (unsigned i = 0; i < times; ++i) lab().shard(id).overload.polled(what);
+      for (unsigned i = 0; i < times; ++i) lab().shard(id).overload.polled(what, 0);
+  }
+  /// Time goes by, and the queues still have no end.
+  void work(std::uint64_t clocks) {
+    for (unsigned id = 0; id < lab().shards(); ++id)
+      lab().shard(id).overload.polled(Overload::Poll::kFull, clocks);
   }
   /// Whether some of 32 packets of unknown flows are refused while sessions have traffic.
   [[nodiscard]] bool holds_back(unsigned first) {
@@ -41,13 +46,16 @@ class Overloaded : public Scenario {
   }
 };
 
-TEST_P(Overloaded, ServesOneUnknownFlowForEveryFourPacketsOfSessions) {
+TEST_P(Overloaded, GivesUnknownFlowsAThirdOfItsTimeAndSessionsWhateverTheyNeed) {
   begin();
   ASSERT_EQ(pass(flows(0, 20)), 20u);
   overload();
   std::size_t opened = 0;
   constexpr unsigned kBursts = 100;
+  // Of the twelve that ask, every shard has time for three if it does nothing else.
+  constexpr std::uint64_t kClocks = 3 * Overload::kClocksPerNew;
   for (unsigned i = 0; i < kBursts; ++i) {
+    work(kClocks);
     std::vector<Bytes> packets = flows(100 + 12 * i, 12);
     const std::vector<Bytes> known = flows(0, 20);
     packets.insert(packets.end(), known.begin(), known.end());
@@ -56,11 +64,36 @@ TEST_P(Overloaded, ServesOneUnknownFlowForEveryFourPacketsOfSessions) {
     ASSERT_GE(passed, 20u);
     opened += passed - 20;
   }
-  const std::size_t share = 20 * kBursts / Overload::kForwardedPerNew;
-  // Each shard starts with what it may have saved.
-  EXPECT_GE(opened, share);
-  EXPECT_LE(opened, share + lab().shards() * 32);
+  const std::size_t share = lab().shards() * kBursts;
+  EXPECT_LE(opened, share);
+  // A shard that nobody asks for a while saves no more than a burst.
+  EXPECT_GE(opened, share * 9 / 10);
   expect_drops({{DropReason::kOverload, 12 * kBursts - opened}});
+}
+
+TEST_P(Overloaded, GivesNewFlowsTheirThirdAlsoWhereSessionsHaveLittleTraffic) {
+  begin();
+  ASSERT_EQ(pass(flows(0, 20)), 20u);
+  overload();
+  std::size_t opened = 0;
+  for (unsigned i = 0; i < 10; ++i) {
+    ASSERT_EQ(pass(flows(0, 20)), 20u);
+    // All the time that three times as many take.
+    work(Overload::kShare * 31 * Overload::kClocksPerNew);
+    opened += pass(flows(100 + 31 * i, 31));
+  }
+  EXPECT_EQ(opened, 310u);
+}
+
+TEST_P(Overloaded, SavesNoMoreThanABurst) {
+  begin();
+  ASSERT_EQ(pass(flows(0, 20)), 20u);
+  overload();
+  ASSERT_EQ(pass(flows(0, 20)), 20u);
+  work(1'000'000'000);
+  const std::size_t opened = pass(flows(100, 32)) + pass(flows(200, 32)) + pass(flows(300, 32));
+  EXPECT_LE(opened, 32u * lab().shards());
+  expect_drops({{DropReason::kOverload, 96 - opened}});
 }
 
 TEST_P(Overloaded, HoldsNobodyBackWithoutTrafficOfSessions) {
@@ -114,7 +147,8 @@ TEST_P(Overloaded, RefusesStrangersBeforeItLooksForThem) {
   const Endpoint nat = translated(udp(client(0), kServer));
   returned(udp(kServer, nat), client(0));
   overload();
-  // Whatever was saved is spent on the first ones.
+  work(Overload::kShare * 32 * Overload::kClocksPerNew);
+  // What was saved is spent on the first ones.
   std::vector<Bytes> strangers;
   for (unsigned i = 0; i < 32; ++i)
     strangers.push_back(udp({Ip{"198.18.7.1"} + i, 53}, nat).bytes());
