@@ -447,6 +447,20 @@ void run_lane(Shard& shard, Burst& burst, const Lane& lane) {
   }
 }
 
+/// Slow ones that are another shard's go there at once; the others are left.
+void pass_on(Shard& shard, Burst& burst) {
+  if (shard.shards == 1) return;
+  unsigned left = 0;
+  for (unsigned i = 0; i < burst.slow_count; ++i) {
+    Packet& packet = burst.packets[burst.slow[i]];
+    const Verdict verdict = packet.kind == PacketKind::kFlow ? lsn44::pass_on(shard, packet)
+                                                             : Verdict::next();
+    if (verdict.is_next()) burst.slow[left++] = burst.slow[i];
+    else settle(shard, packet, verdict);
+  }
+  burst.slow_count = left;
+}
+
 /// What the slow ones will touch, or those of them that are going to be served.
 void foresee(Shard& shard, const Burst& burst) {
   const unsigned count = shard.overload.admissible(burst.slow_count);
@@ -465,6 +479,7 @@ void run(Shard& shard, Burst& burst) {
   run_lane<Direction::kInbound>(shard, burst, burst.inbound);
   shard.overload.forwarded(burst.outbound.count + burst.inbound.count -
                            (burst.slow_count - slow_before));
+  pass_on(shard, burst);
   foresee(shard, burst);
   for (unsigned i = 0; i < burst.slow_count; ++i) {
     Packet& packet = burst.packets[burst.slow[i]];

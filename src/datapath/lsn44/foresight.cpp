@@ -152,14 +152,6 @@ void add_mapping(Shard& shard, const Packet& packet, Fetches& fetches) {
   add_port(shard, packet.protocol, packet.ip->destination, port, fetches);
 }
 
-/// Whether no other shard will have it.
-bool stays(Shard& shard, const Packet& packet) {
-  std::uint16_t group;
-  return packet.side == Side::kInside
-             ? steer_outbound(shard, packet.ip->source, packet.asked, group).is_next()
-             : steer_inbound(shard, packet.ip->destination).is_next();
-}
-
 }  // namespace
 
 void foresee(Shard& shard, std::span<const Packet* const> packets) {
@@ -167,7 +159,6 @@ void foresee(Shard& shard, std::span<const Packet* const> packets) {
   Fetches fetches;
   for (const Packet* packet : packets) {
     if (packet->kind != PacketKind::kFlow || packet->protocol == Protocol::kEsp) continue;
-    if (shard.shards > 1 && !stays(shard, *packet)) continue;
     if (packet->side == Side::kInside) begin(shard, openings, *packet, fetches);
     else add_mapping(shard, *packet, fetches);
   }

@@ -92,7 +92,10 @@ Verdict steer_outbound(Shard& shard, wire::Be32 subscriber, std::uint8_t asked,
   // serves those that nobody has.
   const ShardMap::Owners owners = subscriber_owners(generation.maps, address);
   if (owners.count == 0) return Verdict::drop(DropReason::kPoolExhausted);
-  if (find_subscriber(shard, subscriber) != state::kNone) return Verdict::next();
+  // Where all maps agree nobody else can have any, and no table has to be asked.
+  const bool agreed = owners.count == 1;
+  if (agreed ? owners.last() == shard.id : find_subscriber(shard, subscriber) != state::kNone)
+    return Verdict::next();
   if (asked >= kMaxAsked) return Verdict::drop(DropReason::kHandoffLoop);
   const unsigned turn = std::min<unsigned>(asked, owners.count - 1);
   for (unsigned i = turn; i < owners.count; ++i) {
@@ -100,6 +103,22 @@ Verdict steer_outbound(Shard& shard, wire::Be32 subscriber, std::uint8_t asked,
     if (i + 1 == owners.count) return Verdict::next();
   }
   return Verdict::next();
+}
+
+Verdict pass_on(Shard& shard, Packet& packet) {
+  const bool inside = packet.side == Side::kInside;
+  if ((packet.ip->ttl <= 1 && !packet.hairpin) ||
+      is_own_address(*shard.generation, packet.ip->destination))
+    return Verdict::next();
+  const Verdict checked = inside ? check_outbound_addresses(shard, packet)
+                                 : check_inbound_addresses(shard, packet);
+  if (!checked.is_next()) return Verdict::next();
+  std::uint16_t group = kNoId;
+  const Verdict steered = inside ? steer_outbound(shard, packet.ip->source, packet.asked, group)
+                                 : steer_inbound(shard, packet.ip->destination);
+  if (steered.kind() != Verdict::Kind::kHandoff) return Verdict::next();
+  if (inside) ++packet.asked;
+  return steered;
 }
 
 Verdict outbound(Shard& shard, Packet& packet) {

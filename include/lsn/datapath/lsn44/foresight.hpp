@@ -15,7 +15,7 @@
 
 namespace lsn::datapath::lsn44 {
 
-/// At most kBurst packets, none of which has a session.
+/// At most kBurst packets, none of which has a session or is another shard's.
 void foresee(Shard& shard, std::span<const Packet* const> packets);
 
 /// Sessions and mappings that their wheels will ask for soon: some of them end.
