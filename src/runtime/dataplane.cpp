@@ -132,8 +132,7 @@ std::expected<void, std::string> DpdkDataplane::start_workers(TableMemory::HugeP
       return std::unexpected(error);
     }
     std::size_t huge = 0, other = 0, touched = 0, left = 0;
-    for (const TableMemory* memory :
-         {&workers_.back()->memory(), &workers_.back()->session_memory()}) {
+    for (const TableMemory* memory : workers_.back()->memory()) {
       huge += memory->in_huge_pages();
       other += memory->in_other_pages();
       touched += memory->touched();

@@ -41,9 +41,10 @@ constexpr long kLongestNapNs = 500'000;
 
 Worker::Worker(WorkerConfig config)
     : config_(std::move(config)),
-      memory_(config_.huge_pages, config_.mappings ? TableMemory::Touch::kAtOnce
-                                                   : TableMemory::Touch::kWhenUsed),
-      session_memory_(config_.huge_pages, TableMemory::Touch::kAtOnce) {
+      session_memory_(config_.huge_pages, TableMemory::Touch::kAtOnce),
+      mapping_memory_(config_.huge_pages, config_.mappings ? TableMemory::Touch::kAtOnce
+                                                           : TableMemory::Touch::kWhenUsed),
+      memory_(config_.huge_pages) {
   for (std::size_t device = 0; device < config_.ports.size(); ++device) {
     Port& port = *config_.ports[device];
     tx_queues_.push_back(port.tx_queue(config_.shard.id));
@@ -67,7 +68,7 @@ std::expected<void, std::string> Worker::start() {
     if (steady_clock::now() < next_word) continue;
     next_word += kPatience;
     spdlog::info("worker {}: making tables, {} MB so far", config_.shard.id,
-                 (memory_.touched() + session_memory_.touched()) >> 20);
+                 (session_memory_.touched() + mapping_memory_.touched()) >> 20);
   }
   if (state_.load(std::memory_order_acquire) == State::kFailed) {
     state_.store(State::kStopped, std::memory_order_relaxed);
@@ -101,6 +102,7 @@ void Worker::build() {
   datapath::ShardConfig config = config_.shard;
   config.memory = &memory_;
   config.session_memory = &session_memory_;
+  config.mapping_memory = &mapping_memory_;
   config.now = config_.clock->now();
   shard_ = std::make_unique<datapath::Shard>(config);
   for (std::size_t device = 0; device < config_.ingress.size(); ++device)

@@ -86,11 +86,13 @@ nlohmann::json environment() {
 
 std::string to_text(const nlohmann::json& e) {
   const auto text = [&e](const char* key) { return e.value(key, std::string("?")); };
+  // Virtual machines do not always say what caches they have.
+  const std::string known_caches = text("caches").empty() ? "" : text("caches") + ", ";
   return fmt::format(
-      "machine   {}, {} cores, TSC {} MHz, {}, {}, Linux {}\n"
+      "machine   {}, {} cores, TSC {} MHz, {}{}, Linux {}\n"
       "pages     transparent huge pages: {}; reserved 2 MB pages: {}\n"
       "build     {}, {}, -march={} (lines compared with {}), {}\n",
-      text("cpu"), e.value("cores", 0), e.value("tsc_mhz", 0), text("caches"), text("memory"),
+      text("cpu"), e.value("cores", 0), e.value("tsc_mhz", 0), known_caches, text("memory"),
       text("kernel"), text("transparent_huge_pages"), text("reserved_huge_pages"), text("compiler"),
       text("flags"), text("march"), text("line_compare"), text("dpdk"));
 }

@@ -117,11 +117,11 @@ void run_staged(Workshop& shop, Traffic traffic, std::array<std::uint64_t, kStag
     if (!parse_frame(shard, shop.device(), mbufs[i], packets[i]).is_next() ||
         !parse_ip(shard, packets[i]).is_next())
       throw std::runtime_error("a packet was not understood");
-    table.prefetch(packets[i].hash);
     keys[i] = packets[i].key;
     hashes[i] = packets[i].hash;
   }
   const std::uint64_t parsed = rte_rdtsc();
+  for (const std::uint32_t hash : hashes) table.prefetch(hash);
   table.find_bulk(keys.data(), hashes.data(), kBurst, ids.data());
   for (unsigned i = 0; i < kBurst; ++i)
     if (ids[i] != state::kNone) shard.lsn44.sessions.prefetch(ids[i]);

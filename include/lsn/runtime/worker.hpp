@@ -9,6 +9,7 @@
 
 #include <rte_rcu_qsbr.h>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -73,8 +74,10 @@ class Worker {
   [[nodiscard]] datapath::ipsec_alg::EventRing& alg_events() { return shard_->alg.events; }
   [[nodiscard]] datapath::StateRing& state_changes() { return shard_->alg.journal; }
   [[nodiscard]] const datapath::ShardCapacity& capacity() const { return capacity_; }
-  [[nodiscard]] const TableMemory& memory() const { return memory_; }
-  [[nodiscard]] const TableMemory& session_memory() const { return session_memory_; }
+  /// Of what every session takes, of what every mapping takes, and of the rest.
+  [[nodiscard]] std::array<const TableMemory*, 3> memory() const {
+    return {&session_memory_, &mapping_memory_, &memory_};
+  }
 
  private:
   enum class State : std::uint8_t { kIdle, kBuilding, kRunning, kFailed, kStopped };
@@ -95,8 +98,9 @@ class Worker {
   [[nodiscard]] datapath::Shard& own_shard() const;
 
   WorkerConfig config_;
-  TableMemory memory_;
   TableMemory session_memory_;
+  TableMemory mapping_memory_;
+  TableMemory memory_;
   Mailbox mailbox_;
   std::unique_ptr<datapath::Shard> shard_;
   datapath::ShardCapacity capacity_;

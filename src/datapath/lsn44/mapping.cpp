@@ -79,7 +79,7 @@ bool admits(const Shard& shard, const Mapping& mapping, wire::Be32 remote_ip) {
     case Dependence::kEndpointIndependent:
       return true;
     case Dependence::kAddress:
-      return find(shard.lsn44.mapping_index,
+      return find(shard.lsn44.permission_index,
                   permission_key(mapping.protocol, mapping.nat_ip, mapping.nat_port, remote_ip)) !=
              state::kNone;
     case Dependence::kAddressPort:
@@ -94,13 +94,13 @@ bool add_permission(Shard& shard, const Mapping& mapping, wire::Be32 remote_ip) 
   Tables& tables = shard.lsn44;
   const state::FlowKey key =
       permission_key(mapping.protocol, mapping.nat_ip, mapping.nat_port, remote_ip);
-  if (const std::uint32_t known = find(tables.mapping_index, key); known != state::kNone) {
+  if (const std::uint32_t known = find(tables.permission_index, key); known != state::kNone) {
     ++tables.permissions[known];
     return true;
   }
   const std::uint32_t id = tables.permissions.allocate();
   if (id == state::kNone) return false;
-  if (!insert(tables.mapping_index, key, id)) {
+  if (!insert(tables.permission_index, key, id)) {
     tables.permissions.release(id);
     return false;
   }
@@ -113,9 +113,9 @@ void remove_permission(Shard& shard, const Mapping& mapping, wire::Be32 remote_i
   Tables& tables = shard.lsn44;
   const state::FlowKey key =
       permission_key(mapping.protocol, mapping.nat_ip, mapping.nat_port, remote_ip);
-  const std::uint32_t id = find(tables.mapping_index, key);
+  const std::uint32_t id = find(tables.permission_index, key);
   if (id == state::kNone || --tables.permissions[id] != 0) return;
-  erase(tables.mapping_index, key);
+  erase(tables.permission_index, key);
   tables.permissions.release(id);
 }
 

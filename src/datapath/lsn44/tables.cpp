@@ -12,26 +12,27 @@ std::uint32_t mapping_capacity(std::uint32_t max_sessions) { return max_sessions
 std::uint32_t subscriber_capacity(std::uint32_t max_sessions) {
   return std::max<std::uint32_t>(max_sessions / 2, 1024);
 }
-// A mapping has two keys, and each session may add a permission.
+// A mapping has two keys.
 std::uint32_t mapping_key_capacity(std::uint32_t max_sessions) {
   return static_cast<std::uint32_t>(
-      std::min<std::uint64_t>(3ull * max_sessions, state::FlowTable::kMaxEntries));
+      std::min<std::uint64_t>(2ull * max_sessions, state::FlowTable::kMaxEntries));
 }
 
 }  // namespace
 
 Tables::Tables(std::uint32_t max_sessions, state::Ticks now, const state::HashSecret& secret,
-               state::ZeroedMemory* memory, state::ZeroedMemory* session_memory)
-    : outbound(max_sessions, secret, session_memory),
-      inbound(max_sessions, secret, session_memory),
-      sessions(max_sessions, session_memory),
-      cold(max_sessions, session_memory),
-      session_wheel(max_sessions, now, session_memory),
-      mapping_index(mapping_key_capacity(max_sessions), secret, memory),
-      mappings(mapping_capacity(max_sessions), memory),
-      permissions(max_sessions, memory),
-      mapping_wheel(mapping_capacity(max_sessions), now, memory),
-      subscriber_index(subscriber_capacity(max_sessions), secret, memory),
-      subscribers(subscriber_capacity(max_sessions), memory) {}
+               const TableMemories& memories)
+    : outbound(max_sessions, secret, memories.sessions),
+      inbound(max_sessions, secret, memories.sessions),
+      sessions(max_sessions, memories.sessions),
+      cold(max_sessions, memories.sessions),
+      session_wheel(max_sessions, now, memories.sessions),
+      mapping_index(mapping_key_capacity(max_sessions), secret, memories.mappings),
+      mappings(mapping_capacity(max_sessions), memories.mappings),
+      mapping_wheel(mapping_capacity(max_sessions), now, memories.mappings),
+      permission_index(max_sessions, secret, memories.rest),
+      permissions(max_sessions, memories.rest),
+      subscriber_index(subscriber_capacity(max_sessions), secret, memories.rest),
+      subscribers(subscriber_capacity(max_sessions), memories.rest) {}
 
 }  // namespace lsn::datapath::lsn44

@@ -3,6 +3,7 @@
 //   outbound  (inside, remote)  ─┐
 //   inbound   (NAT, remote)     ─┴─► Session ──► Subscriber ──► its sessions and mappings
 //   mapping_index               ───► Mapping
+//   permission_index            ───► count of sessions
 //   subscriber_index (inside ip) ──► Subscriber
 //
 // Everything has the capacity that the configuration gave it at start; what does not fit is
@@ -38,10 +39,16 @@ struct alignas(64) Subscriber {
 };
 static_assert(sizeof(Subscriber) == 64);
 
+/// Where the tables' memory comes from.
+struct TableMemories {
+  state::ZeroedMemory* sessions;  ///< for what every session takes
+  state::ZeroedMemory* mappings;  ///< for what every mapping takes
+  state::ZeroedMemory* rest;
+};
+
 struct Tables {
-  /// `session_memory` is for what every session takes.
   Tables(std::uint32_t max_sessions, state::Ticks now, const state::HashSecret& secret,
-         state::ZeroedMemory* memory, state::ZeroedMemory* session_memory);
+         const TableMemories& memories);
 
   state::FlowTable outbound;
   state::FlowTable inbound;
@@ -50,10 +57,13 @@ struct Tables {
   state::TimerWheel session_wheel;
   std::uint32_t ended = 0;  ///< counts sessions that ended: an index found before may be another's
 
-  state::FlowTable mapping_index;  ///< outbound and inbound keys, and permissions
+  state::FlowTable mapping_index;  ///< outbound and inbound keys
   state::Slab<Mapping> mappings;
-  state::Slab<std::uint32_t> permissions;  ///< counts of sessions
   state::TimerWheel mapping_wheel;
+
+  // Of ADDRESS-DEPENDENT filtering only.
+  state::FlowTable permission_index;
+  state::Slab<std::uint32_t> permissions;  ///< counts of sessions
 
   state::FlowTable subscriber_index;
   state::Slab<Subscriber> subscribers;
