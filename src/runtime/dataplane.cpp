@@ -138,14 +138,16 @@ std::expected<void, std::string> DpdkDataplane::start_workers(TableMemory::HugeP
       touched += memory->touched();
       left += memory->left();
     }
-    spdlog::info("worker {}: CPU {}, NUMA node {}, room for {} sessions, {} of them ESP, tables of "
-                 "{} MB in huge pages and {} MB in others, {} MB of them made now",
-                 shard, plan_.cpus[shard], nodes_[shard], workers_.back()->capacity().sessions,
-                 workers_.back()->capacity().esp_sessions, huge >> 20, other >> 20, touched >> 20);
+    spdlog::info(
+        "worker {}: CPU {}, NUMA node {}, room for {} sessions, {} of them ESP, tables of "
+        "{} MB in huge pages and {} MB in others, {} MB of them made now",
+        shard, plan_.cpus[shard], nodes_[shard], workers_.back()->capacity().sessions,
+        workers_.back()->capacity().esp_sessions, huge >> 20, other >> 20, touched >> 20);
     if (left != 0)
-      spdlog::warn("worker {}: {} MB of tables are made when they are used, packets will wait for "
-                   "that: the machine has no such memory available now (dataplane.maxSessions)",
-                   shard, left >> 20);
+      spdlog::warn(
+          "worker {}: {} MB of tables are made when they are used, packets will wait for "
+          "that: the machine has no such memory available now (dataplane.maxSessions)",
+          shard, left >> 20);
   }
   std::vector<Mailbox*> mailboxes;
   for (const auto& each : workers_) mailboxes.push_back(&each->mailbox());

@@ -219,11 +219,11 @@ Eal::~Eal() {
 
 }  // namespace lsn::runtime
 
-// DPDK's memif takes the descriptor of the packets' memory for its own: when a zero-copy link has come
-// up it closes it (22.11, drivers/net/memif/rte_eth_memif.c, memif_connect()). It was EAL's. The next
-// link then sends its peer whatever has that number by then, and closes that in turn: our event loop,
-// say. So this definition takes the place of EAL's, for drivers too (CMakeLists.txt exports it):
-// whoever asks gets a descriptor to keep.
+// DPDK's memif takes the descriptor of the packets' memory for its own: when a zero-copy link has
+// come up it closes it (22.11, drivers/net/memif/rte_eth_memif.c, memif_connect()). It was EAL's.
+// The next link then sends its peer whatever has that number by then, and closes that in turn: our
+// event loop, say. So this definition takes the place of EAL's, for drivers too (CMakeLists.txt
+// exports it): whoever asks gets a descriptor to keep.
 extern "C" int rte_memseg_get_fd(const rte_memseg* segment) {
   rte_mcfg_mem_read_lock();
   const int shared = rte_memseg_get_fd_thread_unsafe(segment);

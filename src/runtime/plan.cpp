@@ -8,8 +8,8 @@
 #include <cctype>
 
 #include "lsn/datapath/l3/neighbours.hpp"
-#include "lsn/datapath/packet.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/packet.hpp"
 #include "lsn/datapath/shard.hpp"
 
 namespace lsn::runtime {

@@ -61,9 +61,10 @@ std::uint16_t Link::plug_in(const std::string& device, const std::string& argume
 std::uint16_t Link::make_rings(const std::string& name, Side side) {
   // The driver is a plugin that EAL has loaded.
   void* const driver = dlopen("librte_net_ring.so.23", RTLD_NOW);
-  const auto from_rings = driver == nullptr ? nullptr
-                                            : reinterpret_cast<decltype(&rte_eth_from_rings)>(
-                                                  dlsym(driver, "rte_eth_from_rings"));
+  const auto from_rings =
+      driver == nullptr
+          ? nullptr
+          : reinterpret_cast<decltype(&rte_eth_from_rings)>(dlsym(driver, "rte_eth_from_rings"));
   if (from_rings == nullptr) throw std::runtime_error("no net_ring driver");
   const std::string end = fmt::format("{}_{}", name, side == kInside ? "in" : "out");
   const auto ring = [&](const char* direction) {

@@ -1,10 +1,10 @@
 // The two virtual links to a box under test: the hosts inside and outside that a generator plays.
 //
-// At memif the generator has the server side of both links (abstract socket PREFIX-BOX, id 0 inside, id 1
-// outside); the box has the client side, because only that one can work without copying. At veth it has
-// the interfaces BOX-in and BOX-out, whose peers are the box's. At rings the box is a secondary process of
-// the generator, whose packets it gets by pointer: its devices are net_ring_BOX_in and net_ring_BOX_out.
-// ARP is answered whenever packets are received.
+// At memif the generator has the server side of both links (abstract socket PREFIX-BOX, id 0
+// inside, id 1 outside); the box has the client side, because only that one can work without
+// copying. At veth it has the interfaces BOX-in and BOX-out, whose peers are the box's. At rings
+// the box is a secondary process of the generator, whose packets it gets by pointer: its devices
+// are net_ring_BOX_in and net_ring_BOX_out. ARP is answered whenever packets are received.
 #pragma once
 
 #include <rte_cycles.h>
@@ -26,7 +26,7 @@ enum class At : std::uint8_t {
   kMemif,
   kVeth,
   kRing,
-  kStartedRing,  ///< the box's devices are configured and started for it: a secondary testpmd does not
+  kStartedRing,  ///< the box's devices are started for it: a secondary testpmd leaves that to others
 };
 enum Side : unsigned { kInside, kOutside };
 [[nodiscard]] constexpr Side other(Side side) { return side == kInside ? kOutside : kInside; }
@@ -51,8 +51,9 @@ class Link {
   /// Throws std::runtime_error when the devices cannot be made. `sockets`: the prefix, of memif.
   Link(At at, const std::string& name, const std::string& sockets, rte_mempool* buffers);
 
-  /// How many packets may be under way at a time; 0: as many as the rings hold. What is too much for a
-  /// veth takes the box's time before it is dropped: there the rate is that of a box that loses nothing.
+  /// How many packets may be under way at a time; 0: as many as the rings hold. What is too much
+  /// for a veth takes the box's time before it is dropped: there the rate is that of a box that
+  /// loses nothing.
   [[nodiscard]] std::uint64_t window() const { return at_ == At::kVeth ? 512 : 0; }
 
   [[nodiscard]] bool is_up() const;

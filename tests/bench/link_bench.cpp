@@ -2,7 +2,7 @@
 // whether it is right.
 //
 //   bench_link --boxes lsnd,forwarder [--at memif|veth] [--sockets PREFIX] [--cpu N]
-//   bench_link --boxes lsnd --at ring|started-ring --sockets FILE-PREFIX --huge-dir DIRECTORY [--cpu N]
+//   bench_link --boxes lsnd --at ring|started-ring --sockets FILE-PREFIX --huge-dir DIRECTORY
 //
 // It has two links to each box under test (link.hpp). All boxes may share one core: whoever drives
 // this program stops those that are not measured (SIGSTOP), so that runs of different boxes take turns
@@ -141,7 +141,8 @@ class Program {
   std::map<std::string, Box> boxes_;
 };
 
-/// The generator's lcore: one that no box has, since a secondary process shares caches of buffers by lcore.
+/// The generator's lcore: one that no box has, since a secondary process shares caches of buffers
+/// by lcore.
 constexpr unsigned kLcore = 100;
 
 int start(At at, const std::vector<std::string>& boxes, const std::string& sockets, unsigned cpu,
@@ -186,7 +187,9 @@ int main(int argc, char** argv) {
                                             {"ring", At::kRing},
                                             {"started-ring", At::kStartedRing}};
   CLI::App app("Generator and checker for boxes at virtual links", "bench_link");
-  app.add_option("--at", at, "the kind of link")->check(CLI::IsMember(places))->capture_default_str();
+  app.add_option("--at", at, "the kind of link")
+      ->check(CLI::IsMember(places))
+      ->capture_default_str();
   app.add_option("--boxes", boxes, "names of the boxes under test")->delimiter(',')->required();
   app.add_option("--sockets", sockets, "what the names of the sockets begin with")->capture_default_str();
   app.add_option("--huge-dir", huge_dir, "where hugetlbfs is mounted, for rings");

@@ -154,10 +154,9 @@ nlohmann::json Flows::open(std::uint32_t first, std::uint32_t last, std::uint32_
       }
       const std::uint32_t unanswered = next - first - open;
       // Paced: those that are due by now.
-      const std::uint32_t until =
-          rate == 0 ? last
-                    : static_cast<std::uint32_t>(
-                          std::min<double>(last, first + seconds_of(now - begin) * rate));
+      const std::uint32_t until = rate == 0 ? last
+                                            : static_cast<std::uint32_t>(std::min<double>(
+                                                  last, first + seconds_of(now - begin) * rate));
       for (; count < kBurst && next < until && unanswered + count < window; ++count)
         numbers[count] = next++;
       if (count != 0)

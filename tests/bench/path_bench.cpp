@@ -40,6 +40,7 @@ struct Options {
   std::vector<std::uint32_t> sessions = {1, 1'000, 64'000, 1'000'000};
   std::string pages = "large";
   std::vector<std::string> only;
+  std::vector<std::string> traffic;
   unsigned runs = 5;
   unsigned batches = 200;
   unsigned cpu = 0;
@@ -47,6 +48,9 @@ struct Options {
 
   [[nodiscard]] bool wants(const std::string& table) const {
     return only.empty() || std::find(only.begin(), only.end(), table) != only.end();
+  }
+  [[nodiscard]] bool wants_traffic(const std::string& name) const {
+    return traffic.empty() || std::find(traffic.begin(), traffic.end(), name) != traffic.end();
   }
   [[nodiscard]] state::Pages page_kind() const {
     return pages == "small" ? state::Pages::kSmall : state::Pages::kLarge;
@@ -225,6 +229,7 @@ void established_and_stages(const Options& options, rte_mempool* buffers, Report
                {"direction", "sessions", "parse, hash", "find", "translate", "send",
                 "find + translate", "whole path"});
   for (const Case& what : kCases) {
+    if (!options.wants_traffic(what.name)) continue;
     for (const std::uint32_t flows : options.sessions) {
       const auto shop = filled_workshop(options, what, flows, buffers);
       Sequence sequence;
@@ -386,6 +391,7 @@ void lifecycle(const Options& options, rte_mempool* buffers, Report& report) {
               {"mapping", "sessions", "new", "new, beside established", "established beside",
                "established alone", "new, as many end", "expiry, as many begin", "expiry, all"});
   for (const Case* what : {&kCases[0], &kCases[3]}) {
+    if (!options.wants_traffic(what->name)) continue;
     for (const std::uint32_t flows : options.sessions) {
       if (flows < 64'000) continue;
       Lifecycle runs;
@@ -457,6 +463,7 @@ void memory(const Options& options, rte_mempool* buffers, Report& report) {
   Table table("Memory of all tables at 80 % load, bytes per session",
               {"mapping", "sessions", "in use", "address space", "in use, MB"});
   for (const Case* what : {&kCases[0], &kCases[3]}) {
+    if (!options.wants_traffic(what->name)) continue;
     for (const std::uint32_t flows : options.sessions) {
       if (flows < 64'000) continue;
       // Small pages, so that what is in use is known to 4 KB.
@@ -538,6 +545,10 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--only", options.only, "tables")
       ->check(CLI::IsMember({"established", "stages", "lifecycle", "memory"}));
+  std::vector<std::string> kinds;
+  for (const lsn::bench::Case& what : lsn::bench::kCases) kinds.emplace_back(what.name);
+  app.add_option("--traffic", options.traffic, "kinds, all if none is given")
+      ->check(CLI::IsMember(kinds));
   app.add_option("--runs", options.runs, "per cell")->capture_default_str();
   app.add_option("--batches", options.batches, "of 2048 packets per run")->capture_default_str();
   app.add_option("--cpu", options.cpu, "to measure on")->capture_default_str();

@@ -1,15 +1,16 @@
 // What an overloaded worker does first: the packets of sessions that it has.
 //
 // A worker that finds no end of its queues, poll after poll, takes less than what comes; its NIC
-// drops the rest, whosever it is. Drivers give less than was asked for where a ring wraps around, so
-// now and then such a poll is no end; one that finds nothing is. A new session costs as much as several
-// packets of an old one, so a flood of new flows (or of packets that nobody has asked for) would take
-// most of the core away from those who have sessions. While that lasts, packets of unknown flows get a
-// third of the worker's time, by what making a session takes; the others are dropped before anything is
-// made for them, and counted (kOverload). Who retransmits comes again. It is time that is shared out and
-// not packets, so that new flows have their third also where sessions have little traffic; where those
-// have none nobody is held back. With a third, what is left of the established rate under a flood of one
-// packet for each of theirs is more than half, refusing included (scripts/bench --only flood).
+// drops the rest, whosever it is. Drivers give less than was asked for where a ring wraps around,
+// so now and then such a poll is no end; one that finds nothing is. A new session costs as much as
+// several packets of an old one, so a flood of new flows (or of packets that nobody has asked for)
+// would take most of the core away from those who have sessions. While that lasts, packets of
+// unknown flows get a third of the worker's time, by what making a session takes; the others are
+// dropped before anything is made for them, and counted (kOverload). Who retransmits comes again.
+// It is time that is shared out and not packets, so that new flows have their third also where
+// sessions have little traffic; where those have none nobody is held back. With a third, what is
+// left of the established rate under a flood of one packet for each of theirs is more than half,
+// refusing included (scripts/bench --only flood).
 #pragma once
 
 #include <algorithm>
@@ -53,8 +54,9 @@ class Overload {
   [[nodiscard]] bool is_on() const { return is_full_ && bursts_left_ != 0; }
   /// How many of unknown flows would be admitted now, of so many.
   [[nodiscard]] unsigned admissible(unsigned packets) const {
-    return is_on() ? static_cast<unsigned>(std::min<std::uint64_t>(packets, credit_ / kClocksPerNew))
-                   : packets;
+    return is_on()
+               ? static_cast<unsigned>(std::min<std::uint64_t>(packets, credit_ / kClocksPerNew))
+               : packets;
   }
   /// Whether a packet of an unknown flow is.
   [[nodiscard]] bool admit() {

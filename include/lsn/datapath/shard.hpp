@@ -71,7 +71,7 @@ struct ShardConfig {
   std::uint16_t devices = 1;
   rte_mempool* buffers = nullptr;       ///< for packets that we make
   rte_mempool* indirect_buffers = nullptr;  ///< for fragments that refer to a packet's bytes
-  state::ZeroedMemory* memory = nullptr;  ///< of the tables
+  state::ZeroedMemory* memory = nullptr;    ///< of the tables
   state::ZeroedMemory* session_memory = nullptr;  ///< of what every session takes; null: the same
   state::ZeroedMemory* mapping_memory = nullptr;  ///< of what every mapping takes; null: the same
   state::Random::Seed seed{};

@@ -1,12 +1,12 @@
 // Memory for a shard's tables: reserved huge pages where there are enough, else what PageMemory
 // gives.
 //
-// A page comes into being when it is first touched, and since the shard is built by its own worker that
-// puts it on the worker's NUMA node. What every session takes is touched at once: the kernel clears a
-// page of 2 MB in a tenth of a millisecond, and much longer where a hypervisor must find it first, while
-// packets would wait. The rest is touched when it is used. Huge pages are reserved when they are mapped:
-// there is no page fault later that the kernel cannot serve. Small tables stay off huge pages: half a
-// page wasted is a megabyte.
+// A page comes into being when it is first touched, and since the shard is built by its own worker
+// that puts it on the worker's NUMA node. What every session takes is touched at once: the kernel
+// clears a page of 2 MB in a tenth of a millisecond, and much longer where a hypervisor must find
+// it first, while packets would wait. The rest is touched when it is used. Huge pages are reserved
+// when they are mapped: there is no page fault later that the kernel cannot serve. Small tables
+// stay off huge pages: half a page wasted is a megabyte.
 #pragma once
 
 #include <atomic>

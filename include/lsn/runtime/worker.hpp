@@ -30,7 +30,7 @@ struct WorkerConfig {
   unsigned lcore = 0;
   bool power_save = false;
   TableMemory::HugePages huge_pages = TableMemory::HugePages::kLeave;
-  bool mappings = false;  ///< mappings will be as many as sessions
+  bool mappings = false;                           ///< mappings will be as many as sessions
   std::vector<std::vector<std::uint8_t>> ingress;  ///< [device]: 4096 interface indices by VLAN
 
   /// A receive queue that it polls.
@@ -54,8 +54,8 @@ class Worker {
 
   // ── control thread ────────────────────────────────────────────────────────────────────────────
 
-  /// Starts it on its lcore; returns when the shard is there, and tells of it where that takes long.
-  /// Error: one line.
+  /// Starts it on its lcore; returns when the shard is there, and tells of it where that takes
+  /// long. Error: one line.
   [[nodiscard]] std::expected<void, std::string> start();
   /// Asks it to stop; does not wait.
   void ask_to_stop() { stop_.store(true, std::memory_order_relaxed); }

@@ -1,8 +1,8 @@
 // Cache lines that are to be fetched in a row.
 //
-// A prefetch whose address misses the TLB keeps the instructions behind it from retiring until the page
-// has been found. Between two of them there must be little else for their walks to overlap, so whoever
-// has many addresses to find out first collects them here, and fetches them together.
+// A prefetch whose address misses the TLB keeps the instructions behind it from retiring until the
+// page has been found. Between two of them there must be little else for their walks to overlap, so
+// whoever has many addresses to find out first collects them here, and fetches them together.
 #pragma once
 
 #include <array>
@@ -22,7 +22,8 @@ class FetchList {
     lines_[count_++] = address;
   }
 
-  /// An object that is no larger than a line: also where it lies across two. Of a larger one the first.
+  /// An object that is no larger than a line: also where it lies across two. Of a larger one the
+  /// first.
   template <class T>
   void add(const T& object) {
     add_line(&object);

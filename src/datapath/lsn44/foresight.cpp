@@ -120,8 +120,8 @@ void fetch_inbound(Shard& shard, std::span<Opening> openings, Fetches& fetches) 
         opening.remote_port().raw(), static_cast<unsigned>(flow_kind(opening.protocol())));
     fetches.add_line(tables.inbound.line_of(tables.inbound.hash(key)));
     if (opening.shares && opening.mapping == state::kNone)
-      fetches.add_line(tables.mapping_index.line_of(tables.mapping_index.hash(
-          inbound_mapping_key(opening.protocol(), nat->ip, nat->port))));
+      fetches.add_line(tables.mapping_index.line_of(
+          tables.mapping_index.hash(inbound_mapping_key(opening.protocol(), nat->ip, nat->port))));
   }
   fetches.fetch();
 }
@@ -159,8 +159,10 @@ void foresee(Shard& shard, std::span<const Packet* const> packets) {
   Fetches fetches;
   for (const Packet* packet : packets) {
     if (packet->kind != PacketKind::kFlow || packet->protocol == Protocol::kEsp) continue;
-    if (packet->side == Side::kInside) begin(shard, openings, *packet, fetches);
-    else add_mapping(shard, *packet, fetches);
+    if (packet->side == Side::kInside)
+      begin(shard, openings, *packet, fetches);
+    else
+      add_mapping(shard, *packet, fetches);
   }
   fetches.fetch();
   find_subscribers(shard, openings.used(), fetches);
@@ -206,7 +208,8 @@ void foresee_mappings(Shard& shard, std::span<const MappingId> ids) {
     if (mapping.sessions != 0) continue;
     fetches.add(tables.subscribers[mapping.subscriber]);
     add_neighbours(mapping.of_subscriber, tables.mappings, fetches);
-    fetches.add_line(tables.mapping_index.line_of(tables.mapping_index.hash(outbound_key(mapping))));
+    fetches.add_line(
+        tables.mapping_index.line_of(tables.mapping_index.hash(outbound_key(mapping))));
     fetches.add_line(tables.mapping_index.line_of(tables.mapping_index.hash(inbound_key(mapping))));
     add_port(shard, mapping.protocol, mapping.nat_ip, mapping.nat_port, fetches);
   }

@@ -110,8 +110,8 @@ Verdict pass_on(Shard& shard, Packet& packet) {
   if ((packet.ip->ttl <= 1 && !packet.hairpin) ||
       is_own_address(*shard.generation, packet.ip->destination))
     return Verdict::next();
-  const Verdict checked = inside ? check_outbound_addresses(shard, packet)
-                                 : check_inbound_addresses(shard, packet);
+  const Verdict checked =
+      inside ? check_outbound_addresses(shard, packet) : check_inbound_addresses(shard, packet);
   if (!checked.is_next()) return Verdict::next();
   std::uint16_t group = kNoId;
   const Verdict steered = inside ? steer_outbound(shard, packet.ip->source, packet.asked, group)

@@ -112,8 +112,7 @@ std::expected<NatEndpoint, DropReason> take_port(Shard& shard, Subscriber& subsc
 }
 
 PortOutlook look_ahead(Shard& shard, const Subscriber* subscriber, const Group& group,
-                       Protocol protocol, Pooling pooling, std::uint32_t& draw,
-                       Fetches& fetches) {
+                       Protocol protocol, Pooling pooling, std::uint32_t& draw, Fetches& fetches) {
   PortOutlook outlook;
   if (draw + kDrawsPerPort > state::Random::kPeek) return outlook;
   if (pooling == Pooling::kPaired && subscriber != nullptr && subscriber->paired_ip.raw() != 0) {

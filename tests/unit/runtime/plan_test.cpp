@@ -57,6 +57,20 @@ TEST(Plan, DividesSessionsSoThatNoneOfTheConfiguredIsLost) {
   EXPECT_EQ(make_plan(three_interfaces()).sessions_per_worker, 501U);
 }
 
+TEST(Plan, KnowsWhetherSessionsWillHaveMappings) {
+  using enum datapath::Dependence;
+  control::Model model = three_interfaces();
+  EXPECT_FALSE(make_plan(model).mappings);
+  // ADDRESS-PORT-DEPENDENT, both.
+  model.lsn.appsprofile.emplace_back();
+  EXPECT_FALSE(make_plan(model).mappings);
+  model.lsn.appsprofile.emplace_back().mapping = kEndpointIndependent;
+  EXPECT_TRUE(make_plan(model).mappings);
+  model.lsn.appsprofile.pop_back();
+  model.lsn.appsprofile.emplace_back().filtering = kAddress;
+  EXPECT_TRUE(make_plan(model).mappings);
+}
+
 TEST(Plan, DividesTheAlgsTablesInTheSameWay) {
   control::Model model = three_interfaces();
   model.dataplane.alg = {101, 201, 301, 1'000'001};

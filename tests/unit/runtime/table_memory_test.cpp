@@ -60,11 +60,11 @@ std::size_t resident_pages(const void* block, std::size_t bytes) {
   const auto first = reinterpret_cast<std::uintptr_t>(block) / page;
   const auto size = static_cast<ssize_t>(entries.size() * sizeof entries[0]);
   EXPECT_EQ(pread(map, entries.data(), static_cast<std::size_t>(size),
-                  static_cast<off_t>(first * sizeof entries[0])), size);
+                  static_cast<off_t>(first * sizeof entries[0])),
+            size);
   close(map);
-  return static_cast<std::size_t>(std::count_if(entries.begin(), entries.end(), [](auto entry) {
-    return (entry >> 63) != 0;
-  }));
+  return static_cast<std::size_t>(
+      std::count_if(entries.begin(), entries.end(), [](auto entry) { return (entry >> 63) != 0; }));
 }
 
 TEST_P(TableMemoryOf, IsThereAtOnceOrWhenItIsUsed) {

@@ -28,7 +28,7 @@ struct NatEndpoint {
 
 /// The subscriber with that address, or state::kNone.
 [[nodiscard]] SubscriberId find_subscriber(const Shard& shard, wire::Be32 ip);
-/// Fetches the line that finding it reads.
+/// The same in two steps, for who fetches subscriber_index.line_of(hash) in between.
 [[nodiscard]] std::uint32_t subscriber_hash(const Shard& shard, wire::Be32 ip);
 [[nodiscard]] SubscriberId find_subscriber(const Shard& shard, wire::Be32 ip, std::uint32_t hash);
 /// Finds or makes it. kSubscriberTableFull when there is no room.
@@ -61,9 +61,9 @@ struct PortOutlook {
 /// What is to be fetched of all packets of a burst, or of as many objects, in one step.
 using Fetches = state::FetchList<6 * kBurst>;
 /// `draw`: how many random numbers will have been drawn before; raised by what this one draws.
-[[nodiscard]] PortOutlook look_ahead(Shard& shard, const Subscriber* subscriber,
-                                     const Group& group, Protocol protocol, Pooling pooling,
-                                     std::uint32_t& draw, Fetches& fetches);
+[[nodiscard]] PortOutlook look_ahead(Shard& shard, const Subscriber* subscriber, const Group& group,
+                                     Protocol protocol, Pooling pooling, std::uint32_t& draw,
+                                     Fetches& fetches);
 /// Settles for one of two addresses; to be fetched is what taking the port touches.
 void narrow(PortOutlook& outlook, const Group& group, Protocol protocol, wire::Be16 inside_port,
             Fetches& fetches);

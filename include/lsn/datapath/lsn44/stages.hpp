@@ -25,8 +25,8 @@ namespace lsn::datapath::lsn44 {
 /// Whether packets to that NAT address are this shard's.
 [[nodiscard]] Verdict steer_inbound(const Shard& shard, wire::Be32 nat_ip);
 
-/// What outbound() and inbound() begin with, for a flow's packet that is another shard's: handoff(owner), or
-/// next for all that they are to decide.
+/// What outbound() and inbound() begin with, for a flow's packet that is another shard's:
+/// handoff(owner), or next for all that they are to decide.
 [[nodiscard]] Verdict pass_on(Shard& shard, Packet& packet);
 
 /// What speaks against a source or destination before anything else does: next, or drop.

@@ -8,8 +8,8 @@
 //
 // Everything has the capacity that the configuration gave it at start; what does not fit is
 // refused to the newcomer. Sessions and idle mappings stand on timer wheels. Lists lead from a
-// subscriber to all that it has, so that flushing one, or ending what a reload does not allow, never
-// scans a table of sessions.
+// subscriber to all that it has, so that flushing one, or ending what a reload does not allow,
+// never scans a table of sessions.
 #pragma once
 
 #include <cstdint>
