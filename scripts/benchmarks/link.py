@@ -145,18 +145,19 @@ def run_new(options, results, directory, opened):
     step = capacity // (2 + rounds + len(BESIDE) * steps * TRIES)
     rows = []
 
-    def told(what, rates, traffic=None, again=0.0):
+    def told(what, rates, traffic=None, again=0.0, sessions=capacity):
         rows.append([what, f"{statistics.median(rates):.2f}",
                      f"{statistics.median(traffic):.2f}" if traffic else "-", f"{again:.1%}"])
-        results["cells"].append({"table": "link new", "what": what, "sessions": capacity,
+        results["cells"].append({"table": "link new", "what": what, "sessions": sessions,
                                  "unit": "M/s", **middle(rates)})
         if traffic:
             results["cells"].append({"table": "link new", "what": f"established: {what}",
-                                     "sessions": capacity, "unit": "M/s", **middle(traffic)})
+                                     "sessions": sessions, "unit": "M/s", **middle(traffic)})
 
     for n, answer in opened.items():
         if n >= 64_000:
-            told(f"filling a table to {count_text(n)}", [answer["mps"]], again=answer["asked_again"])
+            told(f"filling a table to {count_text(n)}", [answer["mps"]],
+                 again=answer["asked_again"], sessions=n)
     say("bench: net_memif, new sessions")
     with Bench(options, directory, ["new"]) as bench:
         lsnd = bench.lsnd("new", capacity)
