@@ -5,7 +5,6 @@
 #include <rte_mbuf.h>
 
 #include <algorithm>
-#include <bit>
 
 #include "lsn/datapath/packet.hpp"
 
@@ -22,9 +21,7 @@ std::string pool_name(const char* kind, int node) {
 
 std::expected<PoolPtr, std::string> make_pool(const char* kind, int node, std::size_t buffers,
                                               std::uint16_t private_size, std::uint16_t room) {
-  // A pool is kept in a ring: one less than a power of two is what uses its memory best.
-  const auto n = static_cast<unsigned>(std::bit_ceil(std::max<std::size_t>(buffers, 1024)) - 1);
-  const unsigned count = n >= buffers * 3 / 2 ? static_cast<unsigned>(buffers) : n;
+  const auto count = static_cast<unsigned>(rounded_pool(buffers));
   PoolPtr pool(rte_pktmbuf_pool_create(pool_name(kind, node).c_str(), count,
                                        std::min(kLargestCache, count / 4), private_size, room,
                                        node));

@@ -174,7 +174,7 @@ std::expected<EalArguments, std::string> eal_arguments(const EalRequest& request
   }
   if (no_huge && !has_option(request.options, {"-m", "--socket-mem"})) {
     arguments.push_back("-m");
-    arguments.push_back(fmt::format("{}", request.buffer_bytes / kMegabyte + 1));
+    arguments.push_back(fmt::format("{}", request.small_page_bytes / kMegabyte + 1));
   }
   result.huge_pages = !no_huge;
 

@@ -79,11 +79,25 @@ BufferPlan plan_buffers(const Plan& plan) {
 
 }  // namespace
 
-std::size_t BufferPlan::bytes(std::size_t workers) const {
+std::size_t rounded_pool(std::size_t buffers) {
+  const std::size_t rounded = std::bit_ceil(std::max<std::size_t>(buffers, 1024)) - 1;
+  return rounded >= buffers * 3 / 2 ? buffers : rounded;
+}
+
+std::size_t BufferPlan::bytes(std::size_t workers, Pages pages) const {
   // A buffer's own structures: mbuf, private area, the pool's header and trailer.
   constexpr std::size_t kAround = sizeof(rte_mbuf) + datapath::kBufferPrivateSize + 2 * 64;
-  const std::size_t pools = workers * (per_worker * (data_room + kAround) +
-                                       indirect_per_worker * (sizeof(rte_mbuf) + 2 * 64));
+  constexpr std::size_t kSmallPage = 4096;
+  const auto pool_of = [pages](std::size_t count, std::size_t each) {
+    if (pages == Pages::kHuge) return count * each;
+    if (each > kSmallPage) return count * ((each + kSmallPage - 1) / kSmallPage) * kSmallPage;
+    const std::size_t in_page = kSmallPage / each;
+    return (count + in_page - 1) / in_page * kSmallPage;
+  };
+  // Buffers::make() rounds up to what a ring holds best.
+  const std::size_t pools =
+      pool_of(rounded_pool(workers * per_worker), data_room + kAround) +
+      pool_of(rounded_pool(workers * indirect_per_worker), sizeof(rte_mbuf) + 2 * 64);
   const std::size_t rings = workers * workers * (handoff_slots * sizeof(void*) + 512);
   // Drivers' queues, what EAL keeps for itself, and what page borders waste.
   constexpr std::size_t kOther = std::size_t{32} << 20;
@@ -144,7 +158,8 @@ EalRequest eal_request(const Plan& plan) {
   EalRequest request;
   request.options = plan.eal;
   request.cpus = plan.cpus;
-  request.buffer_bytes = plan.buffers.bytes(plan.cpus.size());
+  request.buffer_bytes = plan.buffers.bytes(plan.cpus.size(), BufferPlan::Pages::kHuge);
+  request.small_page_bytes = plan.buffers.bytes(plan.cpus.size(), BufferPlan::Pages::kSmall);
   for (const PortPlan& port : plan.ports)
     for (std::string& device : pci_devices(port.device)) request.pci.push_back(std::move(device));
   return request;

@@ -20,6 +20,7 @@ struct EalRequest {
   std::vector<unsigned> cpus;        ///< of the workers
   std::vector<std::string> pci;      ///< addresses
   std::size_t buffer_bytes = 0;      ///< what packet buffers and rings will take
+  std::size_t small_page_bytes = 0;  ///< the same without huge pages
 };
 
 /// What the machine has.

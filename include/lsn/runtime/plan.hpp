@@ -35,6 +35,10 @@ struct InterfacePlan {
   std::uint16_t vlan = 0;
 };
 
+/// Buffers that a pool is made of where so many are needed. It is kept in a ring: one less than a power
+/// of two is what uses its memory best, unless that is half as much again.
+[[nodiscard]] std::size_t rounded_pool(std::size_t buffers);
+
 /// Packet buffers.
 struct BufferPlan {
   std::uint16_t data_room = 0;         ///< bytes of a buffer, with its headroom
@@ -42,8 +46,10 @@ struct BufferPlan {
   std::uint32_t indirect_per_worker = 0;
   std::uint32_t handoff_slots = 0;     ///< of each ring between two workers
 
-  /// What EAL must provide for all of them.
-  [[nodiscard]] std::size_t bytes(std::size_t workers) const;
+  /// What EAL must provide for all of them. In pages of 4 KB a buffer does not lie across two of
+  /// them unless it must (rte_mempool_calc_mem_size_helper() in DPDK), so most take a whole one.
+  enum class Pages : std::uint8_t { kHuge, kSmall };
+  [[nodiscard]] std::size_t bytes(std::size_t workers, Pages pages) const;
 };
 
 struct Plan {

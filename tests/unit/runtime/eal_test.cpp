@@ -22,7 +22,7 @@ using testing::Not;
 constexpr std::size_t kMegabyte = std::size_t{1} << 20;
 
 EalRequest request(std::vector<std::string> options, std::vector<unsigned> cpus) {
-  return {std::move(options), std::move(cpus), {}, 100 * kMegabyte};
+  return {std::move(options), std::move(cpus), {}, 100 * kMegabyte, 150 * kMegabyte};
 }
 
 TEST(EalArguments, GiveEachWorkerAnLcoreOfItsOwnAndTheMainThreadTheOtherCpus) {
@@ -59,7 +59,7 @@ TEST(EalArguments, ReplaceInMemoryWhereHugePagesAreMissingAndSaySo) {
     EXPECT_THAT(result->arguments, Contains("--no-huge"));
     EXPECT_THAT(result->arguments, Contains("--no-shconf"));
     EXPECT_THAT(result->arguments, Contains("-m"));
-    EXPECT_THAT(result->arguments, Contains("101"));
+    EXPECT_THAT(result->arguments, Contains("151"));
     EXPECT_THAT(result->remarks, ElementsAre(HasSubstr("--no-huge")));
     EXPECT_FALSE(result->huge_pages);
   }

@@ -106,7 +106,8 @@ TEST(Plan, HasBuffersForAllQueuesOfAWorkerAndForWhatWaits) {
   EXPECT_GT(before, 4096U + 1024 + 1024 + 1024 + 4 * model.dataplane.fragments.max);
   model.dataplane.fragments.max += 1000;
   EXPECT_EQ(make_plan(model).buffers.per_worker, before + 4000);
-  EXPECT_GT(make_plan(model).buffers.bytes(2), std::size_t{2} * before * 9000);
+  EXPECT_GT(make_plan(model).buffers.bytes(2, BufferPlan::Pages::kHuge),
+            std::size_t{2} * before * 9000);
 }
 
 TEST(Plan, NeedsNoRingsForOneWorker) {

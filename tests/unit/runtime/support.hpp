@@ -30,7 +30,7 @@ inline void need_eal() {
     runtime::EalRequest request;
     request.options = {"--no-huge", "--no-pci", "--no-shconf", "--no-telemetry"};
     request.cpus = worker_cpus();
-    request.buffer_bytes = std::size_t{256} << 20;
+    request.buffer_bytes = request.small_page_bytes = std::size_t{384} << 20;
     return runtime::Eal::start(*runtime::eal_arguments(request, runtime::Machine::inspect()));
   }();
   ASSERT_TRUE(eal.has_value()) << eal.error();
