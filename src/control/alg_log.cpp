@@ -7,24 +7,23 @@
 #include <algorithm>
 
 #include "lsn/control/command/alg_answers.hpp"
+#include "lsn/control/command/counter_list.hpp"
 #include "lsn/datapath/ipsec_alg/states.hpp"
 
 namespace lsn::control {
 namespace {
 
-using datapath::Direction;
 using datapath::SessionEnd;
 using datapath::ipsec_alg::AlgEnd;
 using datapath::ipsec_alg::CloseReason;
 using datapath::ipsec_alg::Event;
 using datapath::ipsec_alg::EventKind;
-
-constexpr auto kOut = static_cast<std::size_t>(Direction::kOutbound);
-constexpr auto kIn = static_cast<std::size_t>(Direction::kInbound);
+using counter_list::kIn;
+using counter_list::kOut;
 
 std::string text_of(wire::Be32 address) { return wire::to_string(wire::Ipv4Address{address}); }
 
-std::string_view to_word(AlgEnd why) {
+std::string_view end_word(AlgEnd why) {
   switch (why) {
     case AlgEnd::kExpired:
       return "expired";
@@ -38,7 +37,7 @@ std::string_view to_word(AlgEnd why) {
   return "?";
 }
 
-std::string_view to_word(SessionEnd why) {
+std::string_view end_word(SessionEnd why) {
   switch (why) {
     case SessionEnd::kExpired:
       return "expired";
@@ -92,7 +91,7 @@ std::string line_of(const Event& event, const std::string& profile) {
                          initiator(event));
     case EventKind::kIkeSessionEnded:
       return fmt::format("ipsecalg: IKE session {}: {}, {}",
-                         to_word(static_cast<AlgEnd>(event.why)), parties(event, profile),
+                         end_word(static_cast<AlgEnd>(event.why)), parties(event, profile),
                          initiator(event));
     case EventKind::kEspSessionCreated:
       return fmt::format("ipsecalg: ESP session created: {}, {}", parties(event, profile),
@@ -103,7 +102,7 @@ std::string line_of(const Event& event, const std::string& profile) {
     case EventKind::kEspSessionEnded:
       return fmt::format(
           "ipsecalg: ESP session {}: {}, {}, out {} packets {} bytes, in {} packets {} bytes",
-          to_word(static_cast<SessionEnd>(event.why)), parties(event, profile), spis(event),
+          end_word(static_cast<SessionEnd>(event.why)), parties(event, profile), spis(event),
           event.packets[kOut], event.bytes[kOut], event.packets[kIn], event.bytes[kIn]);
     case EventKind::kTurnEnded:
       return fmt::format("ipsecalg: gate closed ({}): {}",

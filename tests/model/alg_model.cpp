@@ -15,6 +15,7 @@
 
 #include "model/alg_witness.hpp"
 #include "model/alg_world.hpp"
+#include "model/environment.hpp"
 
 namespace lsn::test {
 namespace {
@@ -26,11 +27,6 @@ constexpr std::uint64_t kTunnels = 100000;
 #endif
 
 constexpr std::uint64_t kSeed = 1;
-
-std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
 
 alg::Purposes purposes_from_environment() {
   const char* text = std::getenv("LSN_MODEL_WITHOUT");

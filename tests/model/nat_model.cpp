@@ -15,6 +15,7 @@
 #include <deque>
 #include <random>
 
+#include "model/environment.hpp"
 #include "model/reference.hpp"
 #include "support/lab.hpp"
 #include "support/packet_checker.hpp"
@@ -23,11 +24,6 @@ namespace lsn::test {
 namespace {
 
 using Fate = Reference::Fate;
-
-std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
 
 class Round {
  public:

@@ -9,13 +9,13 @@
 #include <utility>
 #include <vector>
 
+#include "lsn/control/command/counter_list.hpp"
 #include "lsn/control/command/paged_answer.hpp"
 #include "lsn/control/command/table.hpp"
 
 namespace lsn::control {
 namespace {
 
-using datapath::Direction;
 using datapath::Generation;
 using datapath::ipsec_alg::AlgFilter;
 using datapath::ipsec_alg::AlgFlush;
@@ -24,10 +24,10 @@ using datapath::ipsec_alg::EspRow;
 using datapath::ipsec_alg::GatePage;
 using datapath::ipsec_alg::GateRow;
 using datapath::ipsec_alg::GateState;
+using counter_list::kIn;
+using counter_list::kOut;
 using enum Table::Align;
 
-constexpr auto kOut = static_cast<std::size_t>(Direction::kOutbound);
-constexpr auto kIn = static_cast<std::size_t>(Direction::kInbound);
 
 /// "255.255.255.255", "0xffffffff"
 constexpr std::size_t kAddressWidth = 15;

@@ -95,8 +95,7 @@ class SessionWriter {
 
  private:
   void add_json(const SessionRow& row, const datapath::Group* group, std::string& out) {
-    constexpr auto kOut = static_cast<std::size_t>(Direction::kOutbound);
-    constexpr auto kIn = static_cast<std::size_t>(Direction::kInbound);
+    using counter_list::kIn, counter_list::kOut;
     // By hand: there may be millions of them, and only names need escaping.
     fmt::format_to(
         std::back_inserter(out),

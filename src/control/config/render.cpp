@@ -12,7 +12,8 @@
 namespace lsn::control {
 namespace {
 
-std::string quoted(std::string_view text) {
+/// As the file has it: in quotes, with what needs it escaped.
+std::string string_literal(std::string_view text) {
   std::string result = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') result += '\\';
@@ -43,18 +44,18 @@ class Writer {
     return writer.result();
   }
 
-  void name(const std::string& value, std::size_t) { put("name", quoted(value), kAlways); }
+  void name(const std::string& value, std::size_t) { put("name", string_literal(value), kAlways); }
 
   template <class Syntax, class Member>
   void text(std::string_view setting, const Member& value, Presence presence) {
     if constexpr (requires { value.has_value(); })
-      put(setting, value ? quoted(Syntax::format(*value)) : "", presence == Presence::kRequired);
+      put(setting, value ? string_literal(Syntax::format(*value)) : "", presence == Presence::kRequired);
     else
-      put(setting, quoted(Syntax::format(value)), presence == Presence::kRequired);
+      put(setting, string_literal(Syntax::format(value)), presence == Presence::kRequired);
   }
   template <class Enum>
   void word(std::string_view setting, Enum value, Presence presence) {
-    put(setting, quoted(to_word(value)), presence == Presence::kRequired);
+    put(setting, string_literal(to_word(value)), presence == Presence::kRequired);
   }
   template <class Number>
   void number(std::string_view setting, const Number& value, Limits) {
@@ -64,7 +65,7 @@ class Writer {
 
   template <class Syntax>
   void texts(std::string_view setting, const std::vector<typename Syntax::Value>& list) {
-    array(setting, list, [](const auto& value) { return quoted(Syntax::format(value)); });
+    array(setting, list, [](const auto& value) { return string_literal(Syntax::format(value)); });
   }
   template <class Number>
   void numbers(std::string_view setting, const std::vector<Number>& list, Limits) {

@@ -123,6 +123,8 @@ inline Bytes mac_bytes(const std::string& text) {
 }
 
 inline const std::string kEverybody = "ff:ff:ff:ff:ff:ff";
+inline const std::string kGateway = "02:aa:00:00:00:fe";
+inline const std::string kHost = "02:bb:00:00:00:07";
 inline const std::string kNobody = "00:00:00:00:00:00";
 inline const std::string kInsideMac = "02:00:00:00:00:01";
 inline const std::string kOutsideMac = "02:00:00:00:00:02";

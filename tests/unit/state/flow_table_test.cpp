@@ -7,6 +7,7 @@
 #include <tuple>
 #include <vector>
 
+#include "matches.hpp"
 #include "support.hpp"
 
 namespace lsn::state {
@@ -69,28 +70,7 @@ class FlowTables : public testing::Test {
   test::HeapMemory memory_;
 };
 
-using Matches = testing::Types<PlainMatch
-#ifdef __SSE2__
-                               ,
-                               Sse2Match
-#endif
-#ifdef __AVX2__
-                               ,
-                               Avx2Match
-#endif
-#ifdef __AVX512F__
-                               ,
-                               Avx512Match
-#endif
-                               >;
-
-struct MatchName {
-  template <class Match>
-  static std::string GetName(int) {
-    return Match::kName;
-  }
-};
-TYPED_TEST_SUITE(FlowTables, Matches, MatchName);
+TYPED_TEST_SUITE(FlowTables, test::Matches, test::MatchName);
 
 TYPED_TEST(FlowTables, BeginEmpty) {
   const BasicFlowTable<TypeParam> table(100, secret_of(1), &this->memory_);

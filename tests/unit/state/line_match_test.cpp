@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "matches.hpp"
 #include "support.hpp"
 
 namespace lsn::state {
@@ -23,28 +24,7 @@ class LineMatch : public testing::Test {
   }
 };
 
-using Matches = testing::Types<PlainMatch
-#ifdef __SSE2__
-                               ,
-                               Sse2Match
-#endif
-#ifdef __AVX2__
-                               ,
-                               Avx2Match
-#endif
-#ifdef __AVX512F__
-                               ,
-                               Avx512Match
-#endif
-                               >;
-
-struct MatchName {
-  template <class Match>
-  static std::string GetName(int) {
-    return Match::kName;
-  }
-};
-TYPED_TEST_SUITE(LineMatch, Matches, MatchName);
+TYPED_TEST_SUITE(LineMatch, test::Matches, test::MatchName);
 
 constexpr LineSlot kAll{{~0u, ~0u, ~0u, ~0u}};
 

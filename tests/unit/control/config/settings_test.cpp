@@ -137,7 +137,7 @@ constexpr const char* kWorkers = "workers = [ 1, 2 ];";
 constexpr const char* kOut = "device = \"0000:03:00.0\";";
 constexpr const char* kPool1 = "name = \"P1\";";
 constexpr const char* kTcp = "name = \"T-TCP\";";
-constexpr const char* kGroup2 = "name = \"G2\";";
+constexpr const char* kSecondGroup = "name = \"G2\";";
 constexpr const char* kAlg = "name = \"ALG\";";
 
 INSTANTIATE_TEST_SUITE_P(
@@ -154,7 +154,7 @@ INSTANTIATE_TEST_SUITE_P(
         Range{kTcp, "sessiontimeout", 60, 10000000}, Range{kTcp, "finrsttimeout", 1, 10000000},
         Range{kTcp, "stuntimeout", 120, 1200}, Range{kTcp, "synidletimeout", 30, 120},
         Range{kTcp, "portquota", 0, 65535}, Range{kTcp, "sessionquota", 0, 65535},
-        Range{kTcp, "groupSessionLimit", 0, 4294967295}, Range{kGroup2, "snmptraplimit", 0, 10000},
+        Range{kTcp, "groupSessionLimit", 0, 4294967295}, Range{kSecondGroup, "snmptraplimit", 0, 10000},
         Range{kAlg, "espSessionTimeout", 1, 1440}, Range{kAlg, "phase2Hold", 0, 1024},
         Range{kAlg, "freshSequence", 1, 65535}, Range{kAlg, "spiCandidates", 1, 64}),
     [](const auto& range) { return std::string(range.param.setting); });

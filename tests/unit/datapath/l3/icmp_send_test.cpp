@@ -10,9 +10,6 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-const std::string kHost = "02:bb:00:00:00:07";
-const std::string kGateway = "02:aa:00:00:00:fe";
-
 class IcmpTest : public Workbench {
  protected:
   IcmpTest() {

@@ -12,9 +12,6 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-const std::string kGateway = "02:aa:00:00:00:fe";
-const std::string kHost = "02:bb:00:00:00:07";
-
 Bytes datagram(const std::string& destination, unsigned number) {
   return Ip{.source = "198.51.100.8", .destination = destination, .id = number}.with(
       udp(4000, 53, counting(40, number)));

@@ -11,8 +11,6 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-const std::string kGateway = "02:aa:00:00:00:fe";
-
 /// Where `destination` goes: "interface: next hop", "nowhere", or "full".
 class ResolveTest : public Workbench {
  protected:
