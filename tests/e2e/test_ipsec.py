@@ -284,9 +284,20 @@ def test_every_client_gets_its_turn_though_packets_are_lost(lab, daemon, scene):
     try:
         scene.begin(interval=0.3)
         scene.wait_all_up(seconds=60)
-        scene.world.do(lambda: [c.rekey() for c in scene.clients])
-        scene.wait("rekeys", lambda: all(len(c.children) >= 2 and c.is_up()
-                                         for c in scene.clients), 60)
+        # What does not come back is rekeyed again, as a peer would that notices: where both the
+        # end of an exchange and the server's first packets were lost, nobody can know whose the
+        # next ones are, and the NAT does not guess.
+        for attempts_left in (3, 2, 1, 0):
+            scene.world.do(lambda first=attempts_left == 3: [
+                c.rekey() for c in scene.clients
+                if first or not (c.is_up() or any(not e.done for e in c.exchanges.values()))])
+            try:
+                scene.wait("rekeys", lambda: all(len(c.children) >= 2 and c.is_up()
+                                                 for c in scene.clients), 15)
+                break
+            except AssertionError:
+                if attempts_left == 0:
+                    raise
     finally:
         lab.s1.run("nft", "delete table ip loss")
 
