@@ -36,7 +36,7 @@ bool is_resource_shortage(DropReason reason) {
   }
 }
 
-/// Makes a session for the first packet of a flow from inside.
+/// Makes a session for the first packet of a flow from inside, which has none.
 std::expected<SessionId, DropReason> open(Shard& shard, const Packet& packet,
                                           std::uint16_t group_id) {
   const Group& group = *shard.generation->group(group_id);
@@ -47,7 +47,8 @@ std::expected<SessionId, DropReason> open(Shard& shard, const Packet& packet,
                          .inside_ip = packet.ip->source,
                          .inside_port = wire::Be16::raw(packet.key.c),
                          .remote_ip = packet.ip->destination,
-                         .remote_port = wire::Be16::raw(packet.key.d)};
+                         .remote_port = wire::Be16::raw(packet.key.d),
+                         .missed = packet.hash};
   if (packet.protocol == Protocol::kTcp) {
     const std::uint8_t tcp = packet.tcp_flags;
     const bool opens = (tcp & (TcpHeader::kSyn | TcpHeader::kAck | TcpHeader::kRst |

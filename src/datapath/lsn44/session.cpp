@@ -166,12 +166,13 @@ std::expected<SessionId, DropReason> create_session(Shard& shard, const Group& g
     session.flags |= F::kKeepsPort;
 
   // An outbound key may exist under another mapping, when profiles of different ports meet in an
-  // inbound session: then the newcomer is refused.
+  // inbound session: then the newcomer is refused. An inbound key may exist also where the port was
+  // free: of a session that a reload does not allow and that the sweep has not come to yet.
   const state::FlowKey out = outbound_key(session);
   const state::FlowKey in = inbound_key(session);
-  const std::uint32_t out_hash = tables.outbound.hash(out);
+  const std::uint32_t out_hash = request.missed ? *request.missed : tables.outbound.hash(out);
   const std::uint32_t in_hash = tables.inbound.hash(in);
-  const bool clash = tables.outbound.find(out, out_hash) != state::kNone ||
+  const bool clash = (!request.missed && tables.outbound.find(out, out_hash) != state::kNone) ||
                      tables.inbound.find(in, in_hash) != state::kNone;
   const bool first = !clash && tables.outbound.insert(out, out_hash, id);
   if (!first || !tables.inbound.insert(in, in_hash, id)) {
@@ -260,7 +261,7 @@ void end_session(Shard& shard, SessionId id, SessionEnd why) {
   session.flags = 0;
   tables.sessions.release(id);
   ++tables.ended;
-  release_subscriber(shard, subscriber_id);
+  if (has_nothing(subscriber)) release_subscriber(shard, subscriber_id);
 }
 
 state::TickDuration idle_timeout(const Shard& shard, const Session& session,

@@ -43,7 +43,7 @@ std::expected<SubscriberId, DropReason> obtain_subscriber(Shard& shard, wire::Be
 void release_subscriber(Shard& shard, SubscriberId id) {
   Tables& tables = shard.lsn44;
   Subscriber& subscriber = tables.subscribers[id];
-  if (!subscriber.sessions.empty() || !subscriber.mappings.empty() || subscriber.pins != 0) return;
+  if (!has_nothing(subscriber)) return;
   unpair(shard, subscriber);
   const state::FlowKey key = subscriber_key(subscriber.ip);
   tables.subscriber_index.erase(key, tables.subscriber_index.hash(key));

@@ -36,6 +36,9 @@ struct NatEndpoint {
                                                                         std::uint16_t group);
 /// Forgets a subscriber that has nothing left; otherwise nothing happens.
 void release_subscriber(Shard& shard, SubscriberId id);
+[[nodiscard]] inline bool has_nothing(const Subscriber& subscriber) {
+  return subscriber.sessions.empty() && subscriber.mappings.empty() && subscriber.pins == 0;
+}
 
 // ── NAT addresses and ports (ports.cpp) ─────────────────────────────────────────────────────────
 
@@ -58,8 +61,10 @@ struct PortOutlook {
   bool by_ports = false;          ///< by ports taken, not by subscribers
   std::uint32_t random = 0;
 };
-/// What is to be fetched of all packets of a burst, or of as many objects, in one step.
-using Fetches = state::FetchList<6 * kBurst>;
+/// What is to be fetched of all packets of a burst, or of as many objects, in one step: at most nine
+/// lines of each.
+using Fetches = state::FetchList<9 * kBurst>;
+static_assert(kBurst >= state::TimerWheel::kForeseen && kBurst >= state::LongTimerWheel::kForeseen);
 /// `draw`: how many random numbers will have been drawn before; raised by what this one draws.
 [[nodiscard]] PortOutlook look_ahead(Shard& shard, const Subscriber* subscriber, const Group& group,
                                      Protocol protocol, Pooling pooling, std::uint32_t& draw,
@@ -118,6 +123,8 @@ struct SessionRequest {
   wire::Be16 remote_port;
   std::uint8_t flags = 0;             ///< SessionFlags to begin with
   MappingId mapping = state::kNone;   ///< inbound: the mapping that admitted it
+  /// The hash of the outbound key, if the caller has just looked for it in vain.
+  std::optional<std::uint32_t> missed = std::nullopt;
   std::optional<wire::Be16> nat_port = std::nullopt;  ///< this very one, of the paired address
 };
 

@@ -54,7 +54,7 @@ struct Tables {
   state::FlowTable inbound;
   state::Slab<Session> sessions;
   state::ParallelArray<SessionCold> cold;
-  state::TimerWheel session_wheel;
+  state::LongTimerWheel session_wheel;
   std::uint32_t ended = 0;  ///< counts sessions that ended: an index found before may be another's
 
   state::FlowTable mapping_index;  ///< outbound and inbound keys
