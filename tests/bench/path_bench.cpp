@@ -449,6 +449,92 @@ void lifecycle(const Options& options, rte_mempool* buffers, Report& report) {
   std::fflush(stdout);
 }
 
+// ── reload ──────────────────────────────────────────────────────────────────────────────────────
+
+/// How long the steps took, in clocks, in which a new generation is enforced.
+struct Sweep {
+  std::vector<double> steps;  ///< each with at most kStepBudget objects
+  double ended = 0;
+};
+
+Sweep sweep(Workshop& shop) {
+  constexpr std::size_t kStepBudget = 64;  // the worker's
+  Sweep result;
+  for (GenerationSweep position; !position.finished;) {
+    const std::uint64_t begin = rte_rdtsc();
+    enforce_generation(shop.shard(), position, kStepBudget);
+    result.steps.push_back(static_cast<double>(rte_rdtsc() - begin));
+    result.ended = static_cast<double>(position.ended);
+  }
+  return result;
+}
+
+double permille(std::vector<double> values, double part) {
+  const auto at = static_cast<std::ptrdiff_t>(static_cast<double>(values.size() - 1) * part / 1000);
+  std::nth_element(values.begin(), values.begin() + at, values.end());
+  return values[static_cast<std::size_t>(at)];
+}
+
+void reload(const Options& options, rte_mempool* buffers, Report& report) {
+  constexpr std::uint32_t kNetworks = 1000, kAddresses = 4096;
+  const double us = static_cast<double>(rte_get_tsc_hz()) / 1e6;
+  Table table(
+      fmt::format("A reload with {} subscriber networks and {} NAT addresses, what one poll "
+                  "does, µs: median (p99.9); {} pages",
+                  kNetworks, kAddresses, options.pages),
+      {"sessions", "takes it over", "looks through 64 sessions", "ends 64 sessions",
+       "first 32 packets after it", "32 packets later"});
+  for (const std::uint32_t flows : options.sessions) {
+    if (flows < 64'000) continue;
+    Sequence sequence;
+    Workshop shop({.max_sessions = capacity_for(flows),
+                   .flows = flows,
+                   .pages = options.page_kind(),
+                   .networks = kNetworks,
+                   .addresses = kAddresses,
+                   .buffers = buffers});
+    static_cast<void>(shop.open(0, flows));
+    std::vector<double> adopt, first, later, look;
+    for (unsigned run = 0; run < 200; ++run) {
+      adopt.push_back(static_cast<double>(shop.reload(true)));
+      for (std::vector<double>* packets : {&first, &later}) {
+        shop.burst_outbound(sequence, packets == &first ? flows : Workshop::kBurst);
+        packets->push_back(static_cast<double>(shop.run()));
+        // Until every one of a few flows has been seen since the reload.
+        for (unsigned i = 0; packets == &first && i < 8; ++i) {
+          shop.burst_outbound(sequence, Workshop::kBurst);
+          static_cast<void>(shop.run());
+        }
+      }
+    }
+    look = sweep(shop).steps;
+    adopt.push_back(static_cast<double>(shop.reload(false)));
+    const Sweep end = sweep(shop);
+    if (shop.sessions() != 0 || end.ended != flows)
+      throw std::runtime_error("a reload without clients left sessions");
+    std::vector<std::string> cells = {count_text(flows)};
+    const std::pair<const char*, const std::vector<double>*> all[] = {{"takes it over", &adopt},
+                                                                      {"looks through", &look},
+                                                                      {"ends", &end.steps},
+                                                                      {"first packets", &first},
+                                                                      {"later packets", &later}};
+    for (const auto& [name, values] : all) {
+      const double middle = median(*values) / us, high = permille(*values, 999) / us;
+      cells.push_back(fmt::format("{:.2f} ({:.2f})", middle, high));
+      for (const auto& [what, value] : {std::pair{"median", middle}, std::pair{"p99.9", high}}) {
+        Runs runs;
+        runs.add(value);
+        report.add("reload",
+                   {{"what", name}, {"of", what}, {"sessions", flows}, {"pages", options.pages}},
+                   "µs", runs);
+      }
+    }
+    table.row(std::move(cells));
+  }
+  fmt::print("{}", table.text());
+  std::fflush(stdout);
+}
+
 // ── memory ──────────────────────────────────────────────────────────────────────────────────────
 
 void memory(const Options& options, rte_mempool* buffers, Report& report) {
@@ -511,6 +597,7 @@ int run(const Options& options) {
   if (options.wants("established") || options.wants("stages"))
     established_and_stages(options, buffers, report);
   if (options.wants("lifecycle")) lifecycle(options, buffers, report);
+  if (options.wants("reload")) reload(options, buffers, report);
   if (options.wants("memory")) memory(options, buffers, report);
   if (!options.json.empty()) {
     std::ofstream(options.json)
@@ -536,7 +623,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"large", "small"}))
       ->capture_default_str();
   app.add_option("--only", options.only, "tables")
-      ->check(CLI::IsMember({"established", "stages", "lifecycle", "memory"}));
+      ->check(CLI::IsMember({"established", "stages", "lifecycle", "reload", "memory"}));
   std::vector<std::string> kinds;
   for (const lsn::bench::Case& what : lsn::bench::kCases) kinds.emplace_back(what.name);
   app.add_option("--traffic", options.traffic, "kinds, all if none is given")

@@ -105,7 +105,8 @@ Workshop::Workshop(const WorkshopConfig& config)
   route(prefix(0x64400000, 10), kInside, kInsideGateway);
   generation_.routes = IntervalMap<Route>(std::move(routes));
 
-  const std::uint32_t addresses = addresses_for(config.max_sessions) * config.shards;
+  const std::uint32_t addresses =
+      config.addresses != 0 ? config.addresses : addresses_for(config.max_sessions) * config.shards;
   Pool pool;
   pool.name = "pool";
   pool.present = true;
@@ -134,9 +135,16 @@ Workshop::Workshop(const WorkshopConfig& config)
   generation_.pools = {std::move(pool)};
   generation_.groups = {std::move(group)};
   const wire::Ipv4Prefix clients = prefix(0x64400000, 10);
-  generation_.maps = {std::make_shared<ShardMap>(
-      IntervalMap<std::uint16_t>({{clients.first().value, clients.last().value, 0}}),
-      std::vector<ShardSet>{(ShardSet{1} << config.shards) - 1})};
+  std::vector<IntervalMap<std::uint16_t>::Range> networks;
+  for (std::uint32_t n = 0, size = (std::uint32_t{1} << 22) / config.networks; n < config.networks;
+       ++n)
+    networks.push_back({clients.first().value + n * size,
+                        n + 1 < config.networks ? clients.first().value + (n + 1) * size - 1
+                                                : clients.last().value,
+                        0});
+  generation_.maps = {
+      std::make_shared<ShardMap>(IntervalMap<std::uint16_t>(std::move(networks)),
+                                 std::vector<ShardSet>{(ShardSet{1} << config.shards) - 1})};
 
   ShardConfig shard;
   shard.id = config.id;
@@ -198,6 +206,14 @@ void Workshop::neighbours_speak() {
   };
   speak(kInside, kInsideGatewayMac, kInsideGateway, kInsideMac, kInsideIp);
   speak(kOutside, kOutsideGatewayMac, kOutsideGateway, kOutsideMac, kOutsideIp);
+}
+
+std::uint64_t Workshop::reload(bool with_clients) {
+  generation_.groups[0].present = with_clients;
+  ++generation_.number;
+  const std::uint64_t begin = rte_rdtsc();
+  adopt_generation(*shard_, &generation_, addresses_.get());
+  return rte_rdtsc() - begin;
 }
 
 void Workshop::pass(state::TickDuration time) {

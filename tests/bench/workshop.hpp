@@ -59,6 +59,8 @@ struct WorkshopConfig {
   datapath::AppPolicy policy{};
   Kind kind = Kind::kUdp;
   bool cold_frames = false;  ///< flushed to memory before they are processed
+  std::uint32_t networks = 1;   ///< that the subscribers' network is divided into
+  std::uint32_t addresses = 0;  ///< NAT addresses; 0: as many as the sessions need
   datapath::ShardId id = 0;  ///< of `shards`: its flows are those of subscribers that are its own
   unsigned shards = 1;
   rte_mempool* buffers = nullptr;
@@ -111,6 +113,10 @@ class Workshop {
   /// Sends every flow of a sample through in both directions and judges what comes out.
   /// Throws std::runtime_error with the first fault.
   void verify(std::uint32_t sample);
+
+  /// What a poll does to take over a generation, the same again or one without clients: clocks.
+  /// What comes of it is the caller's (enforce_generation).
+  std::uint64_t reload(bool with_clients);
 
   /// Moves the clock and says the neighbours' ARP for them.
   void pass(state::TickDuration time);
