@@ -1,15 +1,15 @@
 // Tells the owner of objects when their time has come, without ever scanning them.
 //
-// Several levels; a slot of the first stands for one tick, one of a higher level for a whole turn of
-// the level below. An object waits in the slot of its deadline, on the lowest level that reaches so
-// far, and is visited once more for each level that it comes down. A slot is a chain of chunks, one cache
-// line of indices each, all of them full but the first; an object's owner keeps its place beside it
-// (WheelLinks), so that cancel() fills the hole with the chain's last index: schedule() and cancel()
-// are a few stores. When the clock enters the time that a slot stands for, each object of the slot
-// is taken out and the owner's `visit(index)` is asked for a deadline. An answer re-arms the object;
-// no answer means that the owner took it away. The wheel stores no deadline and asks the same
-// question on all levels, so moving down a level ("cascading") and lazy re-arming are the same
-// thing: a packet only writes "last seen", the wheel learns of it when it asks.
+// Several levels; a slot of the first stands for one tick, one of a higher level for a whole turn
+// of the level below. An object waits in the slot of its deadline, on the lowest level that reaches
+// so far, and is visited once more for each level that it comes down. A slot is a chain of chunks,
+// one cache line of indices each, all of them full but the first; an object's owner keeps its place
+// beside it (WheelLinks), so that cancel() fills the hole with the chain's last index: schedule()
+// and cancel() are a few stores. When the clock enters the time that a slot stands for, each object
+// of the slot is taken out and the owner's `visit(index)` is asked for a deadline. An answer
+// re-arms the object; no answer means that the owner took it away. The wheel stores no deadline and
+// asks the same question on all levels, so moving down a level ("cascading") and lazy re-arming are
+// the same thing: a packet only writes "last seen", the wheel learns of it when it asks.
 //
 // Work is bounded: advance() stops at its budget, also within a slot, and goes on there next time;
 // the wheel then lags, nothing is lost. Empty slots are skipped by bit maps, however far the clock
@@ -39,8 +39,8 @@ struct WheelLinks {
   std::uint32_t place = 0;  ///< its chunk, and where in it
 };
 
-/// `links_of(index) -> WheelLinks&` everywhere below. `kBits`: slots of each level, as powers of two;
-/// all levels together turn once in 2^32 ticks, as the clock does.
+/// `links_of(index) -> WheelLinks&` everywhere below. `kBits`: slots of each level, as powers of
+/// two; all levels together turn once in 2^32 ticks, as the clock does.
 template <unsigned... kBits>
 class BasicTimerWheel {
  public:
@@ -265,7 +265,7 @@ class BasicTimerWheel {
         return ((found - from - 1) & (slots - 1)) + 1;
       }
       if (++steps > slots / 64) return 0;  // the first word came twice, for its other part
-      i = (i + 1) % (slots / 64);
+      i = (i + 1) & (slots / 64 - 1);
     }
   }
 
