@@ -13,13 +13,13 @@
 namespace lsn::control {
 namespace {
 
+using counter_list::kIn;
+using counter_list::kOut;
 using datapath::SessionEnd;
 using datapath::ipsec_alg::AlgEnd;
 using datapath::ipsec_alg::CloseReason;
 using datapath::ipsec_alg::Event;
 using datapath::ipsec_alg::EventKind;
-using counter_list::kIn;
-using counter_list::kOut;
 
 std::string text_of(wire::Be32 address) { return wire::to_string(wire::Ipv4Address{address}); }
 

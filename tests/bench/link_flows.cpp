@@ -6,6 +6,8 @@
 #include <cmath>
 #include <deque>
 
+#include "results.hpp"
+
 namespace lsn::bench {
 namespace {
 
@@ -318,14 +320,11 @@ nlohmann::json Flows::latency(std::uint32_t flows, double gap, double seconds) {
   link_.settle(taken);
   if (times.empty()) throw std::runtime_error("nothing came back");
   std::sort(times.begin(), times.end());
-  const auto percentile = [&](double p) {
-    return times[std::min(times.size() - 1, static_cast<std::size_t>(p * static_cast<double>(times.size())))];
-  };
   return {{"sent", sent},
           {"received", times.size()},
-          {"p50", percentile(0.5)},
-          {"p99", percentile(0.99)},
-          {"p999", percentile(0.999)},
+          {"p50", percentile(times, 0.5)},
+          {"p99", percentile(times, 0.99)},
+          {"p999", percentile(times, 0.999)},
           {"max", times.back()},
           {"checked", tally.checked},
           {"faults", tally.faults},

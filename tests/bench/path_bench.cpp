@@ -346,9 +346,9 @@ std::uint64_t housekeep_once(Workshop& shop) {
   return rte_rdtsc() - begin;
 }
 
-/// The table is full of `count` sessions as old as their numbers say. Tick by tick, until all of them
-/// have ended; for each a new one comes. In all, not of the median tick: what the timer wheel does for
-/// many sessions at a time is in it.
+/// The table is full of `count` sessions as old as their numbers say. Tick by tick, until all of
+/// them have ended; for each a new one comes. In all, not of the median tick: what the timer wheel
+/// does for many sessions at a time is in it.
 Beside churn(Workshop& shop, std::uint32_t count) {
   std::uint64_t new_clocks = 0, end_clocks = 0;
   std::uint32_t ended = 0, made = 0;
@@ -451,28 +451,23 @@ void lifecycle(const Options& options, rte_mempool* buffers, Report& report) {
 
 // ── reload ──────────────────────────────────────────────────────────────────────────────────────
 
+constexpr std::size_t kStepBudget = 64;  // the worker's
+
 /// How long the steps took, in clocks, in which a new generation is enforced.
 struct Sweep {
   std::vector<double> steps;  ///< each with at most kStepBudget objects
-  double ended = 0;
+  std::uint64_t ended = 0;
 };
 
 Sweep sweep(Workshop& shop) {
-  constexpr std::size_t kStepBudget = 64;  // the worker's
   Sweep result;
   for (GenerationSweep position; !position.finished;) {
     const std::uint64_t begin = rte_rdtsc();
     enforce_generation(shop.shard(), position, kStepBudget);
     result.steps.push_back(static_cast<double>(rte_rdtsc() - begin));
-    result.ended = static_cast<double>(position.ended);
+    result.ended = position.ended;
   }
   return result;
-}
-
-double permille(std::vector<double> values, double part) {
-  const auto at = static_cast<std::ptrdiff_t>(static_cast<double>(values.size() - 1) * part / 1000);
-  std::nth_element(values.begin(), values.begin() + at, values.end());
-  return values[static_cast<std::size_t>(at)];
 }
 
 void reload(const Options& options, rte_mempool* buffers, Report& report) {
@@ -482,8 +477,9 @@ void reload(const Options& options, rte_mempool* buffers, Report& report) {
       fmt::format("A reload with {} subscriber networks and {} NAT addresses, what one poll "
                   "does, µs: median (p99.9); {} pages",
                   kNetworks, kAddresses, options.pages),
-      {"sessions", "takes it over", "looks through 64 sessions", "ends 64 sessions",
-       "first 32 packets after it", "32 packets later"});
+      {"sessions", "takes it over", fmt::format("looks through {} sessions", kStepBudget),
+       fmt::format("ends {} sessions", kStepBudget), "first 32 packets after it",
+       "32 packets later"});
   for (const std::uint32_t flows : options.sessions) {
     if (flows < 64'000) continue;
     Sequence sequence;
@@ -494,32 +490,32 @@ void reload(const Options& options, rte_mempool* buffers, Report& report) {
                    .addresses = kAddresses,
                    .buffers = buffers});
     static_cast<void>(shop.open(0, flows));
-    std::vector<double> adopt, first, later, look;
+    const auto burst = [&](std::uint32_t of) {
+      shop.burst_outbound(sequence, of);
+      return static_cast<double>(shop.run());
+    };
+    std::vector<double> adopt, first, later;
     for (unsigned run = 0; run < 200; ++run) {
       adopt.push_back(static_cast<double>(shop.reload(true)));
-      for (std::vector<double>* packets : {&first, &later}) {
-        shop.burst_outbound(sequence, packets == &first ? flows : Workshop::kBurst);
-        packets->push_back(static_cast<double>(shop.run()));
-        // Until every one of a few flows has been seen since the reload.
-        for (unsigned i = 0; packets == &first && i < 8; ++i) {
-          shop.burst_outbound(sequence, Workshop::kBurst);
-          static_cast<void>(shop.run());
-        }
-      }
+      first.push_back(burst(flows));
+      // Until each of a few flows has been seen since the reload.
+      for (unsigned i = 0; i < 8; ++i) burst(kBurst);
+      later.push_back(burst(kBurst));
     }
-    look = sweep(shop).steps;
+    Sweep look = sweep(shop);
     adopt.push_back(static_cast<double>(shop.reload(false)));
-    const Sweep end = sweep(shop);
+    Sweep end = sweep(shop);
     if (shop.sessions() != 0 || end.ended != flows)
       throw std::runtime_error("a reload without clients left sessions");
     std::vector<std::string> cells = {count_text(flows)};
-    const std::pair<const char*, const std::vector<double>*> all[] = {{"takes it over", &adopt},
-                                                                      {"looks through", &look},
-                                                                      {"ends", &end.steps},
-                                                                      {"first packets", &first},
-                                                                      {"later packets", &later}};
+    const std::pair<const char*, std::vector<double>*> all[] = {{"takes it over", &adopt},
+                                                                {"looks through", &look.steps},
+                                                                {"ends", &end.steps},
+                                                                {"first packets", &first},
+                                                                {"later packets", &later}};
     for (const auto& [name, values] : all) {
-      const double middle = median(*values) / us, high = permille(*values, 999) / us;
+      std::sort(values->begin(), values->end());
+      const double middle = median(*values) / us, high = percentile(*values, 0.999) / us;
       cells.push_back(fmt::format("{:.2f} ({:.2f})", middle, high));
       for (const auto& [what, value] : {std::pair{"median", middle}, std::pair{"p99.9", high}}) {
         Runs runs;

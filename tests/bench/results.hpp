@@ -28,6 +28,12 @@ namespace lsn::bench {
                                     values.begin() + static_cast<std::ptrdiff_t>(middle))) / 2;
 }
 
+/// The value that `part` of them are below: 0.999 for the p99.9. Sorted, and at least one.
+[[nodiscard]] inline double percentile(const std::vector<double>& sorted, double part) {
+  const auto at = static_cast<std::size_t>(part * static_cast<double>(sorted.size()));
+  return sorted[std::min(sorted.size() - 1, at)];
+}
+
 /// Results of the runs of one cell.
 class Runs {
  public:

@@ -136,12 +136,10 @@ Workshop::Workshop(const WorkshopConfig& config)
   generation_.groups = {std::move(group)};
   const wire::Ipv4Prefix clients = prefix(0x64400000, 10);
   std::vector<IntervalMap<std::uint16_t>::Range> networks;
-  for (std::uint32_t n = 0, size = (std::uint32_t{1} << 22) / config.networks; n < config.networks;
-       ++n)
-    networks.push_back({clients.first().value + n * size,
-                        n + 1 < config.networks ? clients.first().value + (n + 1) * size - 1
-                                                : clients.last().value,
-                        0});
+  const std::uint32_t size = (clients.last().value - clients.first().value + 1) / config.networks;
+  for (std::uint32_t n = 0, first = clients.first().value; n < config.networks; ++n, first += size)
+    networks.push_back({first, first + size - 1, 0});
+  networks.back().last = clients.last().value;  // and what is left over
   generation_.maps = {
       std::make_shared<ShardMap>(IntervalMap<std::uint16_t>(std::move(networks)),
                                  std::vector<ShardSet>{(ShardSet{1} << config.shards) - 1})};

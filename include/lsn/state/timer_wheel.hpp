@@ -39,14 +39,22 @@ struct WheelLinks {
   std::uint32_t place = 0;  ///< its chunk, and where in it
 };
 
+/// Of each number, the sum of those before it.
+template <std::size_t n>
+[[nodiscard]] consteval std::array<std::uint32_t, n> sums_before(
+    std::array<std::uint32_t, n> numbers) {
+  std::exclusive_scan(numbers.begin(), numbers.end(), numbers.begin(), 0u);
+  return numbers;
+}
+
+/// The most objects that advance() tells of at a time.
+inline constexpr std::uint32_t kForeseen = 32;
+
 /// `links_of(index) -> WheelLinks&` everywhere below. `kBits`: slots of each level, as powers of
 /// two; all levels together turn once in 2^32 ticks, as the clock does.
 template <unsigned... kBits>
 class BasicTimerWheel {
  public:
-  /// The most objects that advance() tells of at a time.
-  static constexpr std::uint32_t kForeseen = 32;
-
   /// For at most `capacity` objects at a time, less than 2^31.
   BasicTimerWheel(std::uint32_t capacity, Ticks now, ZeroedMemory* memory)
       : cursor_(now.value),
@@ -109,7 +117,7 @@ class BasicTimerWheel {
   }
 
   /// Whether advance() to `now` has something left to do.
-  [[nodiscard]] bool is_behind(Ticks now) const { return draining_ || cursor_ != now.value; }
+  [[nodiscard]] bool is_behind(Ticks now) const { return draining_ || now - Ticks{cursor_} > 0; }
 
   /// Objects that wait.
   [[nodiscard]] std::size_t size() const { return size_; }
@@ -119,15 +127,9 @@ class BasicTimerWheel {
   static constexpr unsigned kLevels = sizeof...(kBits);
   static constexpr Levels kSlotsOf{(1u << kBits)...};
   /// A slot of a level stands for 1 << kShift ticks.
-  static constexpr Levels kShift = [](Levels bits) {
-    std::exclusive_scan(bits.begin(), bits.end(), bits.begin(), 0u);
-    return bits;
-  }({kBits...});
+  static constexpr Levels kShift = sums_before(Levels{kBits...});
   /// A level's first slot among those of all.
-  static constexpr Levels kFirst = [](Levels slots) {
-    std::exclusive_scan(slots.begin(), slots.end(), slots.begin(), 0u);
-    return slots;
-  }(kSlotsOf);
+  static constexpr Levels kFirst = sums_before(kSlotsOf);
   static constexpr std::uint32_t kSlots = (0u + ... + (1u << kBits));
   static_assert((0u + ... + kBits) == 32 && ((kBits >= 6) && ...) && kSlots < 1u << 16);
   static constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
@@ -272,7 +274,7 @@ class BasicTimerWheel {
   std::uint32_t cursor_;   ///< the tick up to which all is done; the one in work if draining_
   bool draining_ = false;  ///< the slots that begin at cursor_ are being emptied
   std::size_t size_ = 0;
-  std::uint64_t occupied_[kSlots / 64] = {};  ///< a bit per slot: not empty
+  std::uint64_t occupied_[kSlots / 64] = {};               ///< a bit per slot: not empty
   ParallelArray<std::uint32_t> slots_;                     ///< the first chunk, 0: none
   ParallelArray<Chunk> chunks_;
   std::uint32_t chunks_used_ = 0;  ///< higher numbers were never touched

@@ -16,6 +16,8 @@
 namespace lsn::control {
 namespace {
 
+using counter_list::kIn;
+using counter_list::kOut;
 using datapath::Generation;
 using datapath::ipsec_alg::AlgFilter;
 using datapath::ipsec_alg::AlgFlush;
@@ -24,10 +26,7 @@ using datapath::ipsec_alg::EspRow;
 using datapath::ipsec_alg::GatePage;
 using datapath::ipsec_alg::GateRow;
 using datapath::ipsec_alg::GateState;
-using counter_list::kIn;
-using counter_list::kOut;
 using enum Table::Align;
-
 
 /// "255.255.255.255", "0xffffffff"
 constexpr std::size_t kAddressWidth = 15;

@@ -49,7 +49,8 @@ class Writer {
   template <class Syntax, class Member>
   void text(std::string_view setting, const Member& value, Presence presence) {
     if constexpr (requires { value.has_value(); })
-      put(setting, value ? string_literal(Syntax::format(*value)) : "", presence == Presence::kRequired);
+      put(setting, value ? string_literal(Syntax::format(*value)) : "",
+          presence == Presence::kRequired);
     else
       put(setting, string_literal(Syntax::format(value)), presence == Presence::kRequired);
   }

@@ -261,7 +261,7 @@ void end_session(Shard& shard, SessionId id, SessionEnd why) {
   session.flags = 0;
   tables.sessions.release(id);
   ++tables.ended;
-  if (has_nothing(subscriber)) release_subscriber(shard, subscriber_id);
+  release_subscriber(shard, subscriber_id);
 }
 
 state::TickDuration idle_timeout(const Shard& shard, const Session& session,

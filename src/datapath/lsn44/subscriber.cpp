@@ -40,10 +40,9 @@ std::expected<SubscriberId, DropReason> obtain_subscriber(Shard& shard, wire::Be
   return id;
 }
 
-void release_subscriber(Shard& shard, SubscriberId id) {
+void forget_subscriber(Shard& shard, SubscriberId id) {
   Tables& tables = shard.lsn44;
   Subscriber& subscriber = tables.subscribers[id];
-  if (!has_nothing(subscriber)) return;
   unpair(shard, subscriber);
   const state::FlowKey key = subscriber_key(subscriber.ip);
   tables.subscriber_index.erase(key, tables.subscriber_index.hash(key));

@@ -91,9 +91,10 @@ TYPED_TEST(Wheel, FiresAtTheDeadlineAndNotBefore) {
        {0u, 1u, 255u, 256u, 16'383u, 16'384u, 65'535u, 1'000'000u, 8'388'607u, 0xFFFFFF00u,
         0xFFFFC000u, 0xFF800000u, 0x7FFFFFFFu}) {
     for (const std::uint32_t distance :
-         {1u, 2u, 255u, 256u, 257u, 511u, 512u, 16'383u, 16'384u, 16'385u, 32'767u, 32'768u,
-          65'535u, 65'536u, 65'537u, 8'388'607u, 8'388'608u, 8'388'609u, 16'777'215u,
-          16'777'216u, 100'000'000u, 0x7FFFFFFFu}) {
+         {1u,          2u,          255u,         256u,       257u,       511u,
+          512u,        16'383u,     16'384u,      16'385u,    32'767u,    32'768u,
+          65'535u,     65'536u,     65'537u,      8'388'607u, 8'388'608u, 8'388'609u,
+          16'777'215u, 16'777'216u, 100'000'000u, 0x7FFFFFFFu}) {
       this->start(Ticks{begin});
       const Ticks deadline = Ticks{begin} + TickDuration(distance);
       this->schedule(3, deadline);

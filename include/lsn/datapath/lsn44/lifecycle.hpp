@@ -34,10 +34,13 @@ struct NatEndpoint {
 /// Finds or makes it. kSubscriberTableFull when there is no room.
 [[nodiscard]] std::expected<SubscriberId, DropReason> obtain_subscriber(Shard& shard, wire::Be32 ip,
                                                                         std::uint16_t group);
+/// One that has nothing left.
+void forget_subscriber(Shard& shard, SubscriberId id);
 /// Forgets a subscriber that has nothing left; otherwise nothing happens.
-void release_subscriber(Shard& shard, SubscriberId id);
-[[nodiscard]] inline bool has_nothing(const Subscriber& subscriber) {
-  return subscriber.sessions.empty() && subscriber.mappings.empty() && subscriber.pins == 0;
+inline void release_subscriber(Shard& shard, SubscriberId id) {
+  const Subscriber& subscriber = shard.lsn44.subscribers[id];
+  if (subscriber.sessions.empty() && subscriber.mappings.empty() && subscriber.pins == 0)
+    forget_subscriber(shard, id);
 }
 
 // ── NAT addresses and ports (ports.cpp) ─────────────────────────────────────────────────────────
@@ -61,10 +64,10 @@ struct PortOutlook {
   bool by_ports = false;          ///< by ports taken, not by subscribers
   std::uint32_t random = 0;
 };
-/// What is to be fetched of all packets of a burst, or of as many objects, in one step: at most nine
-/// lines of each.
+/// What is to be fetched of all packets of a burst, or of as many objects, in one step: at most
+/// nine lines of each.
 using Fetches = state::FetchList<9 * kBurst>;
-static_assert(kBurst >= state::TimerWheel::kForeseen && kBurst >= state::LongTimerWheel::kForeseen);
+static_assert(kBurst >= state::kForeseen);
 /// `draw`: how many random numbers will have been drawn before; raised by what this one draws.
 [[nodiscard]] PortOutlook look_ahead(Shard& shard, const Subscriber* subscriber, const Group& group,
                                      Protocol protocol, Pooling pooling, std::uint32_t& draw,

@@ -154,9 +154,10 @@ INSTANTIATE_TEST_SUITE_P(
         Range{kTcp, "sessiontimeout", 60, 10000000}, Range{kTcp, "finrsttimeout", 1, 10000000},
         Range{kTcp, "stuntimeout", 120, 1200}, Range{kTcp, "synidletimeout", 30, 120},
         Range{kTcp, "portquota", 0, 65535}, Range{kTcp, "sessionquota", 0, 65535},
-        Range{kTcp, "groupSessionLimit", 0, 4294967295}, Range{kSecondGroup, "snmptraplimit", 0, 10000},
-        Range{kAlg, "espSessionTimeout", 1, 1440}, Range{kAlg, "phase2Hold", 0, 1024},
-        Range{kAlg, "freshSequence", 1, 65535}, Range{kAlg, "spiCandidates", 1, 64}),
+        Range{kTcp, "groupSessionLimit", 0, 4294967295},
+        Range{kSecondGroup, "snmptraplimit", 0, 10000}, Range{kAlg, "espSessionTimeout", 1, 1440},
+        Range{kAlg, "phase2Hold", 0, 1024}, Range{kAlg, "freshSequence", 1, 65535},
+        Range{kAlg, "spiCandidates", 1, 64}),
     [](const auto& range) { return std::string(range.param.setting); });
 
 TEST(Settings, RangesOfSettingsThatTheGoodTextHas) {
