@@ -29,6 +29,8 @@ std::string_view end_word(AlgEnd why) {
       return "expired";
     case AlgEnd::kReplaced:
       return "replaced";
+    case AlgEnd::kFloated:
+      return "moved to UDP 4500";
     case AlgEnd::kFlushed:
       return "flushed";
     case AlgEnd::kReload:

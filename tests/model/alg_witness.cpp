@@ -149,9 +149,7 @@ void Watch::tell(std::uint32_t server) const {
 
 void Watch::came(const Seen& packet, Party from, const std::vector<Seen>& left) {
   take_events();
-  // Section 6: whoever has 64 answered IKE sessions gets no other one.
-  const std::uint64_t over_quota = world_.lab().drops(DropReason::kIkeSessionQuota);
-  bool passed = std::exchange(over_quota_, over_quota) != over_quota;
+  bool passed = false;
   for (const Seen& one : left)
     passed = passed || (one.what == packet.what && one.record == packet.record &&
                         one.spi == packet.spi && one.sequence == packet.sequence);
@@ -314,7 +312,12 @@ void Watch::ike_left(const Seen& packet, Party to) {
     fault(link.server, cat({name_of(message), " came to client ",
                             number(client_of(packet.destination.ip))}));
   }
-  if (packet.on_4500) return;
+  if (packet.on_4500) {
+    // Section 3: a session that floated is freed. What it kept goes on like any UDP mapping.
+    peer_of(link).kept_until = std::min(peer_of(link).kept_until, now);
+    sources_[link.client].kept_until = std::min(sources_[link.client].kept_until, now);
+    return;
+  }
   if (remembers_ && !message.left) note(link.server, "  leaves: " + name_of(message));
 
   Peer& of = peer_of(link);

@@ -124,7 +124,6 @@ class Watch final : public Witness {
   std::map<std::uint32_t, Source> sources_;  ///< by client
   bool for_old_mapping_ = false;  ///< what came last was
   Time looked_ = 0;
-  std::uint64_t over_quota_ = 0;
   std::array<std::uint64_t, datapath::kDropReasons> dropped_{};
   bool remembers_;  ///< notes, for a failure's replay
 };

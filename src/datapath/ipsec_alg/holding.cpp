@@ -312,6 +312,16 @@ void begin_next_turn(Shard& shard, GateId gate_id) {
   leave_queue(shard, id);
 }
 
+bool has_flight(const Shard& shard, PeerId peer, IkeId ike) {
+  const Tables& tables = shard.alg;
+  const WaiterId waiter = tables.peers[peer].waiter;
+  if (waiter == state::kNone) return false;
+  for (FlightId id = tables.waiters[waiter].flights.first; id != state::kNone;
+       id = tables.flights[id].of_waiter.next)
+    if (tables.flights[id].ike == ike) return true;
+  return false;
+}
+
 void remove_waiter(Shard& shard, WaiterId id, DropReason reason) {
   Waiter& waiter = shard.alg.waiters[id];
   while (!waiter.flights.empty()) remove_flight(shard, waiter, waiter.flights.first, reason);

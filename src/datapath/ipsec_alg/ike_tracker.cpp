@@ -94,20 +94,34 @@ void leave_port_keepers(Tables& tables, IkeId id) {
   --tables.gates[gate].port_keepers;
 }
 
-/// Room for one more session of the subscriber (section 6).
+/// Section 6: the session that is replaced at a client's limit, the one that was silent for longest
+/// of those without a purpose. What the client itself has never sent a message of goes first, and a
+/// message from outside replaces nothing else.
+IkeId replaceable(const Shard& shard, const Client& client, Direction cause) {
+  const Tables& tables = shard.alg;
+  const auto first = [&](auto&& is_wanted) {
+    for (IkeId id = client.ike_sessions.first; id != state::kNone;
+         id = tables.ike_sessions[id].of_client.next)
+      if (is_wanted(tables.ike_sessions[id]) && !has_purpose(shard, id)) return id;
+    return state::kNone;
+  };
+  const IkeId foreign = first(
+      [](const IkeSession& session) { return !session.heard[at(Direction::kOutbound)]; });
+  if (foreign != state::kNone || cause == Direction::kInbound) return foreign;
+  return first([](const IkeSession&) { return true; });
+}
+
+/// Room for one more session of the client.
 bool make_room(Shard& shard, const Client& client, Direction cause) {
   if (client.ike_count < kIkeSessionsPerSubscriber) return true;
-  IkeId oldest = client.unanswered[at(Direction::kInbound)].first;
-  if (oldest == state::kNone && cause == Direction::kOutbound)
-    oldest = client.unanswered[at(Direction::kOutbound)].first;
-  if (oldest == state::kNone) return false;
-  end_ike_session(shard, oldest, AlgEnd::kReplaced);
+  const IkeId id = replaceable(shard, client, cause);
+  if (id == state::kNone) return false;
+  end_ike_session(shard, id, AlgEnd::kReplaced);
   return true;
 }
 
-std::expected<IkeId, DropReason> create(Shard& shard, PeerId peer_id,
-                                        const wire::IkeMessage& message, Direction direction,
-                                        const lsn44::Session& udp) {
+IkeId create(Shard& shard, PeerId peer_id, const wire::IkeMessage& message, Direction direction,
+             const lsn44::Session& udp) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[peer_id];
   const wire::Be16 inside_port = udp.inside_port;
@@ -119,13 +133,13 @@ std::expected<IkeId, DropReason> create(Shard& shard, PeerId peer_id,
                         : nullptr;
   if (rekey != nullptr) ike_rekeyed(shard, peer_id, *rekey);
 
-  if (!make_room(shard, client, direction)) return std::unexpected(DropReason::kIkeSessionQuota);
+  if (!make_room(shard, client, direction)) return state::kNone;
   const IkeId id = tables.ike_sessions.allocate();
-  if (id == state::kNone) return std::unexpected(DropReason::kIkeSessionTableFull);
+  if (id == state::kNone) return state::kNone;
   const state::FlowKey key = ike_key(peer_id, message.initiator);
   if (!tables.index.insert(key, tables.index.hash(key), id)) {
     tables.ike_sessions.release(id);
-    return std::unexpected(DropReason::kIkeSessionTableFull);
+    return state::kNone;
   }
   IkeSession& session = tables.ike_sessions[id];
   session.initiator = message.initiator;
@@ -134,11 +148,10 @@ std::expected<IkeId, DropReason> create(Shard& shard, PeerId peer_id,
   session.inside_port = inside_port;
   session.nat_port = udp.nat_port;
   session.version = message.version;
-  session.started_by = direction;
   session.in_use = true;
   if (lsn44::keeps_port(udp)) enter_port_keepers(tables, id);
   state::list_push(peer.ike_sessions, id, tables.ike_links());
-  state::queue_push(client.unanswered[at(direction)], id, tables.unanswered_links());
+  state::queue_push(client.ike_sessions, id, tables.client_ike_links());
   ++peer.ike_count;
   ++client.ike_count;
   tables.ike_wheel.schedule(id, shard.now + kUnansweredIke, tables.ike_wheel_links());
@@ -198,16 +211,31 @@ IkeId find_ike_session(const Shard& shard, PeerId peer, wire::IkeSpi initiator) 
   return shard.alg.index.find(key, shard.alg.index.hash(key));
 }
 
-std::expected<IkeId, DropReason> track(Shard& shard, PeerId peer_id,
-                                       const wire::IkeMessage& message, Direction direction,
-                                       const lsn44::Session& udp) {
+bool has_purpose(const Shard& shard, IkeId id) {
+  const IkeSession& session = shard.alg.ike_sessions[id];
+  const Peer& peer = shard.alg.peers[session.peer];
+  if ((session.bore_esp && peer.esp_count != 0) || has_flight(shard, session.peer, id)) return true;
+  const Gate& gate = shard.alg.gates[peer.gate];
+  for (const Exchange& e : session.exchanges)
+    if (e.name.kind != ExchangeKind::kNone &&
+        (in_turn(gate, session.peer, e) || (e.claims && !e.settled)))
+      return true;
+  return false;
+}
+
+IkeId track(Shard& shard, PeerId peer_id, const wire::IkeMessage& message, Direction direction,
+            const lsn44::Session& udp) {
   Tables& tables = shard.alg;
   IkeId id = find_ike_session(shard, peer_id, message.initiator);
   if (id == state::kNone) {
-    const auto created = create(shard, peer_id, message, direction, udp);
-    if (!created) return created;
-    id = *created;
+    id = create(shard, peer_id, message, direction, udp);
+    if (id == state::kNone) return id;
+  } else {
+    Client& client = tables.clients[tables.peers[peer_id].subscriber];
+    state::queue_remove(client.ike_sessions, id, tables.client_ike_links());
+    state::queue_push(client.ike_sessions, id, tables.client_ike_links());
   }
+  touch(shard, peer_id);
   IkeSession& session = tables.ike_sessions[id];
   session.last_message = shard.now;
   // A client may come from another port, for example after its own NAT forgot the old one.
@@ -219,9 +247,6 @@ std::expected<IkeId, DropReason> track(Shard& shard, PeerId peer_id,
   if (!session.heard[at(direction)]) {
     session.heard[at(direction)] = true;
     if (session.is_answered()) {
-      Client& client = tables.clients[tables.peers[peer_id].subscriber];
-      state::queue_remove(client.unanswered[at(session.started_by)], id,
-                          tables.unanswered_links());
       keep_port(shard, peer_id, session.inside_port);
       note_ike_session(shard, id, false);
     }
@@ -305,24 +330,25 @@ void settle_one_claim(Shard& shard, PeerId id, std::uint32_t turn) {
   if (peer.claims == 0) return;
   // Of the turn the earliest, of those before it the latest: earlier ones were given up.
   Exchange* chosen = nullptr;
+  IkeId chosen_of = state::kNone;
   for (IkeId ike = peer.ike_sessions.first; ike != state::kNone;
        ike = tables.ike_sessions[ike].of_peer.next) {
     for (Exchange& e : tables.ike_sessions[ike].exchanges) {
       if (e.name.kind == ExchangeKind::kNone || !e.claims || e.settled) continue;
-      if (chosen == nullptr) {
-        chosen = &e;
-        continue;
-      }
       const bool here = e.turn == turn;
-      if (here != (chosen->turn == turn)) {
-        if (here) chosen = &e;
-      } else if (here ? chosen->admitted.later_than(e.admitted)
-                      : e.admitted.later_than(chosen->admitted)) {
-        chosen = &e;
-      }
+      const bool is_better =
+          chosen == nullptr ||
+          (here != (chosen->turn == turn) ? here
+                                          : here ? chosen->admitted.later_than(e.admitted)
+                                                 : e.admitted.later_than(chosen->admitted));
+      if (!is_better) continue;
+      chosen = &e;
+      chosen_of = ike;
     }
   }
-  if (chosen != nullptr) mark_settled(shard, id, *chosen);
+  if (chosen == nullptr) return;
+  tables.ike_sessions[chosen_of].bore_esp = true;
+  mark_settled(shard, id, *chosen);
 }
 
 void settle_session(Shard& shard, IkeId id) {
@@ -331,13 +357,10 @@ void settle_session(Shard& shard, IkeId id) {
     if (e.name.kind != ExchangeKind::kNone) mark_settled(shard, session.peer, e);
 }
 
-bool note_float(Shard& shard, IkeId id) {
-  IkeSession& session = shard.alg.ike_sessions[id];
-  if (session.floated) return false;
-  session.floated = true;
+void end_floated(Shard& shard, IkeId id) {
   settle_session(shard, id);
-  count(shard, shard.alg.peers[session.peer].profile, AlgCounter::kIkeFloats);
-  return true;
+  count(shard, shard.alg.peers[shard.alg.ike_sessions[id].peer].profile, AlgCounter::kIkeFloats);
+  end_ike_session(shard, id, AlgEnd::kFloated);
 }
 
 state::Ticks ike_deadline(const Shard& shard, const IkeSession& session) {
@@ -357,8 +380,7 @@ void end_ike_session(Shard& shard, IkeId id, AlgEnd why) {
   remove_flights(shard, peer_id, id, DropReason::kIkeHeldFlushed);
   for (Exchange& e : session.exchanges) forget(shard, peer_id, e);
   tables.ike_wheel.cancel(id, tables.ike_wheel_links());
-  if (!session.is_answered())
-    state::queue_remove(client.unanswered[at(session.started_by)], id, tables.unanswered_links());
+  state::queue_remove(client.ike_sessions, id, tables.client_ike_links());
   state::list_remove(peer.ike_sessions, id, tables.ike_links());
   const state::FlowKey key = ike_key(peer_id, session.initiator);
   tables.index.erase(key, tables.index.hash(key));

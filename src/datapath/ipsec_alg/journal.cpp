@@ -117,8 +117,9 @@ bool restore_ike(Shard& shard, PeerId peer, const StateRecord& record, SessionId
   message.exchange = record.version == 1 ? wire::ike_exchange::kInformational1
                                          : wire::ike_exchange::kInformational2;
   const lsn44::Session& session = shard.lsn44.sessions[udp];
-  if (!track(shard, peer, message, Direction::kOutbound, session)) return false;
-  return !record.answered || track(shard, peer, message, Direction::kInbound, session).has_value();
+  if (track(shard, peer, message, Direction::kOutbound, session) == state::kNone) return false;
+  return !record.answered ||
+         track(shard, peer, message, Direction::kInbound, session) != state::kNone;
 }
 
 }  // namespace

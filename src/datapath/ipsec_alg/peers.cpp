@@ -41,16 +41,29 @@ void remove_gate(Shard& shard, GateId id) {
   tables.counters.total.of(AlgGauge::kGates).subtract();
 }
 
-/// Section 6: at its limit of gates a subscriber's own oldest unanswered one is replaced. What came
-/// from outside displaces only what came from outside.
-bool displace_oldest_unanswered(Shard& shard, const Client& client, Direction cause) {
-  IkeId oldest = client.unanswered[at(Direction::kInbound)].first;
-  if (oldest == state::kNone && cause == Direction::kOutbound)
-    oldest = client.unanswered[at(Direction::kOutbound)].first;
-  if (oldest == state::kNone) return false;
-  end_ike_session(shard, oldest, AlgEnd::kReplaced);
-  resolve_doubts(shard);
-  return true;
+/// Whether something may still come of what the two have with one another.
+bool peer_has_purpose(const Shard& shard, PeerId id) {
+  const Tables& tables = shard.alg;
+  const Peer& peer = tables.peers[id];
+  if (peer.esp_count != 0 || peer.waiter != state::kNone || peer.claims != 0 || peer.is_dangling ||
+      holds(tables.gates[peer.gate], id))
+    return true;
+  return false;
+}
+
+/// Section 6: at a subscriber's limit of gates the one without a purpose whose IKE was silent for
+/// longest is replaced.
+void replace_silent_gate(Shard& shard, SubscriberId subscriber) {
+  Tables& tables = shard.alg;
+  for (PeerId id = tables.clients[subscriber].peers.first; id != state::kNone;
+       id = tables.peers[id].of_client.next) {
+    if (peer_has_purpose(shard, id)) continue;
+    clear_peer(shard, id, AlgEnd::kReplaced);
+    ++shard.lsn44.subscribers[subscriber].pins;  // whoever asks has it in his hands
+    resolve_doubts(shard);
+    --shard.lsn44.subscribers[subscriber].pins;
+    return;
+  }
 }
 
 bool is_needed(const Shard& shard, PeerId id) {
@@ -72,7 +85,7 @@ void remove_peer(Shard& shard, PeerId id) {
     if (seen.expected_by == id) seen.expected_by = SeenSpi::kSeveral;
   }
   state::list_remove(gate.peers, id, tables.gate_peer_links());
-  state::list_remove(client.peers, id, tables.client_peer_links());
+  state::queue_remove(client.peers, id, tables.client_peer_links());
   const state::FlowKey key = peer_key(peer.client, peer.server);
   tables.index.erase(key, tables.index.hash(key));
   peer.in_use = false;
@@ -153,9 +166,8 @@ std::expected<PeerId, DropReason> obtain_peer(Shard& shard, SubscriberId subscri
   Client& client = tables.clients[subscriber_id];
   if (client.peer_count == 0) client = Client{};
   if (client.peer_count >= kGatesPerSubscriber) {
-    displace_oldest_unanswered(shard, client, cause);
+    if (cause == Direction::kOutbound) replace_silent_gate(shard, subscriber_id);
     if (client.peer_count >= kGatesPerSubscriber) return std::unexpected(DropReason::kGateQuota);
-    if (client.peer_count == 0) client = Client{};
   }
   const PeerId id = tables.peers.allocate();
   if (id == state::kNone) return std::unexpected(DropReason::kGateTableFull);
@@ -179,10 +191,17 @@ std::expected<PeerId, DropReason> obtain_peer(Shard& shard, SubscriberId subscri
   const AlgProfile* profile = find_profile(shard, subscriber.group);
   peer.profile = profile == nullptr ? kNoId : profile->id;
   state::list_push(gate.peers, id, tables.gate_peer_links());
-  state::list_push(client.peers, id, tables.client_peer_links());
+  state::queue_push(client.peers, id, tables.client_peer_links());
   if (client.peer_count++ == 0) ++subscriber.pins;
   doubt(shard, id);  // who made it may not get any further
   return id;
+}
+
+void touch(Shard& shard, PeerId id) {
+  Client& client = shard.alg.clients[shard.alg.peers[id].subscriber];
+  if (client.peers.last == id) return;
+  state::queue_remove(client.peers, id, shard.alg.client_peer_links());
+  state::queue_push(client.peers, id, shard.alg.client_peer_links());
 }
 
 void doubt(Shard& shard, PeerId id) {
@@ -201,15 +220,14 @@ void resolve_doubts(Shard& shard) {
   }
 }
 
-void clear_peer(Shard& shard, PeerId id, SessionEnd why) {
+void clear_peer(Shard& shard, PeerId id, AlgEnd why) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[id];
   const GateId gate_id = peer.gate;
   Gate& gate = tables.gates[gate_id];
   if (peer.waiter != state::kNone) remove_waiter(shard, peer.waiter, DropReason::kIkeHeldFlushed);
   while (!peer.ike_sessions.empty())
-    end_ike_session(shard, peer.ike_sessions.first,
-                    why == SessionEnd::kReload ? AlgEnd::kReload : AlgEnd::kFlushed);
+    end_ike_session(shard, peer.ike_sessions.first, why);
   if (holds(gate, id)) close_turn(shard, gate_id, CloseReason::kFlush);
   if (gate.lingering.holder == id) end_lingering(shard, gate_id);
   peer.awaits_spi_in = false;

@@ -106,7 +106,7 @@ bool flush_peer(Shard& shard, AlgFlush& flush, PeerId id, std::size_t& budget) {
   }
   flush.ike_sessions += peer.ike_count;
   budget -= std::min<std::size_t>(budget, peer.ike_count);
-  clear_peer(shard, id, SessionEnd::kFlushed);
+  clear_peer(shard, id, AlgEnd::kFlushed);
   return true;
 }
 

@@ -109,6 +109,16 @@ Verdict phase_two(Shard& shard, const Packet& packet, Direction direction, IkeId
   return Verdict::next();
 }
 
+/// Whether the client of a UDP session to port 500 of a server has ever sent IKE there: by this
+/// session, or by another one that has an IKE session.
+bool client_has_sent(const Shard& shard, const Session& session) {
+  if ((session.flags & SessionFlags::kInboundFirst) == 0 ||
+      session.packets[at(Direction::kOutbound)] != 0)
+    return true;
+  const PeerId peer = find_peer(shard, session.inside_ip, session.remote_ip);
+  return peer != state::kNone && shard.alg.peers[peer].ike_count != 0;
+}
+
 Verdict inspect_ike(Shard& shard, const Packet& packet, const Session& session,
                     SubscriberId subscriber, Direction direction) {
   Tables& tables = shard.alg;
@@ -130,14 +140,24 @@ Verdict inspect_ike(Shard& shard, const Packet& packet, const Session& session,
   count(shard, profile->id, AlgCounter::kIkeMessages);
   // A mapping that another NAT address holds (its pool had been RANDOM) is none of the gate's.
   if (shard.lsn44.subscribers[subscriber].paired_ip != session.nat_ip) return Verdict::next();
+  // Section 6: from outside only a server that the client has sent IKE to can begin anything.
+  if (direction == Direction::kInbound && !client_has_sent(shard, session)) {
+    count(shard, profile->id, AlgCounter::kIkeUnsolicited);
+    return Verdict::next();
+  }
+  // Where there is no room it passes as ordinary UDP: an ordinary NAT would not refuse it.
+  const auto untracked = [&] {
+    count(shard, profile->id, AlgCounter::kIkeUntracked);
+    return Verdict::next();
+  };
   const auto peer = obtain_peer(shard, subscriber, session.remote_ip, direction);
-  if (!peer) return Verdict::drop(peer.error());
+  if (!peer) return untracked();
   catch_up(shard, tables.peers[*peer].gate);
-  const auto ike = track(shard, *peer, *message, direction, session);
-  if (!ike) return Verdict::drop(ike.error());
+  const IkeId ike = track(shard, *peer, *message, direction, session);
+  if (ike == state::kNone) return untracked();
   switch (phase_of(*message)) {
     case IkePhase::kTwo:
-      return phase_two(shard, packet, direction, *ike, *message);
+      return phase_two(shard, packet, direction, ike, *message);
     case IkePhase::kUnlisted:
       count(shard, profile->id, AlgCounter::kIkeUnlisted);
       return Verdict::next();
@@ -161,9 +181,9 @@ void notice_float(Shard& shard, const Packet& packet, const Session& session) {
   const auto message = wire::parse_ike(*behind, payload.size - wire::kNonEspMarkerSize);
   if (!message) return;
   const IkeId ike = find_ike_session(shard, peer, message->initiator);
-  if (ike == state::kNone || !note_float(shard, ike)) return;
+  if (ike == state::kNone) return;
   catch_up(shard, shard.alg.peers[peer].gate);
-  remove_flights(shard, peer, ike, DropReason::kIkeHeldFlushed);
+  end_floated(shard, ike);
   floated(shard, peer);
 }
 
@@ -353,7 +373,7 @@ void enforce_generation(Shard& shard, SubscriberId subscriber_id) {
        id = tables.peers[id].of_client.next) {
     const GateId gate_id = tables.peers[id].gate;
     if (!has_profile || tables.gates[gate_id].nat_ip != subscriber.paired_ip) {
-      clear_peer(shard, id, SessionEnd::kReload);
+      clear_peer(shard, id, AlgEnd::kReload);
       removed = true;
       continue;
     }

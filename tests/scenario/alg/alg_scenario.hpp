@@ -29,8 +29,9 @@ struct Peer {
   std::uint64_t spi = 0, server_spi = 0;
   Endpoint nat;  ///< of its UDP port 500
   unsigned version = 2;
+  std::uint16_t port = 500;
 
-  [[nodiscard]] Endpoint endpoint() const { return {ip, 500}; }
+  [[nodiscard]] Endpoint endpoint() const { return {ip, port}; }
   [[nodiscard]] Endpoint server_endpoint() const { return {server, 500}; }
 
   /// The same client with the IKE SA that a rekey gave it.
@@ -167,6 +168,13 @@ class Alg : public Scenario {
   void esp_refused_out(const Peer& peer, std::uint32_t spi, DropReason reason,
                        std::uint32_t sequence = 1, Where where = Where::current()) {
     refused_from_inside(esp(peer.ip, peer.server, spi, sequence), reason, where);
+  }
+  /// ... for want of something that is ours: the client is told.
+  void esp_refused_out_and_told(const Peer& peer, std::uint32_t spi, DropReason reason,
+                                Where where = Where::current()) {
+    const IpPacket packet = esp(peer.ip, peer.server, spi, 1);
+    refused_with_error(lab().from_inside(packet.bytes()), reason, 0,
+                       our_error(packet.bytes(), kRouter, 3, 13), where);
   }
   void esp_refused_in(std::uint32_t spi, DropReason reason, std::uint32_t sequence = 1,
                       Where where = Where::current()) {

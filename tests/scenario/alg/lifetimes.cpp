@@ -139,67 +139,148 @@ TEST_P(AlgLife, ARekeyMakesANewEspSessionAndTheOldOneIdlesOut) {
   EXPECT_EQ(now_there(AlgGauge::kEspSessions), 1u);
 }
 
-TEST_P(AlgLife, AtMost64IkeSessionsPerSubscriberItsOwnOldestUnansweredOneReplaced) {
+class AlgLimits : public Alg {
+ protected:
+  /// A further IKE SA of a client up to phase 2, from the same port.
+  Peer begins_another(const Peer& peer, std::uint64_t spi, Where where = Where::current()) {
+    Peer another = peer;
+    another.spi = spi;
+    sends(another, sa_init(spi), where);
+    gets(another, response(sa_init(spi), another.server_spi), where);
+    return another;
+  }
+  /// Whether the ALG knows an IKE session: a message of it does not make one.
+  bool is_tracked(const Peer& peer, Where where = Where::current()) {
+    const std::uint64_t before = counted(AlgCounter::kIkeSessionsCreated) +
+                                 counted(AlgCounter::kIkeUntracked);
+    sends(peer, peer.message(kInformational2, 90), where);
+    return counted(AlgCounter::kIkeSessionsCreated) + counted(AlgCounter::kIkeUntracked) == before;
+  }
+};
+
+TEST_P(AlgLimits, ItsIkeSessionSilentForLongestIsReplacedByASubscribersSixtyFifth) {
   start();
   (void)joins(2);
-  Peer c1{client_ip(1), kS, 0, 0, {}, 2};
-  const Peer answered = joins(1);
-  c1.nat = answered.nat;
-  for (std::uint64_t i = 0; i < 200; ++i) {
-    c1.spi = 0x5000 + i;
-    sends(c1, sa_init(c1.spi));
+  const Peer first = joins(1);
+  const Peer second = begins_another(first, 0x5000);
+  for (std::uint64_t i = 1; i < 63; ++i) {
+    (void)begins_another(first, 0x5000 + i);
     quiet(100ms);
   }
-  EXPECT_EQ(now_there(AlgGauge::kIkeSessions), 65u);  // 64 of c1 and one of c2
-  EXPECT_EQ(counted(AlgCounter::kIkeSessionsReplaced), 200u - 63u);
+  sends(first, first.message(kInformational2, 2));
+  EXPECT_EQ(counted(AlgCounter::kIkeSessionsReplaced), 0u);
+  (void)begins_another(first, 0x9999);
+  EXPECT_EQ(now_there(AlgGauge::kIkeSessions), 65u);  // one of the other client's
+  EXPECT_EQ(counted(AlgCounter::kIkeSessionsReplaced), 1u);
+  EXPECT_TRUE(is_tracked(first));
+  EXPECT_FALSE(is_tracked(second));
 }
 
-TEST_P(AlgLife, WithAllAnsweredAFurtherIkeSessionIsRefused) {
+TEST_P(AlgLimits, FailedIkeSessionsShutNoIkeOut) {
+  start();
+  const Peer tunnel = joins(1, kOtherServer);
+  pairs(tunnel, 0x1001, 0x2001);
+  Peer attempt = joins(1);
+  for (std::uint64_t i = 0; i < 80; ++i) {
+    attempt = begins_another(attempt, 0x5000 + i);
+    sends(attempt, attempt.auth());  // never answered
+    quiet(kT + 2s);
+  }
+  EXPECT_EQ(counted(AlgCounter::kIkeUntracked), 0u);
+  EXPECT_TRUE(is_tracked(tunnel));
+}
+
+TEST_P(AlgLimits, AnIkeSessionThatAwaitsAnSpiHasATurnOrHasEspIsNotReplaced) {
+  start();
+  const Peer tunnel = joins(1, "198.18.3.1");
+  pairs(tunnel, 0x1001, 0x2001);
+  const Peer awaits = joins(1, "198.18.3.2");
+  sends(awaits, awaits.auth());
+  gets(awaits, response(awaits.auth()));
+  quiet(3 * kT);
+  const Peer busy = joins(1, "198.18.3.3");
+  sends(busy, busy.auth());
+  const Peer idle = joins(1);
+  for (std::uint64_t i = 0; i < 100; ++i) (void)begins_another(idle, 0x5000 + i);
+  EXPECT_TRUE(is_tracked(tunnel));
+  EXPECT_TRUE(is_tracked(awaits));
+  EXPECT_TRUE(is_tracked(busy));
+  EXPECT_EQ(counted(AlgCounter::kIkeUntracked), 0u);
+}
+
+TEST_P(AlgLimits, WhereNoIkeSessionCanBeReplacedIkePassesAsOrdinaryUdp) {
   start();
   Peer c1 = joins(1);
-  for (std::uint64_t i = 1; i < 64; ++i) {
-    c1.spi = 0x5000 + i;
-    sends(c1, sa_init(c1.spi));
-    gets(c1, response(sa_init(c1.spi), 0x77));
+  for (std::uint16_t i = 0; i < 64; ++i) {
+    c1 = Peer{c1.ip, kS, 0x5000u + i, 0x77, {}, 2, static_cast<std::uint16_t>(600 + i)};
+    c1.nat = translated(c1.out(sa_init(c1.spi)));
+    gets(c1, response(sa_init(c1.spi), c1.server_spi));
+    sends(c1, c1.auth());
+    gets(c1, response(c1.auth()));
   }
-  c1.spi = 0x9999;
-  refused_from_inside(c1.out(sa_init(c1.spi)), DropReason::kIkeSessionQuota);
-  c1.spi = 0x5001;
-  sends(c1, c1.message(kInformational2, 2));  // the others go on
+  EXPECT_EQ(counted(AlgCounter::kIkeSessionsReplaced), 1u);  // of which nothing came
+  c1 = begins_another(joins(1), 0x9999);
+  EXPECT_EQ(counted(AlgCounter::kIkeUntracked), 4u);  // two requests with their answers
+  sends(c1, c1.auth());
+  gets(c1, response(c1.auth()));
+  EXPECT_EQ(counted(AlgCounter::kIkeUntracked), 6u);
+  EXPECT_EQ(now_there(AlgGauge::kIkeSessions), 64u);
 }
 
-TEST_P(AlgLife, AtMost64GatesPerSubscriber) {
+TEST_P(AlgLimits, AnOfficeOfNatTraversalClientsIsLimitedByNothing) {
   start();
-  for (std::uint32_t i = 0; i < 64; ++i) (void)joins(1, Ip{"198.18.1.0"} + i);
-  const Peer one_more{client_ip(1), "198.18.2.1", 0xAA, 0, {}, 2};
-  refused_from_inside(one_more.out(sa_init(0xAA)), DropReason::kGateQuota);
+  for (unsigned person = 0; person < 70; ++person) {
+    const Ike init = sa_init(0x5000 + person);
+    const Endpoint inside{client_ip(1), static_cast<std::uint16_t>(10000 + person)};
+    const Endpoint nat = translated(ike(inside, {kS, 500}, init));
+    returned(ike({kS, 500}, nat, response(init, 0x77)), inside);
+    const Endpoint floated{client_ip(1), static_cast<std::uint16_t>(20000 + person)};
+    (void)translated(ike_floated(floated, {kS, 4500}, test::auth(init.initiator, 0x77, 1)));
+    EXPECT_EQ(now_there(AlgGauge::kIkeSessions), 0u);
+  }
+  EXPECT_EQ(counted(AlgCounter::kIkeFloats), 70u);
+  EXPECT_EQ(counted(AlgCounter::kIkeSessionsReplaced) + counted(AlgCounter::kIkeUntracked), 0u);
+  EXPECT_EQ(now_there(AlgGauge::kGates), 0u);
+}
+
+TEST_P(AlgLimits, TheServerSilentForLongestIsReplacedByASubscribersSixtyFifth) {
+  start();
+  std::vector<Peer> all;
+  for (std::uint32_t i = 0; i < 64; ++i) all.push_back(joins(1, Ip{"198.18.1.0"} + i));
+  pairs(all[0], 0x1001, 0x2001);
+  sends(all[1], all[1].message(kInformational2, 2));
+  (void)joins(1, "198.18.2.1");
+  EXPECT_EQ(now_there(AlgGauge::kGates), 64u);
+  EXPECT_EQ(counted(AlgCounter::kIkeSessionsReplaced), 1u);
+  EXPECT_TRUE(is_tracked(all[0]));
+  EXPECT_TRUE(is_tracked(all[1]));
+  EXPECT_FALSE(is_tracked(all[2]));
+}
+
+TEST_P(AlgLimits, WhereNoServerCanBeReplacedIkePassesAsOrdinaryUdpAndEspIsRefused) {
+  start();
+  for (std::uint32_t i = 0; i < 64; ++i)
+    pairs(joins(1, Ip{"198.18.1.0"} + i), 0x1001 + i, 0x2001 + i);
+  const Peer more = joins(1, "198.18.2.1");
+  EXPECT_EQ(counted(AlgCounter::kIkeUntracked), 2u);
+  EXPECT_EQ(now_there(AlgGauge::kGates), 64u);
+  esp_refused_out_and_told(more, 0x7777, DropReason::kGateQuota);
   (void)joins(2);
 }
 
-TEST_P(AlgLife, ANewGateReplacesTheSubscribersOldestUnansweredOne) {
-  start();
-  for (std::uint32_t i = 0; i < 200; ++i) {
-    Peer c1{client_ip(1), Ip{"198.18.1.0"} + i, 0xA000 + i, 0, {}, 2};
-    c1.nat = translated(c1.out(sa_init(c1.spi)));
-  }
-  EXPECT_EQ(now_there(AlgGauge::kGates), 64u);
-}
-
-TEST_P(AlgLife, FullTablesAreCountedDropsAndHurtNobody) {
+TEST_P(AlgLimits, FullTablesPassIkeRefuseEspAndHurtNobody) {
   Lab::Options options;
   options.alg = {.ike_sessions = 4, .esp_sessions = 3, .gates = 2, .held_bytes = 1u << 20};
   start(Config::with_alg(), options);
   const Peer c1 = joins(1);
   (void)joins(2, kOtherServer);
   pairs(c1, 0x1001, 0x2001);
-  Peer c3{client_ip(3), "198.18.0.3", 0xA3, 0, {}, 2};
-  const Bytes third = c3.out(sa_init(c3.spi)).bytes();
-  (void)lab().from_inside(third);
-  expect_drops({{DropReason::kGateTableFull, 1}});
+  const Peer c3 = joins(3, "198.18.0.3");  // no gate is free
+  EXPECT_EQ(counted(AlgCounter::kIkeUntracked), 2u);
+  esp_refused_out_and_told(c3, 0x7777, DropReason::kGateTableFull);
   for (unsigned n = 4; n < 6; ++n) (void)joins(n);
-  Peer c6{client_ip(6), kS, 0xA6, 0, {}, 2};
-  (void)lab().from_inside(c6.out(sa_init(c6.spi)).bytes());
-  expect_drops({{DropReason::kIkeSessionTableFull, 1}});
+  (void)joins(6);  // no IKE session is
+  EXPECT_EQ(counted(AlgCounter::kIkeUntracked), 4u);
   sends_esp(c1, 0x1002);
   sends_esp(c1, 0x1003);
   (void)lab().from_inside(esp(c1.ip, kS, 0x1004, 1).bytes());
@@ -207,6 +288,36 @@ TEST_P(AlgLife, FullTablesAreCountedDropsAndHurtNobody) {
   sends_esp(c1, 0x1001, 2);
   gets_esp(c1, 0x2001, 2);
 }
+
+// With endpoint-independent filtering anybody may send to a client's mapping.
+TEST_P(AlgLimits, IkeOfAServerThatTheClientHasNeverSentAnyMakesNoState) {
+  Config config = Config::with_alg();
+  config.group().apps.clear();
+  AppPolicy open = kEndpointIndependent;
+  open.pooling = Pooling::kPaired;
+  config.group().app(Protocol::kUdp, open);
+  start(config);
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c2, c2.auth());  // a turn with S
+  for (std::uint32_t i = 0; i < 100; ++i) {
+    Peer stranger = c1;
+    stranger.server = Ip{"198.19.0.1"} + i;
+    gets(stranger, stranger.server_child(7));
+  }
+  EXPECT_EQ(now_there(AlgGauge::kGates), 1u);
+  EXPECT_EQ(now_there(AlgGauge::kIkeSessions), 2u);
+  EXPECT_EQ(counted(AlgCounter::kTurns), 1u);
+  EXPECT_EQ(counted(AlgCounter::kIkeUnsolicited), 100u);
+  // Whom the client answers is no stranger any more.
+  Peer friendly = c1;
+  friendly.server = "198.19.0.1";
+  sends(friendly, response(friendly.server_child(7)));
+  gets(friendly, friendly.server_child(8));
+  EXPECT_EQ(now_there(AlgGauge::kGates), 2u);
+  EXPECT_EQ(now_there(AlgGauge::kTurns), 2u);
+}
+
+INSTANTIATE_TEST_SUITE_P(, AlgLimits, shardings(), sharding_name);
 
 // ── reload ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -23,6 +23,9 @@ namespace lsn::datapath::ipsec_alg {
 /// The gate is closed: the first waiter's turn begins, if anybody waits.
 void begin_next_turn(Shard& shard, GateId id);
 
+/// Whether messages of an IKE session are held.
+[[nodiscard]] bool has_flight(const Shard& shard, PeerId peer, IkeId ike);
+
 /// Gives up a place, or the flights of one IKE session in it.
 void remove_waiter(Shard& shard, WaiterId id, DropReason reason);
 void remove_flights(Shard& shard, PeerId peer, IkeId ike, DropReason reason);

@@ -8,8 +8,6 @@
 // settled when the SPI is learned or when it is clear that none will come.
 #pragma once
 
-#include <expected>
-
 #include "lsn/datapath/lsn44/session.hpp"
 #include "lsn/datapath/shard.hpp"
 
@@ -27,11 +25,14 @@ enum class IkePhase : std::uint8_t {
 [[nodiscard]] IkeId find_ike_session(const Shard& shard, PeerId peer, wire::IkeSpi initiator);
 
 /// Finds or makes the session of a message, and notes the message. A new session may say that the
-/// client restarted, or that an exchange rekeyed the IKE SA: the gate is told.
-[[nodiscard]] std::expected<IkeId, DropReason> track(Shard& shard, PeerId peer,
-                                                     const wire::IkeMessage& message,
-                                                     Direction direction,
-                                                     const lsn44::Session& session);
+/// client restarted, or that an exchange rekeyed the IKE SA: the gate is told. state::kNone: there is
+/// no room for a new one, in the table or among the client's sessions (section 6).
+[[nodiscard]] IkeId track(Shard& shard, PeerId peer, const wire::IkeMessage& message,
+                          Direction direction, const lsn44::Session& session);
+
+/// Whether something may still come of a session: a turn, a place in a queue, a claim, or it has ESP
+/// sessions. One without a purpose may be replaced.
+[[nodiscard]] bool has_purpose(const Shard& shard, IkeId id);
 
 /// Section 6: the mapping of that inside port, which the server knows from phase 1, lives as long as
 /// the peer's ESP.
@@ -67,8 +68,8 @@ void settle_one_claim(Shard& shard, PeerId peer, std::uint32_t turn);
 /// Settles all exchanges of a session.
 void settle_session(Shard& shard, IkeId id);
 
-/// A message on UDP 4500 behind the marker: the session floated. False: it had done so before.
-bool note_float(Shard& shard, IkeId id);
+/// A message on UDP 4500 behind the marker: the session floated, and is nobody's concern any more.
+void end_floated(Shard& shard, IkeId id);
 
 void end_ike_session(Shard& shard, IkeId id, AlgEnd why);
 void expire_ike_sessions(Shard& shard, std::size_t budget);

@@ -30,7 +30,7 @@ void lower(Shard& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t n 
 [[nodiscard]] PeerId find_peer(const Shard& shard, wire::Be32 client, wire::Be32 server);
 
 /// Finds or makes the peer of a subscriber that has its pairing. `cause`: who sent what asks for
-/// it; a packet from outside displaces nothing that a client has started.
+/// it; a packet from outside replaces none.
 [[nodiscard]] std::expected<PeerId, DropReason> obtain_peer(Shard& shard, SubscriberId subscriber,
                                                             wire::Be32 server, Direction cause);
 
@@ -39,9 +39,12 @@ void doubt(Shard& shard, PeerId id);
 /// Removes the peers that are not needed, and their gates.
 void resolve_doubts(Shard& shard);
 
+/// Its IKE was not silent just now: others of its client are replaced before it.
+void touch(Shard& shard, PeerId id);
+
 /// Ends what two have to do with one another (flush, reload) but for their ESP sessions: IKE
 /// sessions, turn, waiting, lingering, dangling.
-void clear_peer(Shard& shard, PeerId id, SessionEnd why);
+void clear_peer(Shard& shard, PeerId id, AlgEnd why);
 
 /// Counts the peer for the profile that it follows now.
 void recount_profile(Shard& shard, PeerId id);

@@ -24,6 +24,6 @@ enum class CloseReason : std::uint8_t {
 inline constexpr std::size_t kCloseReasons = 8;
 
 /// How an IKE session ends.
-enum class AlgEnd : std::uint8_t { kExpired, kReplaced, kFlushed, kReload };
+enum class AlgEnd : std::uint8_t { kExpired, kReplaced, kFloated, kFlushed, kReload };
 
 }  // namespace lsn::datapath::ipsec_alg

@@ -109,9 +109,8 @@ struct alignas(64) IkeSession {
   wire::Be16 inside_port;  ///< its UDP mapping
   wire::Be16 nat_port;
   std::uint8_t version;
-  Direction started_by;
   bool heard[kDirections];  ///< messages of that direction were seen; both: it is answered
-  bool floated;             ///< seen on UDP 4500
+  bool bore_esp;            ///< an SPI was learned for an exchange of it
   bool keeps_port;          ///< its UDP session does (ikePreservePort): it is found by its SPI
   bool in_use;
   std::uint8_t next_exchange;  ///< the slot to use next
@@ -123,7 +122,7 @@ struct alignas(64) IkeSession {
   } fragmented[kDirections];
   state::WheelLinks wheel;
   state::ListLinks of_peer;
-  state::ListLinks unanswered;
+  state::ListLinks of_client;
   std::array<Exchange, kRememberedExchanges> exchanges;
 
   [[nodiscard]] bool is_answered() const { return heard[0] && heard[1]; }
@@ -257,11 +256,10 @@ struct alignas(64) Peer {
 /// What a subscriber has of the ALG. In a ParallelArray under the subscriber's index; meaningful
 /// while `peer_count` is not zero.
 struct Client {
-  state::ListHead peers;
+  state::QueueHead peers;         ///< whose IKE was silent for longest first
+  state::QueueHead ike_sessions;  ///< the one that was silent for longest first
   std::uint32_t peer_count;
   std::uint32_t ike_count;
-  /// IKE sessions that have no answer, oldest first, by who started them.
-  state::QueueHead unanswered[kDirections];
 };
 
 // ── held messages ───────────────────────────────────────────────────────────────────────────────
@@ -395,8 +393,8 @@ struct Tables {
   [[nodiscard]] auto ike_links() {
     return [this](std::uint32_t id) -> state::ListLinks& { return ike_sessions[id].of_peer; };
   }
-  [[nodiscard]] auto unanswered_links() {
-    return [this](std::uint32_t id) -> state::ListLinks& { return ike_sessions[id].unanswered; };
+  [[nodiscard]] auto client_ike_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return ike_sessions[id].of_client; };
   }
   [[nodiscard]] auto esp_links() {
     return [this](std::uint32_t id) -> state::ListLinks& { return esp_sessions[id].of_peer; };
