@@ -12,10 +12,16 @@ namespace {
 using datapath::ipsec_alg::AlgGauge;
 
 constexpr std::array<const char*, static_cast<std::size_t>(Misdelivery::kCount)> kNames = {
-    "none",      "late",      "same SPI", "forged", "consequence",
-    "forgotten", "contended", "lured",    "outlived", "WRONG"};
-constexpr std::array<const char*, 8> kReasons = {"paired", "deadline", "ike-rekey", "restart",
-                                                 "float",  "old-spi",  "yield",     "flush"};
+    "none",      "late",  "same SPI",  "forged",   "consequence",
+    "contended", "lured", "forgotten", "outlived", "WRONG"};
+
+/// Why a turn ended, by its counter's name.
+std::string reason(std::size_t i) {
+  using datapath::ipsec_alg::AlgCounter;
+  const auto counter =
+      static_cast<AlgCounter>(static_cast<std::size_t>(AlgCounter::kClosedPaired) + i);
+  return std::string{datapath::ipsec_alg::name_of(counter).substr(sizeof "closed_" - 1)};
+}
 
 /// What is due at a moment may happen a poll later.
 constexpr Time kSlack = 1500;
@@ -36,36 +42,64 @@ void Sums::add(const Sums& o) {
   restarts += o.restarts, ike_rekeys += o.ike_rekeys, collisions += o.collisions;
   given_up += o.given_up, wanted += o.wanted, established += o.established;
   calm_wanted += o.calm_wanted, calm_established += o.calm_established;
-  carried += o.carried, late_tunnels += o.late_tunnels, waited += o.waited;
+  carried += o.carried, calm_carried += o.calm_carried, late_tunnels += o.late_tunnels;
+  failures += o.failures, phase_one_rekeys += o.phase_one_rekeys, bursts += o.bursts;
+  idled_out += o.idled_out, came_back += o.came_back, nat_restarts += o.nat_restarts;
+  reloads += o.reloads, fragmented += o.fragmented, ended_soon += o.ended_soon;
+  waited += o.waited, turns_came += o.turns_came, waited_ms += o.waited_ms;
   overlaps_checked += o.overlaps_checked, overlaps_unclear += o.overlaps_unclear;
-  for (std::size_t i = 0; i < misdelivered.size(); ++i) misdelivered[i] += o.misdelivered[i];
+  for (std::size_t i = 0; i < misdelivered.size(); ++i) {
+    misdelivered[i] += o.misdelivered[i];
+    calm_misdelivered[i] += o.calm_misdelivered[i];
+  }
   for (std::size_t i = 0; i < closed.size(); ++i) closed[i] += o.closed[i];
 }
 
 std::string Sums::text() const {
   const auto share = [](std::uint64_t part, std::uint64_t whole) {
     char text[32];
-    std::snprintf(text, sizeof text, "%.3f%%",
+    std::snprintf(text, sizeof text, "%.4f%%",
                   whole == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole));
     return std::string{text};
   };
   std::string all = cat({number(worlds), " worlds, ", number(tunnels), " tunnels, ",
-                         number(packets), " packets at the NAT, ", number(forged), " forged; ",
-                         number(restarts), " restarts, ", number(ike_rekeys), " IKE rekeys, ",
-                         number(collisions), " collisions, ", number(given_up), " given up\n"});
-  all += cat({"  waited for their turn: ", number(waited), " exchanges; first messages compared: ",
-              number(overlaps_checked), ", not clear: ", number(overlaps_unclear), "\n"});
+                         number(packets), " packets at the NAT, ", number(forged), " forged\n"});
+  all += cat({"  ", number(restarts), " restarts of clients, ", number(ike_rekeys),
+              " rekeys of the IKE SA, ", number(phase_one_rekeys), " of phase 1, ",
+              number(collisions), " collisions, ", number(failures), " failed exchanges, ",
+              number(given_up), " given up, ", number(bursts), " bursts, ", number(fragmented),
+              " messages in fragments\n"});
+  all += cat({"  ", number(late_tunnels), " servers that spoke first and late, ",
+              number(idled_out), " tunnels that idled out, ", number(came_back), " came back; ",
+              number(nat_restarts), " restarts of the NAT, ", number(reloads), " reloads\n"});
+  char mean[32];
+  std::snprintf(mean, sizeof mean, "%.2f", turns_came == 0 ? 0.0
+                    : static_cast<double>(waited_ms) / 1000 / static_cast<double>(turns_came));
+  all += cat({"  waited for their turn: ", number(waited), " exchanges, ", mean,
+              " s on average; first messages compared: ", number(overlaps_checked),
+              ", not clear: ", number(overlaps_unclear), "\n"});
   all += "  turns:";
-  for (std::size_t i = 0; i < closed.size(); ++i)
-    all += cat({" ", kReasons[i], " ", number(closed[i])});
-  all += cat({"\n  established: ", share(established, wanted), " of ", number(wanted),
-              "; without loss, malice and idleness: ", share(calm_established, calm_wanted),
-              " of ", number(calm_wanted), "\n  delivered to another client, of ",
-              number(carried), " tunnels:"});
+  for (std::size_t i = 0; i < closed.size(); ++i) all += cat({" ", reason(i), " ", number(closed[i])});
+  all += cat({"\n  established: ", share(established, wanted), " of ", number(wanted), "; calm: ",
+              share(calm_established, calm_wanted), " of ", number(calm_wanted), "\n"});
+  const auto row = [](std::string_view a, std::string_view b, std::string_view c,
+                      std::string_view d) {
+    char text[128];
+    std::snprintf(text, sizeof text, "  %-24s %10s %10s %10s\n", std::string{a}.c_str(),
+                  std::string{b}.c_str(), std::string{c}.c_str(), std::string{d}.c_str());
+    return std::string{text};
+  };
+  all += row("came to another client", "tunnels", "of all", "calm");
   for (std::size_t i = 1; i < misdelivered.size(); ++i)
-    all += cat({" ", kNames[i], " ", number(misdelivered[i]), " (",
-                share(misdelivered[i], carried), ")"});
-  return all + "\n";
+    all += row(kNames[i], number(misdelivered[i]), share(misdelivered[i], carried),
+               number(calm_misdelivered[i]));
+  std::uint64_t sum = 0;
+  for (const Misdelivery one :
+       {Misdelivery::kContended, Misdelivery::kConsequence, Misdelivery::kLured})
+    sum += misdelivered[static_cast<std::size_t>(one)];
+  all += row("cont., cons., lured", number(sum), share(sum, carried), "");
+  all += row("of all: for T at most", number(ended_soon), "", "");
+  return all + row("tunnels", number(carried), "", number(calm_carried));
 }
 
 Watch::Watch(World& world)
@@ -169,13 +203,17 @@ void Watch::came(const Seen& packet, Party from, const std::vector<Seen>& left) 
   if (packet.what == Seen::What::kEsp) esp_came(packet, from, passed);
 }
 
-bool Watch::is_for_old_mapping(const Seen& packet, const Link& link) {
-  return packet.on_4500 && packet.destination != peer_of(link).mapping_4500;
+bool Watch::is_for_old_mapping(const Seen& packet) {
+  const std::uint32_t link =
+      packet.what == Seen::What::kIke
+          ? world_.exchanges[world_.messages[packet.record].exchange].link
+          : world_.tunnels[packet.record].link;
+  return packet.on_4500 && packet.destination != mappings_4500_[link];
 }
 
 /// Section 3: ordinary UDP.
 void Watch::nat_t_came(const Seen& packet, const Link& link, Party from, bool passed) {
-  for_old_mapping_ = from == Party::kServer && is_for_old_mapping(packet, link);
+  for_old_mapping_ = from == Party::kServer && is_for_old_mapping(packet);
   if (from == Party::kClient && !passed)
     fault(link.server, cat({packet.what == Seen::What::kIke ? "IKE" : "ESP",
                             " in UDP 4500 did not pass"}));
@@ -188,22 +226,30 @@ void Watch::ike_came(const Seen& packet, Party from, bool passed) {
   const Link& link = world_.links[x.link];
   Peer& of = peer_of(link);
   const Time now = world_.now();
-  const bool reachable = from == Party::kClient ||
-                         (packet.destination == of.mapping && now < of.kept_until - kSlack);
+  const bool reachable =
+      from == Party::kClient ||
+      (packet.destination == mappings_[{link.client, link.server, link.port[0]}].nat &&
+       now < of.kept_until - kSlack);
   if (packet.on_4500) return nat_t_came(packet, link, from, passed);
-  if (from == Party::kClient && x.kind == Kind::kPhaseOne && message.step == 0 &&
+  if (from == Party::kClient && x.kind == Kind::kPhaseOne && !x.is_beside && message.step == 0 &&
       !message.is_answer) {
-    // Section 3: its waiters are purged.
+    // Its daemon has begun again: what waits is of its former life.
     of.restarted = now;
     for (const std::uint32_t id : gates_[gate_of(link)].waiting)
       if (world_.exchanges[id].link == x.link) world_.exchanges[id].waits_since = kNever;
   }
-  if (is_phase_two(x.kind)) {
+  if (is_phase_two(x.kind) && has_profile_) {
     phase_two_came(message, passed || !reachable);
   } else if (reachable && !passed) {
     fault(link.server, cat({name_of(message), " did not pass; it is not gated"}));
   }
   note_ike(x.ike);
+}
+
+Time Watch::longest_wait(std::size_t ahead) const {
+  // Those who wait already, who has the gate now, and the malicious, of whom no account is kept.
+  return kSlack +
+         world_.rules.gate_timeout * static_cast<Time>(ahead + 1 + world_.rules.malicious);
 }
 
 void Watch::phase_two_came(const Message& message, bool passed) {
@@ -213,15 +259,17 @@ void Watch::phase_two_came(const Message& message, bool passed) {
   // An IKE_AUTH message that comes after its turn was lost waits as a new turn (section 4.2).
   const bool goes_on = x.first_left != kNever && x.kind == Kind::kAuth && !message.is_answer &&
                        message.step >= x.requests_left;
-  if (x.first_left != kNever && !goes_on) {
+  if (x.known_since != kNever && !goes_on) {
     if (passed) {
       // Now, although what it lets go may be seen to leave first.
       if (message.is_answer) x.answers_left = std::max(x.answers_left, message.step + 1);
       return;
     }
-    // Section 3: messages of an exchange that was admitted once always pass; the last 8 are known.
+    // Section 3: messages of an exchange that was admitted once always pass: all that are
+    // unanswered, up to 64, and the last 8 that are answered.
+    const IkeSa& ike = world_.ike_sas[x.ike];
     const bool is_known =
-        world_.ike_sas[x.ike].admitted - x.place < 8 &&
+        (x.counts_unanswered ? ike.unanswered <= 64 : ike.answered - x.place < 8) &&
         now < ike_seen(x.ike).latest + std::min(world_.rules.ike_timeout, kMinute) - kSlack;
     if (is_known && (!message.is_answer || message.step + 1 == x.requests_left))
       fault(link.server, cat({name_of(message), " did not pass; its exchange was admitted"}));
@@ -240,15 +288,17 @@ void Watch::phase_two_came(const Message& message, bool passed) {
           std::find(ahead.begin(), ahead.end(), client) == ahead.end())
         ahead.push_back(client);
     }
+    for (const auto& [client, refused] : gate.esp_refused)
+      if (client != link.client && now - refused <= 36 * kSecond &&
+          std::find(ahead.begin(), ahead.end(), client) == ahead.end())
+        ahead.push_back(client);
     if (x.waits_since == kNever &&
         std::find(gate.waiting.begin(), gate.waiting.end(), message.exchange) == gate.waiting.end()) {
       gate.waiting.push_back(message.exchange);
-      ++sums_.waited;
+      if (std::exchange(x.blocked_since, now) == kNever) ++sums_.waited;
     }
     x.waits_since = now;
-    // Those who wait already, who has the gate now, and the malicious, of whom no account is kept.
-    x.waits_until = now + kSlack + world_.rules.gate_timeout *
-                                       static_cast<Time>(ahead.size() + 1 + world_.rules.malicious);
+    x.waits_until = now + longest_wait(ahead.size());
   }
   x.last_asked = now;
   if (world_.rules.hold >= world_.rules.clients + world_.rules.malicious && now > x.waits_until)
@@ -266,14 +316,36 @@ void Watch::esp_came(const Seen& packet, Party from, bool passed) {
   if (packet.on_4500) return nat_t_came(packet, link, from, passed);
   if (tunnel.first_came[d] == kNever) {
     tunnel.first_came[d] = now;
-    if (from == Party::kServer) ++sums_.carried;
+    if (from == Party::kServer) {
+      ++sums_.carried;
+      sums_.calm_carried += world_.rules.is_calm();
+    }
   }
+  if (!has_profile_) return;
+  const bool is_at_home =
+      from == Party::kClient || packet.destination.ip == gate_of(link).first;
   // Section 4.4: known SPIs pass all the time. (Those with a single packet may be forgotten.)
   if (!passed && tunnel.left[d] >= 2 && tunnel.misdelivery == Misdelivery::kNone &&
-      now < tunnel.last_left[d] + world_.rules.esp_timeout - kSlack &&
-      (from == Party::kClient || packet.destination.ip == gate_of(link).first))
+      now < tunnel.last_left[d] + world_.rules.esp_timeout - kSlack && is_at_home)
     fault(link.server, cat({"ESP of tunnel ", number(packet.record), " (", hex(packet.spi),
                             ") did not pass; its SPI was known"}));
+  if (from == Party::kClient) {
+    if (!passed) gates_[gate_of(link)].esp_refused[link.client] = now;
+    return;
+  }
+  // Section 5: no tunnel stays one-way for longer than its turn takes to come round.
+  const bool talks = tunnel.last_left[0] != kNever && now - tunnel.last_left[0] <= 10 * kSecond &&
+                     tunnel.alive[0];
+  if (passed || !talks || !is_at_home) {
+    tunnel.one_way_since = kNever;
+  } else if (tunnel.one_way_since == kNever) {
+    tunnel.one_way_since = now;
+  } else if (world_.rules.both_ways && world_.rules.is_lossless() && !world_.rules.spoofer &&
+             now - tunnel.one_way_since >
+                 2 * longest_wait(world_.rules.clients) + 2 * kMinute) {
+    fault(link.server, cat({"tunnel ", number(packet.record), " of client ", number(link.client),
+                            " has been one-way since ", number(tunnel.one_way_since)}));
+  }
 }
 
 // ── what leaves ─────────────────────────────────────────────────────────────────────────────────
@@ -286,19 +358,23 @@ void Watch::left(const Seen& packet, Party to) {
 void Watch::expect_source(std::uint32_t client, Ip source) {
   Source& known = sources_[client];
   const Time now = world_.now();
-  if (known.ip != source && now < known.kept_until - kSlack)
+  if (known.ip == source) return;
+  if (now < known.kept_until - kSlack)
     fault(kNobody, cat({"client ", number(client), " was ", to_text(known.ip), " and is now ",
                         to_text(source)}));
   known.ip = source;
+  known.since = now;
 }
 
 void Watch::ike_left(const Seen& packet, Party to) {
   Message& message = world_.messages[packet.record];
   const Time now = world_.now();
   if (message.exchange == kNobody) {
-    if (to == Party::kServer && !message.is_answer) {
-      message.left = true;
-    }
+    // A malicious client's, or what a server answers.
+    peer(message.sender,
+         server_of(to == Party::kServer ? packet.destination.ip : packet.source.ip))
+        .starts.push_back(now);
+    message.left = true;
     return;
   }
   Exchange& x = world_.exchanges[message.exchange];
@@ -306,7 +382,7 @@ void Watch::ike_left(const Seen& packet, Party to) {
   const Party from = other(to);
   if (to == Party::kServer) {
     expect_source(link.client, packet.source.ip);
-    if (packet.on_4500) peer_of(link).mapping_4500 = packet.source;
+    if (packet.on_4500) mappings_4500_[x.link] = packet.source;
   } else if (client_of(packet.destination.ip) != link.client &&
              !(packet.on_4500 && for_old_mapping_)) {
     fault(link.server, cat({name_of(message), " came to client ",
@@ -320,13 +396,19 @@ void Watch::ike_left(const Seen& packet, Party to) {
   }
   if (remembers_ && !message.left) note(link.server, "  leaves: " + name_of(message));
 
+  if (!has_profile_) return;
+
   Peer& of = peer_of(link);
   if (to == Party::kServer) {
     // Section 6: its UDP 500 mapping towards that server stays.
-    if (of.mapping != packet.source && now < of.kept_until - kSlack)
-      fault(link.server, cat({"client ", number(link.client), "'s port 500 was ",
-                              to_text(of.mapping), " and is now ", to_text(packet.source)}));
-    of.mapping = packet.source;
+    Mapping& mapping = mappings_[{link.client, link.server, link.port[0]}];
+    if (mapping.nat != packet.source) {
+      if (now < of.kept_until - kSlack && mapping.since != kNever)
+        fault(link.server,
+              cat({"client ", number(link.client), "'s port ", number(link.port[0]), " was ",
+                   to_text(mapping.nat), " and is now ", to_text(packet.source)}));
+      mapping = {packet.source, now};
+    }
   }
   IkeSeen& ike = note_ike(x.ike);
   ike.heard[at(from)] = true;
@@ -337,29 +419,44 @@ void Watch::ike_left(const Seen& packet, Party to) {
 
   message.left = true;
   if (!is_phase_two(x.kind)) return;
-  // Section 2: only the last 8 are remembered; another one is admitted anew.
   IkeSa& sa = world_.ike_sas[x.ike];
-  if (x.first_left != kNever && sa.admitted - x.place >= 8) x.place = sa.admitted++;
+  const bool is_again = x.first_left != kNever && x.known_since == kNever;
   if (message.is_answer) {
     x.answers_left = std::max(x.answers_left, message.step + 1);
     if (x.answered_left == kNever) x.answered_left = now;
+    if (std::exchange(x.counts_unanswered, false)) --sa.unanswered;
+    x.place = sa.answered++;
     of.starts.push_back(now);
   } else if (!message.is_third) {
     if (x.first_left == kNever) first_left(message.exchange);
     if (message.step >= x.requests_left) {
       x.requests_left = message.step + 1;
       x.latest_left = now;
+      if (!std::exchange(x.counts_unanswered, true)) ++sa.unanswered;
       waited(message.exchange);
+      of.starts.push_back(now);
+    } else if (is_again) {
       of.starts.push_back(now);
     }
   }
+  if (x.known_since == kNever) x.known_since = now;
 }
 
 /// Its turn has come: in time?
 void Watch::waited(std::uint32_t id) {
   Exchange& x = world_.exchanges[id];
   const Link& link = world_.links[x.link];
-  std::erase(gates_[gate_of(link)].waiting, id);
+  GateSeen& gate = gates_[gate_of(link)];
+  std::erase(gate.waiting, id);
+  gate.esp_refused.erase(link.client);
+  // Only some of its flights are held; the others ask again.
+  for (const std::uint32_t other_id : gate.waiting)
+    if (world_.links[world_.exchanges[other_id].link].client == link.client)
+      world_.exchanges[other_id].waits_since = kNever;
+  if (x.blocked_since != kNever) {
+    ++sums_.turns_came;
+    sums_.waited_ms += static_cast<std::uint64_t>(world_.now() - x.blocked_since);
+  }
   const Time since = std::exchange(x.waits_since, kNever);
   if (since != kNever && x.waits_until < world_.now() &&
       world_.now() - x.last_asked <= 34 * kSecond &&
@@ -373,7 +470,6 @@ void Watch::first_left(std::uint32_t id) {
   const Link& link = world_.links[x.link];
   const Time now = world_.now();
   GateSeen& gate = gates_[gate_of(link)];
-  x.place = world_.ike_sas[x.ike].admitted++;
   // Section 9.3: nobody else has an unanswered exchange within his turn. When his turn began is
   // seen from outside only if nothing earlier can have begun it.
   const Time recently = now - std::min(kYield, world_.rules.gate_timeout) + 100;
@@ -410,17 +506,28 @@ void Watch::esp_left(const Seen& packet, Party to) {
   const Time now = world_.now();
   if (to == Party::kServer) {
     const std::uint32_t server = server_of(packet.destination.ip);
-    if (packet.is_forged()) return;  // a malicious client's own
+    if (packet.is_forged()) {
+      // A malicious client's own.
+      Peer& of = peer(packet.sender, server);
+      of.latest_esp_out = of.latest_new_esp_out = now;
+      of.starts.push_back(now);
+      return;
+    }
     Tunnel& tunnel = world_.tunnels[packet.record];
     const Link& link = world_.links[tunnel.link];
     expect_source(link.client, packet.source.ip);
-    Peer& of = peer(link.client, server);
     if (packet.on_4500) {
-      of.mapping_4500 = packet.source;
+      mappings_4500_[tunnel.link] = packet.source;
       return;
     }
-    if (tunnel.left[0]++ == 0) of.starts.push_back(now);  // it was unknown, or just became known
+    Peer& of = peer(link.client, server);
+    ++tunnel.left[0];
+    if (tunnel.new_since == kNever || now >= tunnel.last_left[0] + world_.rules.esp_timeout) {
+      of.starts.push_back(now);
+      tunnel.new_since = now;
+    }
     tunnel.last_left[0] = of.latest_esp_out = now;
+    if (now <= tunnel.new_since + world_.rules.gate_timeout) of.latest_new_esp_out = now;
     if (now < of.kept_until) of.kept_until = std::max(of.kept_until, now + world_.rules.esp_timeout);
     Source& source = sources_[link.client];
     source.kept_until = std::max(source.kept_until, now + world_.rules.esp_timeout);
@@ -429,70 +536,122 @@ void Watch::esp_left(const Seen& packet, Party to) {
   const std::uint32_t server = server_of(packet.source.ip);
   const std::uint32_t receiver = client_of(packet.destination.ip);
   if (packet.is_forged()) {
-    peer(receiver, server).foreign.push_back(now);
+    peer(receiver, server).foreign.push_back({now, true});
     return;
   }
   Tunnel& tunnel = world_.tunnels[packet.record];
+  if (receiver != world_.links[tunnel.link].client) return misdelivered(packet, receiver);
+  if (packet.on_4500) return;
+  ++tunnel.left[1];
+  tunnel.last_left[1] = now;
+}
+
+void Watch::misdelivered(const Seen& packet, std::uint32_t receiver) {
+  const Time now = world_.now();
+  Tunnel& tunnel = world_.tunnels[packet.record];
   const Link& link = world_.links[tunnel.link];
-  if (receiver == link.client) {
-    if (packet.on_4500) return;
-    ++tunnel.left[1];
-    tunnel.last_left[1] = now;
-    return;
-  }
   const bool is_first = tunnel.misdelivery == Misdelivery::kNone;
-  if (is_first)
-    tunnel.misdelivery = !packet.on_4500    ? classify(tunnel, packet.spi, receiver)
+  if (is_first) {
+    tunnel.misdelivery = !packet.on_4500    ? classify(packet.record, packet, receiver)
                          : for_old_mapping_ ? Misdelivery::kOutlived
                                             : Misdelivery::kWrong;
-  peer(receiver, server).foreign.push_back(now);
+    if (!world_.rules.strict && tunnel.misdelivery == Misdelivery::kWrong &&
+        peer_of(link).ends.size() != 0)
+      tunnel.misdelivery = Misdelivery::kContended;
+    tunnel.misdelivered = now;
+  }
+  tunnel.last_misdelivered = now;
+  if (packet.on_4500) return;
+  Peer& to = peer(receiver, link.server);
+  to.foreign.push_back({now, false});
+  if (tunnel.receiver != receiver) {
+    tunnel.receiver = receiver;
+    tunnel.received_since = now;
+  }
+  // Section 9.1: it is taken back if the receiver does not follow it for T with anything.
+  if (world_.rules.withdrawal && tunnel.misdelivery != Misdelivery::kSameSpi && is_owed(tunnel) &&
+      now > std::max(tunnel.received_since, to.latest_esp_out) + world_.rules.gate_timeout + kSlack)
+    fault(link.server, cat({"tunnel ", number(packet.record), "'s ESP came to client ",
+                            number(receiver), " since ", number(tunnel.received_since),
+                            ", who has been silent since ", number(to.latest_esp_out)}));
   if (!is_first) return;
   ++sums_.misdelivered[static_cast<std::size_t>(tunnel.misdelivery)];
+  if (world_.rules.is_calm())
+    ++sums_.calm_misdelivered[static_cast<std::size_t>(tunnel.misdelivery)];
   const std::string what =
       cat({"ESP ", hex(packet.spi), " #", number(packet.sequence), " of tunnel ",
            number(packet.record), ", client ", number(link.client), ", came to client ",
            number(receiver), ": ", kNames[static_cast<std::size_t>(tunnel.misdelivery)]});
-  if (remembers_) note(server, "MISDELIVERED " + what);
-  if (tunnel.misdelivery == Misdelivery::kWrong) fault(server, what);
+  if (remembers_) note(link.server, "MISDELIVERED " + what);
+  if (tunnel.misdelivery == Misdelivery::kWrong) fault(link.server, what);
 }
 
-Misdelivery Watch::classify(const Tunnel& tunnel, std::uint32_t spi, std::uint32_t receiver) {
+/// The NAT had lost what it knew of the tunnel, and has not learnt it again.
+bool Watch::is_forgotten(const Tunnel& tunnel) const {
+  const Exchange& x = world_.exchanges[tunnel.exchange];
+  const Time latest =
+      std::max({x.latest_left, x.answered_left, tunnel.first_came[0], tunnel.last_left[1]});
+  return tunnel.left[1] == 0 && std::any_of(losses_.begin(), losses_.end(), [&](const Loss& loss) {
+           return (loss.client == kNobody || loss.client == world_.links[tunnel.link].client) &&
+                  x.first_left <= loss.at && latest > loss.kept;
+         });
+}
+
+/// As the NAT should know: its exchange was answered, and no packet of the server's has come home.
+bool Watch::is_owed(const Tunnel& tunnel) {
+  const Exchange& x = world_.exchanges[tunnel.exchange];
+  const IkeSeen& ike = ike_seen(x.ike);
+  return x.answered_left != kNever && tunnel.left[1] == 0 && !is_forgotten(tunnel) &&
+         x.life == world_.links[x.link].life && world_.now() < ike.latest + life_of(ike) - kSlack;
+}
+
+/// Section 9.1, each class as it stands there; what is none of them is wrong.
+Misdelivery Watch::classify(std::uint32_t id, const Seen& packet, std::uint32_t receiver) {
+  const Tunnel& tunnel = world_.tunnels[id];
   const Link& link = world_.links[tunnel.link];
   const Time now = world_.now();
   const Time gate_timeout = world_.rules.gate_timeout;
-  for (const Tunnel& same : world_.tunnels)
-    if (&same != &tunnel && same.spi[at(Party::kClient)] == spi &&
-        world_.links[same.link].server == link.server)
+  const auto [first, last] = world_.by_spi[at(Party::kClient)].equal_range(packet.spi);
+  for (auto same = first; same != last; ++same) {
+    const Link& others = world_.links[world_.tunnels[same->second].link];
+    if (same->second != id && others.server == link.server && others.client == receiver)
       return Misdelivery::kSameSpi;
+  }
   const Peer& owner = peer(link.client, link.server);
   const Peer& to = peer(receiver, link.server);
   const Exchange& x = world_.exchanges[tunnel.exchange];
-  // SPIs that were taken for the owner's or the receiver's own lately, or for this one while its
-  // turn lasted or lingered: then it may have been forgotten in their favour.
-  const auto took_one = [&](const Peer& one, Time from, Time to_) {
-    return std::any_of(one.foreign.begin(), one.foreign.end(),
-                       [&](Time taken) { return from <= taken && taken <= to_; });
-  };
-  const Time window = 3 * gate_timeout + kSlack;
-  if (took_one(owner, now - window, now) || took_one(to, now - window, now) ||
-      (x.first_left != kNever && took_one(owner, x.first_left, x.first_left + window)))
-    return world_.rules.spoofer ? Misdelivery::kForged : Misdelivery::kConsequence;
-  // The first turn that ended since its exchange was admitted.
-  const auto ended = x.first_left == kNever
-                         ? owner.ends.end()
-                         : std::lower_bound(owner.ends.begin(), owner.ends.end(), x.first_left);
-  if (ended != owner.ends.end() && tunnel.first_came[1] >= *ended + 2 * gate_timeout - 100)
-    return Misdelivery::kLate;
-  if (tunnel.last_left[1] != kNever && now >= tunnel.last_left[1] + world_.rules.esp_timeout - kSlack)
+  if (is_forgotten(tunnel)) return Misdelivery::kForgotten;
+  // Known, and for so long silent in both directions.
+  const Time latest = std::max(tunnel.last_left[0], tunnel.last_left[1]);
+  if (tunnel.last_left[1] != kNever && now >= latest + world_.rules.esp_timeout - kSlack)
     return Misdelivery::kOutlived;
-  if (owner.restarted > x.first_left) return Misdelivery::kForgotten;
-  // Section 5, inbound 1: the holder had sent on its own new SPI, or seemed to.
-  if (ended == owner.ends.end()) return Misdelivery::kWrong;
-  if (world_.is_malicious(receiver)) return Misdelivery::kLured;
-  const Time its_turn = to.starts.empty() ? kNever : to.starts.back();
-  if (to.latest_esp_out != kNever && to.latest_esp_out >= its_turn - gate_timeout)
-    return Misdelivery::kContended;
-  return Misdelivery::kWrong;
+  if (x.first_left == kNever) return Misdelivery::kWrong;
+  // The owner got somebody else's SPI in this one's place.
+  const auto taken = std::find_if(owner.foreign.rbegin(), owner.foreign.rend(),
+                                  [&](const auto& one) { return one.time >= x.first_left; });
+  if (taken != owner.foreign.rend())
+    return taken->forged ? Misdelivery::kForged : Misdelivery::kConsequence;
+
+  // The latest turn of the owner's in which the exchange can have been.
+  const Time active = std::max({x.first_left, x.latest_left, x.answered_left});
+  Time ended = kNever;
+  for (const Time end : owner.ends)
+    if (end >= x.first_left && end <= active + gate_timeout + kSlack) ended = end;
+  if (ended == kNever) return Misdelivery::kWrong;
+  const bool is_late = now >= ended + 2 * gate_timeout - 100;
+  // Has the receiver a turn?
+  const Time began = to.starts.empty() ? kNever : to.starts.back();
+  const bool is_closed = std::any_of(to.ends.begin(), to.ends.end(),
+                                     [&](Time end) { return end > began && end < now; });
+  const bool has_turn =
+      began != kNever && !is_closed && now <= began + gate_timeout + kSlack;
+  if (!has_turn)
+    return is_late && x.answered_left == kNever ? Misdelivery::kLate : Misdelivery::kWrong;
+  if (is_late) return Misdelivery::kLate;
+  // Section 5, inbound 1: while the owner dangles, only after the receiver sent on a new SPI.
+  if (to.latest_new_esp_out == kNever || now - to.latest_new_esp_out > kSecond + 100)
+    return Misdelivery::kWrong;
+  return world_.is_malicious(receiver) ? Misdelivery::kLured : Misdelivery::kContended;
 }
 
 // ── the product's own word ──────────────────────────────────────────────────────────────────────
@@ -509,21 +668,82 @@ void Watch::take_events() {
         ++sums_.closed[event.detail];
         if (remembers_)
           note(server, cat({"  turn of client ", number(client), " ended: ",
-                            kReasons[event.detail]}));
+                            reason(event.detail)}));
       } else if (event.kind == EventKind::kEspSpiLearned ||
                  event.kind == EventKind::kEspSessionCreated ||
                  event.kind == EventKind::kEspSessionEnded) {
         // Section 5, candidates: a single packet on it may be forgotten, over and over.
-        for (Tunnel& tunnel : world_.tunnels)
-          for (const Party from : {Party::kClient, Party::kServer})
-            if (tunnel.spi[at(other(from))] ==
-                (from == Party::kClient ? event.spi_out : event.spi_in).host())
-              tunnel.left[at(from)] = 0;
+        for (const Party from : {Party::kClient, Party::kServer}) {
+          const auto [first, last] = world_.by_spi[at(other(from))].equal_range(
+              (from == Party::kClient ? event.spi_out : event.spi_in).host());
+          for (auto it = first; it != last; ++it) {
+            Tunnel& tunnel = world_.tunnels[it->second];
+            tunnel.left[at(from)] = 0;
+            if (event.kind == EventKind::kEspSessionEnded && from == Party::kClient)
+              tunnel.new_since = kNever;
+          }
+        }
         if (remembers_) note(server, cat({"  client ", number(client),
                           event.kind == EventKind::kEspSessionEnded ? " has no more " : " has ", hex(event.spi_out.host()), " / ",
                           hex(event.spi_in.host())}));
       }
     }
+  }
+}
+
+void Watch::before_change() {
+  take_events();
+  look_at_tables();
+}
+
+void Watch::restarted(Time restored) {
+  dropped_ = {};
+  if (remembers_)
+    note(kNobody, restored == kNever ? "THE NAT BEGINS AGAIN without a file"
+                                     : cat({"THE NAT BEGINS AGAIN as of ", number(restored)}));
+  forget(restored, kNobody);
+}
+
+void Watch::reloaded(unsigned addresses, bool has_profile) {
+  if (remembers_)
+    note(kNobody, cat({"RELOAD addresses ", hex(addresses), has_profile ? "" : ", no profile"}));
+  if (std::exchange(has_profile_, has_profile) != has_profile) return forget(kNever, kNobody);
+  for (const auto& [client, source] : sources_)
+    if ((addresses >> (source.ip.value - world_.nat_ip(0).value) & 1) == 0) forget(kNever, client);
+}
+
+void Watch::forget(Time kept, std::uint32_t client) {
+  losses_.push_back({client, kept, world_.now()});
+  const auto is_lost = [&](std::uint32_t of, Time since) {
+    return (client == kNobody || client == of) && since > kept - kSlack;
+  };
+  for (auto& [of, source] : sources_)
+    if (is_lost(of, source.since)) source.kept_until = kNever;
+  for (auto& [of, mapping] : mappings_)
+    if (is_lost(std::get<0>(of), mapping.since)) mapping.since = kNever;
+  for (auto& [of, one] : peers_)
+    if (kept == kNever && is_lost(of.first, 0)) one.kept_until = kNever;
+  for (Exchange& x : world_.exchanges) {
+    if (client != kNobody && world_.links[x.link].client != client) continue;
+    x.known_since = x.waits_since = kNever;
+    if (std::exchange(x.counts_unanswered, false)) --world_.ike_sas[x.ike].unanswered;
+    if (kept == kNever) ike_seen(x.ike) = {};
+  }
+  for (auto& [key, gate] : gates_) {
+    std::erase_if(gate.waiting, [&](std::uint32_t x) {
+      return client == kNobody || world_.links[world_.exchanges[x].link].client == client;
+    });
+    gate.recent.clear();
+    gate.esp_refused.clear();
+  }
+  for (Tunnel& tunnel : world_.tunnels) {
+    const Time learnt = std::max(tunnel.new_since, tunnel.first_came[1]);
+    if (is_lost(world_.links[tunnel.link].client, learnt) || tunnel.left[0] == 0 ||
+        tunnel.left[1] == 0)
+      if (client == kNobody || world_.links[tunnel.link].client == client) {
+        tunnel.left[0] = tunnel.left[1] = 0;
+        tunnel.new_since = kNever;
+      }
   }
 }
 
@@ -597,12 +817,19 @@ void Watch::finish() {
   sums_.ike_rekeys = world_.ike_rekeys;
   sums_.collisions = world_.collisions;
   sums_.given_up = world_.given_up;
-  const Rules& rules = world_.rules;
-  const bool is_calm = rules.is_lossless() && rules.malicious == 0 && !rules.spoofer &&
-                       rules.idle == 0 && rules.late == 0 && rules.same_spi == 0 &&
-                       rules.hold != 0;
+  sums_.failures = world_.failures;
+  sums_.phase_one_rekeys = world_.phase_one_rekeys;
+  sums_.bursts = world_.bursts;
+  sums_.idled_out = world_.idled_out;
+  sums_.came_back = world_.came_back;
+  sums_.nat_restarts = world_.nat_restarts;
+  sums_.reloads = world_.reloads;
+  sums_.fragmented = world_.fragmented;
+  const bool is_calm = world_.rules.is_calm();
   for (const Tunnel& tunnel : world_.tunnels) {
     sums_.late_tunnels += tunnel.late;
+    sums_.ended_soon += tunnel.misdelivered != kNever &&
+                        tunnel.last_misdelivered - tunnel.misdelivered <= world_.rules.gate_timeout;
     const bool established = tunnel.received[0] != 0 && tunnel.received[1] != 0;
     // Both ends had it, and who wanted to talk has tried for some time.
     if (!established && tunnel.sent[0] < 4) continue;

@@ -8,6 +8,8 @@
 #include <deque>
 #include <map>
 #include <string>
+#include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -22,15 +24,21 @@ struct Sums {
   std::uint64_t wanted = 0, established = 0;          ///< tunnels
   std::uint64_t calm_wanted = 0, calm_established = 0;  ///< of worlds without loss and malice
   std::uint64_t carried = 0;  ///< tunnels of which a packet of the server's came to the NAT
-  std::uint64_t late_tunnels = 0;
+  std::uint64_t calm_carried = 0, late_tunnels = 0;
+  std::uint64_t failures = 0, phase_one_rekeys = 0, bursts = 0, idled_out = 0, came_back = 0;
+  std::uint64_t nat_restarts = 0, reloads = 0, fragmented = 0;
   std::array<std::uint64_t, static_cast<std::size_t>(Misdelivery::kCount)> misdelivered{};
+  std::array<std::uint64_t, static_cast<std::size_t>(Misdelivery::kCount)> calm_misdelivered{};
+  std::uint64_t ended_soon = 0;    ///< misdeliveries that lasted for T at most
   std::uint64_t waited = 0;        ///< exchanges whose first message had to wait
+  std::uint64_t turns_came = 0, waited_ms = 0;  ///< of these
   std::uint64_t overlaps_checked = 0, overlaps_unclear = 0;
-  std::array<std::uint64_t, 8> closed{};  ///< turns by reason
+  std::array<std::uint64_t, datapath::ipsec_alg::kCloseReasons> closed{};  ///< turns by reason
 
   void add(const Sums& other);
   [[nodiscard]] std::string text() const;
 };
+static_assert(std::is_trivially_copyable_v<Sums>, "processes hand them over as bytes");
 
 class Watch final : public Witness {
  public:
@@ -39,6 +47,9 @@ class Watch final : public Witness {
   void came(const Seen& packet, Party from, const std::vector<Seen>& left) override;
   void left(const Seen& packet, Party to) override;
   void passed() override;
+  void before_change() override;
+  void restarted(Time restored) override;
+  void reloaded(unsigned addresses, bool has_profile) override;
 
   /// All is over, and all has expired: nothing must be left.
   void finish();
@@ -52,12 +63,15 @@ class Watch final : public Witness {
  private:
   /// A client and a server as the NAT should know them.
   struct Peer {
-    Time kept_until = kNever;  ///< the UDP 500 mapping lives at least until then
-    Endpoint mapping;
-    Endpoint mapping_4500;  ///< the latest; ordinary UDP, which idles out
+    Time kept_until = kNever;  ///< UDP 500 mappings live at least until then
     Time restarted = kNever;
     Time latest_esp_out = kNever;
-    std::vector<Time> foreign;  ///< it got a packet of somebody else's: its place is taken
+    Time latest_new_esp_out = kNever;  ///< on an SPI that was new within the last T
+    struct Foreign {
+      Time time;
+      bool forged;
+    };
+    std::vector<Foreign> foreign;  ///< it got a packet of somebody else's: its place is taken
     std::vector<Time> starts;  ///< what may have begun a turn of its
     std::vector<Time> ends;    ///< of its turns, as the product says
   };
@@ -69,7 +83,7 @@ class Watch final : public Witness {
   struct GateSeen {
     std::vector<std::uint32_t> waiting;  ///< exchanges
     std::deque<std::uint32_t> recent;    ///< exchanges whose first message has left
-    Time forged = kNever;
+    std::map<std::uint32_t, Time> esp_refused;  ///< when, by client: it has a place, too
   };
   struct Note {
     Time time;
@@ -94,11 +108,18 @@ class Watch final : public Witness {
   void ike_left(const Seen& packet, Party to);
   void esp_left(const Seen& packet, Party to);
   /// On UDP 4500, from a server that does not know yet where the client is now.
-  [[nodiscard]] bool is_for_old_mapping(const Seen& packet, const Link& link);
+  [[nodiscard]] bool is_for_old_mapping(const Seen& packet);
   void first_left(std::uint32_t exchange);
   void waited(std::uint32_t exchange);
-  [[nodiscard]] Misdelivery classify(const Tunnel& tunnel, std::uint32_t spi,
+  [[nodiscard]] Misdelivery classify(std::uint32_t tunnel, const Seen& packet,
                                      std::uint32_t receiver);
+  [[nodiscard]] bool is_forgotten(const Tunnel& tunnel) const;
+  [[nodiscard]] bool is_owed(const Tunnel& tunnel);
+  void misdelivered(const Seen& packet, std::uint32_t receiver);
+  /// How long a client may have to wait when so many are before it.
+  [[nodiscard]] Time longest_wait(std::size_t ahead) const;
+  /// The NAT knows no more what it learnt after `kept` of that client, or of all (kNobody).
+  void forget(Time kept, std::uint32_t client);
   void expect_source(std::uint32_t client, Ip source);
   void look_at_tables();
   void take_events();
@@ -119,9 +140,22 @@ class Watch final : public Witness {
   std::map<GateKey, GateSeen> gates_;
   struct Source {
     Ip ip;
-    Time kept_until = kNever;
+    Time since = kNever, kept_until = kNever;
   };
   std::map<std::uint32_t, Source> sources_;  ///< by client
+  struct Mapping {
+    Endpoint nat;
+    Time since = kNever;
+  };
+  /// Of UDP 500, by client, server, the client's port.
+  std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint16_t>, Mapping> mappings_;
+  std::map<std::uint32_t, Endpoint> mappings_4500_;  ///< the latest, by link; these idle out
+  struct Loss {
+    std::uint32_t client;  ///< kNobody: all of them
+    Time kept, at;
+  };
+  std::vector<Loss> losses_;
+  bool has_profile_ = true;
   bool for_old_mapping_ = false;  ///< what came last was
   Time looked_ = 0;
   std::array<std::uint64_t, datapath::kDropReasons> dropped_{};

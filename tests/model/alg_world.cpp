@@ -1,6 +1,7 @@
 #include "model/alg_world.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <iterator>
 #include <utility>
 
@@ -17,6 +18,9 @@ constexpr std::size_t kIkeHeaderSize = 28;
 constexpr unsigned kMainMode = 2, kAggressive = 4, kInformational1 = 5, kQuickMode = 32,
                    kSaInit = 34, kIkeAuth = 35, kCreateChildSa = 36, kInformational2 = 37,
                    kIntermediate = 43;
+// Payloads of fragments: RFC 7383 section 2.5; IKEv1's own.
+constexpr unsigned kFragment2 = 53, kFragment1 = 132;
+constexpr std::size_t kNextPayload = 16, kFragmentHeaderSize = 8;
 
 std::vector<Seen> read_all(const std::vector<Frame>& frames) {
   std::vector<Seen> all;
@@ -28,7 +32,7 @@ std::vector<Seen> read_all(const std::vector<Frame>& frames) {
 
 // ── what a world is like ────────────────────────────────────────────────────────────────────────
 
-Rules Rules::any(Random& random, const Purposes& purposes) {
+Rules Rules::any(Random& random, const Behaviours& behaviours) {
   Rules r;
   const auto one_of = [&](auto... values) {
     const std::array<std::common_type_t<decltype(values)...>, sizeof...(values)> all{values...};
@@ -62,19 +66,50 @@ Rules Rules::any(Random& random, const Purposes& purposes) {
     r.longest_delay = one_of(2 * kSecond, r.gate_timeout, 4 * r.gate_timeout, 2 * r.esp_timeout);
   }
   if (random.pick(6) == 0) r.malicious = 1 + static_cast<unsigned>(random.pick(2));
-  const bool late = random.pick(5) == 0, same = random.pick(5) == 0, spoof = random.pick(5) == 0;
-  if (late && purposes.late) r.late = 5000;
-  if (same && purposes.same_spi) r.same_spi = 5000;
-  r.spoofer = spoof && purposes.forged;
+  const auto in = [&](unsigned worlds, Behaviour behaviour) {
+    return random.pick(worlds) == 0 && behaviours.has(behaviour);
+  };
+  if (in(5, Behaviour::kLate)) r.late = 5000;
+  if (in(5, Behaviour::kSameSpi)) r.same_spi = 5000;
+  r.spoofer = in(5, Behaviour::kForged);
+
+  if (in(3, Behaviour::kFailures)) r.failures = one_of(20000u, 100000u);
+  if (in(6, Behaviour::kFailures)) r.hopeless = 200000;
+  if (in(2, Behaviour::kPhaseOne)) r.phase_one = one_of(50000u, 200000u);
+  if (in(3, Behaviour::kConnections)) r.connections = one_of(200000u, 500000u);
+  if (in(3, Behaviour::kBursts)) r.bursts = one_of(50000u, 200000u);
+  if (in(3, Behaviour::kServerFirst)) r.server_first = one_of(20000u, 100000u);
+  if (in(3, Behaviour::kIdleOut)) {
+    r.idle_out = one_of(50000u, 200000u);
+    r.esp_timeout = one_of(1, 1, 3, 10) * kMinute;
+  }
+  if (in(3, Behaviour::kFragments)) r.fragmented = one_of(50000u, 300000u);
+  r.office = in(20, Behaviour::kOffice);
+  if (in(4, Behaviour::kRestarts)) r.nat_restarts = r.length / one_of(1, 2, 4);
+  if (in(4, Behaviour::kReloads)) {
+    r.reloads = r.length / one_of(2, 4, 8);
+    r.nat_addresses = std::max(r.nat_addresses, 3u);
+  }
+  r.withdrawal = behaviours.has(Behaviour::kWithdrawal);
+  r.both_ways = behaviours.has(Behaviour::kBothWays);
+  r.strict = behaviours.has(Behaviour::kStrict);
+  if (random.pick(12) == 0) {
+    r.loss = r.duplicates = r.reordered = r.stray = r.malicious = r.late = r.same_spi = 0;
+    r.idle = r.server_first = r.idle_out = 0;
+    r.nat_restarts = r.reloads = 0;
+    r.spoofer = false;
+    r.hold = 64;
+  }
   return r;
 }
 
-Config Rules::config() const {
+Config Rules::config(unsigned addresses, bool has_profile) const {
   Config config = Config::standard();
   config.pools.clear();
   config.add_pool("POOL", {});
   for (unsigned i = 0; i < nat_addresses; ++i)
-    config.pool().addresses.push_back(Network{to_text(Ip{"203.0.113.3"} + i)});
+    if ((addresses >> i & 1) != 0)
+      config.pool().addresses.push_back(Network{to_text(Ip{"203.0.113.3"} + i)});
   const auto ticks = [](Time time) { return state::TickDuration{static_cast<unsigned>(time / 10)}; };
   AlgProfile profile;
   profile.name = "ALG";
@@ -87,7 +122,7 @@ Config Rules::config() const {
   profile.require_ike = require_ike;
   profile.server_spread = spread;
   config.alg_profiles = {profile};
-  config.group().alg = "ALG";
+  if (has_profile) config.group().alg = "ALG";
   config.group().app(Protocol::kUdp, {.pooling = Pooling::kPaired});
   // Shorter than any silence of IKE: what keeps a mapping then is the ALG.
   config.group().udp().session_timeout = 20s;
@@ -107,7 +142,12 @@ std::string Rules::text() const {
               n(loss), ", duplicates ", n(duplicates), ", reordered ", n(reordered), ", stray ",
               n(stray), " up to ", n(longest_delay / kSecond), " s, restarts ", n(restarts),
               ", idle ", n(idle), " for ", n(idle_for / kSecond), " s, late ", n(late),
-              ", same SPI ", n(same_spi), spoofer ? "; spoofer" : "", "; ", n(malicious),
+              ", same SPI ", n(same_spi), ", failures ", n(failures), ", hopeless ", n(hopeless),
+              ", phase one ", n(phase_one), ", connections ", n(connections), ", bursts ",
+              n(bursts), ", server first ", n(server_first), ", idle out ", n(idle_out),
+              ", fragmented ", n(fragmented), "; NAT restarts every ",
+              n(nat_restarts / kSecond), " s, reloads every ", n(reloads / kSecond), " s",
+              office ? "; office" : "", spoofer ? "; spoofer" : "", "; ", n(malicious),
               " malicious"});
 }
 
@@ -135,7 +175,9 @@ Seen read(ByteView packet) {
     seen.what = Seen::What::kEsp;
   }
   if (seen.what == Seen::What::kIke) {
+    const unsigned payload = get8(packet, at + kNextPayload);
     at += kIkeHeaderSize;
+    if (payload == kFragment2 || payload == kFragment1) at += kFragmentHeaderSize;
   } else if (seen.what == Seen::What::kEsp) {
     seen.spi = get32(packet, at);
     seen.sequence = get32(packet, at + 4);
@@ -146,41 +188,52 @@ Seen read(ByteView packet) {
     return seen;
   }
   seen.record = get32(packet, at + 4);
-  seen.wants_reply = get32(packet, at + 8) != 0;
+  if (seen.what == Seen::What::kIke) {
+    seen.sequence = get32(packet, at + 8);
+  } else if (seen.record == kNobody) {
+    seen.sender = get32(packet, at + 8);
+  } else {
+    seen.wants_reply = get32(packet, at + 8) != 0;
+  }
   return seen;
 }
 
 // ── time and the network ────────────────────────────────────────────────────────────────────────
 
-World::World(std::uint64_t seed, const Purposes& purposes) : random_(seed) {
-  rules = Rules::any(random_, purposes);
-  Lab::Options options;
-  options.shards = rules.shards;
-  options.arrival = rules.arrival;
-  options.seed = random_();
-  options.start = static_cast<std::uint32_t>(random_());
-  start_ = state::Ticks{options.start};
-  lab_ = std::make_unique<Lab>(rules.config(), options);
+World::World(std::uint64_t seed, const Behaviours& behaviours) : random_(seed) {
+  rules = Rules::any(random_, behaviours);
+  options_.shards = rules.shards;
+  options_.arrival = rules.arrival;
+  options_.seed = random_();
+  options_.start = static_cast<std::uint32_t>(random_());
+  start_ = state::Ticks{options_.start};
+  addresses_ = (1u << rules.nat_addresses) - 1;
+  lab_ = std::make_unique<Lab>(rules.config(addresses_, has_profile_), options_);
 
-  static constexpr unsigned kFactors[] = {10, 18, 20};
+  const auto begin_within = [this](std::uint32_t id, Time longest) {
+    after(random_.between(0, longest), [this, id] { begin(id); });
+  };
   for (std::uint32_t client = 0; client < rules.clients; ++client) {
     const unsigned wanted = 1 + static_cast<unsigned>(random_.pick(std::min(rules.servers, 2u)));
     const auto first = static_cast<std::uint32_t>(random_.pick(rules.servers));
     for (unsigned i = 0; i < wanted; ++i) {
-      Link link;
-      link.client = client;
-      link.server = (first + i) % rules.servers;
-      link.version = random_.pick(3) == 0 ? 1 : 2;
-      link.nat_traversal = random_.pick(12) == 0;
-      link.half_way = random_.between(2, 120);
-      for (Patience& p : link.patience)
-        p = {random_.between(5, 40) * 100, kFactors[random_.pick(3)],
-             4 + static_cast<unsigned>(random_.pick(5)), random_.between(8, 40) * kSecond};
-      links.push_back(link);
-      const auto id = static_cast<std::uint32_t>(links.size() - 1);
-      // Many begin at once, as after a power cut.
-      after(random_.pick(4) == 0 ? random_.between(0, rules.rekey) : random_.between(0, 3000),
-            [this, id] { begin(id); });
+      for (unsigned connections = chance(rules.connections) ? 2 : 1; connections != 0;
+           --connections) {
+        const std::uint32_t id = add_link(client, (first + i) % rules.servers);
+        // Many begin at once, as after a power cut.
+        begin_within(id, random_.pick(4) == 0 ? rules.rekey : 3000);
+      }
+    }
+  }
+  if (rules.office) {
+    const auto client = static_cast<std::uint32_t>(random_.pick(rules.clients));
+    for (unsigned people = 66 + static_cast<unsigned>(random_.pick(10)); people != 0; --people) {
+      const std::uint32_t id =
+          add_link(client, static_cast<std::uint32_t>(random_.pick(rules.servers)));
+      links[id].nat_traversal = true;
+      links[id].port[0] = static_cast<std::uint16_t>(10000 + people);
+      links[id].port[1] = static_cast<std::uint16_t>(20000 + people);
+      begin_within(id, rules.length / 2);
     }
   }
   for (std::uint32_t i = 0; i < rules.malicious; ++i)
@@ -189,6 +242,25 @@ World::World(std::uint64_t seed, const Purposes& purposes) : random_(seed) {
                 random_() | 1);
     });
   if (rules.spoofer) after(random_.between(0, rules.rekey), [this] { spoof(); });
+  if (rules.nat_restarts != 0)
+    after(random_.between(0, 2 * rules.nat_restarts), [this] { restart_nat(); });
+  if (rules.reloads != 0) after(random_.between(0, 2 * rules.reloads), [this] { reload(); });
+}
+
+std::uint32_t World::add_link(std::uint32_t client, std::uint32_t server) {
+  static constexpr unsigned kFactors[] = {10, 18, 20};
+  Link link;
+  link.client = client;
+  link.server = server;
+  link.version = random_.pick(3) == 0 ? 1 : 2;
+  link.nat_traversal = random_.pick(12) == 0;
+  link.hopeless = chance(rules.hopeless);
+  link.half_way = random_.between(2, 120);
+  for (Patience& p : link.patience)
+    p = {random_.between(5, 40) * 100, kFactors[random_.pick(3)],
+         4 + static_cast<unsigned>(random_.pick(5)), random_.between(8, 40) * kSecond};
+  links.push_back(link);
+  return static_cast<std::uint32_t>(links.size() - 1);
 }
 
 void World::after(Time delay, std::function<void()> action) {
@@ -267,6 +339,12 @@ void World::carry_on(std::vector<Frame> frames) {
 
 void World::receive(Party party, const Seen& packet) {
   if (packet.what == Seen::What::kEsp) return receive_esp(party, packet);
+  if (messages[packet.record].fragments > 1) {
+    Message& whole = messages[packet.record];
+    whole.received |= std::uint64_t{1} << packet.sequence;
+    if (static_cast<unsigned>(std::popcount(whole.received)) < whole.fragments) return;
+    whole.received = 0;
+  }
   const Message message = messages[packet.record];
   if (message.exchange == kNobody) {
     // A malicious client's; some servers answer whatever they are asked.
@@ -299,6 +377,50 @@ void World::receive(Party party, const Seen& packet) {
   receive_request(message, packet);
 }
 
+// ── the operator ────────────────────────────────────────────────────────────────────────────────
+
+/// It is killed, and begins again with another number of workers; its state file, if it has one, is
+/// up to a second old.
+void World::restart_nat() {
+  if (is_over()) return;
+  const bool has_file = random_.flip();
+  const auto most = static_cast<unsigned>(std::popcount(addresses_));
+  const unsigned shards = 1 + static_cast<unsigned>(random_.pick(std::min(most, 3u)));
+  after(random_.between(0, kSecond), [this, has_file, shards, written = now_, before = reloads,
+                                      records = lab_->state()] {
+    if (reloads != before) return;
+    witness_->before_change();
+    lab_->shut_down();
+    options_.shards = shards;
+    options_.seed = random_();
+    options_.start = lab_->now().value;
+    lab_ = std::make_unique<Lab>(rules.config(addresses_, has_profile_), options_);
+    if (has_file) lab_->restore(records);
+    ++nat_restarts;
+    witness_->restarted(has_file ? written : kNever);
+  });
+  after(kSecond + random_.between(0, 2 * rules.nat_restarts), [this] { restart_nat(); });
+}
+
+/// An address goes or comes; or the profile.
+void World::reload() {
+  if (is_over()) return;
+  if (!has_profile_ || random_.pick(4) == 0) {
+    has_profile_ = !has_profile_;
+  } else {
+    const unsigned flipped = addresses_ ^ 1u << random_.pick(rules.nat_addresses);
+    if (static_cast<unsigned>(std::popcount(flipped)) >= options_.shards) addresses_ = flipped;
+  }
+  witness_->before_change();
+  lab_->reload(rules.config(addresses_, has_profile_));
+  if (random_.flip()) lab_->drop_predecessors();
+  ++reloads;
+  witness_->reloaded(addresses_, has_profile_);
+  carry_on(lab_->settle());
+  after(has_profile_ ? random_.between(0, 2 * rules.reloads) : random_.between(0, kMinute),
+        [this] { reload(); });
+}
+
 // ── IKE ─────────────────────────────────────────────────────────────────────────────────────────
 
 std::uint32_t World::new_ike(std::uint32_t link, Party initiator) {
@@ -308,17 +430,17 @@ std::uint32_t World::new_ike(std::uint32_t link, Party initiator) {
   ike.spi[1] = random_() | 1;
   ike.initiator = initiator;
   ike_sas.push_back(ike);
-  return static_cast<std::uint32_t>(ike_sas.size() - 1);
+  links[link].ikes.push_back(static_cast<std::uint32_t>(ike_sas.size() - 1));
+  return links[link].ikes.back();
 }
 
 void World::begin(std::uint32_t id) {
   if (is_over()) return;
   Link& link = links[id];
   ++link.life;
-  for (IkeSa& ike : ike_sas)
-    if (ike.link == id) ike.alive[at(Party::kClient)] = false;
-  for (Tunnel& tunnel : tunnels)
-    if (tunnel.link == id) tunnel.alive[at(Party::kClient)] = false;
+  for (const std::uint32_t ike : link.ikes) ike_sas[ike].alive[at(Party::kClient)] = false;
+  for (const std::uint32_t tunnel : link.tunnels)
+    tunnels[tunnel].alive[at(Party::kClient)] = false;
   link.newest[at(Party::kClient)] = kNobody;
   Exchange x;
   x.link = id;
@@ -329,6 +451,7 @@ void World::begin(std::uint32_t id) {
   if (link.version == 1) {
     x.aggressive = random_.pick(4) == 0;
     x.steps = x.aggressive ? 1 : 3;
+    if (link.hopeless) x.outcome = Outcome::kUnanswered;
   } else {
     x.intermediate = random_.pick(8) == 0;
     x.steps = x.intermediate ? 2 : 1;
@@ -339,13 +462,39 @@ void World::begin(std::uint32_t id) {
         [this, id, life = link.life] { check_liveness(id, life); });
 }
 
+/// Another IKE SA while the one that there is lives on, and all tunnels: IKEv1 rekeys phase 1 so,
+/// IKEv2 reauthenticates (RFC 7296 section 2.8.3). Then that tunnel is made again.
+void World::begin_beside(std::uint32_t id, Party initiator, std::uint32_t old) {
+  Exchange x;
+  x.link = id;
+  x.ike = new_ike(id, initiator);
+  x.initiator = initiator;
+  x.kind = Kind::kPhaseOne;
+  x.is_beside = true;
+  x.old = old;
+  x.steps = links[id].version == 1 ? 3 : 1;
+  ike_sas[x.ike].alive[at(initiator)] = true;
+  if (links[id].version == 2) ike_sas[x.ike].next_id[at(initiator)] = x.steps;
+  ++phase_one_rekeys;
+  start(x);
+}
+
 void World::begin_again(std::uint32_t id, Time pause) {
   after(pause, [this, id, life = links[id].life] {
     if (links[id].life == life) begin(id);
   });
 }
 
-void World::negotiate(std::uint32_t id, Party initiator, Kind kind, std::uint32_t old) {
+Outcome World::any_outcome(const Link& link, Kind kind) {
+  if (kind == Kind::kAuth && link.hopeless) return Outcome::kNotAuthentic;
+  if (!is_phase_two(kind) || kind == Kind::kIkeRekey || !chance(rules.failures))
+    return Outcome::kTunnel;
+  if (kind == Kind::kAuth && random_.pick(3) == 0) return Outcome::kNotAuthentic;
+  return random_.pick(3) == 0 ? Outcome::kUnanswered : Outcome::kRefused;
+}
+
+void World::negotiate(std::uint32_t id, Party initiator, Kind kind, std::uint32_t old,
+                      bool is_parallel) {
   if (is_over()) return;
   Link& link = links[id];
   const std::uint32_t ike_id = link.ike[at(initiator)];
@@ -362,6 +511,8 @@ void World::negotiate(std::uint32_t id, Party initiator, Kind kind, std::uint32_
   x.initiator = initiator;
   x.kind = kind;
   x.old = old;
+  x.outcome = any_outcome(link, kind);
+  if (x.outcome != Outcome::kTunnel) ++failures;
   if (kind == Kind::kAuth && random_.pick(6) == 0) x.steps = 3;  // EAP
   if (link.version == 1) {
     x.first_id = static_cast<std::uint32_t>(random_()) | 1;
@@ -373,9 +524,10 @@ void World::negotiate(std::uint32_t id, Party initiator, Kind kind, std::uint32_
   if (kind == Kind::kIkeRekey) {
     x.new_ike = new_ike(id, initiator);
     ++ike_rekeys;
-  } else if (kind != Kind::kInfo) {
+  } else if (kind != Kind::kInfo && x.outcome == Outcome::kTunnel) {
     Tunnel tunnel;
     tunnel.link = id;
+    tunnel.is_parallel = is_parallel;
     tunnel.exchange = static_cast<std::uint32_t>(exchanges.size());
     tunnel.life = link.life;
     for (std::uint32_t& spi : tunnel.spi) spi = static_cast<std::uint32_t>(random_()) | 0x10000;
@@ -393,10 +545,16 @@ void World::negotiate(std::uint32_t id, Party initiator, Kind kind, std::uint32_
     tunnel.server_first = tunnel.late || random_.pick(5) == 0;
     if (tunnel.late) {
       tunnel.quiet = rules.gate_timeout * 2 + random_.between(0, 3 * rules.gate_timeout);
+    } else if (chance(rules.server_first)) {
+      tunnel.late = tunnel.server_first = true;
+      tunnel.quiet = random_.between(rules.gate_timeout / 2, 10 * rules.gate_timeout);
     } else if (chance(rules.idle)) {
       tunnel.quiet = random_.between(0, rules.idle_for);
     }
     x.tunnel = static_cast<std::uint32_t>(tunnels.size());
+    for (const Party party : {Party::kClient, Party::kServer})
+      by_spi[at(party)].emplace(tunnel.spi[at(party)], x.tunnel);
+    link.tunnels.push_back(x.tunnel);
     tunnels.push_back(tunnel);
   }
   start(x);
@@ -449,6 +607,11 @@ std::uint32_t World::compose(std::uint32_t id, Party from, bool is_answer, bool 
   put32(p, static_cast<std::uint32_t>(messages.size()));
   put32(p, 0);
   put32(p, 0x5EC2E700 + x.step);
+  if (chance(rules.fragmented) && (x.kind != Kind::kPhaseOne || (version == 1 && x.step != 0))) {
+    static constexpr unsigned kFragments[] = {2, 2, 3, 5, 17, 24};
+    message.fragments = kFragments[random_.pick(6)];
+    ++fragmented;
+  }
   messages.push_back(std::move(message));
   return static_cast<std::uint32_t>(messages.size() - 1);
 }
@@ -458,16 +621,43 @@ void World::send(std::uint32_t id, const Endpoint* to) {
   const Exchange& x = exchanges[message.exchange];
   const Link& link = links[x.link];
   const bool floats = link.nat_traversal && x.kind != Kind::kPhaseOne;
-  const auto port = static_cast<std::uint16_t>(floats ? 4500 : 500);
-  Bytes payload;
-  if (floats) put32(payload, 0);
-  put(payload, message.payload);
-  const Endpoint server{server_ip(link.server), port};
-  if (message.from == Party::kClient) {
-    transmit(message.from, link, udp({client_ip(link.client), port}, server, std::move(payload)));
-  } else if (to != nullptr || link.learned.port != 0) {
-    transmit(message.from, link,
-             udp(server, to != nullptr ? *to : link.learned, std::move(payload)));
+  const Endpoint server{server_ip(link.server), static_cast<std::uint16_t>(floats ? 4500 : 500)};
+  if (message.from == Party::kServer && to == nullptr && link.learned.port == 0) return;
+  const auto carry = [&](const Bytes& ike) {
+    Bytes payload;
+    if (floats) put32(payload, 0);
+    put(payload, ike);
+    if (message.from == Party::kClient) {
+      transmit(message.from, link,
+               udp({client_ip(link.client), link.port[floats ? 1 : 0]}, server,
+                   std::move(payload)));
+    } else {
+      transmit(message.from, link,
+               udp(server, to != nullptr ? *to : link.learned, std::move(payload)));
+    }
+  };
+  if (message.fragments == 1) return carry(message.payload);
+  for (unsigned i = 1; i <= message.fragments; ++i) {
+    Bytes p(message.payload.begin(), message.payload.begin() + kNextPayload);
+    put8(p, link.version == 1 ? kFragment1 : kFragment2);
+    p.insert(p.end(), message.payload.begin() + kNextPayload + 1,
+             message.payload.begin() + kIkeHeaderSize - 4);
+    put32(p, kIkeHeaderSize + kFragmentHeaderSize + 16);
+    put16(p, 0);
+    put16(p, kFragmentHeaderSize + 16);
+    if (link.version == 1) {
+      put16(p, id & 0xFFFF);
+      put8(p, i);
+      put8(p, i == message.fragments ? 1 : 0);
+    } else {
+      put16(p, i);
+      put16(p, message.fragments);
+    }
+    put32(p, kMark);
+    put32(p, id);
+    put32(p, i);
+    put32(p, 0);
+    carry(p);
   }
 }
 
@@ -507,14 +697,58 @@ void World::give_up(std::uint32_t id) {
   x.failed = true;
   ++given_up;
   Link& link = links[x.link];
+  const bool goes_on = x.is_beside || (x.kind == Kind::kAuth && x.old != kNobody) ||
+                       (x.kind == Kind::kQuick && x.outcome != Outcome::kTunnel);
+  if (goes_on) return came_to_nothing(id);
   if (x.initiator == Party::kClient) {
     if (x.life == link.life) begin_again(x.link, random_.between(500, 10000));
     return;
   }
   // The server forgets the client.
   ike_sas[x.ike].alive[at(Party::kServer)] = false;
-  for (Tunnel& tunnel : tunnels)
-    if (tunnel.link == x.link) tunnel.alive[at(Party::kServer)] = false;
+  for (const std::uint32_t tunnel : link.tunnels) tunnels[tunnel].alive[at(Party::kServer)] = false;
+}
+
+/// What its initiator does when an exchange has brought no tunnel.
+void World::came_to_nothing(std::uint32_t id) {
+  Exchange& x = exchanges[id];
+  x.failed = true;
+  Link& link = links[x.link];
+  if (x.life != link.life) return;
+  ike_sas[x.ike].busy[at(x.initiator)] = false;
+  const bool ike_fails = x.is_beside || x.outcome == Outcome::kNotAuthentic ||
+                         (x.kind == Kind::kAuth && !x.done);
+  if (ike_fails) {
+    for (bool& alive : ike_sas[x.ike].alive) alive = false;
+    if (x.old == kNobody) return begin_again(x.link, random_.between(500, 32000));
+    // The IKE SA that there was goes on.
+    for (const Party party : {Party::kClient, Party::kServer})
+      for (const std::uint32_t ike : link.ikes)
+        if (ike_sas[ike].alive[at(party)]) link.ike[at(party)] = ike;
+  }
+  after(random_.between(1, 20) * kSecond,
+        [this, link_id = x.link, life = x.life, old = x.old, initiator = x.initiator,
+         kind = link.version == 1 ? Kind::kQuick : Kind::kChild] {
+          if (links[link_id].life != life) return;
+          if (old != kNobody) {
+            rekey(old, initiator);
+          } else {
+            negotiate(link_id, initiator, kind);
+          }
+        });
+}
+
+/// IKEv1: the responder says so in an informational message of its own.
+void World::refuse(std::uint32_t id) {
+  const Exchange& refused = exchanges[id];
+  Exchange x;
+  x.link = refused.link;
+  x.ike = refused.ike;
+  x.initiator = other(refused.initiator);
+  x.kind = Kind::kInfo;
+  x.refuses = id;
+  x.first_id = static_cast<std::uint32_t>(random_()) | 1;
+  start(x);
 }
 
 void World::receive_request(const Message& message, const Seen& packet) {
@@ -525,7 +759,7 @@ void World::receive_request(const Message& message, const Seen& packet) {
   if (x.kind == Kind::kPhaseOne && message.step == 0 && x.responded == 0) {
     // A server takes any first message for a new peer; it forgets the old one when that is proven.
     ike.alive[at(me)] = true;
-    link.ike[at(me)] = x.ike;
+    if (!x.is_beside) link.ike[at(me)] = x.ike;
   }
   if (!ike.alive[at(me)]) return;
   if (x.kind == Kind::kPhaseOne && me == Party::kServer) link.learned = packet.source;
@@ -536,17 +770,26 @@ void World::receive_request(const Message& message, const Seen& packet) {
     if (message.step + 1 == x.responded && x.answer != kNobody) send(x.answer, to);
     return;
   }
+  const bool is_last = message.step + 1 == x.steps;
+  if (is_last && x.outcome == Outcome::kUnanswered) return;
+  if (x.outcome == Outcome::kRefused && x.kind == Kind::kQuick) {
+    x.responded = 1;
+    return refuse(message.exchange);
+  }
+  if (x.refuses != kNobody && !exchanges[x.refuses].failed) came_to_nothing(x.refuses);
   x.responded = message.step + 1;
   const std::uint32_t answer = compose(message.exchange, me, true, false);
   exchanges[message.exchange].answer = answer;
-  const bool is_last = x.responded == x.steps;
-  if (is_last && x.kind == Kind::kAuth && me == Party::kServer) {
+  if (is_last && x.outcome == Outcome::kNotAuthentic)
+    after(20 * kSecond, [this, ike_id = x.ike, me] { ike_sas[ike_id].alive[at(me)] = false; });
+  if (is_last && x.kind == Kind::kAuth && me == Party::kServer && x.old == kNobody &&
+      x.outcome != Outcome::kNotAuthentic) {
     // RFC 7296 section 2.4, INITIAL_CONTACT.
-    for (IkeSa& old : ike_sas)
-      if (old.link == x.link && &old != &ike) old.alive[at(me)] = false;
-    for (Tunnel& old : tunnels)
-      if (old.link == x.link) old.alive[at(me)] = false;
+    for (const std::uint32_t old : link.ikes)
+      if (old != x.ike) ike_sas[old].alive[at(me)] = false;
+    for (const std::uint32_t old : link.tunnels) tunnels[old].alive[at(me)] = false;
   }
+  if (is_last && x.is_beside) link.ike[at(me)] = x.ike;
   if (is_last && x.kind == Kind::kIkeRekey) {
     ike_sas[x.new_ike].alive[at(me)] = true;
     link.ike[at(me)] = x.new_ike;
@@ -585,6 +828,7 @@ void World::receive_answer(const Message& message) {
   }
   x.done = true;
   ike.busy[at(x.initiator)] = false;
+  if (x.outcome != Outcome::kTunnel) return came_to_nothing(id);
   finish(id);
 }
 
@@ -593,6 +837,21 @@ void World::finish(std::uint32_t id) {
   Link& link = links[x.link];
   switch (x.kind) {
     case Kind::kPhaseOne:
+      if (x.is_beside) {
+        link.ike[at(x.initiator)] = x.ike;
+        after(random_.between(0, 3000), [this, link_id = x.link, life = x.life, old = x.old,
+                                         initiator = x.initiator, version = link.version] {
+          if (links[link_id].life == life)
+            negotiate(link_id, initiator, version == 1 ? Kind::kQuick : Kind::kAuth, old);
+        });
+        // The old one is deleted, or forgotten.
+        after(random_.between(5, 90) * kSecond, [this, link_id = x.link, ike = x.ike] {
+          if (!ike_sas[ike].alive[0]) return;
+          for (const std::uint32_t old : links[link_id].ikes)
+            if (old < ike) ike_sas[old].alive[0] = ike_sas[old].alive[1] = false;
+        });
+        return;
+      }
       after(random_.pick(5) == 0 ? random_.between(0, 10000) : random_.between(0, 10),
             [this, link_id = x.link, life = x.life, version = link.version] {
               if (links[link_id].life != life) return;
@@ -600,6 +859,12 @@ void World::finish(std::uint32_t id) {
               // Parallel Quick Modes.
               if (version == 1 && random_.pick(6) == 0)
                 negotiate(link_id, Party::kClient, Kind::kQuick);
+              // One per pair of subnets.
+              if (version != 1 || !chance(rules.bursts)) return;
+              static constexpr unsigned kPairs[] = {9, 9, 12, 16, 24, 64, 80};
+              ++bursts;
+              for (std::uint64_t pairs = kPairs[random_.pick(7)]; pairs != 0; --pairs)
+                negotiate(link_id, Party::kClient, Kind::kQuick, kNobody, true);
             });
       return;
     case Kind::kAuth:
@@ -647,14 +912,17 @@ void World::bury(std::uint32_t tunnel) {
 
 void World::schedule_rekey(std::uint32_t tunnel) {
   // Collisions leave redundant tunnels behind, which daemons delete.
-  const std::uint32_t link = tunnels[tunnel].link;
-  if (std::count_if(tunnels.begin(), tunnels.end(), [&](const Tunnel& t) {
-        return t.link == link && t.alive[0] && !t.superseded;
+  const Time age = rules.rekey / 2 + random_.between(0, rules.rekey) +
+                   (tunnels[tunnel].late ? tunnels[tunnel].quiet + 4 * rules.gate_timeout : 0);
+  if (tunnels[tunnel].is_parallel) return after(age, [this, tunnel] { bury(tunnel); });
+  const Link& link = links[tunnels[tunnel].link];
+  if (std::count_if(link.tunnels.begin(), link.tunnels.end(), [&](std::uint32_t id) {
+        const Tunnel& t = tunnels[id];
+        return t.alive[0] && !t.superseded && !t.is_parallel;
       }) > 3) {
     after(random_.between(0, 20) * kSecond, [this, tunnel] { bury(tunnel); });
     return;
   }
-  const Time age = rules.rekey / 2 + random_.between(0, rules.rekey);
   const std::uint64_t who = random_.pick(10);
   const auto by = [&](Party party, Time time) {
     after(time, [this, tunnel, party] { rekey(tunnel, party); });
@@ -672,6 +940,9 @@ void World::schedule_rekey(std::uint32_t tunnel) {
 void World::rekey(std::uint32_t id, Party initiator) {
   const Tunnel& tunnel = tunnels[id];
   if (is_over() || !tunnel.alive[at(initiator)] || tunnel.superseded) return;
+  if (tunnel.sleeps_until != kNever && now_ < tunnel.sleeps_until + 30 * kSecond)
+    return after(tunnel.sleeps_until - now_ + random_.between(30, 90) * kSecond,
+                 [this, id, initiator] { rekey(id, initiator); });
   const std::uint32_t link_id = tunnel.link;
   const Link& link = links[link_id];
   if (initiator == Party::kClient && chance(rules.restarts)) {
@@ -683,6 +954,7 @@ void World::rekey(std::uint32_t id, Party initiator) {
     after(random_.between(0, 5000), [this, id, initiator] { rekey(id, initiator); });
     return;
   }
+  if (!link.nat_traversal && chance(rules.phase_one)) return begin_beside(link_id, initiator, id);
   // The old pair carries traffic meanwhile.
   if (random_.pick(3) == 0)
     for (Time pause = 0; pause < 6000; pause += 400)
@@ -740,7 +1012,7 @@ void World::send_esp(std::uint32_t id, Party from, bool wants_reply) {
   const Ip server = server_ip(link.server);
   if (from == Party::kServer && link.learned.port == 0) return;
   if (link.nat_traversal) {
-    const Endpoint client{client_ip(link.client), 4500};
+    const Endpoint client{client_ip(link.client), link.port[1]};
     transmit(from, link,
              from == Party::kClient ? udp(client, {server, 4500}, std::move(p))
                                     : udp({server, 4500}, link.learned, std::move(p)));
@@ -764,7 +1036,10 @@ void World::receive_esp(Party party, const Seen& packet) {
       // Much traffic that the world does not send.
       if (random_.pick(10) != 0) tunnels[id].sequence[at(party)] += 1000;
     });
-    if (party == Party::kClient) keep_alive(id);
+    if (party == Party::kClient) {
+      keep_alive(id);
+      if (chance(rules.idle_out)) after(random_.between(3000, 10000), [this, id] { sleep(id); });
+    }
   }
   if (packet.wants_reply) {
     after(random_.between(0, 20), [this, id, party] {
@@ -782,9 +1057,40 @@ void World::keep_alive(std::uint32_t id) {
   after(random_.between(10, 50) * kSecond, [this, id] {
     const Tunnel& tunnel = tunnels[id];
     if (is_over() || !tunnel.alive[0] || tunnel.superseded) return;
-    send_esp(id, Party::kClient, true);
+    if (now_ >= tunnel.sleeps_until) send_esp(id, Party::kClient, true);
     keep_alive(id);
   });
+}
+
+/// Nobody talks until the NAT has forgotten it, then either side.
+void World::sleep(std::uint32_t id) {
+  Tunnel& tunnel = tunnels[id];
+  if (is_over() || !tunnel.alive[0] || !tunnel.alive[1] || tunnel.superseded ||
+      tunnel.sleeps_until != kNever)
+    return;
+  ++idled_out;
+  tunnel.sleeps_until = now_ + rules.esp_timeout + random_.between(2, 60) * kSecond;
+  for (const std::size_t d : {0u, 1u}) {
+    tunnel.sequence[d] += 2000 + static_cast<std::uint32_t>(random_.pick(100000));
+    tunnel.received_before[d] = tunnel.received[d];
+  }
+  const Time until = tunnel.sleeps_until - now_;
+  const bool server_speaks = random_.pick(3) == 0;
+  if (server_speaks) after(until, [this, id] { wake(id, Party::kServer, kSecond, 6); });
+  after(until + (server_speaks ? random_.between(0, 30000) : 0),
+        [this, id] { wake(id, Party::kClient, kSecond, 16); });
+}
+
+void World::wake(std::uint32_t id, Party from, Time pause, unsigned tries) {
+  const Tunnel& tunnel = tunnels[id];
+  if (!tunnel.alive[at(from)] || tunnel.superseded) return;
+  if (tunnel.received[at(from)] > tunnel.received_before[at(from)]) {
+    if (from == Party::kClient) ++came_back;
+    return;
+  }
+  if (tries == 0) return;
+  send_esp(id, from, true);
+  after(pause, [=, this] { wake(id, from, std::min(2 * pause, 8 * kSecond), tries - 1); });
 }
 
 // ── those who mean no good ──────────────────────────────────────────────────────────────────────
@@ -818,12 +1124,13 @@ void World::misbehave(std::uint32_t client, std::uint32_t server, std::uint64_t 
     put32(p, 1);
     put32(p, kMark);
     put32(p, kNobody);
-    put32(p, 0);
+    put32(p, client);
     transmit(Party::kClient, nobodys,
              lsn::test::other(client_ip(client), server_ip(server), kEsp, std::move(p)));
   } else {
     const bool old = random_.flip();
     Message message;
+    message.sender = client;
     Bytes& p = message.payload;
     put32(p, static_cast<std::uint32_t>(spi >> 32));
     put32(p, static_cast<std::uint32_t>(spi));

@@ -10,7 +10,7 @@
 // its own records they are (Message, Tunnel). So whoever looks at a packet knows for whom it really
 // is, without any guess: the oracle shares nothing with the product.
 //
-//   Link      a client and a server that want tunnels: one client daemon, one server daemon
+//   Link      a client and a server that want tunnels: one connection of two daemons
 //   IkeSa     their IKE SA; either side may have it and the other not (any more)
 //   Exchange  one exchange: requests and answers in steps, retransmitted like daemons do
 //   Tunnel    a pair of ESP SAs that a phase 2 exchange makes: one "tunnel" in all the sums
@@ -22,6 +22,8 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "support/lab.hpp"
@@ -52,11 +54,41 @@ class Random {
   std::mt19937_64 engine_;
 };
 
-/// What nobody can know (section 9.1): generated on purpose, each apart.
-struct Purposes {
-  bool late = true;      ///< a server's first packet comes 2T or more after the turn
-  bool same_spi = true;  ///< two clients choose the same SPI
-  bool forged = true;    ///< somebody forges the server's address
+/// What worlds have beyond plain tunnels on a plain network. Each can be left out by its name; the
+/// first three are what nobody can know and is generated on purpose.
+enum class Behaviour : std::uint8_t {
+  kLate,         ///< a server's first packet comes 2T or more after the turn
+  kSameSpi,      ///< two clients choose the same SPI
+  kForged,       ///< somebody forges the server's address
+  kFailures,     ///< phase 2 that is refused, unanswered, or not authenticated
+  kPhaseOne,     ///< rekeys of phase 1 (IKEv1), reauthentication (IKEv2): the tunnels live on
+  kConnections,  ///< several connections of a client to one server, from one port
+  kBursts,       ///< more than eight Quick Modes at once
+  kServerFirst,  ///< servers that speak first, long after the turn
+  kIdleOut,      ///< ESP sessions idle out, dead peer detection keeps IKE
+  kRestarts,     ///< of the NAT, with its state file and without it
+  kReloads,      ///< addresses come and go, the profile goes and comes
+  kFragments,    ///< of IKE
+  kOffice,       ///< a client behind which many peers float
+  // what is asked for
+  kWithdrawal,   ///< who does not follow a misdelivered SPI loses it
+  kBothWays,     ///< no tunnel stays one-way
+  kStrict,       ///< each class of misdelivery exactly as section 9.1 has it
+  kCount
+};
+inline constexpr std::size_t kBehaviours = static_cast<std::size_t>(Behaviour::kCount);
+inline constexpr std::array<std::string_view, kBehaviours> kBehaviourNames = {
+    "late",   "same-spi",     "forged",   "failures", "phase-one", "connections", "bursts",
+    "server-first", "idle-out", "restarts", "reloads", "fragments", "office", "withdrawal",
+    "both-ways", "strict"};
+
+class Behaviours {
+ public:
+  [[nodiscard]] bool has(Behaviour one) const { return on_[static_cast<std::size_t>(one)]; }
+  void set(std::size_t one, bool on) { on_[one] = on; }
+
+ private:
+  std::array<bool, kBehaviours> on_{};
 };
 
 /// What a world is like.
@@ -74,6 +106,18 @@ struct Rules {
   unsigned restarts = 0;       ///< of a million rekeys: it is a restart instead
   unsigned idle = 0;           ///< of a million tunnels: nobody talks for a while
   Time idle_for = 0;
+  unsigned failures = 0;        ///< of a million phase 2 exchanges
+  unsigned hopeless = 0;        ///< of a million links: never authenticated
+  unsigned phase_one = 0;       ///< of a million rekeys: of phase 1 first
+  unsigned connections = 0;     ///< of a million links: there is a second one
+  unsigned bursts = 0;          ///< of a million IKEv1 SAs: many Quick Modes at once
+  unsigned server_first = 0;    ///< of a million tunnels: it speaks first, after up to ten turns
+  unsigned idle_out = 0;        ///< of a million tunnels
+  unsigned fragmented = 0;      ///< of a million messages
+  bool office = false;
+  bool withdrawal = false, both_ways = false, strict = false;
+  // what the operator does: mean times between, 0: never
+  Time nat_restarts = 0, reloads = 0;
   // the network, of a million packets
   unsigned loss = 0, duplicates = 0, reordered = 0, stray = 0;
   Time longest_delay = 0;  ///< of strays
@@ -85,8 +129,15 @@ struct Rules {
   [[nodiscard]] bool is_lossless() const {
     return loss == 0 && duplicates == 0 && reordered == 0 && stray == 0;
   }
-  [[nodiscard]] static Rules any(Random& random, const Purposes& purposes);
-  [[nodiscard]] Config config() const;
+  /// No loss, malice or idleness, and the NAT keeps what it knows.
+  [[nodiscard]] bool is_calm() const {
+    return is_lossless() && malicious == 0 && !spoofer && idle == 0 && late == 0 &&
+           same_spi == 0 && hold != 0 && server_first == 0 && idle_out == 0 &&
+           nat_restarts == 0 && reloads == 0;
+  }
+  [[nodiscard]] static Rules any(Random& random, const Behaviours& behaviours);
+  /// `addresses`: which of nat_addresses the pool has, as bits.
+  [[nodiscard]] Config config(unsigned addresses, bool has_profile) const;
   [[nodiscard]] std::string text() const;
 };
 
@@ -108,12 +159,15 @@ struct Link {
   std::uint32_t client = 0, server = 0;
   unsigned version = 2;
   bool nat_traversal = false;
+  bool hopeless = false;       ///< the server never authenticates the client
+  std::uint16_t port[2] = {500, 4500};  ///< the client's, before and after it floats
   Time half_way = 10;  ///< between the NAT and the server
   Patience patience[2];
   std::uint32_t ike[2] = {kNobody, kNobody};     ///< the latest that a side has
   std::uint32_t newest[2] = {kNobody, kNobody};  ///< tunnel
   Endpoint learned;                              ///< the client as the server knows it, phase 1
   unsigned life = 0;                             ///< counts restarts of the client
+  std::vector<std::uint32_t> tunnels, ikes;      ///< all that there were
 };
 
 struct IkeSa {
@@ -123,7 +177,9 @@ struct IkeSa {
   bool alive[2] = {false, false};
   std::uint32_t next_id[2] = {0, 0};
   bool busy[2] = {false, false};  ///< IKEv2: its own request is not answered
-  std::uint32_t admitted = 0;     ///< witness: exchanges whose first message left the NAT
+  // what the witness notes
+  std::uint32_t unanswered = 0;   ///< exchanges that were admitted and are not answered
+  std::uint32_t answered = 0;     ///< answers that left the NAT
 };
 
 enum class Kind : std::uint8_t { kPhaseOne, kAuth, kQuick, kChild, kIkeRekey, kInfo };
@@ -131,11 +187,22 @@ enum class Kind : std::uint8_t { kPhaseOne, kAuth, kQuick, kChild, kIkeRekey, kI
   return kind != Kind::kPhaseOne && kind != Kind::kInfo;
 }
 
+/// What comes of a phase 2 exchange.
+enum class Outcome : std::uint8_t {
+  kTunnel,
+  kRefused,        ///< IKEv2: an error in the answer. IKEv1: an informational message, no answer
+  kUnanswered,     ///< the responder ignores it
+  kNotAuthentic,   ///< IKE_AUTH fails, with it the IKE SA
+};
+
 struct Exchange {
   std::uint32_t link = 0, ike = 0;
   Party initiator = Party::kClient;
   Kind kind = Kind::kInfo;
   unsigned life = 0;
+  Outcome outcome = Outcome::kTunnel;
+  bool is_beside = false;           ///< of phase 1: the IKE SA that there is lives on
+  std::uint32_t refuses = kNobody;  ///< kInfo: the exchange that comes to nothing
   std::uint32_t tunnel = kNobody;   ///< that it makes
   std::uint32_t old = kNobody;      ///< that it replaces
   std::uint32_t new_ike = kNobody;  ///< kIkeRekey
@@ -148,10 +215,13 @@ struct Exchange {
   bool aggressive = false, intermediate = false;
   // what the witness notes
   Time first_left = kNever;      ///< its first message left the NAT
+  Time known_since = kNever;     ///< the same; again when the NAT had forgotten it
   Time latest_left = kNever;     ///< a request of it that had not left before
   Time answered_left = kNever;   ///< the first answer left the NAT
   unsigned requests_left = 0, answers_left = 0;
-  std::uint32_t place = 0;       ///< IkeSa::admitted at first_left
+  std::uint32_t place = 0;       ///< IkeSa::answered when it was answered
+  bool counts_unanswered = false;
+  Time blocked_since = kNever;   ///< its first message came, and did not pass
   Time waits_since = kNever, waits_until = kNever, last_asked = kNever;
 };
 
@@ -160,8 +230,11 @@ struct Message {
   unsigned step = 0;
   Party from = Party::kClient;
   bool is_answer = false, is_third = false;
+  std::uint32_t sender = 0;  ///< of no exchange: the malicious client
+  unsigned fragments = 1;
+  std::uint64_t received = 0;  ///< the fragments that have come, as bits
   bool left = false;  ///< the NAT has forwarded it
-  Bytes payload;
+  Bytes payload;      ///< if it is in one piece
 };
 
 /// Why an inbound packet came to a client that had not chosen its SPI.
@@ -171,12 +244,10 @@ enum class Misdelivery : std::uint8_t {
   kLate,
   kSameSpi,
   kForged,
-  // what follows from one of these: its place was taken by a packet of somebody else's
-  kConsequence,
-  // what the rules of section 5 give away
-  kForgotten,  ///< the client had begun anew: nobody has that SPI any more
+  kConsequence,  ///< the owner's place had been taken by another misdelivered packet
   kContended,  ///< both clients were owed an SPI, and the receiver had sent on its own already
   kLured,      ///< as kContended, and the receiver is malicious
+  kForgotten,  ///< the NAT had lost what it knew: a restart without a file, no profile
   kOutlived,   ///< its session (on UDP 4500: its mapping) had idled out
   // never
   kWrong,
@@ -194,13 +265,21 @@ struct Tunnel {
   unsigned sent[2] = {0, 0}, received[2] = {0, 0};
   unsigned rounds = 2;
   bool server_first = false, late = false;
+  bool is_parallel = false;  ///< one of many at once
   Time quiet = 0;  ///< nobody talks
+  Time sleeps_until = kNever;   ///< its session idles out meanwhile
+  unsigned received_before[2] = {0, 0};  ///< it slept
   Time asked = kNever;  ///< the client's first packet
   // what the witness notes, by direction (who sends)
   Time first_came[2] = {kNever, kNever};
   Time last_left[2] = {kNever, kNever};
   unsigned left[2] = {0, 0};  ///< packets since its session changed
   Misdelivery misdelivery = Misdelivery::kNone;
+  Time misdelivered = kNever, last_misdelivered = kNever;  ///< the first one, the latest
+  std::uint32_t receiver = kNobody;
+  Time received_since = kNever;  ///< by that receiver
+  Time new_since = kNever;       ///< the client's SPI has been known since then
+  Time one_way_since = kNever;  ///< its client talks, the server's answers are refused
 };
 
 /// A packet, as the world's own marks in it say.
@@ -210,7 +289,8 @@ struct Seen {
   Endpoint source, destination;
   std::uint32_t record = kNobody;  ///< Message or Tunnel
   std::uint32_t spi = 0;
-  std::uint32_t sequence = 0;
+  std::uint32_t sequence = 0;  ///< of IKE: the fragment's number, 0: in one piece
+  std::uint32_t sender = 0;    ///< of nobody's record: the malicious client
   bool wants_reply = false;
   [[nodiscard]] bool is_forged() const { return what == What::kEsp && record == kNobody; }
 };
@@ -228,11 +308,17 @@ class Witness {
   virtual void left(const Seen& packet, Party to) = 0;
   /// Some time has passed.
   virtual void passed() = 0;
+  /// The NAT is about to be killed, or to lose some addresses or the profile.
+  virtual void before_change() = 0;
+  /// It was killed and runs again. What happened after `restored` (kNever: all) is forgotten.
+  virtual void restarted(Time restored) = 0;
+  /// The pool's addresses, as bits; whether the clients' group has its profile.
+  virtual void reloaded(unsigned addresses, bool has_profile) = 0;
 };
 
 class World {
  public:
-  World(std::uint64_t seed, const Purposes& purposes);
+  World(std::uint64_t seed, const Behaviours& behaviours);
 
   void attend(Witness& witness) { witness_ = &witness; }
   /// Until nobody has anything to do any more; false: `stop` said so.
@@ -251,9 +337,14 @@ class World {
   std::vector<Tunnel> tunnels;
   std::uint64_t packets = 0, forged = 0;
   std::uint64_t restarts = 0, ike_rekeys = 0, collisions = 0, given_up = 0;
+  std::uint64_t failures = 0, phase_one_rekeys = 0, bursts = 0, idled_out = 0, came_back = 0;
+  std::uint64_t nat_restarts = 0, reloads = 0, fragmented = 0;
+  /// Tunnels by the SPI that the client chose.
+  std::unordered_multimap<std::uint32_t, std::uint32_t> by_spi[2];
 
   [[nodiscard]] Ip client_ip(std::uint32_t client) const { return Ip{"192.0.2.10"} + client; }
   [[nodiscard]] Ip server_ip(std::uint32_t server) const { return Ip{"198.18.0.1"} + server; }
+  [[nodiscard]] Ip nat_ip(unsigned i) const { return Ip{"203.0.113.3"} + i; }
   [[nodiscard]] bool is_malicious(std::uint32_t client) const { return client >= rules.clients; }
 
  private:
@@ -277,11 +368,20 @@ class World {
   void carry_on(std::vector<Frame> frames);
   void receive(Party at_party, const Seen& packet);
 
+  // the operator
+  void restart_nat();
+  void reload();
+
   // daemons
+  std::uint32_t add_link(std::uint32_t client, std::uint32_t server);
   void begin(std::uint32_t link);
+  void begin_beside(std::uint32_t link, Party initiator, std::uint32_t old);
   void begin_again(std::uint32_t link, Time pause);
   std::uint32_t new_ike(std::uint32_t link, Party initiator);
-  void negotiate(std::uint32_t link, Party initiator, Kind kind, std::uint32_t old = kNobody);
+  void negotiate(std::uint32_t link, Party initiator, Kind kind, std::uint32_t old = kNobody,
+                 bool is_parallel = false);
+  void refuse(std::uint32_t exchange);
+  [[nodiscard]] Outcome any_outcome(const Link& link, Kind kind);
   void start(Exchange exchange);
   void request(std::uint32_t exchange);
   void retransmit(std::uint32_t exchange, unsigned step, Time pause);
@@ -291,6 +391,7 @@ class World {
   void receive_request(const Message& message, const Seen& packet);
   void receive_answer(const Message& message);
   void finish(std::uint32_t exchange);
+  void came_to_nothing(std::uint32_t exchange);
   void give_up(std::uint32_t exchange);
   void install(std::uint32_t tunnel, Party party);
   void supersede(std::uint32_t old, Party initiator);
@@ -304,13 +405,18 @@ class World {
   void send_esp(std::uint32_t tunnel, Party from, bool wants_reply);
   void receive_esp(Party at_party, const Seen& packet);
   void keep_alive(std::uint32_t tunnel);
+  void sleep(std::uint32_t tunnel);
+  void wake(std::uint32_t tunnel, Party from, Time pause, unsigned tries);
 
   // those who mean no good
   void spoof();
   void misbehave(std::uint32_t client, std::uint32_t server, std::uint64_t spi);
 
   Random random_;
+  Lab::Options options_;
   std::unique_ptr<Lab> lab_;
+  unsigned addresses_ = 0;  ///< of the pool now, as bits
+  bool has_profile_ = true;
   Witness* witness_ = nullptr;
   Time now_ = 0;
   state::Ticks start_;
