@@ -140,9 +140,11 @@ Workshop::Workshop(const WorkshopConfig& config)
   for (std::uint32_t n = 0, first = clients.first().value; n < config.networks; ++n, first += size)
     networks.push_back({first, first + size - 1, 0});
   networks.back().last = clients.last().value;  // and what is left over
-  generation_.maps = {
-      std::make_shared<ShardMap>(IntervalMap<std::uint16_t>(std::move(networks)),
-                                 std::vector<ShardSet>{(ShardSet{1} << config.shards) - 1})};
+  ShardShares shares{};
+  for (unsigned id = 0; id < config.shards; ++id)
+    shares[id] = static_cast<std::uint32_t>(generation_.pools[0].addresses_of[id].size());
+  generation_.maps = {std::make_shared<ShardMap>(
+      IntervalMap<std::uint16_t>(std::move(networks)), std::vector<ShardShares>{shares})};
 
   ShardConfig shard;
   shard.id = config.id;
@@ -166,8 +168,7 @@ Workshop::Workshop(const WorkshopConfig& config)
   adopt_generation(*shard_, &generation_, addresses_.get());
 
   for (std::uint32_t n = 0; config.shards > 1 && own_.size() < config.flows; ++n)
-    if (rendezvous(Ipv4Address{flow_of(n).inside.ip}, (ShardSet{1} << config.shards) - 1) ==
-        config.id)
+    if (generation_.maps.front()->owner_of(Ipv4Address{flow_of(n).inside.ip}) == config.id)
       own_.push_back(n);
 
   ring_.resize(kRing);

@@ -174,7 +174,7 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
     group.addresses_of.assign(shards, {});
   }
   std::vector<IntervalMap<std::uint16_t>::Range> networks;
-  std::vector<ShardSet> shards_of_group(g.groups.size(), 0);
+  std::vector<ShardShares> shares(g.groups.size());
   for (const GroupConfig& from : config.groups) {
     const std::uint16_t id = group_ids.at(from.name);
     Group& group = g.groups[id];
@@ -188,7 +188,7 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
         const auto& addresses = g.pools[pool_ids.at(name)].addresses_of[shard];
         auto& all = group.addresses_of[shard];
         all.insert(all.end(), addresses.begin(), addresses.end());
-        if (!addresses.empty()) shards_of_group[id] |= ShardSet{1} << shard;
+        shares[id][shard] += static_cast<std::uint32_t>(addresses.size());
       }
     }
     for (std::size_t p = 0; p < kPortProtocols; ++p) {
@@ -201,8 +201,9 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
     for (const Network& n : from.clients) networks.push_back({n.first.value, n.last.value, id});
   }
 
-  auto map = std::make_shared<const ShardMap>(IntervalMap<std::uint16_t>(std::move(networks)),
-                                              std::move(shards_of_group));
+  auto map = std::make_shared<const ShardMap>(
+      IntervalMap<std::uint16_t>(std::move(networks)), shares,
+      before == nullptr || before->maps.empty() ? nullptr : before->maps.front().get());
   if (before != nullptr) g.maps = before->maps;
   if (!g.maps.empty() && same_owners(*map, *g.maps.front()))
     g.maps.front() = std::move(map);

@@ -3,19 +3,21 @@
 // Pure data made from the configuration, the same on all cores. A NAT address belongs to one shard
 // for as long as it is configured: the addresses of a pool are dealt round-robin to the shards; a
 // reload gives new ones to the shards with the fewest of that pool and moves none. A subscriber
-// belongs to a shard that owns addresses of its group's pools, chosen among those by rendezvous
-// hashing, so that a change of that set moves only those subscribers that it must.
+// belongs to a shard that owns addresses of its group's pools: each of these shards has the share of
+// subscribers that it has of the addresses, so that none is exhausted long before another
+// (OwnerTable), and a change of the shares moves only as many subscribers as it must.
 //
-// When the set of a group changes, a subscriber that has live state stays with its old owner until
+// When the shares of a group change, a subscriber that has live state stays with its old owner until
 // the state is gone. For that a map keeps its predecessor's choice: subscriber_owners() names all
 // shards to ask, oldest first; each forwards what it does not know to the next, the last one
 // serves. The chain is bounded by kMaxPredecessors reloads; the controller drops predecessors when
 // no shard has state from their time (Generation::maps).
 #pragma once
 
+#include <algorithm>
 #include <array>
-#include <bit>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <utility>
@@ -39,27 +41,6 @@ struct NatAddressPlace {
   ShardId owner;
   std::uint32_t number;
 };
-
-/// The member of `candidates` that rendezvous hashing chooses for a subscriber, kNoShard if there
-/// is none.
-[[nodiscard]] inline ShardId rendezvous(wire::Ipv4Address subscriber, ShardSet candidates) {
-  ShardId best = kNoShard;
-  std::uint64_t best_weight = 0;
-  for (ShardSet left = candidates; left != 0; left &= left - 1) {
-    const auto shard = static_cast<unsigned>(std::countr_zero(left));
-    // splitmix64's finisher: every bit of the pair decides.
-    std::uint64_t x = std::uint64_t{subscriber.value} << 8 | shard;
-    x += 0x9E3779B97F4A7C15;
-    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9;
-    x = (x ^ x >> 27) * 0x94D049BB133111EB;
-    x ^= x >> 31;
-    if (best == kNoShard || x > best_weight) {
-      best = static_cast<ShardId>(shard);
-      best_weight = x;
-    }
-  }
-  return best;
-}
 
 /// A pool's ranges, as the configuration has them.
 struct PoolRanges {
@@ -134,6 +115,78 @@ class NatAddressMap {
   IntervalMap<std::uint32_t> runs_;
 };
 
+/// How many NAT addresses of a group's pools each shard owns.
+using ShardShares = std::array<std::uint32_t, kMaxShards>;
+
+/// A group's subscribers by shard: their addresses fall into classes, and a shard has as many
+/// classes as it has of the group's NAT addresses.
+///
+/// The classes are those of multiplication by the golden ratio: any addresses at the same distance
+/// from one another (a network's hosts, every fourth one) fall into classes that are spread evenly
+/// over all. A shard's classes lie side by side, so that it has its share also of a few subscribers,
+/// give or take a few; a random choice would miss it by the root of their number.
+class OwnerTable {
+ public:
+  static constexpr unsigned kClasses = 4096;
+  using Quotas = std::array<std::uint16_t, kMaxShards>;
+
+  [[nodiscard]] static unsigned class_of(wire::Ipv4Address subscriber) {
+    return subscriber.value * 0x9E3779B9u >> 20;
+  }
+
+  /// How many classes each shard has: its share, rounded so that all are given; none if no shard has
+  /// an address.
+  [[nodiscard]] static Quotas quotas_of(const ShardShares& shares) {
+    std::uint64_t total = 0;
+    for (const std::uint32_t share : shares) total += share;
+    Quotas quotas{};
+    if (total == 0) return quotas;
+    std::array<std::uint64_t, kMaxShards> remainder{};
+    unsigned given = 0;
+    for (unsigned shard = 0; shard < kMaxShards; ++shard) {
+      const std::uint64_t exact = std::uint64_t{shares[shard]} * kClasses;
+      quotas[shard] = static_cast<std::uint16_t>(exact / total);
+      remainder[shard] = exact % total;
+      given += quotas[shard];
+    }
+    for (; given < kClasses; ++given) {
+      const auto most = std::max_element(remainder.begin(), remainder.end());
+      ++quotas[static_cast<std::size_t>(most - remainder.begin())];
+      *most = 0;
+    }
+    return quotas;
+  }
+
+  /// `before`: the same group's predecessor. Only those of its classes change hands of which a shard
+  /// has too many.
+  OwnerTable(const Quotas& quotas, const OwnerTable* before) {
+    owners_.fill(kNoShard);
+    Quotas missing = quotas;
+    if (before != nullptr)
+      for (unsigned i = 0; i < kClasses; ++i)
+        if (const ShardId owner = before->owners_[i]; owner != kNoShard && missing[owner] != 0) {
+          owners_[i] = owner;
+          --missing[owner];
+        }
+    unsigned next = 0;
+    for (ShardId& owner : owners_) {
+      if (owner != kNoShard) continue;
+      while (next < kMaxShards && missing[next] == 0) ++next;
+      if (next == kMaxShards) break;
+      owner = static_cast<ShardId>(next);
+      --missing[next];
+    }
+  }
+
+  [[nodiscard]] ShardId owner_of(wire::Ipv4Address subscriber) const {
+    return owners_[class_of(subscriber)];
+  }
+  friend bool operator==(const OwnerTable&, const OwnerTable&) = default;
+
+ private:
+  std::array<ShardId, kClasses> owners_;
+};
+
 /// Client networks, and the shards on which each group has NAT addresses.
 class ShardMap {
  public:
@@ -148,9 +201,27 @@ class ShardMap {
   };
 
   ShardMap() = default;
-  /// `groups`: client networks -> stable group id; `shards_of_group[id]`: where it has addresses.
-  ShardMap(IntervalMap<std::uint16_t> groups, std::vector<ShardSet> shards_of_group)
-      : groups_(std::move(groups)), shards_of_group_(std::move(shards_of_group)) {}
+  /// `groups`: client networks -> stable group id; `shares[id]`: where that group has addresses;
+  /// `before`: the map that this one follows.
+  ShardMap(IntervalMap<std::uint16_t> groups, const std::vector<ShardShares>& shares,
+           const ShardMap* before = nullptr)
+      : groups_(std::move(groups)) {
+    // Groups of the same shares have one table.
+    std::map<std::pair<const OwnerTable*, OwnerTable::Quotas>, std::shared_ptr<const OwnerTable>>
+        made;
+    for (std::size_t id = 0; id < shares.size(); ++id) {
+      const OwnerTable::Quotas quotas = OwnerTable::quotas_of(shares[id]);
+      const OwnerTable* old =
+          before == nullptr || id >= before->tables_.size() ? nullptr : before->tables_[id].get();
+      std::shared_ptr<const OwnerTable>& table = made[{old, quotas}];
+      if (table == nullptr) table = std::make_shared<const OwnerTable>(quotas, old);
+      tables_.push_back(table);
+      ShardSet set = 0;
+      for (unsigned shard = 0; shard < kMaxShards; ++shard)
+        if (shares[id][shard] != 0) set |= ShardSet{1} << shard;
+      shards_of_group_.push_back(set);
+    }
+  }
 
   /// The group of a source address, or nullptr: not of a configured client.
   [[nodiscard]] const std::uint16_t* group_of(wire::Ipv4Address source) const {
@@ -162,13 +233,15 @@ class ShardMap {
   /// kNoShard: no client's, or a group without addresses.
   [[nodiscard]] ShardId owner_of(wire::Ipv4Address subscriber) const {
     const std::uint16_t* group = group_of(subscriber);
-    return group == nullptr ? kNoShard : rendezvous(subscriber, shards_of(*group));
+    return group == nullptr || *group >= tables_.size() ? kNoShard
+                                                        : tables_[*group]->owner_of(subscriber);
   }
 
   friend bool same_owners(const ShardMap& a, const ShardMap& b) {
     const auto& x = a.groups_.ranges();
     const auto& y = b.groups_.ranges();
-    return a.shards_of_group_ == b.shards_of_group_ &&
+    return std::equal(a.tables_.begin(), a.tables_.end(), b.tables_.begin(), b.tables_.end(),
+                      [](const auto& p, const auto& q) { return p == q || *p == *q; }) &&
            std::equal(x.begin(), x.end(), y.begin(), y.end(), [](const auto& p, const auto& q) {
              return p.first == q.first && p.last == q.last && p.value == q.value;
            });
@@ -177,6 +250,7 @@ class ShardMap {
  private:
   IntervalMap<std::uint16_t> groups_;
   std::vector<ShardSet> shards_of_group_;
+  std::vector<std::shared_ptr<const OwnerTable>> tables_;  ///< by group
 };
 
 /// The present map and those before it, newest first; [0] is the present one.

@@ -16,7 +16,7 @@ using datapath::Generation;
 using datapath::IntervalMap;
 using datapath::kNoId;
 using datapath::Protocol;
-using datapath::ShardSet;
+using datapath::ShardShares;
 
 using Ids = std::map<std::string_view, std::uint16_t>;
 
@@ -172,7 +172,7 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
       group.addresses_of.assign(shards, {});
       group.alg_profile = kNoId;
     }
-  std::vector<ShardSet> shards_of_group(out.groups.size(), 0);
+  std::vector<ShardShares> shares(out.groups.size());
   std::vector<IntervalMap<std::uint16_t>::Range> networks;
   const ByName clients(model.lsn.client);
   for (const GroupConfig& config : model.lsn.group) {
@@ -188,7 +188,7 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
         const auto& addresses = pool.addresses_of[shard];
         group.addresses_of[shard].insert(group.addresses_of[shard].end(), addresses.begin(),
                                          addresses.end());
-        if (!addresses.empty()) shards_of_group[id] |= ShardSet{1} << shard;
+        shares[id][shard] += static_cast<std::uint32_t>(addresses.size());
       }
     }
     for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp}) {
@@ -204,7 +204,8 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
         networks.push_back({network.first().value, network.last().value, id});
   }
   const auto map = std::make_shared<const datapath::ShardMap>(
-      IntervalMap<std::uint16_t>(std::move(networks)), std::move(shards_of_group));
+      IntervalMap<std::uint16_t>(std::move(networks)), shares,
+      before == nullptr || before->maps.empty() ? nullptr : before->maps.front().get());
   if (before == nullptr || before->maps.empty()) {
     out.maps = {map};
     return;

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
+#include <algorithm>
 #include <map>
 #include <vector>
 
@@ -76,29 +76,94 @@ TEST(NatAddressMap, FindsEveryAddressAndNoneBesideThem) {
   EXPECT_EQ(NatAddressMap{}.find(Ipv4Address{1}), nullptr);
 }
 
-TEST(Rendezvous, SpreadsSubscribersAndMovesOnlyThoseOfALostShard) {
-  std::array<unsigned, 4> count{};
-  for (std::uint32_t a = 0; a < 40000; ++a) {
-    const ShardId owner = rendezvous(Ipv4Address{0x0A000000 + a}, 0b1111);
-    ++count.at(owner);
-    const ShardId without = rendezvous(Ipv4Address{0x0A000000 + a}, 0b1011);
-    if (owner != 2) {
-      EXPECT_EQ(without, owner);
-    } else {
-      EXPECT_NE(without, 2);
-    }
+ShardShares shares(std::initializer_list<std::uint32_t> of) {
+  ShardShares all{};
+  std::copy(of.begin(), of.end(), all.begin());
+  return all;
+}
+ShardMap map_of(const ShardShares& group, const ShardMap* before = nullptr) {
+  return ShardMap(IntervalMap<std::uint16_t>({{0, 0xFFFFFFFF, 0}}), {group}, before);
+}
+std::vector<unsigned> subscribers(const ShardMap& map, unsigned shards, std::uint32_t first,
+                                  std::uint32_t count, std::uint32_t step = 1) {
+  std::vector<unsigned> result(shards);
+  for (std::uint32_t n = 0; n < count; ++n)
+    ++result.at(map.owner_of(Ipv4Address{first + n * step}));
+  return result;
+}
+
+TEST(SubscriberOwner, EachShardHasTheShareOfSubscribersThatItHasOfTheNatAddresses) {
+  const std::vector<ShardShares> all = {
+      shares({1, 1}),          shares({2, 1}), shares({2, 2, 2, 1}), shares({4, 3}),
+      shares({1, 0, 2, 0, 5}), shares({7}),    shares({16, 16, 16, 16, 15, 15, 15, 15})};
+  for (const ShardShares& group : all) {
+    const ShardMap map = map_of(group);
+    double total = 0;
+    for (const std::uint32_t n : group) total += n;
+    // A network's hosts, also where only every n-th address is one's; few and many.
+    for (const std::uint32_t step : {1u, 2u, 4u, 8u, 16u, 64u, 256u, 1024u, 65536u})
+      for (const std::uint32_t count : {8u, 50u, 256u, 4096u})
+        for (const std::uint32_t first : {0x0A000001u, 0x64400000u, 0xC0A80002u}) {
+          const auto owned = subscribers(map, kMaxShards, first, count, step);
+          for (unsigned shard = 0; shard < kMaxShards; ++shard)
+            EXPECT_NEAR(owned[shard], count * group[shard] / total, 4 + 0.02 * count)
+                << "shard " << shard << " of " << count << " from " << first << " by " << step;
+        }
   }
-  for (const unsigned n : count) EXPECT_NEAR(n, 10000, 500);
-  EXPECT_EQ(rendezvous(Ipv4Address{1}, 0), kNoShard);
+}
+
+TEST(SubscriberOwner, IsNobodyWhereTheGroupHasNoAddress) {
+  EXPECT_EQ(map_of(ShardShares{}).owner_of(Ipv4Address{1}), kNoShard);
+  EXPECT_EQ(ShardMap{}.owner_of(Ipv4Address{1}), kNoShard);
+}
+
+TEST(SubscriberOwner, AChangeOfSharesMovesNoMoreSubscribersThanItMust) {
+  constexpr std::uint32_t kCount = 40'000;
+  const auto moved = [](const ShardMap& a, const ShardMap& b) {
+    unsigned n = 0;
+    for (std::uint32_t i = 0; i < kCount; ++i)
+      n += a.owner_of(Ipv4Address{i}) != b.owner_of(Ipv4Address{i});
+    return n / double{kCount};
+  };
+  ShardShares group = shares({4, 4, 4, 4});
+  ShardMap map = map_of(group);
+  // One after the other gets an address more; at last a shard loses all.
+  for (unsigned i = 0; i < 40; ++i) {
+    ShardShares next = group;
+    if (i != 39)
+      ++next[i % 4];
+    else
+      next[1] = 0;
+    const ShardMap after = map_of(next, &map);
+    double total_before = 0, total_after = 0, must = 0;
+    for (const std::uint32_t n : group) total_before += n;
+    for (const std::uint32_t n : next) total_after += n;
+    for (unsigned s = 0; s < 4; ++s)
+      must += std::max(0.0, next[s] / total_after - group[s] / total_before);
+    EXPECT_NEAR(moved(map, after), must, 0.005) << i;
+    const auto owned = subscribers(after, 4, 0x64400000, 1000);
+    for (unsigned s = 0; s < 4; ++s) EXPECT_NEAR(owned[s], 1000 * next[s] / total_after, 40) << i;
+    group = next;
+    map = after;
+  }
+  EXPECT_TRUE(same_owners(map, map_of(group, &map)));
+}
+
+TEST(SubscriberOwner, StaysWhereAllSharesGrowAlike) {
+  const ShardMap map = map_of(shares({2, 1, 1}));
+  EXPECT_TRUE(same_owners(map, map_of(shares({6, 3, 3}), &map)));
+  EXPECT_FALSE(same_owners(map, map_of(shares({3, 1, 1}), &map)));
 }
 
 TEST(SubscriberOwners, NamesFormerOwnersFirstAndNobodyTwiceInARow) {
-  const auto map = [](ShardSet shards) {
+  const auto map = [](unsigned shard) {
+    ShardShares group{};
+    group[shard] = 1;
     return std::make_shared<const ShardMap>(
-        IntervalMap<std::uint16_t>({{0x0A000000, 0x0AFFFFFF, 0}}), std::vector<ShardSet>{shards});
+        IntervalMap<std::uint16_t>({{0x0A000000, 0x0AFFFFFF, 0}}), std::vector<ShardShares>{group});
   };
   const Ipv4Address subscriber{0x0A000001};
-  const ShardMaps maps = {map(0b0010), map(0b0100), map(0b0100), map(0b0001)};
+  const ShardMaps maps = {map(1), map(2), map(2), map(0)};
   const ShardMap::Owners owners = subscriber_owners(maps, subscriber);
   ASSERT_EQ(owners.count, 3u);
   EXPECT_EQ(owners.shards[0], 0);
