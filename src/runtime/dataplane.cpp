@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "lsn/runtime/eal.hpp"
+#include "lsn/runtime/peer_guard.hpp"
 #include "lsn/runtime/shard_commands.hpp"
 
 namespace lsn::runtime {
@@ -19,6 +20,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kWatchInterval{50};
 constexpr std::chrono::milliseconds kStopPatience{3000};
+/// For what is under way at a device when we stop.
+constexpr std::chrono::milliseconds kDevicePatience{1000};
 
 state::Random::Seed fresh_seed() {
   state::Random::Seed seed;
@@ -66,7 +69,7 @@ std::expected<void, std::string> DpdkDataplane::open_ports() {
     auto port = Port::open(port_plan, workers);
     if (!port) return std::unexpected(port.error());
     queues.push_back((*port)->queues());
-    ports_.push_back(std::move(*port));
+    ports_.push_back(std::make_unique<PortKeeper>(std::move(*port)));
   }
   pollers_ = deal_queues(queues, nodes_);
   return {};
@@ -74,11 +77,12 @@ std::expected<void, std::string> DpdkDataplane::open_ports() {
 
 std::expected<void, std::string> DpdkDataplane::start_ports() {
   for (std::size_t device = 0; device < ports_.size(); ++device) {
-    if (auto ready = ports_[device]->set_up(pollers_[device], nodes_, buffers_); !ready)
+    Port& port = ports_[device]->port();
+    if (auto ready = port.set_up(pollers_[device], nodes_, buffers_); !ready)
       return std::unexpected(ready.error());
     if (auto started = ports_[device]->start(); !started)
       return std::unexpected(started.error());
-    spdlog::info("{}", ports_[device]->describe());
+    spdlog::info("{}", port.describe());
   }
   return {};
 }
@@ -87,9 +91,12 @@ std::expected<void, std::string> DpdkDataplane::start_workers(TableMemory::HugeP
   const auto count = static_cast<unsigned>(plan_.cpus.size());
   // Cache lines of readers side by side: the structure is aligned to one.
   const std::size_t bytes = rte_rcu_qsbr_get_memsize(count);
-  quiescence_.reset(static_cast<rte_rcu_qsbr*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)));
+  quiescence_.reset(static_cast<rte_rcu_qsbr*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)),
+                    [](rte_rcu_qsbr* quiescence) { std::free(quiescence); });
   if (quiescence_ == nullptr || rte_rcu_qsbr_init(quiescence_.get(), count) != 0)
     return std::unexpected("no memory for quiescent states");
+  peer_guard::set_workers(quiescence_);
+  for (const auto& each : ports_) each->set_workers(quiescence_);
 
   clock_.advance_to(Clock::Source::now());
   for (unsigned shard = 0; shard < count; ++shard) {
@@ -107,11 +114,11 @@ std::expected<void, std::string> DpdkDataplane::start_workers(TableMemory::HugeP
                                              4096, datapath::Shard::kNoInterface));
     for (std::size_t i = 0; i < plan_.interfaces.size(); ++i) {
       const InterfacePlan& interface = plan_.interfaces[i];
-      config.shard.links.push_back({ports_[interface.device]->mac()});
+      config.shard.links.push_back({ports_[interface.device]->port().mac()});
       config.ingress[interface.device][interface.vlan] = static_cast<std::uint8_t>(i);
     }
     for (std::size_t device = 0; device < ports_.size(); ++device) {
-      config.ports.push_back(ports_[device].get());
+      config.ports.push_back(&ports_[device]->port());
       for (std::size_t queue = 0; queue < pollers_[device].size(); ++queue)
         if (pollers_[device][queue] == shard)
           config.queues.push_back(
@@ -176,10 +183,16 @@ DpdkDataplane::~DpdkDataplane() {
   }
   for (unsigned shard = 0; shard < workers_.size(); ++shard) rte_eal_wait_lcore(lcore_of(shard));
   handoff_.clear();
-  for (const auto& port : ports_) port->stop();
+  for (const auto& port : ports_) {
+    if (port->stop(kDevicePatience)) continue;
+    spdlog::critical("{}: its driver does not come back: ending at once", port->port().label());
+    spdlog::shutdown();
+    std::_Exit(1);
+  }
   publisher_.reset();
   workers_.clear();
   ports_.clear();
+  peer_guard::set_workers(nullptr);
 }
 
 unsigned DpdkDataplane::workers() const { return static_cast<unsigned>(workers_.size()); }
@@ -207,7 +220,7 @@ void DpdkDataplane::publish(std::shared_ptr<const datapath::Generation> generati
       !same_addresses(publisher_->current()->nat_addresses, generation->nat_addresses);
   publisher_->publish(std::move(generation),
                       [this, new_addresses, then = std::move(done)](std::uint64_t ended) {
-                        for (const auto& port : ports_) port->steer(*publisher_->current());
+                        for (const auto& port : ports_) port->steer(publisher_->current());
                         if (new_addresses)
                           for (std::size_t device = 0; device < ports_.size(); ++device)
                             announce(static_cast<std::uint16_t>(device));
@@ -277,14 +290,14 @@ void DpdkDataplane::poll() {
   publisher_->poll();
   if (now >= next_watch_) {
     next_watch_ = now + kWatchInterval;
-    watch_ports();
+    watch_ports(now);
   }
 }
 
-void DpdkDataplane::watch_ports() {
+void DpdkDataplane::watch_ports(Clock::Source::time_point now) {
   for (std::size_t device = 0; device < ports_.size(); ++device) {
-    const PortPlan& plan = ports_[device]->plan();
-    switch (ports_[device]->watch()) {
+    const PortPlan& plan = ports_[device]->port().plan();
+    switch (ports_[device]->poll(now)) {
       case Port::Event::kNone:
         break;
       case Port::Event::kUp:
@@ -304,7 +317,7 @@ void DpdkDataplane::watch_ports() {
 }
 
 void DpdkDataplane::announce(std::uint16_t device) {
-  if (publisher_->current() == nullptr || !ports_[device]->carries()) return;
+  if (publisher_->current() == nullptr || !ports_[device]->port().carries()) return;
   std::vector<std::uint8_t> interfaces;
   for (std::size_t i = 0; i < plan_.interfaces.size(); ++i)
     if (plan_.interfaces[i].device == device) interfaces.push_back(static_cast<std::uint8_t>(i));

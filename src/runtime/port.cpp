@@ -8,16 +8,26 @@
 #include <spdlog/spdlog.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
+#include <utility>
 
 #include "lsn/runtime/eal.hpp"
+#include "lsn/runtime/peer_guard.hpp"
 
 namespace lsn::runtime {
 namespace {
+
+/// What a driver may take to stop a device.
+constexpr std::chrono::milliseconds kStopPatience{3000};
 
 bool is_vdev(const std::string& device) { return !device.empty() && device.find('_') < 5; }
 
@@ -53,6 +63,43 @@ bool kernel_agrees(unsigned index) {
   return (answer.ifr_flags & kCarries) == kCarries;
 }
 
+bool is_memif_server(const std::string& device) {
+  return device.find("role=server") != std::string::npos ||
+         device.find("role=master") != std::string::npos;
+}
+
+/// The path of a memif's socket in the file system; "" if it has none there.
+std::string socket_path(const std::string& device) {
+  if (!device.starts_with("net_memif") || device.find("socket-abstract=no") == std::string::npos)
+    return "";
+  const std::size_t begin = device.find(",socket=");
+  if (begin == std::string::npos) return "/run/memif.sock";  // the driver's own
+  const std::size_t from = begin + std::strlen(",socket=");
+  return device.substr(from, device.find(',', from) - from);
+}
+
+/// What a memif finds in the way: a directory that its peer would have made, a server's socket that a
+/// process before us has left behind.
+void prepare_socket(const std::string& device) {
+  const std::string path = socket_path(device);
+  if (path.empty()) return;
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+  sockaddr_un address{};
+  struct stat status {};
+  if (!is_memif_server(device) || path.size() >= sizeof address.sun_path ||
+      lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode))
+    return;
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, path.size());
+  const int probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (probe < 0) return;
+  if (connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 &&
+      errno == ECONNREFUSED)
+    unlink(path.c_str());
+  close(probe);
+}
+
 int on_removal(std::uint16_t /*port*/, rte_eth_event_type /*event*/, void* flag, void* /*extra*/) {
   static_cast<std::atomic<bool>*>(flag)->store(true, std::memory_order_relaxed);
   return 0;
@@ -70,6 +117,9 @@ std::expected<std::unique_ptr<Port>, std::string> Port::open(const PortPlan& pla
   if (auto plugged = port->plug_in(); !plugged) return std::unexpected(plugged.error());
   if (auto configured = port->configure(workers); !configured)
     return std::unexpected(configured.error());
+  port->has_peer_ = port->driver_ == "net_memif";
+  port->seeks_peer_ = port->has_peer_ && !is_memif_server(plan.device);
+  if (port->has_peer_) peer_guard::guard(*port);
   return port;
 }
 
@@ -83,6 +133,7 @@ std::expected<void, std::string> Port::plug_in() {
     const std::string name(control::device_name(device));
     // PCI devices are EAL's, and a program around us may have brought one along.
     if (!is_vdev(device) || rte_eth_dev_get_port_by_name(name.c_str(), &id_) == 0) continue;
+    prepare_socket(device);
     const int result = rte_dev_probe(device.c_str());
     if (result < 0)
       return std::unexpected(fmt::format("{} cannot be had: {}", label(), reason(attempt, result)));
@@ -229,28 +280,53 @@ void Port::settle_mac() {
 
 std::expected<void, std::string> Port::start() {
   const Attempt attempt;
+  peer_ended_.store(false, std::memory_order_relaxed);
   if (const int result = rte_eth_dev_start(id_); result != 0)
     return std::unexpected(fmt::format("{} does not start: {}", label(), reason(attempt, result)));
   started_ = true;
   steering_.start(id_, poller_of_, plan_.inside, plan_.outside);
-  static_cast<void>(watch());
+  tell_steering();
+  // With a peer it serves while the link is up, and not before.
+  if (!has_peer_) serves_.store(true, std::memory_order_release);
   return {};
 }
 
-void Port::stop() {
-  carries_.store(false, std::memory_order_relaxed);
+void Port::stop_device() {
   if (!started_) return;
   started_ = false;
   if (!removed()) steering_.stop();
-  rte_eth_dev_stop(id_);
+  if (!has_peer_) {
+    rte_eth_dev_stop(id_);
+    return;
+  }
+  // Not while the driver takes the same link down on its own thread: both would free it.
+  if (!peer_guard::on_interrupt_thread([id = id_] { rte_eth_dev_stop(id); }, kStopPatience))
+    spdlog::error("{} does not stop", label());
+}
+
+void Port::pause() {
+  const Attempt attempt;
+  stop_device();
+}
+
+void Port::stop() {
+  withdraw();
+  stop_device();
 }
 
 Port::~Port() {
   stop();
-  if (id_ != RTE_MAX_ETHPORTS) {
+  if (has_peer_) peer_guard::forget(*this);
+  if (id_ != RTE_MAX_ETHPORTS)
     rte_eth_dev_callback_unregister(id_, RTE_ETH_EVENT_INTR_RMV, on_removal, &removal_seen_);
-    rte_eth_dev_close(id_);
+  // The driver goes on listening for a memif's server that is closed, with memory that it has freed
+  // (DPDK 22.11, memif_socket_remove_device()): it stays as it is, but for its socket's file.
+  if (has_peer_ && !seeks_peer_) {
+    const std::string path = socket_path(plan_.device);
+    if (!path.empty()) unlink(path.c_str());
+    return;
   }
+  if (id_ != RTE_MAX_ETHPORTS) rte_eth_dev_close(id_);
   // A bond before its members.
   for (auto name = plugged_.rbegin(); name != plugged_.rend(); ++name)
     rte_eal_hotplug_remove("vdev", name->c_str());
@@ -271,30 +347,44 @@ Port::Event Port::watch() {
   if (removed()) return Event::kNone;
   if (is_gone()) {
     removed_.store(true, std::memory_order_relaxed);
-    carries_.store(false, std::memory_order_relaxed);
+    withdraw();
+    is_up_ = false;
     return Event::kRemoved;
   }
   rte_eth_link link{};
   // A driver that knows nothing of links carries what it is given.
-  const bool up =
-      (rte_eth_link_get_nowait(id_, &link) != 0 || link.link_status == RTE_ETH_LINK_UP) &&
-      kernel_agrees(info_.if_index);
+  bool up = (rte_eth_link_get_nowait(id_, &link) != 0 || link.link_status == RTE_ETH_LINK_UP) &&
+            kernel_agrees(info_.if_index);
+  if (has_peer_)
+    up = up && peer_guard::admit(*this);
+  else
+    carries_.store(up, std::memory_order_release);
   speed_mbps_ = up && link.link_speed != RTE_ETH_SPEED_NUM_UNKNOWN ? link.link_speed : 0;
-  if (up == carries()) return Event::kNone;
-  carries_.store(up, std::memory_order_relaxed);
+  if (up == is_up_) return Event::kNone;
+  is_up_ = up;
   return up ? Event::kUp : Event::kDown;
 }
 
 void Port::steer(const datapath::Generation& generation) {
   const Attempt attempt;
-  if (!removed()) steering_.update(generation);
+  if (!started_ || removed()) return;
+  steering_.update(generation);
+  tell_steering();
+}
+
+void Port::tell_steering() {
+  std::string text = steering_.describe();
+  const std::lock_guard lock(steering_mutex_);
+  steering_text_ = std::move(text);
 }
 
 std::string Port::steering() const {
-  return workers_ == 1 ? "not needed with one worker" : steering_.describe();
+  if (workers_ == 1) return "not needed with one worker";
+  const std::lock_guard lock(steering_mutex_);
+  return steering_text_;
 }
 
-control::PortStatus Port::status() const {
+control::PortStatus Port::status(bool is_touchable) {
   control::PortStatus status;
   status.device = plan_.device;
   status.driver = driver_;
@@ -305,13 +395,12 @@ control::PortStatus Port::status() const {
   status.rx_queues = rx_queues_;
   status.tx_queues = tx_queues_;
   status.steering = steering();
-  rte_eth_stats stats{};
-  if (!removed() && rte_eth_stats_get(id_, &stats) == 0) {
-    status.rx_missed = stats.imissed;
-    status.rx_errors = stats.ierrors;
-    status.rx_no_buffer = stats.rx_nombuf;
-    status.tx_errors = stats.oerrors;
-  }
+  rte_eth_stats now{};
+  if (is_touchable && !removed() && rte_eth_stats_get(id_, &now) == 0) stats_ = now;
+  status.rx_missed = stats_.imissed;
+  status.rx_errors = stats_.ierrors;
+  status.rx_no_buffer = stats_.rx_nombuf;
+  status.tx_errors = stats_.oerrors;
   return status;
 }
 

@@ -171,7 +171,7 @@ bool Worker::poll_queues(datapath::Shard& shard, bool& full) {
   bool received = false;
   for (const WorkerConfig::Queue& queue : config_.queues) {
     const Port& port = *config_.ports[queue.device];
-    if (port.removed()) [[unlikely]]
+    if (!port.serves()) [[unlikely]]
       continue;
     const std::uint16_t n =
         rte_eth_rx_burst(port.id(), queue.queue, packets.data(), datapath::kBurst);
@@ -247,7 +247,7 @@ void Worker::send_on(datapath::Shard& shard, std::uint16_t device) {
 void Worker::send_idle() {
   for (const std::uint16_t device : idle_senders_) {
     const Port::TxQueue& queue = tx_queues_[device];
-    if (config_.ports[device]->removed()) continue;
+    if (!config_.ports[device]->serves()) continue;
     if (queue.lock != nullptr && !queue.lock->try_lock()) continue;
     rte_eth_tx_burst(config_.ports[device]->id(), queue.queue, nullptr, 0);
     if (queue.lock != nullptr) queue.lock->unlock();

@@ -19,6 +19,7 @@
 #include "lsn/runtime/handoff.hpp"
 #include "lsn/runtime/plan.hpp"
 #include "lsn/runtime/port.hpp"
+#include "lsn/runtime/port_keeper.hpp"
 #include "lsn/runtime/publish.hpp"
 #include "lsn/runtime/table_memory.hpp"
 #include "lsn/runtime/worker.hpp"
@@ -61,16 +62,12 @@ class DpdkDataplane final : public control::Dataplane {
   [[nodiscard]] bool stop_workers(std::chrono::milliseconds patience);
 
  private:
-  struct QuiescenceDeleter {
-    void operator()(rte_rcu_qsbr* quiescence) const { std::free(quiescence); }
-  };
-
   explicit DpdkDataplane(Plan plan) : plan_(std::move(plan)) {}
 
   [[nodiscard]] std::expected<void, std::string> open_ports();
   [[nodiscard]] std::expected<void, std::string> start_ports();
   [[nodiscard]] std::expected<void, std::string> start_workers(TableMemory::HugePages huge_pages);
-  void watch_ports();
+  void watch_ports(Clock::Source::time_point now);
   /// The addresses of a device's interfaces, on its links.
   void announce(std::uint16_t device);
 
@@ -78,10 +75,10 @@ class DpdkDataplane final : public control::Dataplane {
   Clock clock_;
   std::vector<int> nodes_;  ///< of each worker
   Buffers buffers_;  // outlives what is in the ports' queues
-  std::vector<std::unique_ptr<Port>> ports_;            ///< by device
+  std::vector<std::unique_ptr<PortKeeper>> ports_;      ///< by device
   std::vector<std::vector<unsigned>> pollers_;          ///< [device][queue]: worker
   HandoffRings handoff_;
-  std::unique_ptr<rte_rcu_qsbr, QuiescenceDeleter> quiescence_;
+  std::shared_ptr<rte_rcu_qsbr> quiescence_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Publisher> publisher_;
   std::shared_ptr<Restoration> restoration_;  ///< until the first generation is in force

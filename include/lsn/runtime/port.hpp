@@ -5,6 +5,10 @@
 //   start()      lets it run; what came of it stands in describe() and in status()
 //   watch()      on the control thread, several times a second: link up, down, device gone
 //
+// Workers touch a port only while it serves. withdraw() ends that from any thread; when every worker
+// has passed a quiescent state since, nobody is in the driver any more, and it may be stopped, closed
+// and started again on a thread of its own (port_keeper.hpp).
+//
 // Receive queues are polled by the workers that deal_queues() names. Every worker may send on every
 // port: on a queue of its own where there is one, else on a shared one under its lock, which is
 // only ever tried (a worker that finds it taken keeps its packets until the next poll).
@@ -16,6 +20,7 @@
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -53,7 +58,11 @@ class Port {
   [[nodiscard]] std::expected<void, std::string> set_up(const std::vector<unsigned>& poller_of,
                                                         const std::vector<int>& nodes,
                                                         const Buffers& buffers);
+  /// Once it has been set up, and again after pause().
   [[nodiscard]] std::expected<void, std::string> start();
+  /// Stops it, withdrawn from the workers, so that it can be started again.
+  void pause();
+  /// For good; nobody uses it any more.
   void stop();
 
   [[nodiscard]] std::uint16_t id() const { return id_; }
@@ -68,8 +77,35 @@ class Port {
   };
   [[nodiscard]] TxQueue tx_queue(unsigned worker);
 
-  /// Any thread: whether frames can be sent at present.
-  [[nodiscard]] bool carries() const { return carries_.load(std::memory_order_relaxed); }
+  /// Any thread: whether workers may touch it.
+  [[nodiscard]] bool serves() const { return serves_.load(std::memory_order_acquire); }
+  /// Any thread: whether frames can be sent at present; it serves, then.
+  [[nodiscard]] bool carries() const { return carries_.load(std::memory_order_acquire); }
+  /// Any thread: workers that come by from now on pass it over.
+  void withdraw() {
+    carries_.store(false, std::memory_order_relaxed);
+    serves_.store(false, std::memory_order_release);
+  }
+  /// The device runs, its link is up.
+  void serve() {
+    serves_.store(true, std::memory_order_release);
+    carries_.store(true, std::memory_order_release);
+  }
+
+  /// The other end of the link is a process that may end and begin again (memif).
+  [[nodiscard]] bool has_peer() const { return has_peer_; }
+  /// Any thread: the peer has ended, or has refused; nobody may touch the link.
+  void peer_ended() {
+    withdraw();
+    peer_ended_.store(true, std::memory_order_relaxed);
+  }
+  /// It has lost its peer and looks for one only when it is started.
+  [[nodiscard]] bool wants_restart() const {
+    return seeks_peer_ && peer_ended_.load(std::memory_order_relaxed);
+  }
+  /// It looks for its peer when it is started.
+  [[nodiscard]] bool seeks_peer() const { return seeks_peer_; }
+
   /// Any thread: the device has disappeared; nobody may touch it.
   [[nodiscard]] bool removed() const { return removed_.load(std::memory_order_relaxed); }
   /// The driver takes packets of several segments.
@@ -85,18 +121,22 @@ class Port {
   /// Control thread: looks at the link and the device.
   [[nodiscard]] Event watch();
 
-  /// Control thread: rules for the NAT addresses of a new generation.
+  /// Rules for the NAT addresses of a generation; on the thread that starts and stops the port.
   void steer(const datapath::Generation& generation);
 
-  [[nodiscard]] control::PortStatus status() const;
+  /// `is_touchable`: nobody is about to stop or to start it.
+  [[nodiscard]] control::PortStatus status(bool is_touchable);
   /// One line for the log.
   [[nodiscard]] std::string describe() const;
+  /// "interface a, b: device "..."", for messages.
+  [[nodiscard]] std::string label() const;
 
  private:
   explicit Port(PortPlan plan) : plan_(std::move(plan)) {}
 
-  [[nodiscard]] std::string label() const;
   [[nodiscard]] std::string steering() const;
+  void tell_steering();
+  void stop_device();
   [[nodiscard]] std::expected<void, std::string> plug_in();
   [[nodiscard]] std::expected<void, std::string> configure(unsigned workers);
   void settle_mtu();
@@ -116,13 +156,21 @@ class Port {
   bool takes_segments_ = false;
   bool idle_sends_ = false;
   bool leaves_buffers_cold_ = false;
+  bool has_peer_ = false;
+  bool seeks_peer_ = false;
   bool started_ = false;
+  bool is_up_ = false;  ///< as the control thread has told it
   std::uint32_t speed_mbps_ = 0;
+  rte_eth_stats stats_{};  ///< when they were last read
   std::vector<QueueLock> locks_;  ///< by transmit queue; empty: every worker has its own
   std::vector<unsigned> poller_of_;  ///< by receive queue
   Steering steering_;
+  mutable std::mutex steering_mutex_;
+  std::string steering_text_;  ///< what the port got
 
+  std::atomic<bool> serves_{false};
   std::atomic<bool> carries_{false};
+  std::atomic<bool> peer_ended_{false};
   std::atomic<bool> removed_{false};
   std::atomic<bool> removal_seen_{false};  ///< the driver has said so, on its own thread
 };

@@ -10,6 +10,7 @@
 
 #include "lsn/control/config/generation_builder.hpp"
 #include "lsn/control/config/load.hpp"
+#include "memif_peer.hpp"
 #include "ring_device.hpp"
 #include "support.hpp"
 
@@ -413,6 +414,79 @@ TEST_F(TwoWorkers, NameTheDeviceThatCannotBeHad) {
   EXPECT_THAT(failed.error(), testing::HasSubstr("interface outside"));
   EXPECT_THAT(failed.error(), testing::HasSubstr("net_af_packet7"));
   EXPECT_THAT(failed.error(), testing::Not(testing::HasSubstr("\n")));
+}
+
+/// A memif inside, whose other end is in the test's hands.
+class AtAMemif : public TwoWorkers {
+ protected:
+  void begin(test::MemifRole role) {
+    outside = &plug("out");
+    ASSERT_NO_FATAL_FAILURE(start(config(test::memif_device("in", role, link), outside->device())));
+    frame = test::udp(mac_of(0), kClientMac, kSubscribers, 5000, kServer, 53);
+  }
+
+  [[nodiscard]] bool link_is(bool up) {
+    return eventually([&] { return dataplane->ports()[0].link_up == up; });
+  }
+  [[nodiscard]] std::uint64_t received() {
+    std::uint64_t total = 0;
+    for (unsigned worker = 0; worker < dataplane->workers(); ++worker)
+      total += dataplane->worker(worker).counters->interfaces[0].rx.packets.get();
+    return total;
+  }
+  /// The peer sends until so many more have been received.
+  [[nodiscard]] bool carries(test::MemifPeer& peer, std::uint64_t packets = 100) {
+    const std::uint64_t before = received();
+    return eventually([&] {
+      for (unsigned burst = 0; burst < 16; ++burst) peer.flood(frame);
+      while (outside->take()) {
+      }
+      return received() >= before + packets;
+    });
+  }
+
+  const std::string link = test::new_memif_link();
+  test::RingDevice* outside = nullptr;
+  Frame frame;
+};
+
+TEST_F(AtAMemif, AsTheServerSurviveEachEndOfItsClientUnderLoad) {
+  ASSERT_NO_FATAL_FAILURE(begin(test::MemifRole::kServer));
+  test::MemifPeer peer(test::MemifRole::kClient, link);
+  for (unsigned life = 0; life < 60; ++life) {
+    ASSERT_TRUE(peer.begin());
+    ASSERT_TRUE(link_is(true)) << "life " << life;
+    ASSERT_TRUE(carries(peer)) << "life " << life;
+    peer.end();
+  }
+  EXPECT_TRUE(link_is(false));
+}
+
+TEST_F(AtAMemif, AsAClientWaitForTheServerAndTakeTheLinkUpAgain) {
+  // It refuses until it begins. Of two in one process the server must be there first.
+  test::MemifPeer peer(test::MemifRole::kServer, link);
+  ASSERT_NO_FATAL_FAILURE(begin(test::MemifRole::kClient));
+  EXPECT_FALSE(dataplane->ports()[0].link_up);
+  std::this_thread::sleep_for(100ms);
+  dataplane->poll();
+  for (unsigned life = 0; life < 8; ++life) {
+    ASSERT_TRUE(peer.begin());
+    ASSERT_TRUE(link_is(true)) << "life " << life;
+    ASSERT_TRUE(carries(peer)) << "life " << life;
+    peer.end();
+    ASSERT_TRUE(link_is(false)) << "life " << life;
+  }
+}
+
+TEST_F(AtAMemif, StopWhileItsServerIsAway) {
+  ASSERT_NO_FATAL_FAILURE(begin(test::MemifRole::kClient));
+  for (unsigned i = 0; i < 200; ++i) {
+    dataplane->poll();
+    std::this_thread::sleep_for(1ms);
+  }
+  const auto before = std::chrono::steady_clock::now();
+  dataplane.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - before, 2s);
 }
 
 }  // namespace

@@ -1,0 +1,103 @@
+#include "lsn/runtime/port_keeper.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+namespace lsn::runtime {
+namespace {
+
+/// Between two attempts to start a port: what a peer that has come back waits at most.
+constexpr std::chrono::milliseconds kRetryInterval{500};
+
+}  // namespace
+
+std::expected<void, std::string> PortKeeper::start() {
+  if (!port_->seeks_peer()) {
+    auto started = port_->start();
+    if (started) static_cast<void>(port_->watch());
+    return started;
+  }
+  // Its peer may let it wait, or not be there yet.
+  stage_ = Stage::kAway;
+  return {};
+}
+
+void PortKeeper::withdraw() {
+  port_->withdraw();
+  if (quiescence_ != nullptr) token_ = rte_rcu_qsbr_start(quiescence_.get());
+  stage_ = Stage::kLeaving;
+}
+
+Port::Event PortKeeper::poll(Time now) {
+  using enum Port::Event;
+  switch (stage_) {
+    case Stage::kServing: {
+      const Port::Event event = port_->watch();
+      if (event == kRemoved)
+        stage_ = Stage::kGone;
+      else if (port_->wants_restart())
+        withdraw();
+      return event;
+    }
+    case Stage::kLeaving:
+      if (quiescence_ != nullptr && rte_rcu_qsbr_check(quiescence_.get(), token_, false) != 1)
+        return kNone;
+      stage_ = Stage::kAway;
+      return kNone;
+    case Stage::kAway:
+      switch (attempt_.load(std::memory_order_acquire)) {
+        case Attempt::kUnderWay:
+          return kNone;
+        case Attempt::kWorked:
+          attempt_.store(Attempt::kNone, std::memory_order_relaxed);
+          has_told_ = false;
+          stage_ = Stage::kServing;
+          if (generation_ != nullptr) steer(generation_);
+          return port_->watch();
+        case Attempt::kFailed:
+          if (!std::exchange(has_told_, true))
+            spdlog::info("{}: waiting for its peer", port_->label());
+          spdlog::debug("{}", failure_);
+          attempt_.store(Attempt::kNone, std::memory_order_relaxed);
+          return kNone;
+        case Attempt::kNone:
+          if (now >= next_try_) {
+            next_try_ = now + kRetryInterval;
+            try_again();
+          }
+          return kNone;
+      }
+      return kNone;
+    case Stage::kGone:
+      return kNone;
+  }
+  return kNone;
+}
+
+void PortKeeper::try_again() {
+  attempt_.store(Attempt::kUnderWay, std::memory_order_relaxed);
+  errands_.give([this] {
+    port_->pause();
+    const auto started = port_->start();
+    if (!started) failure_ = started.error();
+    attempt_.store(started ? Attempt::kWorked : Attempt::kFailed, std::memory_order_release);
+  });
+}
+
+void PortKeeper::steer(std::shared_ptr<const datapath::Generation> generation) {
+  generation_ = std::move(generation);
+  errands_.give([this, rules = generation_] { port_->steer(*rules); });
+}
+
+control::PortStatus PortKeeper::status() {
+  return port_->status(stage_ == Stage::kServing);
+}
+
+bool PortKeeper::stop(std::chrono::milliseconds patience) {
+  if (!errands_.finish(patience)) return false;
+  port_->stop();
+  return true;
+}
+
+}  // namespace lsn::runtime
