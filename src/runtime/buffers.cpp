@@ -42,7 +42,11 @@ std::expected<Buffers, std::string> Buffers::make(const BufferPlan& plan,
     const auto workers = static_cast<std::size_t>(std::count(nodes.begin(), nodes.end(), node));
     auto packets = make_pool("packets", node, workers * plan.per_worker,
                              datapath::kBufferPrivateSize, plan.data_room);
-    if (!packets) return std::unexpected(packets.error());
+    if (!packets)
+      return std::unexpected(fmt::format(
+          "{} (all packet buffers take {} MB of huge pages, {} MB of others: dataplane.eal, -m)",
+          packets.error(), (plan.bytes(nodes.size(), BufferPlan::Pages::kHuge) >> 20) + 1,
+          (plan.bytes(nodes.size(), BufferPlan::Pages::kSmall) >> 20) + 1));
     auto indirect = make_pool("indirect", node, workers * plan.indirect_per_worker, 0, 0);
     if (!indirect) return std::unexpected(indirect.error());
     buffers.pools_.emplace(node, Pools{std::move(*packets), std::move(*indirect)});

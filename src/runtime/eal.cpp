@@ -4,6 +4,9 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <rte_eal.h>
 #include <rte_eal_memconfig.h>
 #include <rte_errno.h>
@@ -11,11 +14,14 @@
 #include <rte_memory.h>
 #include <sched.h>
 #include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <string_view>
 #include <utility>
@@ -47,6 +53,43 @@ std::size_t free_huge_pages() {
   return bytes;
 }
 
+/// Names of a folder's entries, in order, without plain files.
+std::vector<std::string> names_in(const char* path) {
+  std::vector<std::string> names;
+  DIR* const directory = opendir(path);
+  if (directory == nullptr) return names;
+  while (const dirent* entry = readdir(directory))
+    if (entry->d_name[0] != '.' && entry->d_type != DT_REG) names.emplace_back(entry->d_name);
+  closedir(directory);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<std::string> names_of_interfaces() {
+  std::vector<std::string> names;
+  struct if_nameindex* const all = if_nameindex();
+  if (all == nullptr) return names;
+  for (const struct if_nameindex* each = all; each->if_index != 0; ++each)
+    names.emplace_back(each->if_name);
+  if_freenameindex(all);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<Machine::KernelAddress> kernel_addresses() {
+  std::vector<Machine::KernelAddress> all;
+  ifaddrs* first = nullptr;
+  if (getifaddrs(&first) != 0) return all;
+  for (const ifaddrs* each = first; each != nullptr; each = each->ifa_next) {
+    if (each->ifa_addr == nullptr || each->ifa_addr->sa_family != AF_INET) continue;
+    sockaddr_in address;
+    std::memcpy(&address, each->ifa_addr, sizeof address);
+    all.push_back({each->ifa_name, wire::Ipv4Address{ntohl(address.sin_addr.s_addr)}});
+  }
+  freeifaddrs(first);
+  return all;
+}
+
 bool has_option(const std::vector<std::string>& options,
                 std::initializer_list<std::string_view> names) {
   return std::any_of(options.begin(), options.end(), [&](const std::string& option) {
@@ -60,12 +103,18 @@ bool has_option(const std::vector<std::string>& options,
 // ── the log ─────────────────────────────────────────────────────────────────────────────────────
 
 thread_local std::vector<std::string> complaints;
+/// Of EAL's own start, when it looked for PCI devices.
+std::vector<std::string> start_complaints;
+std::vector<std::string> start_arguments;
 /// Where a device or EAL is being started: drivers complain of much that nobody misses. If it fails
 /// it is in the error, else it is a detail.
 std::atomic<int> trying{0};
+/// EAL ends: what cannot be switched off any more is no error.
+std::atomic<bool> ending{false};
 
 spdlog::level::level_enum level_of(int dpdk_level) {
-  if (dpdk_level <= static_cast<int>(RTE_LOG_ERR) && trying == 0) return spdlog::level::err;
+  if (dpdk_level <= static_cast<int>(RTE_LOG_ERR) && trying == 0 && !ending)
+    return spdlog::level::err;
   if (dpdk_level == static_cast<int>(RTE_LOG_WARNING) && trying == 0) return spdlog::level::warn;
   // What DPDK finds worth a notice is the size of a hugepage.
   if (dpdk_level <= static_cast<int>(RTE_LOG_INFO)) return spdlog::level::debug;
@@ -80,7 +129,7 @@ ssize_t write_log(void* /*cookie*/, const char* text, std::size_t size) {
   if (!message.empty()) {
     const int dpdk_level = rte_log_cur_msg_loglevel();
     const auto level = level_of(dpdk_level);
-    constexpr std::size_t kMostComplaints = 16;
+    constexpr std::size_t kMostComplaints = 64;
     if (trying != 0 && dpdk_level <= static_cast<int>(RTE_LOG_ERR) &&
         complaints.size() < kMostComplaints)
       complaints.emplace_back(message);
@@ -133,6 +182,9 @@ Machine Machine::inspect() {
   for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu)
     if (CPU_ISSET(cpu, &all)) machine.cpus.push_back(cpu);
   machine.free_huge_page_bytes = free_huge_pages();
+  machine.pci_devices = names_in("/sys/bus/pci/devices");
+  machine.kernel_interfaces = names_of_interfaces();
+  machine.addresses = kernel_addresses();
   return machine;
 }
 
@@ -208,13 +260,75 @@ std::expected<Eal, std::string> Eal::start(const EalArguments& arguments) {
         fmt::format("DPDK does not start with \"{}\": {}", fmt::join(arguments.arguments, " "),
                     complaint.empty() ? rte_strerror(rte_errno) : complaint));
   }
+  start_complaints = complaints;
+  start_arguments = arguments.arguments;
   return Eal();
 }
 
 Eal::Eal(Eal&& other) noexcept : alive_(std::exchange(other.alive_, false)) {}
 
 Eal::~Eal() {
-  if (alive_) rte_eal_cleanup();
+  if (!alive_) return;
+  ending = true;
+  rte_eal_cleanup();
+  ending = false;
+}
+
+// ── devices that are not there ──────────────────────────────────────────────────────────────────
+
+std::string why_no_device(const std::string& address, const std::optional<std::string>& bound_to,
+                          const std::vector<std::string>& arguments,
+                          const std::vector<std::string>& errors) {
+  if (!bound_to) return "no such PCI device (lspci -D)";
+  if (bound_to->empty())
+    return fmt::format("it is bound to no driver (dpdk-devbind.py --bind=vfio-pci {})", address);
+  if (has_option(arguments, {"--no-pci"}))
+    return "dataplane.eal has --no-pci, so that DPDK looks for no PCI device";
+
+  // The errors about a device come before the line that gives it up.
+  const std::string given_up = "Requested device " + address;
+  const auto last = std::find_if(errors.begin(), errors.end(), [&given_up](const auto& error) {
+    return error.find(given_up) != std::string::npos;
+  });
+  std::vector<std::string> reasons;
+  if (last != errors.end()) {
+    auto first = last;
+    while (first != errors.begin() && (first - 1)->find("Requested device ") == std::string::npos)
+      --first;
+    for (; first != last; ++first) {
+      std::string_view text = *first;
+      if (text.starts_with("EAL: ")) text.remove_prefix(5);
+      while (text.starts_with(' ')) text.remove_prefix(1);
+      if (std::find(reasons.begin(), reasons.end(), text) == reasons.end())
+        reasons.emplace_back(text);
+    }
+    if (reasons.empty()) reasons.push_back("DPDK's driver has refused it");
+  }
+  const bool has_reason = !reasons.empty();
+  std::string all = fmt::format("{}", fmt::join(reasons, "; "));
+  if (all.find("IOVA mode") != std::string::npos)
+    all += " (without an IOMMU: huge pages, and no --no-huge or --iova-mode=va in dataplane.eal)";
+  if (has_reason) return all;
+  if (bound_to->starts_with("vfio") || bound_to->starts_with("uio") ||
+      bound_to->starts_with("igb_uio"))
+    return fmt::format(
+        "DPDK has no driver for it (lspci -nn -s {}; Debian's package with all of "
+        "them is librte-meta-all)",
+        address);
+  return fmt::format("it is bound to the kernel's {} (dpdk-devbind.py --bind=vfio-pci {})",
+                     *bound_to, address);
+}
+
+std::string why_no_device(const std::string& address) {
+  const std::string device = "/sys/bus/pci/devices/" + address;
+  std::optional<std::string> bound_to;
+  if (access(device.c_str(), F_OK) == 0) {
+    char target[512];
+    const ssize_t size = readlink((device + "/driver").c_str(), target, sizeof target);
+    const std::string_view path(target, size < 0 ? 0 : static_cast<std::size_t>(size));
+    bound_to = std::string(path.substr(path.rfind('/') + 1));
+  }
+  return why_no_device(address, bound_to, start_arguments, start_complaints);
 }
 
 }  // namespace lsn::runtime

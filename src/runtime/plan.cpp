@@ -15,8 +15,12 @@
 namespace lsn::runtime {
 namespace {
 
-/// Ethernet header and two VLAN tags: one of ours, and one that a NIC may leave room for.
-constexpr std::uint32_t kLinkBytes = 14 + 2 * 4;
+/// Beside the Ethernet header: checksum and two VLAN tags as Intel's drivers reckon (ixgbe, i40e,
+/// ice), or one tag and the header of 12 bytes that net_virtio has in front of a frame.
+constexpr std::uint32_t kLinkBytes = 14 + std::max(4 + 2 * 4, 4 + 12);
+/// Unit in which NICs are told how much a buffer holds, rounded down: ixgbe and igb 1,024 bytes,
+/// i40e, ice and iavf 128. A frame that does not fit takes several buffers.
+constexpr std::uint32_t kBufferUnit = 1024;
 /// Waiting fragments per datagram of dataplane.fragments.max (reassembly.hpp).
 constexpr std::uint32_t kWaitingPerDatagram = 4;
 /// Per-lcore cache of a pool, and what lies in bursts.
@@ -47,12 +51,11 @@ BufferPlan plan_buffers(const Plan& plan) {
     mtu = std::max<std::uint32_t>(mtu, port.mtu);
     in_devices += port.rx_descriptors + port.tx_descriptors;
   }
-  // Whole cache lines; never less than what drivers take for granted.
-  const std::uint32_t room = RTE_PKTMBUF_HEADROOM + mtu + kLinkBytes;
-  buffers.data_room = static_cast<std::uint16_t>(
-      std::min<std::uint32_t>(std::max<std::uint32_t>((room + 63) / 64 * 64,
-                                                      RTE_MBUF_DEFAULT_BUF_SIZE),
-                              kLargestRoom));
+  // Never less than what drivers take for granted.
+  const std::uint32_t frame = (mtu + kLinkBytes + kBufferUnit - 1) / kBufferUnit * kBufferUnit;
+  buffers.data_room = static_cast<std::uint16_t>(std::min<std::uint32_t>(
+      std::max<std::uint32_t>(RTE_PKTMBUF_HEADROOM + frame, RTE_MBUF_DEFAULT_BUF_SIZE),
+      kLargestRoom));
 
   const auto workers = static_cast<std::uint32_t>(plan.cpus.size());
   // Rings are many where workers are many: their sum per worker is what is bounded.
@@ -84,7 +87,7 @@ std::size_t rounded_pool(std::size_t buffers) {
   return rounded >= buffers * 3 / 2 ? buffers : rounded;
 }
 
-std::size_t BufferPlan::bytes(std::size_t workers, Pages pages) const {
+std::size_t BufferPlan::bare_bytes(std::size_t workers, Pages pages) const {
   // A buffer's own structures: mbuf, private area, the pool's header and trailer.
   constexpr std::size_t kAround = sizeof(rte_mbuf) + datapath::kBufferPrivateSize + 2 * 64;
   constexpr std::size_t kSmallPage = 4096;
@@ -95,13 +98,16 @@ std::size_t BufferPlan::bytes(std::size_t workers, Pages pages) const {
     return (count + in_page - 1) / in_page * kSmallPage;
   };
   // Buffers::make() rounds up to what a ring holds best.
-  const std::size_t pools =
-      pool_of(rounded_pool(workers * per_worker), data_room + kAround) +
-      pool_of(rounded_pool(workers * indirect_per_worker), sizeof(rte_mbuf) + 2 * 64);
-  const std::size_t rings = workers * workers * (handoff_slots * sizeof(void*) + 512);
+  return pool_of(rounded_pool(workers * per_worker), data_room + kAround) +
+         pool_of(rounded_pool(workers * indirect_per_worker), sizeof(rte_mbuf) + 2 * 64) +
+         workers * workers * (handoff_slots * sizeof(void*) + 512);
+}
+
+std::size_t BufferPlan::bytes(std::size_t workers, Pages pages) const {
+  const std::size_t bare = bare_bytes(workers, pages);
   // Drivers' queues, what EAL keeps for itself, and what page borders waste.
   constexpr std::size_t kOther = std::size_t{32} << 20;
-  return pools + pools / 8 + rings + kOther;
+  return bare + bare / 8 + kOther;
 }
 
 Plan make_plan(const control::Model& model) {
@@ -125,6 +131,7 @@ Plan make_plan(const control::Model& model) {
       port.rx_descriptors = std::max(port.rx_descriptors, interface.rx_queue_size);
       port.tx_descriptors = std::max(port.tx_descriptors, interface.tx_queue_size);
       if (interface.mac) port.mac = interface.mac;
+      port.vlans.push_back(interface.vlan);
     }
     plan.ports.push_back(std::move(port));
   }
@@ -151,6 +158,8 @@ Plan make_plan(const control::Model& model) {
   plan.alg_per_worker.gates = share(alg.max_gates);
   plan.alg_per_worker.held_bytes = share(alg.max_held_bytes);
   plan.buffers = plan_buffers(plan);
+  for (PortPlan& port : plan.ports)
+    port.buffer_room = static_cast<std::uint16_t>(plan.buffers.data_room - RTE_PKTMBUF_HEADROOM);
   return plan;
 }
 

@@ -22,14 +22,13 @@
 
 #include "lsn/runtime/eal.hpp"
 #include "lsn/runtime/peer_guard.hpp"
+#include "lsn/runtime/port_settings.hpp"
 
 namespace lsn::runtime {
 namespace {
 
 /// What a driver may take to stop a device.
 constexpr std::chrono::milliseconds kStopPatience{3000};
-
-bool is_vdev(const std::string& device) { return !device.empty() && device.find('_') < 5; }
 
 /// What the error number says, and what DPDK has said.
 std::string reason(const Attempt& attempt, int error) {
@@ -142,10 +141,9 @@ std::expected<void, std::string> Port::plug_in() {
   const std::string name(control::device_name(composed.device));
   if (rte_eth_dev_get_port_by_name(name.c_str(), &id_) != 0) {
     id_ = RTE_MAX_ETHPORTS;
-    return std::unexpected(fmt::format(
-        "{} cannot be had: {}", label(),
-        is_vdev(name) ? "the driver made no port"
-                      : "no such device, or not bound to a DPDK driver (dpdk-devbind.py --status)"));
+    return std::unexpected(
+        fmt::format("{} cannot be had: {}", label(),
+                    is_vdev(name) ? std::string("the driver made no port") : why_no_device(name)));
   }
   return {};
 }
@@ -158,46 +156,30 @@ std::expected<void, std::string> Port::configure(unsigned workers) {
   driver_ = info_.driver_name == nullptr ? "?" : info_.driver_name;
   node_ = rte_eth_dev_socket_id(id_);
 
-  const auto at_most = [](unsigned wanted, std::uint16_t most) {
-    return std::max(1U, std::min<unsigned>(wanted, most));
-  };
-  rx_queues_ = at_most(workers, info_.max_rx_queues);
-  tx_queues_ = at_most(workers, info_.max_tx_queues);
-  // The kernel spreads packets over all queues of a packet socket's group, polled or not.
-  if (driver_ == "net_af_packet") rx_queues_ = std::max<unsigned>(1, info_.max_rx_queues);
-  // These count queues in pairs.
-  if (driver_ == "net_af_packet" || driver_ == "net_tap")
-    rx_queues_ = tx_queues_ = driver_ == "net_tap" ? std::min(rx_queues_, tx_queues_) : rx_queues_;
-
-  rte_eth_conf conf{};
-  // The longest frame that the driver admits, reckoned as rte_eth_dev_configure() will.
-  const std::uint32_t overhead =
-      info_.max_mtu != UINT16_MAX && info_.max_rx_pktlen > info_.max_mtu
-          ? info_.max_rx_pktlen - info_.max_mtu
-          : RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
-  const std::uint32_t largest = std::min<std::uint32_t>(
-      info_.max_mtu == 0 ? UINT16_MAX : info_.max_mtu,
-      info_.max_rx_pktlen > overhead ? info_.max_rx_pktlen - overhead : UINT16_MAX);
-  if (plan_.mtu > largest && !is_vdev(plan_.device))
-    return std::unexpected(
-        fmt::format("{}: mtu {}, allowed: at most {}", label(), plan_.mtu, largest));
-  conf.rxmode.mtu = std::min<std::uint32_t>(std::max<std::uint16_t>(plan_.mtu, info_.min_mtu),
-                                            largest);
-  conf.rxmode.offloads = info_.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
-  conf.txmode.offloads = info_.tx_offload_capa & (RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
+  const auto chosen = port_settings(plan_, info_, driver_, workers, plan_.buffer_room);
+  if (!chosen) return std::unexpected(fmt::format("{}: {}", label(), chosen.error()));
+  PortSettings settings = *chosen;
+  rx_queues_ = settings.rx_queues;
+  tx_queues_ = settings.tx_queues;
   idle_sends_ = driver_ == "net_bonding";
   leaves_buffers_cold_ = driver_ == "net_ring";
-  takes_segments_ = conf.txmode.offloads != 0;
-  const std::uint32_t flags = info_.dev_flags == nullptr ? 0 : *info_.dev_flags;
-  conf.intr_conf.lsc = (flags & RTE_ETH_DEV_INTR_LSC) != 0;
-  conf.intr_conf.rmv = (flags & RTE_ETH_DEV_INTR_RMV) != 0;
-  steering_.choose_rss(info_, rx_queues_, conf);
+  takes_segments_ = settings.tx_offloads != 0;
 
-  const int result = rte_eth_dev_configure(id_, static_cast<std::uint16_t>(rx_queues_),
-                                           static_cast<std::uint16_t>(tx_queues_), &conf);
+  const auto configured = [this, &settings] {
+    rte_eth_conf conf = settings.conf();
+    steering_.choose_rss(info_, rx_queues_, conf);
+    return rte_eth_dev_configure(id_, static_cast<std::uint16_t>(rx_queues_),
+                                 static_cast<std::uint16_t>(tx_queues_), &conf);
+  };
+  int result = configured();
+  if (result != 0 && !settings.vlan_filter.empty()) {
+    settings = settings.without_filter();
+    result = configured();
+  }
   if (result != 0)
     return std::unexpected(fmt::format("{} does not take {} receive and {} transmit queues: {}",
                                        label(), rx_queues_, tx_queues_, reason(attempt, result)));
+  vlan_filter_ = settings.vlan_filter;
   if (tx_queues_ < workers && (info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MT_LOCKFREE) == 0)
     locks_ = std::vector<QueueLock>(tx_queues_);
   rte_eth_dev_callback_register(id_, RTE_ETH_EVENT_INTR_RMV, on_removal, &removal_seen_);
@@ -284,11 +266,20 @@ std::expected<void, std::string> Port::start() {
   if (const int result = rte_eth_dev_start(id_); result != 0)
     return std::unexpected(fmt::format("{} does not start: {}", label(), reason(attempt, result)));
   started_ = true;
+  tell_vlans();
   steering_.start(id_, poller_of_, plan_.inside, plan_.outside);
   tell_steering();
   // With a peer it serves while the link is up, and not before.
   if (!has_peer_) serves_.store(true, std::memory_order_release);
   return {};
+}
+
+/// Some drivers forget them when they stop, all take them while they run.
+void Port::tell_vlans() {
+  for (const std::uint16_t vlan : vlan_filter_)
+    if (const int result = rte_eth_dev_vlan_filter(id_, vlan, 1); result != 0)
+      spdlog::warn("{}: the device does not take VLAN {} ({}): its frames may not arrive", label(),
+                   vlan, rte_strerror(-result));
 }
 
 void Port::stop_device() {
@@ -315,6 +306,8 @@ void Port::stop() {
 }
 
 Port::~Port() {
+  // What drivers cannot give back any more is nobody's loss.
+  const Attempt attempt;
   stop();
   if (has_peer_) peer_guard::forget(*this);
   if (id_ != RTE_MAX_ETHPORTS)

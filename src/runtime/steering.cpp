@@ -4,6 +4,7 @@
 #include <rte_byteorder.h>
 
 #include <algorithm>
+#include <string_view>
 
 namespace lsn::runtime {
 namespace {
@@ -27,6 +28,9 @@ void Steering::choose_rss(const rte_eth_dev_info& info, unsigned rx_queues, rte_
   rss_hf_ = info.flow_type_rss_offloads & kAddresses;
   if (rss_hf_ == 0) return;
   rss_hf_ |= info.flow_type_rss_offloads & RTE_ETH_RSS_L3_SRC_ONLY;
+  // These take a rule with L3_SRC_ONLY and hash both addresses all the same (DPDK 22.11).
+  const std::string_view driver = info.driver_name == nullptr ? "" : info.driver_name;
+  ignores_source_only_ = driver.starts_with("net_e1000") || driver.starts_with("net_ixgbe");
   conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
   conf.rx_adv_conf.rss_conf.rss_hf = rss_hf_;
 }
@@ -40,7 +44,7 @@ void Steering::start(std::uint16_t port, const std::vector<unsigned>& poller_of,
   for (std::size_t q = poller_of.size(); q-- > 0;) queue_of_[poller_of[q]] = static_cast<int>(q);
   // Rules for exact addresses take precedence where a device is both.
   wants_rules_ = outside;
-  if (inside) hash_source_only();
+  if (inside && !ignores_source_only_) hash_source_only();
 }
 
 void Steering::hash_source_only() {

@@ -10,8 +10,11 @@
 
 #include <cstddef>
 #include <expected>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "lsn/wire/ipv4_address.hpp"
 
 namespace lsn::runtime {
 
@@ -27,6 +30,13 @@ struct EalRequest {
 struct Machine {
   std::vector<unsigned> cpus;            ///< on which this process may run
   std::size_t free_huge_page_bytes = 0;  ///< neither used nor reserved
+  std::vector<std::string> kernel_interfaces{};
+  std::vector<std::string> pci_devices{};  ///< addresses with their domain
+  struct KernelAddress {
+    std::string interface;
+    wire::Ipv4Address address;
+  };
+  std::vector<KernelAddress> addresses{};  ///< of the kernel's interfaces
 
   [[nodiscard]] static Machine inspect();
 };
@@ -58,6 +68,17 @@ class Eal {
   Eal() = default;
   bool alive_ = true;
 };
+
+/// Why EAL has made no port of a PCI device: what the kernel says of it, or what EAL said when it
+/// started, in one line.
+[[nodiscard]] std::string why_no_device(const std::string& address);
+
+/// The same from what is given: the driver that the device is bound to ("" for none, nothing where
+/// there is no such device), EAL's arguments, and the errors that it has logged, in their order.
+[[nodiscard]] std::string why_no_device(const std::string& address,
+                                        const std::optional<std::string>& bound_to,
+                                        const std::vector<std::string>& arguments,
+                                        const std::vector<std::string>& errors);
 
 /// While one lives, something is tried that may fail, and DPDK's errors are only details (logged as
 /// debug): whoever tries reports. They are kept, on this thread: what DPDK knows about a failure

@@ -27,6 +27,8 @@ struct PortPlan {
   std::optional<wire::MacAddress> mac;
   std::uint16_t rx_descriptors = 1024;
   std::uint16_t tx_descriptors = 1024;
+  std::vector<std::uint16_t> vlans;  ///< of its interfaces, 0: untagged
+  std::uint16_t buffer_room = 2048;  ///< what a buffer holds of a frame
 };
 
 /// Index of the vector: the interface's. Where it is.
@@ -50,6 +52,8 @@ struct BufferPlan {
   /// them unless it must (rte_mempool_calc_mem_size_helper() in DPDK), so most take a whole one.
   enum class Pages : std::uint8_t { kHuge, kSmall };
   [[nodiscard]] std::size_t bytes(std::size_t workers, Pages pages) const;
+  /// Pools and rings alone, without what EAL, drivers and page borders take.
+  [[nodiscard]] std::size_t bare_bytes(std::size_t workers, Pages pages) const;
 };
 
 struct Plan {

@@ -141,6 +141,7 @@ class Port {
   [[nodiscard]] std::expected<void, std::string> configure(unsigned workers);
   void settle_mtu();
   void settle_mac();
+  void tell_vlans();
   [[nodiscard]] bool is_gone() const;
 
   PortPlan plan_;
@@ -164,6 +165,7 @@ class Port {
   rte_eth_stats stats_{};  ///< when they were last read
   std::vector<QueueLock> locks_;  ///< by transmit queue; empty: every worker has its own
   std::vector<unsigned> poller_of_;  ///< by receive queue
+  std::vector<std::uint16_t> vlan_filter_;
   Steering steering_;
   mutable std::mutex steering_mutex_;
   std::string steering_text_;  ///< what the port got

@@ -53,6 +53,7 @@ class Steering {
   std::uint64_t rss_hf_ = 0;
   std::vector<int> queue_of_;  ///< by worker; -1: it polls none here
   bool wants_rules_ = false;
+  bool ignores_source_only_ = false;
   rte_flow* source_rule_ = nullptr;
   std::string refusal_;               ///< why the driver took no (more) address rules
   std::size_t wanted_ = 0;            ///< address rules of the present generation

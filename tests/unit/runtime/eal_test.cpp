@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <rte_log.h>
 #include <rte_malloc.h>
 #include <rte_memory.h>
 #include <unistd.h>
@@ -111,6 +112,52 @@ TEST(Eal, GivesItToDriversToo) {
   ASSERT_NE(dladdr(dlsym(RTLD_DEFAULT, "rte_memseg_get_fd"), &ours), 0);
   ASSERT_NE(dladdr(dlsym(RTLD_DEFAULT, "rte_memseg_get_fd_offset"), &eal), 0);
   EXPECT_STRNE(ours.dli_fname, eal.dli_fname);
+}
+
+constexpr const char* kNic = "0000:03:00.1";
+
+TEST(WhyNoDevice, TheKernelsAnswerComesFirst) {
+  EXPECT_THAT(why_no_device(kNic, std::nullopt, {}, {}), HasSubstr("no such PCI device"));
+  EXPECT_THAT(why_no_device(kNic, "", {}, {}), HasSubstr("bound to no driver"));
+  EXPECT_THAT(why_no_device(kNic, "ixgbe", {}, {}), HasSubstr("bound to the kernel's ixgbe"));
+  EXPECT_THAT(why_no_device(kNic, "vfio-pci", {}, {}), HasSubstr("DPDK has no driver for it"));
+  EXPECT_THAT(why_no_device("ffff:1f:1f.7"), HasSubstr("no such PCI device")) << "of this machine";
+}
+
+TEST(WhyNoDevice, NoPciIsSaidToBeTheReason) {
+  EXPECT_THAT(why_no_device(kNic, "vfio-pci", {"lsnd", "--no-pci"}, {}), HasSubstr("--no-pci"));
+}
+
+TEST(WhyNoDevice, EalsOwnReasonIsTheDevicesAndNotAnothers) {
+  const std::vector<std::string> errors{"EAL: Cannot open /dev/vfio/11: Permission denied",
+                                        "EAL: Requested device 0000:03:00.0 cannot be used",
+                                        "EAL: Cannot open /dev/vfio/12: Device or resource busy",
+                                        "EAL: Failed to open VFIO group 12",
+                                        "EAL: Failed to open VFIO group 12",
+                                        "EAL: Requested device 0000:03:00.1 cannot be used",
+                                        "EAL: Something else"};
+  EXPECT_EQ(why_no_device(kNic, "vfio-pci", {}, errors),
+            "Cannot open /dev/vfio/12: Device or resource busy; Failed to open VFIO group 12");
+  EXPECT_EQ(why_no_device("0000:03:00.0", "vfio-pci", {}, errors),
+            "Cannot open /dev/vfio/11: Permission denied");
+}
+
+TEST(WhyNoDevice, TheIovaModeThatAMachineWithoutIommuNeedsIsExplained) {
+  const std::string why =
+      why_no_device(kNic, "uio_pci_generic", {},
+                    {"EAL:   Expecting 'PA' IOVA mode but current mode is 'VA', not initializing",
+                     "EAL: Requested device 0000:03:00.1 cannot be used"});
+  EXPECT_THAT(why, testing::StartsWith("Expecting 'PA' IOVA mode"));
+  EXPECT_THAT(why, HasSubstr("without an IOMMU: huge pages"));
+  EXPECT_THAT(why, Not(HasSubstr("\n")));
+}
+
+TEST(Attempt, MakesWhatDpdkComplainsOfADetailThatCanBeAskedFor) {
+  test::need_eal();
+  const Attempt attempt;
+  EXPECT_EQ(attempt.first_complaint(), "");
+  rte_log(RTE_LOG_ERR, RTE_LOGTYPE_EAL, "EAL: Error disabling MSI-X interrupts for fd %d\n", 7);
+  EXPECT_EQ(attempt.last_complaint(), "EAL: Error disabling MSI-X interrupts for fd 7");
 }
 
 TEST(Machine, HasTheCpuThatThisRunsOn) { EXPECT_THAT(Machine::inspect().cpus, Not(IsEmpty())); }

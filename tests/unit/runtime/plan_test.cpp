@@ -51,6 +51,8 @@ TEST(Plan, HasOnePortPerDeviceWithWhatAllItsInterfacesNeed) {
   EXPECT_EQ(plan.interfaces[1].vlan, 0);
   EXPECT_EQ(plan.interfaces[2].device, 0);
   EXPECT_EQ(plan.interfaces[2].vlan, 20);
+  EXPECT_THAT(plan.ports[0].vlans, ElementsAre(10, 20));
+  EXPECT_THAT(plan.ports[1].vlans, ElementsAre(0));
 }
 
 TEST(Plan, DividesSessionsSoThatNoneOfTheConfiguredIsLost) {
@@ -94,10 +96,13 @@ TEST(Plan, HasBuffersForAllThatMayBeHeldOnTopOfTheOthers) {
 
 TEST(Plan, MakesBuffersThatHoldTheLargestFrameInOneSegment) {
   const Plan jumbo = make_plan(three_interfaces());
-  EXPECT_GE(jumbo.buffers.data_room, RTE_PKTMBUF_HEADROOM + 9000 + 18);
+  EXPECT_EQ(jumbo.buffers.data_room, RTE_PKTMBUF_HEADROOM + 9 * 1024);
+  EXPECT_EQ(jumbo.ports[0].buffer_room, 9 * 1024);
   control::Model small = three_interfaces();
   small.interfaces[2].mtu = 576;
-  EXPECT_GE(make_plan(small).buffers.data_room, RTE_PKTMBUF_HEADROOM + 2048);
+  EXPECT_EQ(make_plan(small).buffers.data_room, RTE_PKTMBUF_HEADROOM + 2048);
+  small.interfaces[0].mtu = 2030;
+  EXPECT_EQ(make_plan(small).buffers.data_room, RTE_PKTMBUF_HEADROOM + 3 * 1024);
 }
 
 TEST(Plan, HasBuffersForAllQueuesOfAWorkerAndForWhatWaits) {

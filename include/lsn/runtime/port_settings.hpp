@@ -1,0 +1,44 @@
+// How a device is configured, from what is wanted of it and from what its driver offers.
+//
+// Plain data to plain data: no device is touched here. What drivers offer and do not mean stands
+// here as well, by the driver's name.
+#pragma once
+
+#include <rte_ethdev.h>
+
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lsn/runtime/plan.hpp"
+
+namespace lsn::runtime {
+
+struct PortSettings {
+  unsigned rx_queues = 1;
+  unsigned tx_queues = 1;
+  std::uint32_t mtu = 1500;
+  std::uint64_t rx_offloads = 0;
+  std::uint64_t tx_offloads = 0;
+  /// VLANs that the device must be told of, so that it hands over their frames.
+  std::vector<std::uint16_t> vlan_filter;
+  bool removal_event = false;  ///< the driver says when the device goes
+
+  /// Without what can be done without, for a driver that offers it and refuses.
+  [[nodiscard]] PortSettings without_filter() const;
+  [[nodiscard]] rte_eth_conf conf() const;
+};
+
+/// `room`: bytes of a frame that a buffer has room for. Error: what is given and what is allowed.
+[[nodiscard]] std::expected<PortSettings, std::string> port_settings(const PortPlan& plan,
+                                                                     const rte_eth_dev_info& info,
+                                                                     std::string_view driver,
+                                                                     unsigned workers,
+                                                                     std::uint32_t room);
+
+/// A virtual device ("net_tap0,iface=x"), not a PCI address.
+[[nodiscard]] bool is_vdev(std::string_view device);
+
+}  // namespace lsn::runtime
