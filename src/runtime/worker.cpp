@@ -41,10 +41,12 @@ constexpr long kLongestNapNs = 500'000;
 
 Worker::Worker(WorkerConfig config)
     : config_(std::move(config)),
-      session_memory_(config_.huge_pages, TableMemory::Touch::kAtOnce),
-      mapping_memory_(config_.huge_pages, config_.mappings ? TableMemory::Touch::kAtOnce
-                                                           : TableMemory::Touch::kWhenUsed),
-      memory_(config_.huge_pages) {
+      session_memory_(config_.huge_pages, TableMemory::Touch::kAtOnce, &giga_pages_),
+      mapping_memory_(
+          config_.huge_pages,
+          config_.mappings ? TableMemory::Touch::kAtOnce : TableMemory::Touch::kWhenUsed,
+          &giga_pages_),
+      memory_(config_.huge_pages, TableMemory::Touch::kWhenUsed, &giga_pages_) {
   for (std::size_t device = 0; device < config_.ports.size(); ++device) {
     Port& port = *config_.ports[device];
     tx_queues_.push_back(port.tx_queue(config_.shard.id));

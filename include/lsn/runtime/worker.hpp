@@ -98,6 +98,7 @@ class Worker {
   [[nodiscard]] datapath::Shard& own_shard() const;
 
   WorkerConfig config_;
+  GigaPages giga_pages_;  // outlives what is cut from them
   TableMemory session_memory_;
   TableMemory mapping_memory_;
   TableMemory memory_;
