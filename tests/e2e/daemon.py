@@ -98,9 +98,9 @@ class Daemon:
         temporary.rename(self.file)
 
     def check(self, config):
-        """lsnd --check: (exit code, all output)."""
+        """lsnd --check where lsnd would run: (exit code, all output)."""
         self.write(config)
-        done = subprocess.run([BIN / "lsnd", "--config", self.file, "--check"],
+        done = subprocess.run(self.lab.router.argv(BIN / "lsnd", "--config", self.file, "--check"),
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=30)
         return done.returncode, done.stdout

@@ -14,10 +14,12 @@
 #include "lsn/control/command/command_socket.hpp"
 #include "lsn/control/config/check_report.hpp"
 #include "lsn/control/config/load.hpp"
+#include "lsn/control/config/plausibility.hpp"
 #include "lsn/control/controller.hpp"
 #include "lsn/control/log.hpp"
 #include "lsn/runtime/dataplane.hpp"
 #include "lsn/runtime/eal.hpp"
+#include "lsn/runtime/machine_check.hpp"
 #include "lsn/runtime/plan.hpp"
 #include "lsn/runtime/telemetry.hpp"
 
@@ -31,6 +33,7 @@ constexpr int kBadConfiguration = 2;
 struct Options {
   std::string config = "/etc/lsnd/lsnd.conf";
   bool check = false;
+  bool elsewhere = false;
 };
 
 int run(control::Model model, const std::string& path) {
@@ -41,6 +44,10 @@ int run(control::Model model, const std::string& path) {
   if (auto ready = control::set_up_log(model.log); !ready) return fail(ready.error());
   auto socket = control::CommandSocket::open(model.control);
   if (!socket) return fail(socket.error());
+
+  control::Findings doubts;
+  control::check_plausibility(model, doubts);
+  for (const control::Problem& doubt : doubts.take()) spdlog::warn("{}", doubt.text);
 
   const runtime::Plan plan = runtime::make_plan(model);
   const auto arguments =
@@ -63,15 +70,29 @@ int run(control::Model model, const std::string& path) {
   return controller.run();
 }
 
+/// Everything that can be found without starting: more than lsnd refuses to run with.
+int check(const Options& options) {
+  const runtime::Machine machine = runtime::Machine::inspect();
+  const auto model = control::load_config(
+      options.config, [&](const control::Model& sound, control::Findings& findings) {
+        control::check_plausibility(sound, findings);
+        runtime::check_memory(sound, findings);
+        if (!options.elsewhere) runtime::check_machine(sound, machine, findings);
+      });
+  if (!model) {
+    fmt::print(stderr, "{}\n", control::to_string(model.error()));
+    return kBadConfiguration;
+  }
+  fmt::print("{}", control::check_report(
+                       *model, runtime::describe_memory(runtime::make_plan(*model), machine)));
+  return 0;
+}
+
 int start(const Options& options) {
   auto model = control::load_config(options.config);
   if (!model) {
     fmt::print(stderr, "{}\n", control::to_string(model.error()));
     return kBadConfiguration;
-  }
-  if (options.check) {
-    fmt::print("{}", control::check_report(*model));
-    return 0;
   }
   return run(std::move(*model), options.config);
 }
@@ -84,6 +105,10 @@ int main(int argc, char** argv) {
   app.add_option("-c,--config", options.config, "configuration file")->capture_default_str();
   app.add_flag("--check", options.check,
                "only check the file: report all its problems, or what would run");
+  app.add_flag("--elsewhere", options.elsewhere,
+               "with --check: for another machine, so that CPUs, devices and addresses of this one "
+               "do not count")
+      ->needs("--check");
   app.set_version_flag("--version", "lsnd " LSN_VERSION);
   try {
     app.parse(argc, argv);
@@ -97,7 +122,7 @@ int main(int argc, char** argv) {
   try {
     control::Controller::block_signals();
     control::set_up_log_to_stderr();
-    return start(options);
+    return options.check ? check(options) : start(options);
   } catch (const std::exception& error) {
     spdlog::critical("{}", error.what());
     return kCannotRun;

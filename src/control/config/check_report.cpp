@@ -21,6 +21,8 @@ constexpr std::array kAllProtocols{Protocol::kTcp, Protocol::kUdp, Protocol::kIc
 constexpr Seconds kTcpEstablished{2 * 3600 + 4 * 60};  // RFC 5382 REQ-5
 constexpr Seconds kTcpTransitory{4 * 60};              // RFC 5382 REQ-5
 constexpr Seconds kUdpMapping{5 * 60};                 // RFC 4787 REQ-5 c
+constexpr Seconds kUdpShortest{2 * 60};                // RFC 4787 REQ-5
+constexpr Seconds kIcmpQuery{60};                      // RFC 5508 REQ-2
 constexpr Seconds kPortHold{120};                      // RFC 6888 REQ-8
 
 std::string_view mapping_clause(Protocol protocol) {
@@ -34,7 +36,10 @@ std::string_view mapping_clause(Protocol protocol) {
   }
 }
 
-std::string_view filtering_clause(Protocol protocol) {
+/// ADDRESS-DEPENDENT is the second of the two that RFC 4787 and RFC 5382 recommend; RFC 6888 has
+/// one.
+std::string_view filtering_clause(Protocol protocol, Dependence filtering) {
+  if (filtering == Dependence::kAddress) return "RFC 6888 REQ-7";
   switch (protocol) {
     case Protocol::kTcp:
       return "RFC 5382 REQ-3, RFC 6888 REQ-7";
@@ -96,20 +101,46 @@ std::vector<Scope> scopes(const Model& model, const GroupConfig& group, Protocol
 }
 
 void application_deviations(Protocol protocol, const Scope& scope, std::vector<std::string>& out) {
-  const AppsProfileConfig defaults;
+  const AppsProfileConfig& policy = scope.policy;
   const auto add = [&](std::string_view setting, std::string_view value, std::string_view wanted,
                        std::string_view clause) {
     out.push_back(
         fmt::format("{}: {} {}; asked for: {} ({})", scope.label, setting, value, wanted, clause));
   };
-  if (scope.policy.ippooling == defaults.ippooling)
-    add("ippooling", to_word(defaults.ippooling), "PAIRED",
+  if (policy.ippooling != Pooling::kPaired)
+    add("ippooling", to_word(policy.ippooling), to_word(Pooling::kPaired),
         protocol == Protocol::kUdp ? "RFC 6888 REQ-2, RFC 4787 REQ-2" : "RFC 6888 REQ-2");
-  if (scope.policy.mapping == defaults.mapping)
-    add("mapping", to_word(defaults.mapping), "ENDPOINT-INDEPENDENT", mapping_clause(protocol));
-  if (scope.policy.filtering == defaults.filtering)
-    add("filtering", to_word(defaults.filtering), "ENDPOINT-INDEPENDENT",
-        filtering_clause(protocol));
+  if (policy.mapping != Dependence::kEndpointIndependent)
+    add("mapping", to_word(policy.mapping), to_word(Dependence::kEndpointIndependent),
+        mapping_clause(protocol));
+  if (policy.filtering != Dependence::kEndpointIndependent)
+    add("filtering", to_word(policy.filtering), to_word(Dependence::kEndpointIndependent),
+        filtering_clause(protocol, policy.filtering));
+}
+
+/// RFC 4787 REQ-5: two minutes at least, and five are recommended (c). A mapping ends with its last
+/// session unless it is endpoint-independent: then it lives on for stuntimeout.
+void udp_timeout_deviations(const TransportProfileConfig& profile,
+                            const std::vector<Scope>& in_force, std::vector<std::string>& out) {
+  const auto add = [&out](std::string_view settings, Seconds life, std::string_view in_all) {
+    if (life >= kUdpMapping) return;
+    out.push_back(fmt::format(
+        "UDP: {}; asked for: {} s{} at least (RFC 4787 REQ-5 c){}", settings, kUdpMapping.count(),
+        in_all,
+        life >= kUdpShortest
+            ? ""
+            : fmt::format(", never less than {} s (RFC 4787 REQ-5)", kUdpShortest.count())));
+  };
+  const auto independent = [](const Scope& scope) {
+    return scope.policy.mapping == Dependence::kEndpointIndependent;
+  };
+  if (!std::all_of(in_force.begin(), in_force.end(), independent))
+    add(fmt::format("sessiontimeout {} s", profile.sessiontimeout.count()), profile.sessiontimeout,
+        "");
+  if (std::any_of(in_force.begin(), in_force.end(), independent))
+    add(fmt::format("sessiontimeout {} s and stuntimeout {} s", profile.sessiontimeout.count(),
+                    profile.stuntimeout.count()),
+        profile.sessiontimeout + profile.stuntimeout, " together");
 }
 
 void transport_deviations(const Model& model, const GroupConfig& group, Protocol protocol,
@@ -117,32 +148,28 @@ void transport_deviations(const Model& model, const GroupConfig& group, Protocol
   const TransportProfileConfig defaults;
   const auto* found = transport_profile(model, group, protocol);
   const TransportProfileConfig& profile = found == nullptr ? defaults : *found;
-  const auto timeout = [&](std::string_view setting, Seconds value, Seconds by_default,
-                           Seconds wanted, std::string_view clause) {
-    if (value == by_default && value < wanted)
+  const auto timeout = [&](std::string_view setting, Seconds value, Seconds wanted,
+                           std::string_view clause) {
+    if (value < wanted)
       out.push_back(fmt::format("{}: {} {} s; asked for: {} s at least ({})", to_word(protocol),
                                 setting, value.count(), wanted.count(), clause));
   };
-  if (protocol == Protocol::kTcp) {
-    timeout("sessiontimeout", profile.sessiontimeout, defaults.sessiontimeout, kTcpEstablished,
-            "RFC 5382 REQ-5");
-    timeout("finrsttimeout", profile.finrsttimeout, defaults.finrsttimeout, kTcpTransitory,
-            "RFC 5382 REQ-5");
-    timeout("synidletimeout", profile.synidletimeout, defaults.synidletimeout, kTcpTransitory,
-            "RFC 5382 REQ-5");
+  switch (protocol) {
+    case Protocol::kTcp:
+      timeout("sessiontimeout", profile.sessiontimeout, kTcpEstablished, "RFC 5382 REQ-5");
+      timeout("finrsttimeout", profile.finrsttimeout, kTcpTransitory, "RFC 5382 REQ-5");
+      timeout("synidletimeout", profile.synidletimeout, kTcpTransitory, "RFC 5382 REQ-5");
+      break;
+    case Protocol::kUdp:
+      udp_timeout_deviations(profile, in_force, out);
+      if (profile.portpreserverange == Switch::kDisabled)
+        out.push_back("UDP: portpreserverange DISABLED; asked for: ENABLED (RFC 4787 REQ-3 a)");
+      if (profile.portpreserveparity == Switch::kDisabled)
+        out.push_back("UDP: portpreserveparity DISABLED; asked for: ENABLED (RFC 4787 REQ-4)");
+      break;
+    default:
+      timeout("sessiontimeout", profile.sessiontimeout, kIcmpQuery, "RFC 5508 REQ-2");
   }
-  if (protocol != Protocol::kUdp) return;
-  // The mapping ends with its last session unless it is endpoint-independent: then it lives on for
-  // stuntimeout, which is long enough by default.
-  if (std::any_of(in_force.begin(), in_force.end(), [](const Scope& scope) {
-        return scope.policy.mapping != Dependence::kEndpointIndependent;
-      }))
-    timeout("sessiontimeout", profile.sessiontimeout, defaults.sessiontimeout, kUdpMapping,
-            "RFC 4787 REQ-5 c");
-  if (profile.portpreserverange == defaults.portpreserverange)
-    out.push_back("UDP: portpreserverange DISABLED; asked for: ENABLED (RFC 4787 REQ-3 a)");
-  if (profile.portpreserveparity == defaults.portpreserveparity)
-    out.push_back("UDP: portpreserveparity DISABLED; asked for: ENABLED (RFC 4787 REQ-4)");
 }
 
 /// RFC 6888 REQ-8: a freed port waits, except where TCP states are tracked (a) and where only the
@@ -155,7 +182,7 @@ void pool_deviations(const Model& model, const GroupConfig& group,
     return;
   for (const std::string& name : group.poolname) {
     const PoolConfig* pool = find_by_name(model.lsn.pool, name);
-    if (pool != nullptr && pool->portrealloctimeout == PoolConfig{}.portrealloctimeout)
+    if (pool != nullptr && pool->portrealloctimeout < kPortHold)
       out.push_back(
           fmt::format("pool {}: portrealloctimeout {} s; asked for: {} s at least (RFC 6888 REQ-8)",
                       name, pool->portrealloctimeout.count(), kPortHold.count()));
@@ -193,6 +220,22 @@ std::vector<std::string> deviations(const Model& model, const GroupConfig& group
   return all;
 }
 
+std::vector<std::string> deviations(const DataplaneConfig& dataplane) {
+  std::vector<std::string> all;
+  if (dataplane.unreachable.code != 13)
+    all.push_back(fmt::format("unreachable: code {}; asked for: 13 (RFC 5508 REQ-8)",
+                              dataplane.unreachable.code));
+  if (dataplane.unreachable.rate == 0)
+    all.push_back(
+        "unreachable: rate 0; asked for: an ICMP error where no mapping can be made (RFC "
+        "5508 REQ-8)");
+  if (dataplane.fragments.max == 0)
+    all.push_back(
+        "fragments: max 0; asked for: fragments are taken in any order (RFC 4787 REQ-14, "
+        "RFC 5508 REQ-2)");
+  return all;
+}
+
 std::vector<std::string> remarks(const Model& model) {
   std::vector<std::string> all;
   const std::size_t workers = model.dataplane.workers.size();
@@ -225,7 +268,7 @@ std::vector<std::string> remarks(const Model& model) {
   return all;
 }
 
-std::string check_report(const Model& model) {
+std::string check_report(const Model& model, const std::vector<std::string>& machine) {
   std::string report;
   const auto line = [&report]<class... Args>(fmt::format_string<Args...> format, Args&&... args) {
     fmt::format_to(std::back_inserter(report), format, std::forward<Args>(args)...);
@@ -236,6 +279,7 @@ std::string check_report(const Model& model) {
   line("");
   line("{} on CPU {}, {} sessions in all", plural(plane.workers.size(), "worker", "workers"),
        fmt::join(plane.workers, ", "), plane.max_sessions);
+  for (const std::string& need : machine) line("{}", need);
   line("interfaces:");
   for (const InterfaceConfig& interface : model.interfaces)
     line("  {}: {}, {}, {}{}, mtu {}", interface.name, to_word(interface.role), interface.device,
@@ -271,13 +315,15 @@ std::string check_report(const Model& model) {
     line("Remarks:");
     for (const std::string& note : notes) line("  {}", note);
   }
-  for (const GroupConfig& group : model.lsn.group) {
-    const auto found = deviations(model, group);
-    if (found.empty()) continue;
+  const auto list = [&line](std::string_view where, const std::vector<std::string>& found) {
+    if (found.empty()) return;
     line("");
-    line("Defaults in force in group {} that deviate from the RFCs:", group.name);
+    line("Values in force {} that deviate from the RFCs:", where);
     for (const std::string& deviation : found) line("  {}", deviation);
-  }
+  };
+  list("for all groups", deviations(model.dataplane));
+  for (const GroupConfig& group : model.lsn.group)
+    list(fmt::format("in group {}", group.name), deviations(model, group));
   return report;
 }
 

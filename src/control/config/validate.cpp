@@ -43,7 +43,7 @@ class Reader {
     if (auto parsed = Syntax::parse(value->text))
       member = std::move(*parsed);
     else
-      report(setting, to_string(*value), Syntax::kAllowed);
+      report(setting, given_for<Syntax>(*value), Syntax::kAllowed);
   }
 
   template <class Enum>
@@ -83,7 +83,7 @@ class Reader {
         list.push_back(std::move(*parsed));
         return true;
       } else {
-        report_at(path, setting, to_string(element), Syntax::kAllowed);
+        report_at(path, setting, given_for<Syntax>(element), Syntax::kAllowed);
       }
       return false;
     });
@@ -153,6 +153,15 @@ class Reader {
     if (name != nullptr && name->kind == RawValue::Kind::kText && !name->text.empty())
       return fmt::format("{} {}", kind, name->text);
     return fmt::format("{} {}", kind, number);
+  }
+
+  /// A value that its syntax does not take, with the reason where the syntax knows one.
+  template <class Syntax>
+  static std::string given_for(const RawValue& value) {
+    std::string given = to_string(value);
+    if constexpr (requires { Syntax::hint(value.text); })
+      if (const auto hint = Syntax::hint(value.text)) given += fmt::format(" ({})", *hint);
+    return given;
   }
 
   const RawValue* find(std::string_view setting, Presence presence) {
@@ -246,13 +255,14 @@ class Reader {
 
 }  // namespace
 
-std::expected<Model, std::vector<Problem>> validate(const RawConfig& raw) {
+std::expected<Model, std::vector<Problem>> validate(const RawConfig& raw, const Check& more) {
   Findings findings(raw.files);
   Model model;
   findings.locate("", raw.root.place);
   Reader(raw.root, "", "", findings).read(model);
   check_rules(model, findings);
   check_availability(model, findings);
+  if (more && findings.empty()) more(model, findings);
   if (!findings.empty()) return std::unexpected(findings.take());
   return model;
 }

@@ -137,6 +137,13 @@ std::optional<wire::Ipv4Prefix> InterfaceAddressSyntax::parse(std::string_view t
   return prefix;
 }
 
+std::optional<std::string> host_bits_set(std::string_view text) {
+  const auto prefix = wire::parse_ipv4_prefix(text);
+  if (!prefix || prefix->address == prefix->first()) return std::nullopt;
+  return fmt::format("host bits set, did you mean {}?",
+                     wire::to_string(wire::Ipv4Prefix{prefix->first(), prefix->length}));
+}
+
 std::optional<wire::Ipv4Prefix> PrefixSyntax::parse(std::string_view text) {
   const auto prefix = wire::parse_ipv4_prefix(text);
   if (!prefix || prefix->address != prefix->first()) return std::nullopt;

@@ -134,10 +134,10 @@ void describe(auto& v, Like<AppsProfileConfig> auto& c) {
 void describe(auto& v, Like<TransportProfileConfig> auto& c) {
   v.name(c.name, kMaxName);
   v.word("transportprotocol", c.transportprotocol, Presence::kRequired);
-  v.number("sessiontimeout", c.sessiontimeout, {60, kLongestTimeout, "s"});
+  v.number("sessiontimeout", c.sessiontimeout, {1, kLongestTimeout, "s"});
   v.number("finrsttimeout", c.finrsttimeout, {1, kLongestTimeout, "s"});
   v.number("stuntimeout", c.stuntimeout, {120, 1200, "s"});
-  v.number("synidletimeout", c.synidletimeout, {30, 120, "s"});
+  v.number("synidletimeout", c.synidletimeout, {30, 600, "s"});
   v.number("portquota", c.portquota, {0, 65535});
   v.number("sessionquota", c.sessionquota, {0, 65535});
   v.number("groupSessionLimit", c.group_session_limit, {0, 4'294'967'295});

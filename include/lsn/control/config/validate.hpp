@@ -6,6 +6,7 @@
 #pragma once
 
 #include <expected>
+#include <functional>
 #include <vector>
 
 #include "lsn/control/config/model.hpp"
@@ -14,7 +15,10 @@
 
 namespace lsn::control {
 
-[[nodiscard]] std::expected<Model, std::vector<Problem>> validate(const RawConfig& raw);
+/// `more` is asked about a model in which nothing else was found.
+using Check = std::function<void(const Model& model, Findings& findings)>;
+[[nodiscard]] std::expected<Model, std::vector<Problem>> validate(const RawConfig& raw,
+                                                                  const Check& more = {});
 
 /// The same for a model that did not come from a file, after a command changed it: the problems
 /// have no lines.

@@ -2,7 +2,8 @@
 //
 // One vocabulary everywhere: file, command line, `show`, logs and metrics use the words that stand
 // here. An enumeration is accepted in any case and written as here. A *syntax* says how a value is
-// written as text, in both directions; its `kAllowed` completes "..., allowed ...".
+// written as text, in both directions; its `kAllowed` completes "..., allowed ...", and its hint(),
+// where it has one, says what is wrong with a text that it does not parse.
 #pragma once
 
 #include <array>
@@ -151,10 +152,15 @@ struct InterfaceAddressSyntax {
   static std::string format(const Value& value) { return wire::to_string(value); }
 };
 
-/// A destination prefix without bits behind its length.
+/// "host bits set, did you mean 10.1.0.0/16?" of "10.1.0.1/16"; nothing where that is not the
+/// fault.
+[[nodiscard]] std::optional<std::string> host_bits_set(std::string_view text);
+
+/// A destination prefix without host bits.
 struct PrefixSyntax {
   using Value = wire::Ipv4Prefix;
-  static constexpr std::string_view kAllowed = "A.B.C.D/L with L 0-32 and no bits behind L";
+  static constexpr std::string_view kAllowed = "A.B.C.D/L with L 0-32 and no host bits set";
+  static std::optional<std::string> hint(std::string_view text) { return host_bits_set(text); }
   static std::optional<Value> parse(std::string_view text);
   static std::string format(const Value& value) { return wire::to_string(value); }
 };
@@ -163,7 +169,8 @@ struct PrefixSyntax {
 struct NetworkSyntax {
   using Value = wire::Ipv4Prefix;
   static constexpr std::string_view kAllowed =
-      "A.B.C.D or A.B.C.D/L with L 0-32 and no bits behind L";
+      "A.B.C.D or A.B.C.D/L with L 0-32 and no host bits set";
+  static std::optional<std::string> hint(std::string_view text) { return host_bits_set(text); }
   static std::optional<Value> parse(std::string_view text);
   static std::string format(const Value& value) { return wire::to_string(value); }
 };
@@ -180,7 +187,8 @@ struct AddressSyntax {
 struct AddressRangeSyntax {
   using Value = wire::Ipv4Range;
   static constexpr std::string_view kAllowed =
-      "A.B.C.D, A.B.C.D-E.F.G.H (ascending) or A.B.C.D/L, unicast addresses";
+      "A.B.C.D, A.B.C.D-E.F.G.H (ascending) or A.B.C.D/L (no host bits set), unicast addresses";
+  static std::optional<std::string> hint(std::string_view text) { return host_bits_set(text); }
   static std::optional<Value> parse(std::string_view text);
   static std::string format(const Value& value);
 };

@@ -68,7 +68,8 @@ TEST(CheckReport, ProfilesAreJudgedByTheirPorts) {
   EXPECT_THAT(found, Contains(HasSubstr("UDP 1-65535 (UDP-ALL): ippooling RANDOM")));
   EXPECT_THAT(found, Not(Contains(HasSubstr("UDP, other ports")))) << "all are covered";
   EXPECT_THAT(found, Contains(HasSubstr("TCP 80, 443 (WEB): mapping")));
-  EXPECT_THAT(found, Not(Contains(HasSubstr("TCP 80, 443 (WEB): filtering")))) << "not the default";
+  EXPECT_THAT(found, Contains("TCP 80, 443 (WEB): filtering ADDRESS-DEPENDENT; asked for: "
+                              "ENDPOINT-INDEPENDENT (RFC 6888 REQ-7)"));
   EXPECT_THAT(found, Contains(HasSubstr("TCP, other ports: filtering")));
   EXPECT_THAT(found, Not(Contains(HasSubstr("UDP: sessiontimeout")))) << "300 s are configured";
   EXPECT_THAT(found, Not(Contains(HasSubstr("ICMP (PING): ippooling"))));
@@ -83,7 +84,7 @@ TEST(CheckReport, AGroupAsTheRfcsWantItHasNoDeviations) {
             (std::string_view(protocol) == "ICMP" ? "" : " lsnport = \"1-65535\";") + " }, ";
   const std::string transports =
       "{ name = \"TT\"; transportprotocol = \"TCP\"; sessiontimeout = 7440; finrsttimeout = 240; "
-      "synidletimeout = 90; }, { name = \"TU\"; transportprotocol = \"UDP\"; portpreserveparity = "
+      "synidletimeout = 240; }, { name = \"TU\"; transportprotocol = \"UDP\"; portpreserveparity = "
       "\"ENABLED\"; portpreserverange = \"ENABLED\"; }, ";
   Model model = model_with_group2(
       "appsprofilename = [ \"A-TCP\", \"A-UDP\", \"A-ICMP\" ]; transportprofilename = [ \"TT\", "
@@ -95,6 +96,61 @@ TEST(CheckReport, AGroupAsTheRfcsWantItHasNoDeviations) {
   model.lsn.pool[1].portrealloctimeout = Seconds{120};
   EXPECT_THAT(deviations(model, group(model, "G2")), IsEmpty());
   EXPECT_THAT(check_report(model), Not(HasSubstr("in group G2 that deviate")));
+}
+
+TEST(CheckReport, AGivenValueIsJudgedAsADefaultIs) {
+  const Model model = model_with_group2(
+      "appsprofilename = [ \"A\", \"B\" ]; transportprofilename = [ \"TT\", \"TU\", \"TI\" ];",
+      "{ name = \"A\"; transportprotocol = \"TCP\"; lsnport = \"1-65535\"; ippooling = \"RANDOM\"; "
+      "mapping = \"ADDRESS-DEPENDENT\"; filtering = \"ENDPOINT-INDEPENDENT\"; }, "
+      "{ name = \"B\"; transportprotocol = \"ICMP\"; ippooling = \"PAIRED\"; mapping = "
+      "\"ENDPOINT-INDEPENDENT\"; filtering = \"ENDPOINT-INDEPENDENT\"; }, ",
+      "{ name = \"TT\"; transportprotocol = \"TCP\"; sessiontimeout = 7439; finrsttimeout = 239; "
+      "synidletimeout = 239; }, { name = \"TU\"; transportprotocol = \"UDP\"; sessiontimeout = 60; "
+      "portpreserveparity = \"DISABLED\"; portpreserverange = \"ENABLED\"; }, "
+      "{ name = \"TI\"; transportprotocol = \"ICMP\"; sessiontimeout = 59; }, ");
+  const auto found = deviations(model, group(model, "G2"));
+  for (const char* line :
+       {"TCP 1-65535 (A): ippooling RANDOM; asked for: PAIRED (RFC 6888 REQ-2)",
+        "TCP 1-65535 (A): mapping ADDRESS-DEPENDENT; asked for: ENDPOINT-INDEPENDENT (RFC 5382 "
+        "REQ-1)",
+        "TCP: sessiontimeout 7439 s; asked for: 7440 s at least (RFC 5382 REQ-5)",
+        "TCP: finrsttimeout 239 s; asked for: 240 s at least (RFC 5382 REQ-5)",
+        "TCP: synidletimeout 239 s; asked for: 240 s at least (RFC 5382 REQ-5)",
+        "UDP: sessiontimeout 60 s; asked for: 300 s at least (RFC 4787 REQ-5 c), never less than "
+        "120 "
+        "s (RFC 4787 REQ-5)",
+        "UDP: portpreserveparity DISABLED; asked for: ENABLED (RFC 4787 REQ-4)",
+        "ICMP: sessiontimeout 59 s; asked for: 60 s at least (RFC 5508 REQ-2)"})
+    EXPECT_THAT(found, Contains(line));
+  EXPECT_THAT(found, Not(Contains(HasSubstr("portpreserverange"))));
+  EXPECT_THAT(found, Not(Contains(HasSubstr("A): filtering"))));
+}
+
+TEST(CheckReport, AnEndpointIndependentMappingLivesForBothTimeouts) {
+  const auto of = [](const std::string& timeouts) {
+    const Model model = model_with_group2(
+        "appsprofilename = [ \"U\" ]; transportprofilename = [ \"TU\" ];",
+        "{ name = \"U\"; transportprotocol = \"UDP\"; lsnport = \"1-65535\"; mapping = "
+        "\"ENDPOINT-INDEPENDENT\"; }, ",
+        "{ name = \"TU\"; transportprotocol = \"UDP\"; " + timeouts + " }, ");
+    return deviations(model, group(model, "G2"));
+  };
+  EXPECT_THAT(of("sessiontimeout = 100; stuntimeout = 200;"), Not(Contains(HasSubstr("UDP: sess"))));
+  EXPECT_THAT(
+      of("sessiontimeout = 100; stuntimeout = 199;"),
+      Contains("UDP: sessiontimeout 100 s and stuntimeout 199 s; asked for: 300 s together at "
+               "least (RFC 4787 REQ-5 c)"));
+}
+
+TEST(CheckReport, WhatHoldsForAllGroupsIsJudgedToo) {
+  DataplaneConfig plane;
+  EXPECT_THAT(deviations(plane), IsEmpty());
+  plane.unreachable = {1, 0};
+  plane.fragments.max = 0;
+  EXPECT_THAT(deviations(plane),
+              ElementsAre(HasSubstr("unreachable: code 1; asked for: 13"),
+                          HasSubstr("unreachable: rate 0"), HasSubstr("fragments: max 0")));
 }
 
 TEST(CheckReport, APoolWithFewerAddressesThanWorkersIsNamed) {

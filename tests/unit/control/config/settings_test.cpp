@@ -151,8 +151,8 @@ INSTANTIATE_TEST_SUITE_P(
         Range{kWorkers, "maxHeldBytes", 65536, 2147483647, "alg"}, Range{kOut, "vlan", 1, 4094},
         Range{kOut, "rxQueueSize", 64, 32768}, Range{kOut, "txQueueSize", 64, 32768},
         Range{kPool1, "portrealloctimeout", 0, 600}, Range{kPool1, "maxPortReallocTmq", 0, 65536},
-        Range{kTcp, "sessiontimeout", 60, 10000000}, Range{kTcp, "finrsttimeout", 1, 10000000},
-        Range{kTcp, "stuntimeout", 120, 1200}, Range{kTcp, "synidletimeout", 30, 120},
+        Range{kTcp, "sessiontimeout", 1, 10000000}, Range{kTcp, "finrsttimeout", 1, 10000000},
+        Range{kTcp, "stuntimeout", 120, 1200}, Range{kTcp, "synidletimeout", 30, 600},
         Range{kTcp, "portquota", 0, 65535}, Range{kTcp, "sessionquota", 0, 65535},
         Range{kTcp, "groupSessionLimit", 0, 4294967295},
         Range{kSecondGroup, "snmptraplimit", 0, 10000}, Range{kAlg, "espSessionTimeout", 1, 1440},
@@ -273,15 +273,27 @@ TEST(Settings, ValuesWrittenAsTextSayWhatIsAllowed) {
   for (const auto& [from, to, allowed] : std::vector<std::array<const char*, 3>>{
            {"address = \"192.0.2.1/24\"", "address = \"192.0.2.1/99\"", "A.B.C.D/L"},
            {"device = \"0000:03:00.0\"", "device = \"eth0\"", "PCI address"},
-           {"prefix = \"0.0.0.0/0\"", "prefix = \"10.0.0.1/8\"", "no bits behind"},
+           {"prefix = \"0.0.0.0/0\"", "prefix = \"10.0.0.1/8\"", "no host bits set"},
            {"via = \"198.51.100.10\"", "via = \"198.51.100\"", "unicast address"},
-           {"network = [ \"10.1.0.0/16\" ]", "network = [ \"10.1.0.1/16\" ]", "no bits behind"},
+           {"network = [ \"10.1.0.0/16\" ]", "network = [ \"10.1.0.1/16\" ]", "no host bits set"},
            {"\"203.0.113.20\"", "\"203.0.113.20-203.0.113.19\"", "ascending"},
            {"lsnport = [ \"500\" ]", "lsnport = [ \"500-400\" ]", "ascending"},
            {"lsnport = [ \"500\" ]", "lsnport = [ \"65536\" ]", "0-65535"},
            {"\"--no-pci\"", "\"--vdev=net_null0\"", "lsnd adds cores and devices"},
            {"socket = \"/run/lsnd/test.sock\"", "socket = \"test.sock\"", "absolute path"}})
     expect_refused(from, to, {allowed});
+}
+
+TEST(Settings, HostBitsSetAreSaidInTheseWordsWithTheNetworkThatIsMeant) {
+  expect_refused("prefix = \"0.0.0.0/0\"", "prefix = \"10.0.0.1/8\"",
+                 {"given \"10.0.0.1/8\" (host bits set, did you mean 10.0.0.0/8?)"});
+  expect_refused("network = [ \"10.1.0.0/16\" ]", "network = [ \"10.1.0.1/16\" ]",
+                 {"given \"10.1.0.1/16\" (host bits set, did you mean 10.1.0.0/16?)"});
+  expect_refused("\"203.0.113.128/28\"", "\"203.0.113.129/28\"",
+                 {"given \"203.0.113.129/28\" (host bits set, did you mean 203.0.113.128/28?)"});
+  EXPECT_THAT(
+      problems_of(good_with("network = [ \"10.1.0.0/16\" ]", "network = [ \"10.1/16\" ]"))[0].text,
+      testing::Not(HasSubstr("did you mean")));
 }
 
 TEST(Settings, TheOtherSectionsAreRead) {

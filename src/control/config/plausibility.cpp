@@ -1,0 +1,121 @@
+#include "lsn/control/config/plausibility.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace lsn::control {
+namespace {
+
+struct Destination {
+  wire::Ipv4Prefix prefix;
+  datapath::Side side;
+};
+
+/// Where packets go, by the interfaces' networks and by the routes.
+std::vector<Destination> destinations(const Model& model) {
+  std::vector<Destination> all;
+  for (const InterfaceConfig& interface : model.interfaces)
+    all.push_back({interface.address, interface.role});
+  for (const RouteConfig& route : model.routes) {
+    const auto out =
+        std::find_if(model.interfaces.begin(), model.interfaces.end(),
+                     [&route](const InterfaceConfig& i) { return i.address.contains(route.via); });
+    if (out != model.interfaces.end()) all.push_back({route.prefix, out->role});
+  }
+  return all;
+}
+
+/// Whether packets to some address of the network leave by an inside interface.
+bool reached_inside(const wire::Ipv4Prefix& network, const std::vector<Destination>& all) {
+  const Destination* longest = nullptr;
+  for (const Destination& to : all) {
+    if (to.side == datapath::Side::kInside && to.prefix.length >= network.length &&
+        network.contains(to.prefix.address))
+      return true;
+    if (to.prefix.length <= network.length && to.prefix.contains(network.address) &&
+        (longest == nullptr || longest->prefix.length < to.prefix.length))
+      longest = &to;
+  }
+  return longest != nullptr && longest->side == datapath::Side::kInside;
+}
+
+void check_client_routes(const Model& model, Findings& findings) {
+  const std::vector<Destination> all = destinations(model);
+  for (std::size_t c = 0; c < model.lsn.client.size(); ++c) {
+    const ClientConfig& client = model.lsn.client[c];
+    for (std::size_t n = 0; n < client.network.size(); ++n)
+      if (!reached_inside(client.network[n], all))
+        findings.report(fmt::format("lsn.client[{}].network[{}]", c, n),
+                        fmt::format("client {}: network", client.name),
+                        wire::to_string(client.network[n]),
+                        "the network of an inside interface, or one that a route leads to by an "
+                        "inside interface");
+  }
+}
+
+void check_pool_links(const Model& model, Findings& findings) {
+  for (std::size_t p = 0; p < model.lsn.pool.size(); ++p) {
+    const PoolConfig& pool = model.lsn.pool[p];
+    for (std::size_t n = 0; n < pool.lsnip.size(); ++n)
+      for (const InterfaceConfig& interface : model.interfaces) {
+        if (interface.role != datapath::Side::kInside ||
+            pool.lsnip[n].last < interface.address.first() ||
+            interface.address.last() < pool.lsnip[n].first)
+          continue;
+        findings.report(fmt::format("lsn.pool[{}].lsnip[{}]", p, n),
+                        fmt::format("pool {}: lsnip", pool.name),
+                        AddressRangeSyntax::format(pool.lsnip[n]),
+                        fmt::format("addresses of an outside link, or routed to us; inside "
+                                    "interface {} has {}",
+                                    interface.name, wire::to_string(interface.address)));
+        break;
+      }
+  }
+}
+
+/// On an inside link a client's network usually has the NAT's address among its own.
+void check_outside_addresses(const Model& model, Findings& findings) {
+  for (std::size_t i = 0; i < model.interfaces.size(); ++i) {
+    const InterfaceConfig& interface = model.interfaces[i];
+    if (interface.role != datapath::Side::kOutside) continue;
+    for (const ClientConfig& client : model.lsn.client) {
+      const auto network = std::find_if(
+          client.network.begin(), client.network.end(),
+          [&interface](const auto& each) { return each.contains(interface.address.address); });
+      if (network == client.network.end()) continue;
+      findings.report(fmt::format("interfaces[{}].address", i),
+                      fmt::format("interface {}: address", interface.name),
+                      wire::to_string(interface.address),
+                      fmt::format("an address used once; client {} has {}", client.name,
+                                  wire::to_string(*network)));
+      break;
+    }
+  }
+}
+
+void check_eal(const Model& model, Findings& findings) {
+  const auto no_pci = std::find(model.dataplane.eal.begin(), model.dataplane.eal.end(), "--no-pci");
+  const auto pci = std::find_if(model.interfaces.begin(), model.interfaces.end(),
+                                [](const InterfaceConfig& interface) {
+                                  return interface.device.size() > 4 && interface.device[4] == ':';
+                                });
+  if (no_pci == model.dataplane.eal.end() || pci == model.interfaces.end()) return;
+  findings.report(fmt::format("dataplane.eal[{}]", no_pci - model.dataplane.eal.begin()),
+                  "dataplane.eal", "\"--no-pci\"",
+                  fmt::format("not with PCI devices; interface {} has {}", pci->name, pci->device));
+}
+
+}  // namespace
+
+void check_plausibility(const Model& model, Findings& findings) {
+  check_eal(model, findings);
+  check_client_routes(model, findings);
+  check_pool_links(model, findings);
+  check_outside_addresses(model, findings);
+}
+
+}  // namespace lsn::control
