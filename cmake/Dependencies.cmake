@@ -8,6 +8,7 @@ find_package(CLI11 REQUIRED)
 find_package(ZLIB REQUIRED)
 pkg_check_modules(DPDK REQUIRED libdpdk>=22.11)
 pkg_check_modules(LIBCONFIGXX REQUIRED IMPORTED_TARGET libconfig++)
+pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 
 # DPDK: headers as SYSTEM (they warn under C++20), and without the -march that its .pc file carries:
 # it would win over ours, silently (docs/performance.md).
@@ -19,8 +20,9 @@ target_compile_options(lsn_dpdk INTERFACE "SHELL:-include rte_config.h")
 target_link_libraries(lsn_dpdk INTERFACE ${DPDK_LINK_LIBRARIES} Threads::Threads)
 
 add_library(lsn_control_libs INTERFACE)
-target_link_libraries(lsn_control_libs INTERFACE PkgConfig::LIBCONFIGXX fmt::fmt spdlog::spdlog
-                      nlohmann_json::nlohmann_json CLI11::CLI11 ZLIB::ZLIB Threads::Threads)
+target_link_libraries(lsn_control_libs INTERFACE PkgConfig::LIBCONFIGXX PkgConfig::SYSTEMD
+                      fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json CLI11::CLI11 ZLIB::ZLIB
+                      Threads::Threads)
 # fmt 9's fill characters under gcc 12's flow analysis at -O3: a warning about what cannot happen.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(lsn_control_libs INTERFACE -Wno-stringop-overflow)

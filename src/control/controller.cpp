@@ -1,5 +1,6 @@
 #include "lsn/control/controller.hpp"
 
+#include <fmt/format.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/signalfd.h>
@@ -20,6 +21,7 @@
 #include "lsn/control/ha/journal.hpp"
 #include "lsn/control/log.hpp"
 #include "lsn/control/running_config.hpp"
+#include "lsn/control/service.hpp"
 
 namespace lsn::control {
 namespace {
@@ -96,6 +98,7 @@ class Controller::Loop {
     static_cast<void>(read(timer_.get(), &expired, sizeof expired));
     const auto now = Clock::now();
     dataplane_.poll();
+    if (!ready_ && !config_.busy()) tell_ready();
     server_.tick(now);
     alg_log_.tick(now);
     journal_.tick(now);
@@ -110,12 +113,22 @@ class Controller::Loop {
     while (read(signals_.get(), &signal, sizeof signal) == static_cast<ssize_t>(sizeof signal)) {
       if (signal.ssi_signo == SIGHUP) {
         reopen_log();
-        config_.reload({});
+        tell_service_reloading();
+        config_.reload([this](const RunningConfig::Outcome&) { tell_ready(); });
       } else {
         spdlog::info("{}: stopping", strsignal(static_cast<int>(signal.ssi_signo)));
+        tell_service_stopping();
         stopping_ = true;
       }
     }
+  }
+
+  /// The first generation is in force, or the one that a reload has left.
+  void tell_ready() {
+    ready_ = true;
+    if (!stopping_)
+      tell_service_ready(
+          fmt::format("{}, generation {}", config_.path(), config_.generation().number));
   }
 
   /// A rotated log file is left to those who rotated it.
@@ -134,6 +147,7 @@ class Controller::Loop {
   CommandServer server_;
   milliseconds interval_{0};
   Clock::time_point next_look_at_maps_{};
+  bool ready_ = false;
   bool stopping_ = false;
 };
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <deque>
 #include <filesystem>
 #include <fstream>
@@ -165,7 +166,7 @@ class FakeDataplane final : public Dataplane {
   unsigned pages_asked = 0;
   unsigned polls = 0;
   bool page_answered = true;
-  bool hold = false;
+  std::atomic<bool> hold = false;  ///< any thread
 
  private:
   std::vector<std::unique_ptr<datapath::StateRing>> state_changes_;
