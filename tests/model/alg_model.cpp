@@ -2,10 +2,12 @@
 // does not happen in any of many worlds (alg_world.hpp), as a witness sees it who knows for whom
 // each packet is (alg_witness.hpp).
 //
-//   LSN_SEED=n               the first world's seed; printed, and with a failure its own. Without it
+//   LSN_SEED=n               the first world's seed; printed, and with a failure its own. Without
+//   it
 //                            three seeds are tried, the third of them another one each time
 //   LSN_MODEL_TUNNELS=n      phase 2 exchanges in all, at least
-//   LSN_MODEL_SEEDS=n        a campaign: n seeds beginning with LSN_SEED, one process per processor;
+//   LSN_MODEL_SEEDS=n        a campaign: n seeds beginning with LSN_SEED, one process per
+//   processor;
 //                            it goes on after a failure
 //   LSN_MODEL_WITH=words     behaviours (alg_world.hpp) besides those of the suite, or "all"
 //   LSN_MODEL_WITHOUT=words  those that are left out
@@ -42,7 +44,9 @@ constexpr std::uint64_t kTunnels = 90000;
 constexpr std::uint64_t kSeedStep = 1'000'000'007;
 
 /// What the suite's worlds have.
-constexpr std::array kInSuite = {Behaviour::kLate, Behaviour::kSameSpi, Behaviour::kForged};
+constexpr std::array kInSuite = {Behaviour::kLate,        Behaviour::kSameSpi, Behaviour::kForged,
+                                 Behaviour::kServerFirst, Behaviour::kIdleOut, Behaviour::kReloads,
+                                 Behaviour::kFragments,   Behaviour::kOffice};
 
 bool names(const char* variable, std::string_view word) {
   const char* text = std::getenv(variable);
@@ -123,7 +127,8 @@ alg::Sums campaign(std::uint64_t seed, std::uint64_t seeds, std::uint64_t tunnel
     if (fork() != 0) continue;
     for (std::uint64_t k; (k = shared->next++) < seeds;) {
       sums[k] = live_many(seed + k * kSeedStep, tunnels / seeds, behaviours, true);
-      std::printf("seed %llu: %llu tunnels\n", static_cast<unsigned long long>(seed + k * kSeedStep),
+      std::printf("seed %llu: %llu tunnels\n",
+                  static_cast<unsigned long long>(seed + k * kSeedStep),
                   static_cast<unsigned long long>(sums[k].tunnels));
       std::fflush(stdout);
     }
@@ -157,8 +162,8 @@ TEST(AlgModel, WhatMustNeverHappenDoesNot) {
     tell(seed, tunnels);
     sums = live_many(seed, tunnels, behaviours, false);
   } else {
-    for (const std::uint64_t seed : {std::uint64_t{1}, kSeedStep,
-                                     std::uint64_t{std::random_device{}()} + 2 * kSeedStep}) {
+    for (const std::uint64_t seed :
+         {std::uint64_t{1}, kSeedStep, std::uint64_t{std::random_device{}()} + 2 * kSeedStep}) {
       if (HasFailure()) break;
       tell(seed, tunnels / 3);
       sums.add(live_many(seed, tunnels / 3, behaviours, false));

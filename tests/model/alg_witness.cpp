@@ -58,8 +58,9 @@ void Sums::add(const Sums& o) {
 std::string Sums::text() const {
   const auto share = [](std::uint64_t part, std::uint64_t whole) {
     char text[32];
-    std::snprintf(text, sizeof text, "%.4f%%",
-                  whole == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole));
+    std::snprintf(
+        text, sizeof text, "%.4f%%",
+        whole == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole));
     return std::string{text};
   };
   std::string all = cat({number(worlds), " worlds, ", number(tunnels), " tunnels, ",
@@ -69,19 +70,22 @@ std::string Sums::text() const {
               number(collisions), " collisions, ", number(failures), " failed exchanges, ",
               number(given_up), " given up, ", number(bursts), " bursts, ", number(fragmented),
               " messages in fragments\n"});
-  all += cat({"  ", number(late_tunnels), " servers that spoke first and late, ",
-              number(idled_out), " tunnels that idled out, ", number(came_back), " came back; ",
-              number(nat_restarts), " restarts of the NAT, ", number(reloads), " reloads\n"});
+  all += cat({"  ", number(late_tunnels), " servers that spoke first and late, ", number(idled_out),
+              " tunnels that idled out, ", number(came_back), " came back; ", number(nat_restarts),
+              " restarts of the NAT, ", number(reloads), " reloads\n"});
   char mean[32];
-  std::snprintf(mean, sizeof mean, "%.2f", turns_came == 0 ? 0.0
+  std::snprintf(mean, sizeof mean, "%.2f",
+                turns_came == 0
+                    ? 0.0
                     : static_cast<double>(waited_ms) / 1000 / static_cast<double>(turns_came));
   all += cat({"  waited for their turn: ", number(waited), " exchanges, ", mean,
               " s on average; first messages compared: ", number(overlaps_checked),
               ", not clear: ", number(overlaps_unclear), "\n"});
   all += "  turns:";
-  for (std::size_t i = 0; i < closed.size(); ++i) all += cat({" ", reason(i), " ", number(closed[i])});
-  all += cat({"\n  established: ", share(established, wanted), " of ", number(wanted), "; calm: ",
-              share(calm_established, calm_wanted), " of ", number(calm_wanted), "\n"});
+  for (std::size_t i = 0; i < closed.size(); ++i)
+    all += cat({" ", reason(i), " ", number(closed[i])});
+  all += cat({"\n  established: ", share(established, wanted), " of ", number(wanted),
+              "; calm: ", share(calm_established, calm_wanted), " of ", number(calm_wanted), "\n"});
   const auto row = [](std::string_view a, std::string_view b, std::string_view c,
                       std::string_view d) {
     char text[128];
@@ -204,17 +208,16 @@ void Watch::came(const Seen& packet, Party from, const std::vector<Seen>& left) 
 }
 
 bool Watch::is_for_old_mapping(const Seen& packet) {
-  const std::uint32_t link =
-      packet.what == Seen::What::kIke
-          ? world_.exchanges[world_.messages[packet.record].exchange].link
-          : world_.tunnels[packet.record].link;
+  const std::uint32_t link = packet.what == Seen::What::kIke
+                                 ? world_.exchanges[world_.messages[packet.record].exchange].link
+                                 : world_.tunnels[packet.record].link;
   return packet.on_4500 && packet.destination != mappings_4500_[link];
 }
 
 /// Section 3: ordinary UDP.
 void Watch::nat_t_came(const Seen& packet, const Link& link, Party from, bool passed) {
   for_old_mapping_ = from == Party::kServer && is_for_old_mapping(packet);
-  if (from == Party::kClient && !passed)
+  if (from == Party::kClient && !passed && !is_unsettled())
     fault(link.server, cat({packet.what == Seen::What::kIke ? "IKE" : "ESP",
                             " in UDP 4500 did not pass"}));
 }
@@ -226,10 +229,8 @@ void Watch::ike_came(const Seen& packet, Party from, bool passed) {
   const Link& link = world_.links[x.link];
   Peer& of = peer_of(link);
   const Time now = world_.now();
-  const bool reachable =
-      from == Party::kClient ||
-      (packet.destination == mappings_[{link.client, link.server, link.port[0]}].nat &&
-       now < of.kept_until - kSlack);
+  const bool reachable = from == Party::kClient || (packet.destination == mapping_of(link).nat &&
+                                                    now < mapping_of(link).kept_until - kSlack);
   if (packet.on_4500) return nat_t_came(packet, link, from, passed);
   if (from == Party::kClient && x.kind == Kind::kPhaseOne && !x.is_beside && message.step == 0 &&
       !message.is_answer) {
@@ -238,7 +239,7 @@ void Watch::ike_came(const Seen& packet, Party from, bool passed) {
     for (const std::uint32_t id : gates_[gate_of(link)].waiting)
       if (world_.exchanges[id].link == x.link) world_.exchanges[id].waits_since = kNever;
   }
-  if (is_phase_two(x.kind) && has_profile_) {
+  if (is_phase_two(x.kind) && is_on()) {
     phase_two_came(message, passed || !reachable);
   } else if (reachable && !passed) {
     fault(link.server, cat({name_of(message), " did not pass; it is not gated"}));
@@ -248,8 +249,7 @@ void Watch::ike_came(const Seen& packet, Party from, bool passed) {
 
 Time Watch::longest_wait(std::size_t ahead) const {
   // Those who wait already, who has the gate now, and the malicious, of whom no account is kept.
-  return kSlack +
-         world_.rules.gate_timeout * static_cast<Time>(ahead + 1 + world_.rules.malicious);
+  return kSlack + world_.rules.gate_timeout * static_cast<Time>(ahead + 1 + world_.rules.malicious);
 }
 
 void Watch::phase_two_came(const Message& message, bool passed) {
@@ -288,6 +288,11 @@ void Watch::phase_two_came(const Message& message, bool passed) {
           std::find(ahead.begin(), ahead.end(), client) == ahead.end())
         ahead.push_back(client);
     }
+    // Whose address went wait where nobody can see it yet.
+    for (const auto& [client, source] : sources_)
+      if (client != link.client && source.ip == Ip{} &&
+          std::find(ahead.begin(), ahead.end(), client) == ahead.end())
+        ahead.push_back(client);
     for (const auto& [client, refused] : gate.esp_refused)
       if (client != link.client && now - refused <= 36 * kSecond &&
           std::find(ahead.begin(), ahead.end(), client) == ahead.end())
@@ -321,9 +326,8 @@ void Watch::esp_came(const Seen& packet, Party from, bool passed) {
       sums_.calm_carried += world_.rules.is_calm();
     }
   }
-  if (!has_profile_) return;
-  const bool is_at_home =
-      from == Party::kClient || packet.destination.ip == gate_of(link).first;
+  if (!is_on()) return;
+  const bool is_at_home = from == Party::kClient || packet.destination.ip == gate_of(link).first;
   // Section 4.4: known SPIs pass all the time. (Those with a single packet may be forgotten.)
   if (!passed && tunnel.left[d] >= 2 && tunnel.misdelivery == Misdelivery::kNone &&
       now < tunnel.last_left[d] + world_.rules.esp_timeout - kSlack && is_at_home)
@@ -334,15 +338,14 @@ void Watch::esp_came(const Seen& packet, Party from, bool passed) {
     return;
   }
   // Section 5: no tunnel stays one-way for longer than its turn takes to come round.
-  const bool talks = tunnel.last_left[0] != kNever && now - tunnel.last_left[0] <= 10 * kSecond &&
-                     tunnel.alive[0];
+  const bool talks =
+      tunnel.last_left[0] != kNever && now - tunnel.last_left[0] <= 10 * kSecond && tunnel.alive[0];
   if (passed || !talks || !is_at_home) {
     tunnel.one_way_since = kNever;
   } else if (tunnel.one_way_since == kNever) {
     tunnel.one_way_since = now;
   } else if (world_.rules.both_ways && world_.rules.is_lossless() && !world_.rules.spoofer &&
-             now - tunnel.one_way_since >
-                 2 * longest_wait(world_.rules.clients) + 2 * kMinute) {
+             now - tunnel.one_way_since > 2 * longest_wait(world_.rules.clients) + 2 * kMinute) {
     fault(link.server, cat({"tunnel ", number(packet.record), " of client ", number(link.client),
                             " has been one-way since ", number(tunnel.one_way_since)}));
   }
@@ -371,8 +374,7 @@ void Watch::ike_left(const Seen& packet, Party to) {
   const Time now = world_.now();
   if (message.exchange == kNobody) {
     // A malicious client's, or what a server answers.
-    peer(message.sender,
-         server_of(to == Party::kServer ? packet.destination.ip : packet.source.ip))
+    peer(message.sender, server_of(to == Party::kServer ? packet.destination.ip : packet.source.ip))
         .starts.push_back(now);
     message.left = true;
     return;
@@ -388,34 +390,33 @@ void Watch::ike_left(const Seen& packet, Party to) {
     fault(link.server, cat({name_of(message), " came to client ",
                             number(client_of(packet.destination.ip))}));
   }
-  if (packet.on_4500) {
-    // Section 3: a session that floated is freed. What it kept goes on like any UDP mapping.
-    peer_of(link).kept_until = std::min(peer_of(link).kept_until, now);
-    sources_[link.client].kept_until = std::min(sources_[link.client].kept_until, now);
-    return;
-  }
+  if (packet.on_4500) return;
   if (remembers_ && !message.left) note(link.server, "  leaves: " + name_of(message));
 
-  if (!has_profile_) return;
-
-  Peer& of = peer_of(link);
+  Mapping& mapping = mapping_of(link);
   if (to == Party::kServer) {
     // Section 6: its UDP 500 mapping towards that server stays.
-    Mapping& mapping = mappings_[{link.client, link.server, link.port[0]}];
     if (mapping.nat != packet.source) {
-      if (now < of.kept_until - kSlack && mapping.since != kNever)
+      if (now < mapping.kept_until - kSlack)
         fault(link.server,
               cat({"client ", number(link.client), "'s port ", number(link.port[0]), " was ",
                    to_text(mapping.nat), " and is now ", to_text(packet.source)}));
-      mapping = {packet.source, now};
+      mapping = {packet.source, now, kNever, false};
     }
   }
+  if (!is_on()) return;
+
+  Peer& of = peer_of(link);
   IkeSeen& ike = note_ike(x.ike);
   ike.heard[at(from)] = true;
   const Time lasts = life_of(ike);
-  of.kept_until = std::max(of.kept_until, now + lasts);
-  Source& source = sources_[link.client];
-  source.kept_until = std::max(source.kept_until, now + lasts);
+  // Section 3: a session that floats is freed; what it has goes on like any UDP mapping.
+  if (!link.nat_traversal) {
+    mapping.kept_until = std::max(mapping.kept_until, now + lasts);
+    mapping.is_answered |= ike.heard[0] && ike.heard[1];
+    Source& source = sources_[link.client];
+    source.kept_until = std::max(source.kept_until, now + lasts);
+  }
 
   message.left = true;
   if (!is_phase_two(x.kind)) return;
@@ -448,6 +449,7 @@ void Watch::waited(std::uint32_t id) {
   const Link& link = world_.links[x.link];
   GateSeen& gate = gates_[gate_of(link)];
   std::erase(gate.waiting, id);
+  std::erase(gates_[{Ip{}, link.server}].waiting, id);
   gate.esp_refused.erase(link.client);
   // Only some of its flights are held; the others ask again.
   for (const std::uint32_t other_id : gate.waiting)
@@ -528,7 +530,8 @@ void Watch::esp_left(const Seen& packet, Party to) {
     }
     tunnel.last_left[0] = of.latest_esp_out = now;
     if (now <= tunnel.new_since + world_.rules.gate_timeout) of.latest_new_esp_out = now;
-    if (now < of.kept_until) of.kept_until = std::max(of.kept_until, now + world_.rules.esp_timeout);
+    if (Mapping& mapping = mapping_of(link); now < mapping.kept_until && mapping.is_answered)
+      mapping.kept_until = std::max(mapping.kept_until, now + world_.rules.esp_timeout);
     Source& source = sources_[link.client];
     source.kept_until = std::max(source.kept_until, now + world_.rules.esp_timeout);
     return;
@@ -593,7 +596,7 @@ bool Watch::is_forgotten(const Tunnel& tunnel) const {
       std::max({x.latest_left, x.answered_left, tunnel.first_came[0], tunnel.last_left[1]});
   return tunnel.left[1] == 0 && std::any_of(losses_.begin(), losses_.end(), [&](const Loss& loss) {
            return (loss.client == kNobody || loss.client == world_.links[tunnel.link].client) &&
-                  x.first_left <= loss.at && latest > loss.kept;
+                  x.first_left <= loss.at && (loss.kept == kNever || latest > loss.kept);
          });
 }
 
@@ -643,8 +646,7 @@ Misdelivery Watch::classify(std::uint32_t id, const Seen& packet, std::uint32_t 
   const Time began = to.starts.empty() ? kNever : to.starts.back();
   const bool is_closed = std::any_of(to.ends.begin(), to.ends.end(),
                                      [&](Time end) { return end > began && end < now; });
-  const bool has_turn =
-      began != kNever && !is_closed && now <= began + gate_timeout + kSlack;
+  const bool has_turn = began != kNever && !is_closed && now <= began + gate_timeout + kSlack;
   if (!has_turn)
     return is_late && x.answered_left == kNever ? Misdelivery::kLate : Misdelivery::kWrong;
   if (is_late) return Misdelivery::kLate;
@@ -667,8 +669,8 @@ void Watch::take_events() {
         peer(client, server).ends.push_back(world_.now());
         ++sums_.closed[event.detail];
         if (remembers_)
-          note(server, cat({"  turn of client ", number(client), " ended: ",
-                            reason(event.detail)}));
+          note(server,
+               cat({"  turn of client ", number(client), " ended: ", reason(event.detail)}));
       } else if (event.kind == EventKind::kEspSpiLearned ||
                  event.kind == EventKind::kEspSessionCreated ||
                  event.kind == EventKind::kEspSessionEnded) {
@@ -704,12 +706,27 @@ void Watch::restarted(Time restored) {
   forget(restored, kNobody);
 }
 
-void Watch::reloaded(unsigned addresses, bool has_profile) {
+void Watch::reloading(unsigned addresses, bool has_profile) {
   if (remembers_)
     note(kNobody, cat({"RELOAD addresses ", hex(addresses), has_profile ? "" : ", no profile"}));
-  if (std::exchange(has_profile_, has_profile) != has_profile) return forget(kNever, kNobody);
-  for (const auto& [client, source] : sources_)
-    if ((addresses >> (source.ip.value - world_.nat_ip(0).value) & 1) == 0) forget(kNever, client);
+  had_profile_ = std::exchange(has_profile_, has_profile);
+  addresses_ = addresses;
+  forget_what_went();
+}
+
+void Watch::reloaded() {
+  forget_what_went();
+  had_profile_ = has_profile_;
+}
+
+void Watch::forget_what_went() {
+  if (had_profile_ != has_profile_) return forget(kNever, kNobody);
+  for (auto& [client, source] : sources_) {
+    if (source.ip == Ip{} || (addresses_ >> (source.ip.value - world_.nat_ip(0).value) & 1) != 0)
+      continue;
+    forget(kNever, client);
+    source.ip = Ip{};
+  }
 }
 
 void Watch::forget(Time kept, std::uint32_t client) {
@@ -720,9 +737,7 @@ void Watch::forget(Time kept, std::uint32_t client) {
   for (auto& [of, source] : sources_)
     if (is_lost(of, source.since)) source.kept_until = kNever;
   for (auto& [of, mapping] : mappings_)
-    if (is_lost(std::get<0>(of), mapping.since)) mapping.since = kNever;
-  for (auto& [of, one] : peers_)
-    if (kept == kNever && is_lost(of.first, 0)) one.kept_until = kNever;
+    if (is_lost(std::get<0>(of), mapping.since)) mapping.kept_until = kNever;
   for (Exchange& x : world_.exchanges) {
     if (client != kNobody && world_.links[x.link].client != client) continue;
     x.known_since = x.waits_since = kNever;

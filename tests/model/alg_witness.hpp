@@ -49,7 +49,8 @@ class Watch final : public Witness {
   void passed() override;
   void before_change() override;
   void restarted(Time restored) override;
-  void reloaded(unsigned addresses, bool has_profile) override;
+  void reloading(unsigned addresses, bool has_profile) override;
+  void reloaded() override;
 
   /// All is over, and all has expired: nothing must be left.
   void finish();
@@ -63,7 +64,6 @@ class Watch final : public Witness {
  private:
   /// A client and a server as the NAT should know them.
   struct Peer {
-    Time kept_until = kNever;  ///< UDP 500 mappings live at least until then
     Time restarted = kNever;
     Time latest_esp_out = kNever;
     Time latest_new_esp_out = kNever;  ///< on an SPI that was new within the last T
@@ -93,6 +93,7 @@ class Watch final : public Witness {
 
   Peer& peer(std::uint32_t client, std::uint32_t server);
   Peer& peer_of(const Link& link) { return peer(link.client, link.server); }
+  auto& mapping_of(const Link& link) { return mappings_[{link.client, link.server, link.port[0]}]; }
   IkeSeen& ike_seen(std::uint32_t ike);
   /// A message of it comes.
   IkeSeen& note_ike(std::uint32_t ike);
@@ -113,6 +114,13 @@ class Watch final : public Witness {
   void waited(std::uint32_t exchange);
   [[nodiscard]] Misdelivery classify(std::uint32_t tunnel, const Seen& packet,
                                      std::uint32_t receiver);
+  /// All shards have the profile.
+  /// A reload or a restart is so recent that shards may differ about it.
+  [[nodiscard]] bool is_unsettled() const {
+    return !losses_.empty() && world_.now() < losses_.back().at + kSecond;
+  }
+  [[nodiscard]] bool is_on() const { return has_profile_ && had_profile_; }
+  void forget_what_went();
   [[nodiscard]] bool is_forgotten(const Tunnel& tunnel) const;
   [[nodiscard]] bool is_owed(const Tunnel& tunnel);
   void misdelivered(const Seen& packet, std::uint32_t receiver);
@@ -145,7 +153,8 @@ class Watch final : public Witness {
   std::map<std::uint32_t, Source> sources_;  ///< by client
   struct Mapping {
     Endpoint nat;
-    Time since = kNever;
+    Time since = kNever, kept_until = kNever;
+    bool is_answered = false;
   };
   /// Of UDP 500, by client, server, the client's port.
   std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint16_t>, Mapping> mappings_;
@@ -156,6 +165,8 @@ class Watch final : public Witness {
   };
   std::vector<Loss> losses_;
   bool has_profile_ = true;
+  bool had_profile_ = true;  ///< and some shards may still have it, or not have it yet
+  unsigned addresses_ = ~0u;
   bool for_old_mapping_ = false;  ///< what came last was
   Time looked_ = 0;
   std::array<std::uint64_t, datapath::kDropReasons> dropped_{};

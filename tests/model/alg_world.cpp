@@ -133,21 +133,76 @@ Config Rules::config(unsigned addresses, bool has_profile) const {
 
 std::string Rules::text() const {
   const auto n = [](auto number) { return std::to_string(number); };
-  return cat({n(shards), " shards, ", n(nat_addresses), " NAT addresses, ", n(clients),
-              " clients, ", n(servers), " servers; T ", n(gate_timeout / kSecond), " s, ike ",
-              n(ike_timeout / kMinute), " min, esp ", n(esp_timeout / kMinute), " min, hold ",
-              n(hold), ", fresh ", n(fresh), ", candidates ", n(candidates),
-              require_ike ? ", requireIke" : "", spread ? ", spread" : "", "; rekey ",
-              n(rekey / kSecond), " s, length ", n(length / kSecond), " s; of a million: loss ",
-              n(loss), ", duplicates ", n(duplicates), ", reordered ", n(reordered), ", stray ",
-              n(stray), " up to ", n(longest_delay / kSecond), " s, restarts ", n(restarts),
-              ", idle ", n(idle), " for ", n(idle_for / kSecond), " s, late ", n(late),
-              ", same SPI ", n(same_spi), ", failures ", n(failures), ", hopeless ", n(hopeless),
-              ", phase one ", n(phase_one), ", connections ", n(connections), ", bursts ",
-              n(bursts), ", server first ", n(server_first), ", idle out ", n(idle_out),
-              ", fragmented ", n(fragmented), "; NAT restarts every ",
-              n(nat_restarts / kSecond), " s, reloads every ", n(reloads / kSecond), " s",
-              office ? "; office" : "", spoofer ? "; spoofer" : "", "; ", n(malicious),
+  return cat({n(shards),
+              " shards, ",
+              n(nat_addresses),
+              " NAT addresses, ",
+              n(clients),
+              " clients, ",
+              n(servers),
+              " servers; T ",
+              n(gate_timeout / kSecond),
+              " s, ike ",
+              n(ike_timeout / kMinute),
+              " min, esp ",
+              n(esp_timeout / kMinute),
+              " min, hold ",
+              n(hold),
+              ", fresh ",
+              n(fresh),
+              ", candidates ",
+              n(candidates),
+              require_ike ? ", requireIke" : "",
+              spread ? ", spread" : "",
+              "; rekey ",
+              n(rekey / kSecond),
+              " s, length ",
+              n(length / kSecond),
+              " s; of a million: loss ",
+              n(loss),
+              ", duplicates ",
+              n(duplicates),
+              ", reordered ",
+              n(reordered),
+              ", stray ",
+              n(stray),
+              " up to ",
+              n(longest_delay / kSecond),
+              " s, restarts ",
+              n(restarts),
+              ", idle ",
+              n(idle),
+              " for ",
+              n(idle_for / kSecond),
+              " s, late ",
+              n(late),
+              ", same SPI ",
+              n(same_spi),
+              ", failures ",
+              n(failures),
+              ", hopeless ",
+              n(hopeless),
+              ", phase one ",
+              n(phase_one),
+              ", connections ",
+              n(connections),
+              ", bursts ",
+              n(bursts),
+              ", server first ",
+              n(server_first),
+              ", idle out ",
+              n(idle_out),
+              ", fragmented ",
+              n(fragmented),
+              "; NAT restarts every ",
+              n(nat_restarts / kSecond),
+              " s, reloads every ",
+              n(reloads / kSecond),
+              " s",
+              office ? "; office" : "",
+              spoofer ? "; spoofer" : "",
+              "; ",
+              n(malicious),
               " malicious"});
 }
 
@@ -386,19 +441,19 @@ void World::restart_nat() {
   const bool has_file = random_.flip();
   const auto most = static_cast<unsigned>(std::popcount(addresses_));
   const unsigned shards = 1 + static_cast<unsigned>(random_.pick(std::min(most, 3u)));
-  after(random_.between(0, kSecond), [this, has_file, shards, written = now_, before = reloads,
-                                      records = lab_->state()] {
-    if (reloads != before) return;
-    witness_->before_change();
-    lab_->shut_down();
-    options_.shards = shards;
-    options_.seed = random_();
-    options_.start = lab_->now().value;
-    lab_ = std::make_unique<Lab>(rules.config(addresses_, has_profile_), options_);
-    if (has_file) lab_->restore(records);
-    ++nat_restarts;
-    witness_->restarted(has_file ? written : kNever);
-  });
+  after(random_.between(0, kSecond),
+        [this, has_file, shards, written = now_, before = reloads, records = lab_->state()] {
+          if (reloads != before || is_reloading_) return;
+          witness_->before_change();
+          lab_->shut_down();
+          options_.shards = shards;
+          options_.seed = random_();
+          options_.start = lab_->now().value;
+          lab_ = std::make_unique<Lab>(rules.config(addresses_, has_profile_), options_);
+          if (has_file) lab_->restore(records);
+          ++nat_restarts;
+          witness_->restarted(has_file ? written : kNever);
+        });
   after(kSecond + random_.between(0, 2 * rules.nat_restarts), [this] { restart_nat(); });
 }
 
@@ -412,13 +467,28 @@ void World::reload() {
     if (static_cast<unsigned>(std::popcount(flipped)) >= options_.shards) addresses_ = flipped;
   }
   witness_->before_change();
-  lab_->reload(rules.config(addresses_, has_profile_));
-  if (random_.flip()) lab_->drop_predecessors();
+  witness_->reloading(addresses_, has_profile_);
   ++reloads;
-  witness_->reloaded(addresses_, has_profile_);
-  carry_on(lab_->settle());
-  after(has_profile_ ? random_.between(0, 2 * rules.reloads) : random_.between(0, kMinute),
-        [this] { reload(); });
+  is_reloading_ = true;
+  lab_->publish(rules.config(addresses_, has_profile_));
+  // Each worker adopts it when it comes to it.
+  Time latest = 0;
+  for (unsigned shard = 0; shard < options_.shards; ++shard) {
+    const Time pause = random_.pick(3) == 0 ? random_.between(0, 300) : 0;
+    latest = std::max(latest, pause);
+    after(pause, [this, shard] { lab_->adopt(shard); });
+  }
+  after(latest, [this, drop = random_.flip()] {
+    lab_->sweep();
+    if (drop) lab_->drop_predecessors();
+    is_reloading_ = false;
+    witness_->reloaded();
+    carry_on(lab_->settle());
+  });
+  after(has_profile_ ? random_.between(0, 2 * rules.reloads) : random_.between(0, kMinute), [this] {
+    if (is_reloading_) return after(kSecond, [this] { reload(); });
+    reload();
+  });
 }
 
 // ── IKE ─────────────────────────────────────────────────────────────────────────────────────────
@@ -439,8 +509,7 @@ void World::begin(std::uint32_t id) {
   Link& link = links[id];
   ++link.life;
   for (const std::uint32_t ike : link.ikes) ike_sas[ike].alive[at(Party::kClient)] = false;
-  for (const std::uint32_t tunnel : link.tunnels)
-    tunnels[tunnel].alive[at(Party::kClient)] = false;
+  for (const std::uint32_t tunnel : link.tunnels) tunnels[tunnel].alive[at(Party::kClient)] = false;
   link.newest[at(Party::kClient)] = kNobody;
   Exchange x;
   x.link = id;
@@ -628,9 +697,9 @@ void World::send(std::uint32_t id, const Endpoint* to) {
     if (floats) put32(payload, 0);
     put(payload, ike);
     if (message.from == Party::kClient) {
-      transmit(message.from, link,
-               udp({client_ip(link.client), link.port[floats ? 1 : 0]}, server,
-                   std::move(payload)));
+      transmit(
+          message.from, link,
+          udp({client_ip(link.client), link.port[floats ? 1 : 0]}, server, std::move(payload)));
     } else {
       transmit(message.from, link,
                udp(server, to != nullptr ? *to : link.learned, std::move(payload)));
@@ -716,8 +785,8 @@ void World::came_to_nothing(std::uint32_t id) {
   Link& link = links[x.link];
   if (x.life != link.life) return;
   ike_sas[x.ike].busy[at(x.initiator)] = false;
-  const bool ike_fails = x.is_beside || x.outcome == Outcome::kNotAuthentic ||
-                         (x.kind == Kind::kAuth && !x.done);
+  const bool ike_fails =
+      x.is_beside || x.outcome == Outcome::kNotAuthentic || (x.kind == Kind::kAuth && !x.done);
   if (ike_fails) {
     for (bool& alive : ike_sas[x.ike].alive) alive = false;
     if (x.old == kNobody) return begin_again(x.link, random_.between(500, 32000));

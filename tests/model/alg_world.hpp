@@ -1,9 +1,9 @@
 // A world of IPsec peers around a laboratory: clients behind the NAT, servers, the network between
 // them, and those who mean no good; all of it in virtual time and from one seed.
 //
-// An event's way: a daemon sends a message (transmit: loss, duplication, delay), it comes to the NAT
-// (at_nat: the laboratory's shards), what leaves the NAT is read (Seen) and carried on to whom its
-// destination address says; there receive() does what a daemon would do. Witness is told of
+// An event's way: a daemon sends a message (transmit: loss, duplication, delay), it comes to the
+// NAT (at_nat: the laboratory's shards), what leaves the NAT is read (Seen) and carried on to whom
+// its destination address says; there receive() does what a daemon would do. Witness is told of
 // everything that comes to the NAT and that leaves it.
 //
 // Bodies of messages and ciphertexts are opaque to the product; the world writes into them which of
@@ -71,16 +71,16 @@ enum class Behaviour : std::uint8_t {
   kFragments,    ///< of IKE
   kOffice,       ///< a client behind which many peers float
   // what is asked for
-  kWithdrawal,   ///< who does not follow a misdelivered SPI loses it
-  kBothWays,     ///< no tunnel stays one-way
-  kStrict,       ///< each class of misdelivery exactly as section 9.1 has it
+  kWithdrawal,  ///< who does not follow a misdelivered SPI loses it
+  kBothWays,    ///< no tunnel stays one-way
+  kStrict,      ///< each class of misdelivery exactly as section 9.1 has it
   kCount
 };
 inline constexpr std::size_t kBehaviours = static_cast<std::size_t>(Behaviour::kCount);
 inline constexpr std::array<std::string_view, kBehaviours> kBehaviourNames = {
-    "late",   "same-spi",     "forged",   "failures", "phase-one", "connections", "bursts",
-    "server-first", "idle-out", "restarts", "reloads", "fragments", "office", "withdrawal",
-    "both-ways", "strict"};
+    "late",   "same-spi",     "forged",    "failures", "phase-one", "connections",
+    "bursts", "server-first", "idle-out",  "restarts", "reloads",   "fragments",
+    "office", "withdrawal",   "both-ways", "strict"};
 
 class Behaviours {
  public:
@@ -106,14 +106,14 @@ struct Rules {
   unsigned restarts = 0;       ///< of a million rekeys: it is a restart instead
   unsigned idle = 0;           ///< of a million tunnels: nobody talks for a while
   Time idle_for = 0;
-  unsigned failures = 0;        ///< of a million phase 2 exchanges
-  unsigned hopeless = 0;        ///< of a million links: never authenticated
-  unsigned phase_one = 0;       ///< of a million rekeys: of phase 1 first
-  unsigned connections = 0;     ///< of a million links: there is a second one
-  unsigned bursts = 0;          ///< of a million IKEv1 SAs: many Quick Modes at once
-  unsigned server_first = 0;    ///< of a million tunnels: it speaks first, after up to ten turns
-  unsigned idle_out = 0;        ///< of a million tunnels
-  unsigned fragmented = 0;      ///< of a million messages
+  unsigned failures = 0;      ///< of a million phase 2 exchanges
+  unsigned hopeless = 0;      ///< of a million links: never authenticated
+  unsigned phase_one = 0;     ///< of a million rekeys: of phase 1 first
+  unsigned connections = 0;   ///< of a million links: there is a second one
+  unsigned bursts = 0;        ///< of a million IKEv1 SAs: many Quick Modes at once
+  unsigned server_first = 0;  ///< of a million tunnels: it speaks first, after up to ten turns
+  unsigned idle_out = 0;      ///< of a million tunnels
+  unsigned fragmented = 0;    ///< of a million messages
   bool office = false;
   bool withdrawal = false, both_ways = false, strict = false;
   // what the operator does: mean times between, 0: never
@@ -131,9 +131,8 @@ struct Rules {
   }
   /// No loss, malice or idleness, and the NAT keeps what it knows.
   [[nodiscard]] bool is_calm() const {
-    return is_lossless() && malicious == 0 && !spoofer && idle == 0 && late == 0 &&
-           same_spi == 0 && hold != 0 && server_first == 0 && idle_out == 0 &&
-           nat_restarts == 0 && reloads == 0;
+    return is_lossless() && malicious == 0 && !spoofer && idle == 0 && late == 0 && same_spi == 0 &&
+           hold != 0 && server_first == 0 && idle_out == 0 && nat_restarts == 0 && reloads == 0;
   }
   [[nodiscard]] static Rules any(Random& random, const Behaviours& behaviours);
   /// `addresses`: which of nat_addresses the pool has, as bits.
@@ -159,7 +158,7 @@ struct Link {
   std::uint32_t client = 0, server = 0;
   unsigned version = 2;
   bool nat_traversal = false;
-  bool hopeless = false;       ///< the server never authenticates the client
+  bool hopeless = false;                ///< the server never authenticates the client
   std::uint16_t port[2] = {500, 4500};  ///< the client's, before and after it floats
   Time half_way = 10;  ///< between the NAT and the server
   Patience patience[2];
@@ -178,8 +177,8 @@ struct IkeSa {
   std::uint32_t next_id[2] = {0, 0};
   bool busy[2] = {false, false};  ///< IKEv2: its own request is not answered
   // what the witness notes
-  std::uint32_t unanswered = 0;   ///< exchanges that were admitted and are not answered
-  std::uint32_t answered = 0;     ///< answers that left the NAT
+  std::uint32_t unanswered = 0;  ///< exchanges that were admitted and are not answered
+  std::uint32_t answered = 0;    ///< answers that left the NAT
 };
 
 enum class Kind : std::uint8_t { kPhaseOne, kAuth, kQuick, kChild, kIkeRekey, kInfo };
@@ -190,9 +189,9 @@ enum class Kind : std::uint8_t { kPhaseOne, kAuth, kQuick, kChild, kIkeRekey, kI
 /// What comes of a phase 2 exchange.
 enum class Outcome : std::uint8_t {
   kTunnel,
-  kRefused,        ///< IKEv2: an error in the answer. IKEv1: an informational message, no answer
-  kUnanswered,     ///< the responder ignores it
-  kNotAuthentic,   ///< IKE_AUTH fails, with it the IKE SA
+  kRefused,       ///< IKEv2: an error in the answer. IKEv1: an informational message, no answer
+  kUnanswered,    ///< the responder ignores it
+  kNotAuthentic,  ///< IKE_AUTH fails, with it the IKE SA
 };
 
 struct Exchange {
@@ -219,9 +218,9 @@ struct Exchange {
   Time latest_left = kNever;     ///< a request of it that had not left before
   Time answered_left = kNever;   ///< the first answer left the NAT
   unsigned requests_left = 0, answers_left = 0;
-  std::uint32_t place = 0;       ///< IkeSa::answered when it was answered
+  std::uint32_t place = 0;  ///< IkeSa::answered when it was answered
   bool counts_unanswered = false;
-  Time blocked_since = kNever;   ///< its first message came, and did not pass
+  Time blocked_since = kNever;  ///< its first message came, and did not pass
   Time waits_since = kNever, waits_until = kNever, last_asked = kNever;
 };
 
@@ -245,10 +244,10 @@ enum class Misdelivery : std::uint8_t {
   kSameSpi,
   kForged,
   kConsequence,  ///< the owner's place had been taken by another misdelivered packet
-  kContended,  ///< both clients were owed an SPI, and the receiver had sent on its own already
-  kLured,      ///< as kContended, and the receiver is malicious
-  kForgotten,  ///< the NAT had lost what it knew: a restart without a file, no profile
-  kOutlived,   ///< its session (on UDP 4500: its mapping) had idled out
+  kContended,    ///< both clients were owed an SPI, and the receiver had sent on its own already
+  kLured,        ///< as kContended, and the receiver is malicious
+  kForgotten,    ///< the NAT had lost what it knew: a restart without a file, no profile
+  kOutlived,     ///< its session (on UDP 4500: its mapping) had idled out
   // never
   kWrong,
   kCount
@@ -267,7 +266,7 @@ struct Tunnel {
   bool server_first = false, late = false;
   bool is_parallel = false;  ///< one of many at once
   Time quiet = 0;  ///< nobody talks
-  Time sleeps_until = kNever;   ///< its session idles out meanwhile
+  Time sleeps_until = kNever;            ///< its session idles out meanwhile
   unsigned received_before[2] = {0, 0};  ///< it slept
   Time asked = kNever;  ///< the client's first packet
   // what the witness notes, by direction (who sends)
@@ -279,7 +278,7 @@ struct Tunnel {
   std::uint32_t receiver = kNobody;
   Time received_since = kNever;  ///< by that receiver
   Time new_since = kNever;       ///< the client's SPI has been known since then
-  Time one_way_since = kNever;  ///< its client talks, the server's answers are refused
+  Time one_way_since = kNever;   ///< its client talks, the server's answers are refused
 };
 
 /// A packet, as the world's own marks in it say.
@@ -308,12 +307,14 @@ class Witness {
   virtual void left(const Seen& packet, Party to) = 0;
   /// Some time has passed.
   virtual void passed() = 0;
-  /// The NAT is about to be killed, or to lose some addresses or the profile.
+  /// The NAT is about to be killed or reloaded.
   virtual void before_change() = 0;
   /// It was killed and runs again. What happened after `restored` (kNever: all) is forgotten.
   virtual void restarted(Time restored) = 0;
-  /// The pool's addresses, as bits; whether the clients' group has its profile.
-  virtual void reloaded(unsigned addresses, bool has_profile) = 0;
+  /// From now on shards adopt a configuration with these addresses of the pool (as bits), with the
+  /// profile or without it; until reloaded() some may not have.
+  virtual void reloading(unsigned addresses, bool has_profile) = 0;
+  virtual void reloaded() = 0;
 };
 
 class World {
@@ -416,7 +417,7 @@ class World {
   Lab::Options options_;
   std::unique_ptr<Lab> lab_;
   unsigned addresses_ = 0;  ///< of the pool now, as bits
-  bool has_profile_ = true;
+  bool has_profile_ = true, is_reloading_ = false;
   Witness* witness_ = nullptr;
   Time now_ = 0;
   state::Ticks start_;
