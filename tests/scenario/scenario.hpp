@@ -66,6 +66,9 @@ inline constexpr AppPolicy kEndpointIndependent = {.mapping = Dependence::kEndpo
 
 class Laboratory : public ::testing::Test {
  protected:
+  /// Packets that the test knows are counted otherwise than once.
+  std::int64_t unaccounted_ = 0;
+
   /// Begins. Tests of shardings of their own give `sharding`.
   void start(const Config& config, const Sharding& sharding, Lab::Options options) {
     config_ = config;
@@ -84,6 +87,7 @@ class Laboratory : public ::testing::Test {
     options.start += 77777;
     lab_ = std::make_unique<Lab>(config, options);
     counted_ = {};
+    unaccounted_ = 0;
     return lab_->restore(records);
   }
 
@@ -91,6 +95,7 @@ class Laboratory : public ::testing::Test {
     if (lab_ == nullptr) return;
     expect_drops({});
     EXPECT_THAT(lab_->faults(), ::testing::IsEmpty());
+    EXPECT_EQ(lab_->unaccounted(), unaccounted_) << "a packet was not counted exactly once";
     // What still waits somewhere is dropped now.
     lab_->shut_down();
     EXPECT_EQ(Lab::buffers_in_use(), buffers_before_) << "packet buffers were lost";

@@ -65,6 +65,21 @@ void start_eal() {
   (void)started;
 }
 
+void Lab::ShardDeleter::operator()(Shard* shard) const {
+  if (memory == nullptr) {
+    delete shard;
+    return;
+  }
+  shard->~Shard();
+  memory->deallocate(shard, sizeof(Shard), alignof(Shard));
+}
+
+Lab::ShardPointer Lab::make_shard(const ShardConfig& config, state::ZeroedMemory* memory) {
+  if (memory == nullptr) return {new Shard(config), {nullptr}};
+  void* const place = memory->allocate(sizeof(Shard), alignof(Shard));
+  return {new (place) Shard(config), {memory}};
+}
+
 Lab::Lab(const Config& config, const Options& options)
     : config_(config), options_(options), now_{options.start} {
   start_eal();
@@ -85,7 +100,7 @@ Lab::Lab(const Config& config, const Options& options)
     const std::uint64_t seed[4] = {options.seed, options.seed * 0x9E3779B97F4A7C15 + id, id, 0x1AB};
     std::memcpy(of_shard.seed.data(), seed, sizeof seed);
     of_shard.now = now_;
-    shards_.push_back(std::make_unique<Shard>(of_shard));
+    shards_.push_back(make_shard(of_shard, options.shard_memory));
     for (unsigned i = 0; i < config.interfaces.size(); ++i)
       shards_.back()->ingress[config.interfaces[i].device][config.interfaces[i].vlan] =
           static_cast<std::uint8_t>(i);
@@ -103,6 +118,95 @@ void Lab::shut_down() {
   give_buffers();
   for (const auto& shard : shards_) release_packets(*shard);
   shards_.clear();
+}
+
+std::string Lab::reset(const Config& config, Arrival arrival) {
+  give_buffers();
+  hold_ = show_arp_ = false;
+  check_l4_ = true;
+  silent_.clear();
+  settle();
+  flush({});
+  for (const auto& shard : shards_) {
+    ipsec_alg::AlgFlush all;
+    while (!all.finished) flush_alg(*shard, all, 1024);
+  }
+  std::string left = "never looked";
+  // Neighbours are forgotten last, after some probes.
+  for (int tries = 0; tries < 16 && !left.empty(); ++tries) {
+    jump(400s);
+    left = remains();
+  }
+  out_.clear();
+  unanswered_.clear();
+  if (left.empty() && !faults_.empty()) left = faults_.front();
+  faults_.clear();
+  options_.arrival = arrival;
+  next_ = 0;
+
+  // Nobody needs a former generation, nor its map of shards.
+  const std::uint64_t number = generations_.back()->number;
+  auto fresh = build(config, options_.shards, nullptr);
+  fresh->number = number + 1;
+  config_ = config;
+  configs_.push_back(config);
+  generations_.push_back(std::move(fresh));
+  for (unsigned id = 0; id < options_.shards; ++id) {
+    addresses_[id].push_back(stores_[id].prepare(*generations_.back(), static_cast<ShardId>(id)));
+    adopt(id);
+  }
+  sweep();
+  generations_.erase(generations_.begin(), generations_.end() - 1);
+  configs_.erase(configs_.begin(), configs_.end() - 1);
+  for (auto& of_shard : addresses_) of_shard.erase(of_shard.begin(), of_shard.end() - 1);
+  std::fill(adopted_.begin(), adopted_.end(), 0);
+  settle();
+  return left;
+}
+
+std::string Lab::remains() {
+  const auto still = [](const char* what, std::uint64_t count) {
+    return count == 0 ? std::string{} : cat({std::to_string(count), " ", what});
+  };
+  for (const auto& shard : shards_) {
+    const lsn44::Tables& nat = shard->lsn44;
+    const ipsec_alg::Tables& alg = shard->alg;
+    for (const std::string& left : {
+             still("sessions", nat.sessions.size()),
+             still("mappings", nat.mappings.size()),
+             still("permissions", nat.permissions.size()),
+             still("subscribers", nat.subscribers.size()),
+             still("gates", alg.gates.size()),
+             still("peers", alg.peers.size()),
+             still("IKE sessions", alg.ike_sessions.size()),
+             still("ESP sessions", alg.esp_sessions.size()),
+             still("waiters", alg.waiters.size()),
+             still("flights", alg.flights.size()),
+             still("held packets", alg.held.size()),
+             still("datagrams", shard->reassembly.size()),
+             still("subscribers counted", shard->counters.subscribers.get()),
+         })
+      if (!left.empty()) return left;
+    for (std::size_t p = 0; p < kProtocols; ++p) {
+      const ProtocolCounters& of = shard->counters.protocols[p];
+      if (of.sessions.get() != 0) return still("sessions counted", of.sessions.get());
+      if (of.mappings.get() != 0) return still("mappings counted", of.mappings.get());
+    }
+  }
+  return still("buffers", buffers_in_use());
+}
+
+std::int64_t Lab::unaccounted() {
+  std::uint64_t made = 0, fates = 0;
+  for (const auto& shard : shards_) {
+    const Counters& c = shard->counters;
+    made += c.arp_requests_sent.get() + c.arp_replies_sent.get() + c.icmp_errors_sent.get() +
+            c.echo_replies.get() + c.fragments_sent.get();
+    fates += c.consumed.get() + c.fragmented.get();
+    for (const Counter& drops : c.drops) fates += drops.get();
+  }
+  return came_ + static_cast<std::int64_t>(made) - gone_ - static_cast<std::int64_t>(fates) -
+         static_cast<std::int64_t>(buffers_in_use() - hoard_.size());
 }
 
 std::size_t Lab::buffers_in_use() {
@@ -170,6 +274,7 @@ rte_mbuf* Lab::buffer_of(const Bytes& frame, const Reception& how) {
 
 void Lab::deliver(unsigned shard, unsigned device, rte_mbuf* mbuf) {
   shards_[shard]->now = now_;
+  ++came_;
   const PathGuard guard;
   process_received(*shards_[shard], static_cast<std::uint16_t>(device), {&mbuf, 1});
 }
@@ -195,6 +300,7 @@ std::vector<Frame> Lab::burst(unsigned interface, const std::vector<Bytes>& ip_p
         {}));
   Shard& shard = *shards_[arrive()];
   shard.now = now_;
+  came_ += static_cast<std::int64_t>(mbufs.size());
   {
     const PathGuard guard;
     process_received(shard, static_cast<std::uint16_t>(on.device), mbufs);
@@ -219,6 +325,9 @@ bool Lab::move_handoffs() {
       const std::vector<rte_mbuf*> packets(buffer.packets.begin(),
                                            buffer.packets.begin() + buffer.count);
       buffer.count = 0;
+      came_ += std::count_if(packets.begin(), packets.end(), [](rte_mbuf* packet) {
+        return origin_of(packet).kind == HandoffKind::kArp;
+      });
       shards_[to]->now = now_;
       const PathGuard guard;
       for (std::size_t i = 0; i < packets.size(); i += kBurst)
@@ -243,6 +352,7 @@ void Lab::collect() {
             std::memcpy(frame.bytes.data(), bytes, frame.bytes.size());
         }
         rte_pktmbuf_free(mbuf);
+        ++gone_;
         inspect(frame);
         unanswered_.push_back(std::move(frame));
       }

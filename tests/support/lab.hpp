@@ -75,10 +75,15 @@ class Lab {
     std::uint64_t seed = 1;
     std::uint32_t start = 1000;  ///< the clock's first tick
     state::ZeroedMemory* memory = nullptr;  ///< the tables'; none: pages of the laboratory's own
+    state::ZeroedMemory* shard_memory = nullptr;  ///< the shards' own; none: the heap
   };
 
   Lab(const Config& config, const Options& options);
   ~Lab();
+  /// Makes the laboratory as if it were new, with another configuration, in a fraction of the time:
+  /// everything is flushed, time passes until all has expired, and what is left over is a fault.
+  /// Its clock, counters and random numbers go on. Returns what did not end, empty if all did.
+  [[nodiscard]] std::string reset(const Config& config, Arrival arrival);
   Lab(const Lab&) = delete;
   Lab& operator=(const Lab&) = delete;
 
@@ -181,12 +186,26 @@ class Lab {
   /// Takes all free buffers but `leave` (and gives them back): what needs one must do without.
   void take_buffers(unsigned leave = 0);
   void give_buffers();
+  /// Packets that were counted too often (negative) or not at all: what came and what the shards
+  /// made, less what left, was dropped, was consumed or waits.
+  [[nodiscard]] std::int64_t unaccounted();
   /// Buffers that are not in their pool.
   [[nodiscard]] static std::size_t buffers_in_use();
   /// Ends the shards; then nothing holds a buffer any more.
   void shut_down();
 
  private:
+  /// Destroys a shard where it was made.
+  struct ShardDeleter {
+    state::ZeroedMemory* memory;
+    void operator()(datapath::Shard* shard) const;
+  };
+  using ShardPointer = std::unique_ptr<datapath::Shard, ShardDeleter>;
+  [[nodiscard]] static ShardPointer make_shard(const datapath::ShardConfig& config,
+                                               state::ZeroedMemory* memory);
+
+  /// What the shards still have, in words; empty if nothing.
+  [[nodiscard]] std::string remains();
   void deliver(unsigned shard, unsigned device, rte_mbuf* mbuf);
   [[nodiscard]] unsigned arrive();
   [[nodiscard]] rte_mbuf* buffer_of(const Bytes& frame, const Reception& how);
@@ -211,13 +230,15 @@ class Lab {
   std::vector<Config> configs_;  ///< of generations_
   std::vector<datapath::lsn44::AddressStore> stores_;
   std::vector<std::vector<std::unique_ptr<datapath::lsn44::ShardAddresses>>> addresses_;
-  std::vector<std::unique_ptr<datapath::Shard>> shards_;
+  std::vector<ShardPointer> shards_;
   std::vector<std::size_t> adopted_;  ///< by shard: index into generations_
   std::set<Ip> silent_;
   std::deque<Frame> unanswered_;
   std::vector<Frame> out_;
   std::vector<std::string> faults_;
   std::vector<rte_mbuf*> hoard_;
+  std::int64_t came_ = 0;    ///< frames given to a shard, and copies of ARP for the other shards
+  std::int64_t gone_ = 0;    ///< frames taken from the transmit buffers
   unsigned next_ = 0;
   bool show_arp_ = false;
   bool check_l4_ = true;

@@ -82,6 +82,7 @@ struct alignas(64) Counters {
   Counter icmp_errors_sent;
   Counter icmp_errors_suppressed;  ///< by the rate limit, or by RFC 1812 section 4.3.2.7
   Counter fragments_received;
+  Counter fragmented;          ///< packets that were cut for a smaller MTU, and sent in fragments
   Counter fragments_sent;      ///< made by us for a smaller MTU
   Counter fragments_waiting;   ///< gauge: datagrams that wait for a first fragment or the rest
   Counter handoff_sent, handoff_received;

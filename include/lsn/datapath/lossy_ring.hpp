@@ -4,7 +4,10 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
 
 #include "lsn/datapath/counters.hpp"
 
@@ -16,6 +19,7 @@ class LossyRing {
  public:
   static constexpr std::uint32_t kCapacity = kSize;
   static_assert((kSize & (kSize - 1)) == 0);
+  static_assert(std::is_trivially_copyable_v<Message>);
 
   /// By the worker.
   void put(const Message& message) {
@@ -24,7 +28,7 @@ class LossyRing {
       lost_.add();
       return;
     }
-    messages_[end % kCapacity] = message;
+    std::memcpy(slot(end), &message, sizeof message);
     end_.store(end + 1, std::memory_order_release);
   }
 
@@ -32,7 +36,7 @@ class LossyRing {
   [[nodiscard]] bool take(Message& message) {
     const std::uint32_t begin = begin_.load(std::memory_order_relaxed);
     if (begin == end_.load(std::memory_order_acquire)) return false;
-    message = messages_[begin % kCapacity];
+    std::memcpy(&message, slot(begin), sizeof message);
     begin_.store(begin + 1, std::memory_order_release);
     return true;
   }
@@ -40,10 +44,15 @@ class LossyRing {
   [[nodiscard]] std::uint64_t lost() const { return lost_.get(); }
 
  private:
+  [[nodiscard]] std::byte* slot(std::uint32_t position) {
+    return slots_.data() + position % kCapacity * sizeof(Message);
+  }
+
   alignas(64) std::atomic<std::uint32_t> begin_{0};
   alignas(64) std::atomic<std::uint32_t> end_{0};
   Counter lost_;
-  std::array<Message, kCapacity> messages_{};
+  /// Raw until written: a ring that stays empty touches none of it.
+  alignas(Message) std::array<std::byte, sizeof(Message) * kCapacity> slots_;
 };
 
 }  // namespace lsn::datapath

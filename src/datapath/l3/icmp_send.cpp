@@ -176,6 +176,7 @@ Verdict send_back(Shard& shard, const Packet& packet) {
     // Both are zero to a sum that is not; over nothing but zeroes only this one is right.
     if (icmp.checksum == wire::Be16::of(0)) icmp.checksum = wire::Be16::of(0xFFFF);
     shard.counters.echo_replies.add();
+    shard.counters.consumed.add();  // the reply is another packet; its later fragments are these
   }
   std::swap(ip.source, ip.destination);
   ip.ttl = kTtl;
@@ -183,7 +184,6 @@ Verdict send_back(Shard& shard, const Packet& packet) {
   ip.flags_and_offset = wire::Be16::of(
       static_cast<std::uint16_t>(ip.flags_and_offset.host() & ~wire::Ipv4Header::kDontFragment));
   ip.update_checksum();
-  shard.counters.consumed.add();
   send(shard, packet.mbuf, &ip, next_hop->neighbour);
   return Verdict::consumed();
 }

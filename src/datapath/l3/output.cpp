@@ -48,12 +48,10 @@ void send_fragments(Shard& shard, rte_mbuf* packet, const wire::Ipv4Header* ip,
                                                 rte_pktmbuf_mtod(packet, const std::uint8_t*));
   const std::uint32_t first_header = static_cast<std::uint32_t>(ip->header_size());
   const auto payload = static_cast<std::uint32_t>(ip->payload_size());
-  for (std::uint32_t done = 0; done < payload;) {
+  std::uint32_t done = 0;
+  while (done < payload) {
     rte_mbuf* piece = rte_pktmbuf_alloc(shard.buffers);
-    if (piece == nullptr) {
-      shard.counters.drop(DropReason::kNoBuffer);
-      break;
-    }
+    if (piece == nullptr) break;
     std::uint8_t header[60];
     std::size_t header_size = first_header;
     if (done == 0) {
@@ -73,7 +71,7 @@ void send_fragments(Shard& shard, rte_mbuf* packet, const wire::Ipv4Header* ip,
     auto* bytes = reinterpret_cast<std::uint8_t*>(
         rte_pktmbuf_append(piece, static_cast<std::uint16_t>(header_size + size)));
     if (bytes == nullptr) {  // an MTU beyond the buffers: the runtime makes them fit
-      shard.drop(piece, DropReason::kNoBuffer);
+      rte_pktmbuf_free(piece);
       break;
     }
     std::memcpy(bytes, header, header_size);
@@ -83,6 +81,11 @@ void send_fragments(Shard& shard, rte_mbuf* packet, const wire::Ipv4Header* ip,
               static_cast<std::uint16_t>(header_size + size), neighbour);
     done += size;
   }
+  if (done < payload) {  // without the rest nobody can use the pieces that went
+    shard.drop(packet, DropReason::kNoBuffer);
+    return;
+  }
+  shard.counters.fragmented.add();
   rte_pktmbuf_free(packet);
 }
 

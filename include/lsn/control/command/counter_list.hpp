@@ -141,6 +141,8 @@ interface_counters() {
            [](const Counters& c) { return c.icmp_errors_suppressed.get(); }},
       Text{"fragments_received", kCounter, "Fragments received.",
            [](const Counters& c) { return c.fragments_received.get(); }},
+      Text{"fragmented", kCounter, "Packets that were cut into fragments for a smaller MTU.",
+           [](const Counters& c) { return c.fragmented.get(); }},
       Text{"fragments_sent", kCounter, "Fragments that we made for a smaller MTU.",
            [](const Counters& c) { return c.fragments_sent.get(); }},
       Text{"fragments_waiting", kGauge, "Datagrams that wait for fragments.",
