@@ -64,6 +64,14 @@ std::expected<std::unique_ptr<DpdkDataplane>, std::string> DpdkDataplane::start(
 
 std::expected<void, std::string> DpdkDataplane::open_ports() {
   const auto workers = static_cast<unsigned>(plan_.cpus.size());
+  bool pci = false, by_uio = false;
+  for (const PortPlan& port_plan : plan_.ports)
+    for (const std::string& device : pci_devices(port_plan.device)) {
+      pci = true;
+      by_uio |=
+          driver_of(std::string(control::device_name(device))).value_or("").starts_with("uio");
+    }
+  if (pci) device_monitor_ = std::make_unique<DeviceMonitor>(by_uio);
   std::vector<PortQueues> queues;
   for (const PortPlan& port_plan : plan_.ports) {
     auto port = Port::open(port_plan, workers);
@@ -308,9 +316,10 @@ void DpdkDataplane::watch_ports(Clock::Source::time_point now) {
         spdlog::warn("interface {}: device \"{}\": link down", plan.interfaces, plan.device);
         break;
       case Port::Event::kRemoved:
-        spdlog::error("interface {}: device \"{}\" has disappeared; it can be had again after a "
-                      "restart",
-                      plan.interfaces, plan.device);
+        spdlog::error(
+            "interface {}: device \"{}\" has disappeared; it is taken again when it "
+            "returns",
+            plan.interfaces, plan.device);
         break;
     }
   }

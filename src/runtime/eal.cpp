@@ -319,16 +319,17 @@ std::string why_no_device(const std::string& address, const std::optional<std::s
                      *bound_to, address);
 }
 
-std::string why_no_device(const std::string& address) {
+std::optional<std::string> driver_of(const std::string& address) {
   const std::string device = "/sys/bus/pci/devices/" + address;
-  std::optional<std::string> bound_to;
-  if (access(device.c_str(), F_OK) == 0) {
-    char target[512];
-    const ssize_t size = readlink((device + "/driver").c_str(), target, sizeof target);
-    const std::string_view path(target, size < 0 ? 0 : static_cast<std::size_t>(size));
-    bound_to = std::string(path.substr(path.rfind('/') + 1));
-  }
-  return why_no_device(address, bound_to, start_arguments, start_complaints);
+  if (access(device.c_str(), F_OK) != 0) return std::nullopt;
+  char target[512];
+  const ssize_t size = readlink((device + "/driver").c_str(), target, sizeof target);
+  const std::string_view path(target, size < 0 ? 0 : static_cast<std::size_t>(size));
+  return std::string(path.substr(path.rfind('/') + 1));
+}
+
+std::string why_no_device(const std::string& address) {
+  return why_no_device(address, driver_of(address), start_arguments, start_complaints);
 }
 
 }  // namespace lsn::runtime

@@ -136,8 +136,19 @@ void check_devices(const control::Model& model, const Machine& machine,
   }
 }
 
+/// Where no device is the kernel's as well, the kernel's addresses are its own affair.
+bool shares_a_device_with_the_kernel(const control::Model& model) {
+  return std::any_of(model.interfaces.begin(), model.interfaces.end(), [](const auto& interface) {
+    ComposedDevice composed = decompose(interface.device);
+    composed.members.push_back(composed.device);
+    return std::any_of(composed.members.begin(), composed.members.end(),
+                       [](const auto& member) { return !kernel_interface(member).empty(); });
+  });
+}
+
 void check_addresses(const control::Model& model, const Machine& machine,
                      control::Findings& findings) {
+  if (!shares_a_device_with_the_kernel(model)) return;
   const auto allowed = [](const Machine::KernelAddress& taken) {
     return fmt::format("an address that the kernel does not have as well; its {} has {}",
                        taken.interface, wire::to_string(taken.address));

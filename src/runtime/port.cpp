@@ -119,6 +119,10 @@ std::expected<std::unique_ptr<Port>, std::string> Port::open(const PortPlan& pla
   port->has_peer_ = port->driver_ == "net_memif";
   port->seeks_peer_ = port->has_peer_ && !is_memif_server(plan.device);
   if (port->has_peer_) peer_guard::guard(*port);
+  // A bond does without a member, as long as it can.
+  if (decompose(plan.device).members.empty())
+    port->removal_watch_ = std::make_unique<RemovalWatch>(
+        std::string(control::device_name(plan.device)), port->removal_seen_);
   return port;
 }
 
@@ -130,13 +134,14 @@ std::expected<void, std::string> Port::plug_in() {
   composed.members.push_back(composed.device);
   for (const std::string& device : composed.members) {
     const std::string name(control::device_name(device));
-    // PCI devices are EAL's, and a program around us may have brought one along.
-    if (!is_vdev(device) || rte_eth_dev_get_port_by_name(name.c_str(), &id_) == 0) continue;
+    // PCI devices are EAL's when it starts, and a program around us may have brought one along.
+    if ((!is_vdev(device) && !is_known_) || rte_eth_dev_get_port_by_name(name.c_str(), &id_) == 0)
+      continue;
     prepare_socket(device);
     const int result = rte_dev_probe(device.c_str());
     if (result < 0)
       return std::unexpected(fmt::format("{} cannot be had: {}", label(), reason(attempt, result)));
-    plugged_.push_back(name);
+    if (is_vdev(device)) plugged_.push_back(name);
   }
   const std::string name(control::device_name(composed.device));
   if (rte_eth_dev_get_port_by_name(name.c_str(), &id_) != 0) {
@@ -153,14 +158,22 @@ std::expected<void, std::string> Port::configure(unsigned workers) {
   workers_ = workers;
   if (const int result = rte_eth_dev_info_get(id_, &info_); result != 0)
     return std::unexpected(fmt::format("{}: no information: {}", label(), reason(attempt, result)));
-  driver_ = info_.driver_name == nullptr ? "?" : info_.driver_name;
-  node_ = rte_eth_dev_socket_id(id_);
-
-  const auto chosen = port_settings(plan_, info_, driver_, workers, plan_.buffer_room);
+  const std::string driver = info_.driver_name == nullptr ? "?" : info_.driver_name;
+  const auto chosen = port_settings(plan_, info_, driver, workers, plan_.buffer_room);
   if (!chosen) return std::unexpected(fmt::format("{}: {}", label(), chosen.error()));
   PortSettings settings = *chosen;
-  rx_queues_ = settings.rx_queues;
-  tx_queues_ = settings.tx_queues;
+  if (!is_known_) {
+    driver_ = driver;
+    node_ = rte_eth_dev_socket_id(id_);
+    rx_queues_ = settings.rx_queues;
+    tx_queues_ = settings.tx_queues;
+  } else if (driver != driver_ || settings.rx_queues != rx_queues_ ||
+             settings.tx_queues != tx_queues_) {
+    return std::unexpected(fmt::format(
+        "{} has returned as another one ({} with {} receive and {} transmit queues): it can be had "
+        "after a restart",
+        label(), driver, settings.rx_queues, settings.tx_queues));
+  }
   idle_sends_ = driver_ == "net_bonding";
   leaves_buffers_cold_ = driver_ == "net_ring";
   takes_segments_ = settings.tx_offloads != 0;
@@ -180,7 +193,8 @@ std::expected<void, std::string> Port::configure(unsigned workers) {
     return std::unexpected(fmt::format("{} does not take {} receive and {} transmit queues: {}",
                                        label(), rx_queues_, tx_queues_, reason(attempt, result)));
   vlan_filter_ = settings.vlan_filter;
-  if (tx_queues_ < workers && (info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MT_LOCKFREE) == 0)
+  if (!is_known_ && tx_queues_ < workers &&
+      (info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MT_LOCKFREE) == 0)
     locks_ = std::vector<QueueLock>(tx_queues_);
   rte_eth_dev_callback_register(id_, RTE_ETH_EVENT_INTR_RMV, on_removal, &removal_seen_);
   return {};
@@ -224,7 +238,11 @@ std::expected<void, std::string> Port::set_up(const std::vector<unsigned>& polle
   settle_mtu();
   settle_mac();
   // Rules are taken by many drivers only while the port runs: start() does the rest.
+  if (is_known_) return {};
   poller_of_ = poller_of;
+  nodes_ = nodes;
+  buffers_ = &buffers;
+  is_known_ = true;
   return {};
 }
 
@@ -248,9 +266,11 @@ void Port::settle_mtu() {
 void Port::settle_mac() {
   rte_ether_addr address{};
   rte_eth_macaddr_get(id_, &address);
-  std::copy_n(address.addr_bytes, mac_.size(), mac_.begin());
-  if (!plan_.mac || *plan_.mac == mac_) return;
-  mac_ = *plan_.mac;
+  wire::MacAddress present{};
+  std::copy_n(address.addr_bytes, present.size(), present.begin());
+  // The neighbours know it by the address that it had.
+  if (!is_known_) mac_ = plan_.mac.value_or(present);
+  if (mac_ == present) return;
   std::copy_n(mac_.begin(), mac_.size(), address.addr_bytes);
   const Attempt attempt;
   const int result = rte_eth_dev_default_mac_addr_set(id_, &address);
@@ -295,9 +315,62 @@ void Port::stop_device() {
     spdlog::error("{} does not stop", label());
 }
 
-void Port::pause() {
+std::expected<void, std::string> Port::restart() {
   const Attempt attempt;
   stop_device();
+  if (!removed()) return start();
+
+  give_back();
+  if (!has_returned()) return std::unexpected(fmt::format("{}: waiting until it returns", label()));
+  if (auto plugged = plug_in(); !plugged) return plugged;
+  // What has been heard until now was about the device that has gone.
+  removal_seen_.store(false, std::memory_order_relaxed);
+  steering_ = Steering();
+  auto done = configure(workers_);
+  if (done) done = set_up(poller_of_, nodes_, *buffers_);
+  if (done) {
+    removed_.store(false, std::memory_order_relaxed);
+    done = start();
+  }
+  if (!done) {
+    removed_.store(true, std::memory_order_relaxed);
+    stop_device();
+    give_back();
+  }
+  return done;
+}
+
+bool Port::has_returned() const {
+  const std::string device(control::device_name(plan_.device));
+  if (!is_vdev(device)) {
+    const auto driver = driver_of(device);
+    return driver && !driver->empty();
+  }
+  // One that is made of a kernel's interface needs that one.
+  const std::string_view text = plan_.device;
+  constexpr std::string_view kArgument = ",iface=";
+  const std::size_t at = driver_ == "net_af_packet" ? text.find(kArgument) : text.npos;
+  if (at == text.npos) return true;
+  const std::string_view name = text.substr(at + kArgument.size());
+  return if_nametoindex(std::string(name.substr(0, name.find(','))).c_str()) != 0;
+}
+
+/// To the kernel as well, which may be waiting for it.
+void Port::give_back() {
+  rte_device* const device = id_ == RTE_MAX_ETHPORTS ? nullptr : info_.device;
+  unplug();
+  if (!is_vdev(plan_.device) && device != nullptr) rte_dev_remove(device);
+}
+
+void Port::unplug() {
+  if (id_ == RTE_MAX_ETHPORTS) return;
+  rte_eth_dev_callback_unregister(id_, RTE_ETH_EVENT_INTR_RMV, on_removal, &removal_seen_);
+  rte_eth_dev_close(id_);
+  id_ = RTE_MAX_ETHPORTS;
+  // A bond before its members.
+  for (auto name = plugged_.rbegin(); name != plugged_.rend(); ++name)
+    rte_eal_hotplug_remove("vdev", name->c_str());
+  plugged_.clear();
 }
 
 void Port::stop() {
@@ -309,20 +382,18 @@ Port::~Port() {
   // What drivers cannot give back any more is nobody's loss.
   const Attempt attempt;
   stop();
+  removal_watch_.reset();
   if (has_peer_) peer_guard::forget(*this);
-  if (id_ != RTE_MAX_ETHPORTS)
-    rte_eth_dev_callback_unregister(id_, RTE_ETH_EVENT_INTR_RMV, on_removal, &removal_seen_);
   // The driver goes on listening for a memif's server that is closed, with memory that it has freed
   // (DPDK 22.11, memif_socket_remove_device()): it stays as it is, but for its socket's file.
   if (has_peer_ && !seeks_peer_) {
     const std::string path = socket_path(plan_.device);
     if (!path.empty()) unlink(path.c_str());
+    if (id_ != RTE_MAX_ETHPORTS)
+      rte_eth_dev_callback_unregister(id_, RTE_ETH_EVENT_INTR_RMV, on_removal, &removal_seen_);
     return;
   }
-  if (id_ != RTE_MAX_ETHPORTS) rte_eth_dev_close(id_);
-  // A bond before its members.
-  for (auto name = plugged_.rbegin(); name != plugged_.rend(); ++name)
-    rte_eal_hotplug_remove("vdev", name->c_str());
+  unplug();
 }
 
 Port::TxQueue Port::tx_queue(unsigned worker) {

@@ -1,5 +1,6 @@
 #include "lsn/runtime/port_keeper.hpp"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <utility>
@@ -34,10 +35,8 @@ Port::Event PortKeeper::poll(Time now) {
   switch (stage_) {
     case Stage::kServing: {
       const Port::Event event = port_->watch();
-      if (event == kRemoved)
-        stage_ = Stage::kGone;
-      else if (port_->wants_restart())
-        withdraw();
+      if (event == kRemoved) has_lost_device_ = true;
+      if (port_->wants_restart()) withdraw();
       return event;
     }
     case Stage::kLeaving:
@@ -51,13 +50,15 @@ Port::Event PortKeeper::poll(Time now) {
           return kNone;
         case Attempt::kWorked:
           attempt_.store(Attempt::kNone, std::memory_order_relaxed);
-          has_told_ = false;
+          told_.clear();
           stage_ = Stage::kServing;
+          if (std::exchange(has_lost_device_, false))
+            spdlog::info("{} has returned", port_->label());
           if (generation_ != nullptr) steer(generation_);
           return port_->watch();
         case Attempt::kFailed:
-          if (!std::exchange(has_told_, true))
-            spdlog::info("{}: waiting for its peer", port_->label());
+          tell(has_lost_device_ ? failure_
+                                : fmt::format("{}: waiting for its peer", port_->label()));
           spdlog::debug("{}", failure_);
           attempt_.store(Attempt::kNone, std::memory_order_relaxed);
           return kNone;
@@ -69,17 +70,21 @@ Port::Event PortKeeper::poll(Time now) {
           return kNone;
       }
       return kNone;
-    case Stage::kGone:
-      return kNone;
   }
   return kNone;
+}
+
+/// Once, until there is something else to tell.
+void PortKeeper::tell(const std::string& text) {
+  if (text == told_) return;
+  told_ = text;
+  spdlog::info("{}", text);
 }
 
 void PortKeeper::try_again() {
   attempt_.store(Attempt::kUnderWay, std::memory_order_relaxed);
   errands_.give([this] {
-    port_->pause();
-    const auto started = port_->start();
+    const auto started = port_->restart();
     if (!started) failure_ = started.error();
     attempt_.store(started ? Attempt::kWorked : Attempt::kFailed, std::memory_order_release);
   });

@@ -154,8 +154,8 @@ def test_the_outside_link_goes_down_and_comes_back(lab, router):
         assert udp_exchange(client, server, (S1, 9), tries=20) == before
 
 
-def test_a_device_that_disappears_is_survived(lab, daemon):
-    """The kernel interface under the outside device is deleted: lsnd lives, says so, and stops."""
+def test_a_device_that_disappears_is_survived_and_taken_again(lab, daemon):
+    """The kernel interface under an outside device is deleted, and made again."""
     r = lab.router
     r.ip("link", "add", "dying", "type", "veth", "peer", "name", "dead")
     r.ip("link", "set", "dying", "up")
@@ -169,7 +169,15 @@ def test_a_device_that_disappears_is_survived(lab, daemon):
     time.sleep(1)
     ping(lab.c1, S1)
     assert daemon.running()
-    daemon.ctl("stat", "interface")
+    assert "has disappeared" in daemon.log()
+    r.ip("link", "add", "dying", "type", "veth", "peer", "name", "dead")
+    r.ip("link", "set", "dying", "up")
+    r.ip("link", "set", "dead", "up")
+    wait_until("it is taken again", lambda: "has returned" in daemon.log(), 10)
+    ping(lab.c1, S1)
+    r.ip("addr", "add", "198.51.101.9/24", "dev", "dead")
+    r.run("ping", "-n", "-c", "1", "-W", "5", "198.51.101.1")
+    r.ip("link", "del", "dying")
 
 
 def test_established_traffic_is_undisturbed_by_commands(lab, router):

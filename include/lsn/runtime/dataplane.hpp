@@ -16,6 +16,7 @@
 #include "lsn/control/dataplane.hpp"
 #include "lsn/runtime/buffers.hpp"
 #include "lsn/runtime/clock.hpp"
+#include "lsn/runtime/device_events.hpp"
 #include "lsn/runtime/handoff.hpp"
 #include "lsn/runtime/plan.hpp"
 #include "lsn/runtime/port.hpp"
@@ -75,6 +76,7 @@ class DpdkDataplane final : public control::Dataplane {
   Clock clock_;
   std::vector<int> nodes_;  ///< of each worker
   Buffers buffers_;  // outlives what is in the ports' queues
+  std::unique_ptr<DeviceMonitor> device_monitor_;       // outlives the ports
   std::vector<std::unique_ptr<PortKeeper>> ports_;      ///< by device
   std::vector<std::vector<unsigned>> pollers_;          ///< [device][queue]: worker
   HandoffRings handoff_;

@@ -69,6 +69,9 @@ class Eal {
   bool alive_ = true;
 };
 
+/// The driver that a PCI device is bound to: "" for none, nothing where there is no such device.
+[[nodiscard]] std::optional<std::string> driver_of(const std::string& address);
+
 /// Why EAL has made no port of a PCI device: what the kernel says of it, or what EAL said when it
 /// started, in one line.
 [[nodiscard]] std::string why_no_device(const std::string& address);

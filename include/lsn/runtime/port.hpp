@@ -27,6 +27,7 @@
 #include "lsn/control/dataplane.hpp"
 #include "lsn/datapath/generation.hpp"
 #include "lsn/runtime/buffers.hpp"
+#include "lsn/runtime/device_events.hpp"
 #include "lsn/runtime/plan.hpp"
 #include "lsn/runtime/steering.hpp"
 
@@ -58,10 +59,11 @@ class Port {
   [[nodiscard]] std::expected<void, std::string> set_up(const std::vector<unsigned>& poller_of,
                                                         const std::vector<int>& nodes,
                                                         const Buffers& buffers);
-  /// Once it has been set up, and again after pause().
+  /// Once it has been set up.
   [[nodiscard]] std::expected<void, std::string> start();
-  /// Stops it, withdrawn from the workers, so that it can be started again.
-  void pause();
+  /// Withdrawn from the workers: stops it and starts it again. One whose device has disappeared is
+  /// given back to DPDK and, once its device is there again, taken again as it was.
+  [[nodiscard]] std::expected<void, std::string> restart();
   /// For good; nobody uses it any more.
   void stop();
 
@@ -99,9 +101,9 @@ class Port {
     withdraw();
     peer_ended_.store(true, std::memory_order_relaxed);
   }
-  /// It has lost its peer and looks for one only when it is started.
+  /// It has lost its peer and looks for one only when it is started, or its device has disappeared.
   [[nodiscard]] bool wants_restart() const {
-    return seeks_peer_ && peer_ended_.load(std::memory_order_relaxed);
+    return removed() || (seeks_peer_ && peer_ended_.load(std::memory_order_relaxed));
   }
   /// It looks for its peer when it is started.
   [[nodiscard]] bool seeks_peer() const { return seeks_peer_; }
@@ -143,6 +145,10 @@ class Port {
   void settle_mac();
   void tell_vlans();
   [[nodiscard]] bool is_gone() const;
+  void unplug();
+  void give_back();
+  /// Whether a device that has disappeared can be asked for again.
+  [[nodiscard]] bool has_returned() const;
 
   PortPlan plan_;
   std::uint16_t id_ = RTE_MAX_ETHPORTS;
@@ -160,12 +166,15 @@ class Port {
   bool has_peer_ = false;
   bool seeks_peer_ = false;
   bool started_ = false;
+  bool is_known_ = false;  ///< queues and hardware address are the workers' and stay as they are
   bool is_up_ = false;  ///< as the control thread has told it
   std::uint32_t speed_mbps_ = 0;
   rte_eth_stats stats_{};  ///< when they were last read
   std::vector<QueueLock> locks_;  ///< by transmit queue; empty: every worker has its own
   std::vector<unsigned> poller_of_;  ///< by receive queue
   std::vector<std::uint16_t> vlan_filter_;
+  std::vector<int> nodes_;  ///< of the workers
+  const Buffers* buffers_ = nullptr;
   Steering steering_;
   mutable std::mutex steering_mutex_;
   std::string steering_text_;  ///< what the port got
@@ -174,7 +183,8 @@ class Port {
   std::atomic<bool> carries_{false};
   std::atomic<bool> peer_ended_{false};
   std::atomic<bool> removed_{false};
-  std::atomic<bool> removal_seen_{false};  ///< the driver has said so, on its own thread
+  std::atomic<bool> removal_seen_{false};  ///< DPDK has said so, on its own thread
+  std::unique_ptr<RemovalWatch> removal_watch_;
 };
 
 }  // namespace lsn::runtime

@@ -63,9 +63,10 @@ class PortKeeper {
   [[nodiscard]] bool stop(std::chrono::milliseconds patience);
 
  private:
-  enum class Stage : std::uint8_t { kServing, kLeaving, kAway, kGone };
+  enum class Stage : std::uint8_t { kServing, kLeaving, kAway };
 
   void try_again();
+  void tell(const std::string& text);
 
   std::unique_ptr<Port> port_;
   std::shared_ptr<rte_rcu_qsbr> quiescence_;
@@ -73,7 +74,8 @@ class PortKeeper {
   Stage stage_ = Stage::kServing;
   std::uint64_t token_ = 0;
   Time next_try_{};
-  bool has_told_ = false;  ///< that it waits
+  bool has_lost_device_ = false;
+  std::string told_;  ///< what it waits for, as it has been logged
 
   enum class Attempt : std::uint8_t { kNone, kUnderWay, kWorked, kFailed };
   std::atomic<Attempt> attempt_{Attempt::kNone};

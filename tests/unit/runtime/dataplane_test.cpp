@@ -1,7 +1,9 @@
 #include "lsn/runtime/dataplane.hpp"
 
+#include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <rte_dev.h>
 
 #include <chrono>
 #include <map>
@@ -403,6 +405,54 @@ TEST_F(TwoWorkers, StartOnDevicesThatCarryNothing) {
   dataplane.reset();
   ASSERT_NO_FATAL_FAILURE(start(config("net_null0,no-rx=1", "net_ring5")));
   EXPECT_EQ(dataplane->ports()[1].driver, "net_ring");
+}
+
+/// What EAL does when vfio-pci asks for a device, or when the kernel says that one has gone.
+void say_that_it_goes(const char* device) {
+  using Process = void (*)(const char*, rte_dev_event_type);
+  const auto process =
+      reinterpret_cast<Process>(dlsym(RTLD_DEFAULT, "rte_dev_event_callback_process"));
+  ASSERT_NE(process, nullptr);
+  process(device, RTE_DEV_EVENT_REMOVE);
+}
+
+TEST_F(TwoWorkers, GiveUpADeviceThatGoesAndTakeItAgainAsItWas) {
+  test::RingDevice& outside = plug("out");
+  ASSERT_NO_FATAL_FAILURE(start(config("net_null0,no-rx=0,size=60", outside.device())));
+  const auto received = [this] {
+    std::uint64_t total = 0;
+    for (const unsigned worker : {0U, 1U})
+      total += dataplane->worker(worker).counters->interfaces[0].rx.packets.get();
+    return total;
+  };
+  ASSERT_TRUE(eventually([&] { return received() > 1000; })) << "net_null always has packets";
+  const auto before = dataplane->ports()[0];
+  ASSERT_FALSE(before.removed);
+  for (int round = 0; round < 3; ++round) {
+    say_that_it_goes("net_null0");
+    ASSERT_TRUE(eventually([&] { return dataplane->ports()[0].removed; }));
+    EXPECT_FALSE(dataplane->ports()[0].link_up);
+    ASSERT_TRUE(eventually([&] { return !dataplane->ports()[0].removed; }));
+    const std::uint64_t then = received();
+    ASSERT_TRUE(eventually([&] { return received() > then + 1000; })) << "it is polled again";
+    EXPECT_TRUE(eventually([&] { return dataplane->ports()[0].link_up; }));
+    const auto after = dataplane->ports()[0];
+    EXPECT_EQ(after.mac, before.mac) << "its neighbours know it";
+    EXPECT_EQ(after.driver, before.driver);
+    EXPECT_EQ(after.rx_queues, before.rx_queues);
+  }
+  say_that_it_goes("net_null7");
+  EXPECT_FALSE(eventually([&] { return dataplane->ports()[0].removed; }, 1s)) << "another's";
+}
+
+TEST_F(TwoWorkers, StopWhileADeviceIsAway) {
+  const std::string text = config("net_null0,no-rx=1", "net_null1,no-rx=1");
+  ASSERT_NO_FATAL_FAILURE(start(text));
+  say_that_it_goes("net_null0");
+  ASSERT_TRUE(eventually([&] { return dataplane->ports()[0].removed; }));
+  dataplane.reset();
+  ASSERT_NO_FATAL_FAILURE(start(text));
+  EXPECT_FALSE(dataplane->ports()[0].removed);
 }
 
 TEST_F(TwoWorkers, NameTheDeviceThatCannotBeHad) {

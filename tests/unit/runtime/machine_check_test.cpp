@@ -104,6 +104,15 @@ TEST(MachineCheck, NamesAnAddressThatTheKernelHasToo) {
                                 HasSubstr("its eth2 has 203.0.113.5"))));
 }
 
+TEST(MachineCheck, LeavesTheKernelItsAddressesWhereNoDeviceIsItsOwn) {
+  Machine machine = complete();
+  machine.addresses.push_back({"dummy0", wire::Ipv4Address{0xCB007105}});
+  std::string nics = text();
+  const std::string device = "net_af_packet0,iface=lsn-in";
+  nics.replace(nics.find(device), device.size(), "0000:03:00.0");
+  EXPECT_THAT(missing(machine, nics), IsEmpty()) << "a routing daemon may announce it from there";
+}
+
 TEST(MemoryCheck, SaysHowMuchIsNeededWhereTooLittleIsGiven) {
   const auto model = control::load_config_text(text("\"--no-huge\""));
   ASSERT_TRUE(model);
