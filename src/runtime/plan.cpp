@@ -7,13 +7,18 @@
 #include <bit>
 #include <cctype>
 
+#include "lsn/control/config/describe.hpp"
 #include "lsn/datapath/l3/neighbours.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 #include "lsn/datapath/packet.hpp"
 #include "lsn/datapath/shard.hpp"
+#include "lsn/state/flow_table.hpp"
 
 namespace lsn::runtime {
 namespace {
+
+static_assert(control::kMaxTablePerWorker <= state::FlowTable::kMaxEntries,
+              "what a configuration may ask for fits in the tables");
 
 /// Beside the Ethernet header: checksum and two VLAN tags as Intel's drivers reckon (ixgbe, i40e,
 /// ice), or one tag and the header of 12 bytes that net_virtio has in front of a frame.

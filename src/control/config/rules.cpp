@@ -194,6 +194,17 @@ void check_dataplane(const Model& model, Findings& findings) {
         workers.begin() + static_cast<std::ptrdiff_t>(i))
       findings.report(element(path, i), path, fmt::format("CPU {} a second time", workers[i]),
                       "one worker on a CPU");
+  if (workers.empty()) return;
+  const AlgTablesConfig& alg = model.dataplane.alg;
+  for (const auto& [setting, all] : {std::pair{"maxSessions", model.dataplane.max_sessions},
+                                     std::pair{"alg.maxIkeSessions", alg.max_ike_sessions},
+                                     std::pair{"alg.maxEspSessions", alg.max_esp_sessions},
+                                     std::pair{"alg.maxGates", alg.max_gates}})
+    if (all > kMaxTablePerWorker * static_cast<std::int64_t>(workers.size()))
+      findings.report(
+          fmt::format("dataplane.{}", setting), fmt::format("dataplane.{}", setting),
+          fmt::format("{} with {} worker{}", all, workers.size(), workers.size() == 1 ? "" : "s"),
+          fmt::format("{} at most for each worker", kMaxTablePerWorker));
 }
 
 void check_interfaces(const Model& model, Findings& findings) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "lsn/control/config/describe.hpp"
 #include "lsn/control/config/load.hpp"
 
 namespace lsn::runtime {
@@ -138,6 +139,16 @@ TEST(MemoryCheck, SaysHowMuchIsNeededWhereTooLittleIsGiven) {
   EXPECT_THAT(lines_of(text("\"--in-memory\", \"-m\", \"" + need(BufferPlan::Pages::kHuge) + "\""),
                        check_memory),
               IsEmpty());
+}
+
+TEST(TableNeed, IsMetForTheMostThatAConfigurationMayAskFor) {
+  control::Model model;
+  model.dataplane.workers = {1};
+  const auto most = static_cast<std::uint32_t>(control::kMaxTablePerWorker);
+  model.dataplane.max_sessions = most;
+  model.dataplane.alg = {most, most, most, 2'147'483'647};
+  model.dataplane.fragments.max = 1'048'576;
+  EXPECT_GT(table_need(make_plan(model)).huge, std::size_t{most} * 400) << "mapped, not touched";
 }
 
 TEST(MemoryReport, HasTheSumOfBuffersAndTables) {

@@ -45,6 +45,8 @@ inline constexpr std::int64_t kLongestTimeout = 10'000'000;
 inline constexpr std::int64_t kMaxPoolAddresses = 4096;
 inline constexpr std::size_t kMaxPoolsPerGroup = 16;
 inline constexpr std::int64_t kMaxTable = std::int64_t{1} << 28;
+/// A worker's share of each table: the flow tables' indexes have 26 bits.
+inline constexpr std::int64_t kMaxTablePerWorker = std::int64_t{1} << 26;
 
 void describe(auto& v, Like<UnreachableConfig> auto& c) {
   v.number("code", c.code, {0, 15});

@@ -212,6 +212,19 @@ TEST(Rules, WorkersAreDistinctAndAtMost64) {
 
 // Profiles ----------------------------------------------------------------------------------------
 
+TEST(Rules, AWorkersShareOfEachTableIsBounded) {
+  expect_refused("maxSessions = 65536", "maxSessions = 134217729",
+                 {"dataplane.maxSessions: given 134217729 with 2 workers",
+                  "67108864 at most for each worker"});
+  EXPECT_TRUE(problems_after({{"maxSessions = 65536", "maxSessions = 268435456"},
+                              {"workers = [ 1, 2 ]", "workers = [ 1, 2, 3, 4 ]"}})
+                  .empty());
+  for (const char* table : {"maxIkeSessions", "maxEspSessions", "maxGates"})
+    expect_refused("fragments: { max = 100",
+                   std::string("alg: { ") + table + " = 134217729; };  fragments: { max = 100",
+                   {std::string("dataplane.alg.") + table});
+}
+
 TEST(Rules, EquallyWideRangesThatOverlapInAGroupAreAnError) {
   const auto two = [&](const std::string& a, const std::string& b, const char* protocol) {
     return with(good_with("name = \"IKE\";\n",
