@@ -276,6 +276,11 @@ Eal::~Eal() {
 
 // ── devices that are not there ──────────────────────────────────────────────────────────────────
 
+bool is_for_dpdk(std::string_view kernel_driver) {
+  return kernel_driver.starts_with("vfio") || kernel_driver.starts_with("uio") ||
+         kernel_driver.starts_with("igb_uio");
+}
+
 std::string why_no_device(const std::string& address, const std::optional<std::string>& bound_to,
                           const std::vector<std::string>& arguments,
                           const std::vector<std::string>& errors) {
@@ -309,8 +314,7 @@ std::string why_no_device(const std::string& address, const std::optional<std::s
   if (all.find("IOVA mode") != std::string::npos)
     all += " (without an IOMMU: huge pages, and no --no-huge or --iova-mode=va in dataplane.eal)";
   if (has_reason) return all;
-  if (bound_to->starts_with("vfio") || bound_to->starts_with("uio") ||
-      bound_to->starts_with("igb_uio"))
+  if (is_for_dpdk(*bound_to))
     return fmt::format(
         "DPDK has no driver for it (lspci -nn -s {}; Debian's package with all of "
         "them is librte-meta-all)",

@@ -140,7 +140,10 @@ std::expected<void, std::string> Port::plug_in() {
     prepare_socket(device);
     const int result = rte_dev_probe(device.c_str());
     if (result < 0)
-      return std::unexpected(fmt::format("{} cannot be had: {}", label(), reason(attempt, result)));
+      return std::unexpected(fmt::format(
+          "{} cannot be had: {}", label(),
+          is_vdev(device) || is_for_dpdk(driver_of(name).value_or("")) ? reason(attempt, result)
+                                                                       : why_no_device(name)));
     if (is_vdev(device)) plugged_.push_back(name);
   }
   const std::string name(control::device_name(composed.device));

@@ -97,10 +97,11 @@ class Daemon:
         temporary.write_text(text)
         temporary.rename(self.file)
 
-    def check(self, config):
+    def check(self, config, *options):
         """lsnd --check where lsnd would run: (exit code, all output)."""
         self.write(config)
-        done = subprocess.run(self.lab.router.argv(BIN / "lsnd", "--config", self.file, "--check"),
+        done = subprocess.run(self.lab.router.argv(BIN / "lsnd", "--config", self.file, "--check",
+                                                   *options),
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=30)
         return done.returncode, done.stdout

@@ -39,6 +39,26 @@ def test_check_names_a_pool_smaller_than_the_workers(daemon):
     assert code == 0 and re.search("worker", out), out
 
 
+def test_check_says_what_this_machine_has_not_and_what_is_needed_of_another(daemon):
+    config = daemon.sample()
+    config["dataplane"]["workers"] = [0, 1023]
+    config["interfaces"][1]["device"] = "net_af_packet1,iface=not-there"
+    config["dataplane"]["eal"] = ["--no-huge", "-m", "8"]
+    config["routes"] = []
+    config["lsn"]["client"][0]["network"] = ["10.9.0.0/16"]
+    code, out = daemon.check(config)
+    assert code == 2, out
+    lines = [line for line in out.splitlines() if str(daemon.file) in line]
+    assert len(lines) == 4, out
+    for what in (r"CPU 1023", r"kernel interface not-there", r"given -m 8, allowed \d+ MB at least",
+                 r"network: given 10\.9\.0\.0/16"):
+        assert re.search(what, out), out
+    config["dataplane"]["eal"] = ["--no-huge"]
+    config["lsn"]["client"][0]["network"] = ["192.0.2.0/24"]
+    code, out = daemon.check(config, "--elsewhere")
+    assert code == 0 and re.search(r"huge pages: \d+ MB, which is \d+ pages of 2 MB", out), out
+
+
 def bad_file(daemon):
     """Several mistakes in several lines, to be reported together."""
     config = daemon.sample()

@@ -12,6 +12,7 @@
 #include <expected>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lsn/wire/ipv4_address.hpp"
@@ -71,6 +72,9 @@ class Eal {
 
 /// The driver that a PCI device is bound to: "" for none, nothing where there is no such device.
 [[nodiscard]] std::optional<std::string> driver_of(const std::string& address);
+
+/// Whether a kernel's driver does nothing but hand the device to user space.
+[[nodiscard]] bool is_for_dpdk(std::string_view kernel_driver);
 
 /// Why EAL has made no port of a PCI device: what the kernel says of it, or what EAL said when it
 /// started, in one line.
