@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "lsn/datapath/ipsec_alg/foresight.hpp"
-#include "lsn/datapath/ipsec_alg/holding.hpp"
 #include "lsn/datapath/ipsec_alg/stages.hpp"
 #include "lsn/datapath/l3/icmp_send.hpp"
 #include "lsn/datapath/lsn44/foresight.hpp"
@@ -591,7 +590,6 @@ ShardCapacity capacity_of(const Shard& shard) {
 }
 
 void release_packets(Shard& shard) {
-  ipsec_alg::free_held(shard);
   shard.neighbours.clear(shard);
   shard.reassembly.clear(shard);
   for (TxBuffer& buffer : shard.tx) {

@@ -79,9 +79,6 @@ BufferPlan plan_buffers(const Plan& plan) {
     buffers.data_room = kLargestRoom;
     buffers.per_worker = std::min(buffers.per_worker, kLargeBuffers);
   }
-  // What the ALG may hold comes on top, so that held messages never keep packets from being
-  // received. A held packet counts with its whole buffers.
-  buffers.per_worker += plan.alg_per_worker.held_bytes / buffers.data_room;
   return buffers;
 }
 

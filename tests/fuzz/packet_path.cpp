@@ -200,6 +200,7 @@ class Session {
     profile.phase2_hold = number(0, 3);
     profile.fresh_sequence = number(1, 4);
     profile.spi_candidates = number(1, 3);
+    profile.esp_session_quota = number(1, 4);
     profile.require_ike = flip();
     profile.server_spread = flip();
     profile.ike_preserve_port = flip();

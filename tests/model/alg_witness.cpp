@@ -817,6 +817,13 @@ void Watch::finish() {
                             number(alg.counters.profiles[0].gauges[g].get()), ")"}));
     if (alg.peers.size() + alg.flights.size() + alg.held.size() != 0)
       fault(kNobody, "peers or flights are left");
+    std::uint64_t dropped = 0;
+    for (const auto& text : datapath::kDropReasonTexts)
+      if (is_esp_reason(text.reason))
+        dropped +=
+            world_.lab().shard(id).counters.drops[static_cast<std::size_t>(text.reason)].get();
+    if (alg.counters.total.of(datapath::ipsec_alg::AlgCounter::kEspDropped).get() != dropped)
+      fault(kNobody, "esp_dropped is not the sum of the reasons");
     if (alg.events.lost() != 0) fault(kNobody, "events were lost");
   }
   if (world_.lab().subscribers() != 0) fault(kNobody, "subscribers are left");

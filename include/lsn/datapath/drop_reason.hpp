@@ -86,6 +86,7 @@ enum class DropReason : std::uint8_t {
   kEspInNotFresh,
   kEspInDangling,
   kEspInCandidates,
+  kEspSessionQuota,
   kEspSessionTableFull,
   // between us and the NIC
   kHandoffFull,
@@ -131,10 +132,8 @@ inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonTexts = {{
      "ICMP fragmentation needed."},
     {DropReason::kNeighbourQueueFull, "neighbour_queue_full",
      "Too many packets wait for the next hop's hardware address."},
-    {DropReason::kNeighbourUnresolved, "neighbour_unresolved",
-     "The next hop did not answer ARP."},
-    {DropReason::kNeighbourTableFull, "neighbour_table_full",
-     "No room for another next hop."},
+    {DropReason::kNeighbourUnresolved, "neighbour_unresolved", "The next hop did not answer ARP."},
+    {DropReason::kNeighbourTableFull, "neighbour_table_full", "No room for another next hop."},
     {DropReason::kProtocolGre, "protocol_gre", "GRE (47) is not translated."},
     {DropReason::kProtocolAh, "protocol_ah", "AH (51) cannot pass a NAT: it protects addresses."},
     {DropReason::kProtocolSctp, "protocol_sctp", "SCTP (132) is not translated."},
@@ -179,7 +178,8 @@ inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonTexts = {{
      "No NAT address of the group's pools has anything left."},
     {DropReason::kPortsExhausted, "ports_exhausted",
      "The subscriber's NAT address has no free port that will do (PAIRED pooling does not move)."},
-    {DropReason::kPortQuota, "port_quota", "The subscriber has as many NAT ports as portquota allows."},
+    {DropReason::kPortQuota, "port_quota",
+     "The subscriber has as many NAT ports as portquota allows."},
     {DropReason::kSessionQuota, "session_quota",
      "The subscriber has as many sessions as sessionquota allows."},
     {DropReason::kGroupSessionLimit, "group_session_limit",
@@ -204,7 +204,8 @@ inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonTexts = {{
     {DropReason::kIkeFlightFull, "ike_flight_full",
      "A waiting client sent more messages than are held for one."},
     {DropReason::kIkeHoldFull, "ike_hold_full",
-     "No room to hold a phase 2 message (dataplane.alg.maxHeldBytes)."},
+     "No room to hold a phase 2 message (dataplane.alg.maxHeldBytes, of which a subscriber gets a "
+     "quarter)."},
     {DropReason::kIkeHeldReplaced, "ike_held_replaced",
      "The older copy of a held message that was retransmitted."},
     {DropReason::kIkeHeldAged, "ike_held_aged",
@@ -218,7 +219,8 @@ inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonTexts = {{
      "ESP for a further IPsec server: the subscriber has to do with 64 already."},
     {DropReason::kGateTableFull, "gate_table_full",
      "ESP for a server without a gate: no room for another one (dataplane.alg.maxGates)."},
-    {DropReason::kEspSpiZero, "esp_spi_zero", "ESP with the reserved SPI 0 (RFC 4303 section 2.1)."},
+    {DropReason::kEspSpiZero, "esp_spi_zero",
+     "ESP with the reserved SPI 0 (RFC 4303 section 2.1)."},
     {DropReason::kEspOutGateBusy, "esp_out_gate_busy",
      "ESP of an unknown SPI from a client while another one had the gate: its answer could not be "
      "attributed."},
@@ -238,6 +240,8 @@ inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonTexts = {{
      "ESP of an unknown SPI from outside that may be for a client whose turn ended without one."},
     {DropReason::kEspInCandidates, "esp_in_candidates",
      "More unknown SPIs from outside in one turn than spiCandidates allows."},
+    {DropReason::kEspSessionQuota, "esp_session_quota",
+     "The subscriber has as many ESP sessions as espSessionQuota allows, none of single packets."},
     {DropReason::kEspSessionTableFull, "esp_session_table_full",
      "No room for another ESP session (dataplane.alg.maxEspSessions)."},
     {DropReason::kHandoffFull, "handoff_full", "The ring to the owning worker is full."},
@@ -253,6 +257,12 @@ static_assert([] {
     if (static_cast<std::size_t>(kDropReasonTexts[i].reason) != i) return false;
   return true;
 }(), "the texts stand in the order of the enumeration");
+
+/// A reason of the ALG's that only ESP packets are dropped for: esp_dropped is their sum.
+[[nodiscard]] constexpr bool is_esp_reason(DropReason reason) {
+  return reason == DropReason::kEspNoProfile ||
+         (reason >= DropReason::kGateQuota && reason <= DropReason::kEspSessionTableFull);
+}
 
 [[nodiscard]] constexpr std::string_view name_of(DropReason reason) {
   return kDropReasonTexts[static_cast<std::size_t>(reason)].name;

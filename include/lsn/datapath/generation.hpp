@@ -76,6 +76,7 @@ struct AlgProfile {
   std::uint32_t phase2_hold = 64;
   std::uint32_t fresh_sequence = 256;
   std::uint32_t spi_candidates = 4;
+  std::uint32_t esp_session_quota = 256;  ///< ESP sessions of one subscriber
   bool conn_failover = true;
   bool require_ike = false;
   bool server_spread = true;

@@ -70,6 +70,7 @@ void build_alg_profiles(const Model& model, const Generation* before, Generation
     profile.phase2_hold = config.phase2_hold;
     profile.fresh_sequence = config.fresh_sequence;
     profile.spi_candidates = config.spi_candidates;
+    profile.esp_session_quota = config.esp_session_quota;
     profile.conn_failover = enabled(config.connfailover);
     profile.require_ike = enabled(config.require_ike);
     profile.server_spread = enabled(config.server_spread);

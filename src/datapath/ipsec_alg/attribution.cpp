@@ -305,8 +305,9 @@ std::expected<SubscriberId, DropReason> obtain_paired(Shard& shard, wire::Be32 c
   return id;
 }
 
-void count_drop(Shard& shard, std::uint16_t profile) {
-  count(shard, profile, AlgCounter::kEspDropped);
+std::unexpected<DropReason> refused(Shard& shard, std::uint16_t profile, DropReason reason) {
+  count_drop(shard, profile, reason);
+  return std::unexpected(reason);
 }
 
 }  // namespace
@@ -314,10 +315,9 @@ void count_drop(Shard& shard, std::uint16_t profile) {
 std::expected<SessionId, DropReason> attribute_outbound(Shard& shard, const Packet& packet,
                                                         std::uint16_t group_id) {
   const AlgProfile* profile = find_profile(shard, group_id);
-  if (profile == nullptr) return std::unexpected(DropReason::kEspNoProfile);
+  if (profile == nullptr) return refused(shard, kNoId, DropReason::kEspNoProfile);
   const auto refuse = [&](DropReason reason) -> std::expected<SessionId, DropReason> {
-    count_drop(shard, profile->id);
-    return std::unexpected(reason);
+    return refused(shard, profile->id, reason);
   };
   const Spi spi = spi_of(packet.key);
   if (spi == kNoSpi) return refuse(DropReason::kEspSpiZero);
@@ -381,11 +381,12 @@ std::expected<SessionId, DropReason> attribute_outbound(Shard& shard, const Pack
 
 std::expected<SessionId, DropReason> attribute_inbound(Shard& shard, const Packet& packet) {
   const Spi spi = spi_of(packet.key);
-  if (spi == kNoSpi) return std::unexpected(DropReason::kEspSpiZero);
+  if (spi == kNoSpi) return refused(shard, kNoId, DropReason::kEspSpiZero);
   const GateId gate_id = find_gate(shard, packet.ip->destination, packet.ip->source);
   if (gate_id == state::kNone)
-    return std::unexpected(shard.alg.max_fresh_sequence == 0 ? DropReason::kEspNoProfile
-                                                             : DropReason::kEspInNoGate);
+    return refused(
+        shard, kNoId,
+        shard.alg.max_fresh_sequence == 0 ? DropReason::kEspNoProfile : DropReason::kEspInNoGate);
   catch_up(shard, gate_id);
   Tables& tables = shard.alg;
   Gate& gate = tables.gates[gate_id];
@@ -412,7 +413,7 @@ std::expected<SessionId, DropReason> attribute_inbound(Shard& shard, const Packe
     const PeerId holder = gate.state == GateState::kClosed ? state::kNone : gate.turn.holder;
     note_expected(shard, gate, spi, holder);
     note_expected(shard, gate, spi, other_dangling(shard, gate, holder));
-    count_drop(shard, profile);
+    count_drop(shard, profile, result.error());
   }
   return result;
 }

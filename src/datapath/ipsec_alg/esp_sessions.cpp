@@ -98,9 +98,39 @@ EspId find_other_half(const Shard& shard, const Peer& peer, Direction direction,
   return peer.half_open[d].last;
 }
 
-std::expected<EspId, DropReason> create(Shard& shard, PeerId peer_id) {
+/// Section 6: at its quota a subscriber's oldest session of single packets goes, one in either
+/// direction. False: a few of the oldest that might have been are none.
+bool replace_single(Shard& shard, const Peer& peer) {
+  Tables& tables = shard.alg;
+  Client& client = tables.clients[peer.subscriber];
+  for (unsigned looked = 0; looked < kLookLimit && !client.singles.empty(); ++looked) {
+    const EspId id = state::queue_pop(client.singles, tables.client_esp_links());
+    EspSession& esp = tables.esp_sessions[id];
+    esp.is_single = false;
+    const lsn44::Session& session = shard.lsn44.sessions[esp.session];
+    if (session.packets[0] > 1 || session.packets[1] > 1 || esp.again[0] || esp.again[1]) continue;
+    count(shard, tables.peers[esp.peer].profile, AlgCounter::kEspSessionsReplaced);
+    lsn44::end_session(shard, esp.session, SessionEnd::kFlushed);
+    return true;
+  }
+  return false;
+}
+
+bool is_at_quota(const Shard& shard, const Peer& peer) {
+  return shard.lsn44.subscribers[peer.subscriber]
+             .session_count[static_cast<std::size_t>(Protocol::kEsp)] >=
+         profile_of(shard, peer).esp_session_quota;
+}
+
+/// What is restored was there before: it counts, but no limit keeps it out, and it has carried more
+/// than single packets.
+enum class Origin : std::uint8_t { kPacket, kRecord };
+
+std::expected<EspId, DropReason> create(Shard& shard, PeerId peer_id, Origin origin) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[peer_id];
+  if (origin == Origin::kPacket && is_at_quota(shard, peer) && !replace_single(shard, peer))
+    return std::unexpected(DropReason::kEspSessionQuota);
   const EspId id = tables.esp_sessions.allocate();
   if (id == state::kNone) return std::unexpected(DropReason::kEspSessionTableFull);
   const auto session =
@@ -116,6 +146,10 @@ std::expected<EspId, DropReason> create(Shard& shard, PeerId peer_id) {
   esp.in_use = true;
   state::list_push(peer.esp_sessions, id, tables.esp_links());
   ++peer.esp_count;
+  if (origin == Origin::kPacket) {
+    esp.is_single = true;
+    state::queue_push(tables.clients[peer.subscriber].singles, id, tables.client_esp_links());
+  }
   // Armed only now: its timeout is that of its peer's profile.
   lsn44::rearm_session(shard, *session);
   count(shard, peer.profile, AlgCounter::kEspSessionsCreated);
@@ -174,7 +208,7 @@ std::expected<SessionId, DropReason> learn(Shard& shard, PeerId peer_id, Directi
   EspId id = find_other_half(shard, peer, direction, turn);
   const bool completes = id != state::kNone;
   if (!completes) {
-    const auto made = create(shard, peer_id);
+    const auto made = create(shard, peer_id, Origin::kPacket);
     if (!made) return std::unexpected(made.error());
     id = *made;
   }
@@ -229,7 +263,7 @@ bool restore_esp(Shard& shard, PeerId peer_id, Spi out, Spi in) {
        find_esp(shard, Direction::kOutbound, peer.client, peer.server, out) != state::kNone) ||
       (in != kNoSpi && find_esp(shard, Direction::kInbound, nat_ip, peer.server, in) != state::kNone))
     return false;
-  const auto made = create(shard, peer_id);
+  const auto made = create(shard, peer_id, Origin::kRecord);
   if (!made) return false;
   EspSession& esp = shard.alg.esp_sessions[*made];
   for (const Direction d : kBoth) {
@@ -356,6 +390,8 @@ void esp_session_ended(Shard& shard, SessionId session_id, SessionEnd why) {
   }
   state::list_remove(peer.esp_sessions, id, tables.esp_links());
   --peer.esp_count;
+  if (esp.is_single)
+    state::queue_remove(tables.clients[peer.subscriber].singles, id, tables.client_esp_links());
   count(shard, peer.profile,
         why == SessionEnd::kExpired ? AlgCounter::kEspSessionsExpired
                                     : AlgCounter::kEspSessionsFlushed);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 
 #include "lsn/datapath/ipsec_alg/gates.hpp"
 #include "lsn/datapath/ipsec_alg/peers.hpp"
@@ -11,17 +12,79 @@
 namespace lsn::datapath::ipsec_alg {
 namespace {
 
-/// The memory that a packet keeps busy.
-std::uint32_t occupied(const rte_mbuf* packet) {
-  std::uint32_t bytes = 0;
-  for (const rte_mbuf* segment = packet; segment != nullptr; segment = segment->next)
-    bytes += segment->buf_len;
-  return bytes;
+constexpr std::uint32_t kPieceBytes = static_cast<std::uint32_t>(sizeof HeldPiece{}.bytes);
+
+/// Gives the pieces of a held packet back.
+void forget_bytes(Tables& tables, const Held& held) {
+  for (std::uint32_t id = held.first_piece; id != state::kNone;) {
+    const std::uint32_t next = tables.held_pieces[id].next;
+    tables.held_pieces.release(id);
+    id = next;
+  }
+}
+
+/// Copies a packet's bytes into pieces. False: there are not enough of them.
+bool store(Tables& tables, Held& held, const rte_mbuf* packet) {
+  held.first_piece = state::kNone;
+  std::uint32_t last = state::kNone;
+  for (std::uint32_t done = 0; done < held.size; done += kPieceBytes) {
+    const std::uint32_t id = tables.held_pieces.allocate();
+    if (id == state::kNone) {
+      forget_bytes(tables, held);
+      return false;
+    }
+    HeldPiece& piece = tables.held_pieces[id];
+    piece.next = state::kNone;
+    (last == state::kNone ? held.first_piece : tables.held_pieces[last].next) = id;
+    last = id;
+    const std::uint32_t size = std::min(kPieceBytes, held.size - done);
+    const void* bytes = rte_pktmbuf_read(packet, done, size, piece.bytes.data());
+    if (bytes != piece.bytes.data()) std::memcpy(piece.bytes.data(), bytes, size);
+  }
+  return true;
+}
+
+/// A packet of those bytes in fresh buffers; nullptr: none is free.
+rte_mbuf* rebuild(Shard& shard, const Held& held) {
+  rte_mbuf* const packet = rte_pktmbuf_alloc(shard.buffers);
+  if (packet == nullptr) return nullptr;
+  rte_mbuf* segment = packet;
+  std::uint32_t left = held.size;
+  for (std::uint32_t id = held.first_piece; id != state::kNone;
+       id = shard.alg.held_pieces[id].next) {
+    const std::uint8_t* from = shard.alg.held_pieces[id].bytes.data();
+    for (std::uint32_t here = std::min(left, kPieceBytes); here != 0;) {
+      if (rte_pktmbuf_tailroom(segment) == 0) {
+        rte_mbuf* const next = rte_pktmbuf_alloc(shard.buffers);
+        if (next == nullptr) {
+          rte_pktmbuf_free(packet);
+          return nullptr;
+        }
+        segment->next = next;
+        ++packet->nb_segs;
+        segment = next;
+      }
+      const std::uint16_t size =
+          static_cast<std::uint16_t>(std::min<std::uint32_t>(here, rte_pktmbuf_tailroom(segment)));
+      std::memcpy(rte_pktmbuf_mtod_offset(segment, std::uint8_t*, segment->data_len), from, size);
+      segment->data_len = static_cast<std::uint16_t>(segment->data_len + size);
+      packet->pkt_len += size;
+      from += size;
+      here -= size;
+      left -= size;
+    }
+  }
+  return packet;
+}
+
+Client& client_of(Tables& tables, PeerId peer) {
+  return tables.clients[tables.peers[peer].subscriber];
 }
 
 void account_held(Shard& shard, const Held& held) {
   const std::uint16_t profile = shard.alg.peers[held.peer].profile;
   shard.alg.held_bytes += held.bytes;
+  client_of(shard.alg, held.peer).held_bytes += held.bytes;
   raise(shard, profile, AlgGauge::kHeldPackets);
   raise(shard, profile, AlgGauge::kHeldBytes, held.bytes);
 }
@@ -29,6 +92,7 @@ void account_held(Shard& shard, const Held& held) {
 void unaccount_held(Shard& shard, const Held& held) {
   const std::uint16_t profile = shard.alg.peers[held.peer].profile;
   shard.alg.held_bytes -= held.bytes;
+  client_of(shard.alg, held.peer).held_bytes -= held.bytes;
   lower(shard, profile, AlgGauge::kHeldPackets);
   lower(shard, profile, AlgGauge::kHeldBytes, held.bytes);
 }
@@ -40,7 +104,8 @@ void drop_held(Shard& shard, Flight& flight, HeldId id, DropReason reason) {
   --flight.packet_count;
   if (!held.later_fragment) --flight.datagrams;
   unaccount_held(shard, held);
-  shard.drop(held.packet, reason);
+  shard.counters.drop(reason);
+  forget_bytes(tables, held);
   tables.held.release(id);
 }
 
@@ -144,27 +209,30 @@ void drop_later_fragments(Shard& shard, Flight& flight, Direction direction,
 
 Held held_of(const Shard& shard, const Packet& packet, Direction direction, PeerId peer) {
   Held held{};
-  held.packet = packet.mbuf;
   held.since = shard.now;
   held.key = packet.key;
-  held.bytes = occupied(packet.mbuf);
   held.ip_identification = packet.ip->identification;
   held.direction = direction;
   held.later_fragment = !packet.has_l4;
   held.link_size = static_cast<std::uint8_t>(reinterpret_cast<const std::uint8_t*>(packet.ip) -
                                              rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*));
+  held.size = held.link_size + packet.size;
+  held.bytes = (held.size + kPieceBytes - 1) / kPieceBytes * HeldPiece::kSize;
   held.interface = packet.interface;
   held.asked = packet.asked;
   held.peer = peer;
   return held;
 }
 
-bool fits(const Tables& tables, std::uint32_t bytes) {
-  return bytes <= tables.max_held_bytes - tables.held_bytes;
+/// Section 6: what is held has a bound in all and for each client.
+bool fits(Tables& tables, const Held& held, std::uint32_t instead_of = 0) {
+  const std::uint32_t of_client = client_of(tables, held.peer).held_bytes;
+  return tables.held_bytes - instead_of + held.bytes <= tables.max_held_bytes &&
+         of_client - instead_of + held.bytes <= tables.max_held_by_client();
 }
 
 /// Puts a packet into a flight, in the place of its older copy if there is one.
-std::optional<DropReason> put(Shard& shard, Flight& flight, Held held,
+std::optional<DropReason> put(Shard& shard, Flight& flight, const rte_mbuf* packet, Held held,
                               const wire::IkeMessage& message) {
   Tables& tables = shard.alg;
   held.message_id = message.message_id;
@@ -174,10 +242,11 @@ std::optional<DropReason> put(Shard& shard, Flight& flight, Held held,
     drop_later_fragments(shard, flight, held.direction, tables.held[copy].ip_identification,
                          DropReason::kIkeHeldReplaced);
     Held& old = tables.held[copy];
-    if (!fits(tables, held.bytes - std::min(held.bytes, old.bytes)))
+    if (!fits(tables, held, old.bytes) || !store(tables, held, packet))
       return DropReason::kIkeHoldFull;
     unaccount_held(shard, old);
-    shard.drop(old.packet, DropReason::kIkeHeldReplaced);
+    shard.counters.drop(DropReason::kIkeHeldReplaced);
+    forget_bytes(tables, old);
     count(shard, tables.peers[held.peer].profile, AlgCounter::kHeldReplaced);
     held.links = old.links;
     held.since = old.since;  // the message waits since its first copy came
@@ -187,9 +256,12 @@ std::optional<DropReason> put(Shard& shard, Flight& flight, Held held,
   }
   if (flight.datagrams == kFlightDatagrams || flight.packet_count == kFlightPackets)
     return DropReason::kIkeFlightFull;
-  if (!fits(tables, held.bytes)) return DropReason::kIkeHoldFull;
+  if (!fits(tables, held) || !store(tables, held, packet)) return DropReason::kIkeHoldFull;
   const HeldId id = tables.held.allocate();
-  if (id == state::kNone) return DropReason::kIkeHoldFull;
+  if (id == state::kNone) {
+    forget_bytes(tables, held);
+    return DropReason::kIkeHoldFull;
+  }
   tables.held[id] = held;
   state::queue_push(flight.packets, id, tables.held_links());
   ++flight.datagrams;
@@ -248,7 +320,7 @@ Verdict hold(Shard& shard, const Packet& packet, Direction direction, IkeId ike,
     refused = flight_id.error();
   } else {
     Flight& flight = tables.flights[*flight_id];
-    refused = put(shard, flight, held_of(shard, packet, direction, peer_id), message);
+    refused = put(shard, flight, packet.mbuf, held_of(shard, packet, direction, peer_id), message);
     if (!refused) {
       if (message.is_response()) flight.answer = flight.datagrams == 1;
       else flight.message_id = message.message_id;
@@ -260,6 +332,7 @@ Verdict hold(Shard& shard, const Packet& packet, Direction direction, IkeId ike,
     if (waiter.flights.empty()) leave_queue(shard, *place);
     return Verdict::drop(*refused);
   }
+  rte_pktmbuf_free(packet.mbuf);
   count(shard, profile, AlgCounter::kHeld);
   schedule_gate(shard, tables.peers[peer_id].gate);  // with waiters, turns end earlier
   return Verdict::consumed();
@@ -277,14 +350,16 @@ bool hold_with_datagram(Shard& shard, const Packet& packet, Direction direction,
       if (first.later_fragment || first.direction != direction ||
           first.ip_identification != packet.ip->identification)
         continue;
-      const Held held = held_of(shard, packet, direction, peer_id);
-      const HeldId id = flight.packet_count < kFlightPackets && fits(tables, held.bytes)
-                            ? tables.held.allocate()
-                            : state::kNone;
+      Held held = held_of(shard, packet, direction, peer_id);
+      const bool stored = flight.packet_count < kFlightPackets && fits(tables, held) &&
+                          store(tables, held, packet.mbuf);
+      const HeldId id = stored ? tables.held.allocate() : state::kNone;
       if (id == state::kNone) {
+        if (stored) forget_bytes(tables, held);
         shard.drop(packet.mbuf, DropReason::kIkeHoldFull);
         return true;
       }
+      rte_pktmbuf_free(packet.mbuf);
       tables.held[id] = held;
       state::queue_push(flight.packets, id, tables.held_links());
       ++flight.packet_count;
@@ -363,12 +438,18 @@ void send_released(Shard& shard, std::size_t budget) {
   for (; budget != 0 && !tables.released.empty(); --budget) {
     const HeldId id = state::queue_pop(tables.released, tables.held_links());
     const Held held = tables.held[id];
+    rte_mbuf* const rebuilt = rebuild(shard, held);
+    forget_bytes(tables, held);
     tables.held.release(id);
+    if (rebuilt == nullptr) {
+      shard.counters.drop(DropReason::kNoBuffer);
+      continue;
+    }
 
     Packet packet;
-    packet.mbuf = held.packet;
-    packet.ip = reinterpret_cast<wire::Ipv4Header*>(
-        rte_pktmbuf_mtod(held.packet, std::uint8_t*) + held.link_size);
+    packet.mbuf = rebuilt;
+    packet.ip = reinterpret_cast<wire::Ipv4Header*>(rte_pktmbuf_mtod(rebuilt, std::uint8_t*) +
+                                                    held.link_size);
     packet.size = static_cast<std::uint16_t>(packet.ip->total_size());
     packet.l4 = packet.ip->payload();
     packet.l4_size = static_cast<std::uint32_t>(packet.ip->payload_size());
@@ -381,20 +462,6 @@ void send_released(Shard& shard, std::size_t budget) {
     packet.has_l4 = !held.later_fragment;
     settle(shard, packet, lsn44::forward_released(shard, packet, held.direction));
   }
-}
-
-void free_held(Shard& shard) {
-  Tables& tables = shard.alg;
-  const auto free_queue = [&](state::QueueHead& queue) {
-    while (!queue.empty()) {
-      const HeldId id = state::queue_pop(queue, tables.held_links());
-      rte_pktmbuf_free(tables.held[id].packet);
-      tables.held.release(id);
-    }
-  };
-  free_queue(tables.released);
-  for (FlightId id = 0; id < tables.flights.high_water(); ++id)
-    free_queue(tables.flights[id].packets);
 }
 
 }  // namespace lsn::datapath::ipsec_alg

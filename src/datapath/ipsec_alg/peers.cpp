@@ -122,6 +122,10 @@ void count(Shard& shard, std::uint16_t profile, AlgCounter counter, std::uint64_
   if (profile < kCountedProfiles) counters.profiles[profile].of(counter).add(n);
 }
 
+void count_drop(Shard& shard, std::uint16_t profile, DropReason reason) {
+  if (is_esp_reason(reason)) count(shard, profile, AlgCounter::kEspDropped);
+}
+
 void raise(Shard& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t n) {
   AlgCounters& counters = shard.alg.counters;
   counters.total.of(gauge).add(n);

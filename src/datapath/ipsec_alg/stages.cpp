@@ -215,13 +215,17 @@ Verdict inspect_esp(Shard& shard, const Packet& packet, SessionId id, Direction 
   EspSession& esp = shard.alg.esp_sessions[esp_id];
   const GateId gate_id = shard.alg.peers[esp.peer].gate;
   Gate& gate = shard.alg.gates[gate_id];
+  const std::uint16_t profile = shard.alg.peers[esp.peer].profile;
   // Before anything ends here: an SPI that comes again was not sprayed.
   if (packet.has_l4 && session.packets[at(direction)] != 0) esp.again[at(direction)] = true;
   catch_up(shard, gate_id);
   // Its SPI may have been a candidate whose time was over.
-  if ((session.flags & SessionFlags::kInUse) == 0 || esp.spi[at(direction)] == kNoSpi)
-    return Verdict::drop(direction == Direction::kOutbound ? DropReason::kEspOutGateBusy
-                                                           : DropReason::kEspInNoGate);
+  if ((session.flags & SessionFlags::kInUse) == 0 || esp.spi[at(direction)] == kNoSpi) {
+    const DropReason reason =
+        direction == Direction::kOutbound ? DropReason::kEspOutGateBusy : DropReason::kEspInNoGate;
+    count_drop(shard, profile, reason);
+    return Verdict::drop(reason);
+  }
   if (direction == Direction::kInbound && packet.has_l4)
     suspect_collision(shard, packet, session, esp, gate);
   const auto is_of_turn = [&](std::size_t d) {

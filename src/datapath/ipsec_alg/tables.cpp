@@ -14,19 +14,18 @@ std::uint32_t entries(std::uint64_t n) {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(n, state::FlowTable::kMaxEntries));
 }
 
-/// A held packet takes at least the smallest useful buffer.
-constexpr std::uint32_t kSmallestBuffer = 256;
+/// A held packet takes at least one piece; those that are on their way already take some more.
 std::uint32_t held_capacity(const Capacity& capacity) {
-  return capacity.held_bytes / kSmallestBuffer + 1;
+  return capacity.held_bytes / HeldPiece::kSize + 256;
 }
 
 }  // namespace
 
 Tables::Tables(const Capacity& capacity, std::uint32_t max_subscribers, state::Ticks now,
                const state::HashSecret& secret, state::ZeroedMemory* memory)
-    : index(entries(std::uint64_t{capacity.gates} + peer_capacity(capacity) +
-                    capacity.ike_sessions),
-            secret, memory),
+    : index(
+          entries(std::uint64_t{capacity.gates} + peer_capacity(capacity) + capacity.ike_sessions),
+          secret, memory),
       quoted(entries(2ull * capacity.esp_sessions), secret, memory),
       gates(capacity.gates, memory),
       peers(peer_capacity(capacity), memory),
@@ -35,6 +34,7 @@ Tables::Tables(const Capacity& capacity, std::uint32_t max_subscribers, state::T
       waiters(held_capacity(capacity), memory),
       flights(held_capacity(capacity), memory),
       held(held_capacity(capacity), memory),
+      held_pieces(held_capacity(capacity), memory),
       clients(max_subscribers, memory),
       gate_wheel(capacity.gates, now, memory),
       ike_wheel(capacity.ike_sessions, now, memory),

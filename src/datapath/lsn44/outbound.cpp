@@ -29,6 +29,7 @@ bool is_resource_shortage(DropReason reason) {
     case DropReason::kFlowTableFull:
     case DropReason::kGateQuota:
     case DropReason::kGateTableFull:
+    case DropReason::kEspSessionQuota:
     case DropReason::kEspSessionTableFull:
       return true;
     default:

@@ -14,17 +14,11 @@ using F = SessionFlags;
 
 std::size_t index_of(Protocol protocol) { return static_cast<std::size_t>(protocol); }
 
-/// Whose limits a session counts against: ESP has no transport profile and no ports; it comes out of
-/// IKE, which is UDP.
-constexpr Protocol quota_of(Protocol protocol) {
-  return protocol == Protocol::kEsp ? Protocol::kUdp : protocol;
-}
-
 /// groupSessionLimit: one atomic of all shards, touched only while a limit is set. A subscriber
 /// whose sessions were made before there was a limit brings them all along with the first new one
 /// (or with the sweep after the reload: reload.cpp).
 bool count_in_group(const Group& group, Subscriber& subscriber, Protocol protocol) {
-  const std::size_t p = index_of(quota_of(protocol));
+  const std::size_t p = index_of(protocol);
   const std::uint64_t limit = group.transport[p].group_session_limit;
   if (limit == 0) return true;
   const auto bit = static_cast<std::uint8_t>(1u << p);
@@ -39,7 +33,7 @@ bool count_in_group(const Group& group, Subscriber& subscriber, Protocol protoco
 }
 
 void uncount_in_group(const Shard& shard, Subscriber& subscriber, Protocol protocol) {
-  const std::size_t p = index_of(quota_of(protocol));
+  const std::size_t p = index_of(protocol);
   if ((subscriber.counted & (1u << p)) == 0) return;
   const Generation& generation = *shard.generation;
   if (subscriber.group < generation.groups.size() &&
@@ -205,16 +199,8 @@ std::expected<SessionId, DropReason> create_esp_session(Shard& shard, Subscriber
                                                         std::uint32_t esp) {
   Tables& tables = shard.lsn44;
   Subscriber& subscriber = tables.subscribers[subscriber_id];
-  const Group* group = shard.generation->group(subscriber.group);
-  if (group == nullptr) return std::unexpected(DropReason::kNoMapping);
-  const std::size_t p = index_of(quota_of(Protocol::kEsp));
-  const TransportPolicy& transport = group->transport[p];
-  if (transport.session_quota != 0 && subscriber.session_count[p] >= transport.session_quota)
-    return std::unexpected(DropReason::kSessionQuota);
   if (tables.sessions.size() == tables.sessions.capacity())
     return std::unexpected(DropReason::kSessionTableFull);
-  if (!count_in_group(*group, subscriber, Protocol::kEsp))
-    return std::unexpected(DropReason::kGroupSessionLimit);
 
   const SessionId id = tables.sessions.allocate();
   Session& session = tables.sessions[id];
@@ -232,7 +218,7 @@ std::expected<SessionId, DropReason> create_esp_session(Shard& shard, Subscriber
   cold.mapping = esp;
   cold.created = shard.now;
   state::list_push(subscriber.sessions, id, session_list_links(tables));
-  ++subscriber.session_count[p];
+  ++subscriber.session_count[index_of(Protocol::kEsp)];
   ProtocolCounters& counters = shard.counters.of(Protocol::kEsp);
   counters.created.add();
   counters.sessions.add();
@@ -248,11 +234,11 @@ void end_session(Shard& shard, SessionId id, SessionEnd why) {
 
   tables.session_wheel.cancel(id, session_wheel_links(tables));
   state::list_remove(subscriber.sessions, id, session_list_links(tables));
-  --subscriber.session_count[index_of(quota_of(session.protocol))];
-  uncount_in_group(shard, subscriber, session.protocol);
+  --subscriber.session_count[index_of(session.protocol)];
   if (session.protocol == Protocol::kEsp) {
     ipsec_alg::esp_session_ended(shard, id, why);
   } else {
+    uncount_in_group(shard, subscriber, session.protocol);
     forget_flow(shard, session, cold);
   }
   ProtocolCounters& counters = shard.counters.of(session.protocol);

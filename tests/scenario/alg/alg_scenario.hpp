@@ -76,6 +76,15 @@ class Alg : public Scenario {
     Scenario::start(config, options);
   }
 
+  void TearDown() override {
+    // Section 8: nothing that is dropped is left out.
+    std::uint64_t dropped = 0;
+    for (const auto& text : datapath::kDropReasonTexts)
+      if (is_esp_reason(text.reason)) dropped += lab().drops(text.reason);
+    EXPECT_EQ(counted(AlgCounter::kEspDropped), dropped);
+    Scenario::TearDown();
+  }
+
   [[nodiscard]] static Ip client_ip(unsigned n) { return Ip{"192.0.2.10"} + n; }
 
   // ── what there is ──────────────────────────────────────────────────────────────────────────────

@@ -268,6 +268,84 @@ TEST_P(AlgLimits, WhereNoServerCanBeReplacedIkePassesAsOrdinaryUdpAndEspIsRefuse
   (void)joins(2);
 }
 
+TEST_P(AlgLimits, AtEspSessionQuotaTheSubscribersOldestEspSessionOfSinglePacketsGoes) {
+  Config config = Config::with_alg();
+  config.alg().esp_session_quota = 4;
+  start(config);
+  const Peer c1 = joins(1), c2 = joins(2);
+  pairs(c2, 0x1901, 0x2901);
+  pairs(c1, 0x1001, 0x2001);
+  sends_esp(c1, 0x1001, 2);
+  // With somebody outside it makes one pair of SPIs after another.
+  const auto one_more = [&](std::uint32_t i) {
+    quiet(kT + 1s);
+    sends_esp(c1, 0x1100 + i);
+    gets_esp(c1, 0x2100 + i);
+  };
+  for (std::uint32_t i = 0; i < 10; ++i) one_more(i);
+  EXPECT_EQ(now_there(AlgGauge::kEspSessions), 5u);
+  EXPECT_EQ(counted(AlgCounter::kEspSessionsReplaced), 7u);
+  gets_esp(c1, 0x2001, 3);
+  for (std::uint32_t i = 7; i < 10; ++i) sends_esp(c1, 0x1100 + i, 2);
+  // None of single packets is left.
+  quiet(kT + 1s);
+  esp_refused_out_and_told(c1, 0x1200, DropReason::kEspSessionQuota);
+  for (std::uint32_t i = 7; i < 10; ++i) gets_esp(c1, 0x2100 + i, 2);
+  EXPECT_FALSE(turn());
+  sends(c2, c2.child());  // nobody else is kept waiting
+  gets(c2, response(c2.child()));
+  sends_esp(c2, 0x1902);
+  gets_esp(c2, 0x2902);
+  config.alg().esp_session_quota = 5;
+  lab().reload(config);
+  one_more(20);
+}
+
+TEST_P(AlgLimits, WithALowerEspSessionQuotaAReloadEndsNothing) {
+  Config config = Config::with_alg();
+  start(config);
+  const Peer c1 = joins(1);
+  pairs(c1, 0x1001, 0x2001);
+  sends_esp(c1, 0x1001, 2);
+  quiet(kT + 1s);
+  sends_esp(c1, 0x1002);
+  gets_esp(c1, 0x2002);
+  gets_esp(c1, 0x2002, 2);
+  config.alg().esp_session_quota = 1;
+  lab().reload(config);
+  sends_esp(c1, 0x1001, 3);
+  gets_esp(c1, 0x2002, 3);
+  quiet(kT + 1s);
+  esp_refused_out_and_told(c1, 0x1003, DropReason::kEspSessionQuota);
+}
+
+TEST_P(AlgLimits, HeldMessagesCountWithTheirBytesAndASubscriberGetsAQuarter) {
+  Lab::Options options;
+  options.alg = {.ike_sessions = 4096, .esp_sessions = 64, .gates = 512, .held_bytes = 65536};
+  Config config = Config::with_alg();
+  start(config, options);
+  std::vector<Peer> holders;
+  for (std::uint32_t i = 0; i < 64; ++i) holders.push_back(joins(1, Ip{"198.18.1.0"} + i));
+  for (const Peer& peer : holders) sends(peer, peer.auth());
+  const Peer c3 = joins(3), c4 = joins(4);
+  sends(c3, c3.auth());
+  // One who waits at many gates, with 16 fragments of 8 exchanges at each.
+  std::vector<Peer> waiting;
+  for (std::uint32_t i = 0; i < 8; ++i) waiting.push_back(joins(2, Ip{"198.18.1.0"} + i));
+  for (const Peer& peer : waiting)
+    for (std::uint32_t exchange = 0; exchange < 8; ++exchange)
+      for (unsigned part = 1; part <= 16; ++part)
+        (void)lab().from_inside(peer.out(fragment(peer.child(exchange + 2), part, 16, 40)).bytes());
+  expect_drops({{DropReason::kIkeHoldFull, 8 * 8 * 16 - 65536 / 4 / 128}});
+  EXPECT_EQ(now_there(AlgGauge::kHeldBytes), 65536u / 4);
+  EXPECT_EQ(now_there(AlgGauge::kHeldPackets), 65536u / 4 / 128);
+  waits(c4, c4.auth());
+  gets(c3, response(c3.auth()));
+  sends_esp(c3, 0x1003);
+  expect_frames(lab().from_outside(esp(kS, kN, 0x2003, 1).bytes()),
+                {esp_in_frame(c3, 0x2003), out_frame(c4, c4.auth())});
+}
+
 TEST_P(AlgLimits, FullTablesPassIkeRefuseEspAndHurtNobody) {
   Lab::Options options;
   options.alg = {.ike_sessions = 4, .esp_sessions = 3, .gates = 2, .held_bytes = 1u << 20};

@@ -174,21 +174,23 @@ TEST_P(AlgPackets, HairpinIkeAndEspAreDroppedAndCounted) {
   refused_from_inside(ike({client_ip(2), 500}, {kN, 500}, sa_init(7)), DropReason::kAlgHairpin);
 }
 
-TEST_P(AlgPackets, AnEspSessionCountsAsOneSessionOfTheSubscriber) {
+TEST_P(AlgPackets, EspCountsAgainstNoQuotaOfUdp) {
   Config config = Config::with_alg();
-  config.group().udp().session_quota = 3;
+  config.group().udp().session_quota = 1;
+  config.group().udp().port_quota = 1;
+  config.group().udp().group_session_limit = 1;
   start(config);
   const Peer c1 = joins(1);
-  pairs(c1, 0x1001, 0x2001);  // UDP 500 and one ESP session
-  gets_esp(c1, 0x2002);
-  (void)lab().from_inside(esp(c1.ip, kS, 0x1003, 1).bytes());
-  EXPECT_EQ(now_there(AlgGauge::kEspSessions), 2u);
-  const auto refused = lab().drops(DropReason::kSessionQuota);
-  (void)lab().from_inside(esp(c1.ip, kS, 0x1004, 1).bytes());
-  (void)lab().from_inside(udp({c1.ip, 4000}, kServer).bytes());
-  EXPECT_GT(lab().drops(DropReason::kSessionQuota), refused);
-  expect_drops({{DropReason::kSessionQuota, lab().drops(DropReason::kSessionQuota)}});
-  gets_esp(c1, 0x2001, 2);
+  pairs(c1, 0x1001, 0x2001);
+  for (std::uint32_t i = 1; i < 4; ++i) {
+    quiet(kT + 1s);
+    sends_esp(c1, 0x1001 + i);
+    gets_esp(c1, 0x2001 + i);
+  }
+  EXPECT_EQ(now_there(AlgGauge::kEspSessions), 4u);
+  const IpPacket other = udp({c1.ip, 4000}, kServer);
+  refused_with_error(lab().from_inside(other.bytes()), DropReason::kSessionQuota, 0,
+                     our_error(other.bytes(), kRouter, 3, 13));
 }
 
 TEST_P(AlgPackets, TheSourcePortOfIkeIsTranslatedLikeAnyUdpPort) {

@@ -83,17 +83,6 @@ TEST(Plan, DividesTheAlgsTablesInTheSameWay) {
   EXPECT_EQ(plan.alg_per_worker.held_bytes, 500'001U);
 }
 
-TEST(Plan, HasBuffersForAllThatMayBeHeldOnTopOfTheOthers) {
-  for (const char* device : {"net_tap0", "net_af_packet0"}) {
-    control::Model model = three_interfaces();
-    model.interfaces[0].device = model.interfaces[2].device = device;
-    model.dataplane.alg.max_held_bytes = 0;
-    const BufferPlan without = make_plan(model).buffers;
-    model.dataplane.alg.max_held_bytes = 2 * 100 * without.data_room;
-    EXPECT_EQ(make_plan(model).buffers.per_worker, without.per_worker + 100) << device;
-  }
-}
-
 TEST(Plan, MakesBuffersThatHoldTheLargestFrameInOneSegment) {
   const Plan jumbo = make_plan(three_interfaces());
   EXPECT_EQ(jumbo.buffers.data_room, RTE_PKTMBUF_HEADROOM + 9 * 1024);

@@ -186,6 +186,7 @@ void describe(auto& v, Like<AlgProfileConfig> auto& c) {
   v.number("phase2Hold", c.phase2_hold, {0, 1024, "clients"});
   v.number("freshSequence", c.fresh_sequence, {1, 65535});
   v.number("spiCandidates", c.spi_candidates, {1, 64});
+  v.number("espSessionQuota", c.esp_session_quota, {1, 65535});
   v.word("requireIke", c.require_ike, Presence::kOptional);
   v.word("serverSpread", c.server_spread, Presence::kOptional);
   v.word("ikePreservePort", c.ike_preserve_port, Presence::kOptional);

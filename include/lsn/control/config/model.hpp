@@ -182,6 +182,7 @@ struct AlgProfileConfig {
   std::uint32_t phase2_hold = 64;
   std::uint32_t fresh_sequence = 256;
   std::uint32_t spi_candidates = 4;
+  std::uint32_t esp_session_quota = 256;
   Switch require_ike = Switch::kDisabled;
   Switch server_spread = Switch::kEnabled;
   Switch ike_preserve_port = Switch::kDisabled;

@@ -3,8 +3,8 @@
 // A client waits in a gate's queue with its flights, one per exchange, of at most 16 datagrams:
 // a retransmission replaces what it repeats. Its place is kept for 35 seconds after its last
 // message. When its turn comes all that it has goes into Tables::released, in order, and on its way
-// at the end of the burst. What is held counts against maxHeldBytes with the buffers that it
-// occupies.
+// at the end of the burst. Of what is held the bytes are kept, not the buffers; they count against
+// maxHeldBytes, of which one client gets a quarter at most.
 #pragma once
 
 #include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
@@ -33,7 +33,5 @@ void expire_waiters(Shard& shard, std::size_t budget);
 
 /// Sends what has been released, at most `budget` packets.
 void send_released(Shard& shard, std::size_t budget);
-/// Frees every packet that is held (at the end).
-void free_held(Shard& shard);
 
 }  // namespace lsn::datapath::ipsec_alg

@@ -20,6 +20,8 @@ namespace lsn::datapath::ipsec_alg {
 
 /// Counts for a profile (by stable id) and in total.
 void count(Shard& shard, std::uint16_t profile, AlgCounter counter, std::uint64_t n = 1);
+/// Counts an ESP packet that is dropped; `profile` kNoId: not known, in total only.
+void count_drop(Shard& shard, std::uint16_t profile, DropReason reason);
 void raise(Shard& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t n = 1);
 void lower(Shard& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t n = 1);
 

@@ -13,8 +13,6 @@
 // Everything has a fixed capacity; indices instead of pointers; time is Ticks.
 #pragma once
 
-#include <rte_mbuf.h>
-
 #include <array>
 #include <cstdint>
 
@@ -142,7 +140,9 @@ struct EspSession {
   std::uint64_t counted_packets[kDirections];
   std::uint64_t counted_bytes[kDirections];
   bool in_use;
+  bool is_single;  ///< in Client::singles
   state::ListLinks of_peer;
+  state::ListLinks of_client;
   state::ListLinks half_open;
   state::ListLinks candidates[kDirections];
 
@@ -258,8 +258,11 @@ struct alignas(64) Peer {
 struct Client {
   state::QueueHead peers;         ///< whose IKE was silent for longest first
   state::QueueHead ike_sessions;  ///< the one that was silent for longest first
+  /// ESP sessions, oldest first, but for those that were seen to have carried a second packet.
+  state::QueueHead singles;
   std::uint32_t peer_count;
   std::uint32_t ike_count;
+  std::uint32_t held_bytes;
 };
 
 // ── held messages ───────────────────────────────────────────────────────────────────────────────
@@ -287,12 +290,23 @@ struct Flight {
   state::ListLinks of_waiter;
 };
 
-/// A packet that waits, as it came: its data begin at the link header.
+/// Some of the bytes of a held packet. The packet's buffer is given back: it may be of 64 KB, and
+/// buffers are for what is received.
+struct HeldPiece {
+  static constexpr std::uint32_t kSize = 128;  ///< what it counts of maxHeldBytes
+
+  std::uint32_t next;
+  std::array<std::uint8_t, kSize - sizeof(std::uint32_t)> bytes;
+};
+static_assert(sizeof(HeldPiece) == HeldPiece::kSize);
+
+/// A packet that waits, as it came: its bytes begin at the link header.
 struct Held {
-  rte_mbuf* packet;
+  std::uint32_t first_piece;
+  std::uint32_t size;  ///< with the link header
   state::Ticks since;
   state::FlowKey key;   ///< of its UDP session
-  std::uint32_t bytes;  ///< what its buffers take of maxHeldBytes
+  std::uint32_t bytes;  ///< what its pieces take of maxHeldBytes
   std::uint32_t message_id;
   std::uint16_t fragment_number;  ///< of IKE
   wire::Be16 ip_identification;
@@ -328,6 +342,7 @@ struct Tables {
   state::Slab<Waiter> waiters;
   state::Slab<Flight> flights;
   state::Slab<Held> held;
+  state::Slab<HeldPiece> held_pieces;
   state::ParallelArray<Client> clients;  ///< by SubscriberId
 
   state::TimerWheel gate_wheel;
@@ -338,6 +353,9 @@ struct Tables {
   state::QueueHead doubtful;  ///< peers that lost something: are they needed any more?
   std::uint32_t held_bytes = 0;
   const std::uint32_t max_held_bytes;
+  [[nodiscard]] std::uint32_t max_held_by_client() const {
+    return max_held_bytes / 4;
+  }  // section 6
 
   std::uint32_t armed_gates = 0;
   /// While a gate is armed: known inbound SPIs with sequence numbers up to here are looked at
@@ -395,6 +413,9 @@ struct Tables {
   }
   [[nodiscard]] auto client_ike_links() {
     return [this](std::uint32_t id) -> state::ListLinks& { return ike_sessions[id].of_client; };
+  }
+  [[nodiscard]] auto client_esp_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return esp_sessions[id].of_client; };
   }
   [[nodiscard]] auto esp_links() {
     return [this](std::uint32_t id) -> state::ListLinks& { return esp_sessions[id].of_peer; };

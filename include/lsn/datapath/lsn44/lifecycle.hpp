@@ -137,7 +137,7 @@ struct SessionRequest {
                                                                   const AppPolicy& policy,
                                                                   const SessionRequest& request);
 /// Makes the session's part that the packet path needs of an ESP session: one of the subscriber's
-/// sessions, counted against its UDP quotas. Its keys and its first place on the wheel
+/// sessions. Its quota (the ALG profile's, no other), its keys and its first place on the wheel
 /// (rearm_session) are the ALG's, which knows it as `esp`.
 [[nodiscard]] std::expected<SessionId, DropReason> create_esp_session(Shard& shard,
                                                                       SubscriberId subscriber,

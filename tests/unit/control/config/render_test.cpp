@@ -56,14 +56,15 @@ TEST(Render, EveryParameterThatIsNotAtItsDefaultIsWritten) {
   group.session_sync = Switch::kDisabled;
   group.snmptraplimit = 1;
   auto& alg = model.ipsecalg.profile[0];
-  alg = {"ALG", Minutes{1}, Minutes{2},       Seconds{3},        Switch::kDisabled, 5,
-         6,     7,          Switch::kEnabled, Switch::kDisabled, Switch::kEnabled};
+  alg = {"ALG", Minutes{1}, Minutes{2}, Seconds{3},       Switch::kDisabled, 5,
+         6,     7,          8,          Switch::kEnabled, Switch::kDisabled, Switch::kEnabled};
   expect_round_trip(model);
   const std::string text = render_config(model);
   for (const char* line :
        {"eal = [ ];", "groupSessionLimit = 4294967295L;", "allocPolicy = \"IPADDRS\";",
         "target = \"/var/log/lsnd \\\"quoted\\\" \\\\ back\";", "requireIke = \"ENABLED\";",
-        "serverSpread = \"DISABLED\";", "ikePreservePort = \"ENABLED\";", "phase2Hold = 5;"})
+        "serverSpread = \"DISABLED\";", "ikePreservePort = \"ENABLED\";", "phase2Hold = 5;",
+        "espSessionQuota = 8;"})
     EXPECT_THAT(text, HasSubstr(line));
 }
 

@@ -96,6 +96,7 @@ ipsecalg: { profile = ( { name = "X"; } ); };
   EXPECT_EQ(x.phase2_hold, 64U);
   EXPECT_EQ(x.fresh_sequence, 256U);
   EXPECT_EQ(x.spi_candidates, 4U);
+  EXPECT_EQ(x.esp_session_quota, 256U);
   EXPECT_EQ(x.require_ike, Switch::kDisabled);
   EXPECT_EQ(x.server_spread, Switch::kEnabled);
   EXPECT_EQ(x.ike_preserve_port, Switch::kDisabled);
@@ -159,7 +160,7 @@ INSTANTIATE_TEST_SUITE_P(
         Range{kTcp, "groupSessionLimit", 0, 4294967295},
         Range{kSecondGroup, "snmptraplimit", 0, 10000}, Range{kAlg, "espSessionTimeout", 1, 1440},
         Range{kAlg, "phase2Hold", 0, 1024}, Range{kAlg, "freshSequence", 1, 65535},
-        Range{kAlg, "spiCandidates", 1, 64}),
+        Range{kAlg, "spiCandidates", 1, 64}, Range{kAlg, "espSessionQuota", 1, 65535}),
     [](const auto& range) { return std::string(range.param.setting); });
 
 TEST(Settings, RangesOfSettingsThatTheGoodTextHas) {
