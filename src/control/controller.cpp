@@ -69,7 +69,7 @@ class Controller::Loop {
   }
 
   int run() {
-    journal_.restore();
+    journal_.restore([this](auto records) { config_.expect(records); });
     config_.start();
     while (!stopping_) {
       set_timer(server_.waiting() || config_.busy() ? kHurriedTick : kTick);

@@ -10,6 +10,7 @@
 #include "lsn/control/config/reload_diff.hpp"
 #include "lsn/control/config/vocabulary.hpp"
 #include "lsn/control/log.hpp"
+#include "lsn/datapath/restored_map.hpp"
 
 namespace lsn::control {
 namespace {
@@ -59,6 +60,14 @@ RunningConfig::RunningConfig(std::string path, Model model, Dataplane& dataplane
       self_(std::make_shared<RunningConfig*>(this)) {}
 
 RunningConfig::~RunningConfig() = default;
+
+void RunningConfig::expect(std::span<const datapath::StateRecord> records) {
+  auto map = datapath::map_of_restored(*generation_, records);
+  if (map == nullptr) return;
+  auto generation = std::make_shared<Generation>(*generation_);
+  generation->maps.push_back(std::move(map));
+  generation_ = std::move(generation);
+}
 
 void RunningConfig::start() {
   publish(generation_, [this](std::uint64_t) {

@@ -16,6 +16,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <optional>
 #include <source_location>
 
 #include "support/lab.hpp"
@@ -79,11 +80,14 @@ class Laboratory : public ::testing::Test {
   }
 
   /// The process is killed and begins again, with other random numbers; what is given is restored.
-  std::uint64_t restart(const Config& config, const std::vector<datapath::StateRecord>& records) {
+  /// `shards`: as many from now on; none: as before.
+  std::uint64_t restart(const Config& config, const std::vector<datapath::StateRecord>& records,
+                        std::optional<unsigned> shards = std::nullopt) {
     config_ = config;
     lab().shut_down();
     Lab::Options options = lab_->options();
     ++options.seed;
+    options.shards = shards.value_or(options.shards);
     options.start += 77777;
     lab_ = std::make_unique<Lab>(config, options);
     counted_ = {};

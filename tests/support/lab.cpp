@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "lsn/datapath/restored_map.hpp"
 #include "support/packet_checker.hpp"
 #include "support/path_guard.hpp"
 
@@ -557,11 +558,17 @@ std::vector<StateRecord> Lab::state(std::uint32_t limit, std::size_t budget) {
 }
 
 std::uint64_t Lab::restore(const std::vector<StateRecord>& records) {
+  if (auto map = map_of_restored(generation(), records)) {
+    publish(config_);
+    generations_.back()->maps.push_back(std::move(map));
+    for (unsigned id = 0; id < shards(); ++id) adopt(id);
+  }
   std::uint64_t restored = 0;
   for (const auto& shard : shards_) {
     for (const StateRecord& record : records) restored += restore_state(*shard, record) ? 1 : 0;
     finish_restoring(*shard);
   }
+  sweep();
   return restored;
 }
 

@@ -15,11 +15,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "lsn/control/config/model.hpp"
 #include "lsn/control/dataplane.hpp"
+#include "lsn/datapath/state_record.hpp"
 
 namespace lsn::control {
 
@@ -49,6 +51,10 @@ class RunningConfig {
   void reload(Done done);
   /// Whether a generation is on its way to the workers.
   [[nodiscard]] bool busy() const { return publishing_; }
+
+  /// Before start(): what is going to be restored. Its clients belong where their NAT addresses
+  /// are.
+  void expect(std::span<const datapath::StateRecord> records);
 
   /// Called now and then: drops former maps that nobody needs.
   void drop_former_maps();

@@ -19,12 +19,13 @@ struct StateRecord {
     kMapping = 1,     ///< of UDP towards port 500 of the server
     kIkeSession = 2,  ///< with its mapping
     kEspSession = 3,
+    kExchange = 4,  ///< of an IKE session, that may still bring an inbound SPI
   };
 
   Kind kind = Kind::kMapping;
   bool gone = false;
   std::uint8_t version = 0;     ///< IKE: major
-  bool answered = false;        ///< IKE
+  bool answered = false;        ///< IKE, exchange: its latest request
   bool keeps_port = false;      ///< mapping, IKE: ikePreservePort
   std::uint8_t shard = 0;       ///< ESP: with `place` its name while this process lives
   std::uint32_t place = 0;
@@ -33,11 +34,15 @@ struct StateRecord {
   wire::Be32 server{};
   wire::Be16 inside_port{};       ///< mapping, IKE
   wire::Be16 nat_port{};
-  wire::IkeSpi initiator = 0;   ///< IKE
+  std::uint8_t exchange = 0;         ///< exchange: ipsec_alg::ExchangeKind
+  bool from_server = false;          ///< exchange: the server began it
+  std::uint32_t message_id = 0;      ///< exchange
+  std::uint32_t latest_request = 0;  ///< exchange
+  wire::IkeSpi initiator = 0;        ///< IKE, exchange: of its session
   wire::IkeSpi responder = 0;
   wire::Be32 spi_out{};           ///< ESP; zero: not known
   wire::Be32 spi_in{};
-  std::uint32_t idle_seconds = 0;
+  std::uint32_t idle_seconds = 0;  ///< exchange: since it was admitted
 };
 
 using StateRing = LossyRing<StateRecord, 4096>;

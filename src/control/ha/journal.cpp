@@ -40,7 +40,7 @@ Journal::~Journal() {
   if (walking_) file_.abandon();
 }
 
-void Journal::restore() {
+void Journal::restore(const Look& look) {
   if (path_.empty()) return;
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), error);
@@ -53,6 +53,7 @@ void Journal::restore() {
     spdlog::error("state file {}: {} damaged record{}, left out", path_, stored->damaged,
                   stored->damaged == 1 ? "" : "s");
   if (stored->records.empty()) return;
+  if (look) look(stored->records);
   const std::size_t count = stored->records.size();
   dataplane_.restore(std::move(stored->records), [path = path_, count](std::uint64_t restored) {
     spdlog::info("state file {}: {} of {} records restored", path, restored, count);

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <map>
 #include <tuple>
+#include <unordered_map>
 
 namespace lsn::control {
 namespace {
@@ -40,7 +41,8 @@ struct [[gnu::packed]] Stored {
   std::uint8_t shard;
   std::uint16_t inside_port;
   std::uint16_t nat_port;
-  std::uint16_t reserved;
+  std::uint8_t exchange;  ///< its kind
+  std::uint8_t from_server;
   std::uint32_t place;
   std::uint32_t client;
   std::uint32_t nat_ip;
@@ -56,6 +58,11 @@ struct [[gnu::packed]] Stored {
       std::uint32_t spi_in;
       std::uint64_t none;
     } esp;
+    struct {
+      std::uint64_t initiator;
+      std::uint32_t message_id;
+      std::uint32_t latest_request;
+    } of_ike;
   };
   std::uint32_t checksum;
 };
@@ -84,6 +91,12 @@ Stored store(const StateRecord& record, std::uint64_t now) {
   if (record.kind == Kind::kEspSession) {
     s.esp.spi_out = record.spi_out.host();
     s.esp.spi_in = record.spi_in.host();
+  } else if (record.kind == Kind::kExchange) {
+    s.exchange = record.exchange;
+    s.from_server = record.from_server ? 1 : 0;
+    s.of_ike.initiator = record.initiator;
+    s.of_ike.message_id = record.message_id;
+    s.of_ike.latest_request = record.latest_request;
   } else {
     s.ike.initiator = record.initiator;
     s.ike.responder = record.responder;
@@ -112,6 +125,12 @@ StateRecord load(const Stored& s, std::uint64_t now) {
   if (record.kind == Kind::kEspSession) {
     record.spi_out = wire::Be32::of(s.esp.spi_out);
     record.spi_in = wire::Be32::of(s.esp.spi_in);
+  } else if (record.kind == Kind::kExchange) {
+    record.exchange = s.exchange;
+    record.from_server = s.from_server != 0;
+    record.initiator = s.of_ike.initiator;
+    record.message_id = s.of_ike.message_id;
+    record.latest_request = s.of_ike.latest_request;
   } else {
     record.initiator = s.ike.initiator;
     record.responder = s.ike.responder;
@@ -120,22 +139,25 @@ StateRecord load(const Stored& s, std::uint64_t now) {
 }
 
 /// Records of the same thing have the same name.
-using Name = std::tuple<Kind, std::uint32_t, std::uint32_t, std::uint64_t>;
+using Name = std::tuple<Kind, std::uint32_t, std::uint32_t, std::uint64_t, std::uint64_t>;
 Name name_of(const StateRecord& r) {
   switch (r.kind) {
     case Kind::kEspSession:
-      return {r.kind, r.shard, r.place, 0};
+      return {r.kind, r.shard, r.place, 0, 0};
     case Kind::kIkeSession:
-      return {r.kind, r.client.host(), r.server.host(), r.initiator};
+      return {r.kind, r.client.host(), r.server.host(), r.initiator, 0};
+    case Kind::kExchange:
+      return {r.kind, r.client.host(), r.server.host(), r.initiator,
+              std::uint64_t{r.exchange} << 40 | std::uint64_t{r.from_server} << 32 | r.message_id};
     case Kind::kMapping:
       break;
   }
-  return {r.kind, r.client.host(), r.server.host(), r.inside_port.host()};
+  return {r.kind, r.client.host(), r.server.host(), r.inside_port.host(), 0};
 }
 
 bool is_kind(std::uint8_t kind) {
   return kind >= static_cast<std::uint8_t>(Kind::kMapping) &&
-         kind <= static_cast<std::uint8_t>(Kind::kEspSession);
+         kind <= static_cast<std::uint8_t>(Kind::kExchange);
 }
 
 std::string error_of(std::string_view what, const std::string& path) {
@@ -189,11 +211,14 @@ std::expected<StoredState, std::string> read_state_file(const std::string& path,
   std::memcpy(&header, bytes->data(), sizeof header);
   if (header.magic != kMagic)
     return std::unexpected(fmt::format("state file {}: it is none: it begins otherwise", path));
-  if (header.version != kStateFileVersion || header.record_size != sizeof(Stored))
-    return std::unexpected(fmt::format("state file {}: version {}, this program reads version {}",
-                                       path, std::uint32_t{header.version}, kStateFileVersion));
+  if (header.version < kOldestStateFileVersion || header.version > kStateFileVersion ||
+      header.record_size != sizeof(Stored))
+    return std::unexpected(
+        fmt::format("state file {}: version {}, this program reads versions {} to {}", path,
+                    std::uint32_t{header.version}, kOldestStateFileVersion, kStateFileVersion));
   // The latest of everything, in the order in which things first came.
   std::map<Name, std::size_t> places;
+  std::unordered_map<std::uint32_t, std::uint32_t> nat_ips;  // by client
   std::vector<StateRecord> all;
   std::size_t at = sizeof header;
   for (; at + sizeof(Stored) <= bytes->size(); at += sizeof(Stored)) {
@@ -209,9 +234,12 @@ std::expected<StoredState, std::string> read_state_file(const std::string& path,
       all.push_back(record);
     else
       all[place->second] = record;
+    if (!record.gone) nat_ips[record.client.host()] = record.nat_ip.host();
   }
   if (at != bytes->size()) ++state.damaged;
-  std::erase_if(all, [](const StateRecord& record) { return record.gone; });
+  std::erase_if(all, [&](const StateRecord& record) {
+    return record.gone || nat_ips[record.client.host()] != record.nat_ip.host();
+  });
   // Mappings before what uses them.
   std::stable_sort(all.begin(), all.end(), [](const StateRecord& a, const StateRecord& b) {
     return a.kind < b.kind;

@@ -238,10 +238,16 @@ IkeId track(Shard& shard, PeerId peer_id, const wire::IkeMessage& message, Direc
   touch(shard, peer_id);
   IkeSession& session = tables.ike_sessions[id];
   session.last_message = shard.now;
-  // A client may come from another port, for example after its own NAT forgot the old one.
-  if (direction == Direction::kOutbound) {
+  // A client may come from another port, for example after its own NAT forgot the old one, or by
+  // another mapping.
+  if (direction == Direction::kOutbound &&
+      (session.inside_port != udp.inside_port || session.nat_port != udp.nat_port)) {
     session.inside_port = udp.inside_port;
     session.nat_port = udp.nat_port;
+    if (session.is_answered()) {
+      keep_port(shard, peer_id, session.inside_port);
+      note_ike_session(shard, id, false);
+    }
   }
   if (session.responder == wire::kNoIkeSpi) session.responder = message.responder;
   if (!session.heard[at(direction)]) {
@@ -403,9 +409,21 @@ void keep_port(Shard& shard, PeerId id, wire::Be16 port) {
   Peer& peer = shard.alg.peers[id];
   for (const wire::Be16 kept : peer.ike_ports)
     if (kept == port) return;
-  peer.ike_ports[peer.next_ike_port] = port;
+  wire::Be16& place = peer.ike_ports[peer.next_ike_port];
+  if (place.raw() != 0) note_mapping_gone(shard, id, place);
+  place = port;
   peer.next_ike_port = static_cast<std::uint8_t>((peer.next_ike_port + 1u) % kKeptPorts);
   note_mapping(shard, id, port);
+}
+
+void mapping_ended(Shard& shard, const lsn44::Session& session) {
+  const PeerId id = find_peer(shard, session.inside_ip, session.remote_ip);
+  if (id == state::kNone) return;
+  for (wire::Be16& kept : shard.alg.peers[id].ike_ports) {
+    if (kept != session.inside_port) continue;
+    note_mapping_gone(shard, id, kept);
+    kept = wire::Be16{};
+  }
 }
 
 IkeId find_port_keeper(Shard& shard, GateId gate_id, wire::IkeSpi initiator) {

@@ -142,6 +142,15 @@ void note_ike_session(Shard& shard, IkeId id, bool gone) {
   shard.alg.journal.put(record);
 }
 
+void note_mapping_gone(Shard& shard, PeerId id, wire::Be16 inside_port) {
+  const Peer& peer = shard.alg.peers[id];
+  if (!is_recorded(shard, peer)) return;
+  StateRecord record = record_of(shard, Kind::kMapping, peer);
+  record.inside_port = inside_port;
+  record.gone = true;
+  shard.alg.journal.put(record);
+}
+
 void note_mapping(Shard& shard, PeerId id, wire::Be16 inside_port) {
   const Peer& peer = shard.alg.peers[id];
   if (!is_recorded(shard, peer)) return;
@@ -178,6 +187,7 @@ void list_state(Shard& shard, StatePage& page, std::size_t budget) {
           page.rows.push_back(record_of(shard, ike));
       });
       return;
+    case Kind::kExchange:
     case Kind::kEspSession:
       walk(tables.esp_sessions.high_water(), Kind::kEspSession, [&](EspId id) {
         const EspSession& esp = tables.esp_sessions[id];
@@ -193,7 +203,7 @@ bool restore_state(Shard& shard, const StateRecord& record) {
   const std::uint16_t* group_id =
       generation.maps.front()->group_of(wire::Ipv4Address{record.client});
   const AlgProfile* profile = group_id == nullptr ? nullptr : find_profile(shard, *group_id);
-  if (profile == nullptr) return false;
+  if (profile == nullptr || !profile->conn_failover) return false;
   const Group& group = *generation.group(*group_id);
   const NatAddressPlace* place = generation.nat_addresses.find(wire::Ipv4Address{record.nat_ip});
   if (place == nullptr || place->owner != shard.id ||
@@ -215,6 +225,8 @@ bool restore_state(Shard& shard, const StateRecord& record) {
     return false;
   }
   switch (record.kind) {
+    case Kind::kExchange:
+      return false;
     case Kind::kEspSession:
       return restore_esp(shard, *peer, record.spi_out.raw(), record.spi_in.raw());
     case Kind::kMapping:

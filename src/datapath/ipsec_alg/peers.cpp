@@ -4,6 +4,7 @@
 #include "lsn/datapath/ipsec_alg/gates.hpp"
 #include "lsn/datapath/ipsec_alg/holding.hpp"
 #include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
+#include "lsn/datapath/ipsec_alg/journal.hpp"
 #include "lsn/datapath/ipsec_alg/keys.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 
@@ -78,6 +79,8 @@ void remove_peer(Shard& shard, PeerId id) {
   Peer& peer = tables.peers[id];
   Gate& gate = tables.gates[peer.gate];
   Client& client = tables.clients[peer.subscriber];
+  for (const wire::Be16 port : peer.ike_ports)
+    if (port.raw() != 0) note_mapping_gone(shard, id, port);
   if (peer.is_claimant) state::list_remove(gate.claimants, id, tables.claimant_links());
   for (SeenSpi& seen : gate.seen) {
     if (seen.learned_by == id) seen = SeenSpi{};

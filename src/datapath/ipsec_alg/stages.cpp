@@ -324,6 +324,10 @@ bool keeps(const Shard& shard, const Session& session) {
                                           session.inside_port) != peer.ike_ports.end();
 }
 
+void udp_session_ended(Shard& shard, const Session& session) {
+  if (session.remote_port == kIkePort) mapping_ended(shard, session);
+}
+
 void ah_refused(Shard& shard, const Packet& packet) {
   if (packet.side != Side::kInside) return;
   const wire::Be32 client = packet.ip->source;

@@ -239,6 +239,8 @@ void end_session(Shard& shard, SessionId id, SessionEnd why) {
     ipsec_alg::esp_session_ended(shard, id, why);
   } else {
     uncount_in_group(shard, subscriber, session.protocol);
+    if (session.protocol == Protocol::kUdp && (session.flags & F::kInspect) != 0)
+      ipsec_alg::udp_session_ended(shard, session);
     forget_flow(shard, session, cold);
   }
   ProtocolCounters& counters = shard.counters.of(session.protocol);

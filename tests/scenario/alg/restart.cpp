@@ -39,6 +39,88 @@ TEST_P(AlgRestart, TunnelsGoOnWithoutARekey) {
   }
 }
 
+class AlgElsewhere : public AlgRestart {
+ protected:
+  /// Eight clients with tunnels, wherever the process begins again.
+  void tunnels_go_on_after(const Config& config, unsigned shards, Where where = Where::current()) {
+    const auto records = lab().state();
+    EXPECT_EQ(restart(config, records, shards), records.size());
+    for (int rounds = 1; rounds <= 2; ++rounds) {
+      for (const Peer& c : peers_) {
+        const std::uint32_t n = c.ip.value & 0xFF, sequence = 90000 + static_cast<unsigned>(rounds);
+        sends_esp(c, 0x1000 + n, sequence, where);
+        gets_esp(c, 0x2000 + n, sequence, where);
+        sends(c, c.message(kInformational2, 7 + static_cast<unsigned>(rounds)), where);
+      }
+      // Who has something stays where it is, whatever is reloaded.
+      lab().reload(config);
+      lab().drop_predecessors();
+    }
+  }
+  void come_up() {
+    for (unsigned n = 1; n <= 8; ++n) {
+      peers_.push_back(joins(n));
+      const std::uint32_t last = peers_.back().ip.value & 0xFF;
+      pairs(peers_.back(), 0x1000 + last, 0x2000 + last);
+    }
+  }
+  std::vector<Peer> peers_;
+};
+
+TEST_P(AlgElsewhere, TunnelsGoOnWithAnotherNumberOfWorkers) {
+  Config config = Config::with_alg();
+  config.pool().addresses = {"203.0.113.3-203.0.113.18"};
+  start(config);
+  come_up();
+  for (const unsigned shards : {3u, 1u, 5u, 2u}) tunnels_go_on_after(config, shards);
+}
+
+TEST_P(AlgElsewhere, TunnelsGoOnWhateverReloadsHadDealtOutTheAddresses) {
+  Config config = Config::with_alg();
+  config.pool().addresses = {"203.0.113.4-203.0.113.18"};
+  start(config);
+  config.pool().addresses = {"203.0.113.3-203.0.113.18"};
+  lab().reload(config);
+  come_up();
+  tunnels_go_on_after(config, lab().shards());
+}
+
+INSTANTIATE_TEST_SUITE_P(, AlgElsewhere, shardings(), sharding_name);
+
+TEST_P(AlgRestart, AMappingThatEndedIsInNoRecord) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  pairs(c2, 0x1002, 0x2002);
+  std::map<std::uint32_t, std::uint16_t> mappings;  // by client: its NAT port
+  const auto follow = [&] {
+    for (unsigned i = 0; i < lab().shards(); ++i) {
+      datapath::StateRecord r;
+      while (lab().shard(i).alg.journal.take(r)) {
+        if (r.kind != datapath::StateRecord::Kind::kMapping) continue;
+        if (r.gone)
+          mappings.erase(r.client.host());
+        else
+          mappings[r.client.host()] = r.nat_port.host();
+      }
+    }
+  };
+  follow();
+  EXPECT_EQ(mappings.size(), 2u);
+  // With the session that it was kept for, ...
+  lab().flush({});
+  follow();
+  EXPECT_EQ(mappings.size(), 0u);
+  // ... which is followed by another one.
+  Peer again = c1;
+  again.nat = translated(c1.out(c1.message(kInformational2, 3)));
+  follow();
+  EXPECT_EQ(mappings, (std::map<std::uint32_t, std::uint16_t>{{c1.ip.value, again.nat.port}}));
+  // With all that its client had.
+  quiet(2h);
+  follow();
+  EXPECT_EQ(mappings.size(), 0u);
+}
+
 TEST_P(AlgRestart, AMappingWhoseIkeSessionHasGoneIsRestoredWithItsEsp) {
   Config config = Config::with_alg();
   config.alg().ike_session_timeout = 1min;

@@ -8,6 +8,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,8 +26,10 @@ class Journal {
   Journal(std::string path, Dataplane& dataplane);
   ~Journal();
 
-  /// Before the first generation is published: has restored what the file says.
-  void restore();
+  /// Before the first generation is published: has restored what the file says. `look` sees it
+  /// first.
+  using Look = std::function<void(std::span<const datapath::StateRecord>)>;
+  void restore(const Look& look = {});
   void tick(Time now);
 
  private:

@@ -22,10 +22,14 @@ namespace lsn::control {
 
 using datapath::StateRecord;
 
-inline constexpr std::uint32_t kStateFileVersion = 1;
+/// Version 2 has exchanges. Files of version 1 are read as well: they have none.
+inline constexpr std::uint32_t kStateFileVersion = 2;
+inline constexpr std::uint32_t kOldestStateFileVersion = 1;
 
 struct StoredState {
-  std::vector<StateRecord> records;  ///< the latest of everything that is there, idle_seconds of now
+  /// The latest of everything that is there, idle_seconds of now. A client has one NAT address:
+  /// that of its latest record; what contradicts it is left out.
+  std::vector<StateRecord> records;
   std::size_t damaged = 0;           ///< records that are not readable
 };
 

@@ -38,6 +38,9 @@ enum class IkePhase : std::uint8_t {
 /// the peer's ESP.
 void keep_port(Shard& shard, PeerId peer, wire::Be16 inside_port);
 
+/// The UDP session of a client with port 500 of a server has ended, and its mapping with it.
+void mapping_ended(Shard& shard, const lsn44::Session& session);
+
 /// ikePreservePort (section 7): the IKE session of a gate whose UDP session a message from the server
 /// belongs to, by its initiator SPI; an unknown one is of the only client with an answered
 /// CREATE_CHILD_SA that no new IKE SPI has followed yet. kNone: nobody's.

@@ -12,5 +12,7 @@ void note_esp_session(Shard& shard, EspId id, bool gone);
 void note_ike_session(Shard& shard, IkeId id, bool gone);
 /// The UDP mapping of one of a peer's inside ports is kept from now on.
 void note_mapping(Shard& shard, PeerId peer, wire::Be16 inside_port);
+/// ... or no longer.
+void note_mapping_gone(Shard& shard, PeerId peer, wire::Be16 inside_port);
 
 }  // namespace lsn::datapath::ipsec_alg

@@ -5,6 +5,7 @@
 //   attribute_...()   ESP without a session (attribution.hpp)
 //   demultiplex()     IKE to a port 500 that several clients share (ikePreservePort)
 //   choose_address()  a client's first contact is IKE: its NAT address (serverSpread)
+//   udp_session_ended()  the mapping of an IKE session goes
 //   keeps()           whether an idle UDP session is the mapping of a living IKE or ESP session
 //   ah_refused()      AH of a client, which is dropped
 //   after_burst()     sends what was released, removes what nobody needs
@@ -46,6 +47,9 @@ void choose_address(Shard& shard, lsn44::Subscriber& subscriber, const Group& gr
                     wire::Be32 server);
 
 [[nodiscard]] bool keeps(const Shard& shard, const lsn44::Session& session);
+
+/// A UDP session that was inspected ends.
+void udp_session_ended(Shard& shard, const lsn44::Session& session);
 
 /// AH cannot cross a NAT: counted, and told once per client.
 void ah_refused(Shard& shard, const Packet& packet);

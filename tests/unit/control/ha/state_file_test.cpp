@@ -110,6 +110,65 @@ TEST_F(StateFile, ALaterRecordReplacesAnEarlierOneAndGoneTakesItAway) {
   EXPECT_EQ(state.records[0].spi_in.host(), 0x2001u);
 }
 
+TEST_F(StateFile, AnExchangeIsReadAgain) {
+  StateRecord exchange = ike(0xA1);
+  exchange.kind = Kind::kExchange;
+  exchange.inside_port = exchange.nat_port = {};
+  exchange.responder = 0;
+  exchange.version = 0;
+  exchange.exchange = 3;
+  exchange.from_server = true;
+  exchange.message_id = 0xFFFFFFFF;
+  exchange.latest_request = 7;
+  exchange.idle_seconds = 40;
+  StateRecord other = exchange;
+  other.from_server = false;
+  write({exchange, other});
+  const auto records = read(kNow + 5).records;
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_EQ(records[0].kind, Kind::kExchange);
+  EXPECT_EQ(records[0].initiator, 0xA1u);
+  EXPECT_EQ(records[0].exchange, 3u);
+  EXPECT_TRUE(records[0].from_server);
+  EXPECT_TRUE(records[0].answered);
+  EXPECT_EQ(records[0].message_id, 0xFFFFFFFFu);
+  EXPECT_EQ(records[0].latest_request, 7u);
+  EXPECT_EQ(records[0].idle_seconds, 45u);
+  EXPECT_FALSE(records[1].from_server);
+}
+
+TEST_F(StateFile, TheLatestPairingOfAClientWins) {
+  StateRecord before = esp(1, 0x1001, 0x2001), other = esp(3, 0x1003, 0x2003);
+  other.client = wire::Be32::of(0xC000020B);
+  before.nat_ip = other.nat_ip = wire::Be32::of(0xCB007109);
+  StateRecord gone = ike(0xA2);
+  gone.gone = true;
+  gone.nat_ip = before.nat_ip;
+  write({before, other, ike(0xA1), esp(2, 0x1002, 0x2002), gone});
+  const auto records = read().records;
+  ASSERT_EQ(records.size(), 3u);
+  EXPECT_EQ(records[0].initiator, 0xA1u);
+  EXPECT_EQ(records[1].place, 3u);
+  EXPECT_EQ(records[2].place, 2u);
+}
+
+TEST_F(StateFile, AFileOfTheFormerVersionIsRead) {
+  write({esp(1, 0x1001, 0x2001)});
+  const auto with_version = [&](std::uint32_t version) {
+    std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(8);
+    file.write(reinterpret_cast<const char*>(&version), sizeof version);
+  };
+  with_version(1);
+  EXPECT_EQ(read().records.size(), 1u);
+  for (const std::uint32_t unknown : {0u, kStateFileVersion + 1}) {
+    with_version(unknown);
+    const auto state = read_state_file(path_, kNow);
+    ASSERT_FALSE(state);
+    EXPECT_THAT(state.error(), ::testing::HasSubstr("this program reads versions 1 to 2"));
+  }
+}
+
 TEST_F(StateFile, AppendingGoesOnToThePresentFileWhileANewOneIsWritten) {
   StateFileWriter writer(path_);
   ASSERT_TRUE(writer.begin());
