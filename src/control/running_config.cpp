@@ -130,6 +130,8 @@ void RunningConfig::publish(std::shared_ptr<const Generation> generation,
     const auto alive = self.lock();
     if (!alive) return;
     (*alive)->publishing_ = false;
+    const Generation& now = *(*alive)->generation_;
+    if (now.displaced != nullptr) now.displaced->settle(now.number);
     next(ended);
   });
 }
@@ -150,8 +152,9 @@ void RunningConfig::drop_former_maps() {
   auto generation = std::make_shared<Generation>(*generation_);
   ++generation->number;
   generation->maps.resize(1);
-  spdlog::debug("no subscriber is with a former owner any more: generation {} forgets {} maps",
-                generation->number, generation_->maps.size() - 1);
+  for (datapath::Group& group : generation->groups) group.shortened = {};
+  spdlog::debug("no subscriber is with a former owner any more: generation {} forgets their map",
+                generation->number);
   publish(std::move(generation), [this](std::uint64_t) { finished({}); });
 }
 

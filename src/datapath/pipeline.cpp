@@ -301,7 +301,7 @@ Verdict fragment(Shard& shard, Packet& packet) {
                            : lsn44::check_inbound_addresses(shard, packet);
   if (!verdict.is_next()) return verdict;
   std::uint16_t group = kNoId;
-  verdict = inside ? lsn44::steer_outbound(shard, packet.ip->source, packet.asked, group)
+  verdict = inside ? lsn44::steer_outbound(shard, packet, packet.ip->source, group)
                    : lsn44::steer_inbound(shard, packet.ip->destination);
   if (!verdict.is_next()) return verdict;
   shard.counters.fragments_received.add();

@@ -201,15 +201,10 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
     for (const Network& n : from.clients) networks.push_back({n.first.value, n.last.value, id});
   }
 
-  auto map = std::make_shared<const ShardMap>(
-      IntervalMap<std::uint16_t>(std::move(networks)), shares,
-      before == nullptr || before->maps.empty() ? nullptr : before->maps.front().get());
-  if (before != nullptr) g.maps = before->maps;
-  if (!g.maps.empty() && same_owners(*map, *g.maps.front()))
-    g.maps.front() = std::move(map);
-  else
-    g.maps.insert(g.maps.begin(), std::move(map));
-  if (g.maps.size() > ShardMap::kMaxPredecessors + 1) g.maps.resize(ShardMap::kMaxPredecessors + 1);
+  follow(g, before, shards,
+         std::make_shared<const ShardMap>(
+             IntervalMap<std::uint16_t>(std::move(networks)), shares,
+             before == nullptr || before->maps.empty() ? nullptr : before->maps.front().get()));
 
   std::vector<IntervalMap<Route>::Range> routes;
   const auto add_route = [&](const Network& n, std::size_t interface, Ip via) {

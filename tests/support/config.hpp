@@ -1,8 +1,7 @@
 // A configuration as tests write it down, and the Generation that it means.
 //
 // Independent of control/config: a Config is what the reference of the configuration says, without
-// file and validation. Objects keep their stable ids over reloads by their names, former shard maps
-// stay in the chain.
+// file and validation. Objects keep their stable ids over reloads by their names.
 //
 //   Config config = Config::standard();      // the sample of the reference, without ALG
 //   config.group().app(Protocol::kUdp, {.mapping = Dependence::kEndpointIndependent});

@@ -500,6 +500,7 @@ std::uint64_t Lab::sweep(std::size_t budget) {
     ended += sweep.ended;
     stores_[id].discard(*addresses_[id].back());
   }
+  if (generation().displaced != nullptr) generation().displaced->settle(generation().number);
   return ended;
 }
 
@@ -514,6 +515,7 @@ void Lab::drop_predecessors() {
   auto next = std::make_unique<Generation>(*generations_.back());
   ++next->number;
   next->maps.resize(1);
+  for (Group& group : next->groups) group.shortened = {};
   configs_.push_back(config_);
   generations_.push_back(std::move(next));
   for (unsigned id = 0; id < shards(); ++id) {

@@ -138,7 +138,7 @@ class Lab {
   void publish(const Config& config);
   void adopt(unsigned shard);
   std::uint64_t sweep(std::size_t budget = 8);
-  /// Former shard maps are dropped if nobody has state from their time, as the controller does.
+  /// The former shard map is dropped if nobody is displaced, as the controller does.
   void drop_predecessors();
 
   // ── what there is ──────────────────────────────────────────────────────────────────────────────

@@ -6,9 +6,10 @@
 // allow. One at a time: who asks meanwhile is answered by one further reload, which begins when the
 // present one is done and reads the file again. Every outcome is logged.
 //
-// A subscriber whose owner a reload has changed stays where its state is, so packets ask the owners
-// of former maps first (shard_map.hpp). When no worker counts such strangers any more, the former
-// maps are dropped by a generation that differs in nothing else.
+// A subscriber whose owner a reload has changed stays where its state is (shard_map.hpp). When
+// every worker has gone through its subscribers the map before is not asked any more; when no
+// worker counts such strangers any more, it is dropped by a generation that differs in nothing
+// else.
 #pragma once
 
 #include <chrono>
@@ -56,7 +57,7 @@ class RunningConfig {
   /// are.
   void expect(std::span<const datapath::StateRecord> records);
 
-  /// Called now and then: drops former maps that nobody needs.
+  /// Called now and then: drops the former map if nobody is displaced.
   void drop_former_maps();
 
  private:

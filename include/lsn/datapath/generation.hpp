@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lsn/datapath/interval_map.hpp"
@@ -107,6 +108,9 @@ struct Group {
   std::array<TransportPolicy, kPortProtocols> transport;
   std::uint16_t alg_profile = kNoId;  ///< index into Generation::alg_profiles
   std::shared_ptr<GroupUsage> usage;
+  /// By protocol: a timeout is shorter than in the generation before, so the timers of what exists
+  /// have to be armed again.
+  std::array<bool, kPortProtocols> shortened{};
   /// Addresses of all its pools by owner, in the pools' order: addresses_of[shard].
   std::vector<std::vector<wire::Ipv4Address>> addresses_of;
 
@@ -142,7 +146,9 @@ struct Route {
 
 struct Generation {
   std::uint64_t number = 1;  ///< counts reloads
-  ShardMaps maps;            ///< [0] present, then predecessors (shard_map.hpp)
+  ShardMaps maps;            ///< [0] present, [1] the one before (shard_map.hpp)
+  std::shared_ptr<DisplacedSubscribers>
+      displaced;  ///< the same in all generations; one shard: none
   NatAddressMap nat_addresses;
   std::vector<Group> groups;  ///< by stable id
   std::vector<Pool> pools;    ///< by stable id
@@ -160,5 +166,33 @@ struct Generation {
     return id < groups.size() && groups[id].present ? &groups[id] : nullptr;
   }
 };
+
+/// The last step of making a generation: its shard map, and what it has to know of the one before
+/// (nullptr: it is the first one).
+inline void follow(Generation& generation, const Generation* before, unsigned shards,
+                   std::shared_ptr<const ShardMap> map) {
+  generation.maps = {std::move(map)};
+  if (before == nullptr) {
+    if (shards > 1) generation.displaced = std::make_shared<DisplacedSubscribers>(shards);
+    return;
+  }
+  generation.displaced = before->displaced;
+  if (!before->maps.empty() && !same_owners(*generation.maps.front(), *before->maps.front()))
+    generation.maps.push_back(before->maps.front());
+  for (std::size_t id = 0; id < generation.groups.size(); ++id) {
+    Group& group = generation.groups[id];
+    group.shortened = {};
+    const Group* former = before->group(static_cast<std::uint16_t>(id));
+    if (!group.present || former == nullptr) continue;
+    for (std::size_t p = 0; p < kPortProtocols; ++p) {
+      const TransportPolicy& now = group.transport[p];
+      const TransportPolicy& then = former->transport[p];
+      group.shortened[p] = now.session_timeout < then.session_timeout ||
+                           now.fin_rst_timeout < then.fin_rst_timeout ||
+                           now.stun_timeout < then.stun_timeout ||
+                           now.syn_idle_timeout < then.syn_idle_timeout;
+    }
+  }
+}
 
 }  // namespace lsn::datapath

@@ -38,14 +38,23 @@ enum class HandoffKind : std::uint8_t {
 struct PacketOrigin {
   std::uint8_t interface;
   HandoffKind kind;
-  std::uint8_t asked;  ///< how many former owners have been asked (shard_map.hpp)
+  std::uint8_t asked;  ///< how far the owners have been asked (lsn44::steer_outbound)
 };
 
-/// Private area of our packet buffers.
+/// Private area of our packet buffers: PacketOrigin, and behind it whom a packet has been to.
 inline constexpr std::uint16_t kBufferPrivateSize = 64;
+inline constexpr std::size_t kAskedOffset = 16;
+static_assert(sizeof(PacketOrigin) <= kAskedOffset);
 
 [[nodiscard]] inline PacketOrigin& origin_of(rte_mbuf* mbuf) {
   return *static_cast<PacketOrigin*>(rte_mbuf_to_priv(mbuf));
+}
+
+/// The shards that have been asked for its subscriber (lsn44::steer_outbound): holds anything as long
+/// as PacketOrigin::asked is 0.
+[[nodiscard]] inline ShardSet& asked_shards(rte_mbuf* mbuf) {
+  return *reinterpret_cast<ShardSet*>(static_cast<std::uint8_t*>(rte_mbuf_to_priv(mbuf)) +
+                                      kAskedOffset);
 }
 
 /// The IPv4 header of a frame whose link header was read before, tagged or not.

@@ -91,6 +91,7 @@ struct Shard {
   // What a session remembers of next hops and of the configuration holds only while its own stamp
   // equals this one: raised by a new generation and by a neighbour's index changing hands.
   std::uint32_t stamp = 1;
+  std::uint32_t adopted = 1;    ///< the stamp with which the generation came
   bool inbound_refresh = true;  ///< of the generation
 
   const ShardId id;

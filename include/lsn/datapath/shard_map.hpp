@@ -7,18 +7,22 @@
 // subscribers that it has of the addresses, so that none is exhausted long before another
 // (OwnerTable), and a change of the shares moves only as many subscribers as it must.
 //
-// When the shares of a group change, a subscriber that has live state stays with its old owner until
-// the state is gone. For that a map keeps its predecessor's choice: subscriber_owners() names all
-// shards to ask, oldest first; each forwards what it does not know to the next, the last one
-// serves. The chain is bounded by kMaxPredecessors reloads; the controller drops predecessors when
-// no shard has state from their time (Generation::maps).
+// When a reload changes where a subscriber belongs, one that has live state is displaced: it stays
+// with the shard that has its state until the state is gone. DisplacedSubscribers says which shards
+// may have such a one, however many reloads ago it came there; while the shards still go through
+// their subscribers after a reload, so does the map before. Packets ask these shards first, each
+// one once; whoever knows the subscriber serves it, and if nobody does the present owner does
+// (lsn44::steer_outbound).
 #pragma once
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <map>
 #include <memory>
+#include <new>
 #include <span>
 #include <utility>
 #include <vector>
@@ -190,16 +194,6 @@ class OwnerTable {
 /// Client networks, and the shards on which each group has NAT addresses.
 class ShardMap {
  public:
-  static constexpr unsigned kMaxPredecessors = 7;
-
-  /// What subscriber_owners() returns: shards to ask, oldest map first, no shard twice in a row.
-  struct Owners {
-    std::array<ShardId, kMaxPredecessors + 1> shards{};
-    unsigned count = 0;
-
-    [[nodiscard]] ShardId last() const { return count == 0 ? kNoShard : shards[count - 1]; }
-  };
-
   ShardMap() = default;
   /// `groups`: client networks -> stable group id; `shares[id]`: where that group has addresses;
   /// `before`: the map that this one follows.
@@ -233,8 +227,11 @@ class ShardMap {
   /// kNoShard: no client's, or a group without addresses.
   [[nodiscard]] ShardId owner_of(wire::Ipv4Address subscriber) const {
     const std::uint16_t* group = group_of(subscriber);
-    return group == nullptr || *group >= tables_.size() ? kNoShard
-                                                        : tables_[*group]->owner_of(subscriber);
+    return group == nullptr ? kNoShard : owner_of(subscriber, *group);
+  }
+  /// The same for who knows its group.
+  [[nodiscard]] ShardId owner_of(wire::Ipv4Address subscriber, std::uint16_t group) const {
+    return group < tables_.size() ? tables_[group]->owner_of(subscriber) : kNoShard;
   }
 
   friend bool same_owners(const ShardMap& a, const ShardMap& b) {
@@ -253,19 +250,75 @@ class ShardMap {
   std::vector<std::shared_ptr<const OwnerTable>> tables_;  ///< by group
 };
 
-/// The present map and those before it, newest first; [0] is the present one.
+/// The present map and the one before it, if that differs; [0] is the present one.
 using ShardMaps = std::vector<std::shared_ptr<const ShardMap>>;
 
-[[nodiscard]] inline ShardMap::Owners subscriber_owners(const ShardMaps& maps,
-                                                        wire::Ipv4Address subscriber) {
-  ShardMap::Owners owners;
-  for (std::size_t i = maps.size(); i-- > 0;) {
-    const ShardId owner = maps[i]->owner_of(subscriber);
-    if (owner == kNoShard || (owners.count != 0 && owners.last() == owner)) continue;
-    if (owners.count == owners.shards.size()) break;
-    owners.shards[owners.count++] = owner;
+/// Which shards may have a subscriber that the present map gives to another one.
+///
+/// A set of shards for each of kBuckets buckets of addresses: a shard's bit is set as long as one
+/// of its displaced subscribers falls into the bucket. The set may name a shard in vain, which
+/// costs a packet one handoff; it never leaves one out. Memory is fixed, and not touched before
+/// somebody is displaced. Each shard writes its own bits and counts; all read.
+class DisplacedSubscribers {
+ public:
+  static constexpr unsigned kBucketBits = 18;
+  static constexpr std::uint32_t kBuckets = 1u << kBucketBits;
+
+  explicit DisplacedSubscribers(unsigned shards)
+      : sets_(zeroed<ShardSet>(kBuckets)),
+        counts_(zeroed<std::uint16_t>(std::size_t{kBuckets} * shards)) {}
+
+  [[nodiscard]] ShardSet shards_of(wire::Ipv4Address subscriber) const {
+    if (displaced_.load(std::memory_order_relaxed) == 0) return 0;
+    return std::atomic_ref{sets_[bucket(subscriber)]}.load(std::memory_order_relaxed);
   }
-  return owners;
-}
+
+  /// On the shard's own thread, once for each displaced subscriber that it has.
+  void add(wire::Ipv4Address subscriber, ShardId shard) {
+    const std::uint32_t at = bucket(subscriber);
+    if (counts_[std::size_t{shard} * kBuckets + at]++ == 0)
+      std::atomic_ref{sets_[at]}.fetch_or(ShardSet{1} << shard, std::memory_order_relaxed);
+    displaced_.fetch_add(1, std::memory_order_relaxed);
+  }
+  void remove(wire::Ipv4Address subscriber, ShardId shard) {
+    const std::uint32_t at = bucket(subscriber);
+    if (--counts_[std::size_t{shard} * kBuckets + at] == 0)
+      std::atomic_ref{sets_[at]}.fetch_and(~(ShardSet{1} << shard), std::memory_order_relaxed);
+    displaced_.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+  /// Every shard has gone through its subscribers since it adopted that generation: from now on all
+  /// displaced ones are known here, and the map before need not be asked.
+  void settle(std::uint64_t generation) { settled_.store(generation, std::memory_order_release); }
+  [[nodiscard]] bool is_settled(std::uint64_t generation) const {
+    return settled_.load(std::memory_order_acquire) >= generation;
+  }
+
+ private:
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  template <class T>
+  using Array = std::unique_ptr<T[], Free>;
+  /// Pages that nobody has written to take no memory.
+  template <class T>
+  static Array<T> zeroed(std::size_t count) {
+    auto* memory = static_cast<T*>(std::calloc(count, sizeof(T)));
+    if (memory == nullptr) throw std::bad_alloc();
+    return Array<T>(memory);
+  }
+
+  /// One to one in all 32 bits: of all addresses the same number falls into each bucket, and fits
+  /// its count.
+  static std::uint32_t bucket(wire::Ipv4Address address) {
+    return address.value * 0x9E3779B1u >> (32 - kBucketBits);
+  }
+  static_assert(32 - kBucketBits < 16);
+
+  Array<ShardSet> sets_;
+  Array<std::uint16_t> counts_;  ///< by shard, then bucket
+  alignas(64) std::atomic<std::uint64_t> displaced_{0};
+  std::atomic<std::uint64_t> settled_{0};
+};
 
 }  // namespace lsn::datapath

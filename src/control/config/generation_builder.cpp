@@ -204,21 +204,11 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
       for (const wire::Ipv4Prefix& network : client->network)
         networks.push_back({network.first().value, network.last().value, id});
   }
-  const auto map = std::make_shared<const datapath::ShardMap>(
-      IntervalMap<std::uint16_t>(std::move(networks)), shares,
-      before == nullptr || before->maps.empty() ? nullptr : before->maps.front().get());
-  if (before == nullptr || before->maps.empty()) {
-    out.maps = {map};
-    return;
-  }
-  out.maps = before->maps;
-  // Where nobody's owner changes, the chain does not grow.
-  if (same_owners(*map, *out.maps.front()))
-    out.maps.front() = map;
-  else
-    out.maps.insert(out.maps.begin(), map);
-  if (out.maps.size() > datapath::ShardMap::kMaxPredecessors + 1)
-    out.maps.resize(datapath::ShardMap::kMaxPredecessors + 1);
+  datapath::follow(
+      out, before, static_cast<unsigned>(shards),
+      std::make_shared<const datapath::ShardMap>(
+          IntervalMap<std::uint16_t>(std::move(networks)), shares,
+          before == nullptr || before->maps.empty() ? nullptr : before->maps.front().get()));
 }
 
 /// In the order of the predecessor, whose indexes the workers know.

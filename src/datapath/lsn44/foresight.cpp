@@ -190,8 +190,8 @@ void foresee_sessions(Shard& shard, std::span<const SessionId> ids) {
     if (session.protocol == Protocol::kEsp) continue;
     fetches.add_line(tables.outbound.line_of(tables.outbound.hash(outbound_key(session))));
     fetches.add_line(tables.inbound.line_of(tables.inbound.hash(inbound_key(session))));
-    if (cold.mapping != state::kNone)
-      fetches.add(tables.mappings[cold.mapping]);
+    if (cold.mapping() != state::kNone)
+      fetches.add(tables.mappings[cold.mapping()]);
     else
       add_port(shard, session.protocol, session.nat_ip, session.nat_port, fetches);
   }

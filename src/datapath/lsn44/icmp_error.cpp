@@ -208,13 +208,9 @@ Verdict icmp_error_outbound(Shard& shard, Packet& packet) {
   const auto quoted = read_quoted(packet);
   if (!quoted) return Verdict::drop(quoted.error());
   std::uint16_t group = kNoId;
-  const Verdict steered =
-      steer_outbound(shard, quoted->ip->destination, packet.asked, group);
+  const Verdict steered = steer_outbound(shard, packet, quoted->ip->destination, group);
   if (steered.is_drop()) return Verdict::drop(DropReason::kIcmpErrorNoSession);
-  if (!steered.is_next()) {
-    ++packet.asked;
-    return steered;
-  }
+  if (!steered.is_next()) return steered;
   const SessionId session = find_quoted_session(shard, *quoted, Direction::kOutbound);
   if (session == state::kNone) return Verdict::drop(DropReason::kIcmpErrorNoSession);
   return send_error(shard, packet, session, *quoted, Direction::kOutbound);

@@ -29,12 +29,12 @@ std::expected<SessionId, DropReason> open(Shard& shard, const Packet& packet) {
   const MappingId id = find_mapping(shard, packet.protocol, packet.ip->destination,
                                     wire::Be16::raw(packet.key.c));
   if (id == state::kNone) return std::unexpected(no_way_in(shard, packet));
+  // The sweep after a reload has not come to this mapping yet.
+  if (!revalidate_mapping(shard, id)) return std::unexpected(DropReason::kNoMapping);
   const Mapping& mapping = tables.mappings[id];
   if (!admits(shard, mapping, packet.ip->source)) return std::unexpected(DropReason::kFiltered);
   const std::uint16_t group_id = tables.subscribers[mapping.subscriber].group;
   const Group* group = shard.generation->group(group_id);
-  // The sweep after a reload has not come to this mapping yet.
-  if (group == nullptr) return std::unexpected(DropReason::kNoMapping);
 
   SessionRequest request{.protocol = packet.protocol,
                          .first = Direction::kInbound,

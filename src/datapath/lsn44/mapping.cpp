@@ -1,5 +1,7 @@
 #include "lsn/datapath/lsn44/mapping.hpp"
 
+#include <algorithm>
+
 #include "lsn/datapath/lsn44/foresight.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 
@@ -16,7 +18,58 @@ void erase(state::FlowTable& table, const state::FlowKey& key) {
   table.erase(key, table.hash(key));
 }
 
+std::uint32_t number_of(const Generation& generation) {
+  return static_cast<std::uint32_t>(generation.number);
+}
+
+/// Lets a mapping follow a policy: its filtering, and whether it is one that the policy would make.
+void follow_policy(Shard& shard, Mapping& mapping, const AppPolicy& policy) {
+  // A query's remote side has no port to depend on.
+  const bool is_alike =
+      mapping.mapping == policy.mapping ||
+      (mapping.protocol == Protocol::kIcmp && mapping.mapping != Dependence::kEndpointIndependent &&
+       policy.mapping != Dependence::kEndpointIndependent);
+  mapping.is_retired = mapping.is_detached || !is_alike || !has_mapping(policy);
+  const Dependence filtering = mapping.is_retired ? Dependence::kAddressPort : policy.filtering;
+  if (filtering > mapping.filtering) mapping.tightened = number_of(*shard.generation);
+  mapping.filtering = filtering;
+}
+
+/// How long it waits without sessions.
+state::TickDuration stun_timeout(const Shard& shard, const Mapping& mapping) {
+  const Group* group = shard.generation->group(shard.lsn44.subscribers[mapping.subscriber].group);
+  if (group == nullptr || mapping.is_void || mapping.is_retired) return state::TickDuration{0};
+  return group->transport[static_cast<std::size_t>(mapping.protocol)].stun_timeout;
+}
+
+/// Clears an outbound key of a mapping that is void, for the next one with that key. What sessions
+/// it has the sweep ends.
+void detach(Shard& shard, MappingId id) {
+  Mapping& mapping = shard.lsn44.mappings[id];
+  if (mapping.sessions == 0) {
+    remove_mapping(shard, id);
+  } else {
+    erase(shard.lsn44.mapping_index, outbound_key(mapping));
+    mapping.is_detached = true;
+  }
+}
+
 }  // namespace
+
+bool revalidate_mapping(Shard& shard, MappingId id) {
+  Mapping& mapping = shard.lsn44.mappings[id];
+  const Generation& generation = *shard.generation;
+  if (mapping.generation == number_of(generation)) return !mapping.is_void;
+  const Group* group = refresh_subscriber(shard, mapping.subscriber);
+  const NatAddressPlace* place = generation.nat_addresses.find(wire::Ipv4Address{mapping.nat_ip});
+  mapping.generation = number_of(generation);
+  mapping.is_void =
+      group == nullptr || place == nullptr || place->owner != shard.id ||
+      std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end();
+  if (!mapping.is_void)
+    follow_policy(shard, mapping, group->app(mapping.protocol, mapping.policy_port.host()));
+  return !mapping.is_void;
+}
 
 std::expected<MappingId, DropReason> obtain_mapping(Shard& shard, SubscriberId subscriber_id,
                                                     const Group& group, Protocol protocol,
@@ -29,10 +82,18 @@ std::expected<MappingId, DropReason> obtain_mapping(Shard& shard, SubscriberId s
   const state::FlowKey key = outbound_mapping_key(policy, protocol, subscriber.ip, inside_port,
                                                   remote_ip, remote_port);
   if (const MappingId known = find(tables.mapping_index, key); known != state::kNone) {
-    Mapping& mapping = tables.mappings[known];
-    // A reload may have given the port another filtering since.
-    if (mapping.sessions == 0) mapping.filtering = policy.filtering;
-    return known;
+    if (revalidate_mapping(shard, known)) {
+      Mapping& mapping = tables.mappings[known];
+      // Without a session, or where a reload has changed the policy of the port that it was made
+      // for, it is this port's now.
+      if (mapping.sessions == 0 || mapping.is_retired) {
+        mapping.mapping = policy.mapping;
+        mapping.policy_port = remote_port;
+        follow_policy(shard, mapping, policy);
+      }
+      return known;
+    }
+    detach(shard, known);
   }
 
   const MappingId id = tables.mappings.allocate();
@@ -53,6 +114,8 @@ std::expected<MappingId, DropReason> obtain_mapping(Shard& shard, SubscriberId s
   mapping.protocol = protocol;
   mapping.mapping = policy.mapping;
   mapping.filtering = policy.filtering;
+  mapping.policy_port = remote_port;
+  mapping.generation = number_of(*shard.generation);
   mapping.subscriber = subscriber_id;
   const bool first = insert(tables.mapping_index, key, id);
   if (!first || !insert(tables.mapping_index, inbound_key(mapping), id)) {
@@ -90,7 +153,6 @@ bool admits(const Shard& shard, const Mapping& mapping, wire::Be32 remote_ip) {
 }
 
 bool add_permission(Shard& shard, const Mapping& mapping, wire::Be32 remote_ip) {
-  if (mapping.filtering != Dependence::kAddress) return true;
   Tables& tables = shard.lsn44;
   const state::FlowKey key =
       permission_key(mapping.protocol, mapping.nat_ip, mapping.nat_port, remote_ip);
@@ -109,7 +171,6 @@ bool add_permission(Shard& shard, const Mapping& mapping, wire::Be32 remote_ip) 
 }
 
 void remove_permission(Shard& shard, const Mapping& mapping, wire::Be32 remote_ip) {
-  if (mapping.filtering != Dependence::kAddress) return;
   Tables& tables = shard.lsn44;
   const state::FlowKey key =
       permission_key(mapping.protocol, mapping.nat_ip, mapping.nat_port, remote_ip);
@@ -123,14 +184,23 @@ void mapping_became_idle(Shard& shard, MappingId id) {
   Tables& tables = shard.lsn44;
   Mapping& mapping = tables.mappings[id];
   mapping.idle_since = shard.now;
-  const Group* group = shard.generation->group(tables.subscribers[mapping.subscriber].group);
-  const auto timeout =
-      group == nullptr
-          ? state::TickDuration{0}
-          : group->transport[static_cast<std::size_t>(mapping.protocol)].stun_timeout;
+  const state::TickDuration timeout = stun_timeout(shard, mapping);
   // Still armed if it was idle before: the wheel re-arms by idle_since.
-  if (!tables.mapping_wheel.is_scheduled(id, mapping_wheel_links(tables)))
-    tables.mapping_wheel.schedule(id, shard.now + timeout, mapping_wheel_links(tables));
+  if (timeout.count() == 0)
+    tables.mapping_wheel.cancel(id, mapping_wheel_links(tables));
+  else if (tables.mapping_wheel.is_scheduled(id, mapping_wheel_links(tables)))
+    return;
+  tables.mapping_wheel.schedule(id, shard.now + timeout, mapping_wheel_links(tables));
+}
+
+void rearm_mapping(Shard& shard, MappingId id) {
+  Tables& tables = shard.lsn44;
+  const Mapping& mapping = tables.mappings[id];
+  tables.mapping_wheel.cancel(id, mapping_wheel_links(tables));
+  // In use it is armed when its last session ends.
+  if (mapping.sessions == 0)
+    tables.mapping_wheel.schedule(id, mapping.idle_since + stun_timeout(shard, mapping),
+                                  mapping_wheel_links(tables));
 }
 
 void remove_mapping(Shard& shard, MappingId id) {
@@ -138,7 +208,7 @@ void remove_mapping(Shard& shard, MappingId id) {
   Mapping& mapping = tables.mappings[id];
   Subscriber& subscriber = tables.subscribers[mapping.subscriber];
   tables.mapping_wheel.cancel(id, mapping_wheel_links(tables));
-  erase(tables.mapping_index, outbound_key(mapping));
+  if (!mapping.is_detached) erase(tables.mapping_index, outbound_key(mapping));
   erase(tables.mapping_index, inbound_key(mapping));
   give_back_port(shard, subscriber, mapping.protocol, {mapping.nat_ip, mapping.nat_port});
   state::list_remove(subscriber.mappings, id, mapping_list_links(tables));
@@ -155,13 +225,9 @@ void expire_mappings(Shard& shard, std::size_t budget) {
         const Mapping& mapping = tables.mappings[id];
         // In use again: armed anew when its last session ends.
         if (mapping.sessions != 0) return std::nullopt;
-        const Group* group = shard.generation->group(tables.subscribers[mapping.subscriber].group);
-        if (group != nullptr) {
-          const state::Ticks deadline =
-              mapping.idle_since +
-              group->transport[static_cast<std::size_t>(mapping.protocol)].stun_timeout;
-          if (deadline.later_than(shard.now)) return deadline;
-        }
+        const bool lives = revalidate_mapping(shard, id);
+        const state::Ticks deadline = mapping.idle_since + stun_timeout(shard, mapping);
+        if (lives && deadline.later_than(shard.now)) return deadline;
         const SubscriberId subscriber = mapping.subscriber;
         remove_mapping(shard, id);
         release_subscriber(shard, subscriber);

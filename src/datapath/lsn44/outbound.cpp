@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <bit>
+
 #include "lsn/datapath/ipsec_alg/attribution.hpp"
 #include "lsn/datapath/l3/icmp_send.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
@@ -11,8 +14,11 @@ namespace {
 using F = SessionFlags;
 using wire::TcpHeader;
 
-/// Workers that one packet visits at most: more than there are former owners.
-constexpr std::uint8_t kMaxAsked = 2 * ShardMap::kMaxPredecessors;
+/// Values of Packet::asked, in the order in which they come: nobody was asked; some were
+/// (asked_shards); all that may have the subscriber were, the packet goes to its owner; that one
+/// has another owner in its own generation, an earlier or a later one, who serves it, or nobody
+/// does.
+constexpr std::uint8_t kNobodyAsked = 0, kAsking = 1, kToOwner = 2, kToLast = 3;
 
 /// Whether a sender is told that its packet cannot be translated (RFC 6888 REQ-11, RFC 5508
 /// REQ-8): for everything that lies with us and may be otherwise later.
@@ -52,8 +58,9 @@ std::expected<SessionId, DropReason> open(Shard& shard, const Packet& packet,
                          .missed = packet.hash};
   if (packet.protocol == Protocol::kTcp) {
     const std::uint8_t tcp = packet.tcp_flags;
-    const bool opens = (tcp & (TcpHeader::kSyn | TcpHeader::kAck | TcpHeader::kRst |
-                               TcpHeader::kFin)) == TcpHeader::kSyn;
+    const bool opens =
+        (tcp & (TcpHeader::kSyn | TcpHeader::kAck | TcpHeader::kRst | TcpHeader::kFin)) ==
+        TcpHeader::kSyn;
     const bool check = group.transport[static_cast<std::size_t>(Protocol::kTcp)].syn_check;
     // Without the check a connection may be taken over in the middle, but not at its end.
     if (!opens && (check || (tcp & TcpHeader::kRst) != 0))
@@ -81,30 +88,47 @@ Verdict check_outbound_addresses(const Shard& shard, const Packet& packet) {
   return Verdict::next();
 }
 
-Verdict steer_outbound(Shard& shard, wire::Be32 subscriber, std::uint8_t asked,
-                       std::uint16_t& group) {
+Verdict steer_outbound(Shard& shard, Packet& packet, wire::Be32 subscriber, std::uint16_t& group) {
   const Generation& generation = *shard.generation;
   const wire::Ipv4Address address{subscriber};
-  const std::uint16_t* found = generation.maps.front()->group_of(address);
+  const ShardMap& map = *generation.maps.front();
+  const std::uint16_t* found = map.group_of(address);
   if (found == nullptr || generation.group(*found) == nullptr)
     return Verdict::drop(DropReason::kNotAClient);
   group = *found;
   if (shard.shards == 1) return Verdict::next();
-  // Former owners are asked first: whoever has the subscriber's state serves it, the last one
-  // serves those that nobody has.
-  const ShardMap::Owners owners = subscriber_owners(generation.maps, address);
-  if (owners.count == 0) return Verdict::drop(DropReason::kPoolExhausted);
-  // Where all maps agree nobody else can have any, and no table has to be asked.
-  const bool agreed = owners.count == 1;
-  if (agreed ? owners.last() == shard.id : find_subscriber(shard, subscriber) != state::kNone)
-    return Verdict::next();
-  if (asked >= kMaxAsked) return Verdict::drop(DropReason::kHandoffLoop);
-  const unsigned turn = std::min<unsigned>(asked, owners.count - 1);
-  for (unsigned i = turn; i < owners.count; ++i) {
-    if (owners.shards[i] != shard.id) return Verdict::handoff(owners.shards[i]);
-    if (i + 1 == owners.count) return Verdict::next();
+  const ShardId owner = map.owner_of(address, group);
+  if (owner == kNoShard) return Verdict::drop(DropReason::kPoolExhausted);
+  const ShardSet able = map.shards_of(group);
+  const ShardSet self = ShardSet{1} << shard.id;
+
+  // Who has state from another time serves it; but not without addresses of the group: all that
+  // such a shard still has is void.
+  ShardSet others = 0;
+  if (generation.displaced != nullptr) {
+    others = generation.displaced->shards_of(address);
+    if (generation.maps.size() > 1 && !generation.displaced->is_settled(generation.number))
+      if (const ShardId former = generation.maps[1]->owner_of(address); former != kNoShard)
+        others |= ShardSet{1} << former;
+    others &= able & ~(ShardSet{1} << owner);
   }
-  return Verdict::next();
+  const ShardSet asked =
+      (packet.asked == kNobodyAsked ? ShardSet{0} : asked_shards(packet.mbuf)) | self;
+  const auto go = [&](ShardId to, std::uint8_t state) {
+    packet.asked = state;
+    asked_shards(packet.mbuf) = asked;
+    return Verdict::handoff(to);
+  };
+  if (others != 0) {
+    const bool can_serve = ((others | ShardSet{1} << owner) & self) != 0;
+    if (can_serve && find_subscriber(shard, subscriber) != state::kNone) return Verdict::next();
+    // Shards that work with different generations name different ones: each is asked once.
+    if (const ShardSet left = others & ~asked; left != 0)
+      return go(static_cast<ShardId>(std::countr_zero(left)), std::max(packet.asked, kAsking));
+  }
+  if (owner == shard.id) return Verdict::next();
+  if (packet.asked < kToLast) return go(owner, packet.asked < kToOwner ? kToOwner : kToLast);
+  return (able & self) != 0 ? Verdict::next() : Verdict::drop(DropReason::kHandoffLoop);
 }
 
 Verdict pass_on(Shard& shard, Packet& packet) {
@@ -116,11 +140,9 @@ Verdict pass_on(Shard& shard, Packet& packet) {
       inside ? check_outbound_addresses(shard, packet) : check_inbound_addresses(shard, packet);
   if (!checked.is_next()) return Verdict::next();
   std::uint16_t group = kNoId;
-  const Verdict steered = inside ? steer_outbound(shard, packet.ip->source, packet.asked, group)
+  const Verdict steered = inside ? steer_outbound(shard, packet, packet.ip->source, group)
                                  : steer_inbound(shard, packet.ip->destination);
-  if (steered.kind() != Verdict::Kind::kHandoff) return Verdict::next();
-  if (inside) ++packet.asked;
-  return steered;
+  return steered.kind() == Verdict::Kind::kHandoff ? steered : Verdict::next();
 }
 
 Verdict outbound(Shard& shard, Packet& packet) {
@@ -129,7 +151,7 @@ Verdict outbound(Shard& shard, Packet& packet) {
   if (const Verdict verdict = check_outbound_addresses(shard, packet); !verdict.is_next())
     return verdict;
   std::uint16_t group = kNoId;
-  const Verdict steered = steer_outbound(shard, packet.ip->source, packet.asked, group);
+  const Verdict steered = steer_outbound(shard, packet, packet.ip->source, group);
   if (steered.is_drop()) {
     if (is_resource_shortage(steered.reason()))
       send_icmp_error(shard, packet, wire::kIcmpUnreachable, shard.generation->unreachable_code);
@@ -139,10 +161,7 @@ Verdict outbound(Shard& shard, Packet& packet) {
     send_icmp_error(shard, packet, wire::kIcmpTimeExceeded, 0);
     return Verdict::drop(DropReason::kTtlExpired);
   }
-  if (!steered.is_next()) {
-    ++packet.asked;
-    return steered;
-  }
+  if (!steered.is_next()) return steered;
   SessionId session = shard.lsn44.outbound.find(packet.key, packet.hash);
   if (session == state::kNone) {
     // Only a packet with ports makes a session; of a datagram in pieces that is the first.

@@ -182,19 +182,25 @@ void give_back_port(Shard& shard, Subscriber& subscriber, Protocol protocol,
   ReallocQueue* queue = shard.lsn44.addresses->realloc[place->pool];
   if (queue != nullptr && pool.port_realloc_timeout.count() != 0 && !queue->full() &&
       queue->size() < pool.max_realloc_queue) {
-    queue->push({address->ip, address->serial, endpoint.port.host(), protocol,
-                 shard.now + pool.port_realloc_timeout});
+    queue->push({address->ip, address->serial, endpoint.port.host(), protocol, shard.now});
     return;
   }
   address->ports[p].release(endpoint.port.host());
 }
 
 void free_waiting_ports(Shard& shard, std::size_t budget) {
-  for (ReallocQueue* queue : shard.lsn44.addresses->realloc) {
+  const std::vector<ReallocQueue*>& queues = shard.lsn44.addresses->realloc;
+  for (std::size_t id = 0; id < queues.size(); ++id) {
+    ReallocQueue* queue = queues[id];
     if (queue == nullptr) continue;
+    // As the pool is now: what waits in one that is gone waits no longer.
+    const Pool& pool = shard.generation->pools[id];
+    const auto timeout = pool.present ? pool.port_realloc_timeout : state::TickDuration{0};
     for (; budget != 0 && !queue->empty(); --budget) {
       const ReallocQueue::Entry& entry = queue->front();
-      if (entry.free_at.later_than(shard.now)) break;
+      if (queue->size() <= pool.max_realloc_queue &&
+          (entry.given_back + timeout).later_than(shard.now))
+        break;
       NatAddress* address = find_nat_address(shard, entry.ip.be());
       if (address != nullptr && address->serial == entry.serial)
         address->ports[static_cast<std::size_t>(entry.protocol)].release(entry.port);

@@ -22,7 +22,7 @@ void adopt_generation(Shard& shard, const Generation* generation,
   shard.lsn44.addresses = addresses;
   shard.counters.generation.set(generation->number);
   shard.inbound_refresh = generation->inbound_refresh;
-  ++shard.stamp;
+  shard.adopted = ++shard.stamp;
   ipsec_alg::adopt_generation(shard);
 }
 
@@ -85,74 +85,39 @@ bool walk_subscriber(Shard& shard, SubscriberId id, Position& position, std::siz
   return true;
 }
 
-/// A limit that a reload has brought counts the sessions that are there; one that it took away
-/// forgets them.
-void enforce_limits(const Group& group, Subscriber& subscriber) {
-  for (std::size_t p = 0; p < kPortProtocols; ++p) {
-    const auto bit = static_cast<std::uint8_t>(1u << p);
-    const bool limited = group.transport[p].group_session_limit != 0;
-    if (limited == ((subscriber.counted & bit) != 0)) continue;
-    std::atomic<std::uint64_t>& sessions = group.usage->sessions[p];
-    if (limited) {
-      sessions.fetch_add(subscriber.session_count[p], std::memory_order_relaxed);
-    } else {
-      sessions.fetch_sub(subscriber.session_count[p], std::memory_order_relaxed);
-    }
-    subscriber.counted ^= bit;
-  }
-}
-
-/// Counts those who stay here although the present map has another owner for them: when no shard
-/// has any, former maps need not be asked any more.
-void note_stranger(Shard& shard, Subscriber& subscriber) {
-  const ShardMap& map = *shard.generation->maps.front();
-  const bool stranger = map.owner_of(wire::Ipv4Address{subscriber.ip}) != shard.id;
-  if (stranger == (subscriber.stranger != 0)) return;
-  subscriber.stranger = stranger ? 1 : 0;
-  if (stranger) {
-    shard.counters.strangers.add();
-  } else {
-    shard.counters.strangers.subtract();
-  }
-}
-
-bool is_mapping_allowed(const Shard& shard, const Group* group, const Mapping& mapping) {
-  const NatAddressPlace* place =
-      shard.generation->nat_addresses.find(wire::Ipv4Address{mapping.nat_ip});
-  return group != nullptr && place != nullptr && place->owner == shard.id &&
-         std::find(group->pools.begin(), group->pools.end(), place->pool) != group->pools.end();
-}
-
-/// Ends what is not allowed of the subscriber at the cursor. False: out of budget, more to do.
+/// Ends what is not allowed of the subscriber at the cursor, and arms again what may end earlier
+/// now. False: out of budget, more to do.
 bool enforce_subscriber(Shard& shard, GenerationSweep& sweep, std::size_t& budget) {
   Tables& tables = shard.lsn44;
   Subscriber& subscriber = tables.subscribers[sweep.cursor];
-  const Group* group = shard.generation->group(subscriber.group);
-  if (group != nullptr) enforce_limits(*group, subscriber);
-  note_stranger(shard, subscriber);
-  if (subscriber.paired_ip.raw() != 0) {
-    const NatAddressPlace* place =
-        shard.generation->nat_addresses.find(wire::Ipv4Address{subscriber.paired_ip});
-    if (group == nullptr || place == nullptr ||
-        std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end())
-      unpair(shard, subscriber);
-  }
-  ipsec_alg::enforce_generation(shard, sweep.cursor);
+  const Group* group = refresh_subscriber(shard, sweep.cursor);
 
-  return walk_subscriber(
+  const auto is_shortened = [&](Protocol protocol) {
+    return protocol == Protocol::kEsp || subscriber.has_moved ||
+           group->shortened[static_cast<std::size_t>(protocol)];
+  };
+  const bool is_done = walk_subscriber(
       shard, sweep.cursor, sweep, budget,
-      [&](SessionId session) {
-        if (is_allowed(shard, tables.sessions[session], tables.cold[session])) {
-          if (tables.sessions[session].protocol == Protocol::kEsp) rearm_session(shard, session);
-          return;
+      [&](SessionId id) {
+        const Session& session = tables.sessions[id];
+        if (!is_allowed(shard, id)) {
+          end_session(shard, id, SessionEnd::kReload);
+          ++sweep.ended;
+        } else if (is_shortened(session.protocol)) {
+          rearm_session(shard, id);
         }
-        end_session(shard, session, SessionEnd::kReload);
-        ++sweep.ended;
       },
-      [&](MappingId mapping) {
-        const Mapping& m = tables.mappings[mapping];
-        if (m.sessions == 0 && !is_mapping_allowed(shard, group, m)) remove_mapping(shard, mapping);
+      [&](MappingId id) {
+        const Mapping& mapping = tables.mappings[id];
+        const bool stays = revalidate_mapping(shard, id) && !mapping.is_retired;
+        if (!stays && mapping.sessions == 0) {
+          remove_mapping(shard, id);
+        } else if (stays && is_shortened(mapping.protocol)) {
+          rearm_mapping(shard, id);
+        }
       });
+  if (is_done) subscriber.has_moved = false;
+  return is_done;
 }
 
 bool matches_subscriber(const SessionFilter& filter, wire::Be32 subscriber) {
@@ -183,7 +148,7 @@ SessionRow row_of(const Shard& shard, const Session& session, const SessionCold&
   row.nat_ip = wire::Ipv4Address{session.nat_ip};
   row.remote_ip = wire::Ipv4Address{session.remote_ip};
   if (session.protocol == Protocol::kEsp) {
-    const ipsec_alg::EspSession& esp = shard.alg.esp_sessions[cold.mapping];
+    const ipsec_alg::EspSession& esp = shard.alg.esp_sessions[cold.mapping()];
     row.spi_out = wire::Be32::raw(esp.spi[ipsec_alg::at(Direction::kOutbound)]).host();
     row.spi_in = wire::Be32::raw(esp.spi[ipsec_alg::at(Direction::kInbound)]).host();
   } else {

@@ -6,6 +6,7 @@
 #include "lsn/datapath/ipsec_alg/stages.hpp"
 #include "lsn/datapath/lsn44/foresight.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/lsn44/stages.hpp"
 
 namespace lsn::datapath::lsn44 {
 namespace {
@@ -14,19 +15,29 @@ using F = SessionFlags;
 
 std::size_t index_of(Protocol protocol) { return static_cast<std::size_t>(protocol); }
 
-/// groupSessionLimit: one atomic of all shards, touched only while a limit is set. A subscriber
-/// whose sessions were made before there was a limit brings them all along with the first new one
-/// (or with the sweep after the reload: reload.cpp).
+/// A subscriber's sessions of a protocol are all in GroupUsage, or none of them: as the group has a
+/// limit or not. The first new session after a reload that changed that brings them in line, or the
+/// sweep does.
+void count_in_limit(const Group& group, Subscriber& subscriber, std::size_t p) {
+  const auto bit = static_cast<std::uint8_t>(1u << p);
+  const bool is_limited = group.transport[p].group_session_limit != 0;
+  if (is_limited == ((subscriber.counted & bit) != 0)) return;
+  std::atomic<std::uint64_t>& sessions = group.usage->sessions[p];
+  if (is_limited) {
+    sessions.fetch_add(subscriber.session_count[p], std::memory_order_relaxed);
+  } else {
+    sessions.fetch_sub(subscriber.session_count[p], std::memory_order_relaxed);
+  }
+  subscriber.counted ^= bit;
+}
+
+/// groupSessionLimit: one atomic of all shards, touched only while a limit is set.
 bool count_in_group(const Group& group, Subscriber& subscriber, Protocol protocol) {
   const std::size_t p = index_of(protocol);
+  count_in_limit(group, subscriber, p);
   const std::uint64_t limit = group.transport[p].group_session_limit;
   if (limit == 0) return true;
-  const auto bit = static_cast<std::uint8_t>(1u << p);
   std::atomic<std::uint64_t>& sessions = group.usage->sessions[p];
-  if ((subscriber.counted & bit) == 0) {
-    subscriber.counted |= bit;
-    sessions.fetch_add(subscriber.session_count[p], std::memory_order_relaxed);
-  }
   if (sessions.fetch_add(1, std::memory_order_relaxed) < limit) return true;
   sessions.fetch_sub(1, std::memory_order_relaxed);
   return false;
@@ -48,17 +59,53 @@ void forget_flow(Shard& shard, const Session& session, const SessionCold& cold) 
   const state::FlowKey in = inbound_key(session);
   tables.outbound.erase(out, tables.outbound.hash(out));
   tables.inbound.erase(in, tables.inbound.hash(in));
-  if (cold.mapping == state::kNone) {
+  if (cold.mapping() == state::kNone) {
     give_back_port(shard, tables.subscribers[cold.subscriber], session.protocol,
                    {session.nat_ip, session.nat_port});
   } else {
-    Mapping& mapping = tables.mappings[cold.mapping];
-    remove_permission(shard, mapping, session.remote_ip);
-    if (--mapping.sessions == 0) mapping_became_idle(shard, cold.mapping);
+    Mapping& mapping = tables.mappings[cold.mapping()];
+    if (cold.permits()) remove_permission(shard, mapping, session.remote_ip);
+    if (--mapping.sessions == 0) mapping_became_idle(shard, cold.mapping());
   }
 }
 
+/// Whether a session has that key. One that the generation does not allow any more ends here, but
+/// not the subscriber that is about to get another.
+bool is_known(Shard& shard, Subscriber& subscriber, const state::FlowTable& table,
+              const state::FlowKey& key, std::uint32_t hash) {
+  const SessionId id = table.find(key, hash);
+  if (id == state::kNone) return false;
+  ++subscriber.pins;
+  const bool lives = revalidate(shard, id);
+  --subscriber.pins;
+  return lives;
+}
+
+/// Whether no packet has shown the session to the present generation.
+bool predates_generation(const Shard& shard, const Session& session) {
+  return static_cast<std::int32_t>(session.stamp - shard.adopted) < 0;
+}
+
+/// What came in by a mapping and was never answered stays only if the mapping's filtering, which a
+/// reload has tightened, would let it in (RFC 4787 section 5).
+bool is_admitted(const Shard& shard, const Session& session, const SessionCold& cold,
+                 const Mapping& mapping) {
+  const bool is_judged =
+      mapping.tightened == static_cast<std::uint32_t>(shard.generation->number) &&
+      predates_generation(shard, session);
+  if (!is_judged || (session.flags & F::kInboundFirst) == 0 ||
+      session.packets[static_cast<std::size_t>(Direction::kOutbound)] != 0)
+    return true;
+  // One that is counted has been let in since.
+  return mapping.filtering == Dependence::kAddress &&
+         (cold.permits() || admits(shard, mapping, session.remote_ip));
+}
+
 }  // namespace
+
+void count_in_limits(const Group& group, Subscriber& subscriber) {
+  for (std::size_t p = 0; p < kPortProtocols; ++p) count_in_limit(group, subscriber, p);
+}
 
 SessionState state_of(const Session& session) {
   if (session.protocol != Protocol::kTcp) return SessionState::kActive;
@@ -87,9 +134,6 @@ std::expected<SessionId, DropReason> create_session(Shard& shard, const Group& g
     release_subscriber(shard, *subscriber_id);
     return std::unexpected(reason);
   };
-
-  // Its network has moved to another group, and the sweep has not come to it yet.
-  if (subscriber.group != group_id) return refuse(DropReason::kNoMapping);
 
   // RFC 6888 REQ-4: limits per subscriber.
   const TransportPolicy& transport = group.transport[p];
@@ -135,8 +179,9 @@ std::expected<SessionId, DropReason> create_session(Shard& shard, const Group& g
     }
     return refuse_counted(reason);
   };
-  if (mapping != state::kNone &&
-      !add_permission(shard, tables.mappings[mapping], request.remote_ip))
+  const bool permits =
+      mapping != state::kNone && tables.mappings[mapping].filtering == Dependence::kAddress;
+  if (permits && !add_permission(shard, tables.mappings[mapping], request.remote_ip))
     return refuse_mapped(DropReason::kMappingTableFull);
 
   const SessionId id = tables.sessions.allocate();
@@ -160,28 +205,28 @@ std::expected<SessionId, DropReason> create_session(Shard& shard, const Group& g
     session.flags |= F::kKeepsPort;
 
   // An outbound key may exist under another mapping, when profiles of different ports meet in an
-  // inbound session: then the newcomer is refused. An inbound key may exist also where the port was
-  // free: of a session that a reload does not allow and that the sweep has not come to yet.
+  // inbound session: then the newcomer is refused.
   const state::FlowKey out = outbound_key(session);
   const state::FlowKey in = inbound_key(session);
   const std::uint32_t out_hash = request.missed ? *request.missed : tables.outbound.hash(out);
   const std::uint32_t in_hash = tables.inbound.hash(in);
-  const bool clash = (!request.missed && tables.outbound.find(out, out_hash) != state::kNone) ||
-                     tables.inbound.find(in, in_hash) != state::kNone;
+  const bool clash =
+      (!request.missed && is_known(shard, subscriber, tables.outbound, out, out_hash)) ||
+      is_known(shard, subscriber, tables.inbound, in, in_hash);
   const bool first = !clash && tables.outbound.insert(out, out_hash, id);
   if (!first || !tables.inbound.insert(in, in_hash, id)) {
     if (first) tables.outbound.erase(out, out_hash);
     session.flags = 0;
     tables.sessions.release(id);
-    if (mapping != state::kNone)
-      remove_permission(shard, tables.mappings[mapping], request.remote_ip);
+    if (permits) remove_permission(shard, tables.mappings[mapping], request.remote_ip);
     return refuse_mapped(clash ? DropReason::kFiltered : DropReason::kFlowTableFull);
   }
 
   SessionCold& cold = tables.cold[id];
   cold = SessionCold{};
   cold.subscriber = *subscriber_id;
-  cold.mapping = mapping;
+  cold.mapping_bits = mapping;
+  if (permits) cold.set_permits();
   cold.created = shard.now;
   if (mapping != state::kNone) ++tables.mappings[mapping].sessions;
   state::list_push(subscriber.sessions, id, session_list_links(tables));
@@ -215,7 +260,7 @@ std::expected<SessionId, DropReason> create_esp_session(Shard& shard, Subscriber
   SessionCold& cold = tables.cold[id];
   cold = SessionCold{};
   cold.subscriber = subscriber_id;
-  cold.mapping = esp;
+  cold.mapping_bits = esp;
   cold.created = shard.now;
   state::list_push(subscriber.sessions, id, session_list_links(tables));
   ++subscriber.session_count[index_of(Protocol::kEsp)];
@@ -257,8 +302,7 @@ state::TickDuration idle_timeout(const Shard& shard, const Session& session,
   const Group* group =
       shard.generation->group(shard.lsn44.subscribers[cold.subscriber].group);
   if (group == nullptr) return state::TickDuration{0};
-  if (session.protocol == Protocol::kEsp)
-    return ipsec_alg::esp_idle_timeout(shard, cold.mapping);
+  if (session.protocol == Protocol::kEsp) return ipsec_alg::esp_idle_timeout(shard, cold.mapping());
   const TransportPolicy& policy = group->transport[index_of(session.protocol)];
   if (session.protocol != Protocol::kTcp) return policy.session_timeout;
   switch (state_of(session)) {
@@ -275,9 +319,10 @@ state::TickDuration idle_timeout(const Shard& shard, const Session& session,
 void rearm_session(Shard& shard, SessionId id) {
   Tables& tables = shard.lsn44;
   tables.session_wheel.cancel(id, session_wheel_links(tables));
-  tables.session_wheel.schedule(
-      id, shard.now + idle_timeout(shard, tables.sessions[id], tables.cold[id]),
-      session_wheel_links(tables));
+  const Session& session = tables.sessions[id];
+  tables.session_wheel.schedule(id,
+                                session.last_seen + idle_timeout(shard, session, tables.cold[id]),
+                                session_wheel_links(tables));
 }
 
 void expire_sessions(Shard& shard, std::size_t budget) {
@@ -286,6 +331,11 @@ void expire_sessions(Shard& shard, std::size_t budget) {
       shard.now, budget, session_wheel_links(tables),
       [&](std::uint32_t id) -> std::optional<state::Ticks> {
         const Session& session = tables.sessions[id];
+        // The sweep after a reload may not have come to its subscriber yet.
+        if (predates_generation(shard, session)) {
+          refresh_subscriber(shard, tables.cold[id].subscriber);
+          if ((session.flags & F::kInUse) == 0) return std::nullopt;
+        }
         const state::Ticks deadline =
             session.last_seen + idle_timeout(shard, session, tables.cold[id]);
         if (deadline.later_than(shard.now)) return deadline;
@@ -298,19 +348,29 @@ void expire_sessions(Shard& shard, std::size_t budget) {
       [&](std::span<const SessionId> ids) { foresee_sessions(shard, ids); });
 }
 
-bool is_allowed(const Shard& shard, const Session& session, const SessionCold& cold) {
+bool is_allowed(Shard& shard, SessionId id) {
+  Tables& tables = shard.lsn44;
+  const Session& session = tables.sessions[id];
+  SessionCold& cold = tables.cold[id];
   const Generation& generation = *shard.generation;
-  const Subscriber& subscriber = shard.lsn44.subscribers[cold.subscriber];
-  const Group* group = generation.group(subscriber.group);
+  const Group* group = refresh_subscriber(shard, cold.subscriber);
   if (group == nullptr) return false;
-  const std::uint16_t* now =
-      generation.maps.front()->group_of(wire::Ipv4Address{subscriber.ip});
-  if (now == nullptr || *now != subscriber.group) return false;
+  // Its group's ALG may have ended it.
+  if ((session.flags & F::kInUse) == 0) return true;
   if (session.protocol == Protocol::kEsp && group->alg_profile == kNoId) return false;
   const NatAddressPlace* place =
       generation.nat_addresses.find(wire::Ipv4Address{session.nat_ip});
-  if (place == nullptr || place->owner != shard.id) return false;
-  return std::find(group->pools.begin(), group->pools.end(), place->pool) != group->pools.end();
+  if (place == nullptr || place->owner != shard.id ||
+      std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end())
+    return false;
+  if (session.protocol == Protocol::kEsp || cold.mapping() == state::kNone) return true;
+  if (!revalidate_mapping(shard, cold.mapping())) return false;
+  const Mapping& mapping = tables.mappings[cold.mapping()];
+  if (!is_admitted(shard, session, cold, mapping)) return false;
+  if (mapping.filtering == Dependence::kAddress && !cold.permits() &&
+      add_permission(shard, mapping, session.remote_ip))
+    cold.set_permits();
+  return true;
 }
 
 }  // namespace lsn::datapath::lsn44

@@ -1,9 +1,54 @@
+#include <algorithm>
+
+#include "lsn/datapath/ipsec_alg/stages.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 
 namespace lsn::datapath::lsn44 {
 namespace {
 
-state::FlowKey subscriber_key(wire::Be32 ip) { return state::FlowKey::make(ip.raw(), 0, 0, 0, 1); }
+state::FlowKey subscriber_key(wire::Be32 ip) {
+  return state::FlowKey::make(ip.raw(), 0, 0, 0, 1);
+}
+
+/// Its sessions count in that group from now on.
+void move_to_group(const Generation& generation, Subscriber& subscriber, std::uint16_t group) {
+  for (std::size_t p = 0; p < kPortProtocols; ++p)
+    if ((subscriber.counted & (1u << p)) != 0)
+      generation.groups[subscriber.group].usage->sessions[p].fetch_sub(subscriber.session_count[p],
+                                                                       std::memory_order_relaxed);
+  subscriber.counted = 0;
+  subscriber.group = group;
+  subscriber.has_moved = true;
+}
+
+/// In Subscriber::stranger: the present map has another owner for it; DisplacedSubscribers have it.
+constexpr std::uint8_t kStranger = 0x01, kListed = 0x02;
+
+/// Counts those that stay here although the present map has another owner for them, and lists them.
+/// One that the map gives to this shard again is found by the list for one generation more: others
+/// may not have adopted this one yet.
+void note_stranger(Shard& shard, Subscriber& subscriber) {
+  const wire::Ipv4Address address{subscriber.ip};
+  const bool was_stranger = (subscriber.stranger & kStranger) != 0;
+  const bool was_listed = (subscriber.stranger & kListed) != 0;
+  const bool stranger = shard.generation->maps.front()->owner_of(address) != shard.id;
+  const bool listed = stranger || was_stranger;
+  if (stranger != was_stranger) {
+    if (stranger)
+      shard.counters.strangers.add();
+    else
+      shard.counters.strangers.subtract();
+  }
+  DisplacedSubscribers* displaced = shard.generation->displaced.get();
+  if (listed != was_listed && displaced != nullptr) {
+    if (listed)
+      displaced->add(address, shard.id);
+    else
+      displaced->remove(address, shard.id);
+  }
+  subscriber.stranger =
+      static_cast<std::uint8_t>((stranger ? kStranger : 0) | (listed ? kListed : 0));
+}
 
 }  // namespace
 
@@ -24,8 +69,10 @@ std::expected<SubscriberId, DropReason> obtain_subscriber(Shard& shard, wire::Be
   Tables& tables = shard.lsn44;
   const state::FlowKey key = subscriber_key(ip);
   const std::uint32_t hash = tables.subscriber_index.hash(key);
-  if (const SubscriberId known = tables.subscriber_index.find(key, hash); known != state::kNone)
+  if (const SubscriberId known = tables.subscriber_index.find(key, hash); known != state::kNone) {
+    refresh_subscriber(shard, known);
     return known;
+  }
   const SubscriberId id = tables.subscribers.allocate();
   if (id == state::kNone) return std::unexpected(DropReason::kSubscriberTableFull);
   if (!tables.subscriber_index.insert(key, hash, id)) {
@@ -36,8 +83,36 @@ std::expected<SubscriberId, DropReason> obtain_subscriber(Shard& shard, wire::Be
   subscriber.ip = ip;
   subscriber.group = group;
   subscriber.in_use = 1;
+  subscriber.is_client = true;
+  subscriber.generation = static_cast<std::uint32_t>(shard.generation->number);
   shard.counters.subscribers.add();
+  if (shard.shards > 1) note_stranger(shard, subscriber);
   return id;
+}
+
+const Group* refresh_subscriber(Shard& shard, SubscriberId id) {
+  Subscriber& subscriber = shard.lsn44.subscribers[id];
+  const Generation& generation = *shard.generation;
+  if (subscriber.generation == static_cast<std::uint32_t>(generation.number))
+    return subscriber.is_client ? &generation.groups[subscriber.group] : nullptr;
+  subscriber.generation = static_cast<std::uint32_t>(generation.number);
+  const std::uint16_t* now = generation.maps.front()->group_of(wire::Ipv4Address{subscriber.ip});
+  const Group* group = now == nullptr ? nullptr : generation.group(*now);
+  subscriber.is_client = group != nullptr;
+  if (group != nullptr) {
+    if (*now != subscriber.group) move_to_group(generation, subscriber, *now);
+    count_in_limits(*group, subscriber);
+  }
+  if (subscriber.paired_ip.raw() != 0) {
+    const NatAddressPlace* place =
+        generation.nat_addresses.find(wire::Ipv4Address{subscriber.paired_ip});
+    if (group == nullptr || place == nullptr ||
+        std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end())
+      unpair(shard, subscriber);
+  }
+  if (shard.shards > 1) note_stranger(shard, subscriber);
+  ipsec_alg::enforce_generation(shard, id);
+  return group;
 }
 
 void forget_subscriber(Shard& shard, SubscriberId id) {
@@ -46,7 +121,9 @@ void forget_subscriber(Shard& shard, SubscriberId id) {
   unpair(shard, subscriber);
   const state::FlowKey key = subscriber_key(subscriber.ip);
   tables.subscriber_index.erase(key, tables.subscriber_index.hash(key));
-  if (subscriber.stranger != 0) shard.counters.strangers.subtract();
+  if ((subscriber.stranger & kStranger) != 0) shard.counters.strangers.subtract();
+  if ((subscriber.stranger & kListed) != 0 && shard.generation->displaced != nullptr)
+    shard.generation->displaced->remove(wire::Ipv4Address{subscriber.ip}, shard.id);
   subscriber.in_use = 0;
   tables.subscribers.release(id);
   shard.counters.subscribers.subtract();

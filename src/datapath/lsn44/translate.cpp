@@ -50,7 +50,9 @@ bool follow_tcp(Session& session, std::uint8_t tcp) {
 bool revalidate(Shard& shard, SessionId id) {
   Session& session = shard.lsn44.sessions[id];
   if (session.stamp == shard.stamp) return true;
-  if (!is_allowed(shard, session, shard.lsn44.cold[id])) {
+  const bool allowed = is_allowed(shard, id);
+  if ((session.flags & F::kInUse) == 0) return false;
+  if (!allowed) {
     end_session(shard, id, SessionEnd::kReload);
     return false;
   }
@@ -105,6 +107,13 @@ void restore_port(const Packet& packet, wire::Be16 port) {
   if (udp.checksum.raw() != 0) udp.checksum = delta.apply_udp(udp.checksum);
 }
 
+/// A packet whose session a reload has ended is one without a session.
+template <Direction direction>
+Verdict begin_again(Shard& shard, Packet& packet) {
+  packet.hash = shard.lsn44.outbound.hash(packet.key);
+  return direction == Direction::kOutbound ? outbound(shard, packet) : inbound(shard, packet);
+}
+
 enum class Inspection : std::uint8_t { kAsNeeded, kDone };
 
 template <Direction direction, Inspection inspection>
@@ -117,7 +126,7 @@ Verdict forward_with_care(Shard& shard, Packet& packet, SessionId id) {
     else if (keeps_port(shard.lsn44.sessions[id]))
       return Verdict::drop(DropReason::kIkeSpiUnknown);
   }
-  if (!revalidate(shard, id)) return Verdict::drop(DropReason::kNoMapping);
+  if (!revalidate(shard, id)) return begin_again<direction>(shard, packet);
   Session& session = shard.lsn44.sessions[id];
   if (const Verdict verdict = resolve_hop(shard, session, direction); !verdict.is_next())
     return verdict;

@@ -155,21 +155,56 @@ TEST(SubscriberOwner, StaysWhereAllSharesGrowAlike) {
   EXPECT_FALSE(same_owners(map, map_of(shares({3, 1, 1}), &map)));
 }
 
-TEST(SubscriberOwners, NamesFormerOwnersFirstAndNobodyTwiceInARow) {
-  const auto map = [](unsigned shard) {
-    ShardShares group{};
-    group[shard] = 1;
-    return std::make_shared<const ShardMap>(
-        IntervalMap<std::uint16_t>({{0x0A000000, 0x0AFFFFFF, 0}}), std::vector<ShardShares>{group});
-  };
-  const Ipv4Address subscriber{0x0A000001};
-  const ShardMaps maps = {map(1), map(2), map(2), map(0)};
-  const ShardMap::Owners owners = subscriber_owners(maps, subscriber);
-  ASSERT_EQ(owners.count, 3u);
-  EXPECT_EQ(owners.shards[0], 0);
-  EXPECT_EQ(owners.shards[1], 2);
-  EXPECT_EQ(owners.shards[2], 1);
-  EXPECT_EQ(subscriber_owners(maps, Ipv4Address{0x0B000001}).count, 0u);
+TEST(DisplacedSubscribers, NameEveryShardThatHasOneUntilItIsGone) {
+  DisplacedSubscribers displaced(3);
+  std::uint32_t random = 1;
+  std::map<std::pair<std::uint32_t, ShardId>, unsigned> there;
+  for (unsigned step = 0; step < 20000; ++step) {
+    random = random * 1664525 + 1013904223;
+    // Few buckets, so that many share one.
+    const Ipv4Address address{0x0A000000 + (random >> 20)};
+    const auto shard = static_cast<ShardId>(random >> 8 & 0xFF) % 3;
+    auto& is_there = there[{address.value, static_cast<ShardId>(shard)}];
+    if (is_there != 0) {
+      displaced.remove(address, static_cast<ShardId>(shard));
+    } else {
+      displaced.add(address, static_cast<ShardId>(shard));
+    }
+    is_there ^= 1;
+    EXPECT_EQ((displaced.shards_of(address) >> shard & 1) != 0, is_there != 0) << "few share";
+  }
+  for (const auto& [key, is_there] : there) {
+    const auto& [address, shard] = key;
+    if (is_there == 0) continue;
+    EXPECT_NE(displaced.shards_of(Ipv4Address{address}) & ShardSet{1} << shard, 0u) << address;
+    displaced.remove(Ipv4Address{address}, shard);
+  }
+  for (const auto& [key, is_there] : there)
+    EXPECT_EQ(displaced.shards_of(Ipv4Address{key.first}), 0u) << key.first;
+}
+
+TEST(DisplacedSubscribers, OfAllAddressesTheSameNumberFallsIntoEachBucket) {
+  // All of the addresses that share one with 0.0.0.0, on one shard, and all of them gone again.
+  DisplacedSubscribers displaced(1);
+  std::vector<Ipv4Address> same;
+  displaced.add(Ipv4Address{0}, 0);
+  for (std::uint32_t a = 1; a < 1u << 24; ++a)
+    if (displaced.shards_of(Ipv4Address{a}) != 0) same.push_back(Ipv4Address{a});
+  EXPECT_NEAR(static_cast<double>(same.size()), 64, 4) << "2^24 addresses in 2^18 buckets";
+  for (const Ipv4Address address : same) displaced.add(address, 0);
+  for (const Ipv4Address address : same) displaced.remove(address, 0);
+  EXPECT_NE(displaced.shards_of(Ipv4Address{0}), 0u);
+  displaced.remove(Ipv4Address{0}, 0);
+  EXPECT_EQ(displaced.shards_of(Ipv4Address{0}), 0u);
+}
+
+TEST(DisplacedSubscribers, AreSettledFromTheGenerationOnThatEveryShardHasGoneThrough) {
+  DisplacedSubscribers displaced(2);
+  EXPECT_FALSE(displaced.is_settled(1));
+  displaced.settle(3);
+  EXPECT_TRUE(displaced.is_settled(2));
+  EXPECT_TRUE(displaced.is_settled(3));
+  EXPECT_FALSE(displaced.is_settled(4));
 }
 
 }  // namespace

@@ -53,7 +53,7 @@ void count_traffic(Shard& shard, std::size_t budget);
 
 /// The ESP session of an lsn44::Session.
 [[nodiscard]] inline EspId esp_of(const Shard& shard, SessionId id) {
-  return shard.lsn44.cold[id].mapping;
+  return shard.lsn44.cold[id].mapping();
 }
 
 /// The sequence number of the latest inbound packet stands where other protocols have ports.

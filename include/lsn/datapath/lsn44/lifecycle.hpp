@@ -31,9 +31,14 @@ struct NatEndpoint {
 /// The same in two steps, for who fetches subscriber_index.line_of(hash) in between.
 [[nodiscard]] std::uint32_t subscriber_hash(const Shard& shard, wire::Be32 ip);
 [[nodiscard]] SubscriberId find_subscriber(const Shard& shard, wire::Be32 ip, std::uint32_t hash);
-/// Finds or makes it. kSubscriberTableFull when there is no room.
+/// Finds or makes it, up to the present generation, which has it in that group.
+/// kSubscriberTableFull when there is no room.
 [[nodiscard]] std::expected<SubscriberId, DropReason> obtain_subscriber(Shard& shard, wire::Be32 ip,
                                                                         std::uint16_t group);
+/// Brings a subscriber up to the present generation: into the group that its address belongs to
+/// now, whose limits count its sessions; its pairing stays only if the group has that NAT address;
+/// and whether it is displaced. Returns the group; nullptr: it is no client's any more.
+const Group* refresh_subscriber(Shard& shard, SubscriberId id);
 /// One that has nothing left.
 void forget_subscriber(Shard& shard, SubscriberId id);
 /// Forgets a subscriber that has nothing left; otherwise nothing happens.
@@ -104,15 +109,21 @@ void unpair(Shard& shard, Subscriber& subscriber);
 /// The mapping that owns a NAT endpoint, or state::kNone.
 [[nodiscard]] MappingId find_mapping(const Shard& shard, Protocol protocol, wire::Be32 nat_ip,
                                      wire::Be16 nat_port);
+/// Brings a mapping up to the present generation; false if it is not allowed any more. It is left
+/// in its place: the sweep after the reload removes it.
+[[nodiscard]] bool revalidate_mapping(Shard& shard, MappingId id);
 /// Whether it lets the first packet of a new remote endpoint in (RFC 4787 section 5).
 [[nodiscard]] bool admits(const Shard& shard, const Mapping& mapping, wire::Be32 remote_ip);
-/// Counts a session to that address for ADDRESS-DEPENDENT filtering; false: no room.
+/// Counts a session to that address for ADDRESS-DEPENDENT filtering, until remove_permission();
+/// false: no room.
 [[nodiscard]] bool add_permission(Shard& shard, const Mapping& mapping, wire::Be32 remote_ip);
 void remove_permission(Shard& shard, const Mapping& mapping, wire::Be32 remote_ip);
 /// One session less (or a mapping that got none): idle from now on, for stuntimeout.
 void mapping_became_idle(Shard& shard, MappingId id);
 /// Removes a mapping without sessions.
 void remove_mapping(Shard& shard, MappingId id);
+/// Its timeout may have become shorter: by a reload.
+void rearm_mapping(Shard& shard, MappingId id);
 void expire_mappings(Shard& shard, std::size_t budget);
 
 // ── sessions (session.cpp) ──────────────────────────────────────────────────────────────────────
@@ -148,12 +159,16 @@ void end_session(Shard& shard, SessionId id, SessionEnd why);
 /// How long it may be idle, by protocol and TCP state.
 [[nodiscard]] state::TickDuration idle_timeout(const Shard& shard, const Session& session,
                                                const SessionCold& cold);
-/// Its timeout became shorter: TCP is closing.
+/// Its timeout became shorter: TCP is closing, or a reload says so.
 void rearm_session(Shard& shard, SessionId id);
 void expire_sessions(Shard& shard, std::size_t budget);
+/// groupSessionLimit: a limit that a reload has brought counts the sessions that are there; one
+/// that it took away forgets them.
+void count_in_limits(const Group& group, Subscriber& subscriber);
 
-/// Whether the current generation still allows it: its subscriber's group, its NAT address.
-[[nodiscard]] bool is_allowed(const Shard& shard, const Session& session, const SessionCold& cold);
+/// Whether the current generation still allows it: its subscriber's group, its NAT address, the
+/// filtering of the mapping that let it in. Brings its subscriber and its mapping up to it.
+[[nodiscard]] bool is_allowed(Shard& shard, SessionId id);
 
 /// The links of a session on its wheel and on its subscriber's list, of a mapping likewise.
 [[nodiscard]] inline auto session_wheel_links(Tables& tables) {

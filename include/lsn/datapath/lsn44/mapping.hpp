@@ -7,7 +7,11 @@
 // packet of no session. ADDRESS-DEPENDENT filtering asks whether the subscriber has a session from
 // this mapping to the sender's address: a Permission counts those sessions.
 //
-// A mapping lives as long as it has sessions, and then for stuntimeout.
+// A mapping lives as long as it has sessions, and then for stuntimeout. What a reload means for it
+// is decided when it is met first afterwards, or when the sweep comes to it (revalidate_mapping):
+// it may be void (its subscriber or its NAT address is gone), filter in another way from now on, or
+// be retired: then it serves the sessions that it has and nobody else, and goes with the last of
+// them.
 #pragma once
 
 #include <cstdint>
@@ -32,11 +36,17 @@ struct alignas(64) Mapping {
   Dependence mapping;
   Dependence filtering;
   std::uint8_t in_use;
+  wire::Be16 policy_port;  ///< destination port of its first session: whose policy it follows
   std::uint32_t subscriber;
   std::uint32_t sessions;     ///< of it
   state::Ticks idle_since;    ///< when the last one ended
   state::WheelLinks wheel;    ///< armed while it has no session
   state::ListLinks of_subscriber;
+  std::uint32_t generation;  ///< for which the following holds, as Generation::number
+  std::uint32_t tightened;   ///< since when its filtering admits fewer, likewise; 0: it never did
+  bool is_void;              ///< the generation does not allow it
+  bool is_retired;           ///< for no new sessions
+  bool is_detached;          ///< its outbound key may be another one's
 };
 static_assert(sizeof(Mapping) == 64);
 

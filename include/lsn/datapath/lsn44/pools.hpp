@@ -36,7 +36,7 @@ class ReallocQueue {
     std::uint32_t serial;  ///< of the NatAddress: the address may go and come back meanwhile
     std::uint16_t port;
     Protocol protocol;
-    state::Ticks free_at;
+    state::Ticks given_back;
   };
 
   explicit ReallocQueue(std::uint32_t capacity) : entries_(capacity) {}

@@ -64,8 +64,20 @@ struct SessionCold {
   state::WheelLinks wheel;
   state::ListLinks of_subscriber;
   SubscriberId subscriber;
-  MappingId mapping;  ///< state::kNone: the session itself holds its NAT port; ESP: its EspId
+  MappingId mapping_bits;
   state::Ticks created;
+
+  /// state::kNone: the session itself holds its NAT port. ESP: its EspId.
+  [[nodiscard]] MappingId mapping() const {
+    return mapping_bits == state::kNone ? state::kNone : mapping_bits & ~kPermits;
+  }
+  /// The session is counted in a permission of its mapping.
+  [[nodiscard]] bool permits() const {
+    return mapping_bits != state::kNone && (mapping_bits & kPermits) != 0;
+  }
+  void set_permits() { mapping_bits |= kPermits; }
+
+  static constexpr MappingId kPermits = 0x80000000;  ///< tables have fewer than 2^31 places
 };
 static_assert(sizeof(SessionCold) == 24);
 

@@ -18,9 +18,10 @@ namespace lsn::datapath::lsn44 {
 [[nodiscard]] Verdict outbound(Shard& shard, Packet& packet);
 [[nodiscard]] Verdict inbound(Shard& shard, Packet& packet);
 
-/// Whether outbound packets of that source are this shard's to serve: next, handoff(owner), or
-/// drop when it is no client's. `group` is set on next.
-[[nodiscard]] Verdict steer_outbound(Shard& shard, wire::Be32 subscriber, std::uint8_t asked,
+/// Whether a packet that is that subscriber's is this shard's to serve: next, handoff(to whom it is
+/// to go now, which is noted in the packet), or drop when it is no client's. `group` is set on
+/// next.
+[[nodiscard]] Verdict steer_outbound(Shard& shard, Packet& packet, wire::Be32 subscriber,
                                      std::uint16_t& group);
 /// Whether packets to that NAT address are this shard's.
 [[nodiscard]] Verdict steer_inbound(const Shard& shard, wire::Be32 nat_ip);

@@ -30,7 +30,10 @@ struct alignas(64) Subscriber {
   std::uint16_t group;   ///< stable id
   std::uint8_t in_use;
   std::uint8_t counted;  ///< bit per protocol: its sessions are in GroupUsage
-  std::uint8_t stranger; ///< 1: the present ShardMap has another owner for it
+  std::uint8_t stranger; ///< whether the present ShardMap has another owner (subscriber.cpp)
+  bool is_client;        ///< in that group; false: the generation has none for it
+  bool has_moved;        ///< to another group, and the sweep has not armed its timers again
+  std::uint32_t generation;  ///< for which all of this holds, as Generation::number
   std::uint32_t pins;    ///< what else keeps it and its pairing: ALG state
   state::ListHead sessions;
   state::ListHead mappings;

@@ -236,7 +236,7 @@ TEST(Reload, NoAddressMoves) {
   EXPECT_EQ(dealt[1].size(), 6U);
 }
 
-TEST(Reload, TheOldMapStaysInTheChainWhereOwnersChange) {
+TEST(Reload, TheFormerMapStaysWhereOwnersChange) {
   const Model first = good_model();
   const auto g1 = build_generation(first);
   ASSERT_EQ(g1->maps.size(), 1U);
@@ -252,7 +252,37 @@ TEST(Reload, TheOldMapStaysInTheChainWhereOwnersChange) {
 
   auto last = g3;
   for (int i = 0; i < 20; ++i) last = build_generation(i % 2 == 0 ? first : other, last.get());
-  EXPECT_EQ(last->maps.size(), datapath::ShardMap::kMaxPredecessors + 1);
+  ASSERT_EQ(last->maps.size(), 2U) << "the one before, and none of earlier times";
+  EXPECT_EQ(last->maps[1]->owner_of(address("192.0.2.5")),
+            g1->maps[0]->owner_of(address("192.0.2.5")));
+  EXPECT_EQ(last->displaced, g1->displaced) << "who is displaced is known for as long as lsnd runs";
+  EXPECT_NE(last->displaced, nullptr);
+}
+
+TEST(Reload, SaysOfEachGroupAndProtocolWhetherATimeoutIsShorterThanBefore) {
+  Model first = good_model();
+  first.lsn.transportprofile = {{.name = "T", .transportprotocol = datapath::Protocol::kUdp}};
+  for (auto& each : first.lsn.group) each.transportprofilename = {"T"};
+  const auto shortened = [](const Generation& generation, const Model& model) {
+    return group(generation, model.lsn.group[0].name.c_str())->shortened;
+  };
+  const auto g1 = build_generation(first);
+  using Shortened = std::array<bool, datapath::kPortProtocols>;
+  constexpr Shortened kNone{}, kUdp{false, true, false};
+  EXPECT_EQ(shortened(*g1, first), kNone);
+  const auto after = [&](auto&& change) {
+    Model second = first;
+    change(second.lsn.transportprofile[0]);
+    const auto g2 = build_generation(second, g1.get());
+    const auto same = build_generation(second, g2.get());
+    EXPECT_EQ(shortened(*same, second), kNone) << "that was a reload ago";
+    return shortened(*g2, second);
+  };
+  EXPECT_EQ(after([](auto& t) { t.sessiontimeout = Seconds{119}; }), kUdp);
+  EXPECT_EQ(after([](auto& t) { t.sessiontimeout = Seconds{121}; }), kNone);
+  EXPECT_EQ(after([](auto& t) { t.finrsttimeout = Seconds{29}; }), kUdp);
+  EXPECT_EQ(after([](auto& t) { t.stuntimeout = Seconds{120}; }), kUdp);
+  EXPECT_EQ(after([](auto& t) { t.synidletimeout = Seconds{30}; }), kUdp);
 }
 
 TEST(Reload, InterfacesKeepTheirNumbersWhateverTheOrderInTheFile) {
