@@ -170,6 +170,9 @@ std::expected<void, std::string> Port::configure(unsigned workers) {
     node_ = rte_eth_dev_socket_id(id_);
     rx_queues_ = settings.rx_queues;
     tx_queues_ = settings.tx_queues;
+    idle_sends_ = driver_ == "net_bonding";
+    leaves_buffers_cold_ = driver_ == "net_ring";
+    takes_segments_ = settings.tx_offloads != 0;
   } else if (driver != driver_ || settings.rx_queues != rx_queues_ ||
              settings.tx_queues != tx_queues_) {
     return std::unexpected(fmt::format(
@@ -177,9 +180,6 @@ std::expected<void, std::string> Port::configure(unsigned workers) {
         "after a restart",
         label(), driver, settings.rx_queues, settings.tx_queues));
   }
-  idle_sends_ = driver_ == "net_bonding";
-  leaves_buffers_cold_ = driver_ == "net_ring";
-  takes_segments_ = settings.tx_offloads != 0;
 
   const auto configured = [this, &settings] {
     rte_eth_conf conf = settings.conf();
