@@ -472,6 +472,28 @@ void foresee(Shard& shard, const Burst& burst) {
   ipsec_alg::foresee(shard, {slow.data(), count});
 }
 
+/// The slow ones of an overloaded worker: those that overload control has admitted are charged what
+/// they take.
+void run_slow_by_the_clock(Shard& shard, Burst& burst) {
+  Overload& overload = shard.overload;
+  const std::uint32_t first = overload.admitted();
+  std::uint64_t last = shard.clocks(), took = 0;
+  const auto lap = [&] {
+    const std::uint64_t before = std::exchange(last, shard.clocks());
+    return last - before;
+  };
+  foresee(shard, burst);
+  took += lap();
+  for (unsigned i = 0; i < burst.slow_count; ++i) {
+    Packet& packet = burst.packets[burst.slow[i]];
+    const std::uint32_t admitted = overload.admitted();
+    settle(shard, packet, dispatch(shard, packet));
+    const std::uint64_t clocks = lap();
+    if (overload.admitted() != admitted) took += clocks;
+  }
+  overload.took(overload.admitted() - first, took);
+}
+
 void run(Shard& shard, Burst& burst) {
   const unsigned slow_before = burst.slow_count;
   fetch_buckets(shard.lsn44.outbound, burst.outbound);
@@ -481,6 +503,10 @@ void run(Shard& shard, Burst& burst) {
   shard.overload.forwarded(burst.outbound.count + burst.inbound.count -
                            (burst.slow_count - slow_before));
   pass_on(shard, burst);
+  if (shard.overload.is_on() && shard.clocks != nullptr) [[unlikely]] {
+    run_slow_by_the_clock(shard, burst);
+    return;
+  }
   foresee(shard, burst);
   for (unsigned i = 0; i < burst.slow_count; ++i) {
     Packet& packet = burst.packets[burst.slow[i]];

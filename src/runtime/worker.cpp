@@ -110,6 +110,7 @@ void Worker::build() {
   for (std::size_t device = 0; device < config_.ingress.size(); ++device)
     std::copy(config_.ingress[device].begin(), config_.ingress[device].end(),
               shard_->ingress[device].begin());
+  shard_->clocks = [] { return rte_rdtsc(); };
   capacity_ = datapath::capacity_of(*shard_);
   // Naps are shorter than the kernel's usual slack.
   if (config_.power_save) prctl(PR_SET_TIMERSLACK, 1'000UL);

@@ -300,6 +300,24 @@ BENCHMARK(take_port)
     ->ArgNames({"permille", "parity"})
     ->ArgsProduct({{100, 500, 900, 990, 1000}, {0, 2}});
 
+/// The same at an address of which nothing is in the cache: one of a thousand, 8 MB.
+void take_cold_port(benchmark::State& state) {
+  constexpr std::uint32_t kAddresses = 1000;
+  const auto all = std::make_unique<PortBitmap[]>(kAddresses);
+  Random random(seed_of(2));
+  for (std::uint32_t i = 0; i < kAddresses; ++i)
+    for (std::uint64_t n = 64'512ull * static_cast<std::uint64_t>(state.range(0)) / 10'000; n != 0; --n)
+      if (!all[i].take(1024, 65535, Parity::kAny, random.next())) std::abort();
+  const auto parity = static_cast<Parity>(state.range(1));
+  for (auto _ : state) {
+    PortBitmap& ports = all[random.below(kAddresses)];
+    if (const auto port = ports.take(1024, 65535, parity, random.next())) ports.release(*port);
+  }
+}
+BENCHMARK(take_cold_port)
+    ->ArgNames({"of 10,000", "parity"})
+    ->ArgsProduct({{1000, 5000, 9000, 9900, 9990, 9999, 10'000}, {0, 2}});
+
 void next_random(benchmark::State& state) {
   Random random(seed_of(3));
   for (auto _ : state) benchmark::DoNotOptimize(random.next());

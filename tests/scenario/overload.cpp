@@ -85,6 +85,35 @@ TEST_P(Overloaded, GivesNewFlowsTheirThirdAlsoWhereSessionsHaveLittleTraffic) {
   EXPECT_EQ(opened, 310u);
 }
 
+/// Each look at it takes so long.
+std::uint64_t slow_clock() {
+  static std::uint64_t now = 0;
+  return now += 20 * Overload::kClocksPerNew;
+}
+
+TEST_P(Overloaded, ChargesNewFlowsWhatTheyReallyTake) {
+  begin();
+  ASSERT_EQ(pass(flows(0, 20)), 20u);
+  overload();
+  for (unsigned id = 0; id < lab().shards(); ++id) lab().shard(id).clocks = slow_clock;
+  std::size_t opened = 0;
+  // Each shard has time for 300 by what a new flow is reckoned with, and for 15 of these.
+  constexpr unsigned kBursts = 100;
+  for (unsigned i = 0; i < kBursts; ++i) {
+    work(Overload::kShare * 3 * Overload::kClocksPerNew);
+    std::vector<Bytes> packets = flows(100 + 12 * i, 12);
+    const std::vector<Bytes> known = flows(0, 20);
+    packets.insert(packets.end(), known.begin(), known.end());
+    const std::size_t passed = pass(packets);
+    ASSERT_GE(passed, 20u);
+    opened += passed - 20;
+  }
+  expect_drops({{DropReason::kOverload, 12 * kBursts - opened}});
+  EXPECT_GT(opened, 0u);
+  // The first burst spends what it has before it is known what that costs.
+  EXPECT_LE(opened, (15u + 3u) * lab().shards());
+}
+
 TEST_P(Overloaded, SavesNoMoreThanABurst) {
   begin();
   ASSERT_EQ(pass(flows(0, 20)), 20u);

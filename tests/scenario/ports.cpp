@@ -1,6 +1,7 @@
 // NAT ports: range and parity (RFC 4787 REQ-3, REQ-4), never one for two (no overloading), hard to
 // guess (RFC 6056), and the wait before they are used again (portrealloctimeout).
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "scenario.hpp"
@@ -14,6 +15,45 @@ class Ports : public Scenario {
     return protocol == Protocol::kTcp ? tcp(from, to, kSyn) : udp(from, to);
   }
   static Endpoint client(unsigned port) { return {kClient.ip, static_cast<std::uint16_t>(port)}; }
+  [[nodiscard]] unsigned owner_of(Ip nat) {
+    return lab().generation().nat_addresses.find(wire::Ipv4Address{nat.value})->owner;
+  }
+  /// A few ports are left, of a few addresses: each of them is found, whoever asks.
+  void use_up(Pooling pooling) {
+    Config config = Config::standard();
+    config.pool().addresses = {"203.0.112.0-203.0.112.99"};
+    config.group().app(Protocol::kUdp, {.pooling = pooling});
+    config.pool().realloc_timeout = 0s;
+    start(config);
+    unsigned free = 0;
+    std::map<unsigned, unsigned> left;  // by shard
+    for (unsigned i = 0; i < 100; ++i) {
+      const Ip ip = Ip{"203.0.112.0"} + i;
+      const unsigned leave = i % 33 == 7 ? 2 : 0;
+      free += take_high_ports(ip, Protocol::kUdp, leave);
+      left[owner_of(ip)] += leave;
+    }
+    ASSERT_EQ(free, 6u);
+    unsigned port = 1000;
+    for (unsigned n = 0; n < 50; ++n) {
+      const Ip subscriber = Ip{"192.0.2.10"} + n;
+      const unsigned shard =
+          lab().generation().maps.front()->owner_of(wire::Ipv4Address{subscriber.value});
+      const IpPacket packet = udp({subscriber, static_cast<std::uint16_t>(++port)}, kServer);
+      if (left[shard] != 0) {
+        --left[shard];
+        translated(packet);
+      } else {
+        (void)lab().from_inside(packet.bytes());
+        expect_drops({{DropReason::kPoolExhausted, 1}});
+      }
+    }
+    for (const auto& [shard, n] : left) EXPECT_EQ(n, 0u) << "shard " << shard;
+    // What ends makes room at once, for whoever comes next on that shard.
+    lab().advance(130s);
+    EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
+    translated(udp({Ip{"192.0.2.10"}, 999}, kServer));
+  }
 };
 
 TEST_P(Ports, HighPortsStayHigh) {
@@ -51,26 +91,118 @@ TEST_P(Ports, ParityIsKeptWhereConfigured) {
   EXPECT_EQ(tcp_parities.size(), 2u) << "TCP's profile does not keep parity";
 }
 
-TEST_P(Ports, RangeAndParityAreKeptTogetherAndRefusedTogether) {
+TEST_P(Ports, RangeAndParityYieldWhereNoSuchPortIsLeft) {
   Config config = Config::standard();
   config.pool().addresses = {"203.0.113.5"};
   config.group().udp().preserve_parity = true;
   config.group().udp().preserve_range = true;
-  start(config);
+  start(config, {.max_sessions = 8192});
   std::set<std::uint16_t> used;
-  // 511 even ones of 1-1023: 2, 4, ... 1022.
-  for (unsigned i = 0; i < 511; ++i) {
+  unsigned destination = 0;
+  const auto next = [&] {
+    ++destination;
     const Endpoint nat =
-        translated(udp(client(22), {"198.18.0.1", static_cast<std::uint16_t>(1 + i)}));
-    EXPECT_EQ(nat.port % 2, 0);
-    EXPECT_LT(nat.port, 1024);
+        translated(udp(client(22), {"198.18.0.1", static_cast<std::uint16_t>(destination)}));
     EXPECT_TRUE(used.insert(nat.port).second) << nat.port;
+    return nat.port;
+  };
+  // 511 even ones of 1-1023: 2, 4, ... 1022. RFC 4787 REQ-3 a) and REQ-4 are recommendations: then
+  // the 512 odd ones of that range, then even ones of the other.
+  for (unsigned i = 0; i < 511; ++i) {
+    const std::uint16_t port = next();
+    EXPECT_TRUE(port < 1024 && port % 2 == 0) << port;
   }
-  const IpPacket even = udp(client(22), {"198.18.0.2", 9});
-  const std::vector<Frame> frames = lab().from_inside(even.bytes());
-  expect_drops({{DropReason::kPoolExhausted, 1}});
-  expect_error(frames, 0, our_error(even.bytes(), kRouter, kUnreachable, 13));
-  EXPECT_EQ(translated(udp(client(23), kServer)).port % 2, 1);
+  for (unsigned i = 0; i < 512; ++i) {
+    const std::uint16_t port = next();
+    EXPECT_TRUE(port < 1024 && port % 2 == 1) << port;
+  }
+  for (unsigned i = 0; i < 200; ++i) {
+    const std::uint16_t port = next();
+    EXPECT_TRUE(port >= 1024 && port % 2 == 0) << port;
+  }
+  // High ports never get low ones: these are for those who had one.
+  for (unsigned i = 0; i < 50; ++i)
+    EXPECT_GE(translated(udp(client(30000 + i), kServer)).port, 1024);
+}
+
+TEST_P(Ports, WhatIsPreferredIsLookedForOnAllAddressesBeforeItYields) {
+  Config config = Config::standard();
+  config.pool().addresses = {"203.0.113.4", "203.0.113.6"};
+  config.group().udp().preserve_parity = true;
+  config.group().udp().preserve_range = true;
+  start(config, {.max_sessions = 16384});
+  // All even low ports of this subscriber's addresses, whether his shard has both or one.
+  const unsigned even = GetParam().shards == 1 ? 1022 : 511;
+  for (unsigned i = 0; i < even; ++i) {
+    const std::uint16_t port =
+        translated(udp(client(22), {"198.18.0.1", static_cast<std::uint16_t>(1 + i)})).port;
+    ASSERT_TRUE(port < 1024 && port % 2 == 0) << port << " after " << i;
+  }
+  EXPECT_EQ(translated(udp(client(22), {"198.18.0.2", 1})).port % 2, 1);
+}
+
+TEST_P(Ports, APairedSubscriberHasTheLastPortOfItsAddressAndNoOther) {
+  Config config = Config::standard();
+  config.pool().addresses = {"203.0.113.4", "203.0.113.5", "203.0.113.6", "203.0.113.7"};
+  config.group().app(Protocol::kUdp, {.pooling = Pooling::kPaired});
+  start(config);
+  const Endpoint first = translated(udp(client(5000), kServer));
+  unsigned left = take_high_ports(first.ip, Protocol::kUdp, 3);
+  ASSERT_EQ(left, 3u);
+  for (; left != 0; --left) EXPECT_EQ(translated(udp(client(6000 + left), kServer)).ip, first.ip);
+  const IpPacket one_more = udp(client(7000), kServer);
+  const std::vector<Frame> frames = lab().from_inside(one_more.bytes());
+  expect_drops({{DropReason::kPortsExhausted, 1}});
+  expect_error(frames, 0, our_error(one_more.bytes(), kRouter, kUnreachable, 13));
+}
+
+TEST_P(Ports, APoolIsUsedToTheLastPortOfTheLastAddress) {
+  use_up(Pooling::kRandom);
+}
+
+TEST_P(Ports, APoolOfPairedSubscribersIsUsedToTheLastPortOfTheLastAddress) {
+  use_up(Pooling::kPaired);
+}
+
+TEST_P(Ports, WhatIsFullIsKnownAfterAReloadAsWell) {
+  Config config = Config::standard();
+  config.pool().addresses = {"203.0.112.0-203.0.112.99"};
+  start(config);
+  for (unsigned i = 0; i < 100; ++i) take_high_ports(Ip{"203.0.112.0"} + i, Protocol::kUdp, 0);
+  const auto is_refused = [&](unsigned n) {
+    (void)lab().from_inside(udp({Ip{"192.0.2.10"} + n % 8, 7}, kServer).bytes());
+    expect_drops({{DropReason::kPoolExhausted, 1}});
+  };
+  for (unsigned n = 0; n < 8; ++n) is_refused(n);
+  // Others come and go; addresses that return have all their ports.
+  this->config().pool().addresses = {"203.0.112.2-203.0.112.99"};
+  lab().reload(this->config());
+  for (unsigned n = 0; n < 8; ++n) is_refused(n);
+  this->config().pool().addresses = {"203.0.112.0-203.0.112.99", "203.0.114.0-203.0.114.1"};
+  lab().reload(this->config());
+  lab().drop_predecessors();
+  std::set<Ip> found;
+  for (unsigned n = 0; n < 64; ++n)
+    found.insert(translated(udp({Ip{"192.0.2.10"} + n, 8}, kServer)).ip);
+  EXPECT_EQ(found, (std::set<Ip>{"203.0.112.0", "203.0.112.1", "203.0.114.0", "203.0.114.1"}));
+}
+
+TEST_P(Ports, GroupsThatShareAPoolFindTheSamePorts) {
+  Config config = Config::standard();
+  config.pool().addresses = {"203.0.112.0-203.0.112.9"};
+  config.add_pool("P2", {"203.0.112.20-203.0.112.29"});
+  config.add_pool("P3", {"203.0.112.40-203.0.112.49"});
+  config.group().pools = {"POOL", "P2"};
+  config.add_group("G2", {"198.18.100.0/24"}, {"P2", "P3"});
+  config.group().pools[0] = config.pools[0].name;
+  start(config);
+  for (const unsigned first : {0u, 40u})
+    for (unsigned i = 0; i < 10; ++i)
+      take_high_ports(Ip{"203.0.112.0"} + first + i, Protocol::kUdp, 0);
+  for (unsigned n = 0; n < 40; ++n) {
+    const Endpoint of_first = translated(udp({Ip{"192.0.2.10"} + n, 7}, kServer));
+    EXPECT_TRUE(Ip{"203.0.112.20"} <= of_first.ip && of_first.ip <= Ip{"203.0.112.29"});
+  }
 }
 
 TEST_P(Ports, NoPortIsGivenTwiceWhateverTheDestination) {
@@ -152,6 +284,7 @@ TEST_P(Ports, AFreedPortWaitsForPortrealloctimeout) {
   config.group().udp().preserve_range = true;
   config.group().udp().session_timeout = 60s;
   start(config);
+  take_high_ports("203.0.113.5", Protocol::kUdp, 0);
   for (unsigned port = 1; port < 1024; ++port) translated(udp(client(port), kServer));
   lab().advance(61s);
   EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
@@ -176,6 +309,7 @@ TEST_P(Ports, OnlyMaxPortReallocTmqPortsWaitTheOthersAreFreeAtOnce) {
   config.group().udp().preserve_range = true;
   config.group().udp().session_timeout = 60s;
   start(config);
+  take_high_ports("203.0.113.5", Protocol::kUdp, 0);
   for (unsigned port = 1; port < 1024; ++port) translated(udp(client(port), kServer));
   lab().advance(61s);
   for (unsigned port = 1; port <= 23; ++port) translated(udp(client(port), kServer));

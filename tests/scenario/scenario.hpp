@@ -229,6 +229,25 @@ class Laboratory : public ::testing::Test {
     return icmp_error(from, source_of(about).ip, type, code, quoted, rest).with_tos(0xC0);
   }
 
+  /// Others have all ports of a NAT address from 1024 on but the last so many; returns how many are
+  /// left.
+  unsigned take_high_ports(Ip nat, Protocol protocol, unsigned leave) {
+    const auto* place = lab().generation().nat_addresses.find(wire::Ipv4Address{nat.value});
+    auto& ports = lab()
+                      .shard(place->owner)
+                      .lsn44.addresses->by_number[place->number]
+                      ->ports[static_cast<std::size_t>(protocol)];
+    unsigned left = 0;
+    for (unsigned port = 65535; port >= 1024; --port) {
+      if (ports.is_taken(static_cast<std::uint16_t>(port))) continue;
+      if (left != leave)
+        ++left;
+      else
+        (void)ports.take_exact(static_cast<std::uint16_t>(port));
+    }
+    return left;
+  }
+
   [[nodiscard]] std::vector<SessionRow> sessions(const SessionFilter& filter = {}) {
     return lab().sessions(filter);
   }

@@ -7,6 +7,8 @@
 // would take most of the core away from those who have sessions. While that lasts, packets of
 // unknown flows get a third of the worker's time, by what making a session takes; the others are
 // dropped before anything is made for them, and counted (kOverload). Who retransmits comes again.
+// What was admitted is charged what it has taken, also where no session came of it: a refused flow,
+// or a search for a port, is never cheaper here than on the core.
 // It is time that is shared out and not packets, so that new flows have their third also where
 // sessions have little traffic; where those have none nobody is held back. With a third, what is
 // left of the established rate under a flood of one packet for each of theirs is more than half,
@@ -25,7 +27,8 @@ class Overload {
   static constexpr unsigned kFullPolls = 128;
   /// Full polls that a partial one is worth: a ring of 512 descriptors wraps around every 16 polls.
   static constexpr unsigned kPartialPoll = 8;
-  /// Clocks that a packet of an unknown flow is reckoned with (docs/performance.md: 700 to 1,300).
+  /// Clocks that a packet of an unknown flow is reckoned with, at least and beforehand
+  /// (docs/performance.md: 700 to 1,300).
   static constexpr std::uint64_t kClocksPerNew = 1000;
   /// Of so many clocks one goes to unknown flows.
   static constexpr std::uint64_t kShare = 3;
@@ -44,7 +47,7 @@ class Overload {
       full_polls_ -= poll == Poll::kEmpty ? full_polls_ : std::min(full_polls_, kPartialPoll);
       is_full_ &= full_polls_ >= kFullPolls / 2;
     }
-    credit_ = std::min(credit_ + clocks / kShare, kMaxCredit);
+    credit_ = std::min(credit_ + static_cast<std::int64_t>(clocks / kShare), kMaxCredit);
   }
   /// Once per burst: its packets of sessions.
   void forwarded(unsigned packets) {
@@ -54,26 +57,38 @@ class Overload {
   [[nodiscard]] bool is_on() const { return is_full_ && bursts_left_ != 0; }
   /// How many of unknown flows would be admitted now, of so many.
   [[nodiscard]] unsigned admissible(unsigned packets) const {
-    return is_on()
-               ? static_cast<unsigned>(std::min<std::uint64_t>(packets, credit_ / kClocksPerNew))
-               : packets;
+    if (!is_on()) return packets;
+    return static_cast<unsigned>(
+        std::clamp<std::int64_t>(credit_ / static_cast<std::int64_t>(kClocksPerNew), 0, packets));
   }
   /// Whether a packet of an unknown flow is.
   [[nodiscard]] bool admit() {
     if (!is_on()) return true;
-    if (credit_ < kClocksPerNew) return false;
-    credit_ -= kClocksPerNew;
+    if (credit_ < static_cast<std::int64_t>(kClocksPerNew)) return false;
+    credit_ -= static_cast<std::int64_t>(kClocksPerNew);
+    ++admitted_;
     return true;
+  }
+  /// Packets that admit() has let in while it was on.
+  [[nodiscard]] std::uint32_t admitted() const { return admitted_; }
+  /// `packets` of them have taken `clocks`.
+  void took(std::uint32_t packets, std::uint64_t clocks) {
+    const std::uint64_t reckoned = packets * kClocksPerNew;
+    if (clocks <= reckoned) return;
+    // What the core was taken away for meanwhile is not theirs.
+    credit_ -= static_cast<std::int64_t>(std::min(clocks - reckoned, kMaxExcess));
   }
 
  private:
   /// A burst of them.
-  static constexpr std::uint64_t kMaxCredit = 32 * kClocksPerNew;
+  static constexpr std::int64_t kMaxCredit = 32 * kClocksPerNew;
+  static constexpr std::uint64_t kMaxExcess = 1'000'000;
 
   unsigned full_polls_ = 0;
   bool is_full_ = false;
   unsigned bursts_left_ = 0;
-  std::uint64_t credit_ = 0;  ///< clocks
+  std::uint32_t admitted_ = 0;
+  std::int64_t credit_ = 0;  ///< clocks; below zero where they took more than there was
 };
 
 }  // namespace lsn::datapath

@@ -103,6 +103,8 @@ struct Shard {
 
   BurstTotals totals;
   Overload overload;
+  /// The core's time stamp, for what overload control charges; null: as reckoned.
+  std::uint64_t (*clocks)() = nullptr;
   state::Random random;
   state::HashSecret secret;
   Counters counters;

@@ -1,21 +1,20 @@
 // The ports of one NAT address and one protocol: which are taken, and the next free one.
 //
-// A bit per port, 1024 words; and a bit per word that says "no free even port here", another for
-// odd ones, so that the next free port from anywhere is found within a few words even when a
-// handful of 65,536 is left. All zero is all free, and the size is fixed, so an array of these for
-// thousands of addresses costs memory only for the addresses in use (memory.hpp). ICMP identifiers
-// are ports.
+// A bit per port, 1024 words of them. A bit per word says "no free even port here", another one the
+// same of odd ones; they stand together for 64 words at a time (a block), and a bit per block says
+// that it has none. So the next free port from anywhere is found with three lines, whatever is
+// taken, and how many are taken of each class (by range and parity) says in one line whether there
+// is any. All zero is all free, and the size is fixed, so an array of these for thousands of
+// addresses costs memory only for the addresses in use (memory.hpp). ICMP identifiers are ports.
 //
-// Ports must be hard to guess (RFC 6056), so take() first tries a few ports at random; a half-full
-// address nearly always answers there. Only when all of them are taken it goes on to the next free
-// port from a random start, which is RFC 6056 section 3.3.1 (Algorithm 1). The price of that: a
-// free port behind a long run of taken ones is likelier than others, and runs grow at their ends.
-// With an address nearly full that is so by nature, few ports are left to guess from; before, the
-// random probes keep runs from forming.
+// Ports must be hard to guess (RFC 6056), so take() first tries a few ports at random as long as a
+// quarter of them is free; most calls find one. Otherwise it takes a random one of the free ports
+// of a random word, and if that has none, of the next one that has: RFC 6056 section 3.3.1
+// (Algorithm 1), by words. With few ports left those behind a run of words without any are likelier
+// than others; that is so by nature, few ports are left to guess from.
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstdint>
 #include <optional>
 
@@ -26,6 +25,20 @@ enum class Parity : std::uint8_t { kAny, kEven, kOdd };
 
 [[nodiscard]] constexpr Parity parity_of(std::uint16_t port) {
   return port % 2 == 0 ? Parity::kEven : Parity::kOdd;
+}
+
+/// Ports by what is asked for: number 0, which only ICMP has; then those below 1024, even and odd;
+/// then the others, even and odd.
+inline constexpr unsigned kPortClasses = 5;
+[[nodiscard]] constexpr unsigned class_of_port(std::uint16_t port) {
+  return port == 0 ? 0 : 1u + (port < 1024 ? 0u : 2u) + port % 2u;
+}
+/// The classes, a bit each, of which ports of [first, last] and of that parity are.
+[[nodiscard]] constexpr unsigned classes_of(std::uint16_t first, std::uint16_t last,
+                                            Parity parity) {
+  const unsigned range =
+      (first == 0 ? 1u : 0u) | (first < 1024 && last != 0 ? 6u : 0u) | (last >= 1024 ? 24u : 0u);
+  return range & (parity == Parity::kAny ? 31u : parity == Parity::kEven ? 11u : 20u);
 }
 
 class PortBitmap {
@@ -43,13 +56,9 @@ class PortBitmap {
     if (all.count == 0) return std::nullopt;
     return static_cast<std::uint16_t>(all.at(random));
   }
-  /// The port that take() would give, if one of its random probes finds one.
-  [[nodiscard]] std::optional<std::uint16_t> foretell(std::uint16_t first, std::uint16_t last,
-                                                    Parity parity, std::uint32_t random) const {
-    const Candidates all = candidates(first, last, parity);
-    if (all.count == 0) return std::nullopt;
-    return probe(all, random).free;
-  }
+  /// The port that take() would give.
+  [[nodiscard]] std::optional<std::uint16_t> find(std::uint16_t first, std::uint16_t last,
+                                                  Parity parity, std::uint32_t random) const;
   /// What taking or releasing this very port reads and writes: two lines.
   [[nodiscard]] const void* line_of(std::uint16_t port) const { return &taken_bits_[port / 64]; }
   [[nodiscard]] const void* line_of_load() const { return &taken_; }
@@ -72,12 +81,19 @@ class PortBitmap {
 
   /// How many are taken.
   [[nodiscard]] std::uint32_t taken() const { return taken_; }
+  /// Whether none of a class is free.
+  [[nodiscard]] bool is_full(unsigned of_class) const {
+    return taken_of_[of_class] == kSizes[of_class];
+  }
 
  private:
   static constexpr std::uint32_t kWords = 65536 / 64;
+  static constexpr std::uint32_t kBlocks = kWords / 64;
+  static constexpr std::array<std::uint16_t, kPortClasses> kSizes{1, 511, 512, 32256, 32256};
   static constexpr std::uint64_t kEvenBits = 0x5555555555555555;
-  /// Random probes before the search; at 90 % full six of ten calls succeed with them.
-  static constexpr int kProbes = 8;
+  /// Random probes before the search, each of them another line; at half full seven of eight calls
+  /// succeed with them.
+  static constexpr int kProbes = 3;
 
   /// The ports begin, begin + step, ... begin + (count - 1) * step.
   struct Candidates {
@@ -96,48 +112,50 @@ class PortBitmap {
     return {begin, step, begin > last ? 0 : (last - begin) / step + 1};
   }
 
-  struct Probed {
-    std::optional<std::uint16_t> free;
-    std::uint32_t last;  ///< that was looked at
-  };
-  [[nodiscard]] Probed probe(const Candidates& all, std::uint32_t random) const {
-    std::uint32_t candidate = 0;
-    for (int i = 0; i < kProbes; ++i) {
-      candidate = all.at(random);
-      const auto port = static_cast<std::uint16_t>(candidate);
-      if (!is_taken(port)) return {port, candidate};
-      // The next probe's 32 bits: a bijection of these, with the low bits brought up by the
-      // rotation.
-      random = std::rotl(random * 0x9E3779B1u + 0x7F4A7C15u, 16);
-    }
-    return {std::nullopt, candidate};
-  }
-
   void set(std::uint32_t port) {
     std::uint64_t& word = taken_bits_[port / 64];
     word |= std::uint64_t{1} << port % 64;
-    const std::uint64_t full = std::uint64_t{1} << port / 64 % 64;
-    if ((word & kEvenBits) == kEvenBits) no_even_[port / 4096] |= full;
-    if ((word & ~kEvenBits) == ~kEvenBits) no_odd_[port / 4096] |= full;
+    Block& block = blocks_[port / 4096];
+    const std::uint64_t here = std::uint64_t{1} << port / 64 % 64;
+    const auto of_block = static_cast<std::uint16_t>(1u << port / 4096);
+    if ((word & kEvenBits) == kEvenBits) {
+      block.no_even |= here;
+      if (block.no_even == ~std::uint64_t{0}) no_even_ |= of_block;
+    }
+    if ((word & ~kEvenBits) == ~kEvenBits) {
+      block.no_odd |= here;
+      if (block.no_odd == ~std::uint64_t{0}) no_odd_ |= of_block;
+    }
     ++taken_;
+    ++taken_of_[class_of_port(static_cast<std::uint16_t>(port))];
   }
 
   void clear(std::uint32_t port) {
     taken_bits_[port / 64] &= ~(std::uint64_t{1} << port % 64);
-    auto& none = port % 2 == 0 ? no_even_ : no_odd_;
-    none[port / 4096] &= ~(std::uint64_t{1} << port / 64 % 64);
+    Block& block = blocks_[port / 4096];
+    const bool even = port % 2 == 0;
+    (even ? block.no_even : block.no_odd) &= ~(std::uint64_t{1} << port / 64 % 64);
+    (even ? no_even_ : no_odd_) &= static_cast<std::uint16_t>(~(1u << port / 4096));
     --taken_;
+    --taken_of_[class_of_port(static_cast<std::uint16_t>(port))];
   }
 
-  /// The first free port of the parity in [from, to], or kNothing.
-  [[nodiscard]] std::uint32_t next_free(std::uint32_t from, std::uint32_t to, Parity parity) const;
+  /// The first word of [from, to] that has a free port of the parity, or kWords.
+  [[nodiscard]] std::uint32_t next_word(std::uint32_t from, std::uint32_t to, Parity parity) const;
 
-  static constexpr std::uint32_t kNothing = 65536;
+  /// 64 words: a bit per word that has no free even port, one that has no free odd one.
+  struct Block {
+    std::uint64_t no_even;
+    std::uint64_t no_odd;
+  };
 
+  // The first line is all that it takes to know that there is no free port.
+  alignas(64) std::uint32_t taken_ = 0;
+  std::array<std::uint16_t, kPortClasses> taken_of_{};
+  std::uint16_t no_even_ = 0;  ///< a bit per block
+  std::uint16_t no_odd_ = 0;
+  alignas(64) std::array<Block, kBlocks> blocks_{};
   std::array<std::uint64_t, kWords> taken_bits_{};
-  std::array<std::uint64_t, kWords / 64> no_even_{};  ///< a bit per word: all even ports taken
-  std::array<std::uint64_t, kWords / 64> no_odd_{};
-  std::uint32_t taken_ = 0;
 };
 
 }  // namespace lsn::state

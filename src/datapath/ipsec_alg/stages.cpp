@@ -304,7 +304,9 @@ void choose_address(Shard& shard, lsn44::Subscriber& subscriber, const Group& gr
   const std::uint32_t start = shard.random.below(n);
   for (std::uint32_t i = 0; i < std::min(n, kSpreadLimit); ++i) {
     const wire::Be32 nat_ip = all[(start + i) % n].be();
-    if (find_gate(shard, nat_ip, server) != state::kNone) continue;
+    if (find_gate(shard, nat_ip, server) != state::kNone ||
+        !lsn44::find_nat_address(shard, nat_ip)->has_room(Protocol::kUdp))
+      continue;
     lsn44::pair_with(shard, subscriber, nat_ip);
     if (i != 0 || n > 1) count(shard, profile->id, AlgCounter::kAddressesSpread);
     return;

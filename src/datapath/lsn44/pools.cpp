@@ -1,8 +1,65 @@
 #include "lsn/datapath/lsn44/pools.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <map>
+
+#include "lsn/state/bits.hpp"
+#include "lsn/state/none.hpp"
+#include "lsn/state/random.hpp"
 
 namespace lsn::datapath::lsn44 {
+namespace {
+
+/// The slots of all groups' addresses. Groups of the same pools have one set.
+void make_sets(const Generation& generation, ShardId shard, ShardAddresses& result) {
+  std::map<std::vector<std::uint16_t>, std::uint32_t> known;
+  for (const Group& group : generation.groups) {
+    const auto [place, is_new] =
+        known.emplace(group.pools, static_cast<std::uint32_t>(result.sets.size()));
+    result.set_of_group.push_back(place->second);
+    if (!is_new) continue;
+    std::map<std::uint32_t, std::uint64_t> words;
+    if (shard < group.addresses_of.size())
+      for (const wire::Ipv4Address ip : group.addresses_of[shard]) {
+        const std::uint32_t slot =
+            result.by_number[generation.nat_addresses.find(ip)->number]->slot;
+        words[slot / 64] |= std::uint64_t{1} << slot % 64;
+      }
+    AddressSet& set = result.sets.emplace_back();
+    for (const auto& [number, slots] : words) set.words.push_back({number, slots});
+  }
+}
+
+}  // namespace
+
+void FullAddresses::take_over(const FullAddresses& before,
+                              const std::vector<std::uint32_t>& fresh) {
+  for (std::size_t p = 0; p < full_.size(); ++p)
+    for (unsigned c = 0; c < state::kPortClasses; ++c) {
+      Words& words = full_[p][c];
+      const Words& old = before.full_[p][c];
+      std::copy_n(old.begin(), std::min(words.size(), old.size()), words.begin());
+      for (const std::uint32_t slot : fresh) clear(p, c, slot);
+    }
+}
+
+std::uint32_t FullAddresses::find_with_room(const AddressSet& set, std::size_t protocol,
+                                            unsigned classes, std::uint32_t random) const {
+  const auto size = static_cast<std::uint32_t>(set.words.size());
+  const auto& full = full_[protocol];
+  std::uint32_t at = state::Random::scale(random, size);
+  for (std::uint32_t n = 0; n < size; ++n, at = at + 1 == size ? 0 : at + 1) {
+    const AddressSet::Word& word = set.words[at];
+    std::uint64_t all_full = ~std::uint64_t{0};
+    for (unsigned left = classes; left != 0; left &= left - 1)
+      all_full &= full[static_cast<std::size_t>(std::countr_zero(left))][word.number];
+    const std::uint64_t room = word.slots & ~all_full;
+    if (room == 0) continue;
+    return word.number * 64 + state::any_bit(room, random * 0x9E3779B1u);
+  }
+  return state::kNone;
+}
 
 std::unique_ptr<ShardAddresses> AddressStore::prepare(const Generation& generation,
                                                       ShardId shard) {
@@ -23,12 +80,26 @@ std::unique_ptr<ShardAddresses> AddressStore::prepare(const Generation& generati
     auto made = std::make_unique<NatAddress>();
     made->ip = ip;
     made->serial = ++last_serial_;
+    if (free_slots_.empty()) {
+      made->slot = slots_++;
+    } else {
+      made->slot = free_slots_.back();
+      free_slots_.pop_back();
+    }
     result->by_number[range.value.number] = made.get();
     fresh.push_back(std::move(made));
   }
   for (auto& made : fresh) addresses_.push_back(std::move(made));
   std::sort(addresses_.begin(), addresses_.end(),
             [](const auto& a, const auto& b) { return a->ip < b->ip; });
+  result->by_slot.resize(slots_, nullptr);
+  result->full = FullAddresses(slots_);
+  for (NatAddress* address : result->by_number) {
+    if (address == nullptr) continue;
+    result->by_slot[address->slot] = address;
+    if (address->serial > adopted_serial_) result->fresh_slots.push_back(address->slot);
+  }
+  make_sets(generation, shard, *result);
 
   result->realloc.resize(generation.pools.size(), nullptr);
   if (queues_.size() < generation.pools.size()) queues_.resize(generation.pools.size());
@@ -47,7 +118,12 @@ void AddressStore::discard(const ShardAddresses& in_use) {
   std::vector<const NatAddress*> keep(in_use.by_number.begin(), in_use.by_number.end());
   std::sort(keep.begin(), keep.end());
   std::erase_if(addresses_, [&](const std::unique_ptr<NatAddress>& address) {
-    return !std::binary_search(keep.begin(), keep.end(), address.get());
+    if (std::binary_search(keep.begin(), keep.end(), address.get())) {
+      adopted_serial_ = std::max(adopted_serial_, address->serial);
+      return false;
+    }
+    free_slots_.push_back(address->slot);
+    return true;
   });
 }
 

@@ -1,12 +1,10 @@
-#include <algorithm>
+#include <array>
+#include <span>
 
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 
 namespace lsn::datapath::lsn44 {
 namespace {
-
-/// NAT addresses that one packet looks at when those chosen at random have nothing left.
-constexpr std::size_t kSearchLimit = 256;
 
 /// Random numbers that taking a port draws at most: two addresses and a port.
 constexpr std::uint32_t kDrawsPerPort = 3;
@@ -14,20 +12,38 @@ constexpr std::uint32_t kDrawsPerPort = 3;
 struct PortRange {
   std::uint16_t first;
   std::uint16_t last;
-  state::Parity parity;
+  state::Parity parity = state::Parity::kAny;
+
+  [[nodiscard]] unsigned classes() const { return state::classes_of(first, last, parity); }
 };
 
-/// Which NAT ports will do for an inside port.
-PortRange wanted_ports(Protocol protocol, const TransportPolicy& policy, std::uint16_t inside) {
+/// Which NAT ports will do for an inside port: the first range if it has a free one, or the next.
+struct PortRanges {
+  std::array<PortRange, 4> all{};
+  unsigned count = 0;
+
+  [[nodiscard]] std::span<const PortRange> wanted() const { return {all.data(), count}; }
+  [[nodiscard]] const PortRange& first() const { return all[0]; }
+};
+
+PortRanges wanted_ports(Protocol protocol, const TransportPolicy& policy, std::uint16_t inside) {
+  PortRanges ranges;
+  const auto add = [&](PortRange range) { ranges.all[ranges.count++] = range; };
   // RFC 5508 REQ-1: identifiers have no ranges and no parity.
-  if (protocol == Protocol::kIcmp) return {0, 65535, state::Parity::kAny};
-  // RFC 4787 REQ-4
-  const state::Parity parity =
-      policy.preserve_parity ? state::parity_of(inside) : state::Parity::kAny;
+  if (protocol == Protocol::kIcmp) {
+    add({0, 65535});
+    return ranges;
+  }
   // RFC 4787 REQ-3 a) and b): the well-known ports for those who had one, if so configured, and
-  // never for others. Port 0 is none.
-  if (policy.preserve_range && inside < 1024) return {1, 1023, parity};
-  return {1024, 65535, parity};
+  // never for others. Port 0 is none. REQ-4: the parity. All are recommended, no more: where no
+  // such port is left, another one is better than none.
+  const auto add_range = [&](std::uint16_t first, std::uint16_t last) {
+    if (policy.preserve_parity) add({first, last, state::parity_of(inside)});
+    add({first, last});
+  };
+  if (policy.preserve_range && inside < 1024) add_range(1, 1023);
+  add_range(1024, 65535);
+  return ranges;
 }
 
 NatAddress& address_at(Shard& shard, wire::Ipv4Address ip) {
@@ -35,34 +51,71 @@ NatAddress& address_at(Shard& shard, wire::Ipv4Address ip) {
   return *shard.lsn44.addresses->by_number[place->number];
 }
 
-std::optional<wire::Be16> take_from(Shard& shard, NatAddress& address, Protocol protocol,
-                                    const PortRange& range) {
-  const auto port = address.ports[static_cast<std::size_t>(protocol)].take(
-      range.first, range.last, range.parity, shard.random.next());
-  if (!port) return std::nullopt;
-  return wire::Be16::of(*port);
+/// After a port has been taken.
+void note_taken(Shard& shard, const NatAddress& address, std::size_t p, std::uint16_t port) {
+  const unsigned of_class = state::class_of_port(port);
+  if (address.ports[p].is_full(of_class)) [[unlikely]]
+    shard.lsn44.addresses->full.set(p, of_class, address.slot);
 }
 
-/// The better of two addresses chosen at random keeps all of them evenly loaded; only when it has
-/// nothing left the others are asked in turn.
+void release_port(Shard& shard, NatAddress& address, std::size_t p, std::uint16_t port) {
+  const unsigned of_class = state::class_of_port(port);
+  if (address.ports[p].is_full(of_class)) [[unlikely]]
+    shard.lsn44.addresses->full.clear(p, of_class, address.slot);
+  address.ports[p].release(port);
+}
+
+std::optional<NatEndpoint> take_from(Shard& shard, NatAddress& address, std::size_t p,
+                                     const PortRange& range, std::uint32_t random) {
+  const auto port = address.ports[p].take(range.first, range.last, range.parity, random);
+  if (!port) return std::nullopt;
+  note_taken(shard, address, p, *port);
+  return NatEndpoint{address.ip.be(), wire::Be16::of(*port)};
+}
+
+const AddressSet& addresses_of(const Shard& shard, const Group& group) {
+  const ShardAddresses& addresses = *shard.lsn44.addresses;
+  const auto id = static_cast<std::size_t>(&group - shard.generation->groups.data());
+  return addresses.sets[addresses.set_of_group[id]];
+}
+
+/// Of any of the group's addresses that has such a port.
+std::optional<NatEndpoint> take_where_there_is_room(Shard& shard, const AddressSet& set,
+                                                    std::size_t p, const PortRange& range,
+                                                    std::uint32_t random) {
+  ShardAddresses& addresses = *shard.lsn44.addresses;
+  for (;;) {
+    const std::uint32_t slot =
+        addresses.full.find_with_room(set, p, range.classes(), shard.random.next());
+    if (slot == state::kNone) return std::nullopt;
+    NatAddress& address = *addresses.by_slot[slot];
+    if (const auto endpoint = take_from(shard, address, p, range, random)) return endpoint;
+    // It has become full without a note: never again.
+    for (unsigned c = 0; c < state::kPortClasses; ++c)
+      if ((range.classes() >> c & 1) != 0) addresses.full.set(p, c, slot);
+  }
+}
+
+/// The better of two addresses chosen at random keeps all of them evenly loaded; if it has no port
+/// of a range that is wanted, any that has one is taken.
 template <class Load>
-std::optional<NatEndpoint> take_anywhere(Shard& shard, const Group& group, Protocol protocol,
-                                         const PortRange& range, Load&& load) {
+std::optional<NatEndpoint> take_anywhere(Shard& shard, const Group& group, std::size_t p,
+                                         const PortRanges& ranges, Load&& load) {
   const std::vector<wire::Ipv4Address>& all = group.addresses_of[shard.id];
   if (all.empty()) return std::nullopt;
   const auto count = static_cast<std::uint32_t>(all.size());
-  const std::uint32_t start = shard.random.below(count);
-  NatAddress* best = &address_at(shard, all[start]);
+  NatAddress* best = &address_at(shard, all[shard.random.below(count)]);
   if (count > 1) {
     NatAddress* other = &address_at(shard, all[shard.random.below(count)]);
     if (load(*other) < load(*best)) best = other;
   }
-  if (const auto port = take_from(shard, *best, protocol, range))
-    return NatEndpoint{best->ip.be(), *port};
-  for (std::size_t i = 0; i < std::min<std::size_t>(count, kSearchLimit); ++i) {
-    NatAddress& address = address_at(shard, all[(start + i) % count]);
-    if (const auto port = take_from(shard, address, protocol, range))
-      return NatEndpoint{address.ip.be(), *port};
+  const std::uint32_t random = shard.random.next();
+  const AddressSet& set = addresses_of(shard, group);
+  for (const PortRange& range : ranges.wanted()) {
+    if (const auto endpoint = take_from(shard, *best, p, range, random)) return endpoint;
+    if (count == 1) continue;
+    if (const auto endpoint = take_where_there_is_room(shard, set, p, range, random))
+      return endpoint;
   }
   return std::nullopt;
 }
@@ -82,28 +135,30 @@ std::expected<NatEndpoint, DropReason> take_port(Shard& shard, Subscriber& subsc
   const TransportPolicy& policy = group.transport[p];
   if (policy.port_quota != 0 && subscriber.port_count[p] >= policy.port_quota)
     return std::unexpected(DropReason::kPortQuota);
-  const PortRange range = wanted_ports(protocol, policy, inside_port.host());
+  const PortRanges ranges = wanted_ports(protocol, policy, inside_port.host());
 
   std::optional<NatEndpoint> endpoint;
   if (wanted) {
     NatAddress* address = find_nat_address(shard, subscriber.paired_ip);
     if (address == nullptr || !address->ports[p].take_exact(wanted->host()))
       return std::unexpected(DropReason::kPortsExhausted);
+    note_taken(shard, *address, p, wanted->host());
     endpoint = NatEndpoint{subscriber.paired_ip, *wanted};
   } else if (pooling == Pooling::kRandom) {
-    endpoint = take_anywhere(shard, group, protocol, range,
+    endpoint = take_anywhere(shard, group, p, ranges,
                              [p](const NatAddress& a) { return a.ports[p].taken(); });
     if (!endpoint) return std::unexpected(DropReason::kPoolExhausted);
   } else if (subscriber.paired_ip.raw() != 0) {
     // RFC 6888 REQ-2, RFC 4787 REQ-2: always the same address, also when it has nothing left.
-    NatAddress* address = find_nat_address(shard, subscriber.paired_ip);
-    const auto port =
-        address == nullptr ? std::nullopt : take_from(shard, *address, protocol, range);
-    if (!port) return std::unexpected(DropReason::kPortsExhausted);
-    endpoint = NatEndpoint{subscriber.paired_ip, *port};
+    if (NatAddress* address = find_nat_address(shard, subscriber.paired_ip)) {
+      const std::uint32_t random = shard.random.next();
+      for (const PortRange& range : ranges.wanted())
+        if ((endpoint = take_from(shard, *address, p, range, random))) break;
+    }
+    if (!endpoint) return std::unexpected(DropReason::kPortsExhausted);
   } else {
-    endpoint = take_anywhere(shard, group, protocol, range,
-                             [](const NatAddress& a) { return a.subscribers; });
+    endpoint =
+        take_anywhere(shard, group, p, ranges, [](const NatAddress& a) { return a.subscribers; });
     if (!endpoint) return std::unexpected(DropReason::kPoolExhausted);
     pair_with(shard, subscriber, endpoint->ip);
   }
@@ -150,7 +205,7 @@ void narrow(PortOutlook& outlook, const Group& group, Protocol protocol, wire::B
     if (load(*outlook.other) < load(*outlook.address)) outlook.address = outlook.other;
     outlook.other = nullptr;
   }
-  const PortRange range = wanted_ports(protocol, group.transport[p], inside_port.host());
+  const PortRange range = wanted_ports(protocol, group.transport[p], inside_port.host()).first();
   const state::PortBitmap& ports = outlook.address->ports[p];
   const auto port =
       state::PortBitmap::first_try(range.first, range.last, range.parity, outlook.random);
@@ -163,9 +218,9 @@ std::optional<NatEndpoint> likely_endpoint(const PortOutlook& outlook, const Gro
                                            Protocol protocol, wire::Be16 inside_port) {
   if (outlook.address == nullptr) return std::nullopt;
   const auto p = static_cast<std::size_t>(protocol);
-  const PortRange range = wanted_ports(protocol, group.transport[p], inside_port.host());
-  const auto port = outlook.address->ports[p].foretell(range.first, range.last, range.parity,
-                                                     outlook.random);
+  const PortRange range = wanted_ports(protocol, group.transport[p], inside_port.host()).first();
+  const auto port =
+      outlook.address->ports[p].find(range.first, range.last, range.parity, outlook.random);
   if (!port) return std::nullopt;
   return NatEndpoint{outlook.address->ip.be(), wire::Be16::of(*port)};
 }
@@ -185,7 +240,7 @@ void give_back_port(Shard& shard, Subscriber& subscriber, Protocol protocol,
     queue->push({address->ip, address->serial, endpoint.port.host(), protocol, shard.now});
     return;
   }
-  address->ports[p].release(endpoint.port.host());
+  release_port(shard, *address, p, endpoint.port.host());
 }
 
 void free_waiting_ports(Shard& shard, std::size_t budget) {
@@ -203,7 +258,7 @@ void free_waiting_ports(Shard& shard, std::size_t budget) {
         break;
       NatAddress* address = find_nat_address(shard, entry.ip.be());
       if (address != nullptr && address->serial == entry.serial)
-        address->ports[static_cast<std::size_t>(entry.protocol)].release(entry.port);
+        release_port(shard, *address, static_cast<std::size_t>(entry.protocol), entry.port);
       queue->pop();
     }
   }
@@ -220,7 +275,16 @@ bool pair_anywhere(Shard& shard, Subscriber& subscriber, const Group& group) {
   const auto count = static_cast<std::uint32_t>(all.size());
   const NatAddress& one = address_at(shard, all[shard.random.below(count)]);
   const NatAddress& other = address_at(shard, all[shard.random.below(count)]);
-  pair_with(shard, subscriber, (other.subscribers < one.subscribers ? other : one).ip.be());
+  const NatAddress* best = other.subscribers < one.subscribers ? &other : &one;
+  // The subscriber will need ports, too.
+  if (!best->has_room(Protocol::kUdp)) {
+    const PortRange range{1024, 65535};
+    const std::uint32_t slot = shard.lsn44.addresses->full.find_with_room(
+        addresses_of(shard, group), static_cast<std::size_t>(Protocol::kUdp), range.classes(),
+        shard.random.next());
+    if (slot != state::kNone) best = shard.lsn44.addresses->by_slot[slot];
+  }
+  pair_with(shard, subscriber, best->ip.be());
   return true;
 }
 

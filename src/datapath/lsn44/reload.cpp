@@ -19,6 +19,8 @@ using namespace lsn44;
 void adopt_generation(Shard& shard, const Generation* generation,
                       lsn44::ShardAddresses* addresses) {
   shard.generation = generation;
+  if (const lsn44::ShardAddresses* before = shard.lsn44.addresses)
+    addresses->full.take_over(before->full, addresses->fresh_slots);
   shard.lsn44.addresses = addresses;
   shard.counters.generation.set(generation->number);
   shard.inbound_refresh = generation->inbound_refresh;

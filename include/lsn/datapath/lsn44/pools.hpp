@@ -3,11 +3,18 @@
 // A NatAddress holds, per protocol, which ports (ICMP: identifiers) are taken; no port is ever
 // given twice, whatever its destination. The control thread makes the objects for addresses that a
 // generation adds and gives them to their owner together with the generation (ShardAddresses);
-// objects of addresses that stay are carried over, also into another pool. A freed port waits `portrealloctimeout` in its
-// pool's queue before it can be taken again; when the queue is full it is free at once.
+// objects of addresses that stay are carried over, also into another pool. A freed port waits
+// `portrealloctimeout` in its pool's queue before it can be taken again; when the queue is full it
+// is free at once.
+//
+// Which addresses have a free port is known without asking them: each has a slot, a number that it
+// keeps, and a bit per slot says that the address has none of a protocol and class of ports
+// (FullAddresses). With the slots of a group's addresses (AddressSet) one that has room is found in
+// the time of looking through as many bits, 64 at a time, also when all others are full.
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -23,7 +30,51 @@ struct NatAddress {
   wire::Ipv4Address ip;
   std::uint32_t serial = 0;       ///< no other object ever has the same
   std::uint32_t subscribers = 0;  ///< paired with it
+  std::uint32_t slot = 0;         ///< no other object of the shard has the same at that time
   std::array<state::PortBitmap, kPortProtocols> ports;
+
+  /// Whether a port of 1024 and above is free.
+  [[nodiscard]] bool has_room(Protocol protocol) const {
+    const state::PortBitmap& of = ports[static_cast<std::size_t>(protocol)];
+    return !of.is_full(3) || !of.is_full(4);
+  }
+};
+
+/// Slots of NAT addresses, 64 to a word; words without any are left out.
+struct AddressSet {
+  struct Word {
+    std::uint32_t number;
+    std::uint64_t slots;
+  };
+  std::vector<Word> words;
+};
+
+/// The addresses that have no free port, by protocol and class of ports. "Not full" may be wrong
+/// for one that has become so without being noted; "full" is always right.
+class FullAddresses {
+ public:
+  explicit FullAddresses(std::uint32_t slots = 0) {
+    for (auto& classes : full_)
+      for (auto& words : classes) words.resize((slots + 63) / 64);
+  }
+
+  void set(std::size_t protocol, unsigned of_class, std::uint32_t slot) {
+    full_[protocol][of_class][slot / 64] |= std::uint64_t{1} << slot % 64;
+  }
+  void clear(std::size_t protocol, unsigned of_class, std::uint32_t slot) {
+    full_[protocol][of_class][slot / 64] &= ~(std::uint64_t{1} << slot % 64);
+  }
+  /// What `before` knows, but for slots that have another address now.
+  void take_over(const FullAddresses& before, const std::vector<std::uint32_t>& fresh);
+
+  /// A slot of the set whose address has a port of one of the classes (a bit each), state::kNone if
+  /// there is none. `random`: 32 random bits.
+  [[nodiscard]] std::uint32_t find_with_room(const AddressSet& set, std::size_t protocol,
+                                             unsigned classes, std::uint32_t random) const;
+
+ private:
+  using Words = std::vector<std::uint64_t>;
+  std::array<std::array<Words, state::kPortClasses>, kPortProtocols> full_;
 };
 
 /// Ports of one pool that wait before they are free, first come first out.
@@ -67,6 +118,11 @@ class ReallocQueue {
 struct ShardAddresses {
   /// By NatAddressPlace::number; nullptr: another shard's.
   std::vector<NatAddress*> by_number;
+  std::vector<NatAddress*> by_slot;
+  FullAddresses full;
+  std::vector<std::uint32_t> fresh_slots;  ///< of addresses that the shard has not had before
+  std::vector<AddressSet> sets;
+  std::vector<std::uint32_t> set_of_group;  ///< by stable group id: index into sets
   /// By stable pool id; nullptr: the pool never had a portrealloctimeout.
   std::vector<ReallocQueue*> realloc;
 };
@@ -84,6 +140,9 @@ class AddressStore {
   std::vector<std::unique_ptr<NatAddress>> addresses_;  ///< ascending by ip
   std::vector<std::unique_ptr<ReallocQueue>> queues_;   ///< by stable pool id
   std::uint32_t last_serial_ = 0;
+  std::uint32_t adopted_serial_ = 0;  ///< the shard has had all up to this one
+  std::uint32_t slots_ = 0;           ///< that have ever been given
+  std::vector<std::uint32_t> free_slots_;
 };
 
 }  // namespace lsn::datapath::lsn44
