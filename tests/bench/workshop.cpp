@@ -374,11 +374,19 @@ std::uint64_t Workshop::open(std::uint32_t first, std::uint32_t last) {
       const std::uint32_t number = number_of(frame, config_.kind);
       if (number < nat_.capacity()) nat_[number] = source_of(frame, config_.kind);
     }
-    // The answer: it opens a TCP connection, and finds the inbound next hop of every session.
+    // The answer finds the inbound next hop of every session; with the acknowledgment of that a TCP
+    // connection is open.
     device_ = kOutside;
     for (unsigned i = 0; i < kBurst; ++i) {
       const std::uint32_t m = std::min(n + i, last - 1);
       load(i, answering_, flow(m).remote, nat_[m], m);
+    }
+    static_cast<void>(run());
+    if (config_.kind != Kind::kTcp) continue;
+    device_ = kInside;
+    for (unsigned i = 0; i < kBurst; ++i) {
+      const std::uint32_t m = std::min(n + i, last - 1);
+      load(i, outbound_, flow(m).inside, flow(m).remote, m);
     }
     static_cast<void>(run());
   }

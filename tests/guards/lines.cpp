@@ -67,6 +67,7 @@ TEST_P(Touched, ThreeLinesPerTcpSegment) {
   start(Config::standard());
   const Endpoint nat = translated(tcp(kClient, kServer, kSyn));
   returned(tcp(kServer, nat, kSyn | kAck), kClient);
+  translated_to(tcp(kClient, kServer, kAck), nat);
   expect_three_lines([&] { translated_to(tcp(kClient, kServer, kAck), nat); },
                      [&] { returned(tcp(kServer, nat, kAck), kClient); });
 }

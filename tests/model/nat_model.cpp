@@ -134,9 +134,16 @@ class Round {
     return one;
   }
 
+  /// What closes may be forged, with a sequence number from anywhere.
+  bool any_far(unsigned flags) { return (flags & (kRst | kFin)) != 0 && pick(3) == 0; }
+
   static IpPacket packet(Kind kind, Endpoint from, Endpoint to, unsigned flags, bool answer,
-                         unsigned size) {
-    if (kind == Kind::kTcp) return tcp(from, to, flags, pattern(size));
+                         unsigned size, bool far) {
+    if (kind == Kind::kTcp) {
+      IpPacket sent = tcp(from, to, flags, pattern(size));
+      if (far) sent.sequence += 0x60000000;
+      return sent;
+    }
     if (kind == Kind::kUdp) return udp(from, to, pattern(size));
     return answer ? pong(from.ip, to, 1, pattern(size)) : ping(from, to.ip, 1, pattern(size));
   }
@@ -166,7 +173,8 @@ class Round {
     const Kind kind = any_kind();
     const Endpoint client = any_client(), server = any_server(kind);
     const unsigned flags = any_flags(), size = static_cast<unsigned>(pick(200));
-    const IpPacket sent = packet(kind, client, server, flags, false, size);
+    const bool far = any_far(flags);
+    const IpPacket sent = packet(kind, client, server, flags, false, size, far);
     note("out ", sent);
     const auto frames = lab_->from_inside(sent.bytes());
     const Fate fate = reference_->outbound(kind, client, server, flags);
@@ -176,7 +184,7 @@ class Round {
     expect_nat(kind, client, server, nat);
     expect_frame(frames[0], lab_->to_outside(sent.from(nat).hop()));
     if (fate == Fate::kOpen) reference_->open(kind, client, server, nat);
-    reference_->passed(kind, client, server, true, flags);
+    reference_->passed(kind, client, server, true, flags, far);
     no_drop();
   }
 
@@ -184,7 +192,8 @@ class Round {
     const Kind kind = any_kind();
     const Endpoint server = any_server(kind), nat = any_nat_endpoint(kind);
     const unsigned flags = any_flags(), size = static_cast<unsigned>(pick(200));
-    const IpPacket sent = packet(kind, server, nat, flags, true, size);
+    const bool far = any_far(flags);
+    const IpPacket sent = packet(kind, server, nat, flags, true, size, far);
     note("in  ", sent);
     const auto frames = lab_->from_outside(sent.bytes());
     Endpoint client;
@@ -193,7 +202,7 @@ class Round {
     ASSERT_EQ(frames.size(), 1u) << "nobody got it: " << describe(sent);
     expect_frame(frames[0], lab_->to_inside(sent.to(client).hop()));
     if (fate == Fate::kOpen) reference_->open(kind, client, server, nat);
-    reference_->passed(kind, client, server, false, flags);
+    reference_->passed(kind, client, server, false, flags, far);
     no_drop();
   }
 
@@ -202,7 +211,8 @@ class Round {
     const Kind kind = flip() ? Kind::kTcp : Kind::kUdp;
     const Endpoint from = any_client(), to = any_nat_endpoint(kind);
     const unsigned flags = any_flags(), size = static_cast<unsigned>(pick(200));
-    const IpPacket sent = packet(kind, from, to, flags, false, size);
+    const bool far = any_far(flags);
+    const IpPacket sent = packet(kind, from, to, flags, false, size, far);
     note("pin ", sent);
     const auto frames = lab_->from_inside(sent.bytes());
     const Fate out = reference_->outbound(kind, from, to, flags);
@@ -212,7 +222,7 @@ class Round {
     ASSERT_TRUE(nat) << "no session: " << describe(sent);
     expect_nat(kind, from, to, *nat);
     if (out == Fate::kOpen) reference_->open(kind, from, to, *nat);
-    reference_->passed(kind, from, to, true, flags);
+    reference_->passed(kind, from, to, true, flags, far);
 
     Endpoint receiver;
     const Fate in = reference_->inbound(kind, to, *nat, flags, receiver);
@@ -220,13 +230,14 @@ class Round {
     ASSERT_EQ(frames.size(), 1u) << "nobody got it: " << describe(sent);
     expect_frame(frames[0], lab_->to_inside(sent.from(*nat).to(receiver).hop()));
     if (in == Fate::kOpen) reference_->open(kind, receiver, *nat, to);
-    reference_->passed(kind, receiver, *nat, false, flags);
+    reference_->passed(kind, receiver, *nat, false, flags, far);
     no_drop();
   }
 
   void pause() {
-    static constexpr std::int64_t kPauses[] = {1, 2, 5, 20, 29, 31, 59, 61, 90, 119, 121, 200, 601};
-    const std::int64_t seconds = pick(8) == 0 ? kPauses[pick(13)] : 0;
+    static constexpr std::int64_t kPauses[] = {1,  2,   5,   20,  29,  31,  59, 61,
+                                               90, 119, 121, 200, 239, 241, 601};
+    const std::int64_t seconds = pick(8) == 0 ? kPauses[pick(15)] : 0;
     wait(seconds * 1000 + static_cast<std::int64_t>(pick(50)) * 100);
   }
 

@@ -44,11 +44,23 @@ class Reference {
     kConflict,      ///< the inside endpoint talks to that sender by another mapping
   };
 
+  /// What one side of a connection has sent.
+  struct TcpSide {
+    bool syn = false, fin = false;
+    bool acked_syn = false;  ///< the other side's
+    bool numbered = false;   ///< its sequence numbers are known: by its SYN or the other's ACK
+  };
   struct Session {
     Endpoint nat;
     Milliseconds seen = 0;
     std::optional<std::tuple<Kind, Endpoint, Endpoint>> mapping{};  ///< key in mappings
-    bool syn_out = false, syn_in = false, fin_out = false, fin_in = false, rst = false;
+    TcpSide out{}, in{};
+    bool rst = false;
+
+    [[nodiscard]] bool is_open() const {
+      return out.syn && in.syn && out.acked_syn && in.acked_syn;
+    }
+    [[nodiscard]] bool is_closing() const { return rst || (out.fin && in.fin); }
   };
   struct Mapping {
     Endpoint nat;
@@ -158,23 +170,37 @@ class Reference {
     sessions_.emplace(SessionKey{kind, inside, remote}, session);
   }
 
-  /// A packet that went through: refreshes, and follows TCP.
-  void passed(Kind kind, Endpoint inside, Endpoint remote, bool out, unsigned flags) {
+  /// A packet that went through: refreshes, and follows TCP. `far`: its sequence number lies
+  /// outside of any window; its acknowledgment is right.
+  void passed(Kind kind, Endpoint inside, Endpoint remote, bool out, unsigned flags, bool far) {
     Session& s = sessions_.at({kind, inside, remote});
     s.seen = now_;
     if (kind != Kind::kTcp) return;
+    TcpSide& self = out ? s.out : s.in;
+    TcpSide& other = out ? s.in : s.out;
+    const bool ack = (flags & kAck) != 0;
     if ((flags & kRst) != 0) {
-      s.rst = true;
+      // RFC 5961 section 3; RFC 9293 section 3.10.7.3 for who has sent no SYN.
+      s.rst |= self.numbered ? !far : !other.numbered || ack;
       return;
     }
-    const bool was_closing = s.rst || (s.fin_out && s.fin_in);
+    const bool was_closing = s.is_closing();
+    const bool half_closed = s.out.fin || s.in.fin;
     s.rst = false;
     if ((flags & kSyn) != 0) {
-      if (was_closing && (flags & kAck) == 0)
-        s.syn_out = s.syn_in = s.fin_out = s.fin_in = false;
-      (out ? s.syn_out : s.syn_in) = true;
+      // RFC 6191; half closed only by the subscriber's word, his SYN or his answer to one.
+      if (ack ? out && (was_closing || half_closed) : was_closing || (out && half_closed)) {
+        s.out = s.in = TcpSide{};
+        other.syn = ack;
+      }
+      if (s.is_open()) return;  // RFC 5961 section 4
+      self.syn = self.numbered = true;
     }
-    if ((flags & kFin) != 0) (out ? s.fin_out : s.fin_in) = true;
+    if (ack) {
+      other.numbered = true;
+      self.acked_syn |= other.syn;
+    }
+    if ((flags & kFin) != 0 && !(far && self.numbered)) self.fin = true;
   }
 
   /// The address is not ours any more. Returns how many sessions ended.
@@ -276,10 +302,13 @@ class Reference {
   /// RFC 5382 REQ-5 and the configuration's timeouts.
   [[nodiscard]] Milliseconds end_of(const SessionKey& key, const Session& s) const {
     if (std::get<0>(key) != Kind::kTcp) return s.seen + rules_.session_timeout;
-    if (s.rst || (s.fin_out && s.fin_in)) return s.seen + rules_.closing_timeout;
-    const bool open = s.syn_out && s.syn_in;
-    const bool finishing = s.fin_out || s.fin_in;
-    return s.seen + (open || finishing ? rules_.session_timeout : rules_.syn_timeout);
+    if (s.out.fin && s.in.fin) return s.seen + rules_.closing_timeout;
+    // RFC 7857 section 2: four minutes after a RST of an open connection.
+    if (s.rst)
+      return s.seen + (s.is_open() ? std::max<Milliseconds>(rules_.closing_timeout, 240'000)
+                                   : rules_.closing_timeout);
+    const bool finishing = s.out.fin || s.in.fin;
+    return s.seen + (s.is_open() || finishing ? rules_.session_timeout : rules_.syn_timeout);
   }
 
   Sessions::iterator remove(Sessions::iterator it, Milliseconds when) {

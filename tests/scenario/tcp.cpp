@@ -56,8 +56,9 @@ TEST_P(Tcp, AHandshakeMakesAnEstablishedSession) {
   nat_ = translated(out(kSyn).with_tcp_options({2, 4, 5, 0xB4, 1, 3, 3, 7}));
   expect_state(SessionState::kSynSent);
   comes_in(kSyn | kAck);
-  expect_state(SessionState::kEstablished);
+  expect_state(SessionState::kSynReceived);
   goes_out(kAck);
+  expect_state(SessionState::kEstablished);
   translated_to(out(kAck | kPsh, pattern(1000)), nat_);
   returned(in(kAck | kPsh, pattern(1460, 3)), kClient);
   expect_state(SessionState::kEstablished);
@@ -133,9 +134,11 @@ TEST_P(Tcp, BothMayOpenAtTheSameTime) {
   start();
   nat_ = translated(out(kSyn));
   comes_in(kSyn);  // not SYN+ACK: RFC 9293 section 3.5, RFC 5382 REQ-2
-  expect_state(SessionState::kEstablished);
+  expect_state(SessionState::kSynReceived);
   goes_out(kSyn | kAck);
+  expect_state(SessionState::kSynReceived);
   comes_in(kSyn | kAck);
+  expect_state(SessionState::kEstablished);
   goes_out(kAck);
   EXPECT_EQ(lab().session_count(Protocol::kTcp), 1u);
 }
@@ -217,20 +220,55 @@ TEST_P(Tcp, FinrsttimeoutIsTakenFromTheProfile) {
   ends_after(7s);
 }
 
-TEST_P(Tcp, ResetByTheSubscriberItEndsAfterFinrsttimeout) {
+TEST_P(Tcp, ResetByTheSubscriberItEndsAfterFourMinutes) {
+  Config config = Config::standard();
+  config.group().tcp().session_timeout = 7440s;
+  start(config);
+  connect();
+  goes_out(kRst);
+  expect_state(SessionState::kClosing);
+  ends_after(240s);  // RFC 7857 section 2
+}
+
+TEST_P(Tcp, ResetByTheServerItEndsAfterFourMinutes) {
+  Config config = Config::standard();
+  config.group().tcp().session_timeout = 7440s;
+  start(config);
+  connect();
+  comes_in(kRst | kAck);
+  expect_state(SessionState::kClosing);
+  ends_after(240s);
+}
+
+TEST_P(Tcp, ALongerFinrsttimeoutHoldsAfterAResetAsWell) {
+  Config config = Config::standard();
+  config.group().tcp().session_timeout = 7440s;
+  config.group().tcp().fin_rst_timeout = 300s;
+  start(config);
+  connect();
+  comes_in(kRst);
+  ends_after(300s);
+}
+
+TEST_P(Tcp, ARstAfterTheFinsOfBothSidesLeavesFinrsttimeout) {
   start();
   connect();
+  close_both();
+  lab().advance(10s);
   goes_out(kRst);
   expect_state(SessionState::kClosing);
   ends_after(30s);
 }
 
-TEST_P(Tcp, ResetByTheServerItEndsAfterFinrsttimeout) {
-  start();
+TEST_P(Tcp, ARstAfterOneFinEndsTheSessionAfterFourMinutes) {
+  Config config = Config::standard();
+  config.group().tcp().session_timeout = 7440s;
+  start(config);
   connect();
-  comes_in(kRst | kAck);
+  goes_out(kFin | kAck);
+  comes_in(kRst);
   expect_state(SessionState::kClosing);
-  ends_after(30s);
+  ends_after(240s);
 }
 
 TEST_P(Tcp, ARefusedConnectionEndsAfterFinrsttimeout) {
@@ -244,7 +282,7 @@ TEST_P(Tcp, ARefusedConnectionEndsAfterFinrsttimeout) {
 TEST_P(Tcp, AConnectionThatGoesOnAfterAResetHasNotBeenReset) {
   start();
   connect();
-  comes_in(kRst);  // forged, out of window
+  comes_in(kRst);  // its number was guessed
   expect_state(SessionState::kClosing);
   lab().advance(10s);
   goes_out(kAck | kPsh);
@@ -272,6 +310,260 @@ TEST_P(Tcp, OpenedAnewWithoutAnAnswerItEndsAfterSynidletimeout) {
   goes_out(kSyn);
   expect_state(SessionState::kSynSent);
   ends_after(60s);
+}
+
+// The subscriber's host has begun again while one FIN was all that had been seen (RFC 6191, RFC
+// 7857 section 2). That FIN is forgotten: one of the other side does not close the new connection.
+TEST_P(Tcp, ASynOfTheSubscriberAfterItsFinBeginsTheConnectionAgain) {
+  start();
+  connect();
+  goes_out(kFin | kAck);
+  goes_out(kSyn);
+  expect_state(SessionState::kSynSent);
+  comes_in(kSyn | kAck);
+  goes_out(kAck);
+  expect_state(SessionState::kEstablished);
+  comes_in(kFin | kAck);
+  expect_state(SessionState::kFinInbound);
+  ends_after(120s);
+}
+
+TEST_P(Tcp, ASynOfTheSubscriberAfterTheServersFinBeginsTheConnectionAgain) {
+  start();
+  connect();
+  comes_in(kFin | kAck);
+  goes_out(kSyn);
+  expect_state(SessionState::kSynSent);
+  comes_in(kSyn | kAck);
+  goes_out(kAck);
+  expect_state(SessionState::kEstablished);
+  goes_out(kFin | kAck);
+  expect_state(SessionState::kFinOutbound);
+  ends_after(120s);
+}
+
+TEST_P(Tcp, ASynFromOutsideAfterOneFinCountsOnlyWhenTheSubscriberAnswersIt) {
+  Config config = Config::standard();
+  config.group().tcp().session_timeout = 7440s;
+  start(config);
+  connect();
+  goes_out(kFin | kAck);
+  comes_in(kSyn);  // perhaps forged
+  expect_state(SessionState::kFinOutbound);
+  lab().advance(1000s);
+  goes_out(kSyn | kAck);
+  expect_state(SessionState::kSynReceived);
+  comes_in(kAck);
+  expect_state(SessionState::kEstablished);
+}
+
+TEST_P(Tcp, ASynOnAnOpenConnectionChangesNothing) {
+  Config config = Config::standard();
+  config.group().tcp().session_timeout = 7440s;
+  start(config);
+  connect();
+  returned(in(kSyn).with_numbers(0x77000000, 0), kClient);  // RFC 5961 section 4
+  translated_to(out(kSyn).with_numbers(0x99000000, 0), nat_);
+  expect_state(SessionState::kEstablished);
+  returned(in(kRst).with_numbers(0x77000001, 0), kClient);
+  expect_state(SessionState::kEstablished);
+  ends_after(7440s);
+}
+
+// ── sequence numbers (RFC 5961 section 3) ────────────────────────────────────────────────────────
+
+/// A connection with numbers, and windows that are scaled where both sides say so.
+class TcpNumbers : public Tcp {
+ protected:
+  static constexpr int kUnscaled = -1;
+
+  void open(std::uint32_t client, std::uint32_t server, int client_scale = kUnscaled,
+            int server_scale = kUnscaled, Where where = Where::current()) {
+    Config config = Config::standard();
+    config.group().tcp().session_timeout = 7440s;
+    start(config);
+    client_ = client + 1;
+    server_ = server + 1;
+    const auto options = [](int scale) {
+      // MSS, SACK permitted, a NOP and the scale.
+      Bytes bytes = {2, 4, 5, 0xB4, 4, 2};
+      if (scale != kUnscaled)
+        for (const int byte : {1, 3, 3, scale}) bytes.push_back(static_cast<std::uint8_t>(byte));
+      return bytes;
+    };
+    nat_ = translated(out(kSyn).with_numbers(client, 0).with_tcp_options(options(client_scale)),
+                      where);
+    returned(in(kSyn | kAck).with_numbers(server, client_).with_tcp_options(options(server_scale)),
+             kClient, where);
+    translated_to(out(kAck).with_numbers(client_, server_), nat_, where);
+    expect_state(SessionState::kEstablished, where);
+  }
+  void client_acknowledges(std::uint32_t number, Where where = Where::current()) {
+    translated_to(out(kAck).with_numbers(client_, number), nat_, where);
+  }
+  void server_acknowledges(std::uint32_t number, Where where = Where::current()) {
+    returned(in(kAck).with_numbers(server_, number), kClient, where);
+  }
+  /// Passes in any case, byte for byte; and is believed or not.
+  void server_resets(std::uint32_t number, bool believed, Where where = Where::current()) {
+    returned(in(kRst).with_numbers(number, 0), kClient, where);
+    expect_believed(believed, where);
+  }
+  void client_resets(std::uint32_t number, bool believed, Where where = Where::current()) {
+    translated_to(out(kRst).with_numbers(number, 0), nat_, where);
+    expect_believed(believed, where);
+  }
+  void expect_believed(bool believed, Where where) {
+    expect_state(believed ? SessionState::kClosing : SessionState::kEstablished, where);
+    // It goes on, whatever was believed.
+    client_acknowledges(server_, where);
+    expect_state(SessionState::kEstablished, where);
+  }
+
+  std::uint32_t client_ = 0, server_ = 0;
+};
+
+TEST_P(TcpNumbers, ARstOutOfTheWindowOfEitherSidePassesAndChangesNothing) {
+  open(1000, 5000);
+  for (const std::uint32_t number : {0xDEADBEEFu, 0x00100000u, 0x80000000u, 0xFFFF0000u}) {
+    server_resets(number, false);
+    client_resets(number, false);
+  }
+  lab().advance(1000s);
+  expect_state(SessionState::kEstablished);
+  server_resets(0xDEADBEEF, false);
+  ends_after(7440s);
+}
+
+TEST_P(TcpNumbers, ARstInTheWindowOfEitherSideIsBelieved) {
+  open(1000, 5000);
+  server_resets(server_, true);
+  server_resets(server_ + 0xFFFF, true);
+  client_resets(client_, true);
+  client_resets(client_ + 0xFFFF, true);
+}
+
+TEST_P(TcpNumbers, TheWindowMovesWithWhatTheOtherSideAcknowledges) {
+  open(1000, 5000);
+  for (std::uint32_t megabytes = 1; megabytes < 40; megabytes += 3) {
+    server_ = 5001 + (megabytes << 20);
+    client_acknowledges(server_);
+    server_resets(server_, true);
+    server_resets(5001, false);
+    client_ = 1001 + (megabytes << 20);
+    server_acknowledges(client_);
+    client_resets(client_, true);
+    client_resets(1001, false);
+  }
+}
+
+TEST_P(TcpNumbers, TheWindowWrapsAround) {
+  open(0xFFFFFF00, 0xFFFF8000);
+  server_resets(0xFFFF8001, true);
+  server_resets(0x00004000, true);
+  server_resets(0x00800000, false);
+  client_resets(0x00000004, true);
+  client_ = 0x100;
+  server_acknowledges(client_);
+  server_ = 0x12000;
+  client_acknowledges(server_);
+  server_resets(0x12000, true);
+  client_resets(0x100, true);
+  server_resets(0xFFFF8001, false);
+}
+
+TEST_P(TcpNumbers, WindowsAreScaledIfBothSidesSaySo) {
+  open(1000, 5000, 7, 9);
+  // The client's window is up to 65535 * 2^7, the server's 65535 * 2^9.
+  server_resets(server_ + (65535u << 7), true);
+  server_resets(server_ + (65536u << 7) + 0x20000, false);
+  client_resets(client_ + (65535u << 9), true);
+  client_resets(client_ + (65536u << 9) + 0x20000, false);
+}
+
+TEST_P(TcpNumbers, WindowsAreNotScaledIfOnlyOneSideSaysSo) {
+  open(1000, 5000, 14, kUnscaled);  // RFC 7323 section 2.2
+  server_resets(server_ + 65535, true);
+  server_resets(server_ + 0x30000, false);
+}
+
+TEST_P(TcpNumbers, AScaleBeyondFourteenIsFourteen) {
+  open(1000, 5000, 255, 0);  // RFC 7323 section 2.3
+  server_resets(server_ + (65535u << 14), true);
+  server_resets(server_ + (65536u << 14) + 0x20000, false);
+}
+
+TEST_P(TcpNumbers, ForgedSegmentsFromOutsideDoNotMoveTheWindowOfTheirRst) {
+  open(1000, 5000);
+  returned(in(kAck | kPsh, pattern(10)).with_numbers(0x50000000, client_), kClient);
+  server_resets(0x5000000A, false);
+  server_resets(server_, true);
+}
+
+TEST_P(TcpNumbers, AFinOutOfTheWindowChangesNothing) {
+  open(1000, 5000);
+  returned(in(kFin | kAck).with_numbers(0x50000000, client_), kClient);
+  expect_state(SessionState::kEstablished);
+  translated_to(out(kFin | kAck).with_numbers(client_, server_), nat_);
+  expect_state(SessionState::kFinOutbound);
+  returned(in(kFin | kAck).with_numbers(0x50000000, client_), kClient);
+  expect_state(SessionState::kFinOutbound);
+  returned(in(kFin | kAck, pattern(100)).with_numbers(server_, client_ + 1), kClient);
+  expect_state(SessionState::kClosing);
+}
+
+TEST_P(TcpNumbers, AnAttemptIsRefusedByWhoAcknowledgesItsSynOnly) {
+  start();
+  nat_ = translated(out(kSyn).with_numbers(0x70000000, 0));
+  // RFC 9293 section 3.10.7.3
+  for (const IpPacket& forged :
+       {in(kRst).with_numbers(0, 0), in(kRst | kAck).with_numbers(0, 0x30000001)}) {
+    returned(forged, kClient);
+    expect_state(SessionState::kSynSent);
+  }
+  returned(in(kRst | kAck).with_numbers(0, 0x70000001), kClient);
+  expect_state(SessionState::kClosing);
+  ends_after(30s);
+}
+
+TEST_P(TcpNumbers, ASynAckAloneIsNotEstablished) {
+  start();
+  nat_ = translated(out(kSyn).with_numbers(1000, 0));
+  returned(in(kSyn | kAck).with_numbers(5000, 1001), kClient);
+  expect_state(SessionState::kSynReceived);
+  returned(in(kAck | kPsh, pattern(10)).with_numbers(5001, 1001), kClient);
+  expect_state(SessionState::kSynReceived);
+  ends_after(60s);
+}
+
+TEST_P(TcpNumbers, AnAcknowledgmentOfAnotherSynOpensNothing) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kTcp, kEndpointIndependent);
+  start(config);
+  nat_ = translated(out(kSyn));
+  lab().advance(61s);
+  // A stranger in somebody else's name, who never sees the subscriber's SYN+ACK.
+  returned(in(kSyn).with_numbers(1000, 0), kClient);
+  translated_to(out(kSyn | kAck).with_numbers(0x70000000, 1001), nat_);
+  returned(in(kAck).with_numbers(1001, 0x10000001), kClient);
+  expect_state(SessionState::kSynReceived);
+  returned(in(kAck).with_numbers(1001, 0x70000001), kClient);
+  expect_state(SessionState::kEstablished);
+}
+
+TEST_P(TcpNumbers, AConnectionThatWasTakenOverIsFollowedFromItsAcknowledgments) {
+  Config config = Config::standard();
+  config.group().tcp().syn_check = false;
+  config.group().tcp().session_timeout = 7440s;
+  start(config);
+  client_ = 0x40000000;
+  server_ = 0x80000000;
+  nat_ = translated(out(kAck).with_numbers(client_, server_));
+  server_acknowledges(client_);
+  server_resets(0x10000000, false);
+  server_resets(server_, true);
+  client_resets(0x10000000, false);
+  client_resets(client_, true);
 }
 
 TEST_P(Tcp, ARepeatedSynDoesNotMakeASecondSession) {
@@ -335,6 +627,7 @@ TEST_P(Tcp, FlagsOfAFragmentThatHasNoHeaderAreNotLookedAt) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sharded, Tcp, shardings(), sharding_name);
+INSTANTIATE_TEST_SUITE_P(Sharded, TcpNumbers, shardings(), sharding_name);
 
 }  // namespace
 }  // namespace lsn::test

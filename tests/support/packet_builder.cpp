@@ -103,6 +103,12 @@ IpPacket IpPacket::with_flags(unsigned value) const {
   p.flags = value;
   return p;
 }
+IpPacket IpPacket::with_numbers(std::uint32_t seq, std::uint32_t ack) const {
+  IpPacket p = *this;
+  p.sequence = seq;
+  p.acknowledgment = ack;
+  return p;
+}
 IpPacket IpPacket::with_tcp_options(Bytes value) const {
   IpPacket p = *this;
   p.tcp_options = std::move(value);
@@ -204,6 +210,7 @@ IpPacket tcp(Endpoint source, Endpoint destination, unsigned flags, Bytes payloa
   IpPacket p = udp(source, destination, std::move(payload));
   p.protocol = kTcp;
   p.flags = flags;
+  if ((flags & kAck) != 0) p.acknowledgment = p.sequence + 1;
   return p;
 }
 

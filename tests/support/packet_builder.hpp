@@ -42,7 +42,9 @@ struct IpPacket {
 
   // What is behind it: ports of TCP and UDP, or nothing of all this for other protocols.
   unsigned source_port = 0, destination_port = 0;
-  std::uint32_t sequence = 0x01020304, acknowledgment = 0;
+  std::uint32_t sequence = 0x01020304;
+  std::uint32_t acknowledgment =
+      0;  ///< of a TCP segment with ACK: what a SYN of that sequence asks for
   unsigned flags = 0, window = 0x2000, urgent = 0;
   Bytes tcp_options;
   unsigned icmp_type = 0, icmp_code = 0;
@@ -67,6 +69,7 @@ struct IpPacket {
   [[nodiscard]] IpPacket with_payload(Bytes value) const;
   [[nodiscard]] IpPacket with_flags(unsigned value) const;
   [[nodiscard]] IpPacket with_tcp_options(Bytes value) const;
+  [[nodiscard]] IpPacket with_numbers(std::uint32_t sequence, std::uint32_t acknowledgment) const;
   [[nodiscard]] IpPacket without_checksum() const;  ///< UDP: zero
   [[nodiscard]] IpPacket with_checksum_error(unsigned value) const;
 

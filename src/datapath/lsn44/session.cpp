@@ -7,6 +7,7 @@
 #include "lsn/datapath/lsn44/foresight.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 #include "lsn/datapath/lsn44/stages.hpp"
+#include "lsn/datapath/lsn44/tcp.hpp"
 
 namespace lsn::datapath::lsn44 {
 namespace {
@@ -111,12 +112,11 @@ SessionState state_of(const Session& session) {
   if (session.protocol != Protocol::kTcp) return SessionState::kActive;
   const std::uint8_t flags = session.flags;
   const bool both_fins = (flags & F::kFinOutbound) != 0 && (flags & F::kFinInbound) != 0;
-  if (both_fins || (flags & F::kRst) != 0) return SessionState::kClosing;
+  if (both_fins || is_reset(session)) return SessionState::kClosing;
   if ((flags & F::kFinOutbound) != 0) return SessionState::kFinOutbound;
   if ((flags & F::kFinInbound) != 0) return SessionState::kFinInbound;
-  if ((flags & F::kSynOutbound) != 0 && (flags & F::kSynInbound) != 0)
-    return SessionState::kEstablished;
-  return (flags & F::kSynOutbound) != 0 ? SessionState::kSynSent : SessionState::kSynReceived;
+  if (is_open(session)) return SessionState::kEstablished;
+  return (flags & F::kSynInbound) != 0 ? SessionState::kSynReceived : SessionState::kSynSent;
 }
 
 std::expected<SessionId, DropReason> create_session(Shard& shard, const Group& group,
@@ -199,6 +199,9 @@ std::expected<SessionId, DropReason> create_session(Shard& shard, const Group& g
   session.hop[0] = session.hop[1] = kNoNeighbour;
   if (shard.generation->nat_addresses.find(wire::Ipv4Address{request.remote_ip}) != nullptr)
     session.flags |= F::kHairpin;
+  if (request.protocol == Protocol::kTcp && (request.flags & F::kSynOutbound) != 0 &&
+      (request.flags & F::kSynInbound) != 0)
+    take_over_tcp(session);
   if (inspected) session.flags |= F::kInspect;
   if (inspected && request.first == Direction::kOutbound &&
       ipsec_alg::wants_port_kept(shard, group_id, request.inside_port, request.remote_port))
@@ -309,8 +312,13 @@ state::TickDuration idle_timeout(const Shard& shard, const Session& session,
     case SessionState::kSynSent:
     case SessionState::kSynReceived:
       return policy.syn_idle_timeout;
-    case SessionState::kClosing:
-      return policy.fin_rst_timeout;
+    case SessionState::kClosing: {
+      // An attempt that was refused has nothing to lose, and what both sides have closed is over.
+      const bool both_fins =
+          (session.flags & F::kFinOutbound) != 0 && (session.flags & F::kFinInbound) != 0;
+      return is_open(session) && !both_fins ? std::max(policy.fin_rst_timeout, kResetTimeout)
+                                            : policy.fin_rst_timeout;
+    }
     default:
       return policy.session_timeout;  // a half-closed connection may carry data for long
   }

@@ -4,46 +4,13 @@
 #include "lsn/datapath/l3/icmp_send.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 #include "lsn/datapath/lsn44/stages.hpp"
+#include "lsn/datapath/lsn44/tcp.hpp"
 #include "lsn/datapath/pipeline.hpp"
 
 namespace lsn::datapath::lsn44 {
 namespace {
 
 using F = SessionFlags;
-using wire::TcpHeader;
-
-/// TCP's opening and closing as a NAT sees them (RFC 5382 section 2.1, RFC 7857 section 2).
-///
-///   SYN                         that side has opened; on a session that was closing: anew
-///   FIN                         that side has finished
-///   RST                         the session ends after finrsttimeout ...
-///   anything else after an RST  ... unless it goes on: the RST was not accepted (RFC 6146
-///                               section 3.5.2.2), perhaps forged
-///
-/// True if the session is in another state than before, whose timeout may be a shorter one.
-template <Direction direction>
-bool follow_tcp(Session& session, std::uint8_t tcp) {
-  constexpr bool kOut = direction == Direction::kOutbound;
-  const SessionState before = state_of(session);
-  const bool was_closing = before == SessionState::kClosing;
-  std::uint8_t flags = session.flags;
-  const std::uint8_t syn = kOut ? F::kSynOutbound : F::kSynInbound;
-  const std::uint8_t fin = kOut ? F::kFinOutbound : F::kFinInbound;
-  if ((tcp & TcpHeader::kRst) != 0) {
-    flags |= F::kRst;
-  } else {
-    flags = static_cast<std::uint8_t>(flags & ~F::kRst);
-    if ((tcp & TcpHeader::kSyn) != 0) {
-      if (was_closing && (tcp & TcpHeader::kAck) == 0)
-        flags = static_cast<std::uint8_t>(
-            flags & ~(F::kSynOutbound | F::kSynInbound | F::kFinOutbound | F::kFinInbound));
-      flags |= syn;
-    }
-    if ((tcp & TcpHeader::kFin) != 0) flags |= fin;
-  }
-  session.flags = flags;
-  return state_of(session) != before;
-}
 
 }  // namespace
 
@@ -144,9 +111,9 @@ Verdict forward_with_care(Shard& shard, Packet& packet, SessionId id) {
   rewrite<direction>(packet, session);
   if (direction == Direction::kOutbound && keeps_port(session) && packet.has_l4)
     restore_port(packet, session.inside_port);
+  session.packets[static_cast<std::size_t>(direction)].add();
   account<direction>(shard, session, packet.size);
-  if (session.protocol == Protocol::kTcp && packet.has_l4 &&
-      follow_tcp<direction>(session, packet.tcp_flags))
+  if (session.protocol == Protocol::kTcp && packet.has_l4 && follow_tcp(session, packet, direction))
     rearm_session(shard, id);
   if (hop == kHairpinHop) {
     shard.counters.of(session.protocol).hairpinned.add(1, packet.size);

@@ -83,7 +83,6 @@ inline void rewrite(const Packet& packet, Session& session) {
 template <Direction direction>
 inline void account(Shard& shard, Session& session, std::uint16_t size) {
   constexpr auto kD = static_cast<std::size_t>(direction);
-  ++session.packets[kD];
   session.bytes[kD] += size;
   // RFC 4787 REQ-6: outbound always, inbound as configured; ESP by either direction.
   if (direction == Direction::kOutbound || shard.inbound_refresh ||
@@ -111,14 +110,19 @@ template <Direction direction>
   const NeighbourId hop = session.hop[static_cast<std::size_t>(direction)];
   constexpr std::uint8_t kTcpChanges =
       wire::TcpHeader::kSyn | wire::TcpHeader::kFin | wire::TcpHeader::kRst;
-  if (session.stamp != shard.stamp || hop >= kHairpinHop ||
-      (packet.tcp_flags & kTcpChanges) != 0 || (session.flags & SessionFlags::kRst) != 0)
-      [[unlikely]]
+  if (session.stamp != shard.stamp || hop >= kHairpinHop || (packet.tcp_flags & kTcpChanges) != 0 ||
+      (session.flags & SessionFlags::kWatched) != 0) [[unlikely]]
     return forward_slowly<direction>(shard, packet, id);
   Neighbour& neighbour = shard.neighbours[hop];
   if (neighbour.state != NeighbourState::kReachable || packet.size > neighbour.mtu) [[unlikely]]
     return forward_slowly<direction>(shard, packet, id);
   rewrite<direction>(packet, session);
+  // What a RST of the other side will be held against (tcp.hpp).
+  if ((packet.tcp_flags & wire::TcpHeader::kAck) != 0)
+    session.packets[static_cast<std::size_t>(direction)].add_acknowledging(
+        reinterpret_cast<const wire::TcpHeader*>(packet.l4)->acknowledgment);
+  else
+    session.packets[static_cast<std::size_t>(direction)].add();
   account<direction>(shard, session, packet.size);
   send_fast(shard, packet.mbuf, packet.ip, packet.size, neighbour);
   return Verdict::next();
