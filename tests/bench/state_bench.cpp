@@ -306,7 +306,8 @@ void take_cold_port(benchmark::State& state) {
   const auto all = std::make_unique<PortBitmap[]>(kAddresses);
   Random random(seed_of(2));
   for (std::uint32_t i = 0; i < kAddresses; ++i)
-    for (std::uint64_t n = 64'512ull * static_cast<std::uint64_t>(state.range(0)) / 10'000; n != 0; --n)
+    for (std::uint64_t n = 64'512ull * static_cast<std::uint64_t>(state.range(0)) / 10'000; n != 0;
+         --n)
       if (!all[i].take(1024, 65535, Parity::kAny, random.next())) std::abort();
   const auto parity = static_cast<Parity>(state.range(1));
   for (auto _ : state) {

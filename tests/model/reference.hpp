@@ -200,7 +200,7 @@ class Reference {
       other.numbered = true;
       self.acked_syn |= other.syn;
     }
-    if ((flags & kFin) != 0 && !(far && self.numbered)) self.fin = true;
+    if ((flags & kFin) != 0 && self.syn && !(far && self.numbered)) self.fin = true;
   }
 
   /// The address is not ours any more. Returns how many sessions ended.

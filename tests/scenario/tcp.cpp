@@ -551,6 +551,31 @@ TEST_P(TcpNumbers, AnAcknowledgmentOfAnotherSynOpensNothing) {
   expect_state(SessionState::kEstablished);
 }
 
+TEST_P(TcpNumbers, AForgedSynOrSynAckDoesNotKeepAConnectionFromOpening) {
+  start();
+  nat_ = translated(out(kSyn).with_numbers(1000, 0));
+  returned(in(kSyn | kAck).with_numbers(0x50000000, 0x60000000), kClient);
+  expect_state(SessionState::kSynSent);
+  returned(in(kSyn | kAck).with_numbers(5000, 1001), kClient);
+  returned(in(kSyn | kAck).with_numbers(0x50000000, 0x60000000), kClient);
+  returned(in(kSyn).with_numbers(0x50000000, 0), kClient);
+  expect_state(SessionState::kSynReceived);
+  client_ = 1001;
+  server_ = 5001;
+  client_acknowledges(server_);
+  expect_state(SessionState::kEstablished);
+  server_resets(0x50000001, false);
+  server_resets(server_, true);
+}
+
+TEST_P(TcpNumbers, AFinBeforeTheSynOfItsSideIsNone) {
+  start();
+  nat_ = translated(out(kSyn).with_numbers(1000, 0));
+  returned(in(kFin | kAck).with_numbers(5000, 1001), kClient);
+  expect_state(SessionState::kSynSent);
+  ends_after(60s);
+}
+
 TEST_P(TcpNumbers, AConnectionThatWasTakenOverIsFollowedFromItsAcknowledgments) {
   Config config = Config::standard();
   config.group().tcp().syn_check = false;

@@ -115,9 +115,12 @@ bool follow_tcp(Session& session, const Packet& packet, Direction direction) {
     session.flags = static_cast<std::uint8_t>(session.flags & ~(kAnySyn | kAnyFin));
     for (TcpSide* side : {&self, &other}) side->remove(0xFF);
   };
-  // RFC 9293 section 3.10.7: an acknowledgment of what was never sent is none.
+  // RFC 9293 section 3.10.7: an acknowledgment of what was never sent is none. Before a connection
+  // is open somebody outside may have forged what was; the subscriber knows what it has got.
+  const bool is_acceptable =
+      acks && (out || is_open(session) || in_window(self, other, acknowledgment));
   const auto acknowledge = [&] {
-    if (!acks || !(is_open(session) || in_window(self, other, acknowledgment))) return;
+    if (!is_acceptable) return;
     self.expect(acknowledgment);
     if ((session.flags & other.syn) != 0) self.add(Trail::kAcked);
   };
@@ -137,7 +140,7 @@ bool follow_tcp(Session& session, const Packet& packet, Direction direction) {
         if (acks) session.flags |= other.syn;  // which it answers
       }
       // RFC 5961 section 4: on an open connection a SYN changes nothing.
-      if (!is_open(session)) {
+      if (!is_open(session) && (!acks || is_acceptable)) {
         other.expect(sequence + 1);
         self.remove(Trail::kScale);
         self.add(scale_of(tcp));
@@ -148,7 +151,8 @@ bool follow_tcp(Session& session, const Packet& packet, Direction direction) {
       acknowledge();
       const auto payload = static_cast<std::uint32_t>(packet.l4_size) -
                            static_cast<std::uint32_t>(tcp.header_size());
-      if ((tcp.flags & TcpHeader::kFin) != 0 && in_window(other, self, sequence + payload))
+      if ((tcp.flags & TcpHeader::kFin) != 0 && (session.flags & self.syn) != 0 &&
+          in_window(other, self, sequence + payload))
         session.flags |= self.fin;
     }
   }
