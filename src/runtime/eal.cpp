@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <ifaddrs.h>
+#include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <rte_eal.h>
@@ -15,11 +16,13 @@
 #include <sched.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -350,4 +353,21 @@ extern "C" int rte_memseg_get_fd(const rte_memseg* segment) {
   if (own < 0 && shared >= 0) rte_errno = errno;
   rte_mcfg_mem_read_unlock();
   return own;
+}
+
+// DPDK's net_af_packet joins its sockets into a fanout group that has the kernel put IP fragments
+// together before it deals them out (22.11, drivers/net/af_packet/rte_eth_af_packet.c,
+// PACKET_FANOUT_FLAG_DEFRAG, always). What comes of a large datagram fits neither a frame of the ring
+// nor a buffer, whose sizes are 16 bits, and is cut off. We forward fragments as they are, whichever
+// worker they come to, so this definition takes the place of the C library's, for drivers too
+// (CMakeLists.txt exports it), and leaves out that flag.
+extern "C" int setsockopt(int socket, int level, int option, const void* value,
+                          socklen_t size) noexcept {
+  std::uint32_t fanout = 0;  // the group; the mode in the upper half
+  if (level == SOL_PACKET && option == PACKET_FANOUT && size == sizeof fanout) {
+    std::memcpy(&fanout, value, sizeof fanout);
+    fanout &= ~(std::uint32_t{PACKET_FANOUT_FLAG_DEFRAG} << 16);
+    value = &fanout;
+  }
+  return static_cast<int>(syscall(SYS_setsockopt, socket, level, option, value, size));
 }

@@ -31,8 +31,8 @@ constexpr std::uint32_t kWaitingPerDatagram = 4;
 /// Per-lcore cache of a pool, and what lies in bursts.
 constexpr std::uint32_t kInCaches = 1024;
 
-/// net_af_packet joins a fanout group that has the kernel put fragments together before it hands
-/// them over, so frames may be as large as an IP packet, whatever the MTU. As large as a buffer can
+/// net_af_packet may be handed what offloads have joined, as large as an IP packet, whatever the MTU:
+/// segments of TCP, not fragments (setsockopt() in eal.cpp). As large as a buffer can
 /// be (65,535 bytes with its headroom), in whole cache lines.
 constexpr std::uint32_t kLargestRoom = UINT16_MAX / 64 * 64;
 /// What fits in such a buffer, with the kernel's own header in front: whole pages, because the
@@ -75,7 +75,7 @@ BufferPlan plan_buffers(const Plan& plan) {
   buffers.indirect_per_worker =
       kInCaches + devices * (datapath::TxBuffer::kCapacity + 1024);
   if (std::any_of(plan.ports.begin(), plan.ports.end(), wants_large_frames)) {
-    // The driver copies and keeps none, the kernel holds the fragments: fewer will do.
+    // The driver copies and keeps none: fewer will do.
     buffers.data_room = kLargestRoom;
     buffers.per_worker = std::min(buffers.per_worker, kLargeBuffers);
   }
