@@ -24,7 +24,109 @@ Reassembly::Reassembly(std::uint32_t max_datagrams, state::Ticks now,
     : datagrams_(max_datagrams, memory),
       index_(max_datagrams, secret, memory),
       waiting_(max_datagrams * kWaitingPerSlot, memory),
-      wheel_(max_datagrams, now, memory) {}
+      wheel_(max_datagrams, now, memory),
+      groups_(std::max(max_datagrams / 4, kLeastGroups)),
+      shares_(kStandings + kStandings * kRoles * std::size_t{groups_}, memory) {}
+
+// ── shares ──────────────────────────────────────────────────────────────────────────────────────
+
+/// That of an address, as local one (role 0) or as source (role 1).
+std::uint32_t Reassembly::share_of(Standing standing, std::uint32_t role,
+                                   std::uint32_t address) const {
+  const state::FlowKey key = state::FlowKey::make(address, role, 0, 0, 2);
+  return kStandings + (static_cast<std::uint32_t>(standing) * kRoles + role) * groups_ +
+         state::Random::scale(index_.hash(key), groups_);
+}
+
+std::array<std::uint32_t, Reassembly::kSharesOf> Reassembly::shares_of(
+    Standing standing, bool inside, const state::FlowKey& name) const {
+  return {static_cast<std::uint32_t>(standing),
+          share_of(standing, 0, inside ? name.a : name.b), share_of(standing, 1, name.a)};
+}
+
+std::uint32_t Reassembly::limit_of(Standing standing, std::size_t which) const {
+  const std::uint32_t all = std::max(datagrams_.capacity(), 1U);
+  switch (which) {
+    case 0: return standing == Standing::kOpenOutside ? std::max(all / 2, 1U) : all;
+    case 1: return std::max(all / kAddressShare, kLeastAddressShare);
+    default: return std::max(all / kSourceShare, kLeastSourceShare);
+  }
+}
+
+void Reassembly::join(std::uint32_t id) {
+  Datagram& datagram = datagrams_[id];
+  for (std::size_t i = 0; i < kSharesOf; ++i) {
+    Share& share = shares_[datagram.shares[i]];
+    if (share.count++ == 0) share = Share{.queue = {}, .count = 1, .waiting = 0};
+    state::queue_push(share.queue, id, [this, i](std::uint32_t other) -> state::ListLinks& {
+      return datagrams_[other].links[i];
+    });
+  }
+  add_waiting(datagram, static_cast<int>(datagram.waiting));
+}
+
+void Reassembly::leave(std::uint32_t id) {
+  Datagram& datagram = datagrams_[id];
+  add_waiting(datagram, -static_cast<int>(datagram.waiting));
+  for (std::size_t i = 0; i < kSharesOf; ++i) {
+    Share& share = shares_[datagram.shares[i]];
+    --share.count;
+    state::queue_remove(share.queue, id, [this, i](std::uint32_t other) -> state::ListLinks& {
+      return datagrams_[other].links[i];
+    });
+  }
+}
+
+void Reassembly::add_waiting(const Datagram& datagram, int difference) {
+  for (const std::uint32_t share : datagram.shares)
+    shares_[share].waiting += static_cast<std::uint32_t>(difference);
+}
+
+std::uint32_t Reassembly::oldest() const {
+  for (std::size_t standing = 0; standing < kStandings; ++standing)
+    if (shares_[standing].count != 0) return shares_[standing].queue.first;
+  return state::kNone;
+}
+
+void Reassembly::displace(Shard& shard, std::uint32_t id) {
+  drop_waiting(shard, datagrams_[id], DropReason::kFragmentDisplaced);
+  forget(shard, id);
+}
+
+/// For one more datagram in these shares, and in all.
+void Reassembly::make_room(Shard& shard, Standing standing,
+                           const std::array<std::uint32_t, kSharesOf>& shares) {
+  for (std::size_t i = kSharesOf; i-- > 0;) {
+    const Share& share = shares_[shares[i]];
+    if (share.count >= limit_of(standing, i)) displace(shard, share.queue.first);
+  }
+  if (datagrams_.size() == datagrams_.capacity() && datagrams_.size() != 0)
+    displace(shard, oldest());
+}
+
+/// A place for a fragment of that datagram to wait in, or kNone. Others are displaced for it, it
+/// itself is not.
+std::uint32_t Reassembly::place_for(Shard& shard, std::uint32_t id) {
+  const Datagram& datagram = datagrams_[id];
+  if (datagram.waiting >= kWaitingPerDatagram) return state::kNone;
+  unsigned left = kDisplacedAtOnce;
+  for (std::size_t i = kSharesOf; i-- > 0;) {
+    const Share& share = shares_[datagram.shares[i]];
+    while (share.waiting >= kWaitingPerSlot * limit_of(datagram.standing, i)) {
+      if (share.queue.first == id || left-- == 0) return state::kNone;
+      displace(shard, share.queue.first);
+    }
+  }
+  for (;;) {
+    const std::uint32_t place = waiting_.allocate();
+    if (place != state::kNone) return place;
+    const std::uint32_t other = oldest();
+    if (other == id || other == state::kNone || left-- == 0) return state::kNone;
+    displace(shard, other);
+  }
+}
+
+// ── datagrams ───────────────────────────────────────────────────────────────────────────────────
 
 std::uint32_t Reassembly::find(const Packet& packet) const {
   const state::FlowKey name = name_of(*packet.ip);
@@ -66,6 +168,7 @@ bool Reassembly::is_complete(const Datagram& datagram) {
 
 void Reassembly::keep(Datagram& datagram, std::uint32_t place, rte_mbuf* packet) {
   waiting_[place] = {packet, state::kNone};
+  add_waiting(datagram, 1);
   if (datagram.waiting++ == 0) {
     datagram.first_waiting = place;
   } else {
@@ -75,6 +178,7 @@ void Reassembly::keep(Datagram& datagram, std::uint32_t place, rte_mbuf* packet)
 }
 
 void Reassembly::drop_waiting(Shard& shard, Datagram& datagram, DropReason reason) {
+  add_waiting(datagram, -static_cast<int>(datagram.waiting));
   for (; datagram.waiting != 0; --datagram.waiting) {
     const std::uint32_t place = datagram.first_waiting;
     datagram.first_waiting = waiting_[place].next;
@@ -86,6 +190,7 @@ void Reassembly::drop_waiting(Shard& shard, Datagram& datagram, DropReason reaso
 void Reassembly::forget(Shard& shard, std::uint32_t id) {
   Datagram& datagram = datagrams_[id];
   wheel_.cancel(id, wheel_links());
+  leave(id);
   index_.erase(datagram.name, index_.hash(datagram.name));
   datagram.in_use = false;
   datagrams_.release(id);
@@ -108,16 +213,25 @@ Verdict Reassembly::accept(Shard& shard, const Packet& packet, FragmentPorts& po
   const std::uint32_t hash = index_.hash(name);
   std::uint32_t id = index_.find(name, hash);
   if (id == state::kNone) {
+    const bool inside = packet.side == Side::kInside;
+    const Standing standing = inside ? Standing::kOpenInside : Standing::kOpenOutside;
+    const auto shares = shares_of(standing, inside, name);
+    make_room(shard, standing, shares);
     id = datagrams_.allocate();
     if (id == state::kNone) return Verdict::drop(DropReason::kFragmentTableFull);
     if (!index_.insert(name, hash, id)) {
       datagrams_.release(id);
       return Verdict::drop(DropReason::kFragmentTableFull);
     }
-    datagrams_[id].name = name;
-    datagrams_[id].in_use = true;
-    datagrams_[id].over = shard.now + shard.generation->fragment_timeout;
-    wheel_.schedule(id, datagrams_[id].over, wheel_links());
+    Datagram& made = datagrams_[id];
+    made.name = name;
+    made.in_use = true;
+    made.over = shard.now + shard.generation->fragment_timeout;
+    made.shares = shares;
+    made.standing = standing;
+    made.inside = inside;
+    join(id);
+    wheel_.schedule(id, made.over, wheel_links());
     shard.counters.fragments_waiting.set(datagrams_.size());
   }
   Datagram& datagram = datagrams_[id];
@@ -126,7 +240,7 @@ Verdict Reassembly::accept(Shard& shard, const Packet& packet, FragmentPorts& po
   const bool first = offset == 0;
   std::uint32_t place = state::kNone;
   if (!first && !datagram.known) {
-    place = datagram.waiting < kWaitingPerDatagram ? waiting_.allocate() : state::kNone;
+    place = place_for(shard, id);
     if (place == state::kNone) {
       if (datagram.pieces == 0) forget(shard, id);  // made for this one
       return Verdict::drop(DropReason::kFragmentTooMany);
@@ -169,6 +283,23 @@ Verdict Reassembly::accept(Shard& shard, const Packet& packet, FragmentPorts& po
   return Verdict::consumed();
 }
 
+void Reassembly::passed(Shard& shard, const Packet& first, wire::Be16 identification) {
+  const std::uint32_t id = find(first);
+  if (id == state::kNone) return;
+  Datagram& datagram = datagrams_[id];
+  datagram.ports.identification = identification;
+  if (datagram.standing == Standing::kSettled) return;
+  leave(id);
+  const auto shares = shares_of(Standing::kSettled, datagram.inside, datagram.name);
+  for (std::size_t i = kSharesOf; i-- > 0;) {
+    const Share& share = shares_[shares[i]];
+    if (share.count >= limit_of(Standing::kSettled, i)) displace(shard, share.queue.first);
+  }
+  datagram.standing = Standing::kSettled;
+  datagram.shares = shares;
+  join(id);
+}
+
 rte_mbuf* Reassembly::take_waiting(Shard& shard, const Packet& first) {
   const std::uint32_t id = find(first);
   if (id == state::kNone) return nullptr;
@@ -179,6 +310,7 @@ rte_mbuf* Reassembly::take_waiting(Shard& shard, const Packet& first) {
   }
   const std::uint32_t place = datagram.first_waiting;
   datagram.first_waiting = waiting_[place].next;
+  add_waiting(datagram, -1);
   --datagram.waiting;
   rte_mbuf* packet = waiting_[place].packet;
   waiting_.release(place);

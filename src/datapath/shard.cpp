@@ -11,6 +11,8 @@ Shard::Shard(const ShardConfig& config)
       random(config.seed),
       secret(state::HashSecret::from(random)),
       neighbours(config.now, secret, config.memory),
+      icmp_budget(config.now, secret),
+      identifications(secret, config.memory),
       reassembly(config.max_fragments, config.now, secret, config.memory),
       lsn44(config.max_sessions, config.now, secret,
             {config.session_memory != nullptr ? config.session_memory : config.memory,
@@ -20,8 +22,7 @@ Shard::Shard(const ShardConfig& config)
       tx(config.devices),
       handoff(config.shards),
       buffers(config.buffers),
-      indirect_buffers(config.indirect_buffers),
-      icmp_refilled(config.now) {
+      indirect_buffers(config.indirect_buffers) {
   for (auto& vlans : ingress) vlans.fill(kNoInterface);
 }
 

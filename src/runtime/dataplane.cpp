@@ -232,6 +232,7 @@ void DpdkDataplane::publish(std::shared_ptr<const datapath::Generation> generati
                         if (new_addresses)
                           for (std::size_t device = 0; device < ports_.size(); ++device)
                             announce(static_cast<std::uint16_t>(device));
+                        resolve_gateways();
                         if (restored_) {
                           std::exchange(restored_, {})(restoration_->restored);
                           restoration_.reset();
@@ -311,6 +312,7 @@ void DpdkDataplane::watch_ports(Clock::Source::time_point now) {
       case Port::Event::kUp:
         spdlog::info("interface {}: device \"{}\": link up", plan.interfaces, plan.device);
         announce(static_cast<std::uint16_t>(device));
+        resolve_gateways();
         break;
       case Port::Event::kDown:
         spdlog::warn("interface {}: device \"{}\": link down", plan.interfaces, plan.device);
@@ -331,6 +333,11 @@ void DpdkDataplane::announce(std::uint16_t device) {
   for (std::size_t i = 0; i < plan_.interfaces.size(); ++i)
     if (plan_.interfaces[i].device == device) interfaces.push_back(static_cast<std::uint8_t>(i));
   workers_.front()->mailbox().post(std::make_unique<AnnounceAddresses>(std::move(interfaces)));
+}
+
+void DpdkDataplane::resolve_gateways() {
+  if (publisher_->current() == nullptr) return;
+  for (const auto& each : workers_) each->mailbox().post(std::make_unique<ResolveGateways>());
 }
 
 }  // namespace lsn::runtime

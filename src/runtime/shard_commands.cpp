@@ -25,4 +25,9 @@ Command::Progress AnnounceAddresses::step(datapath::Shard& shard) {
   return next_ < interfaces_.size() ? Progress::kMore : Progress::kFinished;
 }
 
+Command::Progress ResolveGateways::step(datapath::Shard& shard) {
+  shard.neighbours.resolve_gateways();
+  return Progress::kFinished;
+}
+
 }  // namespace lsn::runtime

@@ -27,13 +27,14 @@ def datagram(n, size, port, identification, source_port=6000):
 def test_large_pings_are_fragmented_there_and_back(lab, router):
     for client in lab.clients:
         ping(client, S1, 3, 4000)
+    ping(lab.c1, S2, 1)  # more fragments than wait for a neighbour that is not known yet
     ping(lab.c1, S2, 2, 20000)
 
 
 def test_large_udp_datagrams_there_and_back(lab, router):
     server = lab.s1.udp(9)
     client = lab.c1.udp()
-    for size in (1473, 3000, 8000, 30000):
+    for size in (1473, 3000, 8000, 30000, 61500, 65400):
         udp_exchange(client, server, (S1, 9), random.randbytes(size))
 
 
@@ -58,6 +59,25 @@ def test_fragments_of_two_datagrams_may_mix(lab, router):
     second, parts2 = datagram(1, 4000, 9, 301, 6002)
     send_fragments(lab.c1, [p for pair in zip(reversed(parts1), parts2) for p in pair])
     assert {server.recvfrom(65535)[0], server.recvfrom(65535)[0]} == {first, second}
+
+
+def test_two_subscribers_with_one_identification_reach_one_server(lab, daemon):
+    """RFC 6864 section 5.3.1: behind one NAT address the server cannot tell them apart by anything else."""
+    config = daemon.sample()
+    config["lsn"]["pool"][0]["lsnip"] = ["203.0.113.3"]
+    daemon.start(config)
+    server = lab.s1.udp(9)
+    for client in (lab.c1, lab.c2):
+        ping(client, S1, 1)
+    for identification in range(600, 610):
+        first, parts1 = datagram(1, 2000, 9, identification, 6001)
+        second = bytes(reversed(first))
+        parts2 = fragment(IP(src=client_address(2), dst=S1, id=identification) /
+                          UDP(sport=6002, dport=9) / Raw(second), fragsize=1000)
+        for a, b in zip(parts1, parts2):
+            send_fragments(lab.c1, [a])
+            send_fragments(lab.c2, [b])
+        assert {server.recvfrom(65535)[0] for _ in range(2)} == {first, second}
 
 
 def test_an_incomplete_datagram_harms_nobody(lab, router):

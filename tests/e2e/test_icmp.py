@@ -147,6 +147,21 @@ def test_fragmentation_needed_of_a_router_behind_us_is_translated(lab, router):
         lab.s1.ip("link", "set", "far0", "mtu", "1500")
 
 
+def test_a_closed_port_of_our_own_addresses_is_said_to_be_closed(lab, router):
+    """What ends a traceroute: port unreachable whatever the TTL; TCP is refused."""
+    for host, address in ((lab.c1, INSIDE_GATEWAY), (lab.c2, OUTSIDE_GATEWAY),
+                          (lab.s1, OUTSIDE_GATEWAY)):
+        probe = host.udp()
+        probe.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+        probe.settimeout(5)
+        probe.connect((address, 33434))
+        probe.send(b"probe")
+        with pytest.raises(ConnectionRefusedError):
+            probe.recv(100)
+        with pytest.raises(ConnectionRefusedError):
+            host.tcp_client(address, 22, timeout=5)
+
+
 def test_our_own_addresses_answer_echo_requests(lab, router):
     ping(lab.c1, INSIDE_GATEWAY)
     ping(lab.s1, OUTSIDE_GATEWAY)

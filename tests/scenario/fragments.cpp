@@ -1,7 +1,9 @@
 // Fragments (RFC 4787 REQ-14): in any order, both directions, each forwarded as it is; bounded in
 // number, memory and time; overlaps refused.
 #include <algorithm>
+#include <map>
 #include <numeric>
+#include <set>
 
 #include "scenario.hpp"
 
@@ -13,31 +15,39 @@ class Fragments : public Scenario {
   static inline const std::vector<std::size_t> kCuts = {512, 1024};
 
   /// The pieces go in by `order`; what comes out is every piece once, byte for byte, and none
-  /// before the first one was seen.
-  void pass(unsigned interface, const IpPacket& sent, const IpPacket& expected, Ip next_hop,
-            const std::vector<std::size_t>& order, Where where = Where::current()) {
+  /// before the first one was seen. All have one identification, which is returned.
+  unsigned pass(unsigned interface, const IpPacket& sent, const IpPacket& expected, Ip next_hop,
+                const std::vector<std::size_t>& order, Where where = Where::current()) {
     const std::vector<Bytes> in = sent.fragments(kCuts);
     std::vector<Frame> out;
-    for (const Bytes& piece : expected.fragments(kCuts))
-      out.push_back(lab().frame_to(1 - interface, next_hop, piece));
     const std::uint64_t others = lab().total(&Counters::fragments_waiting);
     std::vector<std::size_t> waiting;
-    bool first_seen = false;
+    unsigned id = 0;
     for (const std::size_t i : order) {
+      const std::vector<Frame> frames = lab().send(interface, in[i]);
       std::vector<Frame> now;
-      if (first_seen) {
+      if (!out.empty()) {
         now = {out[i]};
       } else if (i == 0) {
+        id = id_of(frames, where);
+        for (const Bytes& piece : expected.with_id(id).fragments(kCuts))
+          out.push_back(lab().frame_to(1 - interface, next_hop, piece));
         now = {out[0]};
         for (const std::size_t w : waiting) now.push_back(out[w]);
-        first_seen = true;
       } else {
         waiting.push_back(i);
       }
-      expect_frames(lab().send(interface, in[i]), now, where);
+      expect_frames(frames, now, where);
     }
     expect_drops({}, where);
     EXPECT_EQ(lab().total(&Counters::fragments_waiting), others) << "the datagram is complete";
+    return id;
+  }
+
+  /// One piece of a datagram outside, as it is expected under that identification.
+  [[nodiscard]] Frame outside(const IpPacket& datagram, unsigned id,
+                              const std::vector<std::size_t>& cuts, std::size_t i) {
+    return lab().frame_to(1, kGateway, datagram.with_id(id).fragments(cuts)[i]);
   }
 
   /// All six orders.
@@ -117,9 +127,7 @@ TEST_P(Fragments, OfTheFirstPacketOfAFlowMakeItsSession) {
   const std::vector<Frame> frames = in(pieces[0]);
   ASSERT_EQ(frames.size(), 2u);
   const Endpoint nat = source_of(behind_link(frames[0].bytes));
-  const std::vector<Bytes> expected = packet.from(nat).hop().fragments({800});
-  expect_frames(
-      frames, {lab().frame_to(1, kGateway, expected[0]), lab().frame_to(1, kGateway, expected[1])});
+  expect_pieces(frames, 1, kGateway, packet.from(nat).hop(), {800});
   EXPECT_EQ(lab().session_count(Protocol::kUdp), 1u);
 }
 
@@ -129,13 +137,73 @@ TEST_P(Fragments, OfDifferentSubscribersWithTheSameIdentificationAreKeptApart) {
   const IpPacket b = udp({"192.0.2.11", 5}, kServer, pattern(900, 2)).with_id(5);
   const Endpoint nat_a = translated(udp(kClient, kServer));
   const Endpoint nat_b = translated(udp({"192.0.2.11", 5}, kServer));
-  const auto expected = [&](const IpPacket& packet, Endpoint nat, std::size_t i) {
-    return lab().frame_to(1, kGateway, packet.from(nat).hop().fragments({480})[i]);
-  };
   expect_frames(in(a.fragments({480})[1]), {});
-  expect_frames(in(b.fragments({480})[0]), {expected(b, nat_b, 0)});
-  expect_frames(in(b.fragments({480})[1]), {expected(b, nat_b, 1)});
-  expect_frames(in(a.fragments({480})[0]), {expected(a, nat_a, 0), expected(a, nat_a, 1)});
+  const std::vector<Frame> first = in(b.fragments({480})[0]);
+  const unsigned id_b = id_of(first);
+  expect_frames(first, {outside(b.from(nat_b).hop(), id_b, {480}, 0)});
+  expect_frames(in(b.fragments({480})[1]), {outside(b.from(nat_b).hop(), id_b, {480}, 1)});
+  const std::vector<Frame> both = in(a.fragments({480})[0]);
+  expect_pieces(both, 1, kGateway, a.from(nat_a).hop(), {480});
+  // RFC 6864 section 5.3.1, RFC 7857 section 9: nor are they mixed up by the server.
+  if (nat_a.ip == nat_b.ip) {
+    EXPECT_NE(id_of(both), id_b);
+  }
+}
+
+TEST_P(Fragments, OfOneNatAddressAndServerNeverShareAnIdentification) {
+  Config config = Config::standard();
+  config.pool().addresses = {"203.0.113.3"};
+  config.interfaces[1].mtu = 1400;
+  start(config);
+  std::set<unsigned> ids;
+  unsigned datagrams = 0;
+  for (unsigned i = 0; i < 40; ++i) {
+    const Endpoint client{Ip{"192.0.2.20"} + i % 8, 7};
+    // The same identification from everybody, in fragments and whole but too large for the link.
+    const IpPacket packet = udp(client, kServer, pattern(1450, i)).with_id(4242);
+    const std::vector<Frame> whole = lab().from_inside(packet.bytes());
+    ASSERT_EQ(whole.size(), 2u);
+    const Endpoint nat = source_of(behind_link(whole[0].bytes));
+    expect_pieces(whole, 1, kGateway, packet.from(nat).hop(), {1376});
+    ids.insert(id_of(whole));
+    ids.insert(pass(0, packet, packet.from(nat).hop(), kGateway, {i % 3, (i + 1) % 3, (i + 2) % 3}));
+    datagrams += 2;
+  }
+  EXPECT_EQ(ids.size(), datagrams);
+  EXPECT_FALSE(ids.contains(0));
+}
+
+TEST_P(Fragments, OfOneServerToTwoNatAddressesOfASubscriberNeverShareAnIdentification) {
+  start();  // RANDOM pooling: one subscriber has sessions on several NAT addresses
+  std::map<unsigned, Endpoint> nats;
+  for (unsigned port = 5000; nats.size() < 2; ++port) {
+    const Endpoint nat = translated(udp({kClient.ip, static_cast<std::uint16_t>(port)}, kServer));
+    if (nats.empty() || nats.begin()->second.ip != nat.ip) nats.emplace(port, nat);
+  }
+  std::set<unsigned> ids;
+  for (const auto& [port, nat] : nats) {
+    const IpPacket packet = udp(kServer, nat, pattern(1500)).with_id(9);
+    ids.insert(pass(1, packet, packet.to({kClient.ip, static_cast<std::uint16_t>(port)}).hop(),
+                    kClient.ip, {0, 1, 2}));
+  }
+  EXPECT_EQ(ids.size(), 2u);
+}
+
+TEST_P(Fragments, AnAtomicDatagramKeepsItsIdentification) {
+  start();
+  const IpPacket packet = udp(kClient, kServer).with_df().with_id(0x1111);
+  const Endpoint nat = translated(packet);
+  for (const unsigned id : {0u, 1u, 0x1111u, 0xFFFFu}) {
+    translated_to(packet.with_id(id), nat);
+    returned(udp(kServer, nat).with_df().with_id(id), kClient);
+  }
+}
+
+TEST_P(Fragments, WithDontFragmentGetOneIdentificationAsWell) {
+  start();
+  const Endpoint nat = translated(udp(kClient, kServer));
+  const IpPacket packet = udp(kClient, kServer, pattern(1500)).with_df();
+  pass(0, packet, packet.from(nat).hop(), kGateway, {1, 0, 2});
 }
 
 TEST_P(Fragments, OfDifferentProtocolsWithTheSameIdentificationAreKeptApart) {
@@ -144,8 +212,8 @@ TEST_P(Fragments, OfDifferentProtocolsWithTheSameIdentificationAreKeptApart) {
   const IpPacket u = udp(kClient, kServer, pattern(900, 1)).with_id(5);
   const IpPacket t = tcp(kClient, kServer, kAck, pattern(900, 1)).with_id(5);
   expect_frames(in(t.fragments({480})[1]), {});
-  expect_frames(in(u.fragments({480})[0]),
-                {lab().frame_to(1, kGateway, u.from(nat).hop().fragments({480})[0])});
+  const std::vector<Frame> frames = in(u.fragments({480})[0]);
+  expect_frames(frames, {outside(u.from(nat).hop(), id_of(frames), {480}, 0)});
   lab().advance(3s);
   expect_drops({{DropReason::kFragmentTimeout, 1}});
 }
@@ -188,8 +256,8 @@ TEST_P(Fragments, ThatOverlapAreRefusedWithTheWholeDatagram) {
   const IpPacket packet = udp(kClient, kServer, pattern(1500)).with_id(3);
   const auto first = packet.fragments({512, 1024});
   const auto other = packet.fragments({504, 1016});
-  const auto translated_first = packet.from(nat).hop().fragments({512, 1024});
-  expect_frames(in(first[0]), {lab().frame_to(1, kGateway, translated_first[0])});
+  const std::vector<Frame> frames = in(first[0]);
+  expect_frames(frames, {outside(packet.from(nat).hop(), id_of(frames), {512, 1024}, 0)});
   refused(in(other[1]), DropReason::kFragmentOverlap);  // begins 8 bytes too early
   // RFC 5722: nothing of it passes any more.
   refused(in(first[1]), DropReason::kFragmentOverlap);
@@ -219,8 +287,8 @@ TEST_P(Fragments, ARepeatedOneIsAnOverlap) {
   const Endpoint nat = translated(udp(kClient, kServer));
   const IpPacket packet = udp(kClient, kServer, pattern(1500)).with_id(3);
   const auto pieces = packet.fragments(kCuts);
-  const auto out = packet.from(nat).hop().fragments(kCuts);
-  expect_frames(in(pieces[0]), {lab().frame_to(1, kGateway, out[0])});
+  const std::vector<Frame> frames = in(pieces[0]);
+  expect_frames(frames, {outside(packet.from(nat).hop(), id_of(frames), kCuts, 0)});
   refused(in(pieces[0]), DropReason::kFragmentOverlap);
   refused(in(pieces[1]), DropReason::kFragmentOverlap);
 }
@@ -230,8 +298,9 @@ TEST_P(Fragments, BehindTheEndAreAnOverlap) {
   const Endpoint nat = translated(udp(kClient, kServer));
   const IpPacket packet = udp(kClient, kServer, pattern(1500)).with_id(3);
   const auto pieces = packet.fragments(kCuts);
-  const auto out = packet.from(nat).hop().fragments(kCuts);
-  expect_frames(in(pieces[0]), {lab().frame_to(1, kGateway, out[0])});
+  const std::vector<Frame> frames = in(pieces[0]);
+  const auto out = packet.from(nat).hop().with_id(id_of(frames)).fragments(kCuts);
+  expect_frames(frames, {lab().frame_to(1, kGateway, out[0])});
   // The middle one says that it is the last one; then comes one behind it.
   Bytes last = pieces[1];
   last[6] &= 0x1F;
@@ -255,25 +324,87 @@ TEST_P(Fragments, BehindTheEndAreAnOverlap) {
   expect_drops({{DropReason::kFragmentOverlap, 2}});
 }
 
-TEST_P(Fragments, OnlySoManyDatagramsWait) {
+TEST_P(Fragments, OnlySoManyDatagramsWaitAndTheOldestGoesFirst) {
   start(Config::standard(), {.max_fragments = 4});
   const Endpoint nat = translated(udp(kClient, kServer));
   const auto piece = [&](unsigned id, std::size_t i) {
     return udp(kClient, kServer, pattern(1500)).with_id(id).fragments(kCuts)[i];
   };
   for (unsigned id = 0; id < 4; ++id) expect_frames(in(piece(id, 1)), {});
-  refused(in(piece(4, 1)), DropReason::kFragmentTableFull);
-  refused(in(piece(5, 0)), DropReason::kFragmentTableFull);
-  // Whole packets are no fragments, and those that wait are not pushed out.
-  translated_to(udp(kClient, kServer), nat);
-  const auto out = udp(nat, kServer, pattern(1500)).with_id(2).hop().fragments(kCuts);
-  expect_frames(in(piece(2, 0)),
-                {lab().frame_to(1, kGateway, out[0]), lab().frame_to(1, kGateway, out[1])});
-  lab().advance(3s);
-  expect_drops({{DropReason::kFragmentTimeout, 3}});
-  expect_frames(in(piece(6, 1)), {});
-  lab().advance(3s);
-  expect_drops({{DropReason::kFragmentTimeout, 1}});
+  expect_drops({});
+  refused(in(piece(4, 1)), DropReason::kFragmentDisplaced);
+  // That was the first one; the others are there.
+  const auto expect_both = [&](const std::vector<Frame>& frames) {
+    ASSERT_EQ(frames.size(), 2u);
+    const IpPacket out = udp(nat, kServer, pattern(1500)).hop();
+    expect_frames(frames, {outside(out, id_of(frames), kCuts, 0),
+                           outside(out, id_of(frames), kCuts, 1)});
+  };
+  for (const unsigned id : {1u, 2u, 3u, 4u}) expect_both(in(piece(id, 0)));
+  expect_drops({});
+  EXPECT_EQ(lab().total(&Counters::fragments_waiting), 4u) << "their ends are still to come";
+}
+
+TEST_P(Fragments, OfASessionAreNotPushedOutByThoseThatWait) {
+  start(Config::standard(), {.max_fragments = 4});
+  const Endpoint nat = translated(udp(kClient, kServer));
+  const IpPacket packet = udp(kClient, kServer, pattern(1500)).with_id(7);
+  const std::vector<Bytes> pieces = packet.fragments(kCuts);
+  const std::vector<Frame> frames = in(pieces[0]);
+  const unsigned id = id_of(frames);
+  for (unsigned other = 100; other < 200; ++other)
+    in(udp({"192.0.2.66", 6}, kServer, pattern(1500)).with_id(other).fragments(kCuts)[1]);
+  // Where both belong to one worker there was room for three beside it.
+  const std::uint64_t displaced = lab().drops(DropReason::kFragmentDisplaced);
+  EXPECT_GE(displaced, 96u);
+  expect_drops({{DropReason::kFragmentDisplaced, displaced}});
+  expect_frames(in(pieces[1]), {outside(packet.from(nat).hop(), id, kCuts, 1)});
+  expect_frames(in(pieces[2]), {outside(packet.from(nat).hop(), id, kCuts, 2)});
+}
+
+TEST_P(Fragments, OfStrangersDoNotTakeTheRoomOfASessions) {
+  start(Config::standard(), {.max_fragments = 256});
+  const Endpoint nat = translated(udp(kClient, kServer));
+  lab().introduce(0, kClient.ip);
+  // Strays of forged senders: later fragments, and first ones that no session lets in.
+  unsigned stray = 0;
+  const auto flood = [&](unsigned n) {
+    for (unsigned i = 0; i < n; ++i, ++stray) {
+      const IpPacket packet =
+          udp({Ip{"198.19.0.0"} + stray, 9}, {nat.ip, 9}, pattern(900)).with_id(stray);
+      lab().from_outside(packet.fragments({480})[stray % 3 == 0 ? 0 : 1]);
+    }
+  };
+  flood(1000);
+  for (unsigned i = 0; i < 50; ++i) {
+    // In order, and the other way round, with strays between the pieces.
+    const IpPacket packet = udp(kServer, nat, pattern(900, i)).with_id(i);
+    const std::vector<Bytes> pieces = packet.fragments({480});
+    std::vector<Frame> frames = lab().from_outside(pieces[i % 2]);
+    flood(20);
+    for (Frame& frame : lab().from_outside(pieces[1 - i % 2])) frames.push_back(std::move(frame));
+    ASSERT_EQ(frames.size(), 2u) << i;
+    expect_pieces(frames, 0, kClient.ip, packet.to(kClient).hop(), {480});
+  }
+  // They have half of the room, and of it no more than one address may have.
+  EXPECT_LE(lab().total(&Counters::fragments_waiting), 128u);
+  EXPECT_GT(lab().drops(DropReason::kFragmentDisplaced), 1000u);
+  expect_drops({{DropReason::kFragmentDisplaced, lab().drops(DropReason::kFragmentDisplaced)},
+                {DropReason::kNoMapping, lab().drops(DropReason::kNoMapping)}});
+}
+
+TEST_P(Fragments, OfOneSenderAreBoundedByThemselves) {
+  start(Config::standard(), {.max_fragments = 256});
+  const Endpoint nat = translated(udp(kClient, kServer));
+  const auto late = [&](Ip from, unsigned id) {
+    return lab().from_outside(
+        udp({from, 9}, {nat.ip, 9}, pattern(900)).with_id(id).fragments({480})[1]);
+  };
+  late("198.19.0.1", 1);
+  for (unsigned i = 0; i < 500; ++i) late("198.19.0.2", i);
+  // A sixteenth of the room; the other sender's one is still there.
+  EXPECT_EQ(lab().total(&Counters::fragments_waiting), 17u);
+  expect_drops({{DropReason::kFragmentDisplaced, 500 - 16}});
 }
 
 TEST_P(Fragments, OnlySoManyOfOneDatagramWait) {
@@ -368,11 +499,8 @@ TEST_P(Fragments, ThatAreTooLargeForTheNextLinkAreCutFurther) {
   const Endpoint nat = translated(udp(kClient, kServer));
   const IpPacket packet = udp(kClient, kServer, pattern(1600));
   const auto in_pieces = packet.fragments({1200});
-  const auto out_pieces = packet.from(nat).hop().fragments({576, 1152, 1200});
-  std::vector<Frame> out;
-  for (const Bytes& piece : out_pieces) out.push_back(lab().frame_to(1, kGateway, piece));
   expect_frames(in(in_pieces[1]), {});
-  expect_frames(in(in_pieces[0]), out);
+  expect_pieces(in(in_pieces[0]), 1, kGateway, packet.from(nat).hop(), {576, 1152, 1200});
 }
 
 TEST_P(Fragments, CountersTell) {

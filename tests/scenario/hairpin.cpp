@@ -155,11 +155,13 @@ TEST_P(Hairpin, FragmentsCrossInAnyOrder) {
   const Endpoint alice_nat = first_crosses(udp(alice_, bob_nat), bob_);
   const IpPacket whole = udp(alice_, bob_nat, pattern(3000)).with_id(0x321);
   const std::vector<Bytes> pieces = whole.fragments({1000, 2000});
-  std::vector<Frame> expected;
-  for (const Bytes& piece : whole.from(alice_nat).to(bob_).hop().fragments({1000, 2000}))
-    expected.push_back(lab().frame_to(0, bob_.ip, piece));
   expect_frames(lab().from_inside(pieces[2]), {});
-  expect_frames(lab().from_inside(pieces[0]), {expected[0], expected[2]});
+  const std::vector<Frame> frames = lab().from_inside(pieces[0]);
+  std::vector<Frame> expected;
+  for (const Bytes& piece :
+       whole.from(alice_nat).to(bob_).hop().with_id(id_of(frames)).fragments({1000, 2000}))
+    expected.push_back(lab().frame_to(0, bob_.ip, piece));
+  expect_frames(frames, {expected[0], expected[2]});
   expect_frames(lab().from_inside(pieces[1]), {expected[1]});
 }
 

@@ -204,17 +204,22 @@ TEST_P(IcmpErrors, AboutNoSessionAreRefused) {
   };
   refused_from_inside(of_client(udp(kServer, {kClient.ip, 1})), DropReason::kIcmpErrorNoSession);
   refused_from_inside(of_client(udp({kServer.ip, 81}, kClient)), DropReason::kIcmpErrorNoSession);
-  // About a packet that was for no client at all.
-  refused_from_inside(of_client(udp(kServer, {"10.1.1.1", 4})), DropReason::kIcmpErrorNoSession);
+  // About a packet that was for no client at all, or for another one.
+  refused_from_inside(icmp_error("10.9.9.9", kServer.ip, kUnreachable, 3,
+                                 udp(kServer, {"10.1.1.1", 4}).bytes()),
+                      DropReason::kIcmpErrorNoSession);
+  refused_from_inside(of_client(udp(kServer, {"10.1.1.1", 4})), DropReason::kIcmpErrorForeign);
 }
 
 TEST_P(IcmpErrors, AboutALaterFragmentAreRefused) {
   start();
   const IpPacket packet = udp(kClient, kServer, pattern(2000));
   const Endpoint nat = translated(udp(kClient, kServer));
-  const std::vector<Bytes> pieces = packet.from(nat).fragments({1024});
-  // The first one has the ports: it can be told.
   const std::vector<Bytes> sent = packet.fragments({1024});
+  // What passed has another identification; its sender is told of the one that it chose.
+  std::vector<Frame> frames = lab().from_inside(sent[0]);
+  const std::vector<Bytes> pieces = packet.from(nat).with_id(id_of(frames)).fragments({1024});
+  // The first one has the ports: it can be told.
   const IpPacket error = icmp_error(kHop, nat.ip, kTimeExceeded, 1, ByteView{pieces[0]}.first(500));
   const IpPacket expected =
       icmp_error(kHop, kClient.ip, kTimeExceeded, 1, ByteView{sent[0]}.first(500));
@@ -282,8 +287,8 @@ TEST_P(IcmpErrors, ToNobodyOrFromImpossibleSourcesAreRefused) {
   refused_from_outside(icmp_error(kHop, "198.51.100.77", kUnreachable, 3, quoted),
                        DropReason::kNotForUs);
   refused_from_outside(icmp_error(kHop, kOutside, kUnreachable, 3, quoted), DropReason::kNotForUs);
-  refused_from_outside(icmp_error("192.0.2.99", nat.ip, kUnreachable, 3, quoted),
-                       DropReason::kSpoofedClientSource);
+  refused_from_outside(icmp_error(kRouter, nat.ip, kUnreachable, 3, quoted),
+                       DropReason::kSpoofedNatSource);
   refused_from_outside(icmp_error("203.0.113.4", nat.ip, kUnreachable, 3, quoted),
                        DropReason::kSpoofedNatSource);
   refused_from_outside(icmp_error("224.0.0.1", nat.ip, kUnreachable, 3, quoted),
@@ -324,6 +329,75 @@ TEST_P(IcmpErrors, AnEndedSessionTellsNothing) {
   const Endpoint nat = translated(packet);
   lab().advance(121s);
   refused_from_outside(icmp_error(kHop, nat.ip, kUnreachable, 3, packet.from(nat).bytes()),
+                       DropReason::kIcmpErrorNoSession);
+}
+
+TEST_P(IcmpErrors, AboutAFragmentQuoteTheIdentificationThatItsSenderKnows) {
+  Config config = Config::standard();
+  config.interfaces[1].mtu = 1400;
+  start(config);
+  const Endpoint nat = translated(udp(kClient, kServer));
+  const auto told = [&](const IpPacket& packet, unsigned id, std::size_t cut) {
+    const auto error_about = [&](const IpPacket& datagram, Ip to) {
+      return icmp_error(kServer.ip, to, kTimeExceeded, 1,
+                        ByteView{datagram.with_ttl(50).fragments({cut})[0]}.first(500));
+    };
+    expect_frames(lab().from_outside(error_about(packet.from(nat).with_id(id), nat.ip).bytes()),
+                  {lab().to_inside(error_about(packet, kClient.ip).hop())});
+  };
+  // One that came in fragments, and one that was cut here.
+  const IpPacket one = udp(kClient, kServer, pattern(2000)).with_id(0x7777);
+  std::vector<Frame> frames = lab().from_inside(one.fragments({1024})[0]);
+  const unsigned first = id_of(frames);
+  const IpPacket two = udp(kClient, kServer, pattern(1450)).with_id(0x7777);
+  frames = lab().from_inside(two.bytes());
+  ASSERT_EQ(frames.size(), 2u);
+  const unsigned second = id_of(frames);
+  EXPECT_NE(first, second);
+  told(one, first, 1024);
+  told(two, second, 1376);
+  // From inside about what came in fragments.
+  const IpPacket in = udp(kServer, nat, pattern(2000)).with_id(0x6666);
+  frames = lab().from_outside(in.fragments({1024})[0]);
+  const IpPacket got = in.to(kClient).with_id(id_of(frames));
+  const IpPacket error = icmp_error(kClient.ip, kServer.ip, kTimeExceeded, 1,
+                                    ByteView{got.fragments({1024})[0]}.first(500));
+  const IpPacket expected = icmp_error(nat.ip, kServer.ip, kTimeExceeded, 1,
+                                       ByteView{in.fragments({1024})[0]}.first(500));
+  expect_frames(lab().from_inside(error.bytes()), {lab().to_outside(expected.hop())});
+  // One that nobody has sent has the identification that it says.
+  told(one.with_id(0x1234), 0x1234, 1024);
+}
+
+TEST_P(IcmpErrors, OfASubscriberAboutAnothersSessionAreRefused) {
+  start();
+  translated(udp(kClient, kServer));
+  const Bytes got = udp(kServer, kClient).bytes();
+  // Another client speaks of what was sent to this one.
+  refused_from_inside(icmp_error("192.0.2.66", kServer.ip, kUnreachable, 3, got),
+                      DropReason::kIcmpErrorForeign);
+}
+
+TEST_P(IcmpErrors, ToAnotherThanWhomTheyQuoteAreRefused) {
+  start();
+  translated(udp(kClient, kServer));
+  const Bytes got = udp(kServer, kClient).bytes();
+  refused_from_inside(icmp_error(kClient.ip, "198.18.0.99", kUnreachable, 3, got),
+                      DropReason::kIcmpErrorMalformed);
+  refused_from_inside(icmp_error("10.9.9.9", "198.18.0.99", kTimeExceeded, 0, got),
+                      DropReason::kIcmpErrorMalformed);
+}
+
+TEST_P(IcmpErrors, OfACoreRouterWithAnAddressThatClientsHaveTooReachWhomTheyQuote) {
+  start();
+  const IpPacket packet = udp(kClient, kServer);
+  const Endpoint nat = translated(packet);
+  error_comes_in(packet, nat, kTimeExceeded, 0, 0, 1000, "192.0.2.99");
+  error_comes_in(packet, nat, kUnreachable, 4, 1280, 1000, "192.0.2.99");
+  // Anything else from outside with such a source is forged, and an error about no session, too.
+  refused_from_outside(udp({"192.0.2.99", 7}, nat), DropReason::kSpoofedClientSource);
+  refused_from_outside(icmp_error("192.0.2.99", nat.ip, kTimeExceeded, 0,
+                                  udp(nat, {"198.18.0.77", 7}).bytes()),
                        DropReason::kIcmpErrorNoSession);
 }
 

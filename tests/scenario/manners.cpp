@@ -257,6 +257,74 @@ TEST_P(Arp, ATableFullOfNextHopsRefusesNewOnes) {
   EXPECT_EQ(lab().from_inside(udp(kClient, {"198.33.0.1", 7}).bytes()).size(), 1u);
 }
 
+TEST_P(Arp, WhatIsNotForUsIsShownToNoOtherWorker) {
+  start();
+  for (unsigned i = 0; i < 100; ++i)
+    lab().receive(0, request(0, Ip{"192.0.2.10"} + i, "192.0.2.200"));
+  EXPECT_EQ(lab().total(&Counters::handoff_sent), 0u);
+  EXPECT_EQ(lab().total(&Counters::arp_not_copied), 0u);
+}
+
+TEST_P(Arp, WhatIsForUsIsShownToTheOthersAtALimitedRate) {
+  start();
+  const bool others = lab().shards() > 1;
+  const std::size_t receivers = GetParam().arrival == Arrival::kAlternate ? 2 : 1;
+  for (unsigned i = 0; i < 1000; ++i) lab().receive(0, request(0, kClient.ip, kRouter));
+  EXPECT_EQ(lab().total(&Counters::handoff_sent), others ? 16 * receivers : 0);
+  EXPECT_EQ(lab().total(&Counters::arp_not_copied), others ? 1000 - 16 * receivers : 0);
+  // Another neighbour is heard by all, and the flooder again after a second.
+  const std::uint64_t before = lab().total(&Counters::handoff_sent);
+  lab().receive(0, request(0, "192.0.2.30", kRouter));
+  EXPECT_EQ(lab().total(&Counters::handoff_sent), before + (others ? 1 : 0));
+  lab().advance(1s);
+  lab().receive(0, request(0, kClient.ip, kRouter));
+  EXPECT_EQ(lab().total(&Counters::handoff_sent), before + (others ? 2 : 0));
+}
+
+TEST_P(Arp, GatewaysAreAskedForBeforePacketsNeedThem) {
+  start();
+  for (unsigned id = 0; id < lab().shards(); ++id)
+    lab().shard(id).neighbours.resolve_gateways();
+  lab().advance(10ms);
+  EXPECT_EQ(lab().total(&Counters::neighbours), lab().shards());
+  // A burst of new flows: nothing of it waits, and nothing is lost.
+  lab().show_arp();
+  std::vector<Bytes> burst;
+  for (unsigned i = 0; i < 32; ++i) burst.push_back(udp({Ip{"192.0.2.20"} + i, 4}, kServer).bytes());
+  const std::vector<Frame> frames = lab().burst(0, burst);
+  EXPECT_EQ(frames.size(), 32u);
+  for (const Frame& frame : frames) EXPECT_EQ(link_of(frame.bytes).type, kTypeIpv4);
+}
+
+TEST_P(Arp, AGatewayIsKeptAliveWithoutTraffic) {
+  start();
+  for (unsigned id = 0; id < lab().shards(); ++id)
+    lab().shard(id).neighbours.resolve_gateways();
+  lab().advance(1000s);
+  EXPECT_EQ(lab().total(&Counters::neighbours), lab().shards());
+  // It goes away: that is noticed. It comes back: that is noticed as well.
+  lab().silence(kGateway);
+  lab().advance(60s);
+  EXPECT_EQ(lab().total(&Counters::neighbours), 0u);
+  lab().unsilence(kGateway);
+  lab().advance(15s);
+  EXPECT_EQ(lab().total(&Counters::neighbours), lab().shards());
+}
+
+TEST_P(Arp, WhatIsNoGatewayAnyMoreIsForgotten) {
+  Config config = Config::standard();
+  config.routes.push_back({"198.19.0.0/16", "198.51.100.20"});
+  start(config);
+  for (unsigned id = 0; id < lab().shards(); ++id)
+    lab().shard(id).neighbours.resolve_gateways();
+  lab().advance(10ms);
+  EXPECT_EQ(lab().total(&Counters::neighbours), 2 * lab().shards());
+  config.routes.pop_back();
+  lab().reload(config);
+  lab().advance(400s);
+  EXPECT_EQ(lab().total(&Counters::neighbours), lab().shards());
+}
+
 INSTANTIATE_TEST_SUITE_P(Sharded, Arp, shardings(), sharding_name);
 
 // ── echo requests to us ─────────────────────────────────────────────────────────────────────────
@@ -294,14 +362,115 @@ TEST_P(Manners, WhoIsNoClientMayPingUsAsWell) {
   expect_frames(lab().from_inside(packet.bytes()), {lab().to_inside(answer(packet))});
 }
 
-TEST_P(Manners, OtherThingsForOurAddressesAreRefused) {
+TEST_P(Manners, ADatagramToAClosedPortOfOursIsAnsweredByPortUnreachable) {
   start();
-  refused_from_inside(udp(kClient, {kRouter, 53}), DropReason::kNotForUs);
-  refused_from_inside(tcp(kClient, {kRouter, 22}, kSyn), DropReason::kNotForUs);
-  refused_from_outside(tcp(kServer, {kOutside, 22}, kSyn), DropReason::kNotForUs);
-  refused_from_outside(udp(kServer, {kOutside, 161}), DropReason::kNotForUs);
+  // traceroute's probes: whatever the TTL, also when it ends here (RFC 1812 section 5.3.1).
+  for (const unsigned ttl : {1u, 2u, 64u}) {
+    const IpPacket probe = udp(kClient, {kRouter, 33434}).with_ttl(ttl);
+    refused_with_error(lab().from_inside(probe.bytes()), DropReason::kNoListener, 0,
+                       our_error(probe.bytes(), kRouter, kUnreachable, 3));
+  }
+  // From the address that was asked (RFC 1122 section 3.2.1.3), wherever it came in.
+  const IpPacket across = udp(kClient, {kOutside, 33434}).with_ttl(1);
+  refused_with_error(lab().from_inside(across.bytes()), DropReason::kNoListener, 0,
+                     our_error(across.bytes(), kOutside, kUnreachable, 3));
+  const IpPacket outside = udp(kServer, {kOutside, 161});
+  refused_with_error(lab().from_outside(outside.bytes()), DropReason::kNoListener, 1,
+                     our_error(outside.bytes(), kOutside, kUnreachable, 3));
+  const IpPacket unchecked = udp(kClient, {kRouter, 53}).without_checksum();
+  refused_with_error(lab().from_inside(unchecked.bytes()), DropReason::kNoListener, 0,
+                     our_error(unchecked.bytes(), kRouter, kUnreachable, 3));
+}
+
+TEST_P(Manners, ASegmentToAnAddressOfOursIsAnsweredByAReset) {
+  start();
+  const auto reset_of = [](const IpPacket& segment, std::uint32_t sequence,
+                           std::uint32_t acknowledgment, unsigned flags) {
+    IpPacket reset = tcp({segment.destination, static_cast<std::uint16_t>(segment.destination_port)},
+                         {segment.source, static_cast<std::uint16_t>(segment.source_port)}, flags);
+    reset.sequence = sequence;
+    reset.acknowledgment = acknowledgment;
+    reset.window = 0;
+    return reset;
+  };
+  // RFC 9293 section 3.10.7.1: of a SYN, of data without and with ACK.
+  const IpPacket syn = tcp(kClient, {kRouter, 22}, kSyn);
+  refused_with_error(lab().from_inside(syn.bytes()), DropReason::kNoListener, 0,
+                     reset_of(syn, 0, syn.sequence + 1, kRst | kAck));
+  const IpPacket fin = tcp(kServer, {kOutside, 22}, kFin, pattern(10));
+  refused_with_error(lab().from_outside(fin.bytes()), DropReason::kNoListener, 1,
+                     reset_of(fin, 0, fin.sequence + 11, kRst | kAck));
+  IpPacket data = tcp(kClient, {kRouter, 22}, kAck | kPsh, pattern(7));
+  data.acknowledgment = 0xCAFE0001;
+  refused_with_error(lab().from_inside(data.bytes()), DropReason::kNoListener, 0,
+                     reset_of(data, 0xCAFE0001, 0, kRst));
+  EXPECT_EQ(lab().total(&Counters::resets_sent), 3u);
+  // A reset is never answered by another.
+  refused_from_inside(tcp(kClient, {kRouter, 22}, kRst), DropReason::kNoListener);
+  refused_from_inside(tcp(kClient, {kRouter, 22}, kRst | kAck), DropReason::kNoListener);
+}
+
+TEST_P(Manners, AnotherProtocolToAnAddressOfOursIsAnsweredByProtocolUnreachable) {
+  start();
+  const IpPacket packet = esp(kServer.ip, kOutside, 1);
+  refused_with_error(lab().from_outside(packet.bytes()), DropReason::kNoListener, 1,
+                     our_error(packet.bytes(), kOutside, kUnreachable, 2));
   refused_from_outside(pong(kServer.ip, {kOutside, 1}), DropReason::kNotForUs);
-  refused_from_outside(esp(kServer.ip, kOutside, 1), DropReason::kNotForUs);
+}
+
+TEST_P(Manners, OfFragmentsToAnAddressOfOursOnlyTheFirstIsAnswered) {
+  start();
+  const IpPacket packet = udp(kClient, {kRouter, 53}, pattern(900));
+  const std::vector<Bytes> pieces = packet.fragments({480});
+  refused_with_error(lab().from_inside(pieces[0]), DropReason::kNoListener, 0,
+                     our_error(pieces[0], kRouter, kUnreachable, 3));
+  refused(lab().from_inside(pieces[1]), DropReason::kNoListener);
+  EXPECT_EQ(lab().total(&Counters::fragments_waiting), 0u);
+}
+
+TEST_P(Manners, ADatagramToUsWithAWrongChecksumIsNotAnswered) {
+  start();
+  refused_from_inside(udp(kClient, {kRouter, 53}).with_checksum_error(1),
+                      DropReason::kL4Malformed);
+  refused_from_inside(tcp(kClient, {kRouter, 53}, kSyn).with_checksum_error(1),
+                      DropReason::kL4Malformed);
+}
+
+TEST_P(Manners, AnswersForOurAddressesAreLimited) {
+  start();
+  std::size_t told = 0;
+  for (unsigned i = 0; i < 300; ++i) {
+    told += lab().from_inside(udp(kClient, {kRouter, 53}).bytes()).size();
+    told += lab().from_inside(tcp(kClient, {kRouter, 22}, kSyn).bytes()).size();
+  }
+  expect_drops({{DropReason::kNoListener, 600}});
+  // A tenth of a hundred per second and worker for one sender.
+  const std::size_t workers = GetParam().arrival == Arrival::kAlternate ? 2 : 1;
+  EXPECT_EQ(told, 10 * workers);
+  EXPECT_EQ(lab().total(&Counters::icmp_errors_suppressed), 600 - 10 * workers);
+  // The next one is not worse off.
+  EXPECT_EQ(lab().from_inside(udp({"192.0.2.77", 5}, {kRouter, 53}).bytes()).size(), 1u);
+  expect_drops({{DropReason::kNoListener, 1}});
+}
+
+TEST_P(Manners, PingsOfForgedNeighboursTakeNoPlaceOfNextHops) {
+  Config config = Config::standard();
+  config.interfaces[0].address = "192.48.0.1/12";
+  config.group().clients = {"192.48.0.0/12"};
+  start(config);
+  for (unsigned i = 0; i < 3000; ++i) {
+    const Ip forged = Ip{"192.50.0.1"} + i;
+    const IpPacket request = ping({forged, 1}, "192.48.0.1");
+    // Answered where it came from, without asking who that is.
+    lab().silence(forged);
+    expect_frames(lab().from_inside(request.bytes()), {lab().to_inside(answer(request))});
+    lab().from_inside(udp({forged, 1}, {"192.48.0.1", 53}).bytes());
+    lab().from_inside(udp({forged, 1}, kServer).with_ttl(1).bytes());
+  }
+  EXPECT_EQ(lab().total(&Counters::arp_requests_sent), 0u);
+  for (unsigned id = 0; id < lab().shards(); ++id)
+    EXPECT_EQ(lab().shard(id).neighbours.places(), 0u);
+  expect_drops({{DropReason::kNoListener, 3000}, {DropReason::kTtlExpired, 3000}});
 }
 
 TEST_P(Manners, APingWithAWrongChecksumIsNotAnswered) {
@@ -386,15 +555,9 @@ TEST_P(Manners, APacketThatIsTooBigAndMayBeCutIsCut) {
   start(config);
   const Endpoint nat = translated(udp(kClient, kServer));
   const IpPacket out = udp(kClient, kServer, pattern(1400)).with_id(0x4242);
-  std::vector<Frame> expected;
-  for (const Bytes& piece : out.from(nat).hop().fragments({984}))
-    expected.push_back(lab().frame_to(1, kGateway, piece));
-  expect_frames(lab().from_inside(out.bytes()), expected);
+  expect_pieces(lab().from_inside(out.bytes()), 1, kGateway, out.from(nat).hop(), {984});
   const IpPacket in = udp(kServer, nat, pattern(1472)).with_id(0x4343);
-  expected.clear();
-  for (const Bytes& piece : in.to(kClient).hop().fragments({552, 1104}))
-    expected.push_back(lab().frame_to(0, kClient.ip, piece));
-  expect_frames(lab().from_outside(in.bytes()), expected);
+  expect_pieces(lab().from_outside(in.bytes()), 0, kClient.ip, in.to(kClient).hop(), {552, 1104});
   EXPECT_EQ(lab().total(&Counters::fragments_sent), 5u);
 }
 
@@ -406,10 +569,11 @@ TEST_P(Manners, OptionsThatAreNotCopiedStandInTheFirstFragmentOnly) {
   // Record route (7) is not copied, router alert (0x94) is (RFC 791 section 3.1, RFC 2113).
   const Bytes both = {7, 7, 4, 0, 0, 0, 0, 1, 0x94, 4, 0, 0};
   const IpPacket packet = udp(kClient, kServer, pattern(1000)).with_options(both);
-  const Bytes first = packet.from(nat).hop().fragments({544})[0];
-  IpPacket rest = packet.from(nat).hop().with_options({0x94, 4, 0, 0});
-  const Bytes second = rest.fragments({544})[1];
-  expect_frames(lab().from_inside(packet.bytes()),
+  const std::vector<Frame> frames = lab().from_inside(packet.bytes());
+  const IpPacket sent = packet.from(nat).hop().with_id(id_of(frames));
+  const Bytes first = sent.fragments({544})[0];
+  const Bytes second = sent.with_options({0x94, 4, 0, 0}).fragments({544})[1];
+  expect_frames(frames,
                 {lab().frame_to(1, kGateway, first), lab().frame_to(1, kGateway, second)});
 }
 
@@ -432,10 +596,8 @@ TEST_P(Manners, JumboFramesAreCutForASmallLink) {
   start(config);
   const Endpoint nat = translated(udp(kClient, kServer));
   const IpPacket packet = udp(kClient, kServer, pattern(5000));
-  std::vector<Frame> expected;
-  for (const Bytes& piece : packet.from(nat).hop().fragments({1480, 2960, 4440}))
-    expected.push_back(lab().frame_to(1, kGateway, piece));
-  expect_frames(lab().from_inside(packet.bytes()), expected);
+  expect_pieces(lab().from_inside(packet.bytes()), 1, kGateway, packet.from(nat).hop(),
+                {1480, 2960, 4440});
 }
 
 TEST_P(Manners, MorePiecesThanATransmitBufferHoldsAreCounted) {
@@ -521,27 +683,71 @@ TEST_P(Manners, TheCodeOfUnreachableIsConfigurable) {
                      our_error(packet.bytes(), kRouter, kUnreachable, 1));
 }
 
-TEST_P(Manners, ErrorsAreLimitedByTime) {
-  Config config = Config::standard();
-  config.unreachable_rate = 5;
-  start(config);
-  const Bytes packet = udp(kClient, kServer).with_ttl(1).bytes();
-  const auto told = [&](unsigned n) {
+class IcmpBudgets : public Manners {
+ protected:
+  /// A configuration in which `kClient` has used up its quota of one session, and so on.
+  void start_with_quota(unsigned rate) {
+    Config config = Config::standard();
+    config.interfaces[1].mtu = 1400;
+    config.group().udp().session_quota = 1;
+    config.unreachable_rate = rate;
+    start(config);
+  }
+  /// How many ICMP errors come of that many packets.
+  std::size_t told(const IpPacket& packet, unsigned n, DropReason reason) {
     std::size_t errors = 0;
-    for (unsigned i = 0; i < n; ++i) errors += lab().from_inside(packet).size();
-    expect_drops({{DropReason::kTtlExpired, n}});
+    for (unsigned i = 0; i < n; ++i) errors += lab().from_inside(packet.bytes()).size();
+    expect_drops({{reason, n}});
     return errors;
-  };
-  // Per worker: two that take turns have two buckets.
-  const std::size_t workers = GetParam().arrival == Arrival::kAlternate ? 2 : 1;
-  // ARP has shifted the turns; all that matters is that it is bounded.
-  EXPECT_EQ(told(40), 5 * workers);
-  EXPECT_EQ(lab().total(&Counters::icmp_errors_suppressed), 40 - 5 * workers);
-  lab().advance(400ms);
-  EXPECT_EQ(told(40), 2 * workers);
-  lab().advance(100s);
-  EXPECT_EQ(told(40), 5 * workers);
+  }
+  std::size_t refused_by_quota(Ip client, unsigned n) {
+    lab().from_inside(udp({client, 1}, kServer).bytes());
+    return told(udp({client, 2}, kServer), n, DropReason::kSessionQuota);
+  }
+  std::size_t too_big(Ip client, unsigned n) {
+    return told(udp({client, 1}, kServer, pattern(1450)).with_df(), n,
+                DropReason::kFragmentationNeeded);
+  }
+};
+
+// What belongs to a subscriber is told by its own worker; a TTL ends where the packet comes in.
+
+TEST_P(IcmpBudgets, RefusalsAreLimitedToTheConfiguredRate) {
+  start_with_quota(20);
+  // A tenth of it for one subscriber, all of it for ten; each worker has its own.
+  std::size_t all = 0;
+  EXPECT_EQ(refused_by_quota(kClient.ip, 40), 2u);
+  all += 2;
+  for (unsigned i = 0; i < 40; ++i) {
+    const std::size_t errors = refused_by_quota(Ip{"192.0.2.100"} + i, 5);
+    EXPECT_LE(errors, 2u);
+    all += errors;
+  }
+  EXPECT_EQ(all, 20 * lab().shards());
+  lab().advance(1s);
+  EXPECT_EQ(refused_by_quota(kClient.ip, 40), 2u);
 }
+
+TEST_P(IcmpBudgets, ASubscriberAtItsQuotaDoesNotSilenceAnothersPathMtuDiscovery) {
+  start_with_quota(20);
+  EXPECT_EQ(refused_by_quota(kClient.ip, 500), 2u);
+  // Neither with refusals, nor with packets that are too big, nor with its TTLs.
+  EXPECT_EQ(too_big(kClient.ip, 500), 100u);
+  EXPECT_GE(told(udp(kClient, kServer).with_ttl(1), 500, DropReason::kTtlExpired), 100u);
+  EXPECT_EQ(too_big("192.0.2.200", 50), 50u);
+  EXPECT_EQ(told(udp({"192.0.2.200", 1}, kServer).with_ttl(1), 50, DropReason::kTtlExpired), 50u);
+  EXPECT_EQ(refused_by_quota("192.0.2.200", 1), 1u);
+}
+
+TEST_P(IcmpBudgets, ARateOfZeroSilencesRefusalsAlone) {
+  start_with_quota(0);
+  EXPECT_EQ(refused_by_quota(kClient.ip, 5), 0u);
+  EXPECT_EQ(too_big(kClient.ip, 5), 5u);
+  EXPECT_EQ(told(udp(kClient, kServer).with_ttl(1), 5, DropReason::kTtlExpired), 5u);
+  EXPECT_EQ(told(udp(kClient, {kRouter, 5}), 5, DropReason::kNoListener), 5u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sharded, IcmpBudgets, shardings(), sharding_name);
 
 TEST_P(Manners, NoErrorIsSentAboutWhatMustNotHaveOne) {
   start();

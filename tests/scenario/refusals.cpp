@@ -146,15 +146,37 @@ TEST_P(Refusals, BrokenIpHeaders) {
   for (unsigned words = 0; words < 5; ++words)
     refused(changed(0, 0x40 + words), DropReason::kIpMalformed);  // a header below 20 bytes
   refused(changed(3, 19), DropReason::kIpMalformed);              // a length below the header
-  refused(changed(3, 69), DropReason::kIpMalformed);              // beyond the frame
-  refused(changed(2, 0xFF), DropReason::kIpMalformed);
+  refused(changed(3, 69), DropReason::kIpTruncated);              // beyond the frame
+  refused(changed(2, 0xFF), DropReason::kIpTruncated);
   for (std::size_t size = 0; size < 20; ++size)
     refused(lab().receive(0, frame_of(0, Bytes(good.begin(),
                                                good.begin() + static_cast<std::ptrdiff_t>(size)))),
             DropReason::kIpMalformed);
   Bytes truncated = good;
   truncated.resize(50);
-  refused(lab().receive(0, frame_of(0, truncated)), DropReason::kIpMalformed);
+  refused(lab().receive(0, frame_of(0, truncated)), DropReason::kIpTruncated);
+}
+
+TEST_P(Refusals, LooseAndStrictSourceRoutes) {
+  start();
+  const Endpoint nat = translated(udp(kClient, kServer));
+  const Bytes loose = {131, 7, 4, 198, 18, 0, 9, 0}, strict = {137, 7, 4, 198, 18, 0, 9, 0};
+  for (const Bytes& route : {loose, strict}) {
+    refused_from_inside(udp(kClient, kServer).with_options(route), DropReason::kIpSourceRoute);
+    refused_from_outside(udp(kServer, nat).with_options(route), DropReason::kIpSourceRoute);
+    // Also to us, and behind other options.
+    refused_from_inside(ping(kClient, kRouter).with_options(route), DropReason::kIpSourceRoute);
+    Bytes behind = {0x94, 4, 0, 0, 1};
+    behind.insert(behind.end(), route.begin(), route.end() - 1);
+    refused_from_inside(udp(kClient, kServer).with_options(behind), DropReason::kIpSourceRoute);
+    // ... and in each fragment, which all have it (RFC 791 section 3.1).
+    for (const Bytes& piece :
+         udp(kClient, kServer, pattern(900)).with_options(route).fragments({480}))
+      refused(lab().from_inside(piece), DropReason::kIpSourceRoute);
+  }
+  // What stands behind the end of the options, or within another one, is none.
+  translated_to(udp(kClient, kServer).with_options({0, 131, 4, 0}), nat);
+  translated_to(udp(kClient, kServer).with_options({0x88, 4, 131, 137}), nat);
 }
 
 TEST_P(Refusals, WrongHeaderChecksums) {

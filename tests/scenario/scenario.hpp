@@ -162,6 +162,23 @@ class Laboratory : public ::testing::Test {
     return behind_link(frames[0].bytes);
   }
 
+  /// The identification of the first of these frames (a datagram that leaves in fragments gets
+  /// one of the NAT's choice).
+  static unsigned id_of(const std::vector<Frame>& frames, Where where = Where::current()) {
+    if (!frames.empty()) return get16(behind_link(frames.front().bytes), 4);
+    fail(where) << "no frame to read an identification from";
+    return 0;
+  }
+  /// These very pieces of one datagram, in this order, under one identification.
+  void expect_pieces(const std::vector<Frame>& frames, unsigned interface, Ip next_hop,
+                     const IpPacket& datagram, const std::vector<std::size_t>& cuts,
+                     Where where = Where::current()) {
+    std::vector<Frame> expected;
+    for (const Bytes& piece : datagram.with_id(id_of(frames, where)).fragments(cuts))
+      expected.push_back(lab().frame_to(interface, next_hop, piece));
+    expect_frames(frames, expected, where);
+  }
+
   // ── sentences ──────────────────────────────────────────────────────────────────────────────────
 
   /// A subscriber's packet goes out: the same but for its source and one hop. Returns the source.

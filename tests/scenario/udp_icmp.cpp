@@ -298,7 +298,7 @@ TEST_P(IcmpQueries, ATimestampGoesOutAndItsReplyComesBack) {
 TEST_P(IcmpQueries, AReplyWithoutARequestIsRefused) {
   start();
   refused_from_outside(pong(kServer.ip, {"203.0.113.5", 77}), DropReason::kNoMapping);
-  refused_from_inside(pong(kClient.ip, {kServer.ip, 77}), DropReason::kNoMapping);
+  refused_from_inside(pong(kClient.ip, {kServer.ip, 77}), DropReason::kNoSession);
   EXPECT_EQ(lab().subscribers(), 0u);
 }
 

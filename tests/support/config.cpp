@@ -225,8 +225,12 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
   }
   for (const RouteConfig& route : config.routes)
     for (std::size_t i = 0; i < config.interfaces.size(); ++i)
-      if (config.interfaces[i].network().contains(route.via))
+      if (config.interfaces[i].network().contains(route.via)) {
         add_route(Network{std::string_view{route.prefix}}, i, route.via);
+        g.gateways.push_back(routes.back().value);
+      }
+  std::sort(g.gateways.begin(), g.gateways.end(), datapath::by_interface_and_address);
+  g.gateways.erase(std::unique(g.gateways.begin(), g.gateways.end()), g.gateways.end());
   g.routes = IntervalMap<Route>(std::move(routes));
 
   g.inbound_refresh = config.inbound_refresh;

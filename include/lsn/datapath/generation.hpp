@@ -144,6 +144,11 @@ struct Route {
   friend bool operator==(const Route&, const Route&) = default;
 };
 
+/// The order of Generation::gateways.
+[[nodiscard]] constexpr bool by_interface_and_address(const Route& a, const Route& b) {
+  return a.interface != b.interface ? a.interface < b.interface : a.via.value < b.via.value;
+}
+
 struct Generation {
   std::uint64_t number = 1;  ///< counts reloads
   ShardMaps maps;            ///< [0] present, [1] the one before (shard_map.hpp)
@@ -155,10 +160,11 @@ struct Generation {
   std::vector<AlgProfile> alg_profiles;  ///< by stable id
   std::vector<Interface> interfaces;
   IntervalMap<Route> routes;  ///< connected networks and configured prefixes, longest wins
+  std::vector<Route> gateways;  ///< the next hops of configured routes, in order, each once
 
   bool inbound_refresh = true;         ///< RFC 4787 REQ-6: inbound packets refresh, too
   std::uint8_t unreachable_code = 13;  ///< RFC 6888 REQ-11, RFC 1812 section 5.2.7.1
-  std::uint32_t unreachable_rate = 100;  ///< ICMP errors per second and worker
+  std::uint32_t unreachable_rate = 100;  ///< of those per second and worker
   std::uint32_t max_fragments = 4096;    ///< datagrams that wait for fragments, per worker
   state::TickDuration fragment_timeout = std::chrono::seconds{2};
 

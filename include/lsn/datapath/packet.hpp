@@ -92,6 +92,7 @@ struct Packet {
   PacketKind kind = PacketKind::kNone;
   std::uint8_t tcp_flags = 0;      ///< ESP: kBeginsAnew or 0
   std::uint8_t asked = 0;          ///< as in PacketOrigin
+  wire::Be16 identification{};     ///< that a fragment's datagram leaves with; 0: not chosen yet
   bool has_l4 = true;              ///< false: a fragment without the first bytes
   bool hairpin = false;            ///< its TTL is counted already, its source is a NAT endpoint
 };

@@ -8,6 +8,17 @@
 //
 // Everything is bounded: datagrams (dataplane.fragments.max), waiting fragments per datagram and
 // in all, pieces per datagram, time (dataplane.fragments.timeout from the first fragment seen).
+//
+// Anybody can send fragments that never become a datagram, so room is shared out by what a datagram
+// has shown. It is *settled* when its first fragment has passed, by a session; until then it is
+// *open*. Open ones from outside have at most half of the table; of either sort one local address
+// (a NAT address, a subscriber) has at most an eighth, and one source a sixteenth. Whatever comes
+// beyond a share, or to a full table, is taken in all the same and displaces the oldest of that share;
+// in a full table the oldest open one from outside, then from inside, and a settled one only where
+// there is nothing else. So a flood of strays displaces strays, the sooner the faster it is, while
+// fragments of a session, which come close together, find each other. Addresses share their counts with
+// others by their hash, a fourth as many counts as datagrams.
+//
 // Fragments that overlap mark their datagram: nothing of it passes from then on, and what waits is
 // dropped (RFC 3128; the rule of RFC 5722). A repeated fragment (same offset, same length) is no
 // attack but a network's duplicate; it is an overlap all the same and is treated as one.
@@ -21,6 +32,7 @@
 #include "lsn/datapath/packet.hpp"
 #include "lsn/datapath/verdict.hpp"
 #include "lsn/state/flow_table.hpp"
+#include "lsn/state/index_queue.hpp"
 #include "lsn/state/slab.hpp"
 #include "lsn/state/timer_wheel.hpp"
 
@@ -33,12 +45,18 @@ struct Shard;
 struct FragmentPorts {
   std::uint16_t c = 0;
   std::uint16_t d = 0;
+  wire::Be16 identification{};  ///< that all leave with (l3/identification.hpp)
 };
 
 class Reassembly {
  public:
   static constexpr std::uint32_t kWaitingPerDatagram = 64;
   static constexpr std::uint32_t kPieces = 64;  ///< disjoint ranges of a datagram that we remember
+  /// The share of one local address and of one source: a part of all, but not less than a few.
+  static constexpr std::uint32_t kAddressShare = 8, kSourceShare = 16;
+  static constexpr std::uint32_t kLeastAddressShare = 32, kLeastSourceShare = 16;
+  /// Datagrams that one fragment displaces at most, to find a place to wait.
+  static constexpr unsigned kDisplacedAtOnce = 8;
 
   /// `max_datagrams` at a time, four times as many waiting fragments.
   Reassembly(std::uint32_t max_datagrams, state::Ticks now, const state::HashSecret& secret,
@@ -48,8 +66,12 @@ class Reassembly {
   ///   next      its ports are known: `ports` is filled in
   ///   consumed  it waits; the mbuf is kept
   ///   drop      reason
-  /// For a first fragment the caller gives its ports in `ports` and then calls take_waiting().
+  /// For a first fragment the caller gives its ports in `ports`, calls passed() if it did, and then
+  /// take_waiting().
   [[nodiscard]] Verdict accept(Shard& shard, const Packet& packet, FragmentPorts& ports);
+
+  /// The first fragment has passed, by a session, and left with that identification.
+  void passed(Shard& shard, const Packet& first, wire::Be16 identification);
 
   /// After the first fragment has been forwarded: one of those that waited for it, oldest first, or
   /// nullptr. Its PacketOrigin says where it came from; its data begin at the link header as
@@ -72,10 +94,31 @@ class Reassembly {
     std::uint16_t end;  ///< the first unit behind it
   };
 
+  /// Who displaces whom: the first ones go first.
+  enum class Standing : std::uint8_t { kOpenOutside, kOpenInside, kSettled };
+  static constexpr std::uint32_t kStandings = 3;
+
+  /// Datagrams that have a bound together, oldest first.
+  struct Share {
+    state::QueueHead queue;
+    std::uint32_t count = 0;
+    std::uint32_t waiting = 0;  ///< fragments
+  };
+
+  /// Of one standing, a share for each group of local addresses and of sources.
+  static constexpr std::uint32_t kRoles = 2;
+  static constexpr std::uint32_t kLeastGroups = 64;
+  /// Those that a datagram is in: of all of its standing, of its local address, of its source.
+  static constexpr std::size_t kSharesOf = 3;
+
   struct Datagram {
     state::FlowKey name;
     state::WheelLinks wheel;
     state::Ticks over;  ///< when its time is
+    std::array<state::ListLinks, kSharesOf> links;
+    std::array<std::uint32_t, kSharesOf> shares;
+    Standing standing;
+    bool inside;  ///< where it comes from
     FragmentPorts ports;
     bool in_use;
     bool known;     ///< the first fragment was seen: `ports` is set
@@ -102,6 +145,19 @@ class Reassembly {
   [[nodiscard]] std::uint32_t find(const Packet& packet) const;
   [[nodiscard]] static Noted note(Datagram& datagram, Piece piece);
   [[nodiscard]] static bool is_complete(const Datagram& datagram);
+  [[nodiscard]] std::uint32_t share_of(Standing standing, std::uint32_t role,
+                                       std::uint32_t address) const;
+  [[nodiscard]] std::array<std::uint32_t, kSharesOf> shares_of(Standing standing, bool inside,
+                                                               const state::FlowKey& name) const;
+  [[nodiscard]] std::uint32_t limit_of(Standing standing, std::size_t which) const;
+  void join(std::uint32_t id);
+  void leave(std::uint32_t id);
+  void add_waiting(const Datagram& datagram, int difference);
+  [[nodiscard]] std::uint32_t oldest() const;
+  void displace(Shard& shard, std::uint32_t id);
+  void make_room(Shard& shard, Standing standing,
+                 const std::array<std::uint32_t, kSharesOf>& shares);
+  [[nodiscard]] std::uint32_t place_for(Shard& shard, std::uint32_t id);
   void keep(Datagram& datagram, std::uint32_t place, rte_mbuf* packet);
   void drop_waiting(Shard& shard, Datagram& datagram, DropReason reason);
   void forget(Shard& shard, std::uint32_t id);
@@ -110,6 +166,9 @@ class Reassembly {
   state::FlowTable index_;
   state::Slab<Waiting> waiting_;
   state::TimerWheel wheel_;
+  std::uint32_t groups_;  ///< of addresses, by their hash
+  /// One for each standing, then those of groups. A count of 0: whatever else it says.
+  state::ParallelArray<Share> shares_;
 };
 
 }  // namespace lsn::datapath

@@ -18,6 +18,8 @@
 #include "lsn/datapath/counters.hpp"
 #include "lsn/datapath/generation.hpp"
 #include "lsn/datapath/ipsec_alg/tables.hpp"
+#include "lsn/datapath/l3/icmp_budget.hpp"
+#include "lsn/datapath/l3/identification.hpp"
 #include "lsn/datapath/l3/neighbours.hpp"
 #include "lsn/datapath/lsn44/tables.hpp"
 #include "lsn/datapath/overload.hpp"
@@ -110,6 +112,8 @@ struct Shard {
   Counters counters;
 
   Neighbours neighbours;
+  IcmpBudget icmp_budget;
+  Identifications identifications;
   Reassembly reassembly;
   lsn44::Tables lsn44;
   ipsec_alg::Tables alg;
@@ -118,11 +122,6 @@ struct Shard {
   std::vector<HandoffBuffer> handoff;  ///< by shard
   rte_mempool* const buffers;
   rte_mempool* const indirect_buffers;
-
-  /// For ICMP errors, in hundredths of one: refilled by time, `unreachable_rate` per second, and not
-  /// more than that; full at the start.
-  std::uint64_t icmp_tokens = UINT64_MAX;
-  state::Ticks icmp_refilled;
 
   /// Frees a packet and counts why.
   void drop(rte_mbuf* packet, DropReason reason) {

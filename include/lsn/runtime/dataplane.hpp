@@ -71,6 +71,7 @@ class DpdkDataplane final : public control::Dataplane {
   void watch_ports(Clock::Source::time_point now);
   /// The addresses of a device's interfaces, on its links.
   void announce(std::uint16_t device);
+  void resolve_gateways();
 
   Plan plan_;
   Clock clock_;

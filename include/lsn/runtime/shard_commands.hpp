@@ -113,4 +113,11 @@ class AnnounceAddresses final : public Command {
   std::size_t next_ = 0;
 };
 
+/// Has a worker ask for the next hops of the routes, before packets need them.
+class ResolveGateways final : public Command {
+ public:
+  [[nodiscard]] Progress step(datapath::Shard& shard) override;
+  void done() override {}
+};
+
 }  // namespace lsn::runtime

@@ -20,6 +20,8 @@ inline constexpr std::uint8_t kIcmpTimestampReply = 14;
 
 /// Codes of kIcmpUnreachable.
 inline constexpr std::uint8_t kIcmpHostUnreachable = 1;
+inline constexpr std::uint8_t kIcmpProtocolUnreachable = 2;
+inline constexpr std::uint8_t kIcmpPortUnreachable = 3;
 inline constexpr std::uint8_t kIcmpFragmentationNeeded = 4;
 
 struct IcmpHeader {

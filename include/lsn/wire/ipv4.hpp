@@ -24,7 +24,14 @@ inline constexpr std::uint8_t kProtocolAh = 51;
 inline constexpr std::uint8_t kProtocolIcmpv6 = 58;
 inline constexpr std::uint8_t kProtocolSctp = 132;
 
-enum class Ipv4Error : std::uint8_t { kTooShort, kVersion, kHeaderLength, kTotalLength, kChecksum };
+enum class Ipv4Error : std::uint8_t {
+  kTooShort,
+  kVersion,
+  kHeaderLength,
+  kTotalLength,  ///< below the header's
+  kTruncated,    ///< beyond the bytes
+  kChecksum
+};
 
 /// Whether the header's checksum is looked at; a NIC may have done it.
 enum class HeaderChecksum : std::uint8_t { kVerify, kTrust };
@@ -70,6 +77,34 @@ struct Ipv4Header {
     return reinterpret_cast<std::uint8_t*>(this) + header_size();
   }
 
+  /// Whether anything follows the fixed part.
+  [[nodiscard]] bool has_options() const { return version_and_size != 0x45; }
+  /// Whether an option says which way it is to go: loose (131) or strict (137) source route (RFC 791
+  /// section 3.1). The whole header is there.
+  [[nodiscard]] bool has_source_route() const {
+    constexpr std::uint8_t kEnd = 0, kNoOperation = 1, kLoose = 131, kStrict = 137;
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(this);
+    const std::size_t size = header_size();
+    for (std::size_t at = sizeof(Ipv4Header); at < size && bytes[at] != kEnd;) {
+      if (bytes[at] == kLoose || bytes[at] == kStrict) return true;
+      if (bytes[at] == kNoOperation) {
+        ++at;
+      } else {
+        if (at + 1 >= size || bytes[at + 1] < 2) return false;
+        at += bytes[at + 1];
+      }
+    }
+    return false;
+  }
+
+  /// Another identification; the checksum follows.
+  void set_identification(Be16 value) {
+    ChecksumDelta delta;
+    delta.replace(identification, value);
+    identification = value;
+    checksum = delta.apply(checksum);
+  }
+
   /// One hop less; the checksum follows. The caller has seen that ttl > 0.
   void decrement_ttl() {
     ChecksumDelta delta;
@@ -100,8 +135,9 @@ struct Ipv4Header {
     const auto* header = reinterpret_cast<const Ipv4Header*>(bytes.data());
     if (header->version_and_size >> 4 != 4) return std::unexpected(Ipv4Error::kVersion);
     if (header->header_size() < sizeof(Ipv4Header)) return std::unexpected(Ipv4Error::kHeaderLength);
-    if (header->total_size() < header->header_size() || header->total_size() > bytes.size())
+    if (header->total_size() < header->header_size())
       return std::unexpected(Ipv4Error::kTotalLength);
+    if (header->total_size() > bytes.size()) return std::unexpected(Ipv4Error::kTruncated);
     // RFC 1812 section 5.2.2
     if (mode == HeaderChecksum::kVerify && !header->checksum_is_right())
       return std::unexpected(Ipv4Error::kChecksum);

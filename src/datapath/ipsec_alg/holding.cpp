@@ -212,6 +212,7 @@ Held held_of(const Shard& shard, const Packet& packet, Direction direction, Peer
   held.since = shard.now;
   held.key = packet.key;
   held.ip_identification = packet.ip->identification;
+  held.leaves_with = packet.identification;
   held.direction = direction;
   held.later_fragment = !packet.has_l4;
   held.link_size = static_cast<std::uint8_t>(reinterpret_cast<const std::uint8_t*>(packet.ip) -
@@ -460,6 +461,7 @@ void send_released(Shard& shard, std::size_t budget) {
     packet.kind = packet.ip->is_fragment() ? PacketKind::kFragment : PacketKind::kFlow;
     packet.asked = held.asked;
     packet.has_l4 = !held.later_fragment;
+    packet.identification = held.leaves_with;
     settle(shard, packet, lsn44::forward_released(shard, packet, held.direction));
   }
 }

@@ -5,6 +5,8 @@
 #include "lsn/datapath/l3/output.hpp"
 #include "lsn/datapath/pipeline.hpp"
 #include "lsn/wire/icmp.hpp"
+#include "lsn/wire/tcp.hpp"
+#include "lsn/wire/udp.hpp"
 
 namespace lsn::datapath {
 namespace {
@@ -14,20 +16,6 @@ constexpr std::size_t kErrorSize = 576;
 constexpr std::uint8_t kTtl = 64;
 /// RFC 1812 section 4.3.2.5: precedence INTERNETWORK CONTROL.
 constexpr std::uint8_t kErrorTos = 0xC0;
-
-/// One of `unreachable_rate` per second, from a bucket that holds a second's worth.
-bool take_token(Shard& shard) {
-  constexpr std::uint64_t kToken = state::TickDuration(std::chrono::seconds{1}).count();
-  const std::uint64_t rate = shard.generation->unreachable_rate;
-  const std::uint64_t full = rate * kToken;
-  const auto elapsed =
-      static_cast<std::uint64_t>(std::max<std::int32_t>(shard.now - shard.icmp_refilled, 0));
-  shard.icmp_refilled = shard.now;
-  shard.icmp_tokens = std::min(std::min(shard.icmp_tokens, full) + elapsed * rate, full);
-  if (shard.icmp_tokens < kToken) return false;
-  shard.icmp_tokens -= kToken;
-  return true;
-}
 
 /// Whether an address is the broadcast address of one of our links (or the link's own).
 bool is_broadcast(const Generation& generation, wire::Be32 address) {
@@ -47,6 +35,23 @@ bool may_be_told(const Generation& generation, const Packet& packet) {
   if (packet.l4_size == 0) return false;
   const std::uint8_t type = *packet.l4;
   return wire::is_icmp_request(type) || wire::is_icmp_reply(type);
+}
+
+/// The header of a packet of our own; without its checksum.
+wire::Ipv4Header& write_header(Shard& shard, std::uint8_t* bytes, std::size_t size,
+                               std::uint8_t protocol, wire::Be32 from, wire::Be32 to) {
+  auto& ip = *reinterpret_cast<wire::Ipv4Header*>(bytes);
+  ip.version_and_size = 0x45;
+  ip.type_of_service = 0;
+  ip.total_length = wire::Be16::of(static_cast<std::uint16_t>(size));
+  // Never fragmented on the way and never the same as a neighbour's: random.
+  ip.identification = wire::Be16::raw(static_cast<std::uint16_t>(shard.random.next()));
+  ip.flags_and_offset = wire::Be16::of(0);
+  ip.ttl = kTtl;
+  ip.protocol = protocol;
+  ip.source = from;
+  ip.destination = to;
+  return ip;
 }
 
 /// An error for the sender of a hairpinned packet, which we know by its NAT endpoint now: in like
@@ -73,22 +78,34 @@ void turn_back(Shard& shard, const Packet& about, rte_mbuf* mbuf, wire::Ipv4Head
 
 }  // namespace
 
-void send_icmp_error(Shard& shard, const Packet& packet, std::uint8_t type, std::uint8_t code,
-                     std::uint16_t mtu) {
-  const Generation& generation = *shard.generation;
-  if (!may_be_told(generation, packet) || !take_token(shard)) {
+namespace {
+
+/// Whether one more message of that kind may go to a packet's sender.
+bool may_send(Shard& shard, const Packet& packet, IcmpKind kind) {
+  const std::uint32_t rate = IcmpBudget::rate_of(kind, shard.generation->unreachable_rate);
+  return shard.icmp_budget.take(kind, packet.ip->source, rate, shard.now);
+}
+
+struct ErrorText {
+  IcmpKind kind;
+  std::uint8_t type, code;
+  std::uint16_t mtu;
+  wire::Be32 from;
+};
+
+void send_error(Shard& shard, const Packet& packet, const ErrorText& text) {
+  if (!may_be_told(*shard.generation, packet) || !may_send(shard, packet, text.kind)) {
     shard.counters.icmp_errors_suppressed.add();
     return;
   }
-  NeighbourId neighbour = kNoNeighbour;
+  AnswerHop hop{kNoNeighbour, {}};
   if (!packet.hairpin) {
-    const auto next_hop = resolve(shard, packet.ip->source);
-    if (!next_hop || next_hop->neighbour == kNoNeighbour ||
-        generation.interfaces[next_hop->interface].side != packet.side) {
+    const auto found = resolve_answer(shard, packet, packet.ip->source);
+    if (!found) {
       shard.counters.icmp_errors_suppressed.add();
       return;
     }
-    neighbour = next_hop->neighbour;
+    hop = *found;
   }
   rte_mbuf* mbuf = rte_pktmbuf_alloc(shard.buffers);
   if (mbuf == nullptr) {
@@ -109,27 +126,29 @@ void send_icmp_error(Shard& shard, const Packet& packet, std::uint8_t type, std:
 
   auto& icmp = *reinterpret_cast<wire::IcmpHeader*>(bytes + sizeof(wire::Ipv4Header));
   // RFC 1191 section 4: the next hop's MTU stands where a query has its sequence number.
-  icmp = {type, code, wire::Be16::of(0), wire::Be16::of(0), wire::Be16::of(mtu)};
+  icmp = {text.type, text.code, wire::Be16::of(0), wire::Be16::of(0), wire::Be16::of(text.mtu)};
   icmp.checksum = wire::checksum(bytes + sizeof(wire::Ipv4Header), size - sizeof(wire::Ipv4Header));
 
-  auto& ip = *reinterpret_cast<wire::Ipv4Header*>(bytes);
-  ip.version_and_size = 0x45;
+  wire::Ipv4Header& ip = write_header(shard, bytes, size, wire::kProtocolIcmp, text.from,
+                                      packet.ip->source);
   ip.type_of_service = kErrorTos;
-  ip.total_length = wire::Be16::of(static_cast<std::uint16_t>(size));
-  // Never fragmented on the way and never the same as a neighbour's: random.
-  ip.identification = wire::Be16::raw(static_cast<std::uint16_t>(shard.random.next()));
-  ip.flags_and_offset = wire::Be16::of(0);
-  ip.ttl = kTtl;
-  ip.protocol = wire::kProtocolIcmp;
-  ip.source = generation.interfaces[packet.interface].address.address.be();
-  ip.destination = packet.ip->source;
   ip.update_checksum();
   shard.counters.icmp_errors_sent.add();
-  if (packet.hairpin) {
+  if (packet.hairpin)
     turn_back(shard, packet, mbuf, ip);
-  } else {
-    send(shard, mbuf, &ip, neighbour);
-  }
+  else
+    send_answer(shard, mbuf, &ip, hop);
+}
+
+}  // namespace
+
+void send_icmp_error(Shard& shard, const Packet& packet, std::uint8_t type, std::uint8_t code,
+                     std::uint16_t mtu) {
+  const IcmpKind kind = type == wire::kIcmpTimeExceeded ? IcmpKind::kTimeExceeded
+                        : mtu != 0                      ? IcmpKind::kFragmentationNeeded
+                                                        : IcmpKind::kUnreachable;
+  const Interface& on = shard.generation->interfaces[packet.interface];
+  send_error(shard, packet, {kind, type, code, mtu, on.address.address.be()});
 }
 
 namespace {
@@ -159,14 +178,9 @@ std::uint16_t sum_of(const rte_mbuf* packet, std::uint32_t offset, std::uint32_t
 /// Sends an echo request, or a fragment of one, back to where it came from, as a reply. Takes it
 /// when it says consumed.
 Verdict send_back(Shard& shard, const Packet& packet) {
-  const Generation& generation = *shard.generation;
   wire::Ipv4Header& ip = *packet.ip;
-  const auto next_hop = resolve(shard, ip.source);
-  // By the side where it came in: a forged source gets nothing from the other one.
-  if (!next_hop || generation.interfaces[next_hop->interface].side != packet.side)
-    return Verdict::drop(DropReason::kNoRoute);
-  if (next_hop->neighbour == kNoNeighbour)
-    return Verdict::drop(DropReason::kNeighbourTableFull);
+  auto hop = resolve_answer(shard, packet, ip.source);
+  if (!hop) return Verdict::drop(hop.error());
   if (packet.has_l4) {
     auto& icmp = *reinterpret_cast<wire::IcmpHeader*>(packet.l4);
     wire::ChecksumDelta delta;
@@ -184,7 +198,7 @@ Verdict send_back(Shard& shard, const Packet& packet) {
   ip.flags_and_offset = wire::Be16::of(
       static_cast<std::uint16_t>(ip.flags_and_offset.host() & ~wire::Ipv4Header::kDontFragment));
   ip.update_checksum();
-  send(shard, packet.mbuf, &ip, next_hop->neighbour);
+  send_answer(shard, packet.mbuf, &ip, *hop);
   return Verdict::consumed();
 }
 
@@ -204,6 +218,91 @@ void send_back_waiting(Shard& shard, const Packet& first) {
 bool is_echo_request(const Packet& packet) {
   const auto* icmp = reinterpret_cast<const wire::IcmpHeader*>(packet.l4);
   return packet.l4_size >= sizeof(wire::IcmpHeader) && icmp->type == wire::kIcmpEcho;
+}
+
+/// A reset for a segment to a port where nobody listens (RFC 9293 section 3.10.7.1).
+void send_reset(Shard& shard, const Packet& packet) {
+  const auto& tcp = *reinterpret_cast<const wire::TcpHeader*>(packet.l4);
+  if ((tcp.flags & wire::TcpHeader::kRst) != 0) return;
+  auto hop = may_send(shard, packet, IcmpKind::kOwnAddress)
+                 ? resolve_answer(shard, packet, packet.ip->source)
+                 : std::unexpected(DropReason::kNoListener);
+  if (!hop) {
+    shard.counters.icmp_errors_suppressed.add();
+    return;
+  }
+  rte_mbuf* mbuf = rte_pktmbuf_alloc(shard.buffers);
+  if (mbuf == nullptr) {
+    shard.counters.drop(DropReason::kNoBuffer);
+    return;
+  }
+  constexpr std::size_t kSize = sizeof(wire::Ipv4Header) + sizeof(wire::TcpHeader);
+  auto* bytes = reinterpret_cast<std::uint8_t*>(rte_pktmbuf_append(mbuf, kSize));
+  wire::Ipv4Header& ip = write_header(shard, bytes, kSize, wire::kProtocolTcp,
+                                      packet.ip->destination, packet.ip->source);
+  ip.update_checksum();
+  auto& reset = *reinterpret_cast<wire::TcpHeader*>(bytes + sizeof(wire::Ipv4Header));
+  reset = {};
+  reset.source_port = tcp.destination_port;
+  reset.destination_port = tcp.source_port;
+  reset.data_offset = 5 << 4;
+  if ((tcp.flags & wire::TcpHeader::kAck) != 0) {
+    reset.sequence = tcp.acknowledgment;
+    reset.flags = wire::TcpHeader::kRst;
+  } else {
+    const auto length = static_cast<std::uint32_t>(packet.l4_size - tcp.header_size()) +
+                        ((tcp.flags & wire::TcpHeader::kSyn) != 0 ? 1 : 0) +
+                        ((tcp.flags & wire::TcpHeader::kFin) != 0 ? 1 : 0);
+    reset.acknowledgment = wire::Be32::of(tcp.sequence.host() + length);
+    reset.flags = wire::TcpHeader::kRst | wire::TcpHeader::kAck;
+  }
+  reset.checksum = wire::checksum(
+      reinterpret_cast<const std::uint8_t*>(&reset), sizeof reset,
+      wire::pseudo_header_sum(ip.source, ip.destination, wire::kProtocolTcp, sizeof reset));
+  shard.counters.resets_sent.add();
+  send_answer(shard, mbuf, &ip, *hop);
+}
+
+/// Whether a whole UDP datagram or TCP segment has a wrong checksum (RFC 1122 section 4.1.3.4).
+bool is_spoiled(const Packet& packet) {
+  const wire::Ipv4Header& ip = *packet.ip;
+  std::uint32_t size = packet.l4_size;
+  if (ip.protocol == wire::kProtocolUdp) {
+    const auto& udp = *reinterpret_cast<const wire::UdpHeader*>(packet.l4);
+    if (udp.checksum == wire::Be16{}) return false;
+    size = udp.length.host();
+  }
+  const auto offset = static_cast<std::uint32_t>(
+      packet.l4 - rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*));
+  return wire::fold_sum(std::uint64_t{sum_of(packet.mbuf, offset, size)} +
+                        wire::pseudo_header_sum(ip.source, ip.destination, ip.protocol,
+                                                static_cast<std::uint16_t>(size))) != 0xFFFF;
+}
+
+/// Anything but ICMP for an address of ours: nobody is there, and its sender is told so (RFC 1122
+/// section 3.2.2.1, RFC 1812 section 5.2.7.1) by the address that it has spoken to.
+Verdict refuse_locally(Shard& shard, const Packet& packet) {
+  const bool whole = packet.kind != PacketKind::kFragment;
+  const ErrorText text{IcmpKind::kOwnAddress, wire::kIcmpUnreachable,
+                       wire::kIcmpPortUnreachable, 0, packet.ip->destination};
+  switch (packet.ip->protocol) {
+    case wire::kProtocolTcp:
+      if (!whole) break;
+      if (is_spoiled(packet)) return Verdict::drop(DropReason::kL4Malformed);
+      send_reset(shard, packet);
+      break;
+    case wire::kProtocolUdp:
+      if (whole && is_spoiled(packet)) return Verdict::drop(DropReason::kL4Malformed);
+      if (packet.has_l4) send_error(shard, packet, text);
+      break;
+    default: {
+      ErrorText other = text;
+      other.code = wire::kIcmpProtocolUnreachable;
+      if (packet.has_l4) send_error(shard, packet, other);
+      break;
+    }
+  }
+  return Verdict::drop(DropReason::kNoListener);
 }
 
 Verdict answer_fragment(Shard& shard, Packet& packet) {
@@ -226,11 +325,11 @@ Verdict answer_fragment(Shard& shard, Packet& packet) {
 
 Verdict deliver_locally(Shard& shard, Packet& packet) {
   const wire::Ipv4Header& ip = *packet.ip;
-  if (ip.protocol != wire::kProtocolIcmp) return Verdict::drop(DropReason::kNotForUs);
   if (!is_host_address(ip.source)) return Verdict::drop(DropReason::kIpSourceInvalid);
   if (is_own_address(*shard.generation, ip.source) ||
       shard.generation->nat_addresses.find(wire::Ipv4Address{ip.source}) != nullptr)
     return Verdict::drop(DropReason::kSpoofedNatSource);
+  if (ip.protocol != wire::kProtocolIcmp) return refuse_locally(shard, packet);
   if (packet.kind == PacketKind::kFragment) return answer_fragment(shard, packet);
   if (packet.kind != PacketKind::kFlow || !is_echo_request(packet))
     return Verdict::drop(DropReason::kNotForUs);

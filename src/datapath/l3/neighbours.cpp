@@ -14,11 +14,6 @@ state::FlowKey neighbour_key(std::uint8_t interface, wire::Be32 ip) {
   return state::FlowKey::make(ip.raw(), interface, 0, 0, 1);
 }
 
-/// A hardware address that one station has: no group's (I/G bit, IEEE 802 section 8.2) and not zero.
-bool is_station(const wire::MacAddress& mac) {
-  return (mac[0] & 1) == 0 && mac != wire::MacAddress{};
-}
-
 /// An address that some other station of the interface's network may have.
 bool is_neighbours(const Interface& on, wire::Ipv4Address address) {
   return on.address.contains(address) && !is_link_broadcast(on.address, address);
@@ -34,6 +29,13 @@ std::uint8_t make_link_header(std::uint8_t* bytes, const wire::MacAddress& to,
   const wire::VlanTag tag{wire::Be16::of(vlan), wire::Be16::of(type)};
   std::memcpy(bytes + sizeof ethernet, &tag, sizeof tag);
   return sizeof ethernet + sizeof tag;
+}
+
+/// Whether a configured route goes by a neighbour.
+bool is_gateway(const Generation& generation, const Neighbour& neighbour) {
+  return std::binary_search(generation.gateways.begin(), generation.gateways.end(),
+                            Route{neighbour.interface, wire::Ipv4Address{neighbour.ip}},
+                            by_interface_and_address);
 }
 
 /// Ethernet's smallest frame, without the check sequence.
@@ -77,6 +79,26 @@ Neighbours::Neighbours(state::Ticks now, const state::HashSecret& secret,
       index_(kCapacity, secret, memory),
       waiting_(kWaitingRoom, memory),
       wheel_(kCapacity, now, memory) {}
+
+NeighbourId Neighbours::find(std::uint8_t interface, wire::Be32 ip) const {
+  const state::FlowKey key = neighbour_key(interface, ip);
+  const std::uint32_t known = index_.find(key, index_.hash(key));
+  return known == state::kNone ? kNoNeighbour : static_cast<NeighbourId>(known);
+}
+
+Neighbour Neighbours::station(const Shard& shard, std::uint8_t interface,
+                              const wire::MacAddress& mac) const {
+  const Interface& on = shard.generation->interfaces[interface];
+  Neighbour station{};
+  station.link_header_size = make_link_header(station.link_header.data(), mac,
+                                              shard.links[interface].mac, on.vlan,
+                                              wire::kEtherTypeIpv4);
+  station.state = NeighbourState::kReachable;
+  station.device = on.device;
+  station.mtu = on.mtu;
+  station.interface = interface;
+  return station;
+}
 
 NeighbourId Neighbours::find_or_add(Shard& shard, std::uint8_t interface, wire::Be32 ip) {
   const state::FlowKey key = neighbour_key(interface, ip);
@@ -232,7 +254,8 @@ std::optional<state::Ticks> Neighbours::due(Shard& shard, NeighbourId id) {
   const bool reachable = neighbour.state == NeighbourState::kReachable;
   const state::Ticks forget_at =
       neighbour.last_used + (reachable ? kForgetAfter : kForgetUnresolvedAfter);
-  if (!forget_at.later_than(now)) {
+  const bool gateway = is_gateway(*shard.generation, neighbour);
+  if (!gateway && !forget_at.later_than(now)) {
     forget(shard, id);
     return std::nullopt;
   }
@@ -247,13 +270,17 @@ std::optional<state::Ticks> Neighbours::due(Shard& shard, NeighbourId id) {
     if (reachable) lose(shard, neighbour);
     drop_waiting(shard, id);
     neighbour.probes = 0;
-    return neighbour.last_used + kForgetUnresolvedAfter;
+    return gateway ? now + kRetryGatewayAfter : neighbour.last_used + kForgetUnresolvedAfter;
   }
-  if (!reachable) return forget_at;
+  if (!reachable) {
+    if (!gateway) return forget_at;
+    probe(shard, id);
+    return now + kProbeInterval;
+  }
   const state::Ticks confirm_at = neighbour.confirmed + kConfirmAfter;
   if (confirm_at.later_than(now)) return confirm_at;
-  // In use and without a sign of life for long: asked again, while packets go on.
-  if ((neighbour.last_used + kConfirmAfter).later_than(now)) {
+  // In use, or to be had at any time, and without a sign of life for long: asked again, while packets go on.
+  if (gateway || (neighbour.last_used + kConfirmAfter).later_than(now)) {
     probe(shard, id);
     return now + kProbeInterval;
   }
@@ -291,6 +318,39 @@ Verdict Neighbours::arp_received(Shard& shard, std::uint8_t interface, const wir
     send_arp(shard, interface, wire::kArpReply, arp.sender_mac, arp.sender_mac, arp.target_ip,
              arp.sender_ip);
   return Verdict::consumed();
+}
+
+bool Neighbours::concerns_all(Shard& shard, std::uint8_t interface, const wire::ArpHeader& arp) {
+  const Generation& generation = *shard.generation;
+  if (!is_neighbours(generation.interfaces[interface], wire::Ipv4Address{arp.sender_ip}) ||
+      (arp.target_ip != arp.sender_ip && !is_ours_on(generation, interface, arp.target_ip)))
+    return false;
+  Copies& copies =
+      copies_[index_.hash(neighbour_key(interface, arp.sender_ip)) % kCopyGroups];
+  constexpr state::TickDuration kSecond = std::chrono::seconds{1};
+  const std::int32_t age = shard.now - copies.since;
+  if (age < 0 || age >= static_cast<std::int32_t>(kSecond.count())) copies = {shard.now, 0, 0};
+  const bool reply = arp.operation == wire::Be16::of(wire::kArpReply);
+  std::uint16_t& count = reply ? copies.replies : copies.requests;
+  if (count == (reply ? kRepliesPerSecond : kCopiesPerSecond)) {
+    shard.counters.arp_not_copied.add();
+    return false;
+  }
+  ++count;
+  return true;
+}
+
+void Neighbours::ask_for_gateways(Shard& shard, std::size_t budget) {
+  const std::vector<Route>& gateways = shard.generation->gateways;
+  for (; next_gateway_ < gateways.size() && budget != 0; ++next_gateway_, --budget) {
+    const Route& gateway = gateways[next_gateway_];
+    const NeighbourId id = find_or_add(shard, gateway.interface, gateway.via.be());
+    if (id == kNoNeighbour) continue;
+    recall(id);
+    table_[id].probes = 0;
+    probe(shard, id);
+    rearm(id, shard.now + kProbeInterval);
+  }
 }
 
 namespace {
@@ -340,6 +400,8 @@ void Neighbours::advance(Shard& shard, std::size_t budget) {
   });
   free_forgotten(shard, budget);
   if (announcing_ != 0) announce_more(shard, std::min(budget, kAnnouncedAtOnce));
+  if (next_gateway_ < shard.generation->gateways.size())
+    ask_for_gateways(shard, std::min(budget, kAnnouncedAtOnce));
 }
 
 void Neighbours::clear(Shard& shard) {

@@ -41,13 +41,20 @@ std::size_t write_later_header(const wire::Ipv4Header& ip, std::uint8_t* to) {
 }
 
 /// RFC 791 section 3.2: pieces of the neighbour's MTU, each a copy in a buffer of its own. A packet
-/// that is a fragment itself is cut further at its own offset.
+/// that is a fragment itself is cut further at its own offset; one that was whole becomes a datagram
+/// in fragments here and gets an identification as such (l3/identification.hpp).
 void send_fragments(Shard& shard, rte_mbuf* packet, const wire::Ipv4Header* ip,
                     Neighbour& neighbour) {
   const auto start = static_cast<std::uint32_t>(reinterpret_cast<const std::uint8_t*>(ip) -
                                                 rte_pktmbuf_mtod(packet, const std::uint8_t*));
   const std::uint32_t first_header = static_cast<std::uint32_t>(ip->header_size());
   const auto payload = static_cast<std::uint32_t>(ip->payload_size());
+  wire::Be16 identification = ip->identification;
+  if (!ip->is_fragment()) {
+    const bool out = shard.generation->interfaces[neighbour.interface].side == Side::kOutside;
+    identification =
+        shard.identifications.next(out ? ip->destination : ip->source, ip->protocol);
+  }
   std::uint32_t done = 0;
   while (done < payload) {
     rte_mbuf* piece = rte_pktmbuf_alloc(shard.buffers);
@@ -67,6 +74,10 @@ void send_fragments(Shard& shard, rte_mbuf* packet, const wire::Ipv4Header* ip,
     const bool more = ip->more_fragments() || done + size < payload;
     piece_ip.flags_and_offset = wire::Be16::of(static_cast<std::uint16_t>(
         (ip->fragment_offset() + done) / 8 | (more ? wire::Ipv4Header::kMoreFragments : 0)));
+    if (piece_ip.identification != identification) {
+      piece_ip.identification = identification;
+      shard.identifications.remember(piece_ip, ip->identification);
+    }
     piece_ip.update_checksum();
     auto* bytes = reinterpret_cast<std::uint8_t*>(
         rte_pktmbuf_append(piece, static_cast<std::uint16_t>(header_size + size)));
@@ -104,34 +115,77 @@ void cut_segments(rte_mbuf* packet, std::uint32_t size) {
   }
 }
 
-std::optional<NextHop> resolve(Shard& shard, wire::Be32 destination) {
-  const Generation& generation = *shard.generation;
+namespace {
+
+struct Way {
+  decltype(Route::interface) interface;
+  wire::Be32 next;
+};
+
+/// The next address on the way to a destination, and its interface.
+std::optional<Way> find_way(const Generation& generation, wire::Be32 destination) {
   const Route* route = generation.routes.find(wire::Ipv4Address{destination}.value);
   if (route == nullptr) return std::nullopt;
-  wire::Be32 next = route->via.be();
-  if (route->via.value == 0) {
-    const wire::Ipv4Prefix& network = generation.interfaces[route->interface].address;
-    if (is_link_broadcast(network, wire::Ipv4Address{destination}) ||
-        is_ours_on(generation, route->interface, destination))
-      return std::nullopt;
-    next = destination;
-  }
-  return NextHop{shard.neighbours.find_or_add(shard, route->interface, next), route->interface};
+  if (route->via.value != 0) return Way{route->interface, route->via.be()};
+  const wire::Ipv4Prefix& network = generation.interfaces[route->interface].address;
+  if (is_link_broadcast(network, wire::Ipv4Address{destination}) ||
+      is_ours_on(generation, route->interface, destination))
+    return std::nullopt;
+  return Way{route->interface, destination};
+}
+
+}  // namespace
+
+std::optional<NextHop> resolve(Shard& shard, wire::Be32 destination) {
+  const auto way = find_way(*shard.generation, destination);
+  if (!way) return std::nullopt;
+  return NextHop{shard.neighbours.find_or_add(shard, way->interface, way->next), way->interface};
 }
 
 void send(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, NeighbourId id) {
   Neighbour& neighbour = shard.neighbours[id];
+  if (neighbour.state == NeighbourState::kReachable) {
+    send_to(shard, packet, ip, neighbour);
+    return;
+  }
+  set_data(packet, reinterpret_cast<std::uint8_t*>(ip),
+           static_cast<std::uint32_t>(ip->total_size()));
+  shard.neighbours.wait(shard, id, packet);
+}
+
+void send_to(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, Neighbour& neighbour) {
   const auto size = static_cast<std::uint16_t>(ip->total_size());
-  if (neighbour.state != NeighbourState::kReachable) {
-    set_data(packet, reinterpret_cast<std::uint8_t*>(ip), size);
-    shard.neighbours.wait(shard, id, packet);
-    return;
-  }
-  if (size > neighbour.mtu) {
+  if (size > neighbour.mtu)
     send_fragments(shard, packet, ip, neighbour);
-    return;
+  else
+    send_fast(shard, packet, ip, size, neighbour);
+}
+
+std::expected<AnswerHop, DropReason> resolve_answer(Shard& shard, const Packet& packet,
+                                                    wire::Be32 sender) {
+  const auto way = find_way(*shard.generation, sender);
+  // By the side where it came in: a forged source gets nothing from the other one.
+  if (!way || shard.generation->interfaces[way->interface].side != packet.side)
+    return std::unexpected(DropReason::kNoRoute);
+  Neighbours& neighbours = shard.neighbours;
+  NeighbourId known = neighbours.find(way->interface, way->next);
+  if (known == kNoNeighbour || neighbours[known].state != NeighbourState::kReachable) {
+    const wire::MacAddress& from =
+        rte_pktmbuf_mtod(packet.mbuf, const wire::EthernetHeader*)->source;
+    if (way->interface == packet.interface && way->next == sender && is_station(from))
+      return AnswerHop{kNoNeighbour, neighbours.station(shard, way->interface, from)};
+    if (known == kNoNeighbour && (way->next != sender || neighbours.has_room_for_answers()))
+      known = neighbours.find_or_add(shard, way->interface, way->next);
+    if (known == kNoNeighbour) return std::unexpected(DropReason::kNeighbourTableFull);
   }
-  send_fast(shard, packet, ip, size, neighbour);
+  return AnswerHop{known, {}};
+}
+
+void send_answer(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, AnswerHop& hop) {
+  if (hop.neighbour == kNoNeighbour)
+    send_to(shard, packet, ip, hop.station);
+  else
+    send(shard, packet, ip, hop.neighbour);
 }
 
 }  // namespace lsn::datapath

@@ -15,6 +15,7 @@ Verdict hairpin(Shard& shard, Packet& packet) {
   // Named anew, as seen from outside.
   packet.key.a = packet.ip->destination.raw();
   packet.key.b = packet.ip->source.raw();
+  packet.identification = {};
   if (packet.kind == PacketKind::kFragment) return dispatch(shard, packet);
   packet.kind = PacketKind::kNone;
   if (const Verdict verdict = parse_l4(packet); !verdict.is_next()) return verdict;

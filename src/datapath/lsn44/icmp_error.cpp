@@ -100,18 +100,25 @@ wire::Be16* quoted_checksum(const Quoted& quoted) {
              : reinterpret_cast<wire::Be16*>(quoted.l4 + offset);
 }
 
-/// Replaces one endpoint of the quoted packet; returns what that changes in ICMP's own checksum.
+/// Replaces one endpoint of the quoted packet, and a fragment's identification by the one that its
+/// sender knows; returns what that changes in ICMP's own checksum.
 wire::ChecksumDelta rewrite_quoted(const Quoted& quoted, Direction direction,
-                                   wire::Be32 new_address, wire::Be16 new_port) {
+                                   wire::Be32 new_address, wire::Be16 new_port,
+                                   std::optional<wire::Be16> original) {
   // An outbound error quotes an inbound packet: our endpoint is its destination.
   const bool destination = direction == Direction::kOutbound;
   wire::Be32& address = destination ? quoted.ip->destination : quoted.ip->source;
   wire::ChecksumDelta addresses, ports, outer;
   addresses.replace(address, new_address);
   address = new_address;
+  wire::ChecksumDelta in_header = addresses;
+  if (original) {
+    in_header.replace(quoted.ip->identification, *original);
+    quoted.ip->identification = *original;
+  }
   const wire::Be16 ip_checksum = quoted.ip->checksum;
-  quoted.ip->checksum = addresses.apply(ip_checksum);
-  outer = addresses;
+  quoted.ip->checksum = in_header.apply(ip_checksum);
+  outer = in_header;
   outer.replace(ip_checksum, quoted.ip->checksum);
   if (quoted.protocol == Protocol::kEsp) return outer;
 
@@ -151,7 +158,8 @@ Verdict send_error(Shard& shard, Packet& packet, SessionId id, const Quoted& quo
 
   const wire::Be32 address = out ? session.nat_ip : session.inside_ip;
   const wire::ChecksumDelta changed = rewrite_quoted(
-      quoted, direction, address, out ? shown_nat_port(session) : session.inside_port);
+      quoted, direction, address, out ? shown_nat_port(session) : session.inside_port,
+      shard.identifications.original_of(*quoted.ip));
   auto& icmp = *reinterpret_cast<wire::IcmpHeader*>(packet.l4);
   icmp.checksum = changed.apply(icmp.checksum);
 
@@ -207,6 +215,13 @@ Verdict icmp_error_outbound(Shard& shard, Packet& packet) {
   if (packet.ip->ttl <= 1) return Verdict::drop(DropReason::kTtlExpired);
   const auto quoted = read_quoted(packet);
   if (!quoted) return Verdict::drop(quoted.error());
+  // It goes to whoever sent what it is about.
+  if (quoted->ip->source != packet.ip->destination)
+    return Verdict::drop(DropReason::kIcmpErrorMalformed);
+  // A client speaks of its own packets alone; what is no client's is a router on the way to one.
+  if (packet.ip->source != quoted->ip->destination &&
+      shard.generation->maps.front()->group_of(wire::Ipv4Address{packet.ip->source}) != nullptr)
+    return Verdict::drop(DropReason::kIcmpErrorForeign);
   std::uint16_t group = kNoId;
   const Verdict steered = steer_outbound(shard, packet, quoted->ip->destination, group);
   if (steered.is_drop()) return Verdict::drop(DropReason::kIcmpErrorNoSession);
@@ -217,7 +232,10 @@ Verdict icmp_error_outbound(Shard& shard, Packet& packet) {
 }
 
 Verdict icmp_error_inbound(Shard& shard, Packet& packet) {
-  if (const Verdict verdict = check_inbound_addresses(shard, packet); !verdict.is_next())
+  // A router on the way may have an address that clients have, too (RFC 1918, RFC 6598): what it
+  // quotes says whether it speaks of a packet of ours.
+  if (const Verdict verdict = check_inbound_addresses(shard, packet);
+      !verdict.is_next() && verdict != Verdict::drop(DropReason::kSpoofedClientSource))
     return verdict;
   if (is_own_address(*shard.generation, packet.ip->destination))
     return Verdict::drop(DropReason::kNotForUs);

@@ -70,11 +70,11 @@ Verdict check_inbound_addresses(const Shard& shard, const Packet& packet) {
   if (!is_host_address(packet.ip->source)) return Verdict::drop(DropReason::kIpSourceInvalid);
   // RFC 2827: what claims to be one of us and comes from outside is a lie.
   const wire::Ipv4Address source{packet.ip->source};
-  if (generation.maps.front()->group_of(source) != nullptr)
-    return Verdict::drop(DropReason::kSpoofedClientSource);
   if (generation.nat_addresses.find(source) != nullptr ||
       is_own_address(generation, packet.ip->source))
     return Verdict::drop(DropReason::kSpoofedNatSource);
+  if (generation.maps.front()->group_of(source) != nullptr)
+    return Verdict::drop(DropReason::kSpoofedClientSource);
   return Verdict::next();
 }
 
@@ -104,7 +104,7 @@ Verdict inbound(Shard& shard, Packet& packet) {
     if (ipsec_alg::is_for_port_keepers(shard, packet)) [[unlikely]] {
       session = ipsec_alg::demultiplex(shard, packet);
       return session == state::kNone ? Verdict::drop(DropReason::kIkeSpiUnknown)
-                                     : forward<Direction::kInbound>(shard, packet, session);
+                                     : forward_any<Direction::kInbound>(shard, packet, session);
     }
     const auto opened = open(shard, packet);
     if (!opened) return Verdict::drop(opened.error());
@@ -114,7 +114,7 @@ Verdict inbound(Shard& shard, Packet& packet) {
       end_session(shard, session, SessionEnd::kFlushed);
     return verdict;
   }
-  return forward<Direction::kInbound>(shard, packet, session);
+  return forward_any<Direction::kInbound>(shard, packet, session);
 }
 
 }  // namespace lsn::datapath::lsn44

@@ -70,7 +70,7 @@ std::expected<SessionId, DropReason> open(Shard& shard, const Packet& packet,
   // RFC 5508 REQ-1: a query makes a session, an answer does not.
   if (packet.protocol == Protocol::kIcmp && packet.has_l4 &&
       !wire::is_icmp_request(reinterpret_cast<const wire::IcmpHeader*>(packet.l4)->type))
-    return std::unexpected(DropReason::kNoMapping);
+    return std::unexpected(DropReason::kNoSession);
   return create_session(shard, group, group_id,
                         group.app(packet.protocol, request.remote_port.host()), request);
 }
@@ -165,7 +165,7 @@ Verdict outbound(Shard& shard, Packet& packet) {
   SessionId session = shard.lsn44.outbound.find(packet.key, packet.hash);
   if (session == state::kNone) {
     // Only a packet with ports makes a session; of a datagram in pieces that is the first.
-    if (!packet.has_l4) return Verdict::drop(DropReason::kNoMapping);
+    if (!packet.has_l4) return Verdict::drop(DropReason::kNoSession);
     if (!shard.overload.admit()) return Verdict::drop(DropReason::kOverload);
     const auto opened = open(shard, packet, group);
     if (!opened) {
@@ -181,7 +181,7 @@ Verdict outbound(Shard& shard, Packet& packet) {
       end_session(shard, session, SessionEnd::kFlushed);
     return verdict;
   }
-  return forward<Direction::kOutbound>(shard, packet, session);
+  return forward_any<Direction::kOutbound>(shard, packet, session);
 }
 
 }  // namespace lsn::datapath::lsn44

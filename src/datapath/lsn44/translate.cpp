@@ -104,6 +104,11 @@ Verdict forward_with_care(Shard& shard, Packet& packet, SessionId id) {
                     shard.neighbours[hop].mtu);
     return Verdict::drop(DropReason::kFragmentationNeeded);
   }
+  const bool is_fragment = packet.kind == PacketKind::kFragment;
+  // Before the ALG holds it: all fragments of a held message leave with the same one.
+  if (is_fragment && packet.identification == wire::Be16{})
+    packet.identification =
+        shard.identifications.next(session.remote_ip, packet.ip->protocol);
   if (inspection == Inspection::kAsNeeded && is_inspected(session, packet))
     if (const Verdict verdict = ipsec_alg::inspect(shard, packet, id, direction);
         !verdict.is_next())
@@ -112,6 +117,7 @@ Verdict forward_with_care(Shard& shard, Packet& packet, SessionId id) {
   if (direction == Direction::kOutbound && keeps_port(session) && packet.has_l4)
     restore_port(packet, session.inside_port);
   session.packets[static_cast<std::size_t>(direction)].add();
+  if (is_fragment) shard.identifications.replace(*packet.ip, packet.identification);
   account<direction>(shard, session, packet.size);
   if (session.protocol == Protocol::kTcp && packet.has_l4 && follow_tcp(session, packet, direction))
     rearm_session(shard, id);
@@ -119,8 +125,10 @@ Verdict forward_with_care(Shard& shard, Packet& packet, SessionId id) {
     shard.counters.of(session.protocol).hairpinned.add(1, packet.size);
     // What becomes of it on the other side is not the sender's session's business: that one is
     // open now, as it would be towards a stranger.
+    const wire::Be16 identification = packet.identification;
     const Verdict other_side = hairpin(shard, packet);
     settle(shard, packet, other_side);
+    packet.identification = identification;
     return Verdict::consumed();
   }
   send(shard, packet.mbuf, packet.ip, hop);
@@ -138,7 +146,8 @@ Verdict forward_released(Shard& shard, Packet& packet, Direction direction) {
   const bool out = direction == Direction::kOutbound;
   const state::FlowTable& table = out ? shard.lsn44.outbound : shard.lsn44.inbound;
   const SessionId id = table.find(packet.key, table.hash(packet.key));
-  if (id == state::kNone) return Verdict::drop(DropReason::kNoMapping);
+  if (id == state::kNone)
+    return Verdict::drop(out ? DropReason::kNoSession : DropReason::kNoMapping);
   return out ? forward_with_care<Direction::kOutbound, Inspection::kDone>(shard, packet, id)
              : forward_with_care<Direction::kInbound, Inspection::kDone>(shard, packet, id);
 }

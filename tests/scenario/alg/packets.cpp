@@ -35,17 +35,20 @@ TEST_P(AlgPackets, EspFragmentsArriveInAnyOrderBothWays) {
   const IpPacket in = big_esp(kS, kN, 0x2001, 2).with_id(78);
   const auto sent_out = out.fragments({400, 800});
   const auto sent_in = in.fragments({400, 800});
-  const auto want_out = out.from({kN, 0}).hop().fragments({400, 800});
-  const auto want_in = in.to({c1.ip, 0}).hop().fragments({400, 800});
+  const auto want = [](const IpPacket& packet, const std::vector<Frame>& frames) {
+    return packet.hop().with_id(id_of(frames)).fragments({400, 800});
+  };
   std::vector<Frame> frames;
   for (const std::size_t i : {2u, 0u, 1u})
     for (Frame& frame : lab().from_inside(sent_out[i])) frames.push_back(std::move(frame));
+  const auto want_out = want(out.from({kN, 0}), frames);
   EXPECT_THAT(frames, ::testing::UnorderedElementsAre(lab().frame_to(1, kGateway, want_out[0]),
                                                       lab().frame_to(1, kGateway, want_out[1]),
                                                       lab().frame_to(1, kGateway, want_out[2])));
   frames.clear();
   for (const std::size_t i : {1u, 2u, 0u})
     for (Frame& frame : lab().from_outside(sent_in[i])) frames.push_back(std::move(frame));
+  const auto want_in = want(in.to({c1.ip, 0}), frames);
   EXPECT_THAT(frames, ::testing::UnorderedElementsAre(lab().frame_to(0, c1.ip, want_in[0]),
                                                       lab().frame_to(0, c1.ip, want_in[1]),
                                                       lab().frame_to(0, c1.ip, want_in[2])));
@@ -76,10 +79,10 @@ TEST_P(AlgPackets, IkeInIpFragmentsIsHeldAndReleasedWhole) {
   large.body[3] = 1400 & 0xFF;
   const IpPacket packet = c2.out(large).with_id(99);
   const auto pieces = packet.fragments({600, 1200});
-  const auto want = packet.from(c2.nat).hop().fragments({600, 1200});
   for (const std::size_t i : {1u, 0u, 2u}) expect_frames(lab().from_inside(pieces[i]), {});
   expect_drops({});
   const std::vector<Frame> frames = lab().advance(kT + 1s);
+  const auto want = packet.from(c2.nat).hop().with_id(id_of(frames)).fragments({600, 1200});
   EXPECT_THAT(frames, ::testing::UnorderedElementsAre(lab().frame_to(1, kGateway, want[0]),
                                                       lab().frame_to(1, kGateway, want[1]),
                                                       lab().frame_to(1, kGateway, want[2])));
@@ -275,10 +278,10 @@ TEST_P(AlgPreserve, HeldAnswersAndFragmentsFindTheirClient) {
   large.body[3] = 1400 & 0xFF;
   const IpPacket packet = c1.in(large).with_id(99);
   const auto pieces = packet.fragments({600, 1200});
-  const auto want = packet.to(c1.endpoint()).hop().fragments({600, 1200});
   std::vector<Frame> frames;
   for (const std::size_t i : {2u, 0u, 1u})
     for (Frame& frame : lab().from_outside(pieces[i])) frames.push_back(std::move(frame));
+  const auto want = packet.to(c1.endpoint()).hop().with_id(id_of(frames)).fragments({600, 1200});
   EXPECT_THAT(frames, ::testing::UnorderedElementsAre(lab().frame_to(0, c1.ip, want[0]),
                                                       lab().frame_to(0, c1.ip, want[1]),
                                                       lab().frame_to(0, c1.ip, want[2])));

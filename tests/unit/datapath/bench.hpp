@@ -105,6 +105,16 @@ inline std::uint32_t at32(const Bytes& bytes, std::size_t i) {
   return at16(bytes, i) << 16 | at16(bytes, i + 2);
 }
 
+/// Writes another identification into the IP header that begins there.
+inline void rename(Bytes& bytes, std::size_t at, unsigned id) {
+  bytes[at + 4] = static_cast<std::uint8_t>(id >> 8);
+  bytes[at + 5] = static_cast<std::uint8_t>(id);
+  bytes[at + 10] = bytes[at + 11] = 0;
+  const Bytes sum = be16(internet_checksum(part(bytes, at, (bytes[at] & 15u) * 4u)));
+  bytes[at + 10] = sum[0];
+  bytes[at + 11] = sum[1];
+}
+
 // ---------------------------------------------------------------- frames
 
 inline std::uint32_t ip_number(const std::string& dotted) {

@@ -18,6 +18,7 @@ const auto kMalformed = Verdict::drop(DropReason::kFragmentMalformed);
 const auto kTooMany = Verdict::drop(DropReason::kFragmentTooMany);
 const auto kTableFull = Verdict::drop(DropReason::kFragmentTableFull);
 const auto kTimeout = DropReason::kFragmentTimeout;
+const auto kDisplaced = DropReason::kFragmentDisplaced;
 
 enum class End : std::uint8_t { kMore, kLast };
 
@@ -64,6 +65,24 @@ class ReassemblyTest : public Workbench {
     }
     free(first);
     return frames;
+  }
+  /// A datagram's first fragment has passed.
+  void settle(const Ip& header, unsigned identification = 7) {
+    const Packet first = received(0, frame(header, 0, 8, End::kMore));
+    shard->reassembly.passed(*shard, first,
+                             wire::Be16::of(static_cast<std::uint16_t>(identification)));
+    free(first);
+  }
+  /// A later fragment of a stranger of its own, to one of three NAT addresses.
+  void accept_from_outside(unsigned number) {
+    Ip header{.source = "10.9." + std::to_string(number / 250) + "." +
+                        std::to_string(number % 250 + 1),
+              .destination = "198.51.100." + std::to_string(8 + number % 3)};
+    header.offset = 80;
+    Packet packet = received(
+        1, ethernet(kOutsideMac, kGateway, 0x0800, header.with(counting(80))));
+    FragmentPorts ports;
+    EXPECT_EQ(shard->reassembly.accept(*shard, packet, ports), Verdict::consumed());
   }
   void expect_remembered(unsigned datagrams) {
     EXPECT_EQ(shard->reassembly.size(), datagrams);
@@ -289,17 +308,73 @@ TEST_F(ReassemblyTest, PortsAreNotRememberedBeyondTheTime) {
   EXPECT_EQ(accept(80, 80), Verdict::consumed());
 }
 
-TEST_F(ReassemblyTest, AFullTableRefusesTheNewcomerAndServesTheOthers) {
-  for (unsigned id = 1; id <= 64; ++id)
+TEST_F(ReassemblyTest, InAFullTableTheOldestThatIsNotSettledMakesRoom) {
+  make_shard(16);
+  EXPECT_EQ(accept(datagram(1), 0, 80, End::kMore), Verdict::next());
+  settle(datagram(1));
+  for (unsigned id = 2; id <= 16; ++id)
     EXPECT_EQ(accept(datagram(id), 80, 80, End::kMore), Verdict::consumed());
-  EXPECT_EQ(accept(datagram(65), 80, 80, End::kMore), kTableFull);
-  EXPECT_EQ(accept(datagram(65), 0, 80, End::kMore), kTableFull);
-  expect_remembered(64);
-  EXPECT_EQ(accept(datagram(64), 0, 80, End::kMore), Verdict::next());
-  EXPECT_EQ(waiting(datagram(64)).size(), 1u);
-  EXPECT_EQ(accept(datagram(64), 160, 8, End::kLast), Verdict::next());
-  // That one is whole: there is room again.
-  EXPECT_EQ(accept(datagram(65), 80, 80, End::kMore), Verdict::consumed());
+  expect_remembered(16);
+  EXPECT_EQ(drops(), 0u);
+  EXPECT_EQ(accept(datagram(17), 80, 80, End::kMore), Verdict::consumed());
+  EXPECT_EQ(accept(datagram(18), 0, 80, End::kMore), Verdict::next());
+  EXPECT_EQ(dropped(kDisplaced), 2u);  // 2 and 3
+  expect_remembered(16);
+  EXPECT_EQ(accept(datagram(1), 80, 80, End::kMore), Verdict::next()) << "it was settled";
+  EXPECT_EQ(accept(datagram(4), 0, 80, End::kMore), Verdict::next());
+  EXPECT_EQ(waiting(datagram(4)).size(), 1u);
+}
+
+TEST_F(ReassemblyTest, WhereAllAreSettledTheOldestMakesRoomAsWell) {
+  make_shard(16);
+  for (unsigned id = 1; id <= 17; ++id) {
+    EXPECT_EQ(accept(datagram(id), 0, 80, End::kMore), Verdict::next());
+    settle(datagram(id));
+  }
+  expect_remembered(16);
+  EXPECT_EQ(accept(datagram(2), 80, 80, End::kMore), Verdict::next());
+  EXPECT_EQ(drops(), 0u) << "nothing of it waited";
+}
+
+TEST_F(ReassemblyTest, ThoseFromOutsideHaveHalfOfTheRoomAndMakeRoomForThoseFromInside) {
+  make_shard(256);
+  for (unsigned i = 0; i < 1000; ++i) accept_from_outside(i);
+  // The bound of one NAT address comes first: three of them have 32 each.
+  expect_remembered(96);
+  EXPECT_EQ(dropped(kDisplaced), 1000u - 96u);
+  for (unsigned id = 1; id <= 16; ++id)
+    EXPECT_EQ(accept(datagram(id), 80, 80, End::kMore), Verdict::consumed());
+  expect_remembered(112);
+}
+
+TEST_F(ReassemblyTest, OneSubscriberHasASixteenthOfTheRoom) {
+  make_shard(512);
+  for (unsigned id = 1; id <= 100; ++id) accept(datagram(id), 80, 80, End::kMore);
+  expect_remembered(32);
+  EXPECT_EQ(dropped(kDisplaced), 68u);
+  // Its settled ones have another sixteenth, no more.
+  for (unsigned id = 101; id <= 200; ++id) {
+    EXPECT_EQ(accept(datagram(id), 0, 80, End::kMore), Verdict::next());
+    settle(datagram(id));
+  }
+  expect_remembered(63);  // one made room when it was open
+  EXPECT_EQ(accept(datagram(200), 80, 80, End::kMore), Verdict::next());
+  EXPECT_EQ(accept(datagram(101), 80, 80, End::kMore), Verdict::consumed()) << "forgotten";
+}
+
+TEST_F(ReassemblyTest, WithoutAnyRoomEveryFragmentIsRefused) {
+  make_shard(0);
+  EXPECT_EQ(accept(datagram(1), 80, 80, End::kMore), kTableFull);
+  EXPECT_EQ(accept(datagram(1), 0, 80, End::kMore), kTableFull);
+}
+
+TEST_F(ReassemblyTest, EveryFragmentLearnsWhatItsDatagramLeavesWith) {
+  FragmentPorts ports{1, 2, {}};
+  EXPECT_EQ(accept(frame(datagram(), 0, 80, End::kMore), ports), Verdict::next());
+  settle(datagram(), 0xABCD);
+  FragmentPorts later;
+  EXPECT_EQ(accept(frame(datagram(), 80, 80, End::kMore), later), Verdict::next());
+  EXPECT_EQ(later.identification, wire::Be16::of(0xABCD));
 }
 
 TEST_F(ReassemblyTest, NoMoreThan64FragmentsOfADatagramWait) {
@@ -313,10 +388,12 @@ TEST_F(ReassemblyTest, NoMoreThan64FragmentsOfADatagramWait) {
 TEST_F(ReassemblyTest, NoMoreThanFourFragmentsForEachPossibleDatagramWaitInAll) {
   make_shard(4);
   for (unsigned i = 1; i <= 16; ++i) EXPECT_EQ(accept(i * 8, 8), Verdict::consumed());
-  EXPECT_EQ(accept(17 * 8, 8), kTooMany);
-  EXPECT_EQ(accept(datagram(2), 8, 8, End::kMore), kTooMany);
+  EXPECT_EQ(accept(17 * 8, 8), kTooMany) << "no datagram makes room for itself";
   expect_remembered(1);
-  EXPECT_EQ(accept(datagram(2), 0, 8, End::kMore), Verdict::next());  // needs not wait
+  EXPECT_EQ(accept(datagram(2), 8, 8, End::kMore), Verdict::consumed());
+  EXPECT_EQ(dropped(kDisplaced), 16u);
+  expect_remembered(1);
+  EXPECT_EQ(accept(datagram(3), 0, 8, End::kMore), Verdict::next());  // needs not wait
 }
 
 TEST_F(ReassemblyTest, NoMoreThan64HolesOfADatagramAreRemembered) {
@@ -328,6 +405,7 @@ TEST_F(ReassemblyTest, NoMoreThan64HolesOfADatagramAreRemembered) {
 }
 
 TEST_F(ReassemblyTest, ARoundOfHousekeepingKeepsItsBudget) {
+  make_shard(1024);  // of which one subscriber has 64
   for (unsigned id = 1; id <= 60; ++id) accept(datagram(id), 80, 80, End::kMore);
   pass(seconds{3});
   std::uint64_t before = 0;

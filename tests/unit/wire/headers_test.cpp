@@ -69,7 +69,7 @@ TEST(Ipv4Header, IsRefusedForWhatIsWrong) {
   EXPECT_EQ(error_of(changed(0, 0x65)), Ipv4Error::kVersion);
   EXPECT_EQ(error_of(changed(0, 0x44)), Ipv4Error::kHeaderLength);
   EXPECT_EQ(error_of(changed(3, 19)), Ipv4Error::kTotalLength);
-  EXPECT_EQ(error_of(changed(3, 29)), Ipv4Error::kTotalLength);
+  EXPECT_EQ(error_of(changed(3, 29)), Ipv4Error::kTruncated);
   EXPECT_EQ(error_of(changed(11, right[11] ^ 1u)), Ipv4Error::kChecksum);
 }
 

@@ -127,6 +127,10 @@ interface_counters() {
            [](const Counters& c) { return c.arp_replies_received.get(); }},
       Text{"arp_replies_sent", kCounter, "ARP replies for our addresses and pool addresses.",
            [](const Counters& c) { return c.arp_replies_sent.get(); }},
+      Text{"arp_not_copied", kCounter,
+           "ARP packets for us, and announcements, that the other workers were not shown: more than "
+           "16 requests or 64 replies per second and group of neighbours.",
+           [](const Counters& c) { return c.arp_not_copied.get(); }},
       Text{"neighbours", kGauge,
            "Next hops whose hardware address is known, each counted by every worker that knows it.",
            [](const Counters& c) { return c.neighbours.get(); }},
@@ -136,9 +140,11 @@ interface_counters() {
            "ICMP errors that we sent: time exceeded, fragmentation needed, destination unreachable.",
            [](const Counters& c) { return c.icmp_errors_sent.get(); }},
       Text{"icmp_errors_suppressed", kCounter,
-           "ICMP errors that we did not send: the rate limit (dataplane.unreachable.rate), or RFC "
-           "1812 section 4.3.2.7.",
+           "ICMP errors and TCP resets that we did not send: the limits (dataplane.unreachable.rate "
+           "and those of the other kinds), or RFC 1812 section 4.3.2.7.",
            [](const Counters& c) { return c.icmp_errors_suppressed.get(); }},
+      Text{"resets_sent", kCounter, "TCP resets about segments to our own addresses.",
+           [](const Counters& c) { return c.resets_sent.get(); }},
       Text{"fragments_received", kCounter, "Fragments received.",
            [](const Counters& c) { return c.fragments_received.get(); }},
       Text{"fragmented", kCounter, "Packets that were cut into fragments for a smaller MTU.",

@@ -310,6 +310,7 @@ struct Held {
   std::uint32_t message_id;
   std::uint16_t fragment_number;  ///< of IKE
   wire::Be16 ip_identification;
+  wire::Be16 leaves_with;  ///< a fragment's identification outside (l3/identification.hpp)
   Direction direction;
   bool later_fragment;  ///< of an IP datagram whose first one is held
   std::uint8_t link_size;

@@ -1,11 +1,13 @@
-// ICMP that we send ourselves: errors about packets that we do not forward, answers to echo
-// requests for our own addresses.
+// What we send ourselves: ICMP errors about packets that we do not forward, answers to echo requests
+// for our own addresses, and that nobody listens there to anything else: ICMP port or protocol
+// unreachable, TCP resets. traceroute to an address of ours ends with that.
 //
 // An error quotes the packet as its sender knows it, so it is made before anything is changed
 // (RFC 1812 section 4.3.2.3: as much of it as fits in 576 bytes). None is sent about an ICMP error,
 // a fragment other than the first, a broadcast or multicast, or a source that is no single host
-// (section 4.3.2.7), and not more than `unreachable.rate` per second (section 4.3.2.8). Its source
-// is our address on the interface that the packet came in on, and it leaves by the side that the
+// (section 4.3.2.7), and not more than its kind's share (icmp_budget.hpp). Its source is the address
+// that was spoken to, if that is ours, or else our address on the interface that the packet came in
+// on, and it leaves by the side that the
 // packet came from or not at all: a forged source is told nothing about the other side. The sender of
 // a hairpinned packet is told through its own session, like by anybody behind its NAT address.
 //
@@ -25,8 +27,8 @@ void send_icmp_error(Shard& shard, const Packet& packet, std::uint8_t type, std:
                      std::uint16_t mtu = 0);
 
 /// A packet for one of our own interfaces' addresses. Answers an echo request (RFC 1812 section
-/// 4.3.3.6), drop(l4_malformed) if its checksum is wrong; everything else: drop(not_for_us). Takes
-/// the packet when it says consumed.
+/// 4.3.3.6), drop(l4_malformed) if its checksum is wrong; everything else is dropped as no_listener,
+/// and its sender told so, other ICMP as not_for_us. Takes the packet when it says consumed.
 [[nodiscard]] Verdict deliver_locally(Shard& shard, Packet& packet);
 
 }  // namespace lsn::datapath

@@ -11,10 +11,17 @@
 // full: then all that is forgotten is freed together, and since an index may then mean another
 // neighbour, Shard::stamp is raised: sessions look their next hops up anew.
 //
-// ARP packets reach every worker (the one that received it hands copies to the others), so one
-// answer fills all tables; requests for our own addresses are answered by the worker that got them.
-// Who speaks to us is learned without being asked while the table is not half full: forged senders
-// cannot take the places of next hops that are in use.
+// ARP packets that are for us, and announcements (RFC 5227 section 3), reach every worker: the one that
+// received it hands copies to the others, so one answer fills all tables. That is limited per second
+// and group of senders (concerns_all()); what is for others teaches its receiver alone. Requests for
+// our own addresses are answered by the worker that got them. Who speaks to us is learned without
+// being asked while the table is not half full: forged senders cannot take the places of next hops
+// that are in use.
+//
+// Gateways, the next hops of configured routes, are asked for when their link comes up and when a
+// configuration brings them (resolve_gateways()), before any packet needs them. They are never
+// forgotten: reachable ones are confirmed whether they are in use or not, others are asked for again
+// every kRetryGatewayAfter.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -42,6 +49,11 @@ struct Shard;
 [[nodiscard]] constexpr bool is_link_broadcast(const wire::Ipv4Prefix& network,
                                                wire::Ipv4Address address) {
   return network.length < 31 && (address == network.first() || address == network.last());
+}
+
+/// A hardware address that one station has: no group's (I/G bit, IEEE 802 section 8.2) and not zero.
+[[nodiscard]] inline bool is_station(const wire::MacAddress& mac) {
+  return (mac[0] & 1) == 0 && mac != wire::MacAddress{};
 }
 
 /// Whether we answer for an address on an interface: our own there, or a NAT address that lies in
@@ -88,11 +100,20 @@ class Neighbours {
   static constexpr state::TickDuration kForgetAfter = std::chrono::seconds{300};
   /// of one that does not answer
   static constexpr state::TickDuration kForgetUnresolvedAfter = std::chrono::seconds{30};
+  /// Until a gateway that did not answer is asked for again.
+  static constexpr state::TickDuration kRetryGatewayAfter = std::chrono::seconds{10};
+  /// Incomplete ones beyond which none is made for an answer of ours.
+  static constexpr std::uint32_t kIncompleteForAnswers = 256;
+  /// Copies of ARP packets for the other workers: per second and group of senders, by their hash.
+  /// Of replies, which we have asked for ourselves, a second's worth is the whole table.
+  static constexpr std::uint32_t kCopiesPerSecond = 16, kRepliesPerSecond = 64;
+  static constexpr std::size_t kCopyGroups = 256;
   /// Beyond so many neighbours none is learned that we have not asked for.
   static constexpr std::uint32_t kUnaskedLimit = kCapacity / 2;
   /// Beyond so many, forgotten ones included, those are freed.
   static constexpr std::uint32_t kFreeBeyond = kCapacity / 4 * 3;
-  /// Announcements per call of announce() and of advance(): a transmit buffer holds few hundred.
+  /// Announcements, and questions for gateways, per call of announce() and of advance(): a transmit
+  /// buffer holds few hundred.
   static constexpr std::size_t kAnnouncedAtOnce = 64;
 
   Neighbours(state::Ticks now, const state::HashSecret& secret, state::ZeroedMemory* memory);
@@ -102,6 +123,16 @@ class Neighbours {
   /// The neighbour of that address, made (incomplete, not yet asked for) if it is new;
   /// kNoNeighbour when the table is full.
   [[nodiscard]] NeighbourId find_or_add(Shard& shard, std::uint8_t interface, wire::Be32 ip);
+
+  /// The neighbour of that address, or kNoNeighbour.
+  [[nodiscard]] NeighbourId find(std::uint8_t interface, wire::Be32 ip) const;
+  /// A reachable one that is not in the table: a station on a link, by its hardware address alone.
+  [[nodiscard]] Neighbour station(const Shard& shard, std::uint8_t interface,
+                                  const wire::MacAddress& mac) const;
+  /// Whether one more may be made only to send an answer of ours.
+  [[nodiscard]] bool has_room_for_answers() const {
+    return table_.size() - forgotten_count_ - reachable_ < kIncompleteForAnswers;
+  }
 
   /// Keeps a packet whose data begins at its IP header until the neighbour is known, and asks for
   /// it; a packet that may not wait is dropped and counted. Takes the packet in any case.
@@ -115,6 +146,13 @@ class Neighbours {
   [[nodiscard]] Verdict arp_received(Shard& shard, std::uint8_t interface,
                                      const wire::ArpHeader& arp, Answer answer);
 
+  /// Whether the other workers have to be shown an ARP packet; counts those that are one too many.
+  [[nodiscard]] bool concerns_all(Shard& shard, std::uint8_t interface,
+                                  const wire::ArpHeader& arp);
+
+  /// Asks for all gateways of the generation, by and by in advance(): known ones are confirmed.
+  void resolve_gateways() { next_gateway_ = 0; }
+
   /// Announces our addresses (the interface's, and those of pools that we answer for, whoever owns
   /// them) on a link: the first ones now, the others by advance().
   void announce(Shard& shard, std::uint8_t interface);
@@ -122,6 +160,8 @@ class Neighbours {
   /// Sends due requests and announcements, gives up, forgets, frees. At most `budget` of each.
   void advance(Shard& shard, std::size_t budget);
 
+  /// Places that are taken.
+  [[nodiscard]] std::uint32_t places() const { return table_.size(); }
   /// Known next hops that are reachable.
   [[nodiscard]] std::uint32_t size() const { return reachable_; }
 
@@ -146,6 +186,7 @@ class Neighbours {
   void probe(Shard& shard, NeighbourId id);
   void rearm(NeighbourId id, state::Ticks deadline);
   void announce_more(Shard& shard, std::size_t budget);
+  void ask_for_gateways(Shard& shard, std::size_t budget);
   void learned(Shard& shard, NeighbourId id, const wire::MacAddress& mac);
   void lose(Shard& shard, Neighbour& neighbour);
   void forget(Shard& shard, NeighbourId id);
@@ -163,6 +204,14 @@ class Neighbours {
   std::uint32_t forgotten_count_ = 0;
   bool freeing_ = false;             ///< forgotten ones are being freed, down to the last
   std::uint64_t announcing_ = 0;     ///< bit per interface that has not announced all yet
+  std::size_t next_gateway_ = SIZE_MAX;  ///< of the generation's, to be asked for; beyond: none
+  /// Copies of ARP packets of a group of senders in the second that began at `since`.
+  struct Copies {
+    state::Ticks since;
+    std::uint16_t requests = 0;
+    std::uint16_t replies = 0;
+  };
+  std::array<Copies, kCopyGroups> copies_{};
   std::uint32_t announce_next_ = 0;  ///< of the lowest of them: the NAT address to go on with
 };
 

@@ -9,6 +9,7 @@
 #include <rte_mbuf.h>
 
 #include <cstring>
+#include <expected>
 #include <optional>
 
 #include "lsn/datapath/packet.hpp"
@@ -75,6 +76,23 @@ inline void send_fast(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, std:
 /// Sends a packet in whatever state its neighbour is, in fragments if it is larger than the MTU
 /// (RFC 791 section 3.2).
 void send(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, NeighbourId neighbour);
+
+/// send() to a neighbour that is reachable.
+void send_to(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, Neighbour& neighbour);
+
+/// Where an answer of our own to a packet goes. A sender on the very link that nobody has asked for
+/// is answered where its frame came from, without becoming a neighbour: forged senders must not
+/// take the places of next hops.
+struct AnswerHop {
+  NeighbourId neighbour;  ///< kNoNeighbour: `station`
+  Neighbour station;
+};
+/// For the answer to `packet`, whose data begin at its link header; `sender`: its source.
+[[nodiscard]] std::expected<AnswerHop, DropReason> resolve_answer(Shard& shard,
+                                                                  const Packet& packet,
+                                                                  wire::Be32 sender);
+/// send() there.
+void send_answer(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, AnswerHop& hop);
 
 /// Whether a packet must be refused towards this neighbour: larger than the MTU and DF set. Then
 /// its sender gets ICMP fragmentation needed (RFC 1191, RFC 4787 REQ-13).

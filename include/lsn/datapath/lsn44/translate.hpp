@@ -103,7 +103,7 @@ template <Direction direction>
 extern template Verdict forward_slowly<Direction::kOutbound>(Shard&, Packet&, SessionId);
 extern template Verdict forward_slowly<Direction::kInbound>(Shard&, Packet&, SessionId);
 
-/// Translates a packet and sends it on. Takes the packet in any case but drop.
+/// Translates a packet that is no fragment and sends it on. Takes the packet in any case but drop.
 template <Direction direction>
 [[nodiscard]] inline Verdict forward(Shard& shard, Packet& packet, SessionId id) {
   Session& session = shard.lsn44.sessions[id];
@@ -126,6 +126,13 @@ template <Direction direction>
   account<direction>(shard, session, packet.size);
   send_fast(shard, packet.mbuf, packet.ip, packet.size, neighbour);
   return Verdict::next();
+}
+
+/// ... also a fragment, which gets another identification (l3/identification.hpp).
+template <Direction direction>
+[[nodiscard]] inline Verdict forward_any(Shard& shard, Packet& packet, SessionId id) {
+  return packet.kind == PacketKind::kFragment ? forward_slowly<direction>(shard, packet, id)
+                                              : forward<direction>(shard, packet, id);
 }
 
 }  // namespace lsn::datapath::lsn44

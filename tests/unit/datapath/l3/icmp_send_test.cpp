@@ -125,14 +125,32 @@ TEST_F(IcmpTest, OutsideInAVlanTheErrorGoesBackTheSameWay) {
   EXPECT_EQ(part(frame, 38, frame.size() - 38), icmp(11, 0, 0, packet));
 }
 
-TEST_F(IcmpTest, AnErrorForAHostThatIsNotKnownYetWaitsForIt) {
-  const Bytes packet = Ip{.source = "192.0.2.8", .destination = "8.8.8.8"}.with(
-      udp(4000, 53, counting(40)));
-  complain(0, from_host(packet), 11, 0);
+TEST_F(IcmpTest, AnErrorForAHostThatIsNotKnownGoesBackWhereItsFrameCameFrom) {
+  const std::uint32_t places = shard->neighbours.places();
+  Ip packet = ordinary();
+  packet.source = "192.0.2.8";
+  const Bytes bytes = packet.with(udp(4000, 53, counting(40)));
+  complain(0, ethernet(kInsideMac, "02:cc:00:00:00:09", 0x0800, bytes), 11, 0);
+  Ip error = from_us();
+  error.destination = "192.0.2.8";
+  EXPECT_THAT(errors(), ElementsAre(ethernet("02:cc:00:00:00:09", kInsideMac, 0x0800,
+                                             error.with(icmp(11, 0, 0, bytes)))));
+  EXPECT_EQ(shard->neighbours.places(), places) << "it is no next hop of anybody";
+  // What claims to come from a group goes by ARP.
+  complain(0, ethernet(kInsideMac, "03:cc:00:00:00:09", 0x0800, bytes), 11, 0);
   EXPECT_THAT(sent(0), ElementsAre(Arp{kEverybody, kInsideMac, 1, kInsideMac, "192.0.2.1", kNobody,
                                        "192.0.2.8"}
                                        .frame()));
-  resolved(0, "192.0.2.8", kHost);
+}
+
+TEST_F(IcmpTest, AnErrorForAGatewayThatIsNotKnownYetWaitsForIt) {
+  const Bytes packet = Ip{.source = "172.16.1.1", .destination = "8.8.8.8"}.with(
+      udp(4000, 53, counting(40)));
+  complain(0, from_host(packet), 11, 0);
+  EXPECT_THAT(sent(0), ElementsAre(Arp{kEverybody, kInsideMac, 1, kInsideMac, "192.0.2.1", kNobody,
+                                       "192.0.2.254"}
+                                       .frame()));
+  resolved(0, "192.0.2.254", kHost);
   EXPECT_THAT(sent(0), SizeIs(1));
 }
 
@@ -208,37 +226,46 @@ TEST_F(IcmpTest, AnErrorAboutAHairpinnedPacketFindsItsSenderBySessionOnly) {
   free(packet);
 }
 
-TEST_F(IcmpTest, NotMoreThanTheConfiguredNumberIsSentInASecond) {
-  const Bytes frame = from_host(ordinary().with(udp(4000, 53, counting(40))));
-  const auto sent_of = [&](int attempts) {
-    for (int i = 0; i < attempts; ++i) complain(0, frame, 11, 0);
-    return sent(0).size();
-  };
-  EXPECT_EQ(sent_of(20), 5u);  // a second's worth at once, from the start
+// What follows is about destination unreachable with the code of the configuration: its rate is
+// configured. Ten addresses use it up.
+
+class IcmpRateTest : public IcmpTest {
+ protected:
+  /// How many of `attempts` errors of that kind go to each of the hosts 192.0.2.100 and so on.
+  std::size_t sent_of(unsigned hosts, unsigned attempts, unsigned type = 3, unsigned code = 13,
+                      unsigned mtu = 0) {
+    std::size_t total = 0;
+    for (unsigned host = 0; host < hosts; ++host) {
+      Ip packet = ordinary();
+      packet.source = "192.0.2." + std::to_string(100 + host);
+      const Bytes frame = from_host(packet.with(udp(4000, 53, {})));
+      for (unsigned i = 0; i < attempts; ++i) complain(0, frame, type, code, mtu);
+      total += sent(0).size();
+    }
+    return total;
+  }
+};
+
+TEST_F(IcmpRateTest, NotMoreThanTheConfiguredNumberIsSentInASecond) {
+  EXPECT_EQ(sent_of(20, 2), 5u);  // a second's worth at once, from the start
   EXPECT_EQ(shard->counters.icmp_errors_sent.get(), 5u);
-  EXPECT_EQ(shard->counters.icmp_errors_suppressed.get(), 15u);
+  EXPECT_EQ(shard->counters.icmp_errors_suppressed.get(), 35u);
   EXPECT_EQ(drops(), 0u);
   pass(state::TickDuration{19});
-  EXPECT_EQ(sent_of(3), 0u);
+  EXPECT_EQ(sent_of(20, 1), 0u);
   pass(state::TickDuration{1});  // a fifth of a second
-  EXPECT_EQ(sent_of(3), 1u);
+  EXPECT_EQ(sent_of(20, 1), 1u);
   pass(seconds(1000));
-  EXPECT_EQ(sent_of(20), 5u);
+  EXPECT_EQ(sent_of(20, 2), 5u);
 }
 
-TEST_F(IcmpTest, TheRateIsKeptWhateverTheRhythm) {
-  const Bytes frame = from_host(ordinary().with(udp(4000, 53, {})));
+TEST_F(IcmpRateTest, TheRateIsKeptWhateverTheRhythm) {
   for (const unsigned rate : {1u, 3u, 99u, 100u, 101u, 150u, 199u, 1000u}) {
     generation.unreachable_rate = rate;
     pass(seconds(2));
     std::size_t total = 0;
     for (int tick = 0; tick <= 1000; ++tick) {  // ten seconds
-      for (unsigned i = 0; i < rate / 50 + 2; ++i) {
-        const Packet packet = received(0, frame);
-        send_icmp_error(*shard, packet, 11, 0);
-        free(packet);
-      }
-      total += sent(0).size();
+      total += sent_of(20, rate / 500 + 1);
       if (tick != 1000) pass(state::TickDuration{1});
     }
     // What was saved up, then what is due.
@@ -247,11 +274,36 @@ TEST_F(IcmpTest, TheRateIsKeptWhateverTheRhythm) {
   }
 }
 
-TEST_F(IcmpTest, ARateOfZeroIsSilence) {
+TEST_F(IcmpRateTest, OneAddressGetsATenthOfItInASecond) {
+  generation.unreachable_rate = 100;
+  EXPECT_EQ(sent_of(1, 50), 10u);
+  EXPECT_EQ(sent_of(5, 50), 40u) << "the others have lost nothing";
+  pass(state::TickDuration{99});
+  EXPECT_EQ(sent_of(1, 50), 0u);
+  pass(state::TickDuration{1});
+  EXPECT_EQ(sent_of(1, 50), 10u);
+  // At least one, however low the rate.
+  generation.unreachable_rate = 1;
+  pass(seconds(2));
+  EXPECT_EQ(sent_of(1, 50), 1u);
+}
+
+TEST_F(IcmpRateTest, EachKindHasARateOfItsOwn) {
+  generation.unreachable_rate = 20;
+  EXPECT_EQ(sent_of(1, 50), 2u);
+  EXPECT_EQ(sent_of(1, 50, 11, 0), 50u);
+  EXPECT_EQ(sent_of(1, 50, 3, 4, 1400), 50u);
+  EXPECT_EQ(sent_of(1, 500, 11, 0), 50u) << "a tenth of 1,000";
+  EXPECT_EQ(sent_of(1, 500, 3, 4, 1400), 50u);
+}
+
+TEST_F(IcmpRateTest, ARateOfZeroSilencesRefusalsAlone) {
   generation.unreachable_rate = 0;
-  expect_silence(0, from_host(ordinary().with(udp(4000, 53, counting(40)))));
+  EXPECT_EQ(sent_of(3, 3), 0u);
   pass(seconds(100));
-  expect_silence(0, from_host(ordinary().with(udp(4000, 53, counting(40)))));
+  EXPECT_EQ(sent_of(3, 3), 0u);
+  EXPECT_EQ(sent_of(1, 3, 3, 4, 1400), 3u);
+  EXPECT_EQ(sent_of(1, 3, 11, 0), 3u);
 }
 
 TEST_F(IcmpTest, WithoutABufferNoErrorIsSentAndThatIsCounted) {
@@ -354,7 +406,9 @@ TEST_F(EchoTest, AnAnswerThatIsLargerThanTheMtuGoesInFragmentsEvenIfTheRequestFo
   Ip first = reply(), second = reply();
   first.more_fragments = true;
   second.offset = 1480;
-  EXPECT_THAT(sent(0),
+  std::vector<Bytes> frames = sent(0);
+  for (Bytes& frame : frames) rename(frame, 14, reply().id);
+  EXPECT_THAT(frames,
               ElementsAre(to_host(first.with(part(message, 0, 1480))),
                           to_host(second.with(part(message, 1480, message.size() - 1480)))));
 }
@@ -370,13 +424,17 @@ TEST_F(EchoTest, OneWithAWrongChecksumIsDropped) {
 TEST_F(EchoTest, WhatElseIsForUsIsDropped) {
   Ip packet = request();
   const auto not_for_us = Verdict::drop(DropReason::kNotForUs);
+  const auto no_listener = Verdict::drop(DropReason::kNoListener);
   EXPECT_EQ(deliver(0, from_host(packet.with(icmp(0, 0, 7, counting(8))))), not_for_us);
   EXPECT_EQ(deliver(0, from_host(packet.with(icmp(13, 0, 7, counting(12))))), not_for_us);
   EXPECT_EQ(deliver(0, from_host(packet.with(icmp(3, 3, 0, counting(28))))), not_for_us);
+  EXPECT_THAT(sent(0), IsEmpty());
   packet.protocol = 17;
-  EXPECT_EQ(deliver(0, from_host(packet.with(udp(4000, 53, counting(40))))), not_for_us);
+  EXPECT_EQ(deliver(0, from_host(packet.with(udp(4000, 53, counting(40))))), no_listener);
+  EXPECT_THAT(sent(0), SizeIs(1));
   packet.protocol = 6;
-  EXPECT_EQ(deliver(0, from_host(packet.with(tcp(4000, 22, 2, {})))), not_for_us);
+  const auto spoiled = Verdict::drop(DropReason::kL4Malformed);
+  EXPECT_EQ(deliver(0, from_host(packet.with(tcp(4000, 22, 2, {})))), spoiled);
   EXPECT_THAT(sent(0), IsEmpty());
 }
 
@@ -397,13 +455,32 @@ TEST_F(EchoTest, AForgedSourceIsNotAnswered) {
   EXPECT_THAT(sent(1), IsEmpty());
 }
 
-TEST_F(EchoTest, WithoutRoomForTheNextHopTheRequestIsDropped) {
+TEST_F(EchoTest, WithoutRoomForTheGatewayTheRequestIsDropped) {
   for (unsigned i = 0; i < Neighbours::kCapacity; ++i)
     (void)shard->neighbours.find_or_add(*shard, 1, wire::Be32::of(0x0A000000 + i));
   Ip packet = request();
-  packet.source = "192.0.2.99";
+  packet.source = "172.16.1.1";
   EXPECT_EQ(deliver(0, from_host(packet.with(icmp(8, 0, 7, counting(8))))),
             Verdict::drop(DropReason::kNeighbourTableFull));
+}
+
+TEST_F(EchoTest, ForgedSourcesOfAnotherLinkTakeFewPlaces) {
+  // They came in untagged; the network of their source is behind the tag.
+  generation.interfaces[2].address = prefix("203.0.0.1", 16);
+  set_routes();
+  const std::uint32_t before = shard->neighbours.places();
+  unsigned refused = 0;
+  for (unsigned i = 0; i < 2000; ++i) {
+    Ip packet = request();
+    packet.source = "203.0." + std::to_string(i / 250 + 1) + "." + std::to_string(i % 250 + 1);
+    packet.destination = "198.51.100.1";
+    const Verdict verdict = deliver(
+        1, ethernet(kOutsideMac, kGateway, 0x0800, packet.with(icmp(8, 0, 7, counting(8)))));
+    refused += verdict == Verdict::drop(DropReason::kNeighbourTableFull) ? 1 : 0;
+    for (std::uint16_t device = 0; device < 2; ++device) sent(device);
+  }
+  EXPECT_LE(shard->neighbours.places() - before, Neighbours::kIncompleteForAnswers);
+  EXPECT_GE(refused, 2000 - Neighbours::kIncompleteForAnswers);
 }
 
 // ---------------------------------------------------------------- echo requests in fragments
@@ -454,7 +531,7 @@ TEST_F(FragmentedEchoTest, IsNotAnsweredIfItIsNoEchoRequest) {
   Ip datagram = request();
   datagram.protocol = 17;
   EXPECT_EQ(deliver(0, from_host(piece(udp(1, 2, counting(80)), 40, datagram))),
-            Verdict::drop(DropReason::kNotForUs));
+            Verdict::drop(DropReason::kNoListener));
   EXPECT_THAT(sent(0), IsEmpty());
 }
 
