@@ -200,6 +200,13 @@ std::string joined_values(const std::vector<typename Syntax::Value>& values) {
   return joined(words);
 }
 
+/// Whether it is the last address of an outside interface's network.
+bool is_broadcast(const Model& model, wire::Ipv4Address address) {
+  return std::any_of(model.interfaces.begin(), model.interfaces.end(), [&](const auto& interface) {
+    return interface.role == datapath::Side::kOutside && interface.address.last() == address;
+  });
+}
+
 std::string plural(std::uint64_t count, std::string_view what, std::string_view whats) {
   return fmt::format("{} {}", count, count == 1 ? what : whats);
 }
@@ -247,6 +254,15 @@ std::vector<std::string> remarks(const Model& model) {
       all.push_back(fmt::format("pool {} has {} for {} workers: it gives no NAT work to {}",
                                 pool.name, plural(addresses, "address", "addresses"), workers,
                                 plural(workers - addresses, "worker", "workers")));
+  }
+  for (const PoolConfig& pool : model.lsn.pool) {
+    std::vector<wire::Ipv4Address> left_out;
+    (void)nat_ranges(model, pool, &left_out);
+    for (const wire::Ipv4Address address : left_out)
+      all.push_back(fmt::format("pool {}: {} is the {} address of an outside interface's network: "
+                                "it is left out, no host can have it",
+                                pool.name, wire::to_string(address),
+                                is_broadcast(model, address) ? "broadcast" : "network"));
   }
   std::set<std::string_view> in_group;
   for (const GroupConfig& group : model.lsn.group) in_group.insert(group.clientname);

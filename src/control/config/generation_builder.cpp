@@ -91,8 +91,8 @@ void build_pools(const Model& model, const Generation* before, Generation& out, 
     datapath::Pool& pool = out.pools[id];
     pool.port_realloc_timeout = config.portrealloctimeout;
     pool.max_realloc_queue = config.max_port_realloc_tmq;
-    pool.ranges = config.lsnip;
-    all.push_back({id, config.lsnip});
+    pool.ranges = nat_ranges(model, config);
+    all.push_back({id, pool.ranges});
   }
   // Ascending: then the order in the file does not matter to who gets which address.
   const auto ascending = [](const wire::Ipv4Range& a, const wire::Ipv4Range& b) {
@@ -240,7 +240,12 @@ void build_routes(const Model& model, const Generation* before, Generation& out)
   }
   for (const RouteConfig& route : model.routes)
     for (std::size_t i = 0; i < interfaces.size(); ++i)
-      if (interfaces[i].address.contains(route.via)) add(route.prefix, i, route.via);
+      if (interfaces[i].address.contains(route.via)) {
+        add(route.prefix, i, route.via);
+        out.gateways.push_back(ranges.back().value);
+      }
+  std::sort(out.gateways.begin(), out.gateways.end(), datapath::by_interface_and_address);
+  out.gateways.erase(std::unique(out.gateways.begin(), out.gateways.end()), out.gateways.end());
   out.routes = IntervalMap<datapath::Route>(std::move(ranges));
 }
 

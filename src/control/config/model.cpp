@@ -23,6 +23,33 @@ std::string_view device_name(std::string_view device) {
   return device.substr(0, device.find(','));
 }
 
+std::vector<wire::Ipv4Range> nat_ranges(const Model& model, const PoolConfig& pool,
+                                        std::vector<wire::Ipv4Address>* left_out) {
+  std::vector<wire::Ipv4Range> ranges = pool.lsnip;
+  const auto leave_out = [&](wire::Ipv4Address address) {
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+      const wire::Ipv4Range range = ranges[i];
+      if (!range.contains(address)) continue;
+      if (left_out != nullptr) left_out->push_back(address);
+      std::vector<wire::Ipv4Range> rest;
+      if (range.first < address)
+        rest.push_back({range.first, wire::Ipv4Address{address.value - 1}});
+      if (address < range.last)
+        rest.push_back({wire::Ipv4Address{address.value + 1}, range.last});
+      const auto place = ranges.erase(ranges.begin() + static_cast<std::ptrdiff_t>(i));
+      ranges.insert(place, rest.begin(), rest.end());
+      return;
+    }
+  };
+  for (const InterfaceConfig& interface : model.interfaces) {
+    // A link of two or of one has neither (RFC 3021).
+    if (interface.role != datapath::Side::kOutside || interface.address.length > 30) continue;
+    leave_out(interface.address.first());
+    leave_out(interface.address.last());
+  }
+  return ranges;
+}
+
 CoveringProfile covering_profile(const Model& model, const GroupConfig& group,
                                  datapath::Protocol protocol, std::uint16_t port) {
   CoveringProfile best;

@@ -252,6 +252,13 @@ class ByName {
 /// A device without its arguments: what DPDK tells devices apart by.
 [[nodiscard]] std::string_view device_name(std::string_view device);
 
+/// The addresses of a pool that are NAT addresses: its ranges without what is no host's on the link of
+/// an outside interface, the network's own address and its broadcast address (RFC 1812 section
+/// 4.2.3.1), which are `left_out` if that is asked for.
+[[nodiscard]] std::vector<wire::Ipv4Range> nat_ranges(
+    const Model& model, const PoolConfig& pool,
+    std::vector<wire::Ipv4Address>* left_out = nullptr);
+
 /// The application profile of the group with the most specific range for a destination port, with
 /// that range; the profile is nullptr where the defaults apply. ICMP: any port, one profile for
 /// all.

@@ -177,5 +177,26 @@ TEST(CheckReport, WhatIsConfiguredAndDoesNothingIsNamed) {
                           "appsprofile IKE has no lsnport: it covers nothing"));
 }
 
+TEST(CheckReport, AddressesOfALinkThatNoHostCanHaveAreNamed) {
+  Model model = good_model();
+  auto outside = std::find_if(model.interfaces.begin(), model.interfaces.end(), [](const auto& i) {
+    return i.role == datapath::Side::kOutside;
+  });
+  ASSERT_NE(outside, model.interfaces.end());
+  outside->address = {*wire::parse_ipv4("198.51.100.1"), 24};
+  model.lsn.pool[0].lsnip = {{*wire::parse_ipv4("198.51.100.128"),
+                              *wire::parse_ipv4("198.51.100.255")}};
+  EXPECT_THAT(remarks(model),
+              ElementsAre("pool P1: 198.51.100.255 is the broadcast address of an outside "
+                          "interface's network: it is left out, no host can have it"));
+  model.lsn.pool[0].lsnip = {{*wire::parse_ipv4("198.51.100.0"),
+                              *wire::parse_ipv4("198.51.100.0")},
+                             {*wire::parse_ipv4("198.51.100.8"),
+                              *wire::parse_ipv4("198.51.100.15")}};
+  EXPECT_THAT(remarks(model),
+              ElementsAre("pool P1: 198.51.100.0 is the network address of an outside "
+                          "interface's network: it is left out, no host can have it"));
+}
+
 }  // namespace
 }  // namespace lsn::control

@@ -53,6 +53,41 @@ TEST(GenerationBuilder, PoliciesFollowTheMostSpecificPortRange) {
     EXPECT_EQ(g2->app(protocol, 500), AppPolicy{});
 }
 
+TEST(GenerationBuilder, AnOutsideLinksNetworkAndBroadcastAddressesAreNoNatAddresses) {
+  Model model = good_model();
+  for (InterfaceConfig& interface : model.interfaces)
+    if (interface.role == datapath::Side::kOutside) interface.address = {address("203.0.113.1"), 28};
+  model.lsn.pool[0].lsnip = {{address("203.0.113.0"), address("203.0.113.0")},
+                             {address("203.0.113.8"), address("203.0.113.31")}};
+  const auto g = build_generation(model);
+  for (const char* none : {"203.0.113.0", "203.0.113.15"})
+    EXPECT_EQ(g->nat_addresses.find(address(none)), nullptr) << none;
+  for (const char* some : {"203.0.113.8", "203.0.113.14", "203.0.113.16", "203.0.113.31"})
+    EXPECT_NE(g->nat_addresses.find(address(some)), nullptr) << some;
+  // On a link of two both are hosts (RFC 3021).
+  for (InterfaceConfig& interface : model.interfaces)
+    if (interface.role == datapath::Side::kOutside) interface.address = {address("203.0.113.8"), 31};
+  model.lsn.pool[0].lsnip = {{address("203.0.113.9"), address("203.0.113.10")}};
+  EXPECT_NE(build_generation(model)->nat_addresses.find(address("203.0.113.9")), nullptr);
+}
+
+TEST(GenerationBuilder, TheGatewaysOfAllRoutesAreListedOnce) {
+  Model model = good_model();
+  model.routes.clear();
+  std::size_t outside = 0;
+  for (std::size_t i = 0; i < model.interfaces.size(); ++i)
+    if (model.interfaces[i].role == datapath::Side::kOutside) outside = i;
+  model.interfaces[outside].address = {address("198.51.100.1"), 24};
+  model.routes = {{{address("0.0.0.0"), 0}, address("198.51.100.20")},
+                  {{address("10.0.0.0"), 8}, address("198.51.100.10")},
+                  {{address("10.1.0.0"), 16}, address("198.51.100.20")}};
+  const auto g = build_generation(model);
+  ASSERT_EQ(g->gateways.size(), 2u);
+  EXPECT_EQ(g->gateways[0].via, address("198.51.100.10"));
+  EXPECT_EQ(g->gateways[1].via, address("198.51.100.20"));
+  EXPECT_EQ(g->gateways[0].interface, outside);
+}
+
 TEST(GenerationBuilder, UnderAnAlgUdp4500FollowsThePoolingOfUdp500) {
   const auto with_alg = build_generation(good_model());
   EXPECT_EQ(
