@@ -202,7 +202,7 @@ std::int64_t Lab::unaccounted() {
   for (const auto& shard : shards_) {
     const Counters& c = shard->counters;
     made += c.arp_requests_sent.get() + c.arp_replies_sent.get() + c.icmp_errors_sent.get() +
-            c.echo_replies.get() + c.fragments_sent.get();
+            c.resets_sent.get() + c.echo_replies.get() + c.fragments_sent.get();
     fates += c.consumed.get() + c.fragmented.get();
     for (const Counter& drops : c.drops) fates += drops.get();
   }
