@@ -184,6 +184,7 @@ std::string Lab::remains() {
              still("waiters", alg.waiters.size()),
              still("flights", alg.flights.size()),
              still("held packets", alg.held.size()),
+             still("pieces of held packets", alg.held_pieces.size()),
              still("datagrams", shard->reassembly.size()),
              still("subscribers counted", shard->counters.subscribers.get()),
          })
@@ -205,6 +206,7 @@ std::int64_t Lab::unaccounted() {
             c.resets_sent.get() + c.echo_replies.get() + c.fragments_sent.get();
     fates += c.consumed.get() + c.fragmented.get();
     for (const Counter& drops : c.drops) fates += drops.get();
+    fates += shard->alg.held.size();  // waits, but not in a buffer
   }
   return came_ + static_cast<std::int64_t>(made) - gone_ - static_cast<std::int64_t>(fates) -
          static_cast<std::int64_t>(buffers_in_use() - hoard_.size());
