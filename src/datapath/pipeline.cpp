@@ -617,6 +617,12 @@ void housekeep(Shard& shard, std::size_t budget) {
   lsn44::free_waiting_ports(shard, budget);
   shard.reassembly.advance(shard, budget);
   shard.neighbours.advance(shard, budget);
+  const state::Ticks now = shard.now;
+  shard.counters.timer_lag.set(
+      std::max({shard.lsn44.session_wheel.lag(now), shard.lsn44.mapping_wheel.lag(now),
+                shard.alg.gate_wheel.lag(now), shard.alg.ike_wheel.lag(now),
+                shard.alg.waiter_wheel.lag(now), shard.reassembly.lag(now),
+                shard.neighbours.lag(now)}));
 }
 
 ShardCapacity capacity_of(const Shard& shard) {

@@ -90,16 +90,27 @@ TEST_P(Udp, ExpiryWorksOffAnyNumberWithinItsBudget) {
   for (std::uint16_t i = 0; i < 1000; ++i)
     translated(udp({kClient.ip, static_cast<std::uint16_t>(2000 + i)}, kServer));
   lab().set_now(lab().now() + state::TickDuration{12001});
+  const auto lag = [&] {
+    std::uint64_t most = 0;
+    for (unsigned i = 0; i < lab().shards(); ++i)
+      most = std::max(most, lab().shard(i).counters.timer_lag.get());
+    return most;
+  };
+  EXPECT_EQ(lag(), 0u);
   std::uint64_t left = 1000;
   for (int i = 0; i < 100; ++i) {
     lab().housekeep(10);
     const std::uint64_t now = lab().session_count(Protocol::kUdp);
     EXPECT_LE(left - now, 10u);
     left = now;
+    if (now != 0) {
+      EXPECT_GT(lag(), 0u) << "timer_lag: what is due is not done";
+    }
   }
   // An expired one that is not worked off yet may be used; nothing is lost by that.
   lab().housekeep(2000);
   EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
+  EXPECT_EQ(lag(), 0u);
 }
 
 TEST_P(Udp, NoChecksumStaysNone) {

@@ -91,7 +91,7 @@ struct alignas(64) Counters {
   Counter polls;
   Counter idle_polls;
   Counter busy_cycles;  ///< TSC cycles in polls that found work
-  Counter timer_lag;    ///< gauge: ticks that the wheel is behind the clock
+  Counter timer_lag;    ///< gauge: ticks that the timer wheel that is farthest behind lags
   Counter generation;   ///< gauge: the generation that the worker has read last
 
   void drop(DropReason reason, std::uint64_t n = 1) {

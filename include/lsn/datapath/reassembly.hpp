@@ -87,6 +87,9 @@ class Reassembly {
   /// Frees every fragment that waits (at the end).
   void clear(Shard& shard);
 
+  /// Ticks that its wheel is behind.
+  [[nodiscard]] std::uint32_t lag(state::Ticks now) const { return wheel_.lag(now); }
+
  private:
   /// A range of a datagram's payload in units of 8 bytes, the last one rounded up.
   struct Piece {

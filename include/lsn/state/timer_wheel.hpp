@@ -119,6 +119,12 @@ class BasicTimerWheel {
   /// Whether advance() to `now` has something left to do.
   [[nodiscard]] bool is_behind(Ticks now) const { return draining_ || now - Ticks{cursor_} > 0; }
 
+  /// Ticks of which the wheel has not done all there is to do, the present one included.
+  [[nodiscard]] std::uint32_t lag(Ticks now) const {
+    const std::int32_t behind = now - Ticks{cursor_};
+    return (behind > 0 ? static_cast<std::uint32_t>(behind) : 0) + (draining_ ? 1 : 0);
+  }
+
   /// Objects that wait.
   [[nodiscard]] std::size_t size() const { return size_; }
 

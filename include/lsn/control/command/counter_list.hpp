@@ -172,7 +172,7 @@ interface_counters() {
            [](const Counters& c) { return c.idle_polls.get(); }},
       Text{"busy_cycles", kCounter, "Cycles of the time stamp counter in turns that found work.",
            [](const Counters& c) { return c.busy_cycles.get(); }},
-      Text{"timer_lag", kGauge, "Ticks of 10 ms that the timer wheel is behind the clock.",
+      Text{"timer_lag", kGauge, "Ticks of 10 ms that the timer wheels are behind the clock, the one that is farthest.",
            [](const Counters& c) { return c.timer_lag.get(); }},
       Text{"generation", kGauge, "Generation of the configuration that the worker works with.",
            [](const Counters& c) { return c.generation.get(); }},

@@ -162,6 +162,9 @@ class Neighbours {
 
   /// Places that are taken.
   [[nodiscard]] std::uint32_t places() const { return table_.size(); }
+  /// Ticks that its wheel is behind.
+  [[nodiscard]] std::uint32_t lag(state::Ticks now) const { return wheel_.lag(now); }
+
   /// Known next hops that are reachable.
   [[nodiscard]] std::uint32_t size() const { return reachable_; }
 
