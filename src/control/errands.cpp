@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "lsn/control/quiet_thread.hpp"
+
 namespace lsn::control {
 namespace {
 
@@ -22,7 +24,7 @@ void make_interruptible() {
 
 Errands::Errands() {
   make_interruptible();
-  thread_ = std::thread([this] { run(); });
+  thread_ = quiet_thread([this] { run(); });
 }
 
 Errands::~Errands() {
@@ -61,6 +63,10 @@ bool Errands::finish(std::chrono::milliseconds patience) {
 }
 
 void Errands::run() {
+  sigset_t interrupt;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, kInterrupt);
+  pthread_sigmask(SIG_UNBLOCK, &interrupt, nullptr);
   std::unique_lock lock(mutex_);
   for (;;) {
     given_.wait(lock, [this] { return ending_ || !waiting_.empty(); });

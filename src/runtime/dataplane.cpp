@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "lsn/control/log.hpp"
 #include "lsn/runtime/eal.hpp"
 #include "lsn/runtime/peer_guard.hpp"
 #include "lsn/runtime/shard_commands.hpp"
@@ -186,7 +187,7 @@ DpdkDataplane::~DpdkDataplane() {
   if (!stop_workers(kStopPatience)) {
     // It hangs in a driver, with our memory in its hands: nothing can be taken apart any more.
     spdlog::critical("a worker does not stop: ending at once");
-    spdlog::shutdown();
+    control::finish_log();
     std::_Exit(1);
   }
   for (unsigned shard = 0; shard < workers_.size(); ++shard) rte_eal_wait_lcore(lcore_of(shard));
@@ -194,7 +195,7 @@ DpdkDataplane::~DpdkDataplane() {
   for (const auto& port : ports_) {
     if (port->stop(kDevicePatience)) continue;
     spdlog::critical("{}: its driver does not come back: ending at once", port->port().label());
-    spdlog::shutdown();
+    control::finish_log();
     std::_Exit(1);
   }
   publisher_.reset();

@@ -6,6 +6,7 @@
 // client, and nothing spins. The order in main():
 //
 //   Controller::block_signals()   before any thread: the signals are the controller's
+//   StartSignals                  SIGTERM and SIGINT until it runs
 //   load_config(), set_up_log()
 //   CommandSocket::open()         before the devices are taken: is another lsnd alive?
 //   EAL, dataplane

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <expected>
@@ -17,6 +18,7 @@
 #include "lsn/control/config/plausibility.hpp"
 #include "lsn/control/controller.hpp"
 #include "lsn/control/log.hpp"
+#include "lsn/control/start_signals.hpp"
 #include "lsn/runtime/dataplane.hpp"
 #include "lsn/runtime/eal.hpp"
 #include "lsn/runtime/machine_check.hpp"
@@ -36,7 +38,7 @@ struct Options {
   bool elsewhere = false;
 };
 
-int run(control::Model model, const std::string& path) {
+int run(control::Model model, const std::string& path, control::StartSignals& signals) {
   const auto fail = [](const std::string& error) {
     spdlog::error("{}", error);
     return kCannotRun;
@@ -44,6 +46,7 @@ int run(control::Model model, const std::string& path) {
   if (auto ready = control::set_up_log(model.log); !ready) return fail(ready.error());
   auto socket = control::CommandSocket::open(model.control);
   if (!socket) return fail(socket.error());
+  signals.on_end(socket->remover());
 
   control::Findings doubts;
   control::check_plausibility(model, doubts);
@@ -56,6 +59,8 @@ int run(control::Model model, const std::string& path) {
   for (const std::string& remark : arguments->remarks) spdlog::warn("{}", remark);
   const auto eal = runtime::Eal::start(*arguments);
   if (!eal) return fail(eal.error());
+  // EAL has this thread leave the workers' CPUs alone.
+  control::keep_log_on_own_cpus();
 
   auto dataplane = runtime::DpdkDataplane::start(
       plan, arguments->huge_pages ? runtime::TableMemory::HugePages::kTry
@@ -67,6 +72,7 @@ int run(control::Model model, const std::string& path) {
   const auto telemetry = runtime::Telemetry::start(**dataplane, std::move(interfaces));
   if (!telemetry) spdlog::warn("{}", telemetry.error());
   control::Controller controller({path, std::move(model), std::move(*socket)}, **dataplane);
+  signals.stop();
   return controller.run();
 }
 
@@ -88,13 +94,13 @@ int check(const Options& options) {
   return 0;
 }
 
-int start(const Options& options) {
+int start(const Options& options, control::StartSignals& signals) {
   auto model = control::load_config(options.config);
   if (!model) {
     fmt::print(stderr, "{}\n", control::to_string(model.error()));
     return kBadConfiguration;
   }
-  return run(std::move(*model), options.config);
+  return run(std::move(*model), options.config, signals);
 }
 
 }  // namespace
@@ -119,12 +125,17 @@ int main(int argc, char** argv) {
     return kBadConfiguration;
   }
 
+  // Who reads what we write may end before us: a log, the peer of a memif.
+  std::signal(SIGPIPE, SIG_IGN);
+  int status = kCannotRun;
   try {
     control::Controller::block_signals();
+    control::StartSignals signals;
     control::set_up_log_to_stderr();
-    return options.check ? check(options) : start(options);
+    status = options.check ? check(options) : start(options, signals);
   } catch (const std::exception& error) {
     spdlog::critical("{}", error.what());
-    return kCannotRun;
   }
+  control::finish_log();
+  return status;
 }

@@ -49,6 +49,36 @@ Neighbour look(const sockaddr_un& address) {
   return errno == ECONNREFUSED && S_ISSOCK(status.st_mode) ? Neighbour::kDead : Neighbour::kAlive;
 }
 
+std::string lock_path(const std::string& socket) { return socket + ".lock"; }
+
+/// Held by the lsnd of a socket for as long as it lives: of two that start at the same time one gets
+/// it. Only its owner may open the file, so nobody else can hold it; a file that others may open is
+/// replaced. Nothing here waits.
+std::expected<FileDescriptor, std::string> lock_of(const std::string& socket) {
+  const std::string path = lock_path(socket);
+  constexpr unsigned kAttempts = 4;  // it may be replaced, or go with its owner, while we look
+  for (unsigned i = 0; i < kAttempts; ++i) {
+    constexpr int kFlags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+    FileDescriptor file(::open(path.c_str(), kFlags, 0600));
+    struct stat opened, there;
+    const bool is_ours = file.valid() && fstat(file.get(), &opened) == 0 &&
+                         S_ISREG(opened.st_mode) && opened.st_uid == geteuid() &&
+                         (opened.st_mode & 0077) == 0;
+    if (!is_ours) {
+      if (lstat(path.c_str(), &there) != 0 || unlink(path.c_str()) != 0)
+        return failed(socket, "its lock " + path + " cannot be made");
+      continue;
+    }
+    if (flock(file.get(), LOCK_EX | LOCK_NB) != 0)
+      return std::unexpected(fmt::format("command socket {}: another lsnd uses it", socket));
+    if (stat(path.c_str(), &there) == 0 && there.st_dev == opened.st_dev &&
+        there.st_ino == opened.st_ino)
+      return file;
+  }
+  return std::unexpected(fmt::format("command socket {}: its lock {} is replaced all the time",
+                                     socket, path));
+}
+
 }  // namespace
 
 std::expected<CommandSocket, std::string> CommandSocket::open(const ControlConfig& config) {
@@ -70,10 +100,10 @@ std::expected<CommandSocket, std::string> CommandSocket::open(const ControlConfi
   made.fd_ = FileDescriptor(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!made.fd_.valid()) return failed(path, "socket");
 
-  // Of two that start at the same time, one looks after the other has made its socket.
-  const FileDescriptor lock(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!lock.valid() || flock(lock.get(), LOCK_EX) != 0)
-    return failed(path, "its directory cannot be locked");
+  auto lock = lock_of(path);
+  if (!lock) return std::unexpected(lock.error());
+  made.lock_ = std::move(*lock);
+  made.lock_path_ = lock_path(path);
   switch (look(address)) {
     case Neighbour::kAlive:
       return std::unexpected(
@@ -103,7 +133,9 @@ std::expected<CommandSocket, std::string> CommandSocket::open(const ControlConfi
 
 CommandSocket::CommandSocket(CommandSocket&& other) noexcept
     : fd_(std::move(other.fd_)),
+      lock_(std::move(other.lock_)),
       path_(std::exchange(other.path_, {})),
+      lock_path_(std::exchange(other.lock_path_, {})),
       device_(other.device_),
       inode_(other.inode_) {}
 
@@ -111,7 +143,9 @@ CommandSocket& CommandSocket::operator=(CommandSocket&& other) noexcept {
   if (this != &other) {
     remove();
     fd_ = std::move(other.fd_);
+    lock_ = std::move(other.lock_);
     path_ = std::exchange(other.path_, {});
+    lock_path_ = std::exchange(other.lock_path_, {});
     device_ = other.device_;
     inode_ = other.inode_;
   }
@@ -121,11 +155,19 @@ CommandSocket& CommandSocket::operator=(CommandSocket&& other) noexcept {
 CommandSocket::~CommandSocket() { remove(); }
 
 void CommandSocket::remove() {
-  if (path_.empty()) return;
-  struct stat status;
-  if (lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_)
-    unlink(path_.c_str());
+  if (!path_.empty()) remover()();
   path_.clear();
+  // While it is held: who gets it afterwards sees that the file is another one, or none.
+  if (lock_.valid()) unlink(lock_path_.c_str());
+  lock_.reset();
+}
+
+std::function<void()> CommandSocket::remover() const {
+  return [path = path_, device = device_, inode = inode_] {
+    struct stat status;
+    if (lstat(path.c_str(), &status) == 0 && status.st_dev == device && status.st_ino == inode)
+      unlink(path.c_str());
+  };
 }
 
 }  // namespace lsn::control

@@ -2,14 +2,16 @@
 //
 // open() makes it with mode 0660 for the service's group. A socket that a dead lsnd has left behind
 // is replaced; one on which somebody still answers is an error, so open() belongs before the
-// devices are taken: a second lsnd ends without having touched anything. Who connects before the
-// controller runs waits in the listen queue. The destructor removes the socket, unless somebody
-// else has put another one in its place meanwhile.
+// devices are taken: a second lsnd ends without having touched anything. A lock beside the socket
+// (PATH.lock), which only its owner may open, decides between two that start at the same time. Who
+// connects before the controller runs waits in the listen queue. The destructor removes the socket,
+// unless somebody else has put another one in its place meanwhile.
 #pragma once
 
 #include <sys/types.h>
 
 #include <expected>
+#include <functional>
 #include <string>
 
 #include "lsn/control/command/file_descriptor.hpp"
@@ -29,6 +31,8 @@ class CommandSocket {
   /// Listening, non-blocking.
   [[nodiscard]] int fd() const { return fd_.get(); }
   [[nodiscard]] const std::string& path() const { return path_; }
+  /// Removes the socket's file, on any thread, for a process that ends without its destructors.
+  [[nodiscard]] std::function<void()> remover() const;
 
  private:
   CommandSocket() = default;
@@ -36,7 +40,9 @@ class CommandSocket {
   void remove();
 
   FileDescriptor fd_;
+  FileDescriptor lock_;  ///< held
   std::string path_;
+  std::string lock_path_;
   dev_t device_ = 0;  ///< of the file that we have made
   ino_t inode_ = 0;
 };

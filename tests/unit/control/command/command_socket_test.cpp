@@ -1,6 +1,8 @@
 #include "lsn/control/command/command_socket.hpp"
 
+#include <fcntl.h>
 #include <grp.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "unit/control/command/support.hpp"
@@ -145,6 +147,43 @@ TEST_F(CommandSockets, MakeTheirDirectoryButNotItsParents) {
   ASSERT_FALSE(deep);
   EXPECT_THAT(deep.error(), HasSubstr("a/b/lsnd.sock"));
   EXPECT_FALSE(exists(directory / "a"));
+}
+
+TEST_F(CommandSockets, DoNotWaitForWhomeverLocksTheirDirectory) {
+  const FileDescriptor held(::open((directory / ".").c_str(), O_RDONLY | O_DIRECTORY));
+  ASSERT_EQ(flock(held.get(), LOCK_EX), 0);
+  const auto socket = open(path);
+  ASSERT_TRUE(socket) << socket.error();
+}
+
+TEST_F(CommandSockets, HaveALockThatNobodyElseMayOpenAndThatGoesWithThem) {
+  const std::string lock = path + ".lock";
+  {
+    const auto socket = open(path);
+    ASSERT_TRUE(socket);
+    struct stat status;
+    ASSERT_EQ(stat(lock.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0600U);
+    // The socket is gone, its lsnd lives.
+    ASSERT_EQ(unlink(path.c_str()), 0);
+    const auto second = open(path);
+    ASSERT_FALSE(second);
+    EXPECT_THAT(second.error(), HasSubstr("another lsnd uses it"));
+  }
+  EXPECT_FALSE(exists(lock));
+}
+
+TEST_F(CommandSockets, ReplaceALockThatOthersMayHold) {
+  const std::string lock = path + ".lock";
+  write_file(lock, "");
+  ASSERT_EQ(chmod(lock.c_str(), 0666), 0);
+  const FileDescriptor held(::open(lock.c_str(), O_RDWR));
+  ASSERT_EQ(flock(held.get(), LOCK_EX), 0);
+  const auto socket = open(path);
+  ASSERT_TRUE(socket) << socket.error();
+  struct stat status;
+  ASSERT_EQ(stat(lock.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0600U);
 }
 
 TEST_F(CommandSockets, HavePathsThatFitIntoAnAddress) {
