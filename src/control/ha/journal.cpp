@@ -2,8 +2,10 @@
 
 #include <spdlog/spdlog.h>
 
+#include <expected>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 namespace lsn::control {
@@ -17,6 +19,10 @@ constexpr std::uint32_t kPage = 1024;
 constexpr std::uint64_t kSlack = 4096;
 /// Changes that wait for a walk's end at most; more: the walk begins anew.
 constexpr std::size_t kMostChanges = 1u << 20;
+/// What the writer may have before it; more waits here.
+constexpr std::size_t kMostWrites = 16;
+/// For the disk, at the end.
+constexpr std::chrono::milliseconds kEndPatience{1000};
 
 std::uint64_t wall_clock() {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(
@@ -26,18 +32,73 @@ std::uint64_t wall_clock() {
 
 }  // namespace
 
+/// The file and what came of it. Its functions run on the writer's thread.
+struct Journal::File {
+  explicit File(std::string path) : writer(std::move(path)) {}
+
+  using Result = std::expected<void, std::string>;
+
+  void append(const std::vector<datapath::StateRecord>& records) {
+    note(writer.append(records, wall_clock()), false);
+  }
+  void begin() {
+    is_walk_broken = false;
+    note(writer.begin(), true);
+  }
+  void add(const std::vector<datapath::StateRecord>& records) {
+    if (!is_walk_broken) note(writer.add(records, wall_clock()), true);
+  }
+  void commit() {
+    if (is_walk_broken) return;
+    note(writer.commit(), true);
+    const std::lock_guard lock(mutex);
+    is_committed = !is_walk_broken;
+  }
+  void abandon() {
+    if (!is_walk_broken) writer.abandon();
+  }
+
+  void note(const Result& result, bool of_walk) {
+    if (result) return;
+    if (of_walk) {
+      is_walk_broken = true;
+      writer.abandon();
+    }
+    const std::lock_guard lock(mutex);
+    if (error.empty()) error = result.error();
+    has_walk_failed |= of_walk;
+  }
+
+  StateFileWriter writer;
+  bool is_walk_broken = false;
+
+  std::mutex mutex;  // what follows is for the control thread
+  std::string error;
+  bool has_walk_failed = false;
+  bool is_committed = false;
+};
+
 Journal::Journal(std::string path, Dataplane& dataplane)
     : path_(std::move(path)),
       dataplane_(dataplane),
-      file_(path_),
+      file_(std::make_shared<File>(path_)),
       lost_(dataplane.workers()),
-      self_(std::make_shared<Journal*>(this)) {}
+      self_(std::make_shared<Journal*>(this)) {
+  if (!path_.empty()) writer_ = std::make_unique<Errands>();
+}
 
 Journal::~Journal() {
   if (path_.empty()) return;
   take_changes();
-  static_cast<void>(worked(file_.append(changes_, wall_clock())));
-  if (walking_) file_.abandon();
+  append();
+  if (walking_) writer_->give([file = file_] { file->abandon(); });
+  if (writer_->finish(kEndPatience)) {
+    take_outcome({});
+    return;
+  }
+  spdlog::error("state file {}: the disk stands still; the latest changes are lost", path_);
+  // Its thread does not come back. It ends with the process.
+  static_cast<void>(writer_.release());
 }
 
 void Journal::restore(const Look& look) {
@@ -64,12 +125,21 @@ void Journal::restore(const Look& look) {
   });
 }
 
-bool Journal::worked(const std::expected<void, std::string>& result) {
-  if (result) return true;
-  if (!has_told_) spdlog::error("{}; a restart will lose IPsec sessions", result.error());
-  has_told_ = true;
-  return false;
+void Journal::take_outcome(Time now) {
+  const std::lock_guard lock(file_->mutex);
+  if (!file_->error.empty()) {
+    if (!has_told_) spdlog::error("{}; a restart will lose IPsec sessions", file_->error);
+    has_told_ = true;
+    next_walk_ = now + kRetryInterval;
+    if (file_->has_walk_failed) walking_ = false;
+  } else if (file_->is_committed && std::exchange(has_told_, false)) {
+    spdlog::info("state file {}: can be written again", path_);
+  }
+  file_->error.clear();
+  file_->has_walk_failed = file_->is_committed = false;
 }
+
+bool Journal::is_busy() const { return writer_->outstanding() >= kMostWrites; }
 
 void Journal::take_changes() {
   datapath::StateRecord record;
@@ -80,70 +150,79 @@ void Journal::take_changes() {
 
 void Journal::tick(Time now) {
   if (path_.empty()) return;
+  take_outcome(now);
   take_changes();
+  if (is_busy()) return;
   if (now >= next_append_) {
     next_append_ = now + kAppendInterval;
-    append(now);
+    append();
   }
-  if (walking_) return;
+  if (walking_) {
+    if (next_page_ != nullptr) ask(*std::exchange(next_page_, nullptr));
+    return;
+  }
   bool incomplete = in_file_ == 0 || appended_ > in_file_ + kSlack;
   for (unsigned shard = 0; shard < lost_.size(); ++shard)
     incomplete |= dataplane_.state_changes(shard).lost() != lost_[shard];
   if (now >= next_walk_ || (incomplete && !has_told_)) {
-    next_walk_ = now + (begin_walk() ? std::chrono::seconds{kWalkInterval} : kRetryInterval);
+    next_walk_ = now + std::chrono::seconds{kWalkInterval};
+    begin_walk();
   }
 }
 
-void Journal::append(Time now) {
+void Journal::append() {
+  if (changes_.empty()) return;
   appended_ += changes_.size();
-  if (!worked(file_.append(changes_, wall_clock()))) next_walk_ = now + kRetryInterval;
   if (walking_) since_walk_.insert(since_walk_.end(), changes_.begin(), changes_.end());
-  changes_.clear();
+  writer_->give([file = file_, records = std::exchange(changes_, {})] { file->append(records); });
 }
 
-bool Journal::begin_walk() {
+void Journal::begin_walk() {
   for (unsigned shard = 0; shard < lost_.size(); ++shard)
     lost_[shard] = dataplane_.state_changes(shard).lost();
   since_walk_.clear();
+  next_page_.reset();
   walked_ = 1;
   shard_ = 0;
-  if (!worked(file_.begin())) return false;
+  ++walk_;
   walking_ = true;
+  writer_->give([file = file_] { file->begin(); });
   ask({});
-  return true;
 }
 
 void Journal::ask(datapath::StatePage page) {
   page.limit = kPage;
   page.rows.clear();
   dataplane_.state(shard_, std::move(page),
-                   [self = std::weak_ptr(self_)](datapath::StatePage got) {
-                     if (const auto alive = self.lock()) (*alive)->take_page(std::move(got));
+                   [self = std::weak_ptr(self_), walk = walk_](datapath::StatePage got) {
+                     const auto alive = self.lock();
+                     if (alive && (*alive)->walking_ && (*alive)->walk_ == walk)
+                       (*alive)->take_page(std::move(got));
                    });
 }
 
 void Journal::take_page(datapath::StatePage page) {
   walked_ += page.rows.size();
-  if (!worked(file_.add(page.rows, wall_clock()))) {
-    walking_ = false;
-    file_.abandon();
-    return;
+  writer_->give([file = file_, rows = std::exchange(page.rows, {})] { file->add(rows); });
+  if (page.finished) {
+    if (++shard_ == lost_.size()) return finish_walk();
+    page = {};
   }
-  if (!page.finished) return ask(std::move(page));
-  if (++shard_ == lost_.size()) return finish_walk();
-  ask({});
+  if (is_busy())
+    next_page_ = std::make_unique<datapath::StatePage>(std::move(page));
+  else
+    ask(std::move(page));
 }
 
 void Journal::finish_walk() {
   walking_ = false;
   // What has changed meanwhile stands behind what the walk saw: it is as new, or newer.
-  const bool good =
-      worked(file_.add(since_walk_, wall_clock())) && worked(file_.commit());
   appended_ = since_walk_.size();
-  since_walk_.clear();
   in_file_ = walked_;
-  if (good && std::exchange(has_told_, false))
-    spdlog::info("state file {}: can be written again", path_);
+  writer_->give([file = file_, records = std::exchange(since_walk_, {})] {
+    file->add(records);
+    file->commit();
+  });
 }
 
 }  // namespace lsn::control

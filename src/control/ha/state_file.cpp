@@ -11,6 +11,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <tuple>
 #include <unordered_map>
@@ -275,9 +276,17 @@ std::expected<void, std::string> StateFileWriter::add(std::span<const StateRecor
 }
 
 std::expected<void, std::string> StateFileWriter::commit() {
+  if (fsync(next_.get()) != 0)
+    return std::unexpected(error_of("cannot be brought to the disk", new_path()));
   if (rename(new_path().c_str(), path_.c_str()) != 0)
     return std::unexpected(error_of("cannot take the present one's place", new_path()));
   present_ = std::move(next_);
+  // The name, too.
+  const std::string directory = std::filesystem::path(path_).parent_path().string();
+  const FileDescriptor opened(
+      open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!opened.valid() || fsync(opened.get()) != 0)
+    return std::unexpected(error_of("its directory cannot be brought to the disk", path_));
   return {};
 }
 
@@ -289,7 +298,10 @@ void StateFileWriter::abandon() {
 std::expected<void, std::string> StateFileWriter::append(std::span<const StateRecord> records,
                                                          std::uint64_t now) {
   if (present_.get() < 0 || records.empty()) return {};
-  return write(present_, records, now);
+  if (auto written = write(present_, records, now); !written) return written;
+  if (fdatasync(present_.get()) != 0)
+    return std::unexpected(error_of("cannot be brought to the disk", path_));
+  return {};
 }
 
 }  // namespace lsn::control

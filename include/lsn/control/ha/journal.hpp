@@ -4,16 +4,23 @@
 // file. It writes the file anew, from a walk through the tables page by page, when it starts, when a
 // ring has lost something, when the file has grown to twice what it must hold, and every five
 // minutes, so that it knows how idle things are. What changes during a walk is appended behind it.
+//
+// The file itself is written and brought to the disk on a thread of the journal's own, in the order
+// in which the control thread asks for it; the control thread never waits for the disk. While the
+// disk stands still, changes wait here (kMostChanges), then in the rings, and then the file is
+// written anew.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "lsn/control/dataplane.hpp"
+#include "lsn/control/errands.hpp"
 #include "lsn/control/ha/state_file.hpp"
 
 namespace lsn::control {
@@ -32,24 +39,31 @@ class Journal {
   void restore(const Look& look = {});
   void tick(Time now);
 
+  /// Whether something is being written.
+  [[nodiscard]] bool is_writing() const { return writer_ != nullptr && writer_->outstanding() != 0; }
+
  private:
+  struct File;
+
   void take_changes();
-  void append(Time now);
-  /// False: it could not begin.
-  bool begin_walk();
+  /// What the writer's thread has left behind: an error is told once, until it works again.
+  void take_outcome(Time now);
+  void append();
+  void begin_walk();
   void ask(datapath::StatePage page);
   void take_page(datapath::StatePage page);
   void finish_walk();
-  /// An error is told once, until it works again; the next walk tries anew.
-  bool worked(const std::expected<void, std::string>& result);
+  [[nodiscard]] bool is_busy() const;
 
   std::string path_;
   Dataplane& dataplane_;
-  StateFileWriter file_;
+  std::shared_ptr<File> file_;  ///< the writer's thread has it as well
   std::vector<datapath::StateRecord> changes_;  ///< not in the file yet
   std::vector<datapath::StateRecord> since_walk_;  ///< not in the new file, which the walk writes
   std::vector<std::uint64_t> lost_;             ///< of each shard's ring, when last looked at
   bool walking_ = false;
+  std::uint64_t walk_ = 0;   ///< counts them: pages of an earlier one come to nothing
+  std::unique_ptr<datapath::StatePage> next_page_;  ///< to be asked for when the writer has caught up
   bool has_told_ = false;    ///< an error
   unsigned shard_ = 0;       ///< of the walk
   std::uint64_t walked_ = 0; ///< records of the walk
@@ -58,6 +72,7 @@ class Journal {
   Time next_walk_{};
   Time next_append_{};
   std::shared_ptr<Journal*> self_;  ///< answers that come after our end find nobody
+  std::unique_ptr<Errands> writer_;
 };
 
 }  // namespace lsn::control

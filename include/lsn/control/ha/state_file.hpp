@@ -6,7 +6,9 @@
 //   header   8 bytes "LSNSTATE", 4 version, 4 size of a record
 //   record   52 bytes content, 4 CRC-32 (zlib's) of it
 // A torn end, after a process was killed in the middle of a write, costs that record only; so does a
-// damaged one. It survives the process, not the power: nothing waits for the disk.
+// damaged one. commit() and append() come back when what they wrote is on the disk, and a new file
+// takes the old one's place only when it is there whole: they wait for the disk, on a thread that may
+// (journal.hpp).
 #pragma once
 
 #include <cstdint>

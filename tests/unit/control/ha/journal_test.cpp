@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <thread>
 
 #include "unit/control/command/support.hpp"
 
@@ -41,6 +42,8 @@ class JournalTest : public ::testing::Test {
     for (const auto end = now_ + time; now_ < end; now_ += 10ms) {
       dataplane_.poll();
       journal_->tick(now_);
+      // Its thread knows nothing of the test's time.
+      while (journal_->is_writing()) std::this_thread::sleep_for(50us);
     }
   }
   static StateRecord esp(std::uint32_t place, bool gone = false, unsigned shard = 0) {
