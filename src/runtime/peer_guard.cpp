@@ -4,10 +4,14 @@
 #include <rte_alarm.h>
 #include <rte_ethdev.h>
 #include <rte_interrupts.h>
+#include <rte_malloc.h>
+#include <rte_mbuf.h>
+#include <rte_version.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <future>
 #include <mutex>
 #include <string_view>
@@ -42,6 +46,73 @@ struct ControlChannel {
   const rte_eth_dev* device;
 };
 
+/// What the driver knows of a queue, and a ring in the memory that it shares with its peer (DPDK
+/// 22.11, drivers/net/memif/rte_eth_memif.h and memif.h).
+struct MemifQueue {
+  rte_mempool* pool;
+  void* internals;
+  std::uint32_t type;
+  std::uint16_t region;
+  std::uint16_t port;
+  std::uint32_t ring_offset;
+  std::uint16_t last_head;
+  std::uint16_t last_tail;
+  rte_mbuf** buffers;
+  std::uint64_t packets;
+  std::uint64_t bytes;
+  void* interrupt;
+  std::uint8_t log2_ring_size;
+};
+static_assert(offsetof(MemifQueue, buffers) == 32 && offsetof(MemifQueue, log2_ring_size) == 64);
+
+struct MemifRing {
+  std::uint32_t cookie;
+  std::uint16_t flags;
+  std::uint16_t head;
+};
+constexpr std::uint32_t kMemifCookie = 0x3E31F20;
+
+struct MemifRegion {
+  std::uint8_t* address;
+};
+
+/// ethdev's own record of a port (DPDK 22.11, lib/ethdev/ethdev_driver.h): six functions, then these.
+struct EthDevice {
+  void* functions[6];
+  void* data;
+  MemifRegion** regions;  ///< process_private begins with them
+};
+
+/// The layouts above are those of this release.
+bool knows_driver() { return std::string_view(rte_version()).starts_with("DPDK 22.11"); }
+
+/// Of a link with zero-copy: the packets that the driver has put into a queue's ring and not got
+/// back. It forgets them when the link goes, and makes a new array for the next one.
+void take_back(MemifQueue* queue, std::uint16_t port, const MemifRegion& region) {
+  constexpr unsigned kLargestRing = 14;
+  if (queue == nullptr || queue->port != port || queue->buffers == nullptr ||
+      queue->log2_ring_size > kLargestRing)
+    return;
+  const auto* ring = reinterpret_cast<const MemifRing*>(region.address + queue->ring_offset);
+  const auto size = static_cast<std::uint16_t>(1U << queue->log2_ring_size);
+  const auto count = static_cast<std::uint16_t>(ring->head - queue->last_tail);
+  if (ring->cookie == kMemifCookie && count <= size)
+    for (std::uint16_t i = 0; i < count; ++i)
+      rte_pktmbuf_free_seg(queue->buffers[(queue->last_tail + i) & (size - 1)]);
+  rte_free(std::exchange(queue->buffers, nullptr));
+}
+
+void take_packets_back(const Port& port, const rte_eth_dev* device) {
+  if (!port.lends_buffers() || !knows_driver()) return;
+  const MemifRegion* const region = reinterpret_cast<const EthDevice*>(device)->regions[0];
+  if (region == nullptr || region->address == nullptr) return;
+  const struct rte_eth_fp_ops& fast = rte_eth_fp_ops[port.id()];
+  for (unsigned q = 0; q < port.queues().rx_queues; ++q)
+    take_back(static_cast<MemifQueue*>(fast.rxq.data[q]), port.id(), *region);
+  for (unsigned q = 0; q < port.tx_queues(); ++q)
+    take_back(static_cast<MemifQueue*>(fast.txq.data[q]), port.id(), *region);
+}
+
 std::mutex mutex;
 std::vector<Guarded> guarded;
 std::shared_ptr<rte_rcu_qsbr> workers;
@@ -66,25 +137,28 @@ bool link_is_up(const Port& port) {
 /// The driver is about to free what belongs to a link. It has marked it as down already.
 void before_driver_frees(const ControlChannel& channel) {
   std::shared_ptr<rte_rcu_qsbr> readers;
+  const Port* ends = nullptr;
+  bool served = false;
   {
     const std::lock_guard lock(mutex);
     const auto known = std::find_if(guarded.begin(), guarded.end(), [&channel](const Guarded& g) {
       return g.device == channel.device;
     });
-    bool served = false;
+    if (known != guarded.end()) ends = known->port;
     for (const Guarded& each : guarded) {
       // Of one that we do not know we only know that its link is down.
       if (known != guarded.end() ? each.device != channel.device : link_is_up(*each.port)) continue;
       served |= each.port->serves();
       each.port->peer_ended();
     }
-    if (!served) return;
     readers = workers;
   }
-  if (readers == nullptr) return;
-  const std::uint64_t token = rte_rcu_qsbr_start(readers.get());
-  while (rte_rcu_qsbr_check(readers.get(), token, false) != 1)
-    std::this_thread::sleep_for(kBetweenLooks);
+  if (served && readers != nullptr) {
+    const std::uint64_t token = rte_rcu_qsbr_start(readers.get());
+    while (rte_rcu_qsbr_check(readers.get(), token, false) != 1)
+      std::this_thread::sleep_for(kBetweenLooks);
+  }
+  if (ends != nullptr) take_packets_back(*ends, channel.device);
 }
 
 }  // namespace

@@ -118,6 +118,8 @@ std::expected<std::unique_ptr<Port>, std::string> Port::open(const PortPlan& pla
     return std::unexpected(configured.error());
   port->has_peer_ = port->driver_ == "net_memif";
   port->seeks_peer_ = port->has_peer_ && !is_memif_server(plan.device);
+  port->lends_buffers_ =
+      port->seeks_peer_ && plan.device.find("zero-copy=yes") != std::string::npos;
   if (port->has_peer_) peer_guard::guard(*port);
   // A bond does without a member, as long as it can.
   if (decompose(plan.device).members.empty())

@@ -70,6 +70,7 @@ class Port {
   [[nodiscard]] std::uint16_t id() const { return id_; }
   [[nodiscard]] const PortPlan& plan() const { return plan_; }
   [[nodiscard]] PortQueues queues() const { return {rx_queues_, node_}; }
+  [[nodiscard]] unsigned tx_queues() const { return tx_queues_; }
   [[nodiscard]] const wire::MacAddress& mac() const { return mac_; }
 
   /// Where a worker sends. `lock` is nullptr where the queue is the worker's own.
@@ -105,6 +106,8 @@ class Port {
   [[nodiscard]] bool wants_restart() const {
     return removed() || (seeks_peer_ && peer_ended_.load(std::memory_order_relaxed));
   }
+  /// Its peer reads and writes our packet buffers themselves (memif with zero-copy).
+  [[nodiscard]] bool lends_buffers() const { return lends_buffers_; }
   /// It looks for its peer when it is started.
   [[nodiscard]] bool seeks_peer() const { return seeks_peer_; }
 
@@ -165,6 +168,7 @@ class Port {
   bool leaves_buffers_cold_ = false;
   bool has_peer_ = false;
   bool seeks_peer_ = false;
+  bool lends_buffers_ = false;
   bool started_ = false;
   bool is_known_ = false;  ///< queues and hardware address are the workers' and stay as they are
   bool is_up_ = false;  ///< as the control thread has told it
