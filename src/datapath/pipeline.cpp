@@ -29,7 +29,7 @@ constexpr std::uint32_t kHeadersSize = 60 + sizeof(wire::TcpHeader);
 /// How far the burst's headers are fetched ahead of the packet that is being read.
 constexpr std::size_t kPrefetchAhead = 4;
 
-void arp_received(Shard& shard, std::uint8_t interface, rte_mbuf* mbuf,
+void arp_received(Shard& shard, InterfaceId interface, rte_mbuf* mbuf,
                   std::span<const std::uint8_t> bytes, Neighbours::Answer answer) {
   const wire::ArpHeader* arp = wire::ArpHeader::parse(bytes);
   if (arp == nullptr) {
@@ -61,10 +61,9 @@ void arp_received(Shard& shard, std::uint8_t interface, rte_mbuf* mbuf,
 }  // namespace
 
 bool is_own_address(const Generation& generation, wire::Be32 address) {
-  const wire::Ipv4Address wanted{address};
-  for (const Interface& interface : generation.interfaces)
-    if (interface.address.address == wanted) return true;
-  return false;
+  const LinkAddress* const known =
+      generation.link_addresses.find(wire::Ipv4Address{address}.value);
+  return known != nullptr && *known == LinkAddress::kOwn;
 }
 
 namespace {
@@ -219,14 +218,14 @@ DropReason reason_of(wire::Ipv4Error error) {
     vlan = tag->id();
     type = tag->type;
   }
-  const std::uint8_t interface = shard.ingress[device][vlan];
-  if (interface == Shard::kNoInterface) [[unlikely]]
+  const InterfaceId interface = shard.ingress[device][vlan];
+  if (interface == kNoInterface) [[unlikely]]
     return Verdict::drop(DropReason::kVlanUnknown);
   packet.interface = interface;
   packet.side = shard.generation->interfaces[interface].side;
 
   BurstTotals::Sum& received = shard.totals.received[interface];
-  shard.totals.received_on |= std::uint64_t{1} << interface;
+  if (received.packets == 0) shard.totals.received_on[shard.totals.received_on_count++] = interface;
   ++received.packets;
   received.bytes += mbuf->pkt_len - link_size;
 
@@ -538,8 +537,8 @@ void add_totals(Shard& shard) {
       sum = {};
     }
   }
-  for (; totals.received_on != 0; totals.received_on &= totals.received_on - 1) {
-    const auto i = static_cast<std::size_t>(std::countr_zero(totals.received_on));
+  for (; totals.received_on_count != 0; --totals.received_on_count) {
+    const InterfaceId i = totals.received_on[totals.received_on_count - 1];
     shard.counters.interfaces[i].rx.add(totals.received[i].packets, totals.received[i].bytes);
     totals.received[i] = {};
   }

@@ -119,12 +119,12 @@ std::expected<void, std::string> DpdkDataplane::start_workers(TableMemory::HugeP
     config.shard.buffers = buffers_.on(nodes_[shard]).packets.get();
     config.shard.indirect_buffers = buffers_.on(nodes_[shard]).indirect.get();
     config.shard.seed = fresh_seed();
-    config.ingress.assign(ports_.size(), std::vector<std::uint8_t>(
-                                             4096, datapath::Shard::kNoInterface));
+    config.ingress.assign(
+        ports_.size(), std::vector<datapath::InterfaceId>(4096, datapath::kNoInterface));
     for (std::size_t i = 0; i < plan_.interfaces.size(); ++i) {
       const InterfacePlan& interface = plan_.interfaces[i];
       config.shard.links.push_back({ports_[interface.device]->port().mac()});
-      config.ingress[interface.device][interface.vlan] = static_cast<std::uint8_t>(i);
+      config.ingress[interface.device][interface.vlan] = static_cast<datapath::InterfaceId>(i);
     }
     for (std::size_t device = 0; device < ports_.size(); ++device) {
       config.ports.push_back(&ports_[device]->port());
@@ -330,9 +330,10 @@ void DpdkDataplane::watch_ports(Clock::Source::time_point now) {
 
 void DpdkDataplane::announce(std::uint16_t device) {
   if (publisher_->current() == nullptr || !ports_[device]->port().carries()) return;
-  std::vector<std::uint8_t> interfaces;
+  std::vector<datapath::InterfaceId> interfaces;
   for (std::size_t i = 0; i < plan_.interfaces.size(); ++i)
-    if (plan_.interfaces[i].device == device) interfaces.push_back(static_cast<std::uint8_t>(i));
+    if (plan_.interfaces[i].device == device)
+      interfaces.push_back(static_cast<datapath::InterfaceId>(i));
   workers_.front()->mailbox().post(std::make_unique<AnnounceAddresses>(std::move(interfaces)));
 }
 

@@ -1,7 +1,7 @@
 #include "lsn/runtime/handoff.hpp"
 
 #include <fmt/format.h>
-#include <rte_errno.h>
+#include <rte_malloc.h>
 
 #include <array>
 
@@ -9,21 +9,23 @@ namespace lsn::runtime {
 
 std::expected<HandoffRings, std::string> HandoffRings::make(std::uint32_t slots,
                                                             const std::vector<int>& nodes) {
-  static unsigned count = 0;  // names are unique while the process lives
   HandoffRings rings;
   rings.workers_ = static_cast<unsigned>(nodes.size());
   rings.rings_.resize(nodes.size() * nodes.size());
-  const unsigned set = count++;
+  const ssize_t size = rte_ring_get_memsize(slots);
+  if (size < 0) return std::unexpected(fmt::format("no ring has {} slots", slots));
   for (unsigned from = 0; from < nodes.size(); ++from) {
     for (unsigned to = 0; to < nodes.size(); ++to) {
       if (from == to) continue;
-      const std::string name = fmt::format("lsn_h{}_{}_{}", set, from, to);
-      rte_ring* const ring =
-          rte_ring_create(name.c_str(), slots, nodes[to], RING_F_SP_ENQ | RING_F_SC_DEQ);
-      if (ring == nullptr)
-        return std::unexpected(fmt::format("no memory for the ring from worker {} to worker {}: {}",
-                                           from, to, rte_strerror(rte_errno)));
-      rings.rings_[from * nodes.size() + to].reset(ring);
+      // Not from rte_ring_create(): the rings of 64 workers are more than EAL has names for
+      // (RTE_MAX_MEMZONE).
+      void* const memory = rte_zmalloc_socket("handoff", static_cast<std::size_t>(size),
+                                              RTE_CACHE_LINE_SIZE, nodes[to]);
+      rings.rings_[from * nodes.size() + to].reset(static_cast<rte_ring*>(memory));
+      rte_ring* const ring = rings.ring_of(from, to);
+      if (ring == nullptr || rte_ring_init(ring, "handoff", slots, RING_F_SP_ENQ | RING_F_SC_DEQ))
+        return std::unexpected(
+            fmt::format("no memory for the ring from worker {} to worker {}", from, to));
     }
   }
   return rings;

@@ -41,6 +41,9 @@ constexpr std::uint32_t kAfPacketFrame = 15 * 4096;
 constexpr std::uint32_t kAfPacketFrames = 512;
 constexpr std::uint32_t kLargeBuffers = 4095;
 
+/// Interfaces of a device that a message names.
+constexpr std::size_t kNamed = 8;
+
 /// The frame size is ours to choose.
 bool wants_large_frames(const PortPlan& port) {
   return port.device.starts_with("net_af_packet") &&
@@ -125,9 +128,11 @@ Plan make_plan(const control::Model& model) {
     port.mtu = 0;
     port.rx_descriptors = 0;
     port.tx_descriptors = 0;
+    std::size_t count = 0;
     for (const control::InterfaceConfig& interface : model.interfaces) {
       if (interface.device != device) continue;
-      port.interfaces += (port.interfaces.empty() ? "" : ", ") + interface.name;
+      ++count;
+      if (count <= kNamed) port.interfaces += (count == 1 ? "" : ", ") + interface.name;
       (interface.role == datapath::Side::kInside ? port.inside : port.outside) = true;
       port.mtu = std::max(port.mtu, interface.mtu);
       port.rx_descriptors = std::max(port.rx_descriptors, interface.rx_queue_size);
@@ -135,6 +140,7 @@ Plan make_plan(const control::Model& model) {
       if (interface.mac) port.mac = interface.mac;
       port.vlans.push_back(interface.vlan);
     }
+    if (count > kNamed) port.interfaces += fmt::format(" and {} more", count - kNamed);
     plan.ports.push_back(std::move(port));
   }
   for (const control::InterfaceConfig& interface : model.interfaces) {

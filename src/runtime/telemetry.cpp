@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <rte_telemetry.h>
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <cerrno>
@@ -112,10 +113,19 @@ int answer_drops(const Source& from, std::string_view, rte_tel_data* data) {
 }
 
 /// By number: a name may have characters that a key may not, and an array of dictionaries is more
-/// than DPDK 22.11 knows.
-int answer_interfaces(const Source& from, std::string_view, rte_tel_data* data) {
+/// than DPDK 22.11 knows. As many as an answer has room for (16 KB), from the one that the parameter
+/// names.
+int answer_interfaces(const Source& from, std::string_view parameter, rte_tel_data* data) {
+  constexpr std::size_t kInAnswer = 64;
+  std::size_t first = 0;
+  if (!parameter.empty()) {
+    const auto number = number_of(parameter, from.interfaces.size());
+    if (!number) return -EINVAL;
+    first = *number;
+  }
   rte_tel_data_start_dict(data);
-  for (std::size_t i = 0; i < from.interfaces.size(); ++i) {
+  const std::size_t end = std::min(from.interfaces.size(), first + kInAnswer);
+  for (std::size_t i = first; i < end; ++i) {
     Container container;
     if (!container.valid()) return -ENOMEM;
     int error = rte_tel_data_add_dict_string(container.get(), "name", from.interfaces[i].c_str());
@@ -223,7 +233,7 @@ constexpr std::array kCommands{
     TelemetryCommand{"/lsn/drops", callback<answer_drops>,
                      "Packets that were not forwarded, by reason. No parameters"},
     TelemetryCommand{"/lsn/interfaces", callback<answer_interfaces>,
-                     "Packets and bytes of each interface, by number. No parameters"},
+                     "Packets and bytes of 64 interfaces, by number. Parameters: int first"},
     TelemetryCommand{"/lsn/workers", callback<answer_workers>,
                      "The workers, or the counters of one. Parameters: int worker"},
     TelemetryCommand{"/lsn/ipsecalg", callback<answer_ipsecalg>,

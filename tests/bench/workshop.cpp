@@ -95,8 +95,9 @@ Workshop::Workshop(const WorkshopConfig& config)
       {"inside", Side::kInside, kInside, 0, 1500, prefix(kInsideIp, 24)},
       {"outside", Side::kOutside, kOutside, 0, 1500, prefix(kOutsideIp, 24)},
   };
+  generation_.index_link_addresses();
   std::vector<IntervalMap<Route>::Range> routes;
-  const auto route = [&](const wire::Ipv4Prefix& to, std::uint8_t interface, std::uint32_t via) {
+  const auto route = [&](const wire::Ipv4Prefix& to, InterfaceId interface, std::uint32_t via) {
     routes.push_back({to.first().value, to.last().value, {interface, Ipv4Address{via}}});
   };
   route(prefix(kInsideIp, 24), kInside, 0);
@@ -196,10 +197,10 @@ void Workshop::neighbours_speak() {
                             const Mac& own_mac, std::uint32_t own_ip) {
     std::uint8_t frame[kFrameSize];
     write_arp(frame, 2, mac, ip, own_mac, own_ip);
-    const auto id = shard_->neighbours.find_or_add(*shard_, static_cast<std::uint8_t>(interface),
+    const auto id = shard_->neighbours.find_or_add(*shard_, static_cast<InterfaceId>(interface),
                                                    wire::Be32::of(ip));
     if (id == kNoNeighbour) fail("no room for a neighbour");
-    static_cast<void>(shard_->neighbours.arp_received(*shard_, static_cast<std::uint8_t>(interface),
+    static_cast<void>(shard_->neighbours.arp_received(*shard_, static_cast<InterfaceId>(interface),
                                                       arp_of(frame), Neighbours::Answer::kNo));
     if (shard_->neighbours[id].state != NeighbourState::kReachable) fail("a neighbour is deaf");
   };

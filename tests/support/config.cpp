@@ -209,7 +209,7 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
   std::vector<IntervalMap<Route>::Range> routes;
   const auto add_route = [&](const Network& n, std::size_t interface, Ip via) {
     routes.push_back(
-        {n.first.value, n.last.value, Route{static_cast<std::uint8_t>(interface), address(via)}});
+        {n.first.value, n.last.value, Route{static_cast<InterfaceId>(interface), address(via)}});
   };
   for (std::size_t i = 0; i < config.interfaces.size(); ++i) {
     const InterfaceConfig& from = config.interfaces[i];
@@ -232,6 +232,7 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
   std::sort(g.gateways.begin(), g.gateways.end(), datapath::by_interface_and_address);
   g.gateways.erase(std::unique(g.gateways.begin(), g.gateways.end()), g.gateways.end());
   g.routes = IntervalMap<Route>(std::move(routes));
+  g.index_link_addresses();
 
   g.inbound_refresh = config.inbound_refresh;
   g.unreachable_code = static_cast<std::uint8_t>(config.unreachable_code);

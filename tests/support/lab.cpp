@@ -104,7 +104,7 @@ Lab::Lab(const Config& config, const Options& options)
     shards_.push_back(make_shard(of_shard, options.shard_memory));
     for (unsigned i = 0; i < config.interfaces.size(); ++i)
       shards_.back()->ingress[config.interfaces[i].device][config.interfaces[i].vlan] =
-          static_cast<std::uint8_t>(i);
+          static_cast<InterfaceId>(i);
   }
   adopted_.resize(options.shards, 0);
   publish(config);

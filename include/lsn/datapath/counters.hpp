@@ -46,8 +46,6 @@ struct PacketsAndBytes {
   }
 };
 
-inline constexpr std::size_t kMaxInterfaces = 64;
-
 struct InterfaceCounters {
   PacketsAndBytes rx;
   PacketsAndBytes tx;

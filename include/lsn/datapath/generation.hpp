@@ -123,6 +123,15 @@ struct Group {
 
 enum class Side : std::uint8_t { kInside, kOutside };
 
+/// Index into Generation::interfaces.
+using InterfaceId = std::uint16_t;
+inline constexpr InterfaceId kNoInterface = 0xFFFF;
+/// What the configuration may have, and what counters and tables by interface have room for.
+inline constexpr std::size_t kMaxInterfaces = 4096;
+static_assert(kMaxInterfaces <= kNoInterface);
+/// Devices that interfaces may lie on.
+inline constexpr std::size_t kMaxDevices = 32;
+
 /// A configured interface: an address on a device, untagged or in one VLAN. Its index in
 /// Generation::interfaces never changes while lsnd runs (interfaces need a restart).
 struct Interface {
@@ -138,7 +147,7 @@ struct Interface {
 
 /// Where packets for a destination go.
 struct Route {
-  std::uint8_t interface = 0;
+  InterfaceId interface = 0;
   wire::Ipv4Address via;  ///< the gateway; value 0: the destination itself (a connected network)
 
   friend bool operator==(const Route&, const Route&) = default;
@@ -148,6 +157,12 @@ struct Route {
 [[nodiscard]] constexpr bool by_interface_and_address(const Route& a, const Route& b) {
   return a.interface != b.interface ? a.interface < b.interface : a.via.value < b.via.value;
 }
+
+/// An address that no host on a link of ours can have.
+enum class LinkAddress : std::uint8_t {
+  kOwn,        ///< an interface's
+  kBroadcast,  ///< a link's network or broadcast address
+};
 
 struct Generation {
   std::uint64_t number = 1;  ///< counts reloads
@@ -161,6 +176,7 @@ struct Generation {
   std::vector<Interface> interfaces;
   IntervalMap<Route> routes;  ///< connected networks and configured prefixes, longest wins
   std::vector<Route> gateways;  ///< the next hops of configured routes, in order, each once
+  IntervalMap<LinkAddress> link_addresses;  ///< of all interfaces: index_link_addresses()
 
   bool inbound_refresh = true;         ///< RFC 4787 REQ-6: inbound packets refresh, too
   std::uint8_t unreachable_code = 13;  ///< RFC 6888 REQ-11, RFC 1812 section 5.2.7.1
@@ -170,6 +186,21 @@ struct Generation {
 
   [[nodiscard]] const Group* group(std::uint16_t id) const {
     return id < groups.size() && groups[id].present ? &groups[id] : nullptr;
+  }
+
+  /// After `interfaces` has been set.
+  void index_link_addresses() {
+    std::vector<IntervalMap<LinkAddress>::Range> all;
+    const auto add = [&all](wire::Ipv4Address address, LinkAddress what) {
+      all.push_back({address.value, address.value, what});
+    };
+    for (const Interface& on : interfaces) {
+      add(on.address.address, LinkAddress::kOwn);
+      if (on.address.length >= 31) continue;
+      add(on.address.first(), LinkAddress::kBroadcast);
+      add(on.address.last(), LinkAddress::kBroadcast);
+    }
+    link_addresses = IntervalMap<LinkAddress>(std::move(all));
   }
 };
 

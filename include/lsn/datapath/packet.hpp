@@ -23,6 +23,9 @@ namespace lsn::datapath {
 /// Kinds of FlowKey in the session tables (1..15).
 enum class FlowKind : std::uint8_t { kTcp = 1, kUdp = 2, kIcmp = 3, kEsp = 4 };
 
+/// Packets that go through the stages together, at most.
+inline constexpr std::size_t kBurst = 32;
+
 [[nodiscard]] constexpr FlowKind flow_kind(Protocol protocol) {
   return static_cast<FlowKind>(static_cast<unsigned>(protocol) + 1);
 }
@@ -36,7 +39,7 @@ enum class HandoffKind : std::uint8_t {
 
 /// Lives in the private area of every packet buffer; valid between workers only.
 struct PacketOrigin {
-  std::uint8_t interface;
+  InterfaceId interface;
   HandoffKind kind;
   std::uint8_t asked;  ///< how far the owners have been asked (lsn44::steer_outbound)
 };
@@ -86,7 +89,7 @@ struct Packet {
   std::uint32_t hash = 0;          ///< of key
   state::FlowKey key{};
   std::uint16_t size = 0;          ///< of the IP packet
-  std::uint8_t interface = 0;      ///< where it came in
+  InterfaceId interface = 0;      ///< where it came in
   Side side = Side::kInside;       ///< of that interface
   Protocol protocol = Protocol::kUdp;
   PacketKind kind = PacketKind::kNone;

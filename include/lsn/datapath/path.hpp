@@ -35,9 +35,6 @@
 
 namespace lsn::datapath {
 
-/// The largest burst.
-inline constexpr std::size_t kBurst = 32;
-
 /// Takes packets that a device has received (at most kBurst). The results stand in shard.tx and
 /// shard.handoff, which the caller empties before the next burst.
 void process_received(Shard& shard, std::uint16_t device, std::span<rte_mbuf* const> packets);

@@ -60,7 +60,9 @@ struct BurstTotals {
   };
   Sum translated[kProtocols][kDirections];
   Sum received[kMaxInterfaces];
-  std::uint64_t received_on = 0;  ///< bit per interface: received[i] is not zero
+  /// The interfaces of which received[] is not zero: a burst's packets come from so many at most.
+  std::array<InterfaceId, kBurst> received_on{};
+  std::uint32_t received_on_count = 0;
 };
 
 struct ShardConfig {
@@ -100,8 +102,7 @@ struct Shard {
   const unsigned shards;  ///< in all
   std::vector<InterfaceLink> links;
   /// Interface of (device, VLAN id), kNoInterface if none: ingress[device][vlan].
-  static constexpr std::uint8_t kNoInterface = 0xFF;
-  std::vector<std::array<std::uint8_t, 4096>> ingress;
+  std::vector<std::array<InterfaceId, 4096>> ingress;
 
   BurstTotals totals;
   Overload overload;

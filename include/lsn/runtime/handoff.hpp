@@ -5,6 +5,7 @@
 // what is taken out.
 #pragma once
 
+#include <rte_malloc.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
@@ -53,7 +54,7 @@ class HandoffRings {
 
  private:
   struct Deleter {
-    void operator()(rte_ring* ring) const { rte_ring_free(ring); }
+    void operator()(rte_ring* ring) const { rte_free(ring); }
   };
 
   [[nodiscard]] rte_ring* ring_of(unsigned from, unsigned to) {

@@ -102,14 +102,14 @@ using FlushAlg = FlushAll<datapath::ipsec_alg::AlgFlush, datapath::flush_alg>;
 /// Tells the networks of some interfaces where our addresses are (gratuitous ARP).
 class AnnounceAddresses final : public Command {
  public:
-  explicit AnnounceAddresses(std::vector<std::uint8_t> interfaces)
+  explicit AnnounceAddresses(std::vector<datapath::InterfaceId> interfaces)
       : interfaces_(std::move(interfaces)) {}
 
   [[nodiscard]] Progress step(datapath::Shard& shard) override;
   void done() override {}
 
  private:
-  std::vector<std::uint8_t> interfaces_;
+  std::vector<datapath::InterfaceId> interfaces_;
   std::size_t next_ = 0;
 };
 

@@ -31,7 +31,7 @@ struct WorkerConfig {
   bool power_save = false;
   TableMemory::HugePages huge_pages = TableMemory::HugePages::kLeave;
   bool mappings = false;                           ///< mappings will be as many as sessions
-  std::vector<std::vector<std::uint8_t>> ingress;  ///< [device]: 4096 interface indices by VLAN
+  std::vector<std::vector<datapath::InterfaceId>> ingress;  ///< [device]: 4096 interface indices by VLAN
 
   /// A receive queue that it polls.
   struct Queue {

@@ -228,7 +228,7 @@ void build_routes(const Model& model, const Generation* before, Generation& out)
   const auto add = [&ranges](const wire::Ipv4Prefix& prefix, std::size_t interface,
                              wire::Ipv4Address via) {
     ranges.push_back({prefix.first().value, prefix.last().value,
-                      datapath::Route{static_cast<std::uint8_t>(interface), via}});
+                      datapath::Route{static_cast<datapath::InterfaceId>(interface), via}});
   };
   for (std::size_t i = 0; i < interfaces.size(); ++i) {
     const InterfaceConfig& config = interfaces[i];
@@ -247,6 +247,7 @@ void build_routes(const Model& model, const Generation* before, Generation& out)
   std::sort(out.gateways.begin(), out.gateways.end(), datapath::by_interface_and_address);
   out.gateways.erase(std::unique(out.gateways.begin(), out.gateways.end()), out.gateways.end());
   out.routes = IntervalMap<datapath::Route>(std::move(ranges));
+  out.index_link_addresses();
 }
 
 }  // namespace

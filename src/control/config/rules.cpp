@@ -34,7 +34,9 @@ std::string quoted(std::string_view text) {
 template <class Object>
 void check_names(const std::vector<Object>& objects, std::string_view list, std::string_view kind,
                  Findings& findings) {
-  constexpr std::size_t kMost = 32768;  // ids are 16 bits wide
+  // Twice as many ids as names, so that after a reload all can have new ones.
+  constexpr std::size_t kMost = 32768;
+  static_assert(kMost <= datapath::kNoId / 2 + 1);
   if (objects.size() > kMost)
     findings.report(std::string(list), fmt::format("{}s", kind), fmt::format("{}", objects.size()),
                     fmt::format("{} at most", kMost));
@@ -207,6 +209,82 @@ void check_dataplane(const Model& model, Findings& findings) {
           fmt::format("{} at most for each worker", kMaxTablePerWorker));
 }
 
+/// Two interfaces whose networks overlap; networks do so by lying in one another.
+void check_networks_of_links(const std::vector<InterfaceConfig>& interfaces, Findings& findings) {
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < interfaces.size(); ++i)
+    if (findings.sound(setting("interfaces", i, "address"))) order.push_back(i);
+  std::stable_sort(order.begin(), order.end(), [&interfaces](std::size_t x, std::size_t y) {
+    const wire::Ipv4Prefix& a = interfaces[x].address;
+    const wire::Ipv4Prefix& b = interfaces[y].address;
+    return std::tuple(a.first().value, a.length) < std::tuple(b.first().value, b.length);
+  });
+  std::vector<std::size_t> around;  // the networks that the present one may lie in
+  for (const std::size_t i : order) {
+    while (!around.empty() &&
+           !interfaces[around.back()].address.contains(interfaces[i].address.address))
+      around.pop_back();
+    if (!around.empty()) {
+      const InterfaceConfig& earlier = interfaces[std::min(i, around.back())];
+      const std::size_t at = std::max(i, around.back());
+      findings.report(setting("interfaces", at, "address"),
+                      fmt::format("interface {}: address", interfaces[at].name),
+                      wire::to_string(interfaces[at].address),
+                      fmt::format("a network that does not overlap {} of interface {}",
+                                  wire::to_string(earlier.address), earlier.name));
+    }
+    around.push_back(i);
+  }
+}
+
+/// What belongs to a device has to be the same for all interfaces on it; each has a VLAN of its own.
+void check_devices(const std::vector<InterfaceConfig>& interfaces, Findings& findings) {
+  std::map<std::string_view, std::size_t> first_on;  // by the device's name
+  std::map<std::pair<std::string_view, unsigned>, std::size_t> first_in;  // by device and VLAN
+  for (std::size_t i = 0; i < interfaces.size(); ++i) {
+    const InterfaceConfig& a = interfaces[i];
+    const auto path = [i](std::string_view name) { return setting("interfaces", i, name); };
+    const auto label = [&a](std::string_view name) {
+      return fmt::format("interface {}: {}", a.name, name);
+    };
+    if (!findings.sound(path("device"))) continue;
+    const std::string_view device = device_name(a.device);
+    const auto [there, is_first] = first_on.try_emplace(device, i);
+    const std::size_t j = there->second;
+    const InterfaceConfig& b = interfaces[j];
+    if (!is_first && a.device != b.device) {
+      findings.report(path("device"), label("device"), quoted(a.device),
+                      fmt::format("the same arguments as interface {}: \"{}\"", b.name, b.device));
+      continue;
+    }
+    if (findings.sound(path("vlan"))) {
+      const auto [same, is_alone] = first_in.try_emplace({device, a.vlan}, i);
+      if (!is_alone)
+        findings.report(a.vlan != 0 ? path("vlan") : path("device"),
+                        label(a.vlan == 0 ? "device" : "vlan"),
+                        a.vlan == 0 ? quoted(a.device) : fmt::format("{} on {}", a.vlan, a.device),
+                        fmt::format("a device and VLAN other than those of interface {}",
+                                    interfaces[same->second].name));
+    }
+    if (is_first) continue;
+    const auto both_sound = [&](std::string_view name) {
+      return findings.sound(path(name)) && findings.sound(setting("interfaces", j, name));
+    };
+    if (a.mac != b.mac && both_sound("mac"))
+      findings.report(path("mac"), label("mac"), a.mac ? wire::to_string(*a.mac) : "none",
+                      fmt::format("the same as of interface {} on the same device", b.name));
+    for (const auto& [name, mine, theirs] :
+         {std::tuple{"rxQueueSize", a.rx_queue_size, b.rx_queue_size},
+          std::tuple{"txQueueSize", a.tx_queue_size, b.tx_queue_size}})
+      if (mine != theirs && both_sound(name))
+        findings.report(path(name), label(name), fmt::format("{}", mine),
+                        fmt::format("{} as of interface {} on the same device", theirs, b.name));
+  }
+  if (first_on.size() > datapath::kMaxDevices)
+    findings.report("interfaces", "interfaces", fmt::format("{} devices", first_on.size()),
+                    fmt::format("{} devices at most", datapath::kMaxDevices));
+}
+
 void check_interfaces(const Model& model, Findings& findings) {
   const auto& interfaces = model.interfaces;
   check_names(interfaces, "interfaces", "interface", findings);
@@ -218,52 +296,13 @@ void check_interfaces(const Model& model, Findings& findings) {
                         fmt::format("interfaces: none has role \"{}\"", to_word(side)), "",
                         "one at least of each role");
   }
-  // Numbered with 8 bits in routes (datapath::Route).
-  if (interfaces.size() > 255) {
+  if (interfaces.size() > datapath::kMaxInterfaces) {
     findings.report("interfaces", "interfaces", fmt::format("{}", interfaces.size()),
-                    "255 at most");
+                    fmt::format("{} at most", datapath::kMaxInterfaces));
     return;
   }
-  for (std::size_t i = 0; i < interfaces.size(); ++i) {
-    const InterfaceConfig& a = interfaces[i];
-    const auto path = [i](std::string_view name) { return setting("interfaces", i, name); };
-    const auto label = [&a](std::string_view name) {
-      return fmt::format("interface {}: {}", a.name, name);
-    };
-    for (std::size_t j = 0; j < i; ++j) {
-      const InterfaceConfig& b = interfaces[j];
-      const auto other = [j](std::string_view name) { return setting("interfaces", j, name); };
-      if (findings.sound(path("address")) && findings.sound(other("address")) &&
-          (a.address.contains(b.address.address) || b.address.contains(a.address.address)))
-        findings.report(path("address"), label("address"), wire::to_string(a.address),
-                        fmt::format("a network that does not overlap {} of interface {}",
-                                    wire::to_string(b.address), b.name));
-      if (!findings.sound(path("device")) || !findings.sound(other("device")) ||
-          device_name(a.device) != device_name(b.device))
-        continue;
-      if (a.device != b.device) {
-        findings.report(
-            path("device"), label("device"), quoted(a.device),
-            fmt::format("the same arguments as interface {}: \"{}\"", b.name, b.device));
-        continue;
-      }
-      if (a.vlan == b.vlan && findings.sound(path("vlan")) && findings.sound(other("vlan")))
-        findings.report(findings.sound(path("vlan")) && a.vlan != 0 ? path("vlan") : path("device"),
-                        label(a.vlan == 0 ? "device" : "vlan"),
-                        a.vlan == 0 ? quoted(a.device) : fmt::format("{} on {}", a.vlan, a.device),
-                        fmt::format("a device and VLAN other than those of interface {}", b.name));
-      // What belongs to the device has to be the same for all interfaces on it.
-      if (a.mac != b.mac && findings.sound(path("mac")) && findings.sound(other("mac")))
-        findings.report(path("mac"), label("mac"), a.mac ? wire::to_string(*a.mac) : "none",
-                        fmt::format("the same as of interface {} on the same device", b.name));
-      for (const auto& [name, mine, theirs] :
-           {std::tuple{"rxQueueSize", a.rx_queue_size, b.rx_queue_size},
-            std::tuple{"txQueueSize", a.tx_queue_size, b.tx_queue_size}})
-        if (mine != theirs && findings.sound(path(name)) && findings.sound(other(name)))
-          findings.report(path(name), label(name), fmt::format("{}", mine),
-                          fmt::format("{} as of interface {} on the same device", theirs, b.name));
-    }
-  }
+  check_networks_of_links(interfaces, findings);
+  check_devices(interfaces, findings);
 }
 
 void check_routes(const Model& model, Findings& findings) {

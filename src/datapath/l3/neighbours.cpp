@@ -10,7 +10,7 @@
 namespace lsn::datapath {
 namespace {
 
-state::FlowKey neighbour_key(std::uint8_t interface, wire::Be32 ip) {
+state::FlowKey neighbour_key(InterfaceId interface, wire::Be32 ip) {
   return state::FlowKey::make(ip.raw(), interface, 0, 0, 1);
 }
 
@@ -41,7 +41,7 @@ bool is_gateway(const Generation& generation, const Neighbour& neighbour) {
 /// Ethernet's smallest frame, without the check sequence.
 constexpr std::uint16_t kSmallestFrame = 60;
 
-void send_arp(Shard& shard, std::uint8_t interface, std::uint16_t operation,
+void send_arp(Shard& shard, InterfaceId interface, std::uint16_t operation,
               const wire::MacAddress& to, const wire::MacAddress& target_mac,
               wire::Be32 sender_ip, wire::Be32 target_ip) {
   rte_mbuf* mbuf = rte_pktmbuf_alloc(shard.buffers);
@@ -65,7 +65,7 @@ void send_arp(Shard& shard, std::uint8_t interface, std::uint16_t operation,
 
 }  // namespace
 
-bool is_ours_on(const Generation& generation, std::uint8_t interface, wire::Be32 address) {
+bool is_ours_on(const Generation& generation, InterfaceId interface, wire::Be32 address) {
   const Interface& on = generation.interfaces[interface];
   const wire::Ipv4Address wanted{address};
   if (on.address.address == wanted) return true;
@@ -80,13 +80,13 @@ Neighbours::Neighbours(state::Ticks now, const state::HashSecret& secret,
       waiting_(kWaitingRoom, memory),
       wheel_(kCapacity, now, memory) {}
 
-NeighbourId Neighbours::find(std::uint8_t interface, wire::Be32 ip) const {
+NeighbourId Neighbours::find(InterfaceId interface, wire::Be32 ip) const {
   const state::FlowKey key = neighbour_key(interface, ip);
   const std::uint32_t known = index_.find(key, index_.hash(key));
   return known == state::kNone ? kNoNeighbour : static_cast<NeighbourId>(known);
 }
 
-Neighbour Neighbours::station(const Shard& shard, std::uint8_t interface,
+Neighbour Neighbours::station(const Shard& shard, InterfaceId interface,
                               const wire::MacAddress& mac) const {
   const Interface& on = shard.generation->interfaces[interface];
   Neighbour station{};
@@ -100,7 +100,7 @@ Neighbour Neighbours::station(const Shard& shard, std::uint8_t interface,
   return station;
 }
 
-NeighbourId Neighbours::find_or_add(Shard& shard, std::uint8_t interface, wire::Be32 ip) {
+NeighbourId Neighbours::find_or_add(Shard& shard, InterfaceId interface, wire::Be32 ip) {
   const state::FlowKey key = neighbour_key(interface, ip);
   const std::uint32_t hash = index_.hash(key);
   if (const std::uint32_t known = index_.find(key, hash); known != state::kNone)
@@ -288,7 +288,7 @@ std::optional<state::Ticks> Neighbours::due(Shard& shard, NeighbourId id) {
   return (now + kConfirmAfter).later_than(forget_at) ? forget_at : now + kConfirmAfter;
 }
 
-Verdict Neighbours::arp_received(Shard& shard, std::uint8_t interface, const wire::ArpHeader& arp,
+Verdict Neighbours::arp_received(Shard& shard, InterfaceId interface, const wire::ArpHeader& arp,
                                  Answer answer) {
   const Generation& generation = *shard.generation;
   const Interface& on = generation.interfaces[interface];
@@ -320,7 +320,7 @@ Verdict Neighbours::arp_received(Shard& shard, std::uint8_t interface, const wir
   return Verdict::consumed();
 }
 
-bool Neighbours::concerns_all(Shard& shard, std::uint8_t interface, const wire::ArpHeader& arp) {
+bool Neighbours::concerns_all(Shard& shard, InterfaceId interface, const wire::ArpHeader& arp) {
   const Generation& generation = *shard.generation;
   if (!is_neighbours(generation.interfaces[interface], wire::Ipv4Address{arp.sender_ip}) ||
       (arp.target_ip != arp.sender_ip && !is_ours_on(generation, interface, arp.target_ip)))
@@ -356,19 +356,22 @@ void Neighbours::ask_for_gateways(Shard& shard, std::size_t budget) {
 namespace {
 
 /// RFC 5227 section 3: a request for an address of our own, from it, to all.
-void send_announcement(Shard& shard, std::uint8_t interface, wire::Ipv4Address address) {
+void send_announcement(Shard& shard, InterfaceId interface, wire::Ipv4Address address) {
   send_arp(shard, interface, wire::kArpRequest, wire::kBroadcastMac, wire::MacAddress{},
            address.be(), address.be());
 }
 
 }  // namespace
 
-void Neighbours::announce(Shard& shard, std::uint8_t interface) {
+void Neighbours::announce(Shard& shard, InterfaceId interface) {
   const Interface& on = shard.generation->interfaces[interface];
   send_announcement(shard, interface, on.address.address);
   if (on.side != Side::kOutside) return;
   // Whoever is in the middle of it begins again: twice is no harm.
-  announcing_ |= std::uint64_t{1} << interface;
+  std::uint64_t& word = announcing_[interface / 64];
+  const std::uint64_t bit = std::uint64_t{1} << interface % 64;
+  if ((word & bit) == 0) ++announcing_count_;
+  word |= bit;
   announce_next_ = 0;
   announce_more(shard, kAnnouncedAtOnce);
 }
@@ -376,8 +379,12 @@ void Neighbours::announce(Shard& shard, std::uint8_t interface) {
 void Neighbours::announce_more(Shard& shard, std::size_t budget) {
   const Generation& generation = *shard.generation;
   const auto& all = generation.nat_addresses.all();
-  for (; announcing_ != 0 && budget != 0; --budget) {
-    const auto interface = static_cast<std::uint8_t>(std::countr_zero(announcing_));
+  for (; announcing_count_ != 0 && budget != 0; --budget) {
+    const auto word = static_cast<std::size_t>(
+        std::find_if(announcing_.begin(), announcing_.end(), [](auto w) { return w != 0; }) -
+        announcing_.begin());
+    const auto interface =
+        static_cast<InterfaceId>(word * 64 + std::countr_zero(announcing_[word]));
     const wire::Ipv4Prefix& network = generation.interfaces[interface].address;
     // By address, not by place: another generation may have come since.
     const std::uint32_t from = std::max(announce_next_, network.first().value);
@@ -385,7 +392,8 @@ void Neighbours::announce_more(Shard& shard, std::size_t budget) {
         all.begin(), all.end(), from,
         [](const auto& range, std::uint32_t address) { return range.first < address; });
     if (next == all.end() || next->first > network.last().value) {
-      announcing_ &= announcing_ - 1;
+      announcing_[word] &= announcing_[word] - 1;
+      --announcing_count_;
       announce_next_ = 0;
       continue;
     }
@@ -399,7 +407,7 @@ void Neighbours::advance(Shard& shard, std::size_t budget) {
     return due(shard, static_cast<NeighbourId>(id));
   });
   free_forgotten(shard, budget);
-  if (announcing_ != 0) announce_more(shard, std::min(budget, kAnnouncedAtOnce));
+  if (announcing_count_ != 0) announce_more(shard, std::min(budget, kAnnouncedAtOnce));
   if (next_gateway_ < shard.generation->gateways.size())
     ask_for_gateways(shard, std::min(budget, kAnnouncedAtOnce));
 }

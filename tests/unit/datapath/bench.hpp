@@ -310,11 +310,12 @@ class Workbench : public ::testing::Test {
 
   void set_routes() {
     std::vector<IntervalMap<Route>::Range> routes;
-    const auto add = [&](const wire::Ipv4Prefix& to, std::uint8_t interface, const char* via) {
+    const auto add = [&](const wire::Ipv4Prefix& to, InterfaceId interface, const char* via) {
       routes.push_back({to.first().value, to.last().value, {interface, address(via)}});
     };
-    for (std::uint8_t i = 0; i < generation.interfaces.size(); ++i)
+    for (InterfaceId i = 0; i < generation.interfaces.size(); ++i)
       add(generation.interfaces[i].address, i, "0.0.0.0");
+    generation.index_link_addresses();
     add(prefix("0.0.0.0", 0), 1, "198.51.100.254");
     add(prefix("10.0.0.0", 8), 1, "198.51.100.253");
     add(prefix("10.9.0.0", 16), 2, "203.0.113.14");
@@ -384,7 +385,7 @@ class Workbench : public ::testing::Test {
   }
 
   /// What the link brings, as far as the ARP room sees it.
-  Verdict arp(std::uint8_t interface, const Arp& packet,
+  Verdict arp(InterfaceId interface, const Arp& packet,
               Neighbours::Answer answer = Neighbours::Answer::kYes) {
     const Bytes body = packet.body();
     return shard->neighbours.arp_received(
@@ -392,7 +393,7 @@ class Workbench : public ::testing::Test {
   }
 
   /// Makes a neighbour answer that has been asked, or speak to us unasked.
-  void resolved(std::uint8_t interface, const std::string& ip_text, const std::string& mac) {
+  void resolved(InterfaceId interface, const std::string& ip_text, const std::string& mac) {
     const Interface& on = generation.interfaces[interface];
     const std::string own = wire::to_string(on.address.address);
     const std::string own_mac = interface == 0 ? kInsideMac : kOutsideMac;

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "lsn/datapath/shard_map.hpp"
 #include "lsn/runtime/buffers.hpp"
 #include "support.hpp"
 
@@ -47,6 +48,11 @@ TEST_F(Handoff, CarriesPacketsToTheRightWorkerInOrder) {
   ASSERT_EQ(rings->take(2, 1, taken), 1U);
   EXPECT_EQ(taken[0], packets[7]);
   rte_pktmbuf_free_bulk(packets.data(), 8);
+}
+
+TEST_F(Handoff, HasRingsForAsManyWorkersAsThereCanBe) {
+  const auto rings = HandoffRings::make(64, std::vector<int>(datapath::kMaxShards, 0));
+  EXPECT_TRUE(rings) << rings.error();
 }
 
 TEST_F(Handoff, TakesWhatFitsAndLeavesTheRestToTheSender) {

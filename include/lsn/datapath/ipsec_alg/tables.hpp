@@ -314,7 +314,7 @@ struct Held {
   Direction direction;
   bool later_fragment;  ///< of an IP datagram whose first one is held
   std::uint8_t link_size;
-  std::uint8_t interface;
+  InterfaceId interface;
   std::uint8_t asked;
   PeerId peer;
   state::ListLinks links;

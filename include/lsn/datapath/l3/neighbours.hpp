@@ -58,7 +58,7 @@ struct Shard;
 
 /// Whether we answer for an address on an interface: our own there, or a NAT address that lies in
 /// an outside interface's network (others are routed to us). Nobody else there may have it.
-[[nodiscard]] bool is_ours_on(const Generation& generation, std::uint8_t interface,
+[[nodiscard]] bool is_ours_on(const Generation& generation, InterfaceId interface,
                               wire::Be32 address);
 
 /// Index of a neighbour in its shard's table.
@@ -76,7 +76,7 @@ struct alignas(64) Neighbour {
   NeighbourState state;
   std::uint16_t device;
   std::uint16_t mtu;  ///< of the interface: largest IP packet
-  std::uint8_t interface;
+  InterfaceId interface;
   std::uint8_t probes;  ///< unanswered requests
   wire::Be32 ip;
   std::uint8_t waiting_count;
@@ -122,12 +122,12 @@ class Neighbours {
 
   /// The neighbour of that address, made (incomplete, not yet asked for) if it is new;
   /// kNoNeighbour when the table is full.
-  [[nodiscard]] NeighbourId find_or_add(Shard& shard, std::uint8_t interface, wire::Be32 ip);
+  [[nodiscard]] NeighbourId find_or_add(Shard& shard, InterfaceId interface, wire::Be32 ip);
 
   /// The neighbour of that address, or kNoNeighbour.
-  [[nodiscard]] NeighbourId find(std::uint8_t interface, wire::Be32 ip) const;
+  [[nodiscard]] NeighbourId find(InterfaceId interface, wire::Be32 ip) const;
   /// A reachable one that is not in the table: a station on a link, by its hardware address alone.
-  [[nodiscard]] Neighbour station(const Shard& shard, std::uint8_t interface,
+  [[nodiscard]] Neighbour station(const Shard& shard, InterfaceId interface,
                                   const wire::MacAddress& mac) const;
   /// Whether one more may be made only to send an answer of ours.
   [[nodiscard]] bool has_room_for_answers() const {
@@ -143,11 +143,11 @@ class Neighbours {
   /// `answer`. Says consumed, or drop when it is neither request nor reply or the sender is
   /// impossible: no station, or with an address of ours. Does not take the packet.
   enum class Answer : std::uint8_t { kYes, kNo };
-  [[nodiscard]] Verdict arp_received(Shard& shard, std::uint8_t interface,
+  [[nodiscard]] Verdict arp_received(Shard& shard, InterfaceId interface,
                                      const wire::ArpHeader& arp, Answer answer);
 
   /// Whether the other workers have to be shown an ARP packet; counts those that are one too many.
-  [[nodiscard]] bool concerns_all(Shard& shard, std::uint8_t interface,
+  [[nodiscard]] bool concerns_all(Shard& shard, InterfaceId interface,
                                   const wire::ArpHeader& arp);
 
   /// Asks for all gateways of the generation, by and by in advance(): known ones are confirmed.
@@ -155,7 +155,7 @@ class Neighbours {
 
   /// Announces our addresses (the interface's, and those of pools that we answer for, whoever owns
   /// them) on a link: the first ones now, the others by advance().
-  void announce(Shard& shard, std::uint8_t interface);
+  void announce(Shard& shard, InterfaceId interface);
 
   /// Sends due requests and announcements, gives up, forgets, frees. At most `budget` of each.
   void advance(Shard& shard, std::size_t budget);
@@ -206,7 +206,6 @@ class Neighbours {
   state::ListHead forgotten_;
   std::uint32_t forgotten_count_ = 0;
   bool freeing_ = false;             ///< forgotten ones are being freed, down to the last
-  std::uint64_t announcing_ = 0;     ///< bit per interface that has not announced all yet
   std::size_t next_gateway_ = SIZE_MAX;  ///< of the generation's, to be asked for; beyond: none
   /// Copies of ARP packets of a group of senders in the second that began at `since`.
   struct Copies {
@@ -215,6 +214,9 @@ class Neighbours {
     std::uint16_t replies = 0;
   };
   std::array<Copies, kCopyGroups> copies_{};
+  /// Bit per interface that has not announced all yet.
+  std::array<std::uint64_t, (kMaxInterfaces + 63) / 64> announcing_{};
+  std::uint32_t announcing_count_ = 0;
   std::uint32_t announce_next_ = 0;  ///< of the lowest of them: the NAT address to go on with
 };
 

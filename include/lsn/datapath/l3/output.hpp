@@ -22,7 +22,7 @@ namespace lsn::datapath {
 /// (the network's, its broadcast address, one of our own).
 struct NextHop {
   NeighbourId neighbour;
-  std::uint8_t interface;
+  InterfaceId interface;
 };
 [[nodiscard]] std::optional<NextHop> resolve(Shard& shard, wire::Be32 destination);
 

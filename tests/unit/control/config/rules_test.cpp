@@ -108,6 +108,33 @@ TEST(Rules, AnAddressIsInOnePoolOnce) {
   expect_accepted("\"203.0.113.20\"", "\"203.0.113.10\"");
 }
 
+/// With so many more interfaces inside: each of a VLAN of its own, on so many devices.
+std::string with_interfaces(int count, int devices = 1) {
+  std::string more;
+  for (int i = 0; i < count; ++i)
+    more += fmt::format(
+        ", {{ name = \"v{0}\"; role = \"inside\"; device = \"net_tap{1},iface=v{1}\"; "
+        "vlan = {2}; address = \"172.{3}.{4}.1/28\"; }}",
+        i, 10 + i % devices, 1 + i / devices, 16 + i / 256, i % 256);
+  const std::string last = "mtu = 1400;\n  }";
+  return good_with(last, last + more);
+}
+
+TEST(Rules, ThereAreAtMost4096Interfaces) {
+  EXPECT_TRUE(problems_of(with_interfaces(1024)).empty());
+  EXPECT_TRUE(problems_of(with_interfaces(4094)).empty());
+  const auto problems = problems_of(with_interfaces(4095, 2));
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(problems[0].text, HasSubstr("interfaces: given 4097, allowed 4096 at most"));
+}
+
+TEST(Rules, InterfacesLieOnAtMost32Devices) {
+  EXPECT_TRUE(problems_of(with_interfaces(60, 30)).empty());
+  const auto problems = problems_of(with_interfaces(60, 31));
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(problems[0].text, HasSubstr("given 33 devices, allowed 32 devices at most"));
+}
+
 TEST(Rules, APoolHasAtMost4096Addresses) {
   expect_accepted("\"203.0.113.128/28\", \"203.0.113.20\"", "\"100.64.0.0/20\"");
   expect_refused("\"203.0.113.128/28\", \"203.0.113.20\"", "\"100.64.0.0/20\", \"203.0.113.20\"",

@@ -161,7 +161,7 @@ TEST_F(NeighboursTest, APoolAddressInTheOutsideInterfacesNetworkIsAnsweredFor) {
 }
 
 TEST_F(NeighboursTest, NobodyElsesAddressIsAnsweredFor) {
-  const auto ask = [&](std::uint8_t interface, const std::string& sender,
+  const auto ask = [&](InterfaceId interface, const std::string& sender,
                        const std::string& target) {
     EXPECT_EQ(arp(interface, {kEverybody, kHost, 1, kHost, sender, kNobody, target}),
               Verdict::consumed());
