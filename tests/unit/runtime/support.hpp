@@ -28,7 +28,8 @@ inline void need_eal() {
   static const auto eal = [] {
     spdlog::set_level(spdlog::level::warn);
     runtime::EalRequest request;
-    request.options = {"--no-huge", "--no-pci", "--no-shconf", "--no-telemetry"};
+    request.options = {"--no-huge", "--no-pci", "--no-shconf", "--no-telemetry",
+                       "--single-file-segments"};
     request.cpus = worker_cpus();
     request.buffer_bytes = request.small_page_bytes = std::size_t{384} << 20;
     return runtime::Eal::start(*runtime::eal_arguments(request, runtime::Machine::inspect()));

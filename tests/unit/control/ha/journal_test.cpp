@@ -5,6 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+
+#include <chrono>
 
 #include <filesystem>
 #include <fstream>
@@ -164,6 +167,23 @@ TEST_F(JournalTest, AnErrorIsSurvivedUntilTheFileCanBeWrittenAgain) {
   std::filesystem::create_directories(directory_ + "/sub");
   pass(15s);
   EXPECT_EQ(stored(), (std::set<std::uint32_t>{1}));
+}
+
+TEST_F(JournalTest, ADiskThatStandsStillHoldsUpNobody) {
+  std::filesystem::create_directories(directory_ + "/sub");
+  // Who opens it to write waits until somebody reads.
+  ASSERT_EQ(mkfifo((path_ + ".new").c_str(), 0600), 0);
+  journal_.emplace(path_, dataplane_);
+  journal_->restore();
+  const auto before = std::chrono::steady_clock::now();
+  for (unsigned i = 0; i < 1000; ++i, now_ += 10ms) {
+    dataplane_.state_changes(0).put(esp(i % 100));
+    dataplane_.poll();
+    journal_->tick(now_);
+  }
+  EXPECT_TRUE(journal_->is_writing());
+  journal_.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - before, 5s);
 }
 
 TEST_F(JournalTest, TheEndWritesWhatIsLeft) {
