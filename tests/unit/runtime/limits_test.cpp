@@ -18,6 +18,7 @@
 #include "lsn/datapath/lsn44/pools.hpp"
 #include "lsn/datapath/shard.hpp"
 #include "lsn/runtime/eal.hpp"
+#include "lsn/state/flow_table.hpp"
 #include "lsn/state/ticks.hpp"
 
 namespace lsn::runtime {
@@ -66,8 +67,10 @@ static_assert(kBurst <= TxBuffer::kCapacity && kBurst <= HandoffBuffer::kCapacit
 constexpr std::int64_t kTicksPerSecond = 100;
 constexpr std::int64_t kSeconds = std::numeric_limits<std::int32_t>::max() / kTicksPerSecond;
 constexpr std::int64_t kMinutes = kSeconds / 60;
-/// Objects on a timer wheel, and in what it is made for (timer_wheel.hpp).
-constexpr std::int64_t kObjects = std::numeric_limits<std::int32_t>::max();
+/// Objects of all workers together: what one has place for, a rule for each of them, stands in its
+/// flow tables.
+static_assert(control::kMaxTablePerWorker <= state::FlowTable::kMaxEntries);
+constexpr std::int64_t kObjects = control::kMaxTablePerWorker * kMaxShards;
 
 template <class T>
 constexpr std::int64_t kMost = static_cast<std::int64_t>(
@@ -79,8 +82,8 @@ const std::map<std::string, std::int64_t> kRoom = {
     {"dataplane.maxSessions", kObjects},
     {"dataplane.unreachable.code", kMost<decltype(Generation::unreachable_code)>},
     {"dataplane.unreachable.rate", kMost<decltype(Generation::unreachable_rate)>},
-    // Each may have four waiting packets.
-    {"dataplane.fragments.max", kObjects / 4},
+    // Of each worker; each may have four waiting packets.
+    {"dataplane.fragments.max", state::FlowTable::kMaxEntries / 4},
     {"dataplane.fragments.timeout", kSeconds},
     {"dataplane.alg.maxIkeSessions", kObjects},
     {"dataplane.alg.maxEspSessions", kObjects},
@@ -111,7 +114,7 @@ const std::map<std::string, std::int64_t> kRoom = {
     {"ipsecalg.profile.phase2Hold", kMost<decltype(AlgProfile::phase2_hold)>},
     {"ipsecalg.profile.freshSequence", kMost<decltype(AlgProfile::fresh_sequence)>},
     {"ipsecalg.profile.spiCandidates", kMost<decltype(AlgProfile::spi_candidates)>},
-    {"ipsecalg.profile.espSessionQuota", kMost<std::uint32_t>},
+    {"ipsecalg.profile.espSessionQuota", kMost<decltype(AlgProfile::esp_session_quota)>},
 };
 
 /// Walks through all settings (describe.hpp): a number's largest value comes back from the model as
