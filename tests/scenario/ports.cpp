@@ -334,5 +334,38 @@ TEST_P(Ports, APortThatWaitsIsNoPortquotasBusiness) {
 
 INSTANTIATE_TEST_SUITE_P(Sharded, Ports, shardings(), sharding_name);
 
+/// With so many shards.
+class PortShares : public Laboratory, public ::testing::WithParamInterface<unsigned> {};
+
+TEST_P(PortShares, NoShardIsExhaustedLongBeforeAnother) {
+  // Seven addresses: never the same number for each. Whoever has fewer has fewer subscribers.
+  Config config = Config::standard();
+  config.group().clients = {"10.0.0.0/16"};
+  config.pool().addresses = {"203.0.113.3-203.0.113.9"};
+  config.unreachable_rate = 0;
+  start(config, {"", GetParam(), Arrival::kAlternate}, {.max_sessions = 65536});
+  unsigned ports = 0;
+  for (unsigned i = 0; i < 7; ++i)
+    ports += take_high_ports(Ip{"203.0.113.3"} + i, Protocol::kUdp, 400);
+  ASSERT_EQ(ports, 2800u);
+  unsigned opened = 0, first_refused = 0, refused = 0;
+  // Each of 350 subscribers opens a flow after the other.
+  for (std::uint16_t round = 0; round < 12; ++round)
+    for (unsigned n = 0; n < 350; ++n) {
+      const Endpoint from = {Ip{"10.0.0.10"} + n, static_cast<std::uint16_t>(2000 + round)};
+      if (!lab().from_inside(udp(from, kServer).bytes()).empty()) {
+        ++opened;
+      } else {
+        if (refused == 0) first_refused = opened;
+        ++refused;
+      }
+    }
+  EXPECT_GE(first_refused, ports * 9 / 10) << "of " << ports;
+  EXPECT_EQ(opened, ports) << "ports were left over";
+  expect_drops({{DropReason::kPoolExhausted, refused}});
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, PortShares, ::testing::Values(1u, 2u, 3u, 4u, 5u));
+
 }  // namespace
 }  // namespace lsn::test
