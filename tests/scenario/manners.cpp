@@ -117,16 +117,16 @@ TEST_P(Arp, OnlySoManyPacketsWaitAndTheyLeaveInTheirOrder) {
   start();
   lab().silence(kGateway);
   std::vector<IpPacket> packets;
-  for (unsigned i = 0; i < 10; ++i) packets.push_back(udp(kClient, kServer, pattern(20 + i)));
-  for (unsigned i = 0; i < 8; ++i) expect_frames(lab().from_inside(packets[i].bytes()), {});
-  refused(lab().from_inside(packets[8].bytes()), DropReason::kNeighbourQueueFull);
-  refused(lab().from_inside(packets[9].bytes()), DropReason::kNeighbourQueueFull);
+  for (unsigned i = 0; i < 50; ++i) packets.push_back(udp(kClient, kServer, pattern(20 + i)));
+  for (unsigned i = 0; i < 48; ++i) expect_frames(lab().from_inside(packets[i].bytes()), {});
+  refused(lab().from_inside(packets[48].bytes()), DropReason::kNeighbourQueueFull);
+  refused(lab().from_inside(packets[49].bytes()), DropReason::kNeighbourQueueFull);
   lab().unsilence(kGateway);
   const std::vector<Frame> frames = lab().advance(1100ms);
-  ASSERT_EQ(frames.size(), 8u);
+  ASSERT_EQ(frames.size(), 48u);
   const Endpoint nat = source_of(behind_link(frames[0].bytes));
   std::vector<Frame> expected;
-  for (unsigned i = 0; i < 8; ++i) expected.push_back(lab().to_outside(packets[i].from(nat).hop()));
+  for (unsigned i = 0; i < 48; ++i) expected.push_back(lab().to_outside(packets[i].from(nat).hop()));
   expect_frames(frames, expected);
 }
 

@@ -93,7 +93,8 @@ class Neighbours {
  public:
   static constexpr std::uint32_t kCapacity = 16384;
   static constexpr std::uint32_t kWaitingRoom = 1024;       ///< packets that wait, in all
-  static constexpr std::uint32_t kWaitingPerNeighbour = 8;  ///< and per neighbour
+  /// And per neighbour: the largest datagram in fragments for Ethernet has 45.
+  static constexpr std::uint32_t kWaitingPerNeighbour = 48;
   static constexpr unsigned kMaxProbes = 3;
   static constexpr state::TickDuration kProbeInterval = std::chrono::seconds{1};
   static constexpr state::TickDuration kConfirmAfter = std::chrono::seconds{30};

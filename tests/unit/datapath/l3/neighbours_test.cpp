@@ -101,14 +101,14 @@ TEST_F(NeighboursTest, ARequestIsRepeatedOnceASecondAndGivenUpAfterThree) {
               ElementsAre(ethernet(kGateway, kOutsideMac, 0x0800, datagram("8.8.8.8", 3))));
 }
 
-TEST_F(NeighboursTest, NoMoreThanEightPacketsWaitForOneNextHop) {
-  for (unsigned i = 1; i <= 10; ++i) send_to("8.8.8.8", datagram("8.8.8.8", i));
+TEST_F(NeighboursTest, NoMorePacketsThanADatagramHasFragmentsWaitForOneNextHop) {
+  for (unsigned i = 1; i <= 50; ++i) send_to("8.8.8.8", datagram("8.8.8.8", i));
   EXPECT_EQ(dropped(DropReason::kNeighbourQueueFull), 2u);
   sent(1);
   resolved(1, "198.51.100.254", kGateway);
   const auto frames = sent(1);
-  ASSERT_THAT(frames, SizeIs(8));
-  EXPECT_EQ(frames.back(), ethernet(kGateway, kOutsideMac, 0x0800, datagram("8.8.8.8", 8)));
+  ASSERT_THAT(frames, SizeIs(48));
+  EXPECT_EQ(frames.back(), ethernet(kGateway, kOutsideMac, 0x0800, datagram("8.8.8.8", 48)));
 }
 
 TEST_F(NeighboursTest, WhereNobodyMayWaitAnyMoreTheNextHopIsAskedForAllTheSame) {
