@@ -328,7 +328,12 @@ void Watch::esp_came(const Seen& packet, Party from, bool passed) {
   }
   if (!is_on()) return;
   const bool is_at_home = from == Party::kClient || packet.destination.ip == gate_of(link).first;
-  // Section 4.4: known SPIs pass all the time. (Those with a single packet may be forgotten.)
+  // Section 4.4: known SPIs pass all the time. (Those with a single packet may be forgotten; section
+  // 9.1: one whose client has sent nothing since it came, for T, may be taken back.)
+  const bool is_silent = from == Party::kServer &&
+                         peer_of(link).latest_esp_out < tunnel.first_came[d] &&
+                         now >= tunnel.first_came[d] + world_.rules.gate_timeout - kSlack;
+  if (!passed && is_silent) tunnel.left[d] = 0;
   if (!passed && tunnel.left[d] >= 2 && tunnel.misdelivery == Misdelivery::kNone &&
       now < tunnel.last_left[d] + world_.rules.esp_timeout - kSlack && is_at_home)
     fault(link.server, cat({"ESP of tunnel ", number(packet.record), " (", hex(packet.spi),
@@ -362,7 +367,7 @@ void Watch::expect_source(std::uint32_t client, Ip source) {
   Source& known = sources_[client];
   const Time now = world_.now();
   if (known.ip == source) return;
-  if (now < known.kept_until - kSlack)
+  if (known.ip != Ip{} && now < known.kept_until - kSlack)
     fault(kNobody, cat({"client ", number(client), " was ", to_text(known.ip), " and is now ",
                         to_text(source)}));
   known.ip = source;

@@ -55,6 +55,7 @@ struct IkeHeader {
   Be32 length;  ///< of header and payloads
 
   static constexpr std::uint8_t kFlagEncrypted = 0x01;  ///< IKEv1
+  static constexpr std::uint8_t kFlagInitiator = 0x08;  ///< IKEv2, RFC 7296 section 3.1
   static constexpr std::uint8_t kFlagResponse = 0x20;   ///< IKEv2, RFC 7296 section 3.1
 };
 static_assert(sizeof(IkeHeader) == 28 && alignof(IkeHeader) == 1);
@@ -75,6 +76,10 @@ struct IkeMessage {
   /// IKEv2: an answer. IKEv1 has no such flag.
   [[nodiscard]] bool is_response() const {
     return version == 2 && (flags & IkeHeader::kFlagResponse) != 0;
+  }
+  /// IKEv2: its sender began the IKE SA.
+  [[nodiscard]] bool is_of_initiator() const {
+    return version == 2 && (flags & IkeHeader::kFlagInitiator) != 0;
   }
   /// An IKEv1 fragment whose header does not name its message: many peers write message ID 0 into
   /// all fragments, and only the first one carries the whole message's header in its data.

@@ -286,6 +286,8 @@ std::string_view to_word(datapath::ipsec_alg::CloseReason reason) {
       return "OLD-SPI";
     case kYield:
       return "YIELD";
+    case kRefused:
+      return "REFUSED";
     case kFlush:
       return "FLUSH";
   }

@@ -4,6 +4,8 @@
 
 #include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
 #include "lsn/datapath/ipsec_alg/gates.hpp"
+#include "lsn/datapath/ipsec_alg/holding.hpp"
+#include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
 #include "lsn/datapath/ipsec_alg/keys.hpp"
 #include "lsn/datapath/ipsec_alg/peers.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
@@ -24,11 +26,24 @@ SeenSpi* find_seen(Gate& gate, Spi spi) {
   return nullptr;
 }
 
+/// Who may still be owed what came: who was when it was refused, and has not got any since.
+bool may_still_expect(const Shard& shard, PeerId id) {
+  if (id == SeenSpi::kNobodys) return false;
+  const Peer& peer = shard.alg.peers[id];
+  return !peer.owed.empty() || peer.awaits_spi_in || !peer.undecided.empty();
+}
+
+bool is_expected(const SeenSpi& seen) {
+  return seen.expected_by_several ||
+         std::ranges::any_of(seen.expected_by,
+                             [](PeerId id) { return id != SeenSpi::kNobodys; });
+}
+
 /// Where one more is noted: in the place of the one that has not come for the longest time, but of
 /// those that somebody may be owed (section 9.1) only when they fill more than half.
 SeenSpi& place_in_seen(Gate& gate) {
   const auto in_doubt = [](const SeenSpi& seen) {
-    return seen.expected_by != SeenSpi::kNobodys && seen.fresh_at_first && !seen.known;
+    return is_expected(seen) && seen.fresh_at_first && !seen.known;
   };
   const bool spares = std::ranges::count_if(gate.seen, in_doubt) <= std::ptrdiff_t{kSeenSpis / 2};
   SeenSpi* oldest = nullptr;
@@ -41,55 +56,61 @@ SeenSpi& place_in_seen(Gate& gate) {
 }
 
 /// Notes that an unknown SPI came.
-const SeenSpi& note_seen(Shard& shard, Gate& gate, Spi spi, bool is_fresh) {
+SeenSpi& note_seen(Shard& shard, Gate& gate, Spi spi, std::uint32_t sequence, bool is_fresh) {
   if (SeenSpi* seen = find_seen(gate, spi)) {
     seen->last = shard.now;
     seen->known = false;
     return *seen;
   }
   SeenSpi& seen = place_in_seen(gate);
-  seen = {.spi = spi, .first = shard.now, .last = shard.now, .fresh_at_first = is_fresh};
+  seen = SeenSpi{};
+  seen.spi = spi;
+  seen.first = seen.last = shard.now;
+  seen.fresh_at_first = is_fresh;
+  seen.new_at_first = sequence == 1;
   return seen;
 }
 
-/// Whether it is owed an SPI, be it long since.
-bool is_owed(const Peer& peer) {
-  return peer.claims != 0 || peer.awaits_spi_in || peer.unsettled != 0;
+/// It was refused while that peer had the turn or dangled.
+void note_expected(const Shard& shard, SeenSpi& seen, PeerId peer) {
+  PeerId* free = nullptr;
+  for (PeerId& known : seen.expected_by) {
+    if (known == peer) return;
+    if (!may_still_expect(shard, known)) free = &known;
+  }
+  if (free != nullptr) *free = peer;
+  else seen.expected_by_several = true;
 }
 
-/// Who may still be owed what came: who was when it was refused, and has not got any since.
-PeerId still_expected_by(const Shard& shard, const SeenSpi& seen) {
-  const PeerId id = seen.expected_by;
-  return id == SeenSpi::kNobodys || id == SeenSpi::kSeveral || is_owed(shard.alg.peers[id])
-             ? id
-             : SeenSpi::kNobodys;
-}
-
-/// It was refused while that peer (or kSeveral) had the turn or dangled.
-void note_expected(const Shard& shard, Gate& gate, Spi spi, PeerId peer) {
-  SeenSpi* seen = find_seen(gate, spi);
-  if (seen == nullptr || peer == SeenSpi::kNobodys) return;
-  const PeerId before = still_expected_by(shard, *seen);
-  seen->expected_by = before == SeenSpi::kNobodys || before == peer ? peer : SeenSpi::kSeveral;
-}
-
-/// It may be what another client is owed (section 9.1): one that dangles, or one for whom it was
-/// not late when it first came. That stays when the dangling ends.
-bool is_in_doubt(Shard& shard, Gate& gate, const SeenSpi& seen, PeerId peer) {
-  const PeerId other = still_expected_by(shard, seen);
-  return (other != SeenSpi::kNobodys && other != peer) ||
-         other_dangling(shard, gate, peer) != SeenSpi::kNobodys;
-}
-
-void note_learned(Gate& gate, Spi spi, PeerId peer) {
-  if (SeenSpi* seen = find_seen(gate, spi)) {
-    seen->learned_by = peer;
-    seen->known = true;
+void note_expected_by_all(Shard& shard, Gate& gate, SeenSpi& seen) {
+  if (gate.state != GateState::kClosed && gate.turn.has_exchange)
+    note_expected(shard, seen, gate.turn.holder);
+  unsigned looked = 0;
+  for (PeerId id = gate.dangling.first; id != state::kNone && !seen.expected_by_several;
+       id = shard.alg.peers[id].of_dangling.next) {
+    if (is_dangling(shard, shard.alg.peers[id])) note_expected(shard, seen, id);
+    if (++looked > kLookLimit) seen.expected_by_several = true;
   }
 }
 
-/// It was somebody else's until it was forgotten, or on its way before that peer can have had it.
+/// It may be what another client is owed (section 9.1): one that dangles, or one for whom it was
+/// not late when it first came. That stays when the dangling ends, until that one has got its own.
+bool is_in_doubt(Shard& shard, Gate& gate, const SeenSpi& seen, PeerId peer) {
+  for (const PeerId other : seen.expected_by)
+    if (other != peer && may_still_expect(shard, other)) return true;
+  return (seen.expected_by_several && is_another_owed(shard, gate, peer)) ||
+         does_another_dangle(shard, gate, peer);
+}
+
+void note_learned(SeenSpi& seen, PeerId peer) {
+  seen.learned_by = peer;
+  seen.known = true;
+}
+
+/// It was somebody else's until it was forgotten, it was taken from that peer, or it was on its way
+/// before that peer can have had it.
 bool is_of_another(const SeenSpi& seen, PeerId peer, state::Ticks expected_since) {
+  if (seen.withdrawn == peer) return true;
   return seen.learned_by != state::kNone ? seen.learned_by != peer
                                          : expected_since.later_than(seen.first);
 }
@@ -100,13 +121,31 @@ bool is_fresh(const SeenSpi& seen, bool fresh_now, state::Ticks since) {
 }
 
 /// From when on a peer's new SPIs can have been on their way: since its turn began, or since the
-/// earliest of its exchanges that still lacks one was admitted, unless that is longer ago than a
-/// client dangles: then it is not waited for any more.
+/// earliest of its exchanges that still lacks one was admitted. Those that nobody answered count for
+/// as long as a client dangles: then they are not waited for any more.
 state::Ticks expecting_since(const Shard& shard, const Peer& peer, state::Ticks turn_began) {
-  if (peer.unsettled == 0 || !turn_began.later_than(peer.unsettled_since)) return turn_began;
-  const state::Ticks given_up =
-      peer.unsettled_since + 2 * profile_of(shard, peer).gate_timeout;
-  return turn_began.later_than(given_up) ? turn_began : peer.unsettled_since;
+  const Tables& tables = shard.alg;
+  state::Ticks since = turn_began;
+  const auto consider = [&](ExchangeId id) {
+    const state::Ticks admitted = tables.exchanges[id].admitted;
+    if (since.later_than(admitted)) since = admitted;
+  };
+  unsigned looked = 0;
+  for (ExchangeId id = peer.owed.first; id != state::kNone && looked < kLookLimit;
+       id = tables.exchanges[id].of_peer.next, ++looked)
+    consider(id);
+  const state::TickDuration lasts = 2 * profile_of(shard, peer).gate_timeout;
+  looked = 0;
+  for (ExchangeId id = peer.undecided.first; id != state::kNone && looked < kLookLimit;
+       id = tables.exchanges[id].of_peer.next, ++looked)
+    if (!turn_began.later_than(tables.exchanges[id].admitted + lasts)) consider(id);
+  return since;
+}
+
+/// Whether all that a peer is owed by its exchanges is older than 2T: a weak claim.
+bool is_owed_long_since(const Shard& shard, const Peer& peer) {
+  const state::TickDuration lasts = 2 * profile_of(shard, peer).gate_timeout;
+  return !(shard.alg.exchanges[peer.owed.last].first_answer + lasts).later_than(shard.now);
 }
 
 // ── candidates ──────────────────────────────────────────────────────────────────────────────────
@@ -129,78 +168,106 @@ std::expected<SessionId, DropReason> accept(Shard& shard, Turn& turn, Direction 
 
 // ── who else might it be? ───────────────────────────────────────────────────────────────────────
 
-/// A half-open session's claim on an inbound SPI ends T after its last outbound packet.
-bool has_claim(const Shard& shard, const Peer& peer) {
-  if (peer.claims != 0) return true;
+/// Of what strength a peer's half-open sessions ask for an inbound SPI: a claim ends T after the last
+/// outbound packet, and is weak if no exchange is known that made the SPI.
+enum class Claim : std::uint8_t { kNone, kWeak, kStrong };
+Claim claim_of(const Shard& shard, const Peer& peer) {
   const Tables& tables = shard.alg;
   const state::TickDuration lasts = profile_of(shard, peer).gate_timeout;
+  Claim strongest = Claim::kNone;
   unsigned looked = 0;
-  for (EspId id = peer.half_open[at(Direction::kOutbound)].last;
-       id != state::kNone && looked < kLookLimit; id = tables.esp_sessions[id].half_open.prev,
-             ++looked) {
-    const lsn44::Session& session = shard.lsn44.sessions[tables.esp_sessions[id].session];
-    if ((session.last_seen + lasts).later_than(shard.now)) return true;
+  for (EspId id = peer.half_open[at(Direction::kOutbound)].last; id != state::kNone;
+       id = tables.esp_sessions[id].half_open.prev) {
+    if (++looked > kLookLimit) return Claim::kWeak;  // there may be one
+    const EspSession& esp = tables.esp_sessions[id];
+    const lsn44::Session& session = shard.lsn44.sessions[esp.session];
+    if (!(session.last_seen + lasts).later_than(shard.now)) continue;
+    if (esp.of_exchange) return Claim::kStrong;
+    strongest = Claim::kWeak;
   }
-  return looked == kLookLimit;  // there may be one: better nobody's than a guess
+  return strongest;
 }
 
-/// Inbound 3: the only one of the gate that may expect an inbound SPI; kNone: nobody, or several.
-PeerId sole_claimant(const Shard& shard, const Gate& gate, DropReason& reason) {
-  PeerId sole = state::kNone;
+/// Inbound 3: the only one of the gate that may expect an inbound SPI, but for one who does not count.
+struct Claimant {
+  PeerId peer = state::kNone;  ///< kNone: nobody, or several
+  bool is_weak = false;
+  DropReason reason = DropReason::kEspInNoGate;
+};
+Claimant sole_claimant(const Shard& shard, const Gate& gate, PeerId except) {
+  const Tables& tables = shard.alg;
+  const Claimant several{.reason = DropReason::kEspInAmbiguous};
+  Claimant sole;
+  for (PeerId id = gate.owed.first; id != state::kNone; id = tables.peers[id].of_owed.next) {
+    if (id == except) continue;
+    if (sole.peer != state::kNone) return several;
+    sole.peer = id;
+    sole.is_weak = is_owed_long_since(shard, tables.peers[id]);
+  }
   unsigned looked = 0;
   for (PeerId id = gate.claimants.first; id != state::kNone;
-       id = shard.alg.peers[id].of_claimants.next) {
-    const bool claims = ++looked > kLookLimit || has_claim(shard, shard.alg.peers[id]);
-    if (!claims) continue;
-    if (sole != state::kNone || looked > kLookLimit) {
-      reason = DropReason::kEspInAmbiguous;
-      return state::kNone;
+       id = tables.peers[id].of_claimants.next) {
+    if (id == except) continue;
+    const Claim claim = ++looked > kLookLimit ? Claim::kStrong : claim_of(shard, tables.peers[id]);
+    if (claim == Claim::kNone) continue;
+    if (id == sole.peer) {
+      sole.is_weak = sole.is_weak && claim == Claim::kWeak;
+      continue;
     }
-    sole = id;
+    if (sole.peer != state::kNone) return several;
+    sole.peer = id;
+    sole.is_weak = claim == Claim::kWeak;
   }
-  if (sole == state::kNone) reason = DropReason::kEspInNoGate;
   return sole;
 }
 
-/// Whether exactly one client, that peer, sent ESP to the server since then.
-bool is_sole_sender(const Shard& shard, const Gate& gate, PeerId peer, state::Ticks since) {
-  if (gate.turn.others_sent) return false;
-  const Tables& tables = shard.alg;
-  unsigned looked = 0;
-  for (PeerId id = gate.peers.first; id != state::kNone; id = tables.peers[id].of_gate.next) {
-    if (id == peer) continue;
-    for (EspId esp = tables.peers[id].esp_sessions.first; esp != state::kNone;
-         esp = tables.esp_sessions[esp].of_peer.next)
-      if (++looked > kLookLimit ||
-          !since.later_than(shard.lsn44.sessions[tables.esp_sessions[esp].session].last_seen))
-        return false;
-    if (++looked > kLookLimit) return false;
+// ── replies ─────────────────────────────────────────────────────────────────────────────────────
+
+/// Section 5, fresh: in a turn without an exchange numbers prove nothing. Notes whether a packet of an
+/// unknown SPI came soon after one of the holder's.
+void note_reply(Shard& shard, Gate& gate, SeenSpi& seen) {
+  Turn& turn = gate.turn;
+  if (seen.turn != turn.serial) {
+    seen.turn = turn.serial;
+    seen.replies = seen.of_others = 0;
+    seen.otherwise = false;
   }
-  return true;
+  if (!turn.has_sent || !(turn.sent + kReplySoon).later_than(shard.now)) {
+    seen.otherwise = true;
+    return;
+  }
+  // Another client, whose SPI is as little answered, has sent since.
+  if (gate.sender != turn.holder) {
+    ++seen.of_others;
+    return;
+  }
+  turn.has_reply = true;
+  turn.latest_reply = shard.now;
+  if (seen.replies != 0 && seen.replied_to == turn.sent) return;
+  ++seen.replies;
+  seen.replied_to = turn.sent;
 }
 
-/// Section 5, fresh: waived in a turn without an exchange, once (N, S) has been observed for T, in
-/// which exactly one client sent ESP and exactly one unknown SPI came. That SPI, or kNoSpi. An SPI
-/// that was fresh when it was first seen is none of a running tunnel, for which this rule is: it is
-/// of an exchange, not of this turn.
-Spi waived_spi(const Shard& shard, const Gate& gate) {
-  if (gate.state != GateState::kArmed || gate.turn.has_exchange ||
-      gate.halves[at(Direction::kInbound)] == HalfGate::kPassed)
-    return kNoSpi;
-  const state::TickDuration observed =
-      profile_of(shard, shard.alg.peers[gate.turn.holder]).gate_timeout;
-  const state::Ticks since = shard.now - observed;
-  if (gate.created.later_than(since)) return kNoSpi;
-  Spi only = kNoSpi;
-  for (const SeenSpi& seen : gate.seen) {
-    if (seen.spi == kNoSpi || seen.known || since.later_than(seen.last)) continue;
-    if (only != kNoSpi) return kNoSpi;
-    if (seen.fresh_at_first ||
-        (seen.learned_by != state::kNone && seen.learned_by != gate.turn.holder))
-      return kNoSpi;
-    only = seen.spi;
-  }
-  return only != kNoSpi && is_sole_sender(shard, gate, gate.turn.holder, since) ? only : kNoSpi;
+/// An outbound SPI of the turn has no other half yet.
+bool lacks_other_half(const Tables& tables, const Turn& turn) {
+  for (EspId id = turn.candidates[at(Direction::kOutbound)].first; id != state::kNone;
+       id = tables.esp_sessions[id].candidates[at(Direction::kOutbound)].next)
+    if (tables.esp_sessions[id].spi[at(Direction::kInbound)] == kNoSpi) return true;
+  return false;
+}
+
+/// Whether an SPI answers the holder: three of three packets, five of five while another client waits
+/// in the same position; and no other SPI does nearly as much.
+bool is_reply(const Shard& shard, const Gate& gate, const SeenSpi& seen) {
+  const Turn& turn = gate.turn;
+  const bool among_others = gate.waiters.first != state::kNone || seen.of_others != 0;
+  if (seen.otherwise || seen.replies < (among_others ? kRepliesAmongOthers : kReplies) ||
+      seen.replies <= 3u * seen.of_others || !lacks_other_half(shard.alg, turn))
+    return false;
+  return std::ranges::none_of(gate.seen, [&](const SeenSpi& other) {
+    return &other != &seen && other.spi != kNoSpi && !other.known && other.turn == turn.serial &&
+           !other.otherwise && 4u * other.replies > seen.replies;
+  });
 }
 
 // ── the rules ───────────────────────────────────────────────────────────────────────────────────
@@ -211,63 +278,97 @@ std::expected<SessionId, DropReason> claimed(Shard& shard, PeerId peer, Spi spi)
   return learn(shard, peer, Direction::kInbound, spi, nullptr);
 }
 
-std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_id, Spi spi,
-                                                     bool fresh_now, const SeenSpi& seen) {
-  Gate& gate = shard.alg.gates[gate_id];
-  const Peer& holder = shard.alg.peers[gate.turn.holder];
-  // What came before the turn may be owed to the holder since an earlier one, but not if it may as
-  // well be another client's.
-  const bool in_doubt = is_in_doubt(shard, gate, seen, gate.turn.holder);
-  const state::Ticks since =
-      in_doubt ? gate.turn.began : expecting_since(shard, holder, gate.turn.began);
-  const bool waived = waived_spi(shard, gate) == spi;
-  if (!waived) {
-    if (!is_fresh(seen, fresh_now, gate.turn.began))
-      return std::unexpected(DropReason::kEspInNotFresh);
-    // It was on its way before the holder can have had it.
-    if (is_of_another(seen, gate.turn.holder, since))
-      return std::unexpected(DropReason::kEspInAmbiguous);
-    if (gate.halves[at(Direction::kOutbound)] != HalfGate::kPassed && in_doubt)
-      return std::unexpected(DropReason::kEspInDangling);
+/// Section 7: there is no room for the holder's SPI, and not because it had too many in this turn.
+bool is_out_of_room(DropReason reason) {
+  switch (reason) {
+    case DropReason::kEspSessionQuota:
+    case DropReason::kSessionTableFull:
+    case DropReason::kGroupSessionLimit:
+    case DropReason::kFlowTableFull:
+    case DropReason::kEspSessionTableFull:
+      return true;
+    default:
+      return false;
   }
+}
+
+/// Inbound 1.
+std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_id, Spi spi,
+                                                     bool fresh_now, SeenSpi& seen) {
+  Gate& gate = shard.alg.gates[gate_id];
+  const Turn& turn = gate.turn;
+  const Peer& holder = shard.alg.peers[turn.holder];
+  const bool sent_lately = turn.has_sent && (turn.sent + kReplySoon).later_than(shard.now);
+  bool is_holders = false;
+  DropReason reason = DropReason::kEspInAmbiguous;
+  if (turn.has_exchange || !holder.owed.empty()) {
+    // What came before the turn may be owed to the holder since an earlier one, but not if it may as
+    // well be another client's.
+    const bool in_doubt = is_in_doubt(shard, gate, seen, turn.holder);
+    const state::Ticks since = in_doubt ? turn.began : expecting_since(shard, holder, turn.began);
+    const bool is_weak = !turn.has_exchange && is_owed_long_since(shard, holder);
+    if (is_weak ? !seen.new_at_first : !is_fresh(seen, fresh_now, since)) {
+      reason = DropReason::kEspInNotFresh;
+    } else if (is_of_another(seen, turn.holder, since)) {
+      reason = DropReason::kEspInAmbiguous;  // on its way before the holder can have had it
+    } else if (in_doubt && !(sent_lately && gate.sender == turn.holder)) {
+      // Nor if another client, whose SPI is not answered yet, has sent since.
+      reason = DropReason::kEspInDangling;
+    } else {
+      is_holders = true;
+    }
+  } else if (const Claimant sole = sole_claimant(shard, gate, turn.holder);
+             sole.peer != state::kNone && seen.new_at_first && !sent_lately &&
+             !is_of_another(seen, sole.peer,
+                            expecting_since(shard, shard.alg.peers[sole.peer],
+                                            shard.alg.peers[sole.peer].turn_began)) &&
+             !is_in_doubt(shard, gate, seen, sole.peer)) {
+    // It begins anew and answers nothing of the holder's: as at a closed gate (3).
+    return claimed(shard, sole.peer, spi);
+  }
+  bool replies = false;
+  if (!is_holders && !turn.has_exchange) {
+    note_reply(shard, gate, seen);
+    replies = is_reply(shard, gate, seen);
+  }
+  if (!is_holders && !replies) return std::unexpected(reason);
   const auto learned = accept(shard, gate.turn, Direction::kInbound, spi);
   if (!learned) return learned;
-  if (waived) count(shard, holder.profile, AlgCounter::kFreshnessWaived);
+  if (replies) count(shard, holder.profile, AlgCounter::kFreshnessWaived);
   spi_passed(shard, gate_id, Direction::kInbound);
   returned(shard, gate_id);
   return learned;
 }
 
 std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate, Spi spi,
-                                                       bool fresh_now, const SeenSpi& seen) {
-  // 2. The gate lingers: the last holder's.
-  if (gate.lingering.holder != state::kNone) {
+                                                       bool fresh_now, SeenSpi& seen) {
+  const PeerId last = gate.lingering.holder;
+  const bool owes_last = last != state::kNone && is_owed_any(shard, shard.alg.peers[last]);
+  // 2. The gate lingers: the last holder's, if nobody else is owed one.
+  if (last != state::kNone && !is_another_owed(shard, gate, last)) {
     const state::Ticks since =
-        expecting_since(shard, shard.alg.peers[gate.lingering.holder], gate.lingering.began);
-    if (!is_fresh(seen, fresh_now, gate.lingering.began))
+        expecting_since(shard, shard.alg.peers[last], gate.lingering.began);
+    if (owes_last ? !is_fresh(seen, fresh_now, since) : !seen.new_at_first)
       return std::unexpected(DropReason::kEspInNotFresh);
     // It was on its way before, or it may be what another client is owed: nobody's (section 9.1).
-    if (is_of_another(seen, gate.lingering.holder, since))
-      return std::unexpected(DropReason::kEspInAmbiguous);
-    if (is_in_doubt(shard, gate, seen, gate.lingering.holder))
-      return std::unexpected(DropReason::kEspInDangling);
+    if (is_of_another(seen, last, since)) return std::unexpected(DropReason::kEspInAmbiguous);
+    if (is_in_doubt(shard, gate, seen, last)) return std::unexpected(DropReason::kEspInDangling);
     const auto learned = accept(shard, gate.lingering, Direction::kInbound, spi);
-    if (learned)
-      count(shard, shard.alg.peers[gate.lingering.holder].profile, AlgCounter::kSpiInLingering);
+    if (learned) count(shard, shard.alg.peers[last].profile, AlgCounter::kSpiInLingering);
     return learned;
   }
-  // 3. It is whose it can only be.
-  DropReason reason{};
-  const PeerId sole = sole_claimant(shard, gate, reason);
-  if (sole == state::kNone) return std::unexpected(reason);
-  const Peer& peer = shard.alg.peers[sole];
-  if (!is_fresh(seen, fresh_now, peer.turn_began))
+  // 3. It is whose it can only be. A lingering holder who is owed nothing does not count.
+  const Claimant sole = sole_claimant(shard, gate, owes_last ? state::kNone : last);
+  if (sole.peer == state::kNone) return std::unexpected(sole.reason);
+  const Peer& peer = shard.alg.peers[sole.peer];
+  const state::Ticks since = expecting_since(shard, peer, peer.turn_began);
+  if (sole.is_weak ? !seen.new_at_first : !is_fresh(seen, fresh_now, since))
     return std::unexpected(DropReason::kEspInNotFresh);
   // It was on its way before the claimant can have had it.
-  if (is_of_another(seen, sole, expecting_since(shard, peer, peer.turn_began)))
-    return std::unexpected(DropReason::kEspInAmbiguous);
-  if (is_in_doubt(shard, gate, seen, sole)) return std::unexpected(DropReason::kEspInDangling);
-  return claimed(shard, sole, spi);
+  if (is_of_another(seen, sole.peer, since)) return std::unexpected(DropReason::kEspInAmbiguous);
+  if (is_in_doubt(shard, gate, seen, sole.peer))
+    return std::unexpected(DropReason::kEspInDangling);
+  return claimed(shard, sole.peer, spi);
 }
 
 /// Section 5, outbound 2: C takes the closed gate without an exchange.
@@ -277,7 +378,7 @@ std::expected<SessionId, DropReason> take_gate(Shard& shard, PeerId id, Spi spi)
   Gate& gate = shard.alg.gates[gate_id];
   const auto learned = accept(shard, gate.turn, Direction::kOutbound, spi);
   if (!learned) {
-    close_turn(shard, gate_id, CloseReason::kFlush);
+    close_turn(shard, gate_id, CloseReason::kRefused);
     return learned;
   }
   // Its inbound SPI may be known already: the server spoke first.
@@ -292,12 +393,15 @@ std::expected<SessionId, DropReason> take_gate(Shard& shard, PeerId id, Spi spi)
 
 /// The client's subscriber, with a NAT address.
 std::expected<SubscriberId, DropReason> obtain_paired(Shard& shard, wire::Be32 client,
-                                                      std::uint16_t group_id,
+                                                      wire::Be32 server, std::uint16_t group_id,
                                                       const Group& group) {
   const auto id = lsn44::obtain_subscriber(shard, client, group_id);
   if (!id) return id;
   lsn44::Subscriber& subscriber = shard.lsn44.subscribers[*id];
   if (subscriber.group != group_id) return std::unexpected(DropReason::kNoMapping);
+  // ESP leaves from where IKE does.
+  if (const wire::Be32 nat_ip = find_ike_mapping_address(shard, *id, server); nat_ip.raw() != 0)
+    (void)follow_ike_mapping(shard, *id, nat_ip);
   if (subscriber.paired_ip.raw() == 0 && !lsn44::pair_anywhere(shard, subscriber, group)) {
     lsn44::release_subscriber(shard, *id);
     return std::unexpected(DropReason::kPoolExhausted);
@@ -329,25 +433,22 @@ std::expected<SessionId, DropReason> attribute_outbound(Shard& shard, const Pack
   if (id == state::kNone) {
     // A client that has nothing with this server yet: does it need IKE?
     if (profile->require_ike) return refuse(DropReason::kEspOutNoIke);
-    const auto subscriber = obtain_paired(shard, packet.ip->source, group_id,
-                                          *shard.generation->group(group_id));
+    const auto subscriber =
+        obtain_paired(shard, packet.ip->source, packet.ip->destination, group_id,
+                      *shard.generation->group(group_id));
     if (!subscriber) return refuse(subscriber.error());
     const GateId gate_id = find_gate(shard, shard.lsn44.subscribers[*subscriber].paired_ip,
                                      packet.ip->destination);
-    if (gate_id != state::kNone) {
-      catch_up(shard, gate_id);
-      Gate& gate = tables.gates[gate_id];
-      if (gate.state != GateState::kClosed) {
-        gate.turn.others_sent = true;
-        lsn44::release_subscriber(shard, *subscriber);
-        return refuse(DropReason::kEspOutGateBusy);
-      }
-    }
+    if (gate_id != state::kNone) catch_up(shard, gate_id);
     const auto made =
         obtain_peer(shard, *subscriber, packet.ip->destination, Direction::kOutbound);
     if (!made) {
       lsn44::release_subscriber(shard, *subscriber);
       return refuse(made.error());
+    }
+    if (!is_free_for(tables.gates[tables.peers[*made].gate], *made)) {
+      wait_for_esp(shard, *made);
+      return refuse(DropReason::kEspOutGateBusy);
     }
     const auto learned = take_gate(shard, *made, spi);
     return learned ? learned : refuse(learned.error());
@@ -362,20 +463,23 @@ std::expected<SessionId, DropReason> attribute_outbound(Shard& shard, const Pack
   // 1. C holds the gate. (Before an answer it is another, idle tunnel of C: gates.cpp.)
   if (holds(gate, id)) {
     const auto learned = accept(shard, gate.turn, Direction::kOutbound, spi);
-    if (!learned) return refuse(learned.error());
+    if (!learned) {
+      if (is_out_of_room(learned.error())) close_turn(shard, gate_id, CloseReason::kRefused);
+      return refuse(learned.error());
+    }
     spi_passed(shard, gate_id, Direction::kOutbound);
     schedule_gate(shard, gate_id);
     return learned;
   }
   // 2. The gate is closed: C takes it, if it needs no IKE or has it.
-  if (gate.state == GateState::kClosed) {
-    if (profile->require_ike && tables.peers[id].ike_count == 0)
-      return refuse(DropReason::kEspOutNoIke);
+  if (profile->require_ike && !has_answered_ike(shard, tables.peers[id]))
+    return refuse(DropReason::kEspOutNoIke);
+  if (is_free_for(gate, id)) {
     const auto learned = take_gate(shard, id, spi);
     return learned ? learned : refuse(learned.error());
   }
-  // 3. Somebody else holds it: the answer could not be attributed.
-  gate.turn.others_sent = true;
+  // 3. Somebody else holds it: the answer could not be attributed. C waits for its turn.
+  wait_for_esp(shard, id);
   return refuse(DropReason::kEspOutGateBusy);
 }
 
@@ -392,8 +496,9 @@ std::expected<SessionId, DropReason> attribute_inbound(Shard& shard, const Packe
   Gate& gate = tables.gates[gate_id];
   const Peer& peer = tables.peers[asked_about(gate)];
   const std::uint16_t profile = peer.profile;
-  const bool fresh_now = sequence_of(packet) <= profile_of(shard, peer).fresh_sequence;
-  const SeenSpi seen = note_seen(shard, gate, spi, fresh_now);
+  const std::uint32_t sequence = sequence_of(packet);
+  const bool fresh_now = sequence <= profile_of(shard, peer).fresh_sequence;
+  SeenSpi& seen = note_seen(shard, gate, spi, sequence, fresh_now);
 
   std::expected<SessionId, DropReason> result = std::unexpected(DropReason::kEspInAmbiguous);
   switch (gate.state) {
@@ -407,25 +512,15 @@ std::expected<SessionId, DropReason> attribute_inbound(Shard& shard, const Packe
       break;
   }
   if (result) {
-    note_learned(gate, spi, tables.esp_sessions[esp_of(shard, *result)].peer);
+    note_learned(seen, tables.esp_sessions[esp_of(shard, *result)].peer);
     schedule_gate(shard, gate_id);
   } else {
-    const PeerId holder = gate.state == GateState::kClosed ? state::kNone : gate.turn.holder;
-    note_expected(shard, gate, spi, holder);
-    note_expected(shard, gate, spi, other_dangling(shard, gate, holder));
+    note_expected_by_all(shard, gate, seen);
+    if (gate.state != GateState::kClosed && is_out_of_room(result.error()))
+      close_turn(shard, gate_id, CloseReason::kRefused);
     count_drop(shard, profile, result.error());
   }
   return result;
-}
-
-void waive_freshness(Shard& shard, GateId id) {
-  Gate& gate = shard.alg.gates[id];
-  const Spi spi = waived_spi(shard, gate);
-  if (spi == kNoSpi) return;
-  if (!accept(shard, gate.turn, Direction::kInbound, spi)) return;
-  count(shard, shard.alg.peers[gate.turn.holder].profile, AlgCounter::kFreshnessWaived);
-  spi_passed(shard, id, Direction::kInbound);
-  note_learned(gate, spi, gate.turn.holder);
 }
 
 }  // namespace lsn::datapath::ipsec_alg

@@ -164,8 +164,6 @@ void become_candidate(Shard& shard, EspId id, Direction direction, Turn& turn) {
   esp.candidate[at(direction)] = true;
   state::queue_push(turn.candidates[at(direction)], id, tables.candidate_links(direction));
   ++turn.spis[at(direction)];
-  // Its next inbound packets say that the pair works (4.5): they leave the fast path until then.
-  shard.lsn44.sessions[esp.session].flags |= SessionFlags::kInspect;
 }
 
 void report(Shard& shard, EventKind kind, EspId id, SessionEnd why = SessionEnd::kExpired) {
@@ -198,6 +196,30 @@ void add_to_sums(Shard& shard, EspId id, Direction d) {
   count(shard, profile, out ? AlgCounter::kEspBytesOut : AlgCounter::kEspBytesIn, bytes);
 }
 
+/// ESP packets that a client has sent to the server, on as many of its SPIs as one packet looks at;
+/// with more of them, no number twice.
+std::uint64_t sent_by(const Shard& shard, const Peer& peer) {
+  const Tables& tables = shard.alg;
+  std::uint64_t sum = peer.sent_before;
+  unsigned looked = 0;
+  for (EspId id = peer.esp_sessions.first; id != state::kNone;
+       id = tables.esp_sessions[id].of_peer.next) {
+    if (++looked > kLookLimit) return shard.now.value;
+    sum += shard.lsn44.sessions[tables.esp_sessions[id].session].packets[at(Direction::kOutbound)];
+  }
+  return sum;
+}
+
+/// Section 9.1: the inbound SPI is new, nothing has followed it.
+void watch_followers(Shard& shard, EspSession& esp) {
+  Gate& gate = shard.alg.gates[shard.alg.peers[esp.peer].gate];
+  esp.learned_in = shard.now;
+  // If nobody else was owed one it is certain.
+  esp.followed = !is_another_owed(shard, gate, esp.peer) &&
+                 !does_another_dangle(shard, gate, esp.peer);
+  esp.sent_until_then = sent_by(shard, shard.alg.peers[esp.peer]);
+}
+
 }  // namespace
 
 std::expected<SessionId, DropReason> learn(Shard& shard, PeerId peer_id, Direction direction,
@@ -224,13 +246,22 @@ std::expected<SessionId, DropReason> learn(Shard& shard, PeerId peer_id, Directi
   } else {
     enter_half_open(shard, id);
   }
-  if (turn != nullptr) become_candidate(shard, id, direction, *turn);
+  if (turn != nullptr) {
+    become_candidate(shard, id, direction, *turn);
+    if (direction == Direction::kOutbound)
+      esp.of_exchange =
+          turn->has_exchange && tables.gates[peer.gate].state == GateState::kArmed;
+  }
   count(shard, peer.profile,
         direction == Direction::kOutbound ? AlgCounter::kSpiOutLearned : AlgCounter::kSpiInLearned);
   if (direction == Direction::kInbound) {
-    settle_one_claim(shard, peer_id, turn == nullptr ? 0 : turn->serial);
+    esp.settled = settle_one(shard, peer_id, turn == nullptr ? 0 : turn->serial);
+    watch_followers(shard, esp);
     peer.awaits_spi_in = false;
   }
+  // Its next packets leave the fast path: they say that the pair works (4.5), ask for the SPI that
+  // lacks (outbound 2), or say whose it is (9.1).
+  shard.lsn44.sessions[esp.session].flags |= SessionFlags::kInspect;
   report(shard, completes ? EventKind::kEspSpiLearned : EventKind::kEspSessionCreated, id);
   return esp.session;
 }
@@ -248,10 +279,45 @@ void forget_spi(Shard& shard, EspId id, Direction direction) {
   esp.again[at(direction)] = false;
   add_to_sums(shard, id, direction);
   lsn44::Session& session = shard.lsn44.sessions[esp.session];
+  if (direction == Direction::kOutbound)
+    tables.peers[esp.peer].sent_before += session.packets[at(direction)];
   session.packets[at(direction)] = esp.counted_packets[at(direction)] = 0;
   session.bytes[at(direction)] = esp.counted_bytes[at(direction)] = 0;
+  session.flags |= SessionFlags::kInspect;
   enter_half_open(shard, id);
   note_esp_session(shard, id, false);
+}
+
+bool is_followed_by_nothing(const Shard& shard, const EspSession& esp) {
+  const Tables& tables = shard.alg;
+  const Peer& peer = tables.peers[esp.peer];
+  return esp.spi[at(Direction::kInbound)] != kNoSpi && !esp.followed &&
+         !(esp.learned_in + profile_of(shard, peer).gate_timeout).later_than(shard.now) &&
+         is_another_owed(shard, tables.gates[peer.gate], esp.peer) &&
+         esp.sent_until_then == sent_by(shard, peer);
+}
+
+void withdraw(Shard& shard, EspId id) {
+  Tables& tables = shard.alg;
+  const EspSession& esp = tables.esp_sessions[id];
+  const PeerId peer_id = esp.peer;
+  Peer& peer = tables.peers[peer_id];
+  Gate& gate = tables.gates[peer.gate];
+  count(shard, peer.profile, AlgCounter::kSpiWithdrawn);
+  // Who had it may be owed its own all the same, or even this one.
+  peer.awaits_spi_in = true;
+  const ExchangeId settled = esp.settled;
+  if (settled != state::kNone && tables.exchanges[settled].claims &&
+      tables.ike_sessions[tables.exchanges[settled].ike].peer == peer_id)
+    unsettle(shard, settled);
+  for (SeenSpi& seen : gate.seen)
+    if (seen.spi == esp.spi[at(Direction::kInbound)]) {
+      seen.withdrawn = peer_id;
+      seen.expected_by[0] = peer_id;
+      seen.learned_by = SeenSpi::kNobodys;
+      seen.known = false;
+    }
+  forget_spi(shard, id, Direction::kInbound);
 }
 
 bool restore_esp(Shard& shard, PeerId peer_id, Spi out, Spi in) {
@@ -272,7 +338,9 @@ bool restore_esp(Shard& shard, PeerId peer_id, Spi out, Spi in) {
     if (insert_keys(shard, *made, d)) continue;
     esp.spi[at(d)] = kNoSpi;
   }
+  esp.followed = true;
   if (esp.is_half_open()) {
+    shard.lsn44.sessions[esp.session].flags |= SessionFlags::kInspect;
     if (esp.spi[0] == kNoSpi && esp.spi[1] == kNoSpi) {
       lsn44::end_session(shard, esp.session, SessionEnd::kFlushed);
       return false;
@@ -309,6 +377,8 @@ void join_halves(Shard& shard, PeerId peer_id) {
     return;
   }
   leave_half_open(shard, out, Direction::kOutbound);
+  watch_followers(shard, stays);
+  to.flags |= SessionFlags::kInspect;
   report(shard, EventKind::kEspSpiLearned, out);
 }
 
@@ -331,6 +401,13 @@ EspId oldest_single(const Shard& shard, const Turn& turn, Direction direction) {
         shard.lsn44.sessions[tables.esp_sessions[id].session].packets[at(direction)] <= 1)
       return id;
   return state::kNone;
+}
+
+void become_candidate_again(Shard& shard, EspId id, Turn& turn) {
+  EspSession& esp = shard.alg.esp_sessions[id];
+  leave_candidates(shard, id, Direction::kOutbound);
+  become_candidate(shard, id, Direction::kOutbound, turn);
+  esp.again[at(Direction::kOutbound)] = true;
 }
 
 void settle_candidates(Shard& shard, Turn& turn) {
@@ -388,6 +465,7 @@ void esp_session_ended(Shard& shard, SessionId session_id, SessionEnd why) {
     if (half_open) leave_half_open(shard, id, d);
     add_to_sums(shard, id, d);
   }
+  peer.sent_before += shard.lsn44.sessions[session_id].packets[at(Direction::kOutbound)];
   state::list_remove(peer.esp_sessions, id, tables.esp_links());
   --peer.esp_count;
   if (esp.is_single)

@@ -120,8 +120,8 @@ bool watches_old_session(const Gate& gate) {
 /// Looks at the old session once per step; true when it has carried traffic both ways in each.
 bool goes_on_with_old_spis(const Shard& shard, Gate& gate) {
   Turn& turn = gate.turn;
-  if (!watches_old_session(gate) || !is_due(turn.old_checked + kOldSpiStep, shard.now))
-    return false;
+  if (!watches_old_session(gate)) return false;
+  if (!is_due(turn.old_checked + kOldSpiStep, shard.now)) return turn.old_spis;
   const EspSession& esp = shard.alg.esp_sessions[turn.old_session];
   if (!esp.in_use || esp.peer != turn.holder) {
     turn.old_session = state::kNone;
@@ -133,30 +133,58 @@ bool goes_on_with_old_spis(const Shard& shard, Gate& gate) {
     both = both && session.packets[d] > turn.old_packets[d];
     turn.old_packets[d] = session.packets[d];
   }
-  // Nobody may have waited, and so nobody looked, for some of them.
+  // The clock may have been slow, and so nobody looked, for some of them.
   const auto steps = static_cast<std::uint32_t>(shard.now - turn.old_checked) / kOldSpiStep.count();
   turn.old_checked = shard.now;
   turn.old_steps = both ? turn.old_steps + steps : 0;
   return turn.old_steps >= kOldSpiSteps;
 }
 
-/// Whether all that is missing are answers: every SPI that the answered exchanges promised is here.
-bool only_lacks_answers(const Turn& turn) {
-  return turn.unanswered != 0 && turn.spis[at(Direction::kInbound)] >= turn.answered;
+/// Section 5, owed: the exchanges of the turn came to nothing, the old SPIs go on.
+void give_up_exchanges(Shard& shard, Gate& gate) {
+  Tables& tables = shard.alg;
+  gate.turn.old_spis = true;
+  const Peer& peer = tables.peers[gate.turn.holder];
+  for (ExchangeId id = peer.owed.first; id != state::kNone;) {
+    Exchange& e = tables.exchanges[id];
+    const ExchangeId next = e.of_peer.next;
+    if (e.turn == gate.turn.serial) {
+      mark_settled(shard, id);
+      e.went_on = true;
+    }
+    id = next;
+  }
 }
 
-/// When the holder's patience with the server ends: new requests do not extend it while there was
-/// no answer at all.
-state::Ticks answer_expected_by(const Gate& gate) {
+// ── when a turn is shortened for others ─────────────────────────────────────────────────────────
+
+state::Ticks later(state::Ticks a, state::Ticks b) { return a.later_than(b) ? a : b; }
+
+/// 4.5: the pair works, and all that is missing are further inbound SPIs.
+bool lacks_only_further_spis(const Gate& gate) {
   const Turn& turn = gate.turn;
-  return (gate.state == GateState::kExchange ? turn.began : turn.latest_request) + kAnswerExpected;
+  return gate.state == GateState::kArmed && turn.unanswered == 0 && turn.returned &&
+         gate.halves[at(Direction::kOutbound)] == HalfGate::kPassed &&
+         gate.halves[at(Direction::kInbound)] == HalfGate::kPassed;
 }
 
-/// 4.8: with waiters, a turn without an exchange, or unanswered for 5 s, yields to them.
-bool must_yield(const Gate& gate, state::Ticks now) {
-  if (gate.waiters.empty()) return false;
-  if (!gate.turn.has_exchange) return true;
-  return only_lacks_answers(gate.turn) && is_due(answer_expected_by(gate), now);
+/// 4.5 and 4.8: when a turn ends for the sake of those who wait; nobody waits: never.
+std::optional<state::Ticks> shortened(const Gate& gate) {
+  const Turn& turn = gate.turn;
+  if (gate.waiters.empty()) return std::nullopt;
+  if (!turn.has_exchange) {
+    // To whoever has an exchange, at once, unless it has waited for its turn itself. While nobody
+    // waits but for the same, as long as there is something that may be a reply.
+    if (gate.held_flights != 0) return turn.in_its_place ? turn.began + kGateKept : turn.began;
+    return later(turn.began, turn.latest_reply) + kAnswerExpected;
+  }
+  const state::Ticks progress = later(turn.latest_answer, turn.latest_spi);
+  if (turn.unanswered != 0) {
+    // New requests do not extend it while there was no answer at all.
+    if (turn.answered == 0) return turn.began + kAnswerExpected;
+    return later(turn.latest_request, progress) + kAnswerExpected;
+  }
+  return progress + (lacks_only_further_spis(gate) ? kFurtherSpi : kAnswerExpected);
 }
 
 state::Ticks deadline_of(const Shard& shard, const Turn& turn) {
@@ -167,21 +195,46 @@ state::Ticks deadline_of(const Shard& shard, const Turn& turn) {
 std::optional<CloseReason> due_reason(Shard& shard, Gate& gate) {
   // 4.2: one deadline; nothing extends it.
   if (is_due(deadline_of(shard, gate.turn), shard.now)) return CloseReason::kDeadline;
-  if (must_yield(gate, shard.now)) return CloseReason::kYield;
-  if (!gate.waiters.empty() && goes_on_with_old_spis(shard, gate)) return CloseReason::kOldSpi;
+  if (const auto when = shortened(gate); when && is_due(*when, shard.now))
+    return lacks_only_further_spis(gate) ? CloseReason::kPaired : CloseReason::kYield;
+  if (goes_on_with_old_spis(shard, gate)) {
+    if (!gate.turn.old_spis) give_up_exchanges(shard, gate);
+    if (!gate.waiters.empty()) return CloseReason::kOldSpi;
+  }
   return std::nullopt;
 }
 
 // ── dangling ────────────────────────────────────────────────────────────────────────────────────
 
-void set_dangling(Shard& shard, PeerId id, state::Ticks until) {
+state::TickDuration twice_gate_timeout(const Shard& shard, const Peer& peer) {
+  return 2 * profile_of(shard, peer).gate_timeout;
+}
+
+/// Until when a peer dangles, as things are.
+std::optional<state::Ticks> dangles_until(const Shard& shard, const Peer& peer) {
+  std::optional<state::Ticks> until;
+  if (is_owed_any(shard, peer) || !peer.undecided.empty()) until = peer.dangles_until;
+  if (!peer.undecided.empty()) {
+    // While one that was admitted within 2T is neither answered nor settled.
+    const state::Ticks admitted = shard.alg.exchanges[peer.undecided.last].admitted;
+    until = later(*until, admitted + twice_gate_timeout(shard, peer));
+  }
+  return until;
+}
+
+/// Puts a peer on the gate's list of those who dangle. It leaves when it is looked at and does not.
+void note_dangling(Shard& shard, PeerId id) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[id];
-  peer.dangles_until = until;
   if (peer.is_dangling || !is_dangling(shard, peer)) return;
   peer.is_dangling = true;
   state::list_push(tables.gates[peer.gate].dangling, id, tables.dangling_links());
   raise(shard, peer.profile, AlgGauge::kDangling);
+}
+
+void set_dangling(Shard& shard, PeerId id, state::Ticks until) {
+  shard.alg.peers[id].dangles_until = until;
+  note_dangling(shard, id);
 }
 
 void unset_dangling(Shard& shard, Gate& gate, PeerId id) {
@@ -202,39 +255,56 @@ void forget_dangling(Shard& shard, Gate& gate) {
   }
 }
 
-state::TickDuration twice_gate_timeout(const Shard& shard, const Peer& peer) {
-  return 2 * profile_of(shard, peer).gate_timeout;
+/// A turn without an exchange has lasted for as long as a server may take to reply.
+bool had_its_chance(const Shard& shard, const Turn& turn) {
+  const state::TickDuration timeout = profile_of(shard, shard.alg.peers[turn.holder]).gate_timeout;
+  return is_due(turn.began + std::min<state::TickDuration>(kAnswerExpected, timeout), shard.now);
 }
 
 /// Section 5, dangling: what a turn's end leaves behind.
 void dangle_after(Shard& shard, const Gate& gate, PeerId id, CloseReason reason) {
   Peer& peer = shard.alg.peers[id];
   const Turn& turn = gate.turn;
+  const std::uint32_t out = turn.spis[at(Direction::kOutbound)];
+  const std::uint32_t in = turn.spis[at(Direction::kInbound)];
+  bool lacks = false;
   switch (reason) {
     case CloseReason::kIkeRekey:
     case CloseReason::kFloat:
-    case CloseReason::kRestart:
     case CloseReason::kFlush:
-      return;
+      return note_dangling(shard, id);
     case CloseReason::kPaired:
-      // Beyond the letter, too: with fewer than it showed outbound ones, or with an earlier exchange
-      // that still lacks one. That one may have come just now, for this turn's.
-      peer.awaits_spi_in =
-          turn.spis[at(Direction::kInbound)] < expected_pairs(turn) ||
-          turn.spis[at(Direction::kInbound)] + turn.spoken_first <
-              turn.spis[at(Direction::kOutbound)];
-      if (!peer.awaits_spi_in && peer.claims == 0) return;
+      // Beyond the letter, too: with fewer than it showed outbound ones, or if an earlier exchange
+      // came to nothing by this: it may have been that one's SPI that paired the turn.
+      lacks = in < expected_pairs(turn);
+      peer.awaits_spi_in = lacks || in + turn.spoken_first < out;
+      if (settle_older(shard, id, turn.serial)) peer.awaits_spi_in = true;
       break;
     default:
+      lacks = in < turn.answered + turn.unanswered;
       // Beyond the letter, for section 9.1: a client that showed an outbound SPI and got no inbound
       // one is owed one as much as with an exchange that we saw (its tunnel may be older than this
-      // process), and an answer that we did not see may have been lost behind the server.
+      // process), if anything has come that may be it.
       peer.awaits_spi_in = turn.unanswered != 0 ||
                            (gate.halves[at(Direction::kOutbound)] == HalfGate::kPassed &&
-                            gate.halves[at(Direction::kInbound)] != HalfGate::kPassed);
+                            gate.halves[at(Direction::kInbound)] != HalfGate::kPassed &&
+                            (turn.has_exchange || turn.has_reply || !had_its_chance(shard, turn)));
       break;
   }
-  set_dangling(shard, id, shard.now + twice_gate_timeout(shard, peer));
+  if (lacks || peer.awaits_spi_in) peer.dangles_until = shard.now + twice_gate_timeout(shard, peer);
+  note_dangling(shard, id);
+}
+
+/// What a turn without an exchange leaves of the sessions that it was for.
+void note_attempts(Shard& shard, const Turn& turn) {
+  Tables& tables = shard.alg;
+  for (EspId id = turn.candidates[at(Direction::kOutbound)].first; id != state::kNone;
+       id = tables.esp_sessions[id].candidates[at(Direction::kOutbound)].next) {
+    EspSession& esp = tables.esp_sessions[id];
+    if (esp.spi[at(Direction::kInbound)] != kNoSpi) continue;
+    esp.tried = shard.now;
+    esp.fruitless = !turn.has_exchange && !turn.has_reply && had_its_chance(shard, turn);
+  }
 }
 
 // ── lingering ───────────────────────────────────────────────────────────────────────────────────
@@ -269,11 +339,13 @@ Turn* find_turn(Gate& gate, std::uint32_t serial) {
 void catch_up(Shard& shard, GateId id) {
   Gate& gate = shard.alg.gates[id];
   // A turn that begins here begins now: nothing of it is due yet.
-  if (gate.state != GateState::kClosed)
-    if (const auto reason = due_reason(shard, gate)) {
-      if (*reason == CloseReason::kDeadline) waive_freshness(shard, id);
-      close_turn(shard, id, *reason);
-    }
+  if (gate.state != GateState::kClosed) {
+    if (const auto reason = due_reason(shard, gate)) close_turn(shard, id, *reason);
+  } else if (gate.kept_for != state::kNone && is_due(gate.kept_until, shard.now)) {
+    doubt(shard, gate.kept_for);
+    begin_next_turn(shard, id);
+    schedule_gate(shard, id);
+  }
   if (gate.lingering.holder != state::kNone &&
       is_due(deadline_of(shard, gate.lingering), shard.now))
     end_lingering(shard, id);
@@ -287,9 +359,12 @@ void begin_turn(Shard& shard, PeerId id, GateEvent how) {
   gate.turn = Turn{};
   gate.turn.holder = id;
   gate.turn.serial = ++gate.serial;
-  gate.turn.began = gate.turn.latest_request = shard.now;
+  gate.turn.began = gate.turn.latest_request = gate.turn.latest_message = shard.now;
+  gate.turn.latest_answer = gate.turn.latest_spi = gate.turn.latest_reply = shard.now;
   gate.turn.has_exchange = how != GateEvent::kOutboundSpi;
   gate.turn.idle_pairs = gate.turn.has_exchange ? 0 : 1;
+  gate.turn.in_its_place = gate.kept_for == id;
+  gate.kept_for = state::kNone;
   peer.had_turn = true;
   peer.turn_began = shard.now;
   step(shard, gate, how);
@@ -307,6 +382,7 @@ void close_turn(Shard& shard, GateId id, CloseReason reason) {
   Peer& peer = tables.peers[holder];
 
   peer.turn_ended = shard.now;
+  note_attempts(shard, gate.turn);
   dangle_after(shard, gate, holder, reason);
   for (HalfGate& half : gate.halves)
     if (half == HalfGate::kArmed)
@@ -334,74 +410,102 @@ void close_turn(Shard& shard, GateId id, CloseReason reason) {
   tables.events.put(event);
   doubt(shard, holder);
 
+  if (peer.waiter != state::kNone) queue_behind_all(shard, peer.waiter);
   begin_next_turn(shard, id);
   schedule_gate(shard, id);
 }
 
-void admit(Shard& shard, IkeId ike, const ExchangeName& name, std::uint32_t message_id,
+void yield_to(Shard& shard, GateId id, PeerId peer) {
+  const Gate& gate = shard.alg.gates[id];
+  if (gate.state == GateState::kClosed || gate.turn.holder == peer || gate.turn.has_exchange)
+    return;
+  if (gate.turn.in_its_place && !is_due(gate.turn.began + kGateKept, shard.now)) return;
+  close_turn(shard, id, CloseReason::kYield);
+}
+
+void replace_session(Shard& shard, PeerId id, IkeId ike) {
+  const Peer& peer = shard.alg.peers[id];
+  const Gate& gate = shard.alg.gates[peer.gate];
+  const Turn& turn = gate.turn;
+  if (!holds(gate, id) || turn.ike == state::kNone || turn.ike == ike || turn.several_ikes ||
+      turn.answered != 0 || !is_due(turn.latest_message + kSilentExchange, shard.now))
+    return;
+  count(shard, peer.profile, AlgCounter::kIkeRestarts);
+  close_turn(shard, peer.gate, CloseReason::kRestart);
+}
+
+namespace {
+
+/// An exchange of the holder's belongs to the turn from now on.
+void join_turn(Shard& shard, Gate& gate, Exchange& e) {
+  Turn& turn = gate.turn;
+  e.turn = turn.serial;
+  turn.has_exchange = true;
+  turn.latest_message = shard.now;
+  turn.several_ikes = turn.several_ikes || (turn.ike != state::kNone && turn.ike != e.ike);
+  turn.ike = e.ike;
+}
+
+}  // namespace
+
+bool admit(Shard& shard, IkeId ike, const ExchangeName& name, std::uint32_t message_id,
            Opening opening) {
   Tables& tables = shard.alg;
   const PeerId id = tables.ike_sessions[ike].peer;
   Gate& gate = tables.gates[tables.peers[id].gate];
-  Exchange& e = add_exchange(shard, ike, name, message_id);
+  const ExchangeId exchange = add_exchange(shard, ike, name, message_id);
+  if (exchange == state::kNone) return false;
   if (opening == Opening::kAnswer) {
-    answered(shard, id, e);
-    return;
+    answered(shard, id, exchange);
+    return true;
   }
   if (gate.state == GateState::kClosed) {
     begin_turn(shard, id, GateEvent::kRequest);
   } else {
     step(shard, gate, GateEvent::kRequest);
   }
-  e.turn = gate.turn.serial;
-  gate.turn.has_exchange = true;
+  join_turn(shard, gate, tables.exchanges[exchange]);
   gate.turn.latest_request = shard.now;
   ++gate.turn.unanswered;
   schedule_gate(shard, tables.peers[id].gate);
+  return true;
 }
 
-void admit_again(Shard& shard, PeerId id, Exchange& e, std::uint32_t message_id) {
+void admit_again(Shard& shard, PeerId id, ExchangeId exchange, std::uint32_t message_id) {
   const Gate& gate = shard.alg.gates[shard.alg.peers[id].gate];
   if (gate.state == GateState::kClosed) begin_turn(shard, id, GateEvent::kRequest);
-  request_again(shard, id, e, message_id);
+  request_again(shard, id, exchange, message_id);
 }
 
-void request_again(Shard& shard, PeerId id, Exchange& e, std::uint32_t message_id) {
-  Peer& peer = shard.alg.peers[id];
-  Gate& gate = shard.alg.gates[peer.gate];
+void request_again(Shard& shard, PeerId id, ExchangeId exchange, std::uint32_t message_id) {
+  Tables& tables = shard.alg;
+  Exchange& e = tables.exchanges[exchange];
+  Peer& peer = tables.peers[id];
+  Gate& gate = tables.gates[peer.gate];
   e.latest_request = message_id;
-  if (e.settled) {  // what came between was not this exchange's
-    e.settled = false;
-    if (peer.unsettled++ == 0) peer.unsettled_since = shard.now;
-    if (e.claims) {
-      ++peer.claims;
-      update_claimant(shard, id);
-    }
-  }
-  if (!holds(gate, id)) {
-    e.answered = false;
-    return;
-  }
+  unsettle(shard, exchange);  // what came between was not this exchange's
+  const bool was_answered = e.answered;
+  mark_unanswered(shard, exchange);
+  if (!holds(gate, id)) return note_dangling(shard, id);
   const bool was_in_turn = in_turn(gate, id, e);
-  if (was_in_turn && e.answered && gate.turn.answered != 0) --gate.turn.answered;
-  if (!was_in_turn || e.answered) ++gate.turn.unanswered;
-  e.answered = false;
-  e.turn = gate.turn.serial;
-  gate.turn.has_exchange = true;
+  if (was_in_turn && was_answered && gate.turn.answered != 0) --gate.turn.answered;
+  if (!was_in_turn || was_answered) ++gate.turn.unanswered;
+  join_turn(shard, gate, e);
   gate.turn.latest_request = shard.now;
   schedule_gate(shard, peer.gate);
 }
 
-void answered(Shard& shard, PeerId id, Exchange& e) {
+void answered(Shard& shard, PeerId id, ExchangeId exchange) {
   Tables& tables = shard.alg;
+  Exchange& e = tables.exchanges[exchange];
   Peer& peer = tables.peers[id];
   const GateId gate_id = peer.gate;
   Gate& gate = tables.gates[gate_id];
   const bool in_this_turn = in_turn(gate, id, e);
-  mark_answered(shard, id, e);
+  mark_answered(shard, exchange);
   if (!in_this_turn) count(shard, peer.profile, AlgCounter::kLateAnswers);
 
-  if (gate.state != GateState::kClosed && gate.turn.holder != id) {
+  if (!is_free_for(gate, id) && !holds(gate, id)) {
     // Late, and somebody else has the gate: it passes; from now on its client may be owed an SPI.
     if (peer.had_turn) set_dangling(shard, id, peer.turn_ended + twice_gate_timeout(shard, peer));
     return;
@@ -412,20 +516,44 @@ void answered(Shard& shard, PeerId id, Exchange& e) {
     if (in_this_turn) --gate.turn.unanswered;
     step(shard, gate, GateEvent::kAnswer);
   }
-  e.turn = gate.turn.serial;
-  gate.turn.has_exchange = true;
+  join_turn(shard, gate, e);
   ++gate.turn.answered;
+  gate.turn.latest_answer = shard.now;
   watch_old_session(shard, gate);
   // Its SPI may have been quicker than the answer.
   if (gate.turn.spis[at(Direction::kInbound)] >= expected_pairs(gate.turn))
-    mark_settled(shard, id, e);
+    mark_settled(shard, exchange);
   close_if_paired(shard, gate_id);
   schedule_gate(shard, gate_id);
 }
 
+void note_message(Shard& shard, PeerId id, ExchangeId exchange) {
+  Tables& tables = shard.alg;
+  Exchange& e = tables.exchanges[exchange];
+  Gate& gate = tables.gates[tables.peers[id].gate];
+  if (in_turn(gate, id, e)) gate.turn.latest_message = shard.now;
+  // The old SPIs went on because its initiator has not got the answer.
+  if (!e.went_on) return;
+  unsettle(shard, exchange);
+  if (in_turn(gate, id, e)) {
+    gate.turn.old_spis = false;
+    watch_old_session(shard, gate);
+  } else {
+    set_dangling(shard, id, shard.now + twice_gate_timeout(shard, tables.peers[id]));
+  }
+}
+
 void spi_passed(Shard& shard, GateId id, Direction direction) {
-  step(shard, shard.alg.gates[id],
+  Gate& gate = shard.alg.gates[id];
+  gate.turn.latest_spi = shard.now;
+  step(shard, gate,
        direction == Direction::kOutbound ? GateEvent::kOutboundSpi : GateEvent::kInboundSpi);
+}
+
+void note_sent(Shard& shard, Gate& gate) {
+  gate.turn.has_sent = true;
+  gate.turn.sent = gate.sent = shard.now;
+  gate.sender = gate.turn.holder;
 }
 
 void returned(Shard& shard, GateId id) {
@@ -437,28 +565,18 @@ void returned(Shard& shard, GateId id) {
 
 void close_if_paired(Shard& shard, GateId id) {
   const Gate& gate = shard.alg.gates[id];
-  // 4.5: both halves have passed, a packet came back after the out half, nothing is unanswered.
-  if (gate.state == GateState::kArmed &&
-      gate.halves[at(Direction::kOutbound)] == HalfGate::kPassed &&
-      gate.halves[at(Direction::kInbound)] == HalfGate::kPassed && gate.turn.returned &&
-      gate.turn.unanswered == 0)
+  // 4.5: both halves have passed, a packet came back after the out half, nothing is unanswered, and
+  // there is an inbound SPI for each exchange.
+  if (lacks_only_further_spis(gate) &&
+      gate.turn.spis[at(Direction::kInbound)] >= expected_pairs(gate.turn))
     close_turn(shard, id, CloseReason::kPaired);
 }
 
-void restarted(Shard& shard, PeerId id) {
-  Peer& peer = shard.alg.peers[id];
-  if (peer.waiter != state::kNone) remove_waiter(shard, peer.waiter, DropReason::kIkeHeldFlushed);
-  peer.awaits_spi_in = false;
-  peer.dangles_until = shard.now;
-  if (holds(shard.alg.gates[peer.gate], id))
-    close_turn(shard, peer.gate, CloseReason::kRestart);
-}
-
-void ike_rekeyed(Shard& shard, PeerId id, Exchange& e) {
+void ike_rekeyed(Shard& shard, PeerId id, ExchangeId exchange) {
   const GateId gate_id = shard.alg.peers[id].gate;
   Gate& gate = shard.alg.gates[gate_id];
-  const bool in_this_turn = in_turn(gate, id, e);
-  mark_settled(shard, id, e);
+  const bool in_this_turn = in_turn(gate, id, shard.alg.exchanges[exchange]);
+  mark_settled(shard, exchange);
   if (!in_this_turn) return;
   if (gate.turn.answered != 0) --gate.turn.answered;  // no ESP will come of it
   const bool nothing_else =
@@ -470,42 +588,55 @@ void ike_rekeyed(Shard& shard, PeerId id, Exchange& e) {
 void floated(Shard& shard, PeerId id) {
   Peer& peer = shard.alg.peers[id];
   peer.awaits_spi_in = false;
-  if (peer.claims == 0) peer.dangles_until = shard.now;
+  if (peer.owed.empty()) peer.dangles_until = shard.now;
   if (holds(shard.alg.gates[peer.gate], id)) close_turn(shard, peer.gate, CloseReason::kFloat);
 }
 
 bool is_dangling(const Shard& shard, const Peer& peer) {
-  return peer.dangles_until.later_than(shard.now) && (peer.claims != 0 || peer.awaits_spi_in);
+  const auto until = dangles_until(shard, peer);
+  return until && until->later_than(shard.now);
 }
 
-PeerId other_dangling(Shard& shard, Gate& gate, PeerId except) {
-  PeerId found = SeenSpi::kNobodys;
+bool does_another_dangle(Shard& shard, Gate& gate, PeerId except) {
   for (PeerId id = gate.dangling.first; id != state::kNone;) {
     const Peer& peer = shard.alg.peers[id];
     const PeerId next = peer.of_dangling.next;
     if (!is_dangling(shard, peer)) {
       unset_dangling(shard, gate, id);
     } else if (id != except) {
-      if (found != SeenSpi::kNobodys) return SeenSpi::kSeveral;
-      found = id;
+      return true;
     }
     id = next;
   }
-  return found;
+  return false;
+}
+
+bool is_owed_any(const Shard& shard, const Peer& peer) {
+  return !peer.owed.empty() || (peer.awaits_spi_in && peer.dangles_until.later_than(shard.now));
+}
+
+bool is_another_owed(const Shard& shard, const Gate& gate, PeerId except) {
+  const PeerId first = gate.owed.first;
+  if (first == state::kNone) return false;
+  return first != except || shard.alg.peers[first].of_owed.next != state::kNone;
 }
 
 void update_claimant(Shard& shard, PeerId id) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[id];
-  const bool wanted = peer.claims != 0 || !peer.half_open[at(Direction::kOutbound)].empty();
-  if (wanted == peer.is_claimant) return;
-  peer.is_claimant = wanted;
-  state::ListHead& list = tables.gates[peer.gate].claimants;
-  if (wanted) {
-    state::list_push(list, id, tables.claimant_links());
-  } else {
-    state::list_remove(list, id, tables.claimant_links());
-  }
+  Gate& gate = tables.gates[peer.gate];
+  const auto enter = [&](bool wanted, bool& is_there, state::ListHead& list, auto&& links) {
+    if (wanted == is_there) return;
+    is_there = wanted;
+    if (wanted) {
+      state::list_push(list, id, links);
+    } else {
+      state::list_remove(list, id, links);
+    }
+  };
+  enter(!peer.owed.empty(), peer.is_owed, gate.owed, tables.owed_links());
+  enter(!peer.half_open[at(Direction::kOutbound)].empty(), peer.is_claimant, gate.claimants,
+        tables.claimant_links());
 }
 
 void end_lingering(Shard& shard, GateId id) {
@@ -527,15 +658,13 @@ void schedule_gate(Shard& shard, GateId id) {
   };
   if (gate.state != GateState::kClosed) {
     consider(deadline_of(shard, gate.turn));
-    if (!gate.waiters.empty()) {
-      if (!gate.turn.has_exchange) consider(shard.now);
-      if (only_lacks_answers(gate.turn)) consider(answer_expected_by(gate));
-      if (watches_old_session(gate)) consider(gate.turn.old_checked + kOldSpiStep);
-    }
+    if (const auto when = shortened(gate)) consider(*when);
+    if (watches_old_session(gate)) consider(gate.turn.old_checked + kOldSpiStep);
   }
+  if (gate.kept_for != state::kNone) consider(gate.kept_until);
   if (gate.lingering.holder != state::kNone) consider(deadline_of(shard, gate.lingering));
   if (gate.dangling.first != state::kNone)
-    consider(tables.peers[gate.dangling.first].dangles_until);
+    consider(dangles_until(shard, tables.peers[gate.dangling.first]).value_or(shard.now));
   tables.gate_wheel.cancel(id, tables.gate_wheel_links());
   if (next) tables.gate_wheel.schedule(id, *next, tables.gate_wheel_links());
 }

@@ -115,6 +115,7 @@ void remove_flight(Shard& shard, Waiter& waiter, FlightId id, DropReason reason)
   while (!flight.packets.empty()) drop_held(shard, flight, flight.packets.first, reason);
   state::queue_remove(waiter.flights, id, tables.flight_links());
   --waiter.flight_count;
+  --tables.gates[tables.peers[waiter.peer].gate].held_flights;
   tables.flights.release(id);
 }
 
@@ -179,6 +180,7 @@ std::expected<FlightId, DropReason> obtain_flight(Shard& shard, WaiterId waiter_
   flight.name = name;
   state::queue_push(waiter.flights, id, tables.flight_links());
   ++waiter.flight_count;
+  ++tables.gates[tables.peers[waiter.peer].gate].held_flights;
   return id;
 }
 
@@ -192,6 +194,35 @@ HeldId find_copy(const Tables& tables, const Flight& flight, Direction direction
       return id;
   }
   return state::kNone;
+}
+
+/// 4.7: of a message that finds no room nothing is kept; what of it comes later neither, until it is
+/// repeated.
+void refuse_message(Shard& shard, Flight& flight, const Held& held, DropReason reason) {
+  Tables& tables = shard.alg;
+  flight.refused = {held.message_id, held.direction, held.fragment_number != 0};
+  for (HeldId id = flight.packets.first; id != state::kNone;) {
+    const HeldId next = tables.held[id].links.next;
+    const Held& other = tables.held[id];
+    if (other.direction == held.direction && other.message_id == held.message_id &&
+        other.fragment_number != 0)
+      drop_held(shard, flight, id, reason);
+    id = next;
+  }
+}
+
+/// The messages in a flight: fragments of one count once.
+std::uint32_t messages_in(const Tables& tables, const Flight& flight) {
+  std::uint32_t messages = 0;
+  const Held* previous = nullptr;
+  for (HeldId id = flight.packets.first; id != state::kNone; id = tables.held[id].links.next) {
+    const Held& held = tables.held[id];
+    if (held.later_fragment) continue;
+    messages += previous == nullptr || held.fragment_number == 0 ||
+                previous->message_id != held.message_id || previous->direction != held.direction;
+    previous = &held;
+  }
+  return messages;
 }
 
 void drop_later_fragments(Shard& shard, Flight& flight, Direction direction,
@@ -238,6 +269,10 @@ std::optional<DropReason> put(Shard& shard, Flight& flight, const rte_mbuf* pack
   Tables& tables = shard.alg;
   held.message_id = message.message_id;
   held.fragment_number = message.fragment_number;
+  if (flight.refused.some && flight.refused.message_id == held.message_id &&
+      flight.refused.direction == held.direction && held.fragment_number > 1)
+    return DropReason::kIkeFlightFull;
+  flight.refused = {};
   if (const HeldId copy = find_copy(tables, flight, held.direction, message);
       copy != state::kNone) {
     drop_later_fragments(shard, flight, held.direction, tables.held[copy].ip_identification,
@@ -255,12 +290,20 @@ std::optional<DropReason> put(Shard& shard, Flight& flight, const rte_mbuf* pack
     account_held(shard, held);
     return std::nullopt;
   }
-  if (flight.datagrams == kFlightDatagrams || flight.packet_count == kFlightPackets)
+  const bool is_further = held.fragment_number > 1 && !flight.packets.empty();
+  if (flight.packet_count == kFlightPackets ||
+      (!is_further && messages_in(tables, flight) >= kFlightDatagrams)) {
+    refuse_message(shard, flight, held, DropReason::kIkeFlightFull);
     return DropReason::kIkeFlightFull;
-  if (!fits(tables, held) || !store(tables, held, packet)) return DropReason::kIkeHoldFull;
+  }
+  if (!fits(tables, held) || !store(tables, held, packet)) {
+    refuse_message(shard, flight, held, DropReason::kIkeHoldFull);
+    return DropReason::kIkeHoldFull;
+  }
   const HeldId id = tables.held.allocate();
   if (id == state::kNone) {
     forget_bytes(tables, held);
+    refuse_message(shard, flight, held, DropReason::kIkeHoldFull);
     return DropReason::kIkeHoldFull;
   }
   tables.held[id] = held;
@@ -290,16 +333,35 @@ void release(Shard& shard, Flight& flight) {
   }
 }
 
-/// The exchange of a flight is admitted now.
-void admit_flight(Shard& shard, const Flight& flight) {
-  IkeSession& session = shard.alg.ike_sessions[flight.ike];
-  for (Exchange& e : session.exchanges) {
-    if (!same_exchange(e.name, flight.name)) continue;
-    admit_again(shard, session.peer, e, flight.message_id);  // IKE_AUTH after its turn was lost
-    return;
+/// The exchange of a flight is admitted now. False: its session remembers no more of them.
+bool admit_flight(Shard& shard, const Flight& flight) {
+  const Tables& tables = shard.alg;
+  const IkeSession& session = tables.ike_sessions[flight.ike];
+  for (ExchangeId id = session.exchanges.first; id != state::kNone;
+       id = tables.exchanges[id].of_session.next) {
+    if (!same_exchange(tables.exchanges[id].name, flight.name)) continue;
+    admit_again(shard, session.peer, id, flight.message_id);  // IKE_AUTH after its turn was lost
+    return true;
   }
-  admit(shard, flight.ike, flight.name, flight.message_id,
-        flight.answer ? Opening::kAnswer : Opening::kRequest);
+  return admit(shard, flight.ike, flight.name, flight.message_id,
+               flight.answer ? Opening::kAnswer : Opening::kRequest);
+}
+
+/// Section 3: a client that began anew asks for a phase 2. What it had asked for before, from the same
+/// port, is dropped if it is silent about it now; its place stays.
+void drop_replaced(Shard& shard, Waiter& waiter, IkeId ike) {
+  Tables& tables = shard.alg;
+  const auto port_of = [&](IkeId id) { return tables.ike_sessions[id].inside_port; };
+  for (FlightId id = waiter.flights.first; id != state::kNone;) {
+    const Flight& flight = tables.flights[id];
+    const FlightId next = flight.of_waiter.next;
+    if (flight.ike != ike && port_of(flight.ike) == port_of(ike) &&
+        !(flight.latest + kSilentExchange).later_than(shard.now)) {
+      count(shard, tables.peers[waiter.peer].profile, AlgCounter::kIkeRestarts);
+      remove_flight(shard, waiter, id, DropReason::kIkeHeldFlushed);
+    }
+    id = next;
+  }
 }
 
 }  // namespace
@@ -315,6 +377,7 @@ Verdict hold(Shard& shard, const Packet& packet, Direction direction, IkeId ike,
   Waiter& waiter = tables.waiters[*place];
   // The place is kept for whoever goes on asking, also when one message finds no room.
   waiter.last_message = shard.now;
+  drop_replaced(shard, waiter, ike);
   const auto flight_id = obtain_flight(shard, *place, ike, name);
   std::optional<DropReason> refused;
   if (!flight_id) {
@@ -323,20 +386,34 @@ Verdict hold(Shard& shard, const Packet& packet, Direction direction, IkeId ike,
     Flight& flight = tables.flights[*flight_id];
     refused = put(shard, flight, packet.mbuf, held_of(shard, packet, direction, peer_id), message);
     if (!refused) {
-      if (message.is_response()) flight.answer = flight.datagrams == 1;
+      flight.latest = shard.now;
+      // It begins with the first message that is held, be it in fragments.
+      if (message.is_response()) flight.answer = flight.answer || flight.datagrams == 1;
       else flight.message_id = message.message_id;
-    } else if (flight.packets.empty()) {
+    } else if (flight.packets.empty() && !flight.refused.some) {
       remove_flight(shard, waiter, *flight_id, *refused);
     }
   }
   if (refused) {
-    if (waiter.flights.empty()) leave_queue(shard, *place);
+    if (waiter.flights.empty() && !waiter.for_esp) leave_queue(shard, *place);
     return Verdict::drop(*refused);
   }
   rte_pktmbuf_free(packet.mbuf);
   count(shard, profile, AlgCounter::kHeld);
   schedule_gate(shard, tables.peers[peer_id].gate);  // with waiters, turns end earlier
   return Verdict::consumed();
+}
+
+void wait_for_esp(Shard& shard, PeerId peer_id) {
+  const auto place = obtain_place(shard, peer_id);
+  if (!place) return;
+  Tables& tables = shard.alg;
+  Waiter& waiter = tables.waiters[*place];
+  waiter.last_message = shard.now;
+  if (waiter.for_esp) return;
+  waiter.for_esp = true;
+  count(shard, tables.peers[peer_id].profile, AlgCounter::kEspPlaces);
+  schedule_gate(shard, tables.peers[peer_id].gate);
 }
 
 bool hold_with_datagram(Shard& shard, const Packet& packet, Direction direction, PeerId peer_id) {
@@ -371,21 +448,41 @@ bool hold_with_datagram(Shard& shard, const Packet& packet, Direction direction,
   return false;
 }
 
+void queue_behind_all(Shard& shard, WaiterId id) {
+  Tables& tables = shard.alg;
+  state::QueueHead& waiters = tables.gates[tables.peers[tables.waiters[id].peer].gate].waiters;
+  state::queue_remove(waiters, id, tables.waiter_links());
+  state::queue_push(waiters, id, tables.waiter_links());
+}
+
 void begin_next_turn(Shard& shard, GateId gate_id) {
   Tables& tables = shard.alg;
-  const WaiterId id = tables.gates[gate_id].waiters.first;
-  if (id == state::kNone) return;
-  Waiter& waiter = tables.waiters[id];
-  while (!waiter.flights.empty()) {
-    const FlightId flight_id = waiter.flights.first;
-    Flight& flight = tables.flights[flight_id];
-    admit_flight(shard, flight);
-    release(shard, flight);
-    state::queue_remove(waiter.flights, flight_id, tables.flight_links());
-    --waiter.flight_count;
-    tables.flights.release(flight_id);
+  Gate& gate = tables.gates[gate_id];
+  gate.kept_for = state::kNone;
+  // Somebody's flights may have been given up: then it is the next one's turn.
+  while (!gate.waiters.empty() && gate.state == GateState::kClosed) {
+    const WaiterId id = gate.waiters.first;
+    Waiter& waiter = tables.waiters[id];
+    if (waiter.flights.empty()) {
+      gate.kept_for = waiter.peer;
+      gate.kept_until = shard.now + kGateKept;
+      return leave_queue(shard, id);
+    }
+    while (!waiter.flights.empty()) {
+      const FlightId flight_id = waiter.flights.first;
+      Flight& flight = tables.flights[flight_id];
+      if (flight.packets.empty() || !admit_flight(shard, flight)) {
+        remove_flight(shard, waiter, flight_id, DropReason::kIkeFlightFull);
+        continue;
+      }
+      release(shard, flight);
+      state::queue_remove(waiter.flights, flight_id, tables.flight_links());
+      --waiter.flight_count;
+      --gate.held_flights;
+      tables.flights.release(flight_id);
+    }
+    leave_queue(shard, id);
   }
-  leave_queue(shard, id);
 }
 
 bool has_flight(const Shard& shard, PeerId peer, IkeId ike) {
@@ -414,7 +511,7 @@ void remove_flights(Shard& shard, PeerId peer, IkeId ike, DropReason reason) {
     if (tables.flights[flight].ike == ike) remove_flight(shard, waiter, flight, reason);
     flight = next;
   }
-  if (waiter.flights.empty()) leave_queue(shard, id);
+  if (waiter.flights.empty() && !waiter.for_esp) leave_queue(shard, id);
 }
 
 void expire_waiters(Shard& shard, std::size_t budget) {

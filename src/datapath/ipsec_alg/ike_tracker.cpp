@@ -1,5 +1,6 @@
 #include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "lsn/datapath/ipsec_alg/gates.hpp"
@@ -13,64 +14,131 @@ namespace {
 
 namespace exchange = wire::ike_exchange;
 
-/// The first message of a new phase 1, from whom wants the SA: the responder is not known yet.
-bool begins_phase_one(const wire::IkeMessage& message) {
-  return phase_of(message) == IkePhase::kOne && message.responder == wire::kNoIkeSpi &&
-         !message.is_response();
+/// Section 4.9, always watched: the first request of whoever initiated the IKE SA has message ID 0 in
+/// IKE_SA_INIT and, outside of phase 1, only if a CREATE_CHILD_SA exchange has made the SA (RFC 7296
+/// section 2.2). The responder's first request says nothing: its numbers begin with 0 anyway.
+bool comes_from_a_rekey(const wire::IkeMessage& message) {
+  return message.version == 2 && message.message_id == 0 && message.is_of_initiator() &&
+         !message.is_response() && phase_of(message) != IkePhase::kOne;
 }
 
-/// Section 4.9, always watched: an IKEv2 SPI pair that begins in the middle of a conversation was
-/// made by a CREATE_CHILD_SA exchange between the same two.
-bool may_come_from_a_rekey(const wire::IkeMessage& message) {
-  return message.version == 2 && message.responder != wire::kNoIkeSpi &&
-         phase_of(message) != IkePhase::kOne;
-}
-
-/// An answered CREATE_CHILD_SA that still expects an SPI.
-bool is_open_child(const Exchange& e) {
-  return e.name.kind == ExchangeKind::kCreateChild && e.answered && !e.settled;
-}
-
-/// The peer's latest one.
-Exchange* latest_open_child(Tables& tables, const Peer& peer) {
-  Exchange* latest = nullptr;
-  for (IkeId id = peer.ike_sessions.first; id != state::kNone;
-       id = tables.ike_sessions[id].of_peer.next)
-    for (Exchange& e : tables.ike_sessions[id].exchanges)
-      if (is_open_child(e) &&
-          (latest == nullptr || e.admitted.later_than(latest->admitted)))
-        latest = &e;
-  return latest;
-}
-
-/// The port keeper that it is an exchange of; kNone: there is none.
-IkeId session_with_open_child(const Tables& tables, const Peer& peer) {
-  for (IkeId id = peer.ike_sessions.first; id != state::kNone;
-       id = tables.ike_sessions[id].of_peer.next) {
-    const IkeSession& session = tables.ike_sessions[id];
-    if (!session.keeps_port) continue;
-    for (const Exchange& e : session.exchanges)
-      if (is_open_child(e)) return id;
+/// The peer's latest CREATE_CHILD_SA that is still owed an SPI, of that initiator if one is named.
+ExchangeId latest_open_child(const Tables& tables, const Peer& peer,
+                             std::optional<Direction> initiator) {
+  for (ExchangeId id = peer.owed.last; id != state::kNone;
+       id = tables.exchanges[id].of_peer.prev) {
+    const ExchangeName& name = tables.exchanges[id].name;
+    if (name.kind == ExchangeKind::kCreateChild && (!initiator || name.initiator == *initiator))
+      return id;
   }
   return state::kNone;
 }
 
-/// Section 3: a client that lost its state begins phase 1 anew, from the same port.
-bool has_session_from(const Tables& tables, const Peer& peer, wire::Be16 inside_port) {
-  for (IkeId id = peer.ike_sessions.first; id != state::kNone;
-       id = tables.ike_sessions[id].of_peer.next)
-    if (tables.ike_sessions[id].inside_port == inside_port) return true;
-  return false;
+/// A new IKE SPI follows a CREATE_CHILD_SA: it has rekeyed the IKE SA, no ESP will come of it.
+void follow_child(Shard& shard, PeerId peer, std::optional<Direction> initiator) {
+  const ExchangeId child = latest_open_child(shard.alg, shard.alg.peers[peer], initiator);
+  if (child != state::kNone) ike_rekeyed(shard, peer, child);
+}
+
+/// The port keeper that it is an exchange of; kNone: there is none.
+IkeId session_with_open_child(const Tables& tables, const Peer& peer) {
+  for (ExchangeId id = peer.owed.first; id != state::kNone;
+       id = tables.exchanges[id].of_peer.next) {
+    const Exchange& e = tables.exchanges[id];
+    if (e.name.kind == ExchangeKind::kCreateChild && tables.ike_sessions[e.ike].keeps_port)
+      return e.ike;
+  }
+  return state::kNone;
+}
+
+/// Puts an exchange on the list of its peer that its state asks for, or takes it off.
+void enter_peers_list(Shard& shard, ExchangeId id) {
+  Tables& tables = shard.alg;
+  const Exchange& e = tables.exchanges[id];
+  const PeerId peer_id = tables.ike_sessions[e.ike].peer;
+  Peer& peer = tables.peers[peer_id];
+  if (e.is_owed()) {
+    state::queue_push(peer.owed, id, tables.peer_exchange_links());
+    ++peer.owed_count;
+    update_claimant(shard, peer_id);
+  } else if (e.is_undecided()) {
+    state::queue_push(peer.undecided, id, tables.peer_exchange_links());
+  }
+}
+void leave_peers_list(Shard& shard, ExchangeId id) {
+  Tables& tables = shard.alg;
+  const Exchange& e = tables.exchanges[id];
+  const PeerId peer_id = tables.ike_sessions[e.ike].peer;
+  Peer& peer = tables.peers[peer_id];
+  if (e.is_owed()) {
+    state::queue_remove(peer.owed, id, tables.peer_exchange_links());
+    --peer.owed_count;
+    update_claimant(shard, peer_id);
+  } else if (e.is_undecided()) {
+    state::queue_remove(peer.undecided, id, tables.peer_exchange_links());
+  }
 }
 
 /// The session's last trace of an exchange goes.
-void forget(Shard& shard, PeerId peer_id, Exchange& e) {
-  if (e.name.kind == ExchangeKind::kNone) return;
-  mark_settled(shard, peer_id, e);
-  Peer& peer = shard.alg.peers[peer_id];
-  Gate& gate = shard.alg.gates[peer.gate];
-  if (!e.answered && in_turn(gate, peer_id, e)) --gate.turn.unanswered;
-  e = Exchange{};
+void forget(Shard& shard, ExchangeId id) {
+  Tables& tables = shard.alg;
+  Exchange& e = tables.exchanges[id];
+  IkeSession& session = tables.ike_sessions[e.ike];
+  Gate& gate = tables.gates[tables.peers[session.peer].gate];
+  leave_peers_list(shard, id);
+  if (!e.answered) {
+    --session.unanswered_exchanges;
+    if (in_turn(gate, session.peer, e)) --gate.turn.unanswered;
+  }
+  state::queue_remove(session.exchanges, id, tables.exchange_links());
+  --session.exchange_count;
+  e = Exchange{};  // whoever remembers its number finds that it is not owed anything
+  tables.exchanges.release(id);
+}
+
+/// The oldest exchange of a session that `which` takes, or kNone.
+template <class Which>
+ExchangeId oldest(const Tables& tables, const IkeSession& session, Which&& which) {
+  for (ExchangeId id = session.exchanges.first; id != state::kNone;
+       id = tables.exchanges[id].of_session.next)
+    if (which(tables.exchanges[id])) return id;
+  return state::kNone;
+}
+
+/// It is answered and owed nothing: all that it is remembered for are retransmissions.
+bool is_over(const Exchange& e) { return e.answered && e.settled; }
+
+/// Section 2: of the answered ones the last 8 are remembered; those that are owed an SPI, too.
+void forget_answered(Shard& shard, IkeSession& session) {
+  const Tables& tables = shard.alg;
+  unsigned over = 0;
+  for (ExchangeId id = session.exchanges.first; id != state::kNone;
+       id = tables.exchanges[id].of_session.next)
+    over += is_over(tables.exchanges[id]);
+  for (; over > kAnsweredExchanges; --over) forget(shard, oldest(tables, session, is_over));
+}
+
+/// Whether something must be forgotten before a session remembers one more exchange.
+bool is_full(const Tables& tables, const IkeSession& session) {
+  return session.unanswered_exchanges >= kUnansweredExchanges ||
+         session.exchange_count >= kUnansweredExchanges + kAnsweredExchanges ||
+         tables.exchanges.size() == tables.exchanges.capacity();
+}
+
+/// What a full session may forget for a newer exchange: what is over; what is answered; what has had
+/// no answer for so long that nobody waits for it any more. kNone: nothing.
+ExchangeId dispensable(const Shard& shard, const IkeSession& session) {
+  const Tables& tables = shard.alg;
+  if (session.unanswered_exchanges < kUnansweredExchanges) {
+    if (const ExchangeId id = oldest(tables, session, is_over); id != state::kNone) return id;
+    const auto answered = [](const Exchange& e) { return e.answered; };
+    if (const ExchangeId id = oldest(tables, session, answered); id != state::kNone) return id;
+  }
+  const state::TickDuration patience = std::max<state::TickDuration>(
+      2 * profile_of(shard, tables.peers[session.peer]).gate_timeout, kUnansweredIke);
+  return oldest(tables, session, [&](const Exchange& e) {
+    return !e.answered && !(e.admitted + patience).later_than(shard.now);
+  });
 }
 
 /// ikePreservePort: the server's messages name the session by its initiator SPI. If two clients chose
@@ -126,13 +194,6 @@ IkeId create(Shard& shard, PeerId peer_id, const wire::IkeMessage& message, Dire
   Peer& peer = tables.peers[peer_id];
   const wire::Be16 inside_port = udp.inside_port;
   Client& client = tables.clients[peer.subscriber];
-  const bool restart = direction == Direction::kOutbound && begins_phase_one(message) &&
-                       has_session_from(tables, peer, inside_port);
-  Exchange* rekey = peer.claims != 0 && may_come_from_a_rekey(message)
-                        ? latest_open_child(tables, peer)
-                        : nullptr;
-  if (rekey != nullptr) ike_rekeyed(shard, peer_id, *rekey);
-
   if (!make_room(shard, client, direction)) return state::kNone;
   const IkeId id = tables.ike_sessions.allocate();
   if (id == state::kNone) return state::kNone;
@@ -149,6 +210,7 @@ IkeId create(Shard& shard, PeerId peer_id, const wire::IkeMessage& message, Dire
   session.nat_port = udp.nat_port;
   session.version = message.version;
   session.in_use = true;
+  session.began_midway = phase_of(message) != IkePhase::kOne;
   if (lsn44::keeps_port(udp)) enter_port_keepers(tables, id);
   state::list_push(peer.ike_sessions, id, tables.ike_links());
   state::queue_push(client.ike_sessions, id, tables.client_ike_links());
@@ -161,14 +223,6 @@ IkeId create(Shard& shard, PeerId peer_id, const wire::IkeMessage& message, Dire
   event.initiator = message.initiator;
   tables.events.put(event);
   note_ike_session(shard, id, false);
-  if (restart) {
-    count(shard, peer.profile, AlgCounter::kIkeRestarts);
-    for (IkeId old = peer.ike_sessions.first; old != state::kNone;
-         old = tables.ike_sessions[old].of_peer.next)
-      if (old != id && tables.ike_sessions[old].inside_port == inside_port)
-        settle_session(shard, old);
-    restarted(shard, peer_id);
-  }
   return id;
 }
 
@@ -216,10 +270,11 @@ bool has_purpose(const Shard& shard, IkeId id) {
   const Peer& peer = shard.alg.peers[session.peer];
   if ((session.bore_esp && peer.esp_count != 0) || has_flight(shard, session.peer, id)) return true;
   const Gate& gate = shard.alg.gates[peer.gate];
-  for (const Exchange& e : session.exchanges)
-    if (e.name.kind != ExchangeKind::kNone &&
-        (in_turn(gate, session.peer, e) || (e.claims && !e.settled)))
-      return true;
+  for (ExchangeId exchange = session.exchanges.first; exchange != state::kNone;
+       exchange = shard.alg.exchanges[exchange].of_session.next) {
+    const Exchange& e = shard.alg.exchanges[exchange];
+    if (in_turn(gate, session.peer, e) || e.is_owed()) return true;
+  }
   return false;
 }
 
@@ -230,6 +285,10 @@ IkeId track(Shard& shard, PeerId peer_id, const wire::IkeMessage& message, Direc
   if (id == state::kNone) {
     id = create(shard, peer_id, message, direction, udp);
     if (id == state::kNone) return id;
+    // Section 7: it came here because of that exchange.
+    if (tables.ike_sessions[id].keeps_port && tables.ike_sessions[id].began_midway &&
+        direction == Direction::kInbound)
+      follow_child(shard, peer_id, std::nullopt);
   } else {
     Client& client = tables.clients[tables.peers[peer_id].subscriber];
     state::queue_remove(client.ike_sessions, id, tables.client_ike_links());
@@ -250,6 +309,10 @@ IkeId track(Shard& shard, PeerId peer_id, const wire::IkeMessage& message, Direc
     }
   }
   if (session.responder == wire::kNoIkeSpi) session.responder = message.responder;
+  if (session.began_midway && comes_from_a_rekey(message)) {
+    session.began_midway = false;
+    follow_child(shard, peer_id, direction);
+  }
   if (!session.heard[at(direction)]) {
     session.heard[at(direction)] = true;
     if (session.is_answered()) {
@@ -277,90 +340,144 @@ ExchangeName name_of(IkeSession& session, const wire::IkeMessage& message, Direc
   return {ExchangeKind::kCreateChild, initiator, message.message_id};
 }
 
-Exchange* find_exchange(IkeSession& session, const ExchangeName& name,
-                        const wire::IkeMessage& message) {
+ExchangeId find_exchange(const Shard& shard, const IkeSession& session, const ExchangeName& name,
+                         const wire::IkeMessage& message) {
+  const Tables& tables = shard.alg;
   const bool followup = message.version == 2 && message.exchange == exchange::kFollowupKe;
-  Exchange* found = nullptr;
-  for (Exchange& e : session.exchanges) {
-    if (e.name.kind != name.kind) continue;
-    if (followup) {
-      if (e.name.initiator == name.initiator &&
-          (found == nullptr || e.admitted.later_than(found->admitted) ||
-           (e.admitted == found->admitted && e.name.message_id > found->name.message_id)))
-        found = &e;
-    } else if (same_exchange(e.name, name)) {
-      return &e;
-    }
+  for (ExchangeId id = session.exchanges.last; id != state::kNone;
+       id = tables.exchanges[id].of_session.prev) {
+    const ExchangeName& known = tables.exchanges[id].name;
+    if (followup ? known.kind == name.kind && known.initiator == name.initiator
+                 : same_exchange(known, name))
+      return id;
   }
-  return found;
+  return state::kNone;
 }
 
-Exchange& add_exchange(Shard& shard, IkeId id, const ExchangeName& name,
-                       std::uint32_t message_id) {
-  IkeSession& session = shard.alg.ike_sessions[id];
-  Exchange& slot = session.exchanges[session.next_exchange];
-  session.next_exchange =
-      static_cast<std::uint8_t>((session.next_exchange + 1u) % kRememberedExchanges);
-  forget(shard, session.peer, slot);
-  Peer& peer = shard.alg.peers[session.peer];
-  slot.name = name;
-  slot.latest_request = message_id;
-  slot.admitted = shard.now;
-  if (peer.unsettled++ == 0) peer.unsettled_since = shard.now;
-  count(shard, peer.profile, AlgCounter::kExchangesAdmitted);
-  return slot;
+bool has_room(const Shard& shard, const IkeSession& session) {
+  return !is_full(shard.alg, session) || dispensable(shard, session) != state::kNone;
 }
 
-void mark_answered(Shard& shard, PeerId id, Exchange& e) {
-  e.answered = true;
-  Peer& peer = shard.alg.peers[id];
-  count(shard, peer.profile, AlgCounter::kExchangesAnswered);
-  if (std::exchange(e.claims, true) || e.settled) return;
-  ++peer.claims;
-  update_claimant(shard, id);
-}
-
-void mark_settled(Shard& shard, PeerId id, Exchange& e) {
-  if (e.settled) return;
-  e.settled = true;
-  Peer& peer = shard.alg.peers[id];
-  --peer.unsettled;
-  if (!e.claims) return;
-  --peer.claims;
-  update_claimant(shard, id);
-}
-
-void settle_one_claim(Shard& shard, PeerId id, std::uint32_t turn) {
+ExchangeId add_exchange(Shard& shard, IkeId ike, const ExchangeName& name,
+                        std::uint32_t message_id) {
   Tables& tables = shard.alg;
-  Peer& peer = tables.peers[id];
-  if (peer.claims == 0) return;
-  // Of the turn the earliest, of those before it the latest: earlier ones were given up.
-  Exchange* chosen = nullptr;
-  IkeId chosen_of = state::kNone;
-  for (IkeId ike = peer.ike_sessions.first; ike != state::kNone;
-       ike = tables.ike_sessions[ike].of_peer.next) {
-    for (Exchange& e : tables.ike_sessions[ike].exchanges) {
-      if (e.name.kind == ExchangeKind::kNone || !e.claims || e.settled) continue;
-      const bool here = e.turn == turn;
-      const bool is_better =
-          chosen == nullptr ||
-          (here != (chosen->turn == turn) ? here
-                                          : here ? chosen->admitted.later_than(e.admitted)
-                                                 : e.admitted.later_than(chosen->admitted));
-      if (!is_better) continue;
-      chosen = &e;
-      chosen_of = ike;
-    }
+  IkeSession& session = tables.ike_sessions[ike];
+  forget_answered(shard, session);
+  if (is_full(tables, session)) {
+    const ExchangeId other = dispensable(shard, session);
+    if (other == state::kNone) return other;
+    forget(shard, other);
   }
-  if (chosen == nullptr) return;
-  tables.ike_sessions[chosen_of].bore_esp = true;
-  mark_settled(shard, id, *chosen);
+  const ExchangeId id = tables.exchanges.allocate();
+  Exchange& e = tables.exchanges[id];
+  e.name = name;
+  e.latest_request = message_id;
+  e.ike = ike;
+  e.admitted = shard.now;
+  state::queue_push(session.exchanges, id, tables.exchange_links());
+  ++session.exchange_count;
+  ++session.unanswered_exchanges;
+  enter_peers_list(shard, id);
+  count(shard, tables.peers[session.peer].profile, AlgCounter::kExchangesAdmitted);
+  return id;
+}
+
+void mark_answered(Shard& shard, ExchangeId id) {
+  Exchange& e = shard.alg.exchanges[id];
+  IkeSession& session = shard.alg.ike_sessions[e.ike];
+  if (!e.answered) --session.unanswered_exchanges;
+  e.answered = true;
+  count(shard, shard.alg.peers[session.peer].profile, AlgCounter::kExchangesAnswered);
+  if (!e.claims) {
+    leave_peers_list(shard, id);
+    e.claims = true;
+    e.first_answer = shard.now;
+    enter_peers_list(shard, id);
+  }
+}
+
+void mark_unanswered(Shard& shard, ExchangeId id) {
+  Exchange& e = shard.alg.exchanges[id];
+  if (e.answered) ++shard.alg.ike_sessions[e.ike].unanswered_exchanges;
+  e.answered = false;
+}
+
+void mark_settled(Shard& shard, ExchangeId id) {
+  Exchange& e = shard.alg.exchanges[id];
+  if (e.settled) return;
+  leave_peers_list(shard, id);
+  e.settled = true;
+}
+
+void unsettle(Shard& shard, ExchangeId id) {
+  Exchange& e = shard.alg.exchanges[id];
+  if (!e.settled) return;
+  e.settled = e.went_on = false;
+  enter_peers_list(shard, id);
+}
+
+ExchangeId settle_one(Shard& shard, PeerId peer_id, std::uint32_t turn) {
+  const Tables& tables = shard.alg;
+  const Peer& peer = tables.peers[peer_id];
+  // Of the turn the earliest, of those before it the latest: earlier ones were given up.
+  ExchangeId chosen = peer.owed.last;
+  for (ExchangeId id = peer.owed.first; id != state::kNone;
+       id = tables.exchanges[id].of_peer.next) {
+    if (tables.exchanges[id].turn != turn) continue;
+    chosen = id;
+    break;
+  }
+  if (chosen == state::kNone) return chosen;
+  shard.alg.ike_sessions[tables.exchanges[chosen].ike].bore_esp = true;
+  mark_settled(shard, chosen);
+  return chosen;
 }
 
 void settle_session(Shard& shard, IkeId id) {
-  IkeSession& session = shard.alg.ike_sessions[id];
-  for (Exchange& e : session.exchanges)
-    if (e.name.kind != ExchangeKind::kNone) mark_settled(shard, session.peer, e);
+  const Tables& tables = shard.alg;
+  for (ExchangeId e = tables.ike_sessions[id].exchanges.first; e != state::kNone;
+       e = tables.exchanges[e].of_session.next)
+    mark_settled(shard, e);
+}
+
+bool settle_older(Shard& shard, PeerId peer_id, std::uint32_t turn) {
+  const Tables& tables = shard.alg;
+  const Peer& peer = tables.peers[peer_id];
+  const auto has_newer = [&](const Exchange& older) {
+    for (ExchangeId id = tables.ike_sessions[older.ike].exchanges.last; id != state::kNone;
+         id = tables.exchanges[id].of_session.prev) {
+      const Exchange& e = tables.exchanges[id];
+      if (e.turn == turn && e.claims && !older.admitted.later_than(e.admitted)) return true;
+    }
+    return false;
+  };
+  bool was_owed = false;
+  for (ExchangeId id = peer.owed.first; id != state::kNone;) {
+    const ExchangeId next = tables.exchanges[id].of_peer.next;
+    if (tables.exchanges[id].turn != turn && has_newer(tables.exchanges[id])) {
+      mark_settled(shard, id);
+      was_owed = true;
+    }
+    id = next;
+  }
+  // An answer that was lost before it came to us may still bring an SPI for as long as its client
+  // dangles.
+  const state::TickDuration lasts = 2 * profile_of(shard, peer).gate_timeout;
+  for (ExchangeId id = peer.undecided.first; id != state::kNone;) {
+    const Exchange& e = tables.exchanges[id];
+    const ExchangeId next = e.of_peer.next;
+    if (e.turn != turn && !(e.admitted + lasts).later_than(shard.now) && has_newer(e))
+      mark_settled(shard, id);
+    id = next;
+  }
+  return was_owed;
+}
+
+bool has_answered_ike(const Shard& shard, const Peer& peer) {
+  for (IkeId id = peer.ike_sessions.first; id != state::kNone;
+       id = shard.alg.ike_sessions[id].of_peer.next)
+    if (shard.alg.ike_sessions[id].is_answered()) return true;
+  return false;
 }
 
 void end_floated(Shard& shard, IkeId id) {
@@ -384,7 +501,7 @@ void end_ike_session(Shard& shard, IkeId id, AlgEnd why) {
   Client& client = tables.clients[peer.subscriber];
   note_ike_session(shard, id, true);
   remove_flights(shard, peer_id, id, DropReason::kIkeHeldFlushed);
-  for (Exchange& e : session.exchanges) forget(shard, peer_id, e);
+  while (!session.exchanges.empty()) forget(shard, session.exchanges.first);
   tables.ike_wheel.cancel(id, tables.ike_wheel_links());
   state::queue_remove(client.ike_sessions, id, tables.client_ike_links());
   state::list_remove(peer.ike_sessions, id, tables.ike_links());
@@ -434,8 +551,8 @@ IkeId find_port_keeper(Shard& shard, GateId gate_id, wire::IkeSpi initiator) {
   // A new SPI, seen from the server first: of whom a CREATE_CHILD_SA may have rekeyed the IKE SA.
   IkeId sole = state::kNone;
   unsigned looked = 0;
-  for (PeerId peer = tables.gates[gate_id].claimants.first; peer != state::kNone;
-       peer = tables.peers[peer].of_claimants.next) {
+  for (PeerId peer = tables.gates[gate_id].owed.first; peer != state::kNone;
+       peer = tables.peers[peer].of_owed.next) {
     if (++looked > kLookLimit) return state::kNone;
     const IkeId open = session_with_open_child(tables, tables.peers[peer]);
     if (open == state::kNone) continue;

@@ -11,6 +11,9 @@
 namespace lsn::datapath::ipsec_alg {
 namespace {
 
+/// Sessions of a client among which one looks for a mapping of its IKE, at its first ESP.
+constexpr unsigned kMappingLookLimit = 256;
+
 std::expected<GateId, DropReason> obtain_gate(Shard& shard, wire::Be32 nat_ip, wire::Be32 server) {
   Tables& tables = shard.alg;
   const state::FlowKey key = gate_key(nat_ip, server);
@@ -46,7 +49,7 @@ void remove_gate(Shard& shard, GateId id) {
 bool peer_has_purpose(const Shard& shard, PeerId id) {
   const Tables& tables = shard.alg;
   const Peer& peer = tables.peers[id];
-  if (peer.esp_count != 0 || peer.waiter != state::kNone || peer.claims != 0 || peer.is_dangling ||
+  if (peer.esp_count != 0 || peer.waiter != state::kNone || !peer.owed.empty() || peer.is_dangling ||
       holds(tables.gates[peer.gate], id))
     return true;
   return false;
@@ -71,7 +74,7 @@ bool is_needed(const Shard& shard, PeerId id) {
   const Peer& peer = shard.alg.peers[id];
   const Gate& gate = shard.alg.gates[peer.gate];
   return peer.ike_count != 0 || peer.esp_count != 0 || peer.waiter != state::kNone ||
-         holds(gate, id) || gate.lingering.holder == id || peer.is_dangling;
+         holds(gate, id) || gate.kept_for == id || gate.lingering.holder == id || peer.is_dangling;
 }
 
 void remove_peer(Shard& shard, PeerId id) {
@@ -82,10 +85,13 @@ void remove_peer(Shard& shard, PeerId id) {
   for (const wire::Be16 port : peer.ike_ports)
     if (port.raw() != 0) note_mapping_gone(shard, id, port);
   if (peer.is_claimant) state::list_remove(gate.claimants, id, tables.claimant_links());
+  if (gate.sender == id) gate.sender = state::kNone;
   for (SeenSpi& seen : gate.seen) {
     if (seen.learned_by == id) seen = SeenSpi{};
     // Another peer may get its number.
-    if (seen.expected_by == id) seen.expected_by = SeenSpi::kSeveral;
+    if (seen.withdrawn == id) seen.withdrawn = SeenSpi::kNobodys;
+    for (PeerId& expected : seen.expected_by)
+      if (expected == id) expected = SeenSpi::kNobodys;
   }
   state::list_remove(gate.peers, id, tables.gate_peer_links());
   state::queue_remove(client.peers, id, tables.client_peer_links());
@@ -211,6 +217,39 @@ void touch(Shard& shard, PeerId id) {
   state::queue_push(client.peers, id, shard.alg.client_peer_links());
 }
 
+bool follow_ike_mapping(Shard& shard, SubscriberId id, wire::Be32 nat_ip) {
+  lsn44::Subscriber& subscriber = shard.lsn44.subscribers[id];
+  if (subscriber.paired_ip == nat_ip) return true;
+  if (shard.alg.clients[id].peer_count != 0 || lsn44::find_nat_address(shard, nat_ip) == nullptr)
+    return false;
+  lsn44::unpair(shard, subscriber);
+  lsn44::pair_with(shard, subscriber, nat_ip);
+  return true;
+}
+
+wire::Be32 find_ike_mapping_address(const Shard& shard, SubscriberId id, wire::Be32 server) {
+  const wire::Be16 port = wire::Be16::of(wire::kIkePort);
+  const lsn44::Tables& tables = shard.lsn44;
+  const lsn44::Subscriber& subscriber = tables.subscribers[id];
+  const state::FlowKey key =
+      state::FlowKey::make(subscriber.ip.raw(), server.raw(), port.raw(), port.raw(),
+                           static_cast<unsigned>(FlowKind::kUdp));
+  if (const SessionId known = tables.outbound.find(key, tables.outbound.hash(key));
+      known != state::kNone)
+    return tables.sessions[known].nat_ip;
+  wire::Be32 any{};
+  unsigned looked = 0;
+  for (SessionId session = subscriber.sessions.first;
+       session != state::kNone && looked < kMappingLookLimit;
+       session = tables.cold[session].of_subscriber.next, ++looked) {
+    const lsn44::Session& s = tables.sessions[session];
+    if (s.protocol != Protocol::kUdp || s.remote_port != port) continue;
+    if (s.remote_ip == server) return s.nat_ip;
+    any = s.nat_ip;
+  }
+  return any;
+}
+
 void doubt(Shard& shard, PeerId id) {
   Peer& peer = shard.alg.peers[id];
   if (peer.is_doubtful) return;
@@ -236,6 +275,10 @@ void clear_peer(Shard& shard, PeerId id, AlgEnd why) {
   while (!peer.ike_sessions.empty())
     end_ike_session(shard, peer.ike_sessions.first, why);
   if (holds(gate, id)) close_turn(shard, gate_id, CloseReason::kFlush);
+  if (gate.kept_for == id) {
+    begin_next_turn(shard, gate_id);
+    schedule_gate(shard, gate_id);
+  }
   if (gate.lingering.holder == id) end_lingering(shard, gate_id);
   peer.awaits_spi_in = false;
   peer.dangles_until = shard.now;

@@ -61,14 +61,16 @@ struct Payload {
 
 /// A message of an exchange that was admitted once: passes (section 3) ...
 Verdict admitted_message(Shard& shard, const Packet& packet, Direction direction, IkeId ike,
-                         Exchange& e, const wire::IkeMessage& message) {
+                         ExchangeId exchange, const wire::IkeMessage& message) {
+  const Exchange& e = shard.alg.exchanges[exchange];
   const PeerId peer = shard.alg.ike_sessions[ike].peer;
   const Gate& gate = shard.alg.gates[shard.alg.peers[peer].gate];
+  note_message(shard, peer, exchange);
   const bool is_answer = message.version == 1 ? direction != e.name.initiator
                                               : message.is_response() &&
                                                     message.message_id == e.latest_request;
   if (is_answer) {
-    if (!e.answered) answered(shard, peer, e);
+    if (!e.answered) answered(shard, peer, exchange);
     return Verdict::next();
   }
   // A request with a message ID that we know, or an IKEv1 message: a retransmission, a fragment, or
@@ -77,12 +79,12 @@ Verdict admitted_message(Shard& shard, const Packet& packet, Direction direction
     return Verdict::next();
   // ... but an IKE_AUTH message that comes after its turn was lost waits as a new turn (section 4.2).
   if (e.name.kind == ExchangeKind::kAuth && !in_turn(gate, peer, e)) {
-    if (gate.state != GateState::kClosed && gate.turn.holder != peer)
+    if (!is_free_for(gate, peer) && !holds(gate, peer))
       return hold(shard, packet, direction, ike, e.name, message);
-    admit_again(shard, peer, e, message.message_id);
+    admit_again(shard, peer, exchange, message.message_id);
     return Verdict::next();
   }
-  request_again(shard, peer, e, message.message_id);
+  request_again(shard, peer, exchange, message.message_id);
   return Verdict::next();
 }
 
@@ -93,19 +95,19 @@ Verdict phase_two(Shard& shard, const Packet& packet, Direction direction, IkeId
   const ExchangeName name = name_of(session, message, direction);
   // Without its first fragment, which says whose it is and is gated, it opens nothing.
   if (name.kind == ExchangeKind::kNone) return Verdict::next();
-  if (Exchange* known = find_exchange(session, name, message))
-    return admitted_message(shard, packet, direction, ike, *known, message);
+  if (const ExchangeId known = find_exchange(shard, session, name, message); known != state::kNone)
+    return admitted_message(shard, packet, direction, ike, known, message);
 
   const GateId gate_id = shard.alg.peers[peer_id].gate;
-  Gate& gate = shard.alg.gates[gate_id];
-  // 4.8: a turn without an exchange yields, at once.
-  if (gate.state != GateState::kClosed && gate.turn.holder != peer_id && !gate.turn.has_exchange)
-    close_turn(shard, gate_id, CloseReason::kYield);
-  // 4.1: what is another client's must not be forwarded.
-  if (gate.state != GateState::kClosed && gate.turn.holder != peer_id)
+  const Gate& gate = shard.alg.gates[gate_id];
+  yield_to(shard, gate_id, peer_id);
+  replace_session(shard, peer_id, ike);
+  // 4.1: what is another client's must not be forwarded. 4.8: nor what its session cannot remember.
+  if ((!is_free_for(gate, peer_id) && !holds(gate, peer_id)) || !has_room(shard, session))
     return hold(shard, packet, direction, ike, name, message);
-  admit(shard, ike, name, message.message_id,
-        message.is_response() ? Opening::kAnswer : Opening::kRequest);
+  if (!admit(shard, ike, name, message.message_id,
+             message.is_response() ? Opening::kAnswer : Opening::kRequest))
+    return Verdict::drop(DropReason::kIkeFlightFull);
   return Verdict::next();
 }
 
@@ -138,8 +140,8 @@ Verdict inspect_ike(Shard& shard, const Packet& packet, const Session& session,
     return Verdict::next();
   }
   count(shard, profile->id, AlgCounter::kIkeMessages);
-  // A mapping that another NAT address holds (its pool had been RANDOM) is none of the gate's.
-  if (shard.lsn44.subscribers[subscriber].paired_ip != session.nat_ip) return Verdict::next();
+  // A mapping at another NAT address than that of the client's gates is none of theirs.
+  if (!follow_ike_mapping(shard, subscriber, session.nat_ip)) return Verdict::next();
   // Section 6: from outside only a server that the client has sent IKE to can begin anything.
   if (direction == Direction::kInbound && !client_has_sent(shard, session)) {
     count(shard, profile->id, AlgCounter::kIkeUnsolicited);
@@ -209,6 +211,30 @@ void suspect_collision(Shard& shard, const Packet& packet, const Session& sessio
   shard.alg.events.put(event);
 }
 
+/// Section 5, outbound 2: ESP of a client on an SPI that the server has not answered asks for a turn,
+/// though the SPI is known and the packet passes. One that brought nothing is not repeated at once.
+void ask_for_turn(Shard& shard, EspId id) {
+  Tables& tables = shard.alg;
+  EspSession& esp = tables.esp_sessions[id];
+  const PeerId peer_id = esp.peer;
+  const GateId gate_id = tables.peers[peer_id].gate;
+  Gate& gate = tables.gates[gate_id];
+  const AlgProfile& profile = profile_of(shard, tables.peers[peer_id]);
+  if (!esp.fruitless) {
+    gate.sender = peer_id;
+    gate.sent = shard.now;
+  }
+  if (holds(gate, peer_id)) {
+    if (!gate.turn.has_exchange) become_candidate_again(shard, id, gate.turn);
+    return;
+  }
+  if (esp.fruitless && (esp.tried + profile.gate_timeout).later_than(shard.now)) return;
+  if (profile.require_ike && !has_answered_ike(shard, tables.peers[peer_id])) return;
+  if (!is_free_for(gate, peer_id)) return wait_for_esp(shard, peer_id);
+  begin_turn(shard, peer_id, GateEvent::kOutboundSpi);
+  become_candidate_again(shard, id, gate.turn);
+}
+
 Verdict inspect_esp(Shard& shard, const Packet& packet, SessionId id, Direction direction) {
   Session& session = shard.lsn44.sessions[id];
   const EspId esp_id = esp_of(shard, id);
@@ -216,26 +242,32 @@ Verdict inspect_esp(Shard& shard, const Packet& packet, SessionId id, Direction 
   const GateId gate_id = shard.alg.peers[esp.peer].gate;
   Gate& gate = shard.alg.gates[gate_id];
   const std::uint16_t profile = shard.alg.peers[esp.peer].profile;
+  const bool out = direction == Direction::kOutbound;
   // Before anything ends here: an SPI that comes again was not sprayed.
   if (packet.has_l4 && session.packets[at(direction)] != 0) esp.again[at(direction)] = true;
   catch_up(shard, gate_id);
-  // Its SPI may have been a candidate whose time was over.
+  if (!out && esp.in_use && is_followed_by_nothing(shard, esp)) withdraw(shard, esp_id);
+  // Its SPI may have been a candidate whose time was over, or taken back.
   if ((session.flags & SessionFlags::kInUse) == 0 || esp.spi[at(direction)] == kNoSpi) {
-    const DropReason reason =
-        direction == Direction::kOutbound ? DropReason::kEspOutGateBusy : DropReason::kEspInNoGate;
+    const DropReason reason = out ? DropReason::kEspOutGateBusy : DropReason::kEspInNoGate;
     count_drop(shard, profile, reason);
     return Verdict::drop(reason);
   }
-  if (direction == Direction::kInbound && packet.has_l4)
-    suspect_collision(shard, packet, session, esp, gate);
-  const auto is_of_turn = [&](std::size_t d) {
-    return esp.candidate[d] && esp.turn[d] == gate.turn.serial;
+  if (!out && packet.has_l4) suspect_collision(shard, packet, session, esp, gate);
+
+  const auto is_of_turn = [&](Direction d) {
+    return holds(gate, esp.peer) && esp.candidate[at(d)] && esp.turn[at(d)] == gate.turn.serial;
   };
-  if (!holds(gate, esp.peer) || (!is_of_turn(0) && !is_of_turn(1))) {
+  const bool has_pair = !esp.is_half_open();
+  if (out && has_pair) esp.followed = true;
+  if (out && !has_pair && !is_of_turn(Direction::kOutbound)) ask_for_turn(shard, esp_id);
+  const bool in_turn = is_of_turn(Direction::kOutbound) || is_of_turn(Direction::kInbound);
+  // An SPI that came before the answer is of another tunnel, and says nothing about the exchange.
+  if (out && is_of_turn(Direction::kOutbound) && (!gate.turn.has_exchange || esp.of_exchange))
+    note_sent(shard, gate);
+  if (!out && in_turn) returned(shard, gate_id);
+  if (!in_turn && has_pair && esp.followed)
     session.flags = static_cast<std::uint8_t>(session.flags & ~SessionFlags::kInspect);
-  } else if (direction == Direction::kInbound) {
-    returned(shard, gate_id);
-  }
   return Verdict::next();
 }
 

@@ -14,6 +14,11 @@ std::uint32_t entries(std::uint64_t n) {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(n, state::FlowTable::kMaxEntries));
 }
 
+/// What long-lived IKE sessions remember: rekeys of their children.
+std::uint32_t exchange_capacity(const Capacity& capacity) {
+  return entries(std::uint64_t{kAnsweredExchanges} * capacity.ike_sessions);
+}
+
 /// A held packet takes at least one piece; those that are on their way already take some more.
 std::uint32_t held_capacity(const Capacity& capacity) {
   return capacity.held_bytes / HeldPiece::kSize + 256;
@@ -30,6 +35,7 @@ Tables::Tables(const Capacity& capacity, std::uint32_t max_subscribers, state::T
       gates(capacity.gates, memory),
       peers(peer_capacity(capacity), memory),
       ike_sessions(capacity.ike_sessions, memory),
+      exchanges(exchange_capacity(capacity), memory),
       esp_sessions(capacity.esp_sessions, memory),
       waiters(held_capacity(capacity), memory),
       flights(held_capacity(capacity), memory),

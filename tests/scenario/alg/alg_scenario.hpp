@@ -198,6 +198,23 @@ class Alg : public Scenario {
     return lab().to_outside(esp(peer.ip, peer.server, spi, sequence).from({peer.nat.ip, 0}).hop());
   }
 
+  /// A client's tunnel without an exchange comes back in its turn: it sends, the server answers, and
+  /// the last of `rounds` answers says whose they are.
+  void comes_back(const Peer& peer, std::uint32_t spi_out, std::uint32_t spi_in,
+                  std::uint32_t sequence = 70000, unsigned rounds = 3,
+                  Where where = Where::current()) {
+    for (unsigned i = 0; i < rounds; ++i) {
+      if (i != 0) quiet(100ms, where);
+      sends_esp(peer, spi_out, sequence + i, where);
+      if (i + 1 < rounds) {
+        refused_from_outside(esp(peer.server, peer.nat.ip, spi_in, sequence + i),
+                             DropReason::kEspInAmbiguous, where);
+      } else {
+        gets_esp(peer, spi_in, sequence + i, where);
+      }
+    }
+  }
+
   /// A whole IKE_AUTH with its pair of SPIs, to the gate's closing.
   void pairs(const Peer& peer, std::uint32_t spi_out, std::uint32_t spi_in,
              Where where = Where::current()) {

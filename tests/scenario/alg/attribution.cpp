@@ -12,17 +12,13 @@ class AlgEsp : public Alg {
     gets(c, response(c.auth()));
   }
 
-  /// c2, whose IKE_AUTH has no answer, though it has got an older tunnel's SPI since: for all that
-  /// is seen it does not dangle. After that c1 had 0x2001, a candidate of one packet, which expired.
+  /// c2, whose IKE_AUTH was answered long since, and lacks its SPI. After that c1 had 0x2001, a
+  /// candidate of one packet, which expired.
   Peer owed_one_since_before_a_candidate_was_forgotten() {
-    const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
-    sends(c2, c2.auth());
-    waits(c3, c3.auth());
-    happens(6s, {out_frame(c3, c3.auth())});
-    restarts(c3);  // c3's turn ends
-    sends_esp(c2, 0x1009);
-    gets_esp(c2, 0x2009);
-    EXPECT_FALSE(turn());
+    const Peer c1 = joins(1), c2 = joins(2);
+    arms(c2);
+    quiet(3 * kT + 1s);
+    EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);
     arms(c1);
     gets_esp(c1, 0x2001);
     gets_esp(c1, 0x2003);
@@ -49,7 +45,7 @@ TEST_P(AlgEsp, Outbound2AClientTakesTheClosedGateWithoutAnExchange) {
   EXPECT_TRUE(turn());
   EXPECT_EQ(counted(AlgCounter::kTurnsWithoutExchange), 1u);
   // The out half has passed, the in half is armed.
-  gets_esp(c1, 0x2001);
+  comes_back(c1, 0x1001, 0x2001, 5000);
   EXPECT_FALSE(turn());
   EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 0u);
 }
@@ -67,6 +63,76 @@ TEST_P(AlgEsp, Outbound2WhenTheServerSpokeFirstThePairIsKnown) {
   EXPECT_FALSE(turn());
   arms(c2);
   gets_esp(c2, 0x2002);  // nobody dangles
+}
+
+TEST_P(AlgEsp, Outbound2AnSpiThatTheServerHasNotAnsweredBeginsATurn) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends_esp(c1, 0x1001);
+  sends(c2, c2.auth());  // to whom the turn yields
+  gets(c2, response(c2.auth()));
+  sends_esp(c1, 0x1001, 2);  // it is known and passes; its client waits
+  EXPECT_EQ(now_there(AlgGauge::kWaiters), 1u);
+  sends_esp(c2, 0x1002);
+  gets_esp(c2, 0x2002);  // paired
+  EXPECT_EQ(now_there(AlgGauge::kWaiters), 0u);
+  comes_back(c1, 0x1001, 0x2001, 3);
+  EXPECT_EQ(counted(AlgCounter::kTurnsWithoutExchange), 2u);
+}
+
+TEST_P(AlgEsp, Outbound2OneWayEspAsksNotForTurnAfterTurn) {
+  start();
+  const Peer c1 = joins(1);
+  for (std::uint32_t i = 1; i <= 59; ++i) {
+    sends_esp(c1, 0x1001, i);
+    quiet(1s);
+  }
+  EXPECT_EQ(counted(AlgCounter::kTurnsWithoutExchange), 1u);
+}
+
+TEST_P(AlgEsp, Outbound2WithRequireIkeTheServerMustHaveAnswered) {
+  Config config = Config::with_alg();
+  config.alg().require_ike = true;
+  start(config);
+  Peer c1{client_ip(1), kS, 0xA1, 0, {kN, 0}, 2};
+  c1.nat = translated(c1.out(sa_init(c1.spi)));
+  esp_refused_out(c1, 0x1001, DropReason::kEspOutNoIke);
+  gets(c1, response(sa_init(c1.spi), 0xB1));
+  sends_esp(c1, 0x1001);
+}
+
+TEST_P(AlgEsp, Outbound3WhoFindsTheGateTakenWaitsForItsTurnAndTheGateIsKeptForASecond) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
+  arms(c1);
+  esp_refused_out(c2, 0x1002, DropReason::kEspOutGateBusy);
+  waits(c3, c3.auth());
+  EXPECT_EQ(now_there(AlgGauge::kWaiters), 2u);
+  EXPECT_EQ(now_there(AlgGauge::kHeldPackets), 1u);
+  EXPECT_EQ(counted(AlgCounter::kEspPlaces), 1u);
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);  // paired: c2's turn; c3 waits on
+  quiet(900ms);
+  EXPECT_FALSE(turn());
+  EXPECT_EQ(now_there(AlgGauge::kWaiters), 1u);
+  sends_esp(c2, 0x1002);
+  EXPECT_TRUE(turn());
+  quiet(900ms);
+  happens(200ms, {out_frame(c3, c3.auth())});  // who waits with an exchange has waited long enough
+  EXPECT_EQ(counted(AlgCounter::kClosedYield), 1u);
+}
+
+TEST_P(AlgEsp, Outbound3WhoLetsASecondPassGoesToTheEnd) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
+  arms(c1);
+  esp_refused_out(c2, 0x1002, DropReason::kEspOutGateBusy);
+  waits(c3, c3.auth());
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);
+  happens(1100ms, {out_frame(c3, c3.auth())});
+  esp_refused_out(c2, 0x1004, DropReason::kEspOutGateBusy);
+  EXPECT_EQ(now_there(AlgGauge::kWaiters), 1u);
 }
 
 TEST_P(AlgEsp, Outbound2WithRequireIkeItNeedsALiveIkeSession) {
@@ -186,7 +252,11 @@ TEST_P(AlgEsp, Inbound3AHalfOpenSessionWithAClaim) {
   quiet(2 * kT + 10s);  // the turn is over
   esp_refused_in(0x2001, DropReason::kEspInNoGate);  // the claim ended T after the last packet
   sends_esp(c1, 0x1001, 2);
-  gets_esp(c1, 0x2002);
+  quiet(kT + 1s);  // another turn
+  sends_esp(c1, 0x1001, 3);
+  EXPECT_FALSE(turn());  // not one after the other
+  esp_refused_in(0x2002, DropReason::kEspInNotFresh, 2);  // no exchange is known: new for certain
+  gets_esp(c1, 0x2003, 1);
 }
 
 TEST_P(AlgEsp, Inbound4WhatNobodyExpectsIsDroppedByReason) {
@@ -196,158 +266,102 @@ TEST_P(AlgEsp, Inbound4WhatNobodyExpectsIsDroppedByReason) {
   esp_refused_in(0x2001, DropReason::kEspInNoGate);
 }
 
-// ── fresh: waived ───────────────────────────────────────────────────────────────────────────────
+// ── fresh, in a turn without an exchange: replies ───────────────────────────────────────────────
 
-TEST_P(AlgEsp, FreshnessIsWaivedInATurnWithoutAnExchangeOnceObservedForT) {
+TEST_P(AlgEsp, ThreeRepliesOfThreeAreTheHoldersWhateverTheirNumbers) {
   start();
   const Peer c1{client_ip(1), kS, 0, 0, {kN, 0}, 2};
-  // A tunnel that is older than this process: sequence numbers far on.
-  std::uint32_t sequence = 70000;
-  bool delivered = false;
-  for (std::uint32_t i = 0; i < 120 && !delivered; ++i) {
-    sends_esp(c1, 0x1001, sequence + i);
-    const auto frames = lab().from_outside(esp(kS, kN, 0x2001, sequence + i).bytes());
-    delivered = !frames.empty();
-    if (delivered) {
-      expect_frames(frames, {esp_in_frame(c1, 0x2001, sequence + i)});
-      EXPECT_GE(i, 30u - 2u);  // T
-    } else {
-      expect_drops({{DropReason::kEspInNotFresh, 1}});
-    }
-    quiet(1s);
-  }
-  EXPECT_TRUE(delivered);
-  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 1u);
+  comes_back(c1, 0x1001, 0x2001, 70000);
+  quiet(1s);
+  comes_back(c1, 0x1002, 0x2002, 7);  // small numbers prove as little
+  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 2u);
+  EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 0u);
+  gets_esp(c1, 0x2001, 70005);
 }
 
-TEST_P(AlgEsp, FreshnessIsNotWaivedWhenTwoClientsSentEsp) {
-  start();
-  const Peer c1{client_ip(1), kS, 0, 0, {kN, 0}, 2}, c2{client_ip(2), kS, 0, 0, {kN, 0}, 2};
-  for (std::uint32_t i = 0; i < 200; ++i) {
-    lab().from_inside(esp(c1.ip, kS, 0x1001, 70000 + i).bytes());
-    lab().from_inside(esp(c2.ip, kS, 0x1002, 80000 + i).bytes());
-    expect_frames(lab().from_outside(esp(kS, kN, 0x2001, 70000 + i).bytes()), {});
-    (void)lab().advance(1s);
-  }
-  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 0u);
-  EXPECT_EQ(lab().drops(DropReason::kEspInNotFresh) + lab().drops(DropReason::kEspInNoGate) +
-                lab().drops(DropReason::kEspInAmbiguous),
-            200u);
-  expect_drops({{DropReason::kEspInNotFresh, lab().drops(DropReason::kEspInNotFresh)},
-                {DropReason::kEspInNoGate, lab().drops(DropReason::kEspInNoGate)},
-                {DropReason::kEspInAmbiguous, lab().drops(DropReason::kEspInAmbiguous)},
-                {DropReason::kEspOutGateBusy, lab().drops(DropReason::kEspOutGateBusy)}});
-}
-
-TEST_P(AlgEsp, FreshnessIsNotWaivedWhenAnotherClientOfTheGateWasRefused) {
+TEST_P(AlgEsp, FiveOfFiveWhileAnotherClientWaitsInTheSamePosition) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
-  quiet(kT + 1s);
   sends_esp(c1, 0x1001, 70000);
   esp_refused_out(c2, 0x1002, DropReason::kEspOutGateBusy, 80000);
-  esp_refused_in(0x2001, DropReason::kEspInNotFresh, 70000);
-  quiet(kT + 1s);
-  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 0u);
+  comes_back(c1, 0x1001, 0x2001, 70001, 5);
+  // Now it is the other's turn, and nobody waits.
+  comes_back(c2, 0x1002, 0x2002, 80001, 3);
+  EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 0u);
 }
 
-TEST_P(AlgEsp, FreshnessIsNotWaivedWhenTwoUnknownSpisCame) {
-  start();
-  const Peer c1{client_ip(1), kS, 0, 0, {kN, 0}, 2};
-  std::uint64_t refused = 0;
-  for (std::uint32_t i = 0; i < 100; ++i) {
-    expect_frames(lab().from_inside(esp(c1.ip, kS, 0x1001, 70000 + i).bytes()),
-                  {esp_out_frame(c1, 0x1001, 70000 + i)});
-    expect_frames(lab().from_outside(esp(kS, kN, 0x2001 + i % 2, 70000 + i).bytes()), {});
-    (void)lab().advance(1s);
-    ++refused;
-  }
-  EXPECT_EQ(lab().drops(DropReason::kEspInNotFresh), refused);
-  expect_drops({{DropReason::kEspInNotFresh, refused}});
-}
-
-TEST_P(AlgEsp, FreshnessIsNotWaivedForAnSpiThatWasFreshWhenItFirstCame) {
+TEST_P(AlgEsp, WhatCameOtherwiseThanAsAReplyIsNotTheHoldersInThatTurn) {
   start();
   const Peer c1 = joins(1);
-  (void)joins(2);
-  quiet(kT);
-  esp_refused_in(0x2002, DropReason::kEspInNoGate, 1);  // of an exchange of c2's
-  quiet(1s);
   sends_esp(c1, 0x1001, 70000);
-  esp_refused_in(0x2002, DropReason::kEspInNotFresh, 300);  // the only unknown one, but not old
-  quiet(kT + 1s);
-  EXPECT_FALSE(turn());
+  quiet(2s);
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 70000);  // by itself
+  for (std::uint32_t i = 1; i < 6; ++i) {
+    sends_esp(c1, 0x1001, 70000 + i);
+    esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 70000 + i);
+    quiet(200ms);
+  }
+  quiet(kT);  // a refusal is of packets: in the next turn it is looked at again
+  comes_back(c1, 0x1001, 0x2001, 70010);
+}
+
+TEST_P(AlgEsp, OfTwoSpisThatReplyAlikeNeitherIsTheHolders) {
+  start();
+  const Peer c1 = joins(1);
+  for (std::uint32_t i = 0; i < 20; ++i) {
+    sends_esp(c1, 0x1001, 70000 + i);
+    esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 70000 + i);
+    esp_refused_in(0x2009, DropReason::kEspInAmbiguous, 80000 + i);
+    quiet(500ms);
+  }
   EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 0u);
 }
 
-TEST_P(AlgEsp, FreshnessIsNotWaivedForAnSpiThatWasAnotherClients) {
-  start();
-  const Peer c1 = joins(1), c2 = joins(2);
-  quiet(kT);
-  sends_esp(c2, 0x1002, 70000);
-  gets_esp(c2, 0x2002, 70000);  // waived: c2 is the only one
-  // Its ESP session idles out, its IKE session does not; the server still has the SPI.
-  for (std::uint32_t i = 2; i < 5; ++i) {
-    quiet(25min);
-    sends(c2, c2.message(kInformational2, i));
-    gets(c2, response(c2.message(kInformational2, i)));
-  }
-  EXPECT_EQ(now_there(AlgGauge::kEspSessions), 0u);
-  sends_esp(c1, 0x1001, 80000);
-  esp_refused_in(0x2002, DropReason::kEspInNotFresh, 80000);
-  esp_refused_in(0x2001, DropReason::kEspInNotFresh, 80000);  // one of two unknown ones
-  quiet(kT + 1s);
-  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 1u);
-}
-
-TEST_P(AlgEsp, FreshnessIsNotWaivedWhileAnotherClientsEspIsKnown) {
-  start();
-  const Peer c1 = joins(1), c2 = joins(2);
-  pairs(c2, 0x1002, 0x2002);
-  quiet(kT + 1s);
-  sends_esp(c1, 0x1001, 70000);
-  for (std::uint32_t i = 2; i < 30; ++i) {
-    sends_esp(c2, 0x1002, i);  // a known SPI: the gate does not hear of it
-    esp_refused_in(0x2001, DropReason::kEspInNotFresh, 70000 + i);
-    quiet(1s);
-  }
-  quiet(3s);
-  EXPECT_FALSE(turn());
-  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 0u);
-}
-
-TEST_P(AlgEsp, FreshnessIsNotWaivedInATurnWithAnExchange) {
+TEST_P(AlgEsp, RepliesSayNothingInATurnWithAnExchange) {
   start();
   const Peer c1 = joins(1);
   quiet(kT + 1s);
   arms(c1);
-  esp_refused_in(0x2001, DropReason::kEspInNotFresh, 70000);
-  quiet(kT + 1s);
+  for (std::uint32_t i = 0; i < 5; ++i) {
+    sends_esp(c1, 0x1001, 1 + i);
+    esp_refused_in(0x2001, DropReason::kEspInNotFresh, 70000 + i);
+    quiet(100ms);
+  }
   EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 0u);
 }
 
-TEST_P(AlgEsp, FreshnessIsWaivedAtTheTurnsEndForWhatCameBeforeTWasOver) {
-  start();
-  const Peer c1{client_ip(1), kS, 0, 0, {kN, 0}, 2};
-  sends_esp(c1, 0x1001, 70000);
-  quiet(10s);
-  esp_refused_in(0x2001, DropReason::kEspInNotFresh, 70000);  // and the server falls silent
-  quiet(kT);
-  EXPECT_FALSE(turn());
-  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 1u);
-  gets_esp(c1, 0x2001, 70001);
-}
-
-TEST_P(AlgEsp, FreshnessIsWaivedForOneTunnelOfAClientAfterTheOther) {
-  start();
-  const Peer c1 = joins(1);
-  quiet(kT);
-  sends_esp(c1, 0x1001, 70000);
-  gets_esp(c1, 0x2001, 70000);
-  EXPECT_FALSE(turn());
-  quiet(1s);
-  sends_esp(c1, 0x1002, 80000);
-  gets_esp(c1, 0x2002, 80000);  // 0x2001 is no unknown one any more
-  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 2u);
+TEST_P(AlgEsp, TunnelsThatIdledOutBesideOthersComeBackEachInItsTurn) {
+  Config config = Config::with_alg();
+  config.alg().gate_timeout = 3s;
+  config.alg().esp_session_timeout = 1min;
+  start(config);
+  const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
+  pairs(c1, 0x1001, 0x2001);
+  pairs(c2, 0x1002, 0x2002);
+  pairs(c3, 0x1003, 0x2003);
+  for (std::uint32_t i = 2; i < 75; ++i) {
+    quiet(1s);
+    sends_esp(c3, 0x1003, i);
+    gets_esp(c3, 0x2003, i);
+  }
+  EXPECT_EQ(now_there(AlgGauge::kEspSessions), 1u);
+  // The server speaks first: nobody can know. Then both clients ask, once every 400 ms.
+  esp_refused_in(0x2001, DropReason::kEspInNoGate, 5000);
+  esp_refused_in(0x2002, DropReason::kEspInNoGate, 5000);
+  std::map<std::uint32_t, Ip> delivered;
+  for (std::uint32_t i = 1; i < 30; ++i) {
+    for (const auto& [c, out, in] :
+         {std::tuple{c1, 0x1001u, 0x2001u}, std::tuple{c2, 0x1002u, 0x2002u}}) {
+      // The server answers what reaches it.
+      if (lab().from_inside(esp(c.ip, kS, out, 5000 + i).bytes()).empty()) continue;
+      for (const Frame& frame : lab().from_outside(esp(kS, kN, in, 5000 + i).bytes()))
+        delivered.emplace(in, destination_of(behind_link(frame.bytes)).ip);
+    }
+    (void)lab().advance(400ms);
+  }
+  EXPECT_EQ(delivered, (std::map<std::uint32_t, Ip>{{0x2001u, c1.ip}, {0x2002u, c2.ip}}));
+  expect_drops({{DropReason::kEspInAmbiguous, lab().drops(DropReason::kEspInAmbiguous)},
+                {DropReason::kEspOutGateBusy, lab().drops(DropReason::kEspOutGateBusy)}});
 }
 
 // ── candidates ──────────────────────────────────────────────────────────────────────────────────
@@ -467,20 +481,21 @@ TEST_P(AlgEsp, DanglingEndsWhenTheSpiIsLearned) {
   gets_esp(c2, 0x2002);  // nobody else dangles
 }
 
-TEST_P(AlgEsp, DanglingEndsWhenPhaseOneRestarts) {
+TEST_P(AlgEsp, ANewPhaseOneDoesNotEndDangling) {
   start();
-  const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
-  arms(c1);
+  const Peer c1 = joins1(1), c2 = joins1(2);
+  sends(c1, c1.quick(1));
+  gets(c1, c1.quick(1));
+  Peer rekeyed = c1;  // ISAKMP lifetime: the old SAs live on
+  rekeyed.spi += 0xCA00;
+  sends(rekeyed, main_mode(rekeyed.spi, 0));
+  gets(rekeyed, main_mode(rekeyed.spi, rekeyed.server_spi));
+  EXPECT_TRUE(turn());
   quiet(kT + 1s);
-  sends(c3, c3.auth());  // its answer is lost
-  quiet(kT + 1s);
-  EXPECT_EQ(now_there(AlgGauge::kDangling), 2u);
-  for (Peer again : {c1, c3}) {
-    again.spi += 0xCA00;
-    sends(again, sa_init(again.spi));
-  }
-  arms(c2);
-  gets_esp(c2, 0x2002);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
+  sends(c2, c2.quick(2));
+  gets(c2, c2.quick(2));
+  esp_refused_in(0x2001, DropReason::kEspInDangling);
 }
 
 TEST_P(AlgEsp, DanglingEndsTwoTAfterTheTurn) {
@@ -506,7 +521,7 @@ TEST_P(AlgEsp, AnAnswerThatWasLostBehindTheServerMayStillBringAnSpi) {
   gets_esp(c2, 0x2002);
 }
 
-TEST_P(AlgEsp, WhoLingersWithFewerSpisThanAnsweredExchangesDangles) {
+TEST_P(AlgEsp, WhoPairedForTheSakeOfWaitersWithFewerSpisThanAnsweredExchangesDangles) {
   start();
   const Peer c1 = joins1(1), c2 = joins1(2);
   sends(c1, c1.quick(1));
@@ -515,9 +530,12 @@ TEST_P(AlgEsp, WhoLingersWithFewerSpisThanAnsweredExchangesDangles) {
   gets(c1, c1.quick(2));
   sends_esp(c1, 0x1001);
   gets_esp(c1, 0x2001);
-  EXPECT_FALSE(turn());
+  EXPECT_TRUE(turn());  // one SPI is to come
+  waits(c2, c2.quick(3));
+  quiet(1900ms);
+  happens(200ms, {out_frame(c2, c2.quick(3))});
+  EXPECT_EQ(counted(AlgCounter::kClosedPaired), 1u);
   EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
-  sends(c2, c2.quick(3));
   gets(c2, c2.quick(3));
   esp_refused_in(0x2002, DropReason::kEspInDangling);
   sends_esp(c2, 0x1002);
@@ -558,8 +576,10 @@ TEST_P(AlgEsp, WhoPairedAnExchangeInATurnThatAnIdleTunnelBeganDangles) {
   sends(c1, c1.child());
   gets(c1, response(c1.child()));
   gets_esp(c1, 0x2003);  // of which of the two is it?
-  EXPECT_FALSE(turn());
-  arms(c2);
+  EXPECT_TRUE(turn());
+  waits(c2, c2.auth());
+  happens(2100ms, {out_frame(c2, c2.auth())});
+  gets(c2, response(c2.auth()));
   esp_refused_in(0x2001, DropReason::kEspInDangling);
 }
 
@@ -594,11 +614,8 @@ TEST_P(AlgEsp, ALateAnswerWhileAnotherClientHasTheGateMakesItsClientDangle) {
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth());
   quiet(kT + 1s);
-  // An older tunnel of c1's shows its pair: for all that was seen it waits for nothing more.
-  sends_esp(c1, 0x1001);
-  gets_esp(c1, 0x2001);
+  comes_back(c1, 0x1001, 0x2001);  // an older tunnel of c1's
   sends(c2, c2.auth());
-  esp_refused_in(0x6661, DropReason::kEspInAmbiguous);  // nobody dangles, the gate has seen
   gets(c1, response(c1.auth()));
   EXPECT_EQ(counted(AlgCounter::kLateAnswers), 1u);
   gets(c2, response(c2.auth()));
@@ -650,11 +667,11 @@ TEST_P(AlgEsp, DanglingEndsWhenItsClientFloats) {
 TEST_P(AlgEsp, DanglingEndsWhenWhatWasOwedWithoutAnExchangeIsLearned) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
-  sends_esp(c1, 0x1001);
+  sends_esp(c1, 0x1001, 70000);
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 70000);  // it may be its reply
   quiet(kT + 1s);
   EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
-  sends_esp(c1, 0x1001, 2);
-  gets_esp(c1, 0x2001);  // the half-open session's claim
+  comes_back(c1, 0x1001, 0x2001, 70001);
   arms(c2);
   gets_esp(c2, 0x2002);
 }
@@ -796,8 +813,8 @@ TEST_P(AlgEsp, Inbound1NotWhatCameInAnEarlierTurnThatIsOwedNothing) {
   sends_esp(c1, 0x1001);
   gets_esp(c1, 0x2001);
   quiet(kT + 1s);
-  sends_esp(c1, 0x1003);  // another, idle tunnel
-  EXPECT_TRUE(turn());
+  sends(c1, c1.child());
+  gets(c1, response(c1.child()));
   esp_refused_in(0x2009, DropReason::kEspInAmbiguous, 2);
   gets_esp(c1, 0x2003);
 }
@@ -877,11 +894,13 @@ TEST_P(AlgEsp, Inbound2NotWhileAnotherClientDangles) {
 
 TEST_P(AlgEsp, Inbound2NotAfterATurnOfAnotherClientThatMayHaveLeftItBehind) {
   start();
-  const Peer c1 = joins(1), c2 = joins(2);
+  const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
   pairs(c1, 0x1001, 0x2001);
   sends(c2, c2.auth());
-  restarts(c2);
-  EXPECT_EQ(counted(AlgCounter::kClosedRestart), 1u);
+  waits(c3, c3.auth());
+  happens(5100ms, {out_frame(c3, c3.auth())});
+  (void)translated(ike_floated({c3.ip, 4500}, {kS, 4500}, c3.auth()));
+  EXPECT_FALSE(turn());
   esp_refused_in(0x2002, DropReason::kEspInNoGate);
 }
 
@@ -903,10 +922,36 @@ TEST_P(AlgEsp, Inbound2GoesOnAfterAnotherTurnOfTheSameClient) {
   const Peer c1 = joins(1);
   pairs(c1, 0x1001, 0x2001);
   sends(c1, c1.child());
-  restarts(c1);
-  EXPECT_EQ(counted(AlgCounter::kClosedRestart), 1u);
+  gets(c1, response(c1.child()));
+  const Peer rekeyed = c1.rekeyed();
+  sends(rekeyed, rekeyed.message(kInformational2, 0));
+  EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 1u);
   gets_esp(c1, 0x2003);
   EXPECT_EQ(counted(AlgCounter::kSpiInLingering), 1u);
+}
+
+TEST_P(AlgEsp, Inbound2NewForCertainIfTheLastHolderIsOwedNothing) {
+  start();
+  const Peer c1 = joins(1);
+  pairs(c1, 0x1001, 0x2001);
+  esp_refused_in(0x2002, DropReason::kEspInNotFresh, 2);  // fresh, but it need not be new
+  gets_esp(c1, 0x2003, 1);
+  gets_esp(c1, 0x2003, 2);
+}
+
+TEST_P(AlgEsp, Inbound2NotTheFirstPacketOfAnotherClientsIdleTunnel) {
+  for (const auto idle : {kT + 5s, 4 * kT}) {
+    start();
+    const Peer c1 = joins(1), c2 = joins(2);
+    arms(c1);
+    quiet(idle);
+    pairs(c2, 0x1002, 0x2002);
+    EXPECT_EQ(now_there(AlgGauge::kLingering), 1u);
+    // c1 is owed one, however long since; a lingering holder who is owed nothing does not count.
+    gets_esp(c1, 0x2001, 1);
+    gets_esp(c1, 0x2001, 2);
+    EXPECT_EQ(counted(AlgCounter::kSpiInClaimed), 1u);
+  }
 }
 
 TEST_P(AlgEsp, Inbound3OnlyAFreshOne) {
@@ -1014,14 +1059,152 @@ TEST_P(AlgEsp, Inbound3WhatFirstCameInATurnOfAnotherClientThatHasGotItsOwn) {
 TEST_P(AlgEsp, Inbound3WhatFirstCameWhileNobodyButTheClaimantDangled) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
-  arms(c2);
+  sends(c2, c2.child());
+  gets(c2, response(c2.child()));
   quiet(3 * kT + 1s);
   arms(c1);
   quiet(kT + 1s);
   esp_refused_in(0x2001, DropReason::kEspInAmbiguous);  // c1's; c2 claims one, too
-  restarts(c2);  // not any more
+  const Peer rekeyed = c2.rekeyed();
+  sends(rekeyed, rekeyed.message(kInformational2, 0));  // not any more
   gets_esp(c1, 0x2001, 2);
   EXPECT_EQ(counted(AlgCounter::kSpiInClaimed), 1u);
+}
+
+TEST_P(AlgEsp, Inbound3NewForCertainIfWhatIsOwedIsOlderThan2T) {
+  start();
+  const Peer c1 = joins(1);
+  arms(c1);
+  quiet(4 * kT);
+  esp_refused_in(0x2002, DropReason::kEspInNotFresh, 2);
+  gets_esp(c1, 0x2001, 1);
+}
+
+TEST_P(AlgEsp, WhatWasRefusedInAnothersTurnIsLearnedWhenThatOneHasItsOwn) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c1);
+  quiet(kT + 5s);
+  sends(c2, c2.auth());
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 1);  // c1's
+  gets(c2, response(c2.auth()));
+  esp_refused_in(0x2001, DropReason::kEspInDangling, 2);
+  sends_esp(c2, 0x1002);
+  gets_esp(c2, 0x2002);
+  gets_esp(c1, 0x2001, 3);
+}
+
+TEST_P(AlgEsp, WhatWasRefusedIsLearnedInTheNextTurnOfItsOwner) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c1);
+  quiet(kT + 5s);
+  arms(c2);  // both are owed one
+  quiet(kT + 1s);
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 1);  // whose?
+  quiet(3 * kT);
+  // c2 is silent. What c1 sends begins its turn, and what comes then answers it.
+  sends_esp(c1, 0x1001, 1);
+  for (std::uint32_t i = 2; i < 4; ++i) {
+    esp_refused_in(0x2001, DropReason::kEspInAmbiguous, i);
+    quiet(100ms);
+    sends_esp(c1, 0x1001, i);
+  }
+  gets_esp(c1, 0x2001, 4);
+}
+
+// ── owed: an exchange that came to nothing is owed none ─────────────────────────────────────────
+
+TEST_P(AlgEsp, AnExchangeIsOwedNothingWhenANewerOneOfTheSameSessionWasPaired) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.child(2));
+  gets(c1, response(c1.child(2)));  // the server has refused it, which nobody can read
+  quiet(4 * kT);
+  sends(c1, c1.child(3));
+  gets(c1, response(c1.child(3)));
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);
+  quiet(2 * kT + 1s);
+  arms(c2);
+  quiet(kT + 1s);
+  gets_esp(c2, 0x2002, 9);  // c2 alone is owed one
+}
+
+TEST_P(AlgEsp, AnExchangeIsOwedNothingWhenItsIkeSessionIsGone) {
+  start();
+  const Peer c1 = joins(1);
+  Peer c2 = joins(2);
+  pairs(c1, 0x1001, 0x2001);
+  sends(c1, c1.child());
+  gets(c1, response(c1.child()));
+  for (std::uint32_t i = 2; i < 63; ++i) {
+    quiet(1min);
+    sends_esp(c1, 0x1001, i);
+  }
+  c2 = joins(2);
+  arms(c2);
+  quiet(kT + 1s);
+  gets_esp(c2, 0x2002, 9);
+}
+
+TEST_P(AlgEsp, AnExchangeIsOwedNothingWhenTheOldSpisGoOnForTwoSeconds) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  pairs(c1, 0x1001, 0x2001);
+  sends(c1, c1.child());
+  gets(c1, response(c1.child()));
+  for (std::uint32_t i = 2; i < 40; ++i) {  // nobody waits
+    sends_esp(c1, 0x1001, i);
+    gets_esp(c1, 0x2001, i);
+    quiet(100ms);
+  }
+  quiet(kT);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);
+  arms(c2);
+  quiet(kT + 1s);
+  gets_esp(c2, 0x2002, 9);
+}
+
+// ── what was learned wrongly does not last (section 9.1) ────────────────────────────────────────
+
+TEST_P(AlgEsp, AnSpiThatItsHolderNeverFollowsIsTakenBackWhileAnotherClientIsOwedOne) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c1);
+  quiet(kT + 1s);
+  arms(c2);
+  sends_esp(c2, 0x1002);
+  gets_esp(c2, 0x2001);  // it is c1's; c2 cannot read it
+  for (std::uint32_t i = 2; i < 31; ++i) {
+    quiet(1s);
+    gets_esp(c2, 0x2001, i);
+  }
+  quiet(1s);
+  esp_refused_in(0x2001, DropReason::kEspInNoGate, 31);
+  EXPECT_EQ(counted(AlgCounter::kSpiWithdrawn), 1u);
+  // Now it is its owner's, in the owner's turn.
+  sends_esp(c1, 0x1001);
+  for (std::uint32_t i = 32; i < 34; ++i) {
+    esp_refused_in(0x2001, DropReason::kEspInAmbiguous, i);
+    quiet(100ms);
+    sends_esp(c1, 0x1001, i);
+  }
+  gets_esp(c1, 0x2001, 34);
+}
+
+TEST_P(AlgEsp, AnSpiThatItsHolderFollowsStays) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c1);
+  quiet(kT + 1s);
+  pairs(c2, 0x1002, 0x2002);
+  sends_esp(c2, 0x1002, 2);
+  for (std::uint32_t i = 2; i < 100; ++i) {
+    quiet(1s);
+    gets_esp(c2, 0x2002, i);
+  }
+  EXPECT_EQ(counted(AlgCounter::kSpiWithdrawn), 0u);
 }
 
 TEST_P(AlgEsp, Inbound3NotIfThereMayBeAnotherAmongManyHalfOpenSessions) {

@@ -166,14 +166,54 @@ TEST_P(AlgGateScenario, PairedTheGateClosesAtOnceAndTheNextOneGoes) {
                 {esp_in_frame(c2, 0x2002), out_frame(c3, c3.auth())});
 }
 
-TEST_P(AlgGateScenario, PairedWaitsForNoExchangeThatIsRememberedNoMore) {
+TEST_P(AlgGateScenario, PairedWantsAnInboundSpiForEachAnsweredExchangeOfTheTurn) {
   start();
-  const Peer c1 = joins(1);
-  for (std::uint32_t id = 1; id <= 9; ++id) sends(c1, c1.child(id));  // 8 are remembered
-  for (std::uint32_t id = 2; id <= 9; ++id) gets(c1, response(c1.child(id)));
+  const Peer c1 = joins1(1);
+  constexpr std::uint32_t kPairs = 20;  // a gateway begins one Quick Mode for each pair of subnets
+  for (std::uint32_t i = 1; i <= kPairs; ++i) sends(c1, c1.quick(i));
+  for (std::uint32_t i = 1; i <= kPairs; ++i) gets(c1, c1.quick(i));
+  for (std::uint32_t i = 1; i <= kPairs; ++i) sends(c1, c1.quick(i));
+  EXPECT_EQ(counted(AlgCounter::kExchangesAdmitted), kPairs);
+  for (std::uint32_t i = 1; i <= kPairs; ++i) {
+    EXPECT_TRUE(turn());
+    sends_esp(c1, 0x1000 + i);
+    gets_esp(c1, 0x2000 + i);
+  }
+  EXPECT_FALSE(turn());
+  EXPECT_EQ(now_there(AlgGauge::kEspSessions), kPairs);
+  EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 0u);
+}
+
+TEST_P(AlgGateScenario, WithWaitersATurnThatLacksOnlyFurtherSpisCloses2SecondsAfterTheLastOne) {
+  start();
+  const Peer c1 = joins1(1), c2 = joins1(2);
+  for (std::uint32_t i = 1; i <= 3; ++i) sends(c1, c1.quick(i));
+  for (std::uint32_t i = 1; i <= 3; ++i) gets(c1, c1.quick(i));
   sends_esp(c1, 0x1001);
   gets_esp(c1, 0x2001);
+  waits(c2, c2.quick(9));
+  quiet(1500ms);
+  gets_esp(c1, 0x2002);
+  quiet(1900ms);
+  happens(200ms, {out_frame(c2, c2.quick(9))});
+  EXPECT_EQ(counted(AlgCounter::kClosedPaired), 1u);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);  // for the third one
+}
+
+TEST_P(AlgGateScenario, APairOfAnEarlierExchangesSpiLeavesTheClientDangling) {
+  start();
+  const Peer c1 = joins1(1), c2 = joins1(2);
+  sends(c1, c1.quick(1));  // answered, but that is lost between the server and us
+  quiet(kT + 1s);
+  sends(c1, c1.quick(2));
+  gets(c1, c1.quick(2));
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);  // the first one's
   EXPECT_FALSE(turn());
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
+  sends(c2, c2.quick(3));
+  gets(c2, c2.quick(3));
+  esp_refused_in(0x2002, DropReason::kEspInDangling);  // the second one's
 }
 
 // ── 6 ───────────────────────────────────────────────────────────────────────────────────────────
@@ -193,8 +233,7 @@ TEST_P(AlgGateScenario, AtTheDeadlineWhatWasLearnedStays) {
   }
   // Its claim on an inbound SPI ended T after its last outbound packet.
   esp_refused_in(0x2001, DropReason::kEspInNoGate);
-  sends_esp(c1, 0x1001, 10);
-  gets_esp(c1, 0x2001);
+  comes_back(c1, 0x1001, 0x2001, 10);
 }
 
 // ── 7 ───────────────────────────────────────────────────────────────────────────────────────────
@@ -212,17 +251,79 @@ TEST_P(AlgGateScenario, ARetransmissionReplacesWhatItRepeats) {
   happens(kT + 1s, {out_frame(c2, c2.auth())});
 }
 
-TEST_P(AlgGateScenario, AFlightHasAtMostSixteenDatagrams) {
+TEST_P(AlgGateScenario, AFlightHasAtMostSixteenMessages) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth());
   std::vector<Frame> flight;
   for (unsigned i = 1; i <= 16; ++i) {
-    waits(c2, fragment(c2.auth(), i, 17));
-    flight.push_back(out_frame(c2, fragment(c2.auth(), i, 17)));
+    waits(c2, c2.auth(i));
+    flight.push_back(out_frame(c2, c2.auth(i)));
   }
-  refused_from_inside(c2.out(fragment(c2.auth(), 17, 17)), DropReason::kIkeFlightFull);
+  refused_from_inside(c2.out(c2.auth(17)), DropReason::kIkeFlightFull);
   happens(kT + 1s, flight);
+}
+
+TEST_P(AlgGateScenario, TheFragmentsOfAMessageAreHeldAsOne) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  std::vector<Frame> flight;
+  for (unsigned i = 1; i <= 20; ++i) {
+    waits(c2, fragment(c2.auth(), i, 20));
+    flight.push_back(out_frame(c2, fragment(c2.auth(), i, 20)));
+  }
+  happens(kT + 1s, flight);
+}
+
+TEST_P(AlgGateScenario, TheFragmentsOfAMessageAreDroppedAsOne) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  for (unsigned i = 1; i <= 64; ++i) waits(c2, fragment(c2.auth(), i, 70));
+  for (unsigned i = 65; i <= 70; ++i)
+    expect_frames(lab().from_inside(c2.out(fragment(c2.auth(), i, 70)).bytes()), {});
+  expect_drops({{DropReason::kIkeFlightFull, 70}});
+  EXPECT_EQ(now_there(AlgGauge::kHeldPackets), 0u);
+}
+
+TEST_P(AlgGateScenario, AnAnswerInFragmentsIsHeldAsAnAnswer) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  // Its request passed before this process began.
+  const Ike answer = response(c2.child());
+  server_waits(c2, fragment(answer, 1, 2));
+  server_waits(c2, fragment(answer, 2, 2));
+  happens(5100ms, {in_frame(c2, fragment(answer, 1, 2)), in_frame(c2, fragment(answer, 2, 2))});
+  sends_esp(c2, 0x1002);
+  gets_esp(c2, 0x2002);  // armed
+  EXPECT_FALSE(turn());
+}
+
+TEST_P(AlgGateScenario, BeyondSixtyFourUnansweredExchangesTheNewerOneIsHeld) {
+  start();
+  const Peer c1 = joins1(1);
+  for (std::uint32_t i = 1; i <= 64; ++i) sends(c1, c1.quick(i));
+  waits(c1, c1.quick(65));
+  for (std::uint32_t i = 1; i <= 64; ++i) gets(c1, c1.quick(i));  // none was forgotten
+  EXPECT_EQ(counted(AlgCounter::kExchangesAdmitted), 64u);
+  happens(5100ms, {out_frame(c1, c1.quick(65))});
+}
+
+TEST_P(AlgGateScenario, AHolderWhoseSpiFindsNoRoomLosesTheTurn) {
+  Lab::Options options;
+  options.alg.esp_sessions = 1;
+  start(Config::with_alg(), options);
+  const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
+  pairs(c1, 0x1001, 0x2001);
+  sends(c2, c2.auth());
+  gets(c2, response(c2.auth()));
+  waits(c3, c3.auth());
+  expect_frames(lab().from_outside(esp(kS, kN, 0x2002, 1).bytes()), {out_frame(c3, c3.auth())});
+  expect_drops({{DropReason::kEspSessionTableFull, 1}});
+  EXPECT_EQ(counted(AlgCounter::kClosedRefused), 1u);
+  EXPECT_EQ(counted(AlgCounter::kClosedFlush), 0u);
 }
 
 TEST_P(AlgGateScenario, OneFlightPerExchange) {
@@ -241,15 +342,22 @@ TEST_P(AlgGateScenario, APlaceIsKept35SecondsAfterTheClientsLastMessage) {
   config.alg().gate_timeout = 120s;
   start(config);
   const Peer c1 = joins(1), c2 = joins(2);
+  std::uint32_t spi = 0x1000;
+  const auto keeps_the_gate = [&](int seconds) {
+    for (int i = 0; i < seconds; ++i) {
+      if (i % 4 == 0) sends_esp(c1, ++spi);
+      quiet(1s);
+    }
+  };
   sends(c1, c1.auth());
   gets(c1, response(c1.auth()));
   waits(c2, c2.auth());
-  quiet(34s);
+  keeps_the_gate(34);
   expect_frames(lab().from_inside(c2.out(c2.auth()).bytes()), {});
   expect_drops({{DropReason::kIkeHeldReplaced, 1}});
-  quiet(34s);
+  keeps_the_gate(34);
   EXPECT_EQ(now_there(AlgGauge::kWaiters), 1u);
-  quiet(2s);
+  keeps_the_gate(2);
   EXPECT_EQ(now_there(AlgGauge::kWaiters), 0u);
   expect_drops({{DropReason::kIkeHeldAged, 1}});
   EXPECT_EQ(now_there(AlgGauge::kHeldBytes), 0u);
@@ -320,7 +428,7 @@ TEST_P(AlgGateScenario, FifoBetweenClientsAndWhoLostATurnQueuesBehindEveryoneWho
   gets(c1, response(c1.auth()));
   waits(c3, c3.auth());
   waits(c2, c2.auth());
-  happens(kT + 1s, {out_frame(c3, c3.auth())});
+  happens(5100ms, {out_frame(c3, c3.auth())});  // answered, and none of its ESP came
   waits(c1, c1.child());
   happens(6s, {out_frame(c2, c2.auth())});  // unanswered for 5 s
   happens(6s, {out_frame(c1, c1.child())});
@@ -348,16 +456,31 @@ TEST_P(AlgGateScenario, NewRequestsDoNotProlongATurnThatHadNoAnswer) {
   EXPECT_EQ(counted(AlgCounter::kClosedYield), 1u);
 }
 
-TEST_P(AlgGateScenario, AnAnsweredTurnYieldsNotWhileItsSpiIsToCome) {
+TEST_P(AlgGateScenario, AnAnsweredTurnYieldsIfNoEspOfAnUnknownSpiCameFor5Seconds) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  gets(c1, response(c1.auth()));
+  waits(c2, c2.auth());
+  quiet(4s);
+  sends_esp(c1, 0x1001);
+  quiet(4900ms);
+  happens(200ms, {out_frame(c2, c2.auth())});
+  EXPECT_EQ(counted(AlgCounter::kClosedYield), 1u);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
+}
+
+TEST_P(AlgGateScenario, ATurnWithAnUnansweredExchangeYieldsNotWhileEspOfTheOtherIsNew) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth());
   gets(c1, response(c1.auth()));
   sends(c1, c1.child());  // unanswered
   waits(c2, c2.auth());
-  quiet(10s);
-  expect_frames(lab().from_outside(esp(kS, kN, 0x2001, 1).bytes()),
-                {esp_in_frame(c1, 0x2001), out_frame(c2, c2.auth())});
+  quiet(4s);
+  gets_esp(c1, 0x2001);
+  quiet(4900ms);
+  happens(200ms, {out_frame(c2, c2.auth())});
 }
 
 TEST_P(AlgGateScenario, ATurnWithoutAnExchangeYieldsToThoseWhoWait) {
@@ -443,17 +566,65 @@ TEST_P(AlgGateScenario, ANewIkeSpiPairOfAnEarlierTurnsExchangeReleasesNothing) {
   EXPECT_TRUE(turn());
 }
 
-TEST_P(AlgGateScenario, TheHolderRestartingPhaseOneReleasesTheGate) {
+TEST_P(AlgGateScenario, ANewIkeSessionThatAsksForAPhaseTwoEndsASilentUnansweredTurn) {
   start();
-  const Peer c1 = joins(1), c2 = joins(2);
+  const Peer c1 = joins(1);
   sends(c1, c1.auth());
-  gets(c1, response(c1.auth()));
-  waits(c2, c2.auth());
   Peer again = c1;
   again.spi = 0xCAFE;
-  expect_frames(lab().from_inside(again.out(sa_init(again.spi)).bytes()),
-                {out_frame(again, sa_init(again.spi)), out_frame(c2, c2.auth())});
+  sends(again, sa_init(again.spi));  // by itself it ends nothing
+  gets(again, response(sa_init(again.spi), again.server_spi));
+  quiet(5100ms);
+  EXPECT_EQ(counted(AlgCounter::kClosedRestart), 0u);
+  sends(again, again.auth());
   EXPECT_EQ(counted(AlgCounter::kClosedRestart), 1u);
+  EXPECT_EQ(counted(AlgCounter::kIkeRestarts), 1u);
+  gets(again, response(again.auth()));
+  sends_esp(again, 0x1001);
+  gets_esp(again, 0x2001);
+  EXPECT_FALSE(turn());
+}
+
+TEST_P(AlgGateScenario, ASecondIkeSessionOfOnePortEndsNothing) {
+  start();
+  const Peer c1 = joins(1);
+  Peer second = c1;
+  second.spi = 0xCAFE;
+  sends(c1, c1.auth());
+  sends(second, sa_init(second.spi));
+  gets(second, response(sa_init(second.spi), second.server_spi));
+  quiet(3s);
+  sends(c1, c1.auth());  // its retransmission: it is not silent
+  quiet(3s);
+  sends(second, second.auth());  // both in one turn
+  gets(c1, response(c1.auth()));
+  gets(second, response(second.auth()));
+  EXPECT_EQ(counted(AlgCounter::kTurns), 1u);
+  for (std::uint32_t i = 1; i <= 2; ++i) {
+    sends_esp(c1, 0x1000 + i);
+    gets_esp(c1, 0x2000 + i);
+  }
+  EXPECT_FALSE(turn());
+  EXPECT_EQ(counted(AlgCounter::kIkeRestarts), 0u);
+}
+
+TEST_P(AlgGateScenario, AnotherIkeSasDeadPeerDetectionIsNoRekey) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.child());
+  gets(c1, response(c1.child()));
+  waits(c2, c2.auth());
+  // An IKE SA whose beginning was not seen: its own numbers go on, and the server's begin with 0.
+  const Peer other = c1.rekeyed();
+  sends(other, other.message(kInformational2, 5));
+  gets(other, response(other.message(kInformational2, 5)));
+  Ike of_the_server = other.message(kInformational2, 0);
+  of_the_server.flags = 0;
+  gets(other, of_the_server);
+  EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 0u);
+  sends_esp(c1, 0x1001);
+  expect_frames(lab().from_outside(esp(kS, kN, 0x2001, 1).bytes()),
+                {esp_in_frame(c1, 0x2001), out_frame(c2, c2.auth())});
 }
 
 TEST_P(AlgGateScenario, TheHolderFloatingToPort4500ReleasesTheGate) {

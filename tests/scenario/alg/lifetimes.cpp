@@ -399,6 +399,26 @@ INSTANTIATE_TEST_SUITE_P(, AlgLimits, shardings(), sharding_name);
 
 // ── reload ──────────────────────────────────────────────────────────────────────────────────────
 
+TEST_P(AlgLife, AProfileBoundWhileAClientHasAnIkeMappingPairsItWithTheMappingsAddress) {
+  Config config = Config::with_alg();
+  config.pool().addresses = {"203.0.113.3-203.0.113.18"};
+  config.group().alg.clear();
+  config.group().apps.clear();
+  config.group().app(Protocol::kUdp, {.pooling = Pooling::kRandom});
+  start(config);
+  std::vector<Peer> clients;
+  for (unsigned n = 1; n <= 3; ++n) clients.push_back(joins(n));
+  Config now = Config::with_alg();
+  now.pool().addresses = config.pool().addresses;
+  lab().reload(now);
+  for (const Peer& c : clients) {
+    if (c.ip.value % 2 != 0) sends(c, c.message(kInformational2, 4));  // others show ESP first
+    sends_esp(c, 0x1000 + c.ip.value);
+    EXPECT_EQ(joins(c.ip.value - client_ip(0).value, kOtherServer).nat.ip, c.nat.ip);
+    quiet(kT + 1s);  // its turn, if the next one shares its address
+  }
+}
+
 TEST_P(AlgLife, AReloadChangesTimeoutsForWhatExists) {
   Config config = Config::with_alg();
   start(config);

@@ -1,6 +1,7 @@
 // Whose is an ESP packet of an unknown SPI? (section 5 of the design)
 //
-// Both functions are the section's numbered rules in their order. They learn the SPI, so that the
+// Both functions are the section's numbered rules in their order. What they refuse is a packet, not an
+// SPI: as soon as there is one owner left it is learned. They learn the SPI, so that the
 // packet and all that follow go the way of known ones, or they say why it is dropped. A packet costs
 // a bounded number of look-ups, whoever sends how many of them.
 #pragma once
@@ -26,9 +27,5 @@ namespace lsn::datapath::ipsec_alg {
   if (gate.state != GateState::kClosed) return gate.turn.holder;
   return gate.lingering.holder != state::kNone ? gate.lingering.holder : gate.peers.first;
 }
-
-/// At the end of a full turn without an exchange: the one unknown SPI that came meanwhile, if there
-/// was exactly one and exactly one client sent ESP, is the holder's although it is not fresh.
-void waive_freshness(Shard& shard, GateId id);
 
 }  // namespace lsn::datapath::ipsec_alg

@@ -45,6 +45,7 @@ enum class AlgCounter : std::uint8_t {
   kClosedFloat,
   kClosedOldSpi,
   kClosedYield,
+  kClosedRefused,
   kClosedFlush,
   // held messages
   kHeld,
@@ -72,6 +73,8 @@ enum class AlgCounter : std::uint8_t {
   kEspBytesIn,
   kAddressesSpread,
   kAhDropped,
+  kSpiWithdrawn,
+  kEspPlaces,
   kCount
 };
 inline constexpr std::size_t kAlgCounters = static_cast<std::size_t>(AlgCounter::kCount);
@@ -113,7 +116,8 @@ inline constexpr std::array<AlgCounterText, kAlgCounters> kAlgCounterTexts = {{
     {AlgCounter::kIkeUnsolicited, "ike_unsolicited",
      "IKE messages of servers to which their client has sent none: passed as ordinary UDP."},
     {AlgCounter::kIkeRestarts, "ike_restarts",
-     "Clients that began phase 1 anew from the same port: they lost their state."},
+     "IKE sessions that took the place of one of the same client and port that had fallen silent in "
+     "phase 2: the client lost its state."},
     {AlgCounter::kIkeFloats, "ike_floats", "IKE sessions that moved to UDP 4500 (NAT-T)."},
     {AlgCounter::kExchangesAdmitted, "exchanges_admitted",
      "Phase 2 exchanges that were let through."},
@@ -127,13 +131,15 @@ inline constexpr std::array<AlgCounterText, kAlgCounters> kAlgCounterTexts = {{
     {AlgCounter::kClosedIkeRekey, "closed_ike_rekey",
      "Turns that ended because the exchange had rekeyed the IKE SA itself."},
     {AlgCounter::kClosedRestart, "closed_restart",
-     "Turns that ended because the holder began phase 1 anew."},
+     "Turns that ended because the holder had begun anew: its new IKE session asked for a phase 2."},
     {AlgCounter::kClosedFloat, "closed_float",
      "Turns that ended because the holder moved to UDP 4500."},
     {AlgCounter::kClosedOldSpi, "closed_old_spi",
      "Turns given to a waiter because the holder went on with its old SPIs."},
     {AlgCounter::kClosedYield, "closed_yield",
-     "Turns given to a waiter: no exchange, or no answer for 5 seconds."},
+     "Turns given to a waiter: no exchange, no answer for 5 seconds, or none of the new ESP."},
+    {AlgCounter::kClosedRefused, "closed_refused",
+     "Turns that ended because there was no room for the holder's SPI: its quota, a full table."},
     {AlgCounter::kClosedFlush, "closed_flush", "Turns that a flush or a reload ended."},
     {AlgCounter::kHeld, "held", "Messages that were held while another client had the gate."},
     {AlgCounter::kHeldReplaced, "held_replaced",
@@ -157,7 +163,7 @@ inline constexpr std::array<AlgCounterText, kAlgCounters> kAlgCounterTexts = {{
     {AlgCounter::kSpiInClaimed, "spi_in_claimed",
      "SPIs from servers that came to a closed gate and had one possible client."},
     {AlgCounter::kFreshnessWaived, "freshness_waived",
-     "SPIs of running tunnels that were given to the only possible client after a full turn."},
+     "SPIs of running tunnels that were given to the holder because they answered what it sent."},
     {AlgCounter::kCandidatesReplaced, "candidates_replaced",
      "Unknown SPIs with a single packet that another unknown SPI replaced."},
     {AlgCounter::kCandidatesExpired, "candidates_expired",
@@ -176,6 +182,12 @@ inline constexpr std::array<AlgCounterText, kAlgCounters> kAlgCounterTexts = {{
      "First contacts that got a NAT address where nobody else talks to that server "
      "(serverSpread)."},
     {AlgCounter::kAhDropped, "ah_dropped", "AH packets, which cannot cross a NAT."},
+    {AlgCounter::kSpiWithdrawn, "spi_withdrawn",
+     "SPIs from servers that were taken back: their client never followed them with a packet of its "
+     "own for espGateTimeout, while another client was owed one."},
+    {AlgCounter::kEspPlaces, "esp_places",
+     "Clients without an exchange whose ESP of an unknown SPI found the gate taken: they wait for "
+     "their turn."},
 }};
 
 static_assert([] {

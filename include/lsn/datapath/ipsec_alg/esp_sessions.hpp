@@ -24,12 +24,20 @@ void forget_spi(Shard& shard, EspId id, Direction direction);
 /// place.
 void join_halves(Shard& shard, PeerId peer);
 
+/// Section 9.1: whether its client has sent nothing on it for espGateTimeout, since its inbound SPI
+/// was learned, and another client is owed one.
+[[nodiscard]] bool is_followed_by_nothing(const Shard& shard, const EspSession& esp);
+/// Takes the inbound SPI back. The session goes if it has no other one.
+void withdraw(Shard& shard, EspId id);
+
 /// As a record has it (journal.hpp); kNoSpi: that SPI is not known. False: it is there, or there is no
 /// room.
 [[nodiscard]] bool restore_esp(Shard& shard, PeerId peer, Spi out, Spi in);
 
 /// Takes a session's SPI out of its turn's queue of candidates.
 void leave_candidates(Shard& shard, EspId id, Direction direction);
+/// The outbound SPI of a half-open session is one of that turn's.
+void become_candidate_again(Shard& shard, EspId id, Turn& turn);
 /// What becomes of a turn's SPIs when it is over, lingering included: those that are beyond the
 /// answered exchanges and carried a single packet are forgotten, the others stay.
 void settle_candidates(Shard& shard, Turn& turn);

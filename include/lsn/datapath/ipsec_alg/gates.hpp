@@ -10,6 +10,9 @@
 //   CLOSED ──request──► EXCHANGE ──answer──► ARMED ──paired, deadline, ...──► CLOSED
 //      └────a late answer, or ESP of an unknown SPI from a client────►┘
 //
+// A client without an exchange has its turn, too: its ESP of an unknown SPI, or of one that the server
+// has not answered, begins it, or gets a place among those who wait; then the gate is kept for it.
+//
 // What is due by time is done by catch_up(), which everybody calls before he looks at a gate; the
 // wheel calls it when nobody does.
 #pragma once
@@ -33,45 +36,63 @@ void catch_up(Shard& shard, GateId id);
 [[nodiscard]] inline bool holds(const Gate& gate, PeerId peer) {
   return gate.state != GateState::kClosed && gate.turn.holder == peer;
 }
+/// Whether a turn of that peer's may begin now: the gate is closed, and kept for nobody else.
+[[nodiscard]] inline bool is_free_for(const Gate& gate, PeerId peer) {
+  return gate.state == GateState::kClosed &&
+         (gate.kept_for == state::kNone || gate.kept_for == peer);
+}
 
 /// Begins a turn at a closed gate; `how` is its first event.
 void begin_turn(Shard& shard, PeerId peer, GateEvent how);
 /// Ends the turn. The first waiter's begins.
 void close_turn(Shard& shard, GateId id, CloseReason reason);
+/// Section 4.8: a phase 2 message of that peer's finds another's turn without an exchange, which
+/// yields.
+void yield_to(Shard& shard, GateId id, PeerId peer);
+/// Section 3: the holder's new IKE session asks for a phase 2 of its own. The turn ends if its
+/// exchanges, of a former session, are unanswered and silent.
+void replace_session(Shard& shard, PeerId peer, IkeId ike);
 
-/// A phase 2 message that opens an exchange passes: the gate is closed or its peer has it. `answer`:
-/// it is an answer whose request was never seen.
+/// A phase 2 message that opens an exchange passes: the gate is free for its peer, or its peer has it.
+/// `answer`: it is an answer whose request was never seen. False: the session remembers no more.
 enum class Opening : std::uint8_t { kRequest, kAnswer };
-void admit(Shard& shard, IkeId ike, const ExchangeName& name, std::uint32_t message_id,
-           Opening opening);
+[[nodiscard]] bool admit(Shard& shard, IkeId ike, const ExchangeName& name,
+                         std::uint32_t message_id, Opening opening);
 /// A further request of an admitted exchange (IKE_AUTH) passes after its turn was lost: the gate is
-/// closed or its peer has it; it begins a new turn, or joins the one that there is.
-void admit_again(Shard& shard, PeerId peer, Exchange& exchange, std::uint32_t message_id);
+/// free for its peer, or its peer has it; it begins a new turn, or joins the one that there is.
+void admit_again(Shard& shard, PeerId peer, ExchangeId exchange, std::uint32_t message_id);
 /// A further request of an admitted exchange (IKE_AUTH, IKE_FOLLOWUP_KE) passes, whoever has the
 /// gate, and opens nothing.
-void request_again(Shard& shard, PeerId peer, Exchange& exchange, std::uint32_t message_id);
+void request_again(Shard& shard, PeerId peer, ExchangeId exchange, std::uint32_t message_id);
 /// The answer to an admitted exchange's latest request passes.
-void answered(Shard& shard, PeerId peer, Exchange& exchange);
+void answered(Shard& shard, PeerId peer, ExchangeId exchange);
+/// Any message of an admitted exchange passes.
+void note_message(Shard& shard, PeerId peer, ExchangeId exchange);
 /// Whether an exchange belongs to the turn that its peer has.
 [[nodiscard]] bool in_turn(const Gate& gate, PeerId peer, const Exchange& exchange);
 
 /// An unknown SPI of the holder's has passed its half. Afterwards, inbound, returned().
 void spi_passed(Shard& shard, GateId id, Direction direction);
+/// The holder sends on an SPI of its turn.
+void note_sent(Shard& shard, Gate& gate);
 /// A packet on a learned SPI came in for the holder: closes the gate if that completes the pair.
 void returned(Shard& shard, GateId id);
 /// Closes the gate if it is paired.
 void close_if_paired(Shard& shard, GateId id);
 
 /// What the tracker sees (section 4.9).
-void restarted(Shard& shard, PeerId peer);
-void ike_rekeyed(Shard& shard, PeerId peer, Exchange& exchange);
+void ike_rekeyed(Shard& shard, PeerId peer, ExchangeId exchange);
 void floated(Shard& shard, PeerId peer);
 
 /// Whether a peer is dangling now (section 5).
 [[nodiscard]] bool is_dangling(const Shard& shard, const Peer& peer);
-/// Which other one of the gate is: SeenSpi::kNobodys, one, or SeenSpi::kSeveral.
-[[nodiscard]] PeerId other_dangling(Shard& shard, Gate& gate, PeerId except);
-/// Puts a peer on the gate's lists, or takes it off, as its claims and half-open sessions are.
+/// Whether any other of the gate is.
+[[nodiscard]] bool does_another_dangle(Shard& shard, Gate& gate, PeerId except);
+/// Whether a peer is owed an inbound SPI, by an exchange or by what it showed in a turn of its.
+[[nodiscard]] bool is_owed_any(const Shard& shard, const Peer& peer);
+/// Whether anybody else of the gate is owed one.
+[[nodiscard]] bool is_another_owed(const Shard& shard, const Gate& gate, PeerId except);
+/// Puts a peer on the gate's lists, or takes it off, as its exchanges and half-open sessions are.
 void update_claimant(Shard& shard, PeerId id);
 
 /// Forgets what lingers: unknown SPIs that were one packet are forgotten (section 5, candidates).

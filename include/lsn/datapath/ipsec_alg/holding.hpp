@@ -1,10 +1,12 @@
 // Messages that are held while another client has the gate (section 4.7 of the design).
 //
-// A client waits in a gate's queue with its flights, one per exchange, of at most 16 datagrams:
-// a retransmission replaces what it repeats. Its place is kept for 35 seconds after its last
-// message. When its turn comes all that it has goes into Tables::released, in order, and on its way
-// at the end of the burst. Of what is held the bytes are kept, not the buffers; they count against
-// maxHeldBytes, of which one client gets a quarter at most.
+// A client waits in a gate's queue with its flights, one per exchange, of at most 16 messages, whole
+// or in fragments: a retransmission replaces what it repeats, and of a message that finds no room
+// nothing is kept. Its place is kept for 35 seconds after its last message. When its turn comes all
+// that it has goes into Tables::released, in order, and on its way at the end of the burst. A client
+// without an exchange, whose ESP of an unknown SPI found the gate taken, waits with nothing; when its
+// turn comes the gate is kept for its next packet, for a second. Of what is held the bytes are kept,
+// not the buffers; they count against maxHeldBytes, of which one client gets a quarter at most.
 #pragma once
 
 #include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
@@ -16,16 +18,21 @@ namespace lsn::datapath::ipsec_alg {
 /// A phase 2 message that must wait. consumed: it is held; drop: there is no room for it.
 [[nodiscard]] Verdict hold(Shard& shard, const Packet& packet, Direction direction, IkeId ike,
                            const ExchangeName& name, const wire::IkeMessage& message);
+/// ESP of an unknown SPI, or of one without an answer, from a peer that does not have the gate: it
+/// gets a place, or keeps it.
+void wait_for_esp(Shard& shard, PeerId peer);
 /// A later IP fragment: held if the datagram that it belongs to is. False: it may pass.
 [[nodiscard]] bool hold_with_datagram(Shard& shard, const Packet& packet, Direction direction,
                                       PeerId peer);
 
-/// The gate is closed: the first waiter's turn begins, if anybody waits.
+/// The gate is closed: the first waiter's turn begins, if anybody waits, or the gate is kept for it.
 void begin_next_turn(Shard& shard, GateId id);
 
 /// Whether messages of an IKE session are held.
 [[nodiscard]] bool has_flight(const Shard& shard, PeerId peer, IkeId ike);
 
+/// Section 4.8: who lost a turn queues behind everyone who waits.
+void queue_behind_all(Shard& shard, WaiterId id);
 /// Gives up a place, or the flights of one IKE session in it.
 void remove_waiter(Shard& shard, WaiterId id, DropReason reason);
 void remove_flights(Shard& shard, PeerId peer, IkeId ike, DropReason reason);

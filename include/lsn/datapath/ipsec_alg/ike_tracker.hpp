@@ -2,10 +2,14 @@
 //
 // An IKE session is named by its peer and the initiator SPI. It arises from any well-formed message
 // and goes ikeSessionTimeout after its last one, a minute after if it never had an answer. It
-// remembers its last 8 admitted exchanges, since what was admitted once always passes.
+// remembers its admitted exchanges, since what was admitted once always passes: those without an
+// answer up to 64, and the latest 8 answered ones.
 //
-// An exchange expects one inbound SPI from its first answer on: that is its peer's *claim*. It is
-// settled when the SPI is learned or when it is clear that none will come.
+//   undecided ──first answer──► owed an inbound SPI ──► settled: the SPI is learned, or it is clear
+//       └──────────────────────────────────────────────►         that none will come
+//
+// A peer has its undecided and its owed exchanges at hand (Peer::undecided, Peer::owed): they say
+// what it may still expect.
 #pragma once
 
 #include "lsn/datapath/lsn44/session.hpp"
@@ -51,25 +55,38 @@ void mapping_ended(Shard& shard, const lsn44::Session& session);
 [[nodiscard]] ExchangeName name_of(IkeSession& session, const wire::IkeMessage& message,
                                    Direction direction);
 
-/// The exchange of that name if it was admitted. (IKE_FOLLOWUP_KE: the latest CREATE_CHILD_SA of
-/// the same initiator.)
-[[nodiscard]] Exchange* find_exchange(IkeSession& session, const ExchangeName& name,
-                                      const wire::IkeMessage& message);
+/// The exchange of that name if it was admitted, or kNone. (IKE_FOLLOWUP_KE: the latest
+/// CREATE_CHILD_SA of the same initiator.)
+[[nodiscard]] ExchangeId find_exchange(const Shard& shard, const IkeSession& session,
+                                       const ExchangeName& name, const wire::IkeMessage& message);
 
-/// A slot for a newly admitted exchange; the oldest is forgotten.
-[[nodiscard]] Exchange& add_exchange(Shard& shard, IkeId id, const ExchangeName& name,
-                                     std::uint32_t message_id);
+/// Whether a session remembers one more: an unanswered exchange is never forgotten for a newer one.
+[[nodiscard]] bool has_room(const Shard& shard, const IkeSession& session);
+/// A newly admitted exchange; kNone: there is no room.
+[[nodiscard]] ExchangeId add_exchange(Shard& shard, IkeId id, const ExchangeName& name,
+                                      std::uint32_t message_id);
 
-/// Marks it as answered: from its first answer on it claims an inbound SPI, also while a further
+/// Marks it as answered: from its first answer on it is owed an inbound SPI, also while a further
 /// request of it waits for an answer that may be lost behind us. What it means to the gate is the
 /// gate's.
-void mark_answered(Shard& shard, PeerId peer, Exchange& exchange);
-/// No inbound SPI is expected for it (any more).
-void mark_settled(Shard& shard, PeerId peer, Exchange& exchange);
-/// An inbound SPI was learned: settles an answered exchange of the turn, else the latest one.
-void settle_one_claim(Shard& shard, PeerId peer, std::uint32_t turn);
+void mark_answered(Shard& shard, ExchangeId id);
+/// A further request of it waits for an answer.
+void mark_unanswered(Shard& shard, ExchangeId id);
+/// No inbound SPI is expected for it (any more), ...
+void mark_settled(Shard& shard, ExchangeId id);
+/// ... or again.
+void unsettle(Shard& shard, ExchangeId id);
+/// An inbound SPI was learned: settles an answered exchange of the turn, else the latest one. Which;
+/// kNone: none is owed one.
+ExchangeId settle_one(Shard& shard, PeerId peer, std::uint32_t turn);
 /// Settles all exchanges of a session.
 void settle_session(Shard& shard, IkeId id);
+/// Section 5, owed: those came to nothing that are older than an exchange of the same session that
+/// was answered in that turn, which is paired now. True: one of them was owed an SPI.
+bool settle_older(Shard& shard, PeerId peer, std::uint32_t turn);
+
+/// Section 3: its server has answered.
+[[nodiscard]] bool has_answered_ike(const Shard& shard, const Peer& peer);
 
 /// A message on UDP 4500 behind the marker: the session floated, and is nobody's concern any more.
 void end_floated(Shard& shard, IkeId id);

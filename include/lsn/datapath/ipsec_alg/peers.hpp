@@ -36,6 +36,15 @@ void lower(Shard& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t n 
 [[nodiscard]] std::expected<PeerId, DropReason> obtain_peer(Shard& shard, SubscriberId subscriber,
                                                             wire::Be32 server, Direction cause);
 
+/// Section 2: a profile may be bound while a client has live UDP 500 mappings, at another address than
+/// it is paired with, or unpaired. A client that has nothing of the ALG yet is paired with the address
+/// of its IKE mapping. False: it is paired with another one.
+[[nodiscard]] bool follow_ike_mapping(Shard& shard, SubscriberId subscriber, wire::Be32 nat_ip);
+/// The address of a live mapping of the client's UDP 500 towards that server, or, if it has none, to
+/// any; zero: it has none.
+[[nodiscard]] wire::Be32 find_ike_mapping_address(const Shard& shard, SubscriberId subscriber,
+                                                  wire::Be32 server);
+
 /// Its peer may not be needed any more.
 void doubt(Shard& shard, PeerId id);
 /// Removes the peers that are not needed, and their gates.

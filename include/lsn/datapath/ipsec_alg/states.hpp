@@ -19,9 +19,10 @@ enum class CloseReason : std::uint8_t {
   kFloat,
   kOldSpi,
   kYield,
+  kRefused,
   kFlush,
 };
-inline constexpr std::size_t kCloseReasons = 8;
+inline constexpr std::size_t kCloseReasons = 9;
 
 /// How an IKE session ends.
 enum class AlgEnd : std::uint8_t { kExpired, kReplaced, kFloated, kFlushed, kReload };

@@ -1,8 +1,9 @@
 // The objects of the IPsec ALG in one shard, and how one finds another.
 //
-//   Subscriber ─► Client ─► Peer ─┬─► IkeSession ─► its last 8 admitted Exchanges
+//   Subscriber ─► Client ─► Peer ─┬─► IkeSession ─► its admitted Exchanges
 //   (lsn44)       (same     (C, S)├─► EspSession ─► lsn44::Session (the packets' part of it)
 //                  index)         ├─► Waiter ─► Flights ─► Held packets
+//                                 ├─► the Exchanges that may still bring an inbound SPI
 //                                 └─► Gate (N, S) ─► its Turn, its waiters, all its Peers
 //
 // Client, server and NAT address are C, S and N as in the design. A Peer is what one client has to
@@ -33,6 +34,7 @@ using lsn44::SubscriberId;
 using PeerId = std::uint32_t;
 using GateId = std::uint32_t;
 using IkeId = std::uint32_t;
+using ExchangeId = std::uint32_t;
 using EspId = std::uint32_t;
 using WaiterId = std::uint32_t;
 using FlightId = std::uint32_t;
@@ -51,14 +53,20 @@ inline constexpr Spi kNoSpi = 0;
 
 // ── the numbers of the design that are not parameters ───────────────────────────────────────────
 
-inline constexpr std::size_t kRememberedExchanges = 8;         // section 2, IKE session
+inline constexpr std::uint32_t kUnansweredExchanges = 64;      // section 2, IKE session
+inline constexpr std::uint32_t kAnsweredExchanges = 8;         // section 2, IKE session
 inline constexpr std::uint32_t kFlightDatagrams = 16;          // section 4.7
-inline constexpr std::uint32_t kFlightPackets = 64;            // with later IP fragments
-inline constexpr std::uint32_t kFlightsPerWaiter = 8;          // as many exchanges as remembered
+inline constexpr std::uint32_t kFlightPackets = 64;            // with fragments, of IKE and of IP
+inline constexpr std::uint32_t kFlightsPerWaiter = kUnansweredExchanges;
 inline constexpr std::uint32_t kIkeSessionsPerSubscriber = 64; // section 6
 inline constexpr std::uint32_t kGatesPerSubscriber = 64;       // section 6
 inline constexpr state::TickDuration kPlaceKept = std::chrono::seconds{35};      // section 4.7
 inline constexpr state::TickDuration kAnswerExpected = std::chrono::seconds{5};  // section 4.8
+inline constexpr state::TickDuration kFurtherSpi = std::chrono::seconds{2};      // section 4.5
+inline constexpr state::TickDuration kGateKept = std::chrono::seconds{1};        // section 4.8
+inline constexpr state::TickDuration kSilentExchange = std::chrono::seconds{5};  // section 3
+inline constexpr state::TickDuration kReplySoon = std::chrono::seconds{1};       // section 5
+inline constexpr unsigned kReplies = 3, kRepliesAmongOthers = 5;                 // section 5, fresh
 inline constexpr state::TickDuration kOldSpiStep = std::chrono::seconds{1};      // section 4.9:
 inline constexpr unsigned kOldSpiSteps = 2;                                      // 2 s, in steps
 inline constexpr state::TickDuration kUnansweredIke = std::chrono::seconds{60};  // section 6
@@ -88,15 +96,24 @@ struct ExchangeName {
          (a.kind == ExchangeKind::kQuickMode || a.initiator == b.initiator);
 }
 
-/// A phase 2 exchange that was admitted.
+/// A phase 2 exchange that was admitted. It is owed an inbound SPI from its first answer until it is
+/// settled: the SPI is learned, or it is clear that none will come of it.
 struct Exchange {
   ExchangeName name;
   std::uint32_t latest_request = 0;  ///< message ID; IKE_AUTH and IKE_FOLLOWUP_KE have several
-  std::uint32_t turn = 0;            ///< serial of the turn that it belongs to
+  IkeId ike = 0;
+  std::uint32_t turn = 0;  ///< serial of the turn that it belongs to
   state::Ticks admitted;
+  state::Ticks first_answer;
   bool answered = false;  ///< the latest request
   bool claims = false;    ///< some request: an inbound SPI may come of it
-  bool settled = false;   ///< no inbound SPI is expected (any more): learned, IKE rekey, float
+  bool settled = false;   ///< no inbound SPI is expected (any more)
+  bool went_on = false;   ///< settled because the old SPIs went on (section 4.9, old-spi)
+  state::ListLinks of_session;
+  state::ListLinks of_peer;  ///< among Peer::owed or Peer::undecided
+
+  [[nodiscard]] bool is_owed() const { return claims && !settled; }
+  [[nodiscard]] bool is_undecided() const { return !claims && !settled; }
 };
 
 struct alignas(64) IkeSession {
@@ -111,7 +128,7 @@ struct alignas(64) IkeSession {
   bool bore_esp;            ///< an SPI was learned for an exchange of it
   bool keeps_port;          ///< its UDP session does (ikePreservePort): it is found by its SPI
   bool in_use;
-  std::uint8_t next_exchange;  ///< the slot to use next
+  bool began_midway;  ///< its phase 1 was not seen
   /// IKEv1: the fragmented Quick Mode message that its other fragments belong to, by direction.
   struct {
     std::uint32_t message_id;
@@ -121,7 +138,9 @@ struct alignas(64) IkeSession {
   state::WheelLinks wheel;
   state::ListLinks of_peer;
   state::ListLinks of_client;
-  std::array<Exchange, kRememberedExchanges> exchanges;
+  state::QueueHead exchanges;  ///< oldest first
+  std::uint16_t exchange_count;
+  std::uint16_t unanswered_exchanges;
 
   [[nodiscard]] bool is_answered() const { return heard[0] && heard[1]; }
 };
@@ -136,6 +155,13 @@ struct EspSession {
   std::uint32_t turn[kDirections];  ///< serial of the turn in which the SPI was learned
   bool candidate[kDirections];      ///< it stands in that turn's queue
   bool again[kDirections];          ///< a second packet came, which may not be counted yet
+  bool followed;                    ///< its client sent on it since the inbound SPI was learned
+  bool of_exchange;                 ///< its outbound SPI was learned in a turn with one
+  bool fruitless;                   ///< a turn for its inbound SPI ended without any trace of it
+  state::Ticks learned_in;          ///< when the inbound SPI was, ...
+  std::uint64_t sent_until_then;    ///< ... and what the client had sent, on all its SPIs
+  state::Ticks tried;               ///< when its latest turn for its inbound SPI ended
+  ExchangeId settled = state::kNone;  ///< that its inbound SPI did; kNone: none
   /// What of its session's packets and bytes is in its profile's sums already.
   std::uint64_t counted_packets[kDirections];
   std::uint64_t counted_bytes[kDirections];
@@ -157,6 +183,13 @@ struct Turn {
   std::uint32_t serial = 0;  ///< no other turn at this gate has the same
   state::Ticks began;        ///< its first message was forwarded
   state::Ticks latest_request;
+  state::Ticks latest_message;  ///< of its exchanges
+  state::Ticks latest_answer;
+  state::Ticks latest_spi;      ///< learned, in either direction
+  state::Ticks latest_reply;    ///< what may be a reply to the holder on an unknown SPI
+  state::Ticks sent;            ///< the holder, on an SPI of this turn
+  IkeId ike = state::kNone;      ///< of its exchanges
+  bool several_ikes = false;     ///< they are of several sessions
   std::uint32_t answered = 0;    ///< of its exchanges
   std::uint32_t unanswered = 0;
   /// 1 if ESP began it: that pair is none of its exchanges', which come on top.
@@ -165,8 +198,11 @@ struct Turn {
   std::uint32_t spis[kDirections] = {};       ///< unknown SPIs accepted and still there
   state::QueueHead candidates[kDirections];   ///< their ESP sessions, oldest first
   bool has_exchange = false;
+  bool has_sent = false;       ///< `sent` is meant
+  bool has_reply = false;      ///< `latest_reply` is meant
+  bool in_its_place = false;   ///< it had waited, for ESP
+  bool old_spis = false;       ///< its exchanges were settled because the old SPIs went on
   bool returned = false;       ///< a packet on a learned SPI came in after the out half had passed
-  bool others_sent = false;    ///< another client sent ESP of an unknown SPI meanwhile
   bool collision_told = false;
   // Section 4.9, old-spi: is the holder's old ESP session still in use?
   EspId old_session = state::kNone;
@@ -184,15 +220,23 @@ struct Turn {
 /// candidate may be forgotten again.
 struct SeenSpi {
   static constexpr PeerId kNobodys = state::kNone;
-  static constexpr PeerId kSeveral = state::kNone - 1;
 
   Spi spi = kNoSpi;
   state::Ticks first;
   state::Ticks last;
   PeerId learned_by = kNobodys;   ///< whose it was last
-  PeerId expected_by = kNobodys;  ///< who had the turn or dangled when it was refused
+  /// Who had the turn or dangled when it was refused; several: they are more than have room here.
+  std::array<PeerId, 3> expected_by = {kNobodys, kNobodys, kNobodys};
+  bool expected_by_several = false;
+  PeerId withdrawn = kNobodys;    ///< from whom it was taken back
+  std::uint32_t turn = 0;         ///< serial of the turn without an exchange that `replies` is about
+  std::uint16_t replies = 0;      ///< to packets of the holder's: they came soon after it
+  std::uint16_t of_others = 0;    ///< that may be replies to another client as well
+  state::Ticks replied_to;        ///< the packet of the holder's that the last of them followed
+  bool otherwise = false;         ///< one came at another time
   bool fresh_at_first = false;
-  bool known = false;  ///< it still is learned_by's
+  bool new_at_first = false;      ///< its first packet had sequence number 1
+  bool known = false;             ///< it still is learned_by's
 };
 
 struct alignas(64) Gate {
@@ -209,9 +253,15 @@ struct alignas(64) Gate {
   state::Ticks created;
   state::QueueHead waiters;
   std::uint32_t waiter_count;
+  std::uint32_t held_flights;  ///< of the waiters
+  PeerId kept_for = state::kNone;  ///< section 4.8: a client without an exchange whose turn it is
+  state::Ticks kept_until;
+  state::Ticks sent;        ///< the latest packet on an SPI without an answer that passed,
+  PeerId sender = state::kNone;  ///< and whose it was
   std::uint32_t port_keepers; ///< IKE sessions whose UDP sessions keep port 500
   state::ListHead peers;      ///< all of them
-  state::ListHead claimants;  ///< those who may expect an inbound SPI (section 5, inbound 3)
+  state::ListHead owed;       ///< those who are owed an inbound SPI (section 5)
+  state::ListHead claimants;  ///< those who have a half-open session (section 5, inbound 3)
   state::ListHead dangling;   ///< those who were dangling when last looked at
   std::array<SeenSpi, kSeenSpis> seen;
   state::WheelLinks wheel;
@@ -230,14 +280,16 @@ struct alignas(64) Peer {
   std::uint32_t esp_count = 0;
   /// ESP sessions of which only the SPI of that direction is known, oldest first.
   state::QueueHead half_open[kDirections];
-  std::uint32_t claims = 0;     ///< answered exchanges that expect an inbound SPI
-  std::uint32_t unsettled = 0;  ///< exchanges, answered or not, that may still get one
-  state::Ticks unsettled_since;
+  state::QueueHead owed;       ///< exchanges that are owed an inbound SPI, in order of their answers
+  std::uint32_t owed_count = 0;
+  std::uint64_t sent_before = 0;  ///< on SPIs that are known no more
+  state::QueueHead undecided;  ///< exchanges that are neither answered nor settled, oldest first
   state::Ticks turn_began;  ///< its latest turn
   state::Ticks turn_ended;
   state::Ticks dangles_until;
   bool had_turn = false;
   bool awaits_spi_in = false;  ///< its turn ended with less than it showed: an outbound SPI, a request
+  bool is_owed = false;        ///< on the gate's list
   bool is_claimant = false;    ///< on the gate's list
   bool is_dangling = false;    ///< on the gate's list
   bool is_doubtful = false;    ///< in Tables::doubtful
@@ -248,6 +300,7 @@ struct alignas(64) Peer {
   std::uint8_t next_ike_port = 0;
   state::ListLinks of_client;
   state::ListLinks of_gate;
+  state::ListLinks of_owed;
   state::ListLinks of_claimants;
   state::ListLinks of_dangling;
   state::ListLinks of_doubtful;
@@ -273,6 +326,7 @@ struct Waiter {
   state::Ticks last_message;
   state::QueueHead flights;
   std::uint32_t flight_count = 0;
+  bool for_esp = false;  ///< it has sent ESP of an unknown SPI
   bool in_use = false;
   state::ListLinks in_queue;
   state::WheelLinks wheel;
@@ -283,10 +337,17 @@ struct Flight {
   IkeId ike;
   ExchangeName name;
   std::uint32_t message_id = 0;  ///< of the latest request
+  state::Ticks latest;           ///< message
   bool answer = false;           ///< it begins with an answer, whose request we never saw
   state::QueueHead packets;
   std::uint32_t datagrams = 0;     ///< packets that are whole datagrams or begin one
   std::uint32_t packet_count = 0;  ///< with the later fragments of these
+  /// The message that found no room.
+  struct {
+    std::uint32_t message_id = 0;
+    Direction direction = Direction::kOutbound;
+    bool some = false;
+  } refused = {};
   state::ListLinks of_waiter;
 };
 
@@ -339,6 +400,7 @@ struct Tables {
   state::Slab<Gate> gates;
   state::Slab<Peer> peers;
   state::Slab<IkeSession> ike_sessions;
+  state::Slab<Exchange> exchanges;
   state::Slab<EspSession> esp_sessions;
   state::Slab<Waiter> waiters;
   state::Slab<Flight> flights;
@@ -400,6 +462,9 @@ struct Tables {
   [[nodiscard]] auto gate_peer_links() {
     return [this](std::uint32_t id) -> state::ListLinks& { return peers[id].of_gate; };
   }
+  [[nodiscard]] auto owed_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return peers[id].of_owed; };
+  }
   [[nodiscard]] auto claimant_links() {
     return [this](std::uint32_t id) -> state::ListLinks& { return peers[id].of_claimants; };
   }
@@ -417,6 +482,12 @@ struct Tables {
   }
   [[nodiscard]] auto client_esp_links() {
     return [this](std::uint32_t id) -> state::ListLinks& { return esp_sessions[id].of_client; };
+  }
+  [[nodiscard]] auto exchange_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return exchanges[id].of_session; };
+  }
+  [[nodiscard]] auto peer_exchange_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return exchanges[id].of_peer; };
   }
   [[nodiscard]] auto esp_links() {
     return [this](std::uint32_t id) -> state::ListLinks& { return esp_sessions[id].of_peer; };
