@@ -106,6 +106,8 @@ bool enforce_subscriber(Shard& shard, GenerationSweep& sweep, std::size_t& budge
           end_session(shard, id, SessionEnd::kReload);
           ++sweep.ended;
         } else if (is_shortened(session.protocol)) {
+          // A change of place on the wheel costs as much again.
+          budget -= std::min<std::size_t>(budget, 1);
           rearm_session(shard, id);
         }
       },
