@@ -585,11 +585,15 @@ void ike_rekeyed(Shard& shard, PeerId id, ExchangeId exchange) {
   if (nothing_else) close_turn(shard, gate_id, CloseReason::kIkeRekey);
 }
 
-void floated(Shard& shard, PeerId id) {
+void floated(Shard& shard, PeerId id, IkeId ike) {
   Peer& peer = shard.alg.peers[id];
+  const Gate& gate = shard.alg.gates[peer.gate];
   peer.awaits_spi_in = false;
   if (peer.owed.empty()) peer.dangles_until = shard.now;
-  if (holds(shard.alg.gates[peer.gate], id)) close_turn(shard, peer.gate, CloseReason::kFloat);
+  // Another connection of the client's may have the turn.
+  const bool is_of_others =
+      gate.turn.has_exchange && (gate.turn.several_ikes || gate.turn.ike != ike);
+  if (holds(gate, id) && !is_of_others) close_turn(shard, peer.gate, CloseReason::kFloat);
 }
 
 bool is_dangling(const Shard& shard, const Peer& peer) {

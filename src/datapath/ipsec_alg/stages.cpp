@@ -186,7 +186,7 @@ void notice_float(Shard& shard, const Packet& packet, const Session& session) {
   if (ike == state::kNone) return;
   catch_up(shard, shard.alg.peers[peer].gate);
   end_floated(shard, ike);
-  floated(shard, peer);
+  floated(shard, peer, ike);
 }
 
 // ── ESP of known SPIs ───────────────────────────────────────────────────────────────────────────

@@ -640,6 +640,24 @@ TEST_P(AlgGateScenario, TheHolderFloatingToPort4500ReleasesTheGate) {
   EXPECT_EQ(counted(AlgCounter::kIkeFloats), 1u);
 }
 
+TEST_P(AlgGateScenario, AnotherIkeSessionOfTheHolderFloatingToPort4500LeavesItsTurn) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  Peer other = c1;
+  other.spi = 0xEE01;
+  sends(other, other.message(kInformational2, 7));
+  sends(c1, c1.child());
+  waits(c2, c2.auth());
+  (void)translated(ike_floated({c1.ip, 4500}, {kS, 4500}, other.auth()));
+  EXPECT_EQ(counted(AlgCounter::kIkeFloats), 1u);
+  EXPECT_EQ(counted(AlgCounter::kClosedFloat), 0u);
+  EXPECT_EQ(now_there(AlgGauge::kWaiters), 1u);
+  gets(c1, response(c1.child()));
+  sends_esp(c1, 0x1001);
+  expect_frames(lab().from_outside(esp(kS, kN, 0x2001, 1).bytes()),
+                {esp_in_frame(c1, 0x2001), out_frame(c2, c2.auth())});
+}
+
 TEST_P(AlgGateScenario, WithWaitersTheHolderGoingOnWithItsOldSpisFor2SecondsReleasesTheGate) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);

@@ -82,7 +82,7 @@ void close_if_paired(Shard& shard, GateId id);
 
 /// What the tracker sees (section 4.9).
 void ike_rekeyed(Shard& shard, PeerId peer, ExchangeId exchange);
-void floated(Shard& shard, PeerId peer);
+void floated(Shard& shard, PeerId peer, IkeId ike);
 
 /// Whether a peer is dangling now (section 5).
 [[nodiscard]] bool is_dangling(const Shard& shard, const Peer& peer);
