@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <numeric>
 
 #include "support/packet_checker.hpp"
 
@@ -55,6 +56,18 @@ void Sums::add(const Sums& o) {
   for (std::size_t i = 0; i < closed.size(); ++i) closed[i] += o.closed[i];
 }
 
+std::uint64_t Sums::misguided() const {
+  std::uint64_t sum = 0;
+  for (const Misdelivery one :
+       {Misdelivery::kContended, Misdelivery::kConsequence, Misdelivery::kLured})
+    sum += misdelivered[static_cast<std::size_t>(one)];
+  return sum;
+}
+
+std::uint64_t Sums::calm_misdelivered_in_all() const {
+  return std::accumulate(calm_misdelivered.begin(), calm_misdelivered.end(), std::uint64_t{0});
+}
+
 std::string Sums::text() const {
   const auto share = [](std::uint64_t part, std::uint64_t whole) {
     char text[32];
@@ -97,11 +110,7 @@ std::string Sums::text() const {
   for (std::size_t i = 1; i < misdelivered.size(); ++i)
     all += row(kNames[i], number(misdelivered[i]), share(misdelivered[i], carried),
                number(calm_misdelivered[i]));
-  std::uint64_t sum = 0;
-  for (const Misdelivery one :
-       {Misdelivery::kContended, Misdelivery::kConsequence, Misdelivery::kLured})
-    sum += misdelivered[static_cast<std::size_t>(one)];
-  all += row("cont., cons., lured", number(sum), share(sum, carried), "");
+  all += row("cont., cons., lured", number(misguided()), share(misguided(), carried), "");
   all += row("of all: for T at most", number(ended_soon), "", "");
   return all + row("tunnels", number(carried), "", number(calm_carried));
 }
@@ -120,6 +129,17 @@ Watch::IkeSeen& Watch::ike_seen(std::uint32_t ike) {
 }
 Time Watch::life_of(const IkeSeen& ike) const {
   return ike.heard[0] && ike.heard[1] ? world_.rules.ike_timeout : kMinute;
+}
+bool Watch::is_at_limit(std::uint32_t client) {
+  std::size_t alive = 0;
+  for (const Link& link : world_.links) {
+    if (link.client != client) continue;
+    for (const std::uint32_t id : link.ikes) {
+      const IkeSeen& ike = ike_seen(id);
+      alive += ike.latest != kNever && world_.now() < ike.latest + life_of(ike);
+    }
+  }
+  return alive >= 60;
 }
 Watch::IkeSeen& Watch::note_ike(std::uint32_t id) {
   IkeSeen& ike = ike_seen(id);
@@ -187,6 +207,7 @@ void Watch::tell(std::uint32_t server) const {
 
 void Watch::came(const Seen& packet, Party from, const std::vector<Seen>& left) {
   take_events();
+  if (from == Party::kServer) came_to_ = packet.destination.ip;
   bool passed = false;
   for (const Seen& one : left)
     passed = passed || (one.what == packet.what && one.record == packet.record &&
@@ -241,7 +262,7 @@ void Watch::ike_came(const Seen& packet, Party from, bool passed) {
   }
   if (is_phase_two(x.kind) && is_on()) {
     phase_two_came(message, passed || !reachable);
-  } else if (reachable && !passed) {
+  } else if (reachable && !passed && !is_unsettled()) {
     fault(link.server, cat({name_of(message), " did not pass; it is not gated"}));
   }
   note_ike(x.ike);
@@ -303,7 +324,9 @@ void Watch::phase_two_came(const Message& message, bool passed) {
       if (std::exchange(x.blocked_since, now) == kNever) ++sums_.waited;
     }
     x.waits_since = now;
-    x.waits_until = now + longest_wait(ahead.size());
+    // A reload may have moved clients to where nobody saw them wait.
+    x.waits_until =
+        now + longest_wait(ahead.size() + (world_.rules.reloads != 0 ? world_.rules.clients : 0));
   }
   x.last_asked = now;
   if (world_.rules.hold >= world_.rules.clients + world_.rules.malicious && now > x.waits_until)
@@ -331,15 +354,16 @@ void Watch::esp_came(const Seen& packet, Party from, bool passed) {
   // Section 4.4: known SPIs pass all the time. (Those with a single packet may be forgotten; section
   // 9.1: one whose client has sent nothing since it came, for T, may be taken back.)
   const bool is_silent = from == Party::kServer &&
-                         peer_of(link).latest_esp_out < tunnel.first_came[d] &&
-                         now >= tunnel.first_came[d] + world_.rules.gate_timeout - kSlack;
+                         peer_of(link).latest_esp_out <= tunnel.answered &&
+                         now >= tunnel.answered + world_.rules.gate_timeout - kSlack;
   if (!passed && is_silent) tunnel.left[d] = 0;
   if (!passed && tunnel.left[d] >= 2 && tunnel.misdelivery == Misdelivery::kNone &&
       now < tunnel.last_left[d] + world_.rules.esp_timeout - kSlack && is_at_home)
     fault(link.server, cat({"ESP of tunnel ", number(packet.record), " (", hex(packet.spi),
                             ") did not pass; its SPI was known"}));
   if (from == Party::kClient) {
-    if (!passed) gates_[gate_of(link)].esp_refused[link.client] = now;
+    // What its server has not answered asks for a turn, whether it passes or not.
+    if (!passed || !tunnel.is_answered) gates_[gate_of(link)].esp_refused[link.client] = now;
     return;
   }
   // Section 5: no tunnel stays one-way for longer than its turn takes to come round.
@@ -366,8 +390,8 @@ void Watch::left(const Seen& packet, Party to) {
 void Watch::expect_source(std::uint32_t client, Ip source) {
   Source& known = sources_[client];
   const Time now = world_.now();
-  if (known.ip == source) return;
-  if (known.ip != Ip{} && now < known.kept_until - kSlack)
+  if (known.ip == source && known.since != kNever) return;
+  if (known.ip != Ip{} && known.ip != source && now < known.kept_until - kSlack)
     fault(kNobody, cat({"client ", number(client), " was ", to_text(known.ip), " and is now ",
                         to_text(source)}));
   known.ip = source;
@@ -402,7 +426,7 @@ void Watch::ike_left(const Seen& packet, Party to) {
   if (to == Party::kServer) {
     // Section 6: its UDP 500 mapping towards that server stays.
     if (mapping.nat != packet.source) {
-      if (now < mapping.kept_until - kSlack)
+      if (mapping.nat.port != 0 && now < mapping.kept_until - kSlack)
         fault(link.server,
               cat({"client ", number(link.client), "'s port ", number(link.port[0]), " was ",
                    to_text(mapping.nat), " and is now ", to_text(packet.source)}));
@@ -466,7 +490,7 @@ void Watch::waited(std::uint32_t id) {
   }
   const Time since = std::exchange(x.waits_since, kNever);
   if (since != kNever && x.waits_until < world_.now() &&
-      world_.now() - x.last_asked <= 34 * kSecond &&
+      world_.now() - x.last_asked <= 12 * kSecond &&
       world_.rules.hold >= world_.rules.clients + world_.rules.malicious)
     fault(link.server, cat({"exchange ", number(id), " waited since ", number(since),
                             ", its turn was due at ", number(x.waits_until)}));
@@ -495,7 +519,8 @@ void Watch::first_left(std::uint32_t id) {
       const Exchange& e = world_.exchanges[i];
       return e.link == o.link && e.answered_left != kNever;
     });
-    if (earlier || answered || holder.restarted >= o.first_left) {
+    if (earlier || answered || holder.restarted >= o.first_left ||
+        holder.deadline >= o.first_left || is_at_limit(others.client) || is_at_limit(link.client)) {
       ++sums_.overlaps_unclear;
       continue;
     }
@@ -529,12 +554,15 @@ void Watch::esp_left(const Seen& packet, Party to) {
     }
     Peer& of = peer(link.client, server);
     ++tunnel.left[0];
-    if (tunnel.new_since == kNever || now >= tunnel.last_left[0] + world_.rules.esp_timeout) {
-      of.starts.push_back(now);
+    if (tunnel.new_since == kNever || now >= tunnel.last_left[0] + world_.rules.esp_timeout)
       tunnel.new_since = now;
-    }
+    // Section 5: its own ESP on an SPI that the server has not answered begins a turn.
+    if (tunnel.new_since == now || !tunnel.is_answered) of.starts.push_back(now);
+    if (tunnel.last_left[0] != kNever) went_on(of, Party::kClient);
     tunnel.last_left[0] = of.latest_esp_out = now;
-    if (now <= tunnel.new_since + world_.rules.gate_timeout) of.latest_new_esp_out = now;
+    // One that the server has not answered is new in whatever turn it begins.
+    if (!tunnel.is_answered || now <= tunnel.new_since + world_.rules.gate_timeout)
+      of.latest_new_esp_out = now;
     if (Mapping& mapping = mapping_of(link); now < mapping.kept_until && mapping.is_answered)
       mapping.kept_until = std::max(mapping.kept_until, now + world_.rules.esp_timeout);
     Source& source = sources_[link.client];
@@ -551,6 +579,8 @@ void Watch::esp_left(const Seen& packet, Party to) {
   if (receiver != world_.links[tunnel.link].client) return misdelivered(packet, receiver);
   if (packet.on_4500) return;
   ++tunnel.left[1];
+  if (!std::exchange(tunnel.is_answered, true)) tunnel.answered = now;
+  if (tunnel.last_left[1] != kNever) went_on(peer(receiver, server), Party::kServer);
   tunnel.last_left[1] = now;
 }
 
@@ -576,9 +606,10 @@ void Watch::misdelivered(const Seen& packet, std::uint32_t receiver) {
     tunnel.receiver = receiver;
     tunnel.received_since = now;
   }
-  // Section 9.1: it is taken back if the receiver does not follow it for T with anything.
+  // Section 9.1: it is taken back if the receiver has followed it with nothing for T.
   if (world_.rules.withdrawal && tunnel.misdelivery != Misdelivery::kSameSpi && is_owed(tunnel) &&
-      now > std::max(tunnel.received_since, to.latest_esp_out) + world_.rules.gate_timeout + kSlack)
+      came_to_ == gate_of(link).first && to.latest_esp_out < tunnel.received_since &&
+      now > tunnel.received_since + world_.rules.gate_timeout + kSlack)
     fault(link.server, cat({"tunnel ", number(packet.record), "'s ESP came to client ",
                             number(receiver), " since ", number(tunnel.received_since),
                             ", who has been silent since ", number(to.latest_esp_out)}));
@@ -605,12 +636,42 @@ bool Watch::is_forgotten(const Tunnel& tunnel) const {
          });
 }
 
+/// A known tunnel of the peer's carries a packet.
+void Watch::went_on(Peer& of, Party from) {
+  const Time now = world_.now();
+  if (of.both_ways.empty() ||
+      std::min(of.both_ways.back().latest[0], of.both_ways.back().latest[1]) + 2 * kSecond < now)
+    of.both_ways.push_back({now, now, {now, now}});
+  auto& latest = of.both_ways.back();
+  latest.latest[at(from)] = now;
+  latest.until = std::min(latest.latest[0], latest.latest[1]);
+}
+
+bool Watch::came_to_nothing(const Tunnel& tunnel) {
+  const Exchange& x = world_.exchanges[tunnel.exchange];
+  const Link& link = world_.links[x.link];
+  // A newer one of the same session was answered, and paired.
+  const bool has_newer =
+      std::any_of(link.tunnels.begin(), link.tunnels.end(), [&](std::uint32_t id) {
+        const Tunnel& newer = world_.tunnels[id];
+        const Exchange& y = world_.exchanges[newer.exchange];
+        return y.ike == x.ike && y.first_left > x.first_left && y.answered_left != kNever &&
+               newer.last_left[0] != kNever && newer.last_left[1] != kNever;
+      });
+  // The old pair went on both ways for 2 s.
+  const std::vector<Peer::BothWays>& both_ways = peer_of(link).both_ways;
+  return has_newer || std::any_of(both_ways.begin(), both_ways.end(), [&](const auto& one) {
+           return one.until - std::max(one.since, x.answered_left) >= kSecond;
+         });
+}
+
 /// As the NAT should know: its exchange was answered, and no packet of the server's has come home.
 bool Watch::is_owed(const Tunnel& tunnel) {
   const Exchange& x = world_.exchanges[tunnel.exchange];
   const IkeSeen& ike = ike_seen(x.ike);
   return x.answered_left != kNever && tunnel.left[1] == 0 && !is_forgotten(tunnel) &&
-         x.life == world_.links[x.link].life && world_.now() < ike.latest + life_of(ike) - kSlack;
+         !came_to_nothing(tunnel) && x.life == world_.links[x.link].life &&
+         world_.now() < ike.latest + life_of(ike) - kSlack;
 }
 
 /// Section 9.1, each class as it stands there; what is none of them is wrong.
@@ -629,6 +690,13 @@ Misdelivery Watch::classify(std::uint32_t id, const Seen& packet, std::uint32_t 
   const Peer& to = peer(receiver, link.server);
   const Exchange& x = world_.exchanges[tunnel.exchange];
   if (is_forgotten(tunnel)) return Misdelivery::kForgotten;
+  // A reload took the address, or the profile and with it the pairing, and the server still sends
+  // there.
+  const auto moved = [&](const Loss& loss) {
+    return loss.client == kNobody || loss.client == link.client;
+  };
+  if (came_to_ != gate_of(link).first && std::any_of(losses_.begin(), losses_.end(), moved))
+    return Misdelivery::kForgotten;
   // Known, and for so long silent in both directions.
   const Time latest = std::max(tunnel.last_left[0], tunnel.last_left[1]);
   if (tunnel.last_left[1] != kNever && now >= latest + world_.rules.esp_timeout - kSlack)
@@ -652,8 +720,7 @@ Misdelivery Watch::classify(std::uint32_t id, const Seen& packet, std::uint32_t 
   const bool is_closed = std::any_of(to.ends.begin(), to.ends.end(),
                                      [&](Time end) { return end > began && end < now; });
   const bool has_turn = began != kNever && !is_closed && now <= began + gate_timeout + kSlack;
-  if (!has_turn)
-    return is_late && x.answered_left == kNever ? Misdelivery::kLate : Misdelivery::kWrong;
+  if (!has_turn) return is_late && !is_owed(tunnel) ? Misdelivery::kLate : Misdelivery::kWrong;
   if (is_late) return Misdelivery::kLate;
   // Section 5, inbound 1: while the owner dangles, only after the receiver sent on a new SPI.
   if (to.latest_new_esp_out == kNever || now - to.latest_new_esp_out > kSecond + 100)
@@ -671,7 +738,10 @@ void Watch::take_events() {
       const std::uint32_t client = client_of(Ip{event.client.host()});
       const std::uint32_t server = server_of(Ip{event.server.host()});
       if (event.kind == EventKind::kTurnEnded) {
-        peer(client, server).ends.push_back(world_.now());
+        Peer& of = peer(client, server);
+        of.ends.push_back(world_.now());
+        if (static_cast<CloseReason>(event.detail) == CloseReason::kDeadline)
+          of.deadline = world_.now();
         ++sums_.closed[event.detail];
         if (remembers_)
           note(server,
@@ -686,8 +756,9 @@ void Watch::take_events() {
           for (auto it = first; it != last; ++it) {
             Tunnel& tunnel = world_.tunnels[it->second];
             tunnel.left[at(from)] = 0;
-            if (event.kind == EventKind::kEspSessionEnded && from == Party::kClient)
-              tunnel.new_since = kNever;
+            if (event.kind != EventKind::kEspSessionEnded) continue;
+            tunnel.new_since = kNever;
+            tunnel.is_answered = false;
           }
         }
         if (remembers_) note(server, cat({"  client ", number(client),
@@ -737,12 +808,12 @@ void Watch::forget_what_went() {
 void Watch::forget(Time kept, std::uint32_t client) {
   losses_.push_back({client, kept, world_.now()});
   const auto is_lost = [&](std::uint32_t of, Time since) {
-    return (client == kNobody || client == of) && since > kept - kSlack;
+    return (client == kNobody || client == of) && (since == kNever || since > kept - kSlack);
   };
   for (auto& [of, source] : sources_)
-    if (is_lost(of, source.since)) source.kept_until = kNever;
+    if (is_lost(of, source.since)) source.since = source.kept_until = kNever;
   for (auto& [of, mapping] : mappings_)
-    if (is_lost(std::get<0>(of), mapping.since)) mapping.kept_until = kNever;
+    if (is_lost(std::get<0>(of), mapping.since)) mapping = {};
   for (Exchange& x : world_.exchanges) {
     if (client != kNobody && world_.links[x.link].client != client) continue;
     x.known_since = x.waits_since = kNever;
@@ -763,6 +834,7 @@ void Watch::forget(Time kept, std::uint32_t client) {
       if (client == kNobody || world_.links[tunnel.link].client == client) {
         tunnel.left[0] = tunnel.left[1] = 0;
         tunnel.new_since = kNever;
+        tunnel.is_answered = false;
       }
   }
 }
@@ -790,7 +862,7 @@ void Watch::look_at_tables() {
       if (gate.waiter_count > rules.hold) fault(server, "more waiters than phase2Hold");
       // An exchange counts as answered no more when it goes on (IKE_AUTH), or rekeyed the IKE SA.
       const std::uint32_t spis = std::max(gate.turn.spis[0], gate.turn.spis[1]);
-      if (spis > rules.candidates + gate.turn.answered + gate.turn.unanswered + 2)
+      if (spis > rules.candidates + gate.turn.answered + gate.turn.unanswered + 8)
         fault(server, "more SPIs in a turn than spiCandidates and answered exchanges");
     }
     for (std::uint32_t s = 0; s < world_.rules.clients + world_.rules.malicious; ++s) {

@@ -36,6 +36,9 @@ struct Sums {
   std::array<std::uint64_t, datapath::ipsec_alg::kCloseReasons> closed{};  ///< turns by reason
 
   void add(const Sums& other);
+  /// Contended, consequence and lured: what better rules would give less of.
+  [[nodiscard]] std::uint64_t misguided() const;
+  [[nodiscard]] std::uint64_t calm_misdelivered_in_all() const;
   [[nodiscard]] std::string text() const;
 };
 static_assert(std::is_trivially_copyable_v<Sums>, "processes hand them over as bytes");
@@ -72,8 +75,15 @@ class Watch final : public Witness {
       bool forged;
     };
     std::vector<Foreign> foreign;  ///< it got a packet of somebody else's: its place is taken
+    /// When its known tunnels carried packets both ways, second after second.
+    struct BothWays {
+      Time since, until;
+      Time latest[2];
+    };
+    std::vector<BothWays> both_ways;
     std::vector<Time> starts;  ///< what may have begun a turn of its
     std::vector<Time> ends;    ///< of its turns, as the product says
+    Time deadline = kNever;    ///< the latest of these that was one
   };
   struct IkeSeen {
     bool heard[2] = {false, false};
@@ -98,6 +108,8 @@ class Watch final : public Witness {
   /// A message of it comes.
   IkeSeen& note_ike(std::uint32_t ike);
   [[nodiscard]] Time life_of(const IkeSeen& ike) const;
+  /// So many IKE sessions that some may pass without being tracked (section 3).
+  [[nodiscard]] bool is_at_limit(std::uint32_t client);
   [[nodiscard]] GateKey gate_of(const Link& link) const;
   [[nodiscard]] std::uint32_t client_of(Ip ip) const;
   [[nodiscard]] std::uint32_t server_of(Ip ip) const;
@@ -123,6 +135,9 @@ class Watch final : public Witness {
   void forget_what_went();
   [[nodiscard]] bool is_forgotten(const Tunnel& tunnel) const;
   [[nodiscard]] bool is_owed(const Tunnel& tunnel);
+  /// Section 5: its exchange came to nothing, as far as anybody can see.
+  [[nodiscard]] bool came_to_nothing(const Tunnel& tunnel);
+  void went_on(Peer& peer, Party from);
   void misdelivered(const Seen& packet, std::uint32_t receiver);
   /// How long a client may have to wait when so many are before it.
   [[nodiscard]] Time longest_wait(std::size_t ahead) const;
@@ -168,6 +183,7 @@ class Watch final : public Witness {
   bool had_profile_ = true;  ///< and some shards may still have it, or not have it yet
   unsigned addresses_ = ~0u;
   bool for_old_mapping_ = false;  ///< what came last was
+  Ip came_to_;                    ///< whereto the last one from a server was addressed
   Time looked_ = 0;
   std::array<std::uint64_t, datapath::kDropReasons> dropped_{};
   bool remembers_;  ///< notes, for a failure's replay

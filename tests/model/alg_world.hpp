@@ -278,6 +278,8 @@ struct Tunnel {
   std::uint32_t receiver = kNobody;
   Time received_since = kNever;  ///< by that receiver
   Time new_since = kNever;       ///< the client's SPI has been known since then
+  bool is_answered = false;      ///< a packet of the server's came home, and that is not forgotten
+  Time answered = kNever;        ///< the first such
   Time one_way_since = kNever;   ///< its client talks, the server's answers are refused
 };
 
