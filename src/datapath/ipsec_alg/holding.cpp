@@ -271,7 +271,7 @@ std::optional<DropReason> put(Shard& shard, Flight& flight, const rte_mbuf* pack
   held.fragment_number = message.fragment_number;
   if (flight.refused.some && flight.refused.message_id == held.message_id &&
       flight.refused.direction == held.direction && held.fragment_number > 1)
-    return DropReason::kIkeFlightFull;
+    return fits(tables, held) ? DropReason::kIkeFlightFull : DropReason::kIkeHoldFull;
   flight.refused = {};
   if (const HeldId copy = find_copy(tables, flight, held.direction, message);
       copy != state::kNone) {

@@ -279,6 +279,8 @@ TEST_P(AlgLimits, AtEspSessionQuotaTheSubscribersOldestEspSessionOfSinglePackets
   // With somebody outside it makes one pair of SPIs after another.
   const auto one_more = [&](std::uint32_t i) {
     quiet(kT + 1s);
+    sends(c1, c1.child(10 + i));
+    gets(c1, response(c1.child(10 + i)));
     sends_esp(c1, 0x1100 + i);
     gets_esp(c1, 0x2100 + i);
   };
@@ -308,13 +310,11 @@ TEST_P(AlgLimits, WithALowerEspSessionQuotaAReloadEndsNothing) {
   pairs(c1, 0x1001, 0x2001);
   sends_esp(c1, 0x1001, 2);
   quiet(kT + 1s);
-  sends_esp(c1, 0x1002);
-  gets_esp(c1, 0x2002);
-  gets_esp(c1, 0x2002, 2);
+  comes_back(c1, 0x1002, 0x2002, 1);
   config.alg().esp_session_quota = 1;
   lab().reload(config);
   sends_esp(c1, 0x1001, 3);
-  gets_esp(c1, 0x2002, 3);
+  gets_esp(c1, 0x2002, 4);
   quiet(kT + 1s);
   esp_refused_out_and_told(c1, 0x1003, DropReason::kEspSessionQuota);
 }

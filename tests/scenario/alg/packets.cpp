@@ -187,8 +187,7 @@ TEST_P(AlgPackets, EspCountsAgainstNoQuotaOfUdp) {
   pairs(c1, 0x1001, 0x2001);
   for (std::uint32_t i = 1; i < 4; ++i) {
     quiet(kT + 1s);
-    sends_esp(c1, 0x1001 + i);
-    gets_esp(c1, 0x2001 + i);
+    comes_back(c1, 0x1001 + i, 0x2001 + i);
   }
   EXPECT_EQ(now_there(AlgGauge::kEspSessions), 4u);
   const IpPacket other = udp({c1.ip, 4000}, kServer);

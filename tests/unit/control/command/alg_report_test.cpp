@@ -56,7 +56,7 @@ TEST(StatIpsecalg, HasEveryCounterAndGaugeByItsNameInTotalAndByProfile) {
   EXPECT_EQ(alg["esp_sessions"], 61);
   EXPECT_EQ(alg["esp_packets_out"], 10);
   EXPECT_EQ(alg["turns_closed"]["YIELD"], 4);
-  EXPECT_EQ(alg["turns_closed"].size(), 8U);
+  EXPECT_EQ(alg["turns_closed"].size(), 9U);
   ASSERT_EQ(alg["waited"].size(), 10U);
   EXPECT_EQ(alg["waited"][0], nlohmann::json({{"up_to_ms", 100}, {"messages", 2}}));
   EXPECT_EQ(alg["waited"][9], nlohmann::json({{"up_to_ms", nullptr}, {"messages", 8}}));
