@@ -267,6 +267,12 @@ def test_esp_then_its_answers(lab, box, wires, tmp_path):
     assert len(json.loads(tunnels)["sessions"]) == 20
     done = frames("inbound", answers, stdin=tunnels, **settings(lab))
     assert done.returncode == 0, done.stderr
+    # Three answers, each to a packet of the tunnel's, say whose they are.
+    for _ in range(2):
+        outside.send(pcap(answers), inside)
+        time.sleep(0.1)
+        inside.send(sent, outside)
+        outside.expect(20)
     outside.send(pcap(answers), inside)
     back = inside.expect(20)
     # From a tunnel's server to its client.
