@@ -527,6 +527,18 @@ void answered(Shard& shard, PeerId id, ExchangeId exchange) {
   schedule_gate(shard, gate_id);
 }
 
+void turn_was_lost(Shard& shard, PeerId id, state::Ticks admitted) {
+  Peer& peer = shard.alg.peers[id];
+  if (peer.had_turn && peer.turn_began.later_than(admitted)) return;
+  peer.had_turn = true;
+  peer.turn_began = admitted;
+  peer.turn_ended = shard.now;
+  const state::TickDuration dangles = twice_gate_timeout(shard, peer);
+  if ((admitted + profile_of(shard, peer).gate_timeout + dangles).later_than(shard.now))
+    set_dangling(shard, id, shard.now + dangles);
+  schedule_gate(shard, peer.gate);
+}
+
 void note_message(Shard& shard, PeerId id, ExchangeId exchange) {
   Tables& tables = shard.alg;
   Exchange& e = tables.exchanges[exchange];

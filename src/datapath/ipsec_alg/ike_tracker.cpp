@@ -85,6 +85,7 @@ void forget(Shard& shard, ExchangeId id) {
   Exchange& e = tables.exchanges[id];
   IkeSession& session = tables.ike_sessions[e.ike];
   Gate& gate = tables.gates[tables.peers[session.peer].gate];
+  if (!e.settled) note_exchange(shard, id, true);
   leave_peers_list(shard, id);
   if (!e.answered) {
     --session.unanswered_exchanges;
@@ -378,6 +379,7 @@ ExchangeId add_exchange(Shard& shard, IkeId ike, const ExchangeName& name,
   ++session.exchange_count;
   ++session.unanswered_exchanges;
   enter_peers_list(shard, id);
+  note_exchange(shard, id, false);
   count(shard, tables.peers[session.peer].profile, AlgCounter::kExchangesAdmitted);
   return id;
 }
@@ -393,6 +395,7 @@ void mark_answered(Shard& shard, ExchangeId id) {
     e.claims = true;
     e.first_answer = shard.now;
     enter_peers_list(shard, id);
+    if (!e.settled) note_exchange(shard, id, false);
   }
 }
 
@@ -407,6 +410,7 @@ void mark_settled(Shard& shard, ExchangeId id) {
   if (e.settled) return;
   leave_peers_list(shard, id);
   e.settled = true;
+  note_exchange(shard, id, true);
 }
 
 void unsettle(Shard& shard, ExchangeId id) {
@@ -414,6 +418,7 @@ void unsettle(Shard& shard, ExchangeId id) {
   if (!e.settled) return;
   e.settled = e.went_on = false;
   enter_peers_list(shard, id);
+  note_exchange(shard, id, false);
 }
 
 ExchangeId settle_one(Shard& shard, PeerId peer_id, std::uint32_t turn) {

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
+#include "lsn/datapath/ipsec_alg/gates.hpp"
 #include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
 #include "lsn/datapath/ipsec_alg/peers.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
@@ -22,6 +23,9 @@ const wire::Be16 kIkePort = wire::Be16::of(wire::kIkePort);
 /// A session that was idle for longer than its timeout when the process ended is not restored; its
 /// record may be that much older than its last packet.
 constexpr std::chrono::seconds kRecordsAge{300};
+
+/// Ticks are compared with others at most half their range away; a month is as good as more.
+constexpr std::uint32_t kLongestAge = 30 * 86400;
 
 std::uint32_t seconds_since(const Shard& shard, state::Ticks then) {
   const state::TickDuration time{
@@ -63,6 +67,19 @@ StateRecord record_of(const Shard& shard, const IkeSession& ike) {
   record.initiator = ike.initiator;
   record.responder = ike.responder;
   record.idle_seconds = seconds_since(shard, ike.last_message);
+  return record;
+}
+
+StateRecord record_of(const Shard& shard, const Exchange& exchange) {
+  const IkeSession& ike = shard.alg.ike_sessions[exchange.ike];
+  StateRecord record = record_of(shard, Kind::kExchange, shard.alg.peers[ike.peer]);
+  record.exchange = static_cast<std::uint8_t>(exchange.name.kind);
+  record.from_server = exchange.name.initiator == Direction::kInbound;
+  record.message_id = exchange.name.message_id;
+  record.latest_request = exchange.latest_request;
+  record.answered = exchange.claims;
+  record.initiator = ike.initiator;
+  record.idle_seconds = seconds_since(shard, exchange.admitted);
   return record;
 }
 
@@ -122,6 +139,27 @@ bool restore_ike(Shard& shard, PeerId peer, const StateRecord& record, SessionId
          track(shard, peer, message, Direction::kInbound, session) != state::kNone;
 }
 
+bool restore_exchange(Shard& shard, PeerId peer, const StateRecord& record) {
+  const IkeId ike = find_ike_session(shard, peer, record.initiator);
+  if (ike == state::kNone || record.exchange == static_cast<std::uint8_t>(ExchangeKind::kNone) ||
+      record.exchange > static_cast<std::uint8_t>(ExchangeKind::kCreateChild))
+    return false;
+  const ExchangeName name{static_cast<ExchangeKind>(record.exchange),
+                          record.from_server ? Direction::kInbound : Direction::kOutbound,
+                          record.message_id};
+  const ExchangeId id = add_exchange(shard, ike, name, record.latest_request);
+  if (id == state::kNone) return false;
+  Exchange& exchange = shard.alg.exchanges[id];
+  exchange.admitted =
+      shard.now - std::chrono::seconds{std::min(record.idle_seconds, kLongestAge)};
+  if (record.answered) {
+    mark_answered(shard, id);
+    exchange.first_answer = exchange.admitted;
+  }
+  turn_was_lost(shard, peer, exchange.admitted);
+  return true;
+}
+
 }  // namespace
 
 namespace ipsec_alg {
@@ -138,6 +176,15 @@ void note_ike_session(Shard& shard, IkeId id, bool gone) {
   const IkeSession& ike = shard.alg.ike_sessions[id];
   if (!is_recorded(shard, shard.alg.peers[ike.peer])) return;
   StateRecord record = record_of(shard, ike);
+  record.gone = gone;
+  shard.alg.journal.put(record);
+}
+
+void note_exchange(Shard& shard, ExchangeId id, bool gone) {
+  const Exchange& exchange = shard.alg.exchanges[id];
+  const Peer& peer = shard.alg.peers[shard.alg.ike_sessions[exchange.ike].peer];
+  if (!is_recorded(shard, peer)) return;
+  StateRecord record = record_of(shard, exchange);
   record.gone = gone;
   shard.alg.journal.put(record);
 }
@@ -187,12 +234,19 @@ void list_state(Shard& shard, StatePage& page, std::size_t budget) {
           page.rows.push_back(record_of(shard, ike));
       });
       return;
-    case Kind::kExchange:
     case Kind::kEspSession:
-      walk(tables.esp_sessions.high_water(), Kind::kEspSession, [&](EspId id) {
+      walk(tables.esp_sessions.high_water(), Kind::kExchange, [&](EspId id) {
         const EspSession& esp = tables.esp_sessions[id];
         if (esp.in_use && is_recorded(shard, tables.peers[esp.peer]))
           page.rows.push_back(record_of(shard, id));
+      });
+      return;
+    case Kind::kExchange:
+      walk(tables.exchanges.high_water(), Kind::kExchange, [&](ExchangeId id) {
+        const Exchange& exchange = tables.exchanges[id];
+        if (exchange.name.kind == ExchangeKind::kNone || exchange.settled) return;
+        if (is_recorded(shard, tables.peers[tables.ike_sessions[exchange.ike].peer]))
+          page.rows.push_back(record_of(shard, exchange));
       });
       return;
   }
@@ -209,10 +263,13 @@ bool restore_state(Shard& shard, const StateRecord& record) {
   if (place == nullptr || place->owner != shard.id ||
       std::find(group.pools.begin(), group.pools.end(), place->pool) == group.pools.end())
     return false;
+  // An exchange lives as long as its IKE session.
   const bool is_esp = record.kind == Kind::kEspSession;
   const state::TickDuration timeout =
       is_esp ? profile->esp_session_timeout : profile->ike_session_timeout;
-  if (std::chrono::seconds{record.idle_seconds} > timeout + kRecordsAge) return false;
+  if (record.kind != Kind::kExchange &&
+      std::chrono::seconds{record.idle_seconds} > timeout + kRecordsAge)
+    return false;
 
   const auto subscriber_id = lsn44::obtain_subscriber(shard, record.client, *group_id);
   if (!subscriber_id) return false;
@@ -226,7 +283,7 @@ bool restore_state(Shard& shard, const StateRecord& record) {
   }
   switch (record.kind) {
     case Kind::kExchange:
-      return false;
+      return restore_exchange(shard, *peer, record);
     case Kind::kEspSession:
       return restore_esp(shard, *peer, record.spi_out.raw(), record.spi_in.raw());
     case Kind::kMapping:

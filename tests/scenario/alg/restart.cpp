@@ -87,6 +87,50 @@ TEST_P(AlgElsewhere, TunnelsGoOnWhateverReloadsHadDealtOutTheAddresses) {
 
 INSTANTIATE_TEST_SUITE_P(, AlgElsewhere, shardings(), sharding_name);
 
+TEST_P(AlgRestart, AnExchangeInProgressGoesOn) {
+  start();
+  const Peer c1 = joins1(1);
+  sends(c1, c1.quick(77));
+  gets(c1, c1.quick(77));
+  quiet(1s);
+  restarts();
+  sends(c1, c1.quick(77));  // message 3
+  EXPECT_FALSE(turn());
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);
+  gets_esp(c1, 0x2001, 2);
+}
+
+TEST_P(AlgRestart, AnAnswerThatComesAfterItStartsATurn) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  restarts();
+  gets(c1, response(c1.auth()));
+  EXPECT_TRUE(turn());
+  waits(c2, c2.auth());
+}
+
+TEST_P(AlgRestart, WhatAClientIsOwedIsNotAnothers) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.auth());
+  gets(c1, response(c1.auth()));
+  quiet(2s);
+  restarts();
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
+  sends(c2, c2.auth());
+  gets(c2, response(c2.auth()));
+  esp_refused_in(0x2001, DropReason::kEspInDangling);
+  sends_esp(c2, 0x1002);
+  gets_esp(c2, 0x2002);
+  gets_esp(c2, 0x2002, 2);
+  EXPECT_FALSE(turn());
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001, 2);
+  EXPECT_EQ(lab().state().size(), 6u);  // of each client a mapping, an IKE and an ESP session
+}
+
 TEST_P(AlgRestart, AMappingThatEndedIsInNoRecord) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);

@@ -68,6 +68,8 @@ void request_again(Shard& shard, PeerId peer, ExchangeId exchange, std::uint32_t
 void answered(Shard& shard, PeerId peer, ExchangeId exchange);
 /// Any message of an admitted exchange passes.
 void note_message(Shard& shard, PeerId peer, ExchangeId exchange);
+/// An exchange that was admitted then is restored: the restart has ended its turn.
+void turn_was_lost(Shard& shard, PeerId peer, state::Ticks admitted);
 /// Whether an exchange belongs to the turn that its peer has.
 [[nodiscard]] bool in_turn(const Gate& gate, PeerId peer, const Exchange& exchange);
 

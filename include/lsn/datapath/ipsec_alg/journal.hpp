@@ -10,6 +10,8 @@ namespace lsn::datapath::ipsec_alg {
 /// Something about it has changed, or it has gone.
 void note_esp_session(Shard& shard, EspId id, bool gone);
 void note_ike_session(Shard& shard, IkeId id, bool gone);
+/// An exchange that may still bring an inbound SPI: it is neither settled nor forgotten.
+void note_exchange(Shard& shard, ExchangeId id, bool gone);
 /// The UDP mapping of one of a peer's inside ports is kept from now on.
 void note_mapping(Shard& shard, PeerId peer, wire::Be16 inside_port);
 /// ... or no longer.

@@ -103,6 +103,22 @@ TEST_F(JournalTest, WhatWasThereBeforeIsReadAndHandedOver) {
   next.restored(1);
 }
 
+TEST_F(JournalTest, WhatIsGoingToBeRestoredIsShownBefore) {
+  start();
+  dataplane_.state_changes(0).put(esp(1));
+  pass(1s);
+  journal_.reset();
+  FakeDataplane next(2);
+  Journal again(path_, next);
+  std::vector<std::uint32_t> shown;
+  again.restore([&](std::span<const StateRecord> records) {
+    EXPECT_TRUE(next.to_restore.empty());
+    for (const StateRecord& record : records) shown.push_back(record.place);
+  });
+  EXPECT_EQ(shown, (std::vector<std::uint32_t>{1}));
+  EXPECT_EQ(next.to_restore.size(), 1u);
+}
+
 TEST_F(JournalTest, WhatARingHasLostComesFromAWalk) {
   start();
   for (std::uint32_t i = 0; i < datapath::StateRing::kCapacity + 10; ++i)
