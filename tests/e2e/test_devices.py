@@ -146,6 +146,8 @@ def test_the_outside_link_goes_down_and_comes_back(lab, router):
             time.sleep(0.2)
         assert router.running()
         router.ctl("stat", "interface")
+        if interface == "lsn-out":
+            assert router.drops()["link_down"] > 0
         end.ip("link", "set", interface, "up")
         # What was under way when the link went may still come.
         wait_until("the link carries traffic again", lambda: ping(lab.c2, S1, 1, check=False), 20)

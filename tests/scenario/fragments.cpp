@@ -516,6 +516,15 @@ TEST_P(Fragments, CountersTell) {
   EXPECT_EQ(lab().total(&Counters::fragments_waiting), 0u);
 }
 
+TEST_P(Fragments, WithoutAnyPlaceFragmentsAreDroppedAndCounted) {
+  Lab::Options options;
+  options.max_fragments = 0;
+  start(Config::standard(), options);
+  for (const Bytes& piece : udp(kClient, kServer, pattern(1500)).fragments(kCuts))
+    expect_frames(in(piece), {});
+  expect_drops({{DropReason::kFragmentTableFull, 3}});
+}
+
 INSTANTIATE_TEST_SUITE_P(Sharded, Fragments, shardings(), sharding_name);
 
 }  // namespace

@@ -171,6 +171,24 @@ TEST_P(Queries, RowsTellDirectionProtocolAndTraffic) {
   EXPECT_EQ(seen, 3u);
 }
 
+TEST_P(Queries, AFlushEndsSessionsOfEveryProtocol) {
+  start();
+  translated(tcp(kClient, kServer, kSyn));
+  translated(ping(kClient, kServer.ip));
+  EXPECT_EQ(lab().flush({}), 2u);
+  for (const Protocol protocol : {Protocol::kTcp, Protocol::kIcmp}) {
+    EXPECT_EQ(lab().session_count(protocol), 0u);
+    std::uint64_t flushed = 0;
+    for (unsigned id = 0; id < lab().shards(); ++id)
+      flushed += lab()
+                     .shard(id)
+                     .counters.of(protocol)
+                     .ended[static_cast<std::size_t>(datapath::SessionEnd::kFlushed)]
+                     .get();
+    EXPECT_EQ(flushed, 1u);
+  }
+}
+
 TEST_P(Queries, AFlushEndsAllSessionsAndForgetsTheirMappings) {
   Config config = Config::standard();
   config.group().app(Protocol::kUdp, kEndpointIndependent);

@@ -14,6 +14,23 @@ class Refusals : public Scenario {
   }
 };
 
+// A table that is full to its last bucket: it does not happen with the sizes that are made.
+TEST_P(Refusals, ASessionForWhoseKeyNoBucketHasRoom) {
+  start();
+  for (unsigned id = 0; id < lab().shards(); ++id) {
+    state::FlowTable& table = lab().shard(id).lsn44.outbound;
+    unsigned failed = 0;
+    for (std::uint32_t i = 0; failed < 10000; ++i) {
+      const state::FlowKey key = state::FlowKey::make(i, 0, 0, 0, 0);
+      if (!table.insert(key, table.hash(key), 0)) ++failed;
+    }
+  }
+  const IpPacket packet = udp(kClient, kServer);
+  refused_with_error(lab().from_inside(packet.bytes()), DropReason::kFlowTableFull, 0,
+                     our_error(packet.bytes(), kRouter, 3, 13));
+  EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
+}
+
 // ── the link ────────────────────────────────────────────────────────────────────────────────────
 
 TEST_P(Refusals, FramesShorterThanTheirHeader) {

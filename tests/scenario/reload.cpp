@@ -312,6 +312,16 @@ TEST_P(Reload, AddedAndRemovedHairpinTargetsAreSeenByLiveSessions) {
   translated_to(udp(kClient, server), nat);
 }
 
+TEST_P(Reload, EndsSessionsOfEveryProtocolWhoseAddressesAreGone) {
+  start();
+  translated(tcp(client(1), kServer, kSyn));
+  translated(ping(client(2), kServer.ip));
+  config().pool().addresses = {"203.0.113.100"};
+  lab().reload(config());
+  EXPECT_EQ(ended_by_reload(Protocol::kTcp), 1u);
+  EXPECT_EQ(ended_by_reload(Protocol::kIcmp), 1u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Sharded, Reload, shardings(), sharding_name);
 
 // ── who serves a subscriber while the shards of a group change ──────────────────────────────────

@@ -117,6 +117,7 @@ Lab::~Lab() {
 
 void Lab::shut_down() {
   give_buffers();
+  observe();
   for (const auto& shard : shards_) release_packets(*shard);
   shards_.clear();
 }
@@ -378,6 +379,7 @@ std::vector<Frame> Lab::settle() {
     }
     if (hold_ || !move_handoffs()) break;
   }
+  observe();
   return std::exchange(out_, {});
 }
 
