@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <future>
@@ -191,20 +192,24 @@ bool on_interrupt_thread(std::function<void()> what, std::chrono::milliseconds p
   struct Call {
     std::function<void()> what;
     std::promise<void> done;
+    std::atomic<bool> given{false};  ///< EAL's lock hands it over; this says so without EAL
   };
-  auto call = std::make_unique<Call>(std::move(what));
+  auto call = std::make_unique<Call>();
+  call->what = std::move(what);
   const std::future<void> done = call->done.get_future();
   static constexpr auto kAfter = [](void* given) {
     const std::unique_ptr<Call> own(static_cast<Call*>(given));
     own->done.set_value();
   };
   const auto run = [](void* given) {
+    static_cast<void>(static_cast<Call*>(given)->given.load(std::memory_order_acquire));
     static_cast<Call*>(given)->what();
     // The thread may have events in its hands for descriptors that have been closed just now: their
     // numbers may be used again after these, or the events would be taken for those of what has the
     // numbers then.
     if (rte_eal_alarm_set(kNextRound, kAfter, given) != 0) kAfter(given);
   };
+  call->given.store(true, std::memory_order_release);
   if (rte_eal_alarm_set(1, run, call.get()) != 0) return false;
   static_cast<void>(call.release());
   return done.wait_for(patience) == std::future_status::ready;

@@ -160,7 +160,7 @@ std::expected<void, std::string> Port::plug_in() {
 
 std::expected<void, std::string> Port::configure(unsigned workers) {
   const Attempt attempt;
-  workers_ = workers;
+  if (!is_known_) workers_ = workers;  // later it is read by other threads
   if (const int result = rte_eth_dev_info_get(id_, &info_); result != 0)
     return std::unexpected(fmt::format("{}: no information: {}", label(), reason(attempt, result)));
   const std::string driver = info_.driver_name == nullptr ? "?" : info_.driver_name;

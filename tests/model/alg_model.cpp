@@ -4,7 +4,8 @@
 //
 //   LSN_SEED=n               the first world's seed; printed, and with a failure its own. Without
 //   it
-//                            three seeds are tried, the third of them another one each time
+//                            three seeds are tried
+//   LSN_MODEL_NEW=1          the third of them is another one each time
 //   LSN_MODEL_TUNNELS=n      phase 2 exchanges in all, at least
 //   LSN_MODEL_SEEDS=n        a campaign: n seeds beginning with LSN_SEED, one process per
 //   processor;
@@ -43,6 +44,9 @@ constexpr std::uint64_t kTunnels = 90000;
 
 /// So that the worlds of one seed are not those of the next.
 constexpr std::uint64_t kSeedStep = 1'000'000'007;
+
+/// The suite's, as long as new ones still find what is told in docs/testing.md.
+constexpr std::uint64_t kThirdSeed = 5394375749;
 
 /// What the suite leaves out: what the witness would find is known, and told in docs/testing.md.
 constexpr std::array kNotInSuite = {Behaviour::kRestarts, Behaviour::kWithdrawal,
@@ -164,7 +168,10 @@ TEST(AlgModel, WhatMustNeverHappenDoesNot) {
     sums = live_many(seed, tunnels, behaviours, false);
   } else {
     for (const std::uint64_t seed :
-         {std::uint64_t{1}, kSeedStep, std::uint64_t{std::random_device{}()} + 2 * kSeedStep}) {
+         {std::uint64_t{1}, kSeedStep,
+          std::getenv("LSN_MODEL_NEW") == nullptr
+              ? kThirdSeed
+              : 2 * kSeedStep + std::random_device{}()}) {
       if (HasFailure()) break;
       tell(seed, tunnels / 3);
       sums.add(live_many(seed, tunnels / 3, behaviours, false));

@@ -15,6 +15,7 @@
 
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <deque>
 #include <random>
 
@@ -699,7 +700,8 @@ class Round {
 
 TEST(ReloadModel, NothingBehavesOtherThanAfterAFreshStartButWhatIsAllowedLivesOn) {
   constexpr unsigned kReloadsPerRound = 12;
-  const std::uint64_t seed = from_environment("LSN_SEED", std::random_device{}());
+  const std::uint64_t seed = from_environment(
+      "LSN_SEED", std::getenv("LSN_MODEL_NEW") == nullptr ? 1 : std::random_device{}());
   const std::uint64_t reloads = from_environment("LSN_MODEL_RELOADS", 400);
   std::printf("LSN_SEED=%llu LSN_MODEL_RELOADS=%llu\n", static_cast<unsigned long long>(seed),
               static_cast<unsigned long long>(reloads));
