@@ -6,6 +6,7 @@
 // afterwards, too. Blocks are never unmapped before the resource ends.
 #pragma once
 
+#include <sanitizer/lsan_interface.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -23,7 +24,10 @@ class RecycledMemory final : public state::ZeroedMemory {
   RecycledMemory& operator=(const RecycledMemory&) = delete;
   ~RecycledMemory() override {
     for (const Kind& kind : kinds_)
-      for (void* block : kind.free) pages_.deallocate(block, kind.bytes, kind.alignment);
+      for (void* block : kind.free) {
+        __lsan_unregister_root_region(block, kind.bytes);
+        pages_.deallocate(block, kind.bytes, kind.alignment);
+      }
   }
 
  private:
@@ -31,7 +35,12 @@ class RecycledMemory final : public state::ZeroedMemory {
 
   void* do_allocate(std::size_t bytes, std::size_t alignment) override {
     std::vector<void*>& free = kind_of(bytes, alignment).free;
-    if (free.empty()) return pages_.allocate(bytes, alignment);
+    if (free.empty()) {
+      void* const fresh = pages_.allocate(bytes, alignment);
+      // What a shard in it has on the heap is no leak.
+      __lsan_register_root_region(fresh, bytes);
+      return fresh;
+    }
     void* const block = free.back();
     free.pop_back();
     return block;
