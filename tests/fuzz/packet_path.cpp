@@ -9,7 +9,7 @@
 // In the end, when time has passed, no session, no mapping, no buffer is left.
 //
 // A finding is replayed by the input alone: a new process has a new laboratory. If it then passes,
-// it took what inputs before it had left behind, which Lab::reset() would have to know.
+// it took what inputs before it had left behind, which Lab::end_all() would have to know.
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <cstdio>
@@ -88,20 +88,22 @@ class Session {
       place = {};
       place.lab = std::make_unique<Lab>(config, options);
     }
-    clean(*place.lab, config, arrival);
+    renew(*place.lab, config, arrival);
     return *place.lab;
   }
 
-  static void clean(Lab& lab, const Config& config, Arrival arrival) {
-    const std::string left = lab.reset(config, arrival);
-    if (!left.empty()) std::fprintf(stderr, "%s\n", left.c_str());
-    require(left.empty(), "everything ends");
+  static void renew(Lab& lab, const Config& config, Arrival arrival) {
+    lab.renew(config, arrival);
     lab.ignore_l4_checksums();
   }
 
  public:
   /// Everything that this input made must come to its end.
-  void finish() { clean(*lab_, config_, Arrival::kFirst); }
+  void finish() {
+    const std::string left = lab_->end_all();
+    if (!left.empty()) std::fprintf(stderr, "%s\n", left.c_str());
+    require(left.empty(), "everything ends");
+  }
 
  private:
   void step() {
@@ -222,7 +224,8 @@ class Session {
         record.spi_in = lsn::wire::Be32::of(number(0, 3));
         record.version = static_cast<std::uint8_t>(number(0, 255));
       }
-    clean(*lab_, config_, lab_->options().arrival);
+    finish();
+    renew(*lab_, config_, lab_->options().arrival);
     (void)lab_->restore(records);
     witness_.forget();
     unaccounted_ = lab_->unaccounted();

@@ -122,10 +122,9 @@ void Lab::shut_down() {
   shards_.clear();
 }
 
-std::string Lab::reset(const Config& config, Arrival arrival) {
+std::string Lab::end_all() {
   give_buffers();
   hold_ = show_arp_ = false;
-  check_l4_ = true;
   silent_.clear();
   settle();
   flush({});
@@ -143,9 +142,13 @@ std::string Lab::reset(const Config& config, Arrival arrival) {
   unanswered_.clear();
   if (left.empty() && !faults_.empty()) left = faults_.front();
   faults_.clear();
+  return left;
+}
+
+void Lab::renew(const Config& config, Arrival arrival) {
+  check_l4_ = true;
   options_.arrival = arrival;
   next_ = 0;
-
   // Nobody needs a former generation, nor its map of shards.
   const std::uint64_t number = generations_.back()->number;
   auto fresh = build(config, options_.shards, nullptr);
@@ -163,7 +166,6 @@ std::string Lab::reset(const Config& config, Arrival arrival) {
   for (auto& of_shard : addresses_) of_shard.erase(of_shard.begin(), of_shard.end() - 1);
   std::fill(adopted_.begin(), adopted_.end(), 0);
   settle();
-  return left;
 }
 
 std::string Lab::remains() {

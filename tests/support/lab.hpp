@@ -80,10 +80,12 @@ class Lab {
 
   Lab(const Config& config, const Options& options);
   ~Lab();
-  /// Makes the laboratory as if it were new, with another configuration, in a fraction of the time:
-  /// everything is flushed, time passes until all has expired, and what is left over is a fault.
-  /// Its clock, counters and random numbers go on. Returns what did not end, empty if all did.
-  [[nodiscard]] std::string reset(const Config& config, Arrival arrival);
+  /// Flushes everything and lets time pass until all has expired. Returns what did not end, empty if
+  /// all did.
+  [[nodiscard]] std::string end_all();
+  /// After end_all(): the laboratory as if it were new, with another configuration, in a fraction of
+  /// the time. Its clock, counters and random numbers go on.
+  void renew(const Config& config, Arrival arrival);
   Lab(const Lab&) = delete;
   Lab& operator=(const Lab&) = delete;
 
