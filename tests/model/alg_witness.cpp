@@ -144,8 +144,10 @@ bool Watch::is_at_limit(std::uint32_t client) {
 Watch::IkeSeen& Watch::note_ike(std::uint32_t id) {
   IkeSeen& ike = ike_seen(id);
   // Section 6: it may have gone; then it arises anew, unanswered.
-  if (ike.latest != kNever && world_.now() >= ike.latest + life_of(ike) - kSlack)
+  if (ike.latest != kNever && world_.now() >= ike.latest + life_of(ike) - kSlack) {
     ike.heard[0] = ike.heard[1] = false;
+    ike.arose = world_.now();
+  }
   ike.latest = world_.now();
   return ike;
 }
@@ -433,7 +435,10 @@ void Watch::ike_left(const Seen& packet, Party to) {
       mapping = {packet.source, now, kNever, false};
     }
   }
-  if (!is_on()) return;
+  if (!is_on()) {
+    x.is_unwatched = true;
+    return;
+  }
 
   Peer& of = peer_of(link);
   IkeSeen& ike = note_ike(x.ike);
@@ -519,7 +524,7 @@ void Watch::first_left(std::uint32_t id) {
       const Exchange& e = world_.exchanges[i];
       return e.link == o.link && e.answered_left != kNever;
     });
-    if (earlier || answered || holder.restarted >= o.first_left ||
+    if (earlier || answered || x.is_unwatched || o.is_unwatched || holder.restarted >= o.first_left ||
         holder.deadline >= o.first_left || is_at_limit(others.client) || is_at_limit(link.client)) {
       ++sums_.overlaps_unclear;
       continue;
@@ -556,12 +561,24 @@ void Watch::esp_left(const Seen& packet, Party to) {
     ++tunnel.left[0];
     if (tunnel.new_since == kNever || now >= tunnel.last_left[0] + world_.rules.esp_timeout)
       tunnel.new_since = now;
-    // Section 5: its own ESP on an SPI that the server has not answered begins a turn.
-    if (tunnel.new_since == now || !tunnel.is_answered) of.starts.push_back(now);
+    // Section 5: its own ESP on an SPI that the server has not answered begins a turn. An answer may
+    // have been taken for that of another SPI of its which has none.
+    if (!tunnel.is_answered &&
+        std::ranges::find(of.unanswered, packet.record) == of.unanswered.end())
+      of.unanswered.push_back(packet.record);
+    std::erase_if(of.unanswered, [&](std::uint32_t id) {
+      const Tunnel& other = world_.tunnels[id];
+      return id != packet.record &&
+             (other.is_answered || now >= other.last_left[0] + world_.rules.esp_timeout);
+    });
+    const bool may_lack =
+        !of.unanswered.empty() ||
+        std::ranges::any_of(of.pairs, [](const auto& pair) { return pair.second == 0; });
+    if (tunnel.new_since == now || may_lack) of.starts.push_back(now);
     if (tunnel.last_left[0] != kNever) went_on(of, Party::kClient);
     tunnel.last_left[0] = of.latest_esp_out = now;
     // One that the server has not answered is new in whatever turn it begins.
-    if (!tunnel.is_answered || now <= tunnel.new_since + world_.rules.gate_timeout)
+    if (may_lack || now <= tunnel.new_since + world_.rules.gate_timeout)
       of.latest_new_esp_out = now;
     if (Mapping& mapping = mapping_of(link); now < mapping.kept_until && mapping.is_answered)
       mapping.kept_until = std::max(mapping.kept_until, now + world_.rules.esp_timeout);
@@ -650,13 +667,23 @@ void Watch::went_on(Peer& of, Party from) {
 bool Watch::came_to_nothing(const Tunnel& tunnel) {
   const Exchange& x = world_.exchanges[tunnel.exchange];
   const Link& link = world_.links[x.link];
+  // Another one of its turn may have settled it, and been left over in its place.
+  const auto stands_for = [&](const Exchange& y) {
+    return std::any_of(link.tunnels.begin(), link.tunnels.end(), [&](std::uint32_t id) {
+      const Tunnel& other = world_.tunnels[id];
+      const Exchange& o = world_.exchanges[other.exchange];
+      return o.ike == y.ike && other.answered != kNever && o.first_left < y.first_left &&
+             std::abs(o.first_left - x.first_left) <= world_.rules.gate_timeout;
+    });
+  };
   // A newer one of the same session was answered, and paired.
   const bool has_newer =
       std::any_of(link.tunnels.begin(), link.tunnels.end(), [&](std::uint32_t id) {
         const Tunnel& newer = world_.tunnels[id];
         const Exchange& y = world_.exchanges[newer.exchange];
-        return y.ike == x.ike && y.first_left > x.first_left && y.answered_left != kNever &&
-               newer.last_left[0] != kNever && newer.last_left[1] != kNever;
+        return y.first_left > x.first_left && y.answered_left != kNever &&
+               newer.last_left[0] != kNever && newer.last_left[1] != kNever &&
+               (y.ike == x.ike || stands_for(y));
       });
   // The old pair went on both ways for 2 s.
   const std::vector<Peer::BothWays>& both_ways = peer_of(link).both_ways;
@@ -665,12 +692,29 @@ bool Watch::came_to_nothing(const Tunnel& tunnel) {
          });
 }
 
-/// As the NAT should know: its exchange was answered, and no packet of the server's has come home.
+/// Its client got what an earlier one of its own was owed, in its place.
+bool Watch::is_confused(const Tunnel& tunnel) {
+  const Exchange& x = world_.exchanges[tunnel.exchange];
+  const Link& link = world_.links[tunnel.link];
+  return std::any_of(link.tunnels.begin(), link.tunnels.end(), [&](std::uint32_t id) {
+    const Tunnel& earlier = world_.tunnels[id];
+    return earlier.answered != kNever && earlier.answered >= x.first_left &&
+           world_.exchanges[earlier.exchange].first_left < x.first_left;
+  });
+}
+
+/// As the NAT should know: its exchange was answered, and no packet of the server's has come home, nor
+/// another one in its place.
 bool Watch::is_owed(const Tunnel& tunnel) {
   const Exchange& x = world_.exchanges[tunnel.exchange];
   const IkeSeen& ike = ike_seen(x.ike);
-  return x.answered_left != kNever && tunnel.left[1] == 0 && !is_forgotten(tunnel) &&
+  const Link& link = world_.links[tunnel.link];
+  const Peer& owner = peer_of(link);
+  const bool is_taken = std::any_of(owner.foreign.begin(), owner.foreign.end(),
+                                    [&](const auto& one) { return one.time >= x.first_left; });
+  return !is_taken && !is_confused(tunnel) && x.answered_left != kNever && tunnel.left[1] == 0 && !is_forgotten(tunnel) &&
          !came_to_nothing(tunnel) && x.life == world_.links[x.link].life &&
+         x.answered_left >= ike.arose &&
          world_.now() < ike.latest + life_of(ike) - kSlack;
 }
 
@@ -697,6 +741,8 @@ Misdelivery Watch::classify(std::uint32_t id, const Seen& packet, std::uint32_t 
   };
   if (came_to_ != gate_of(link).first && std::any_of(losses_.begin(), losses_.end(), moved))
     return Misdelivery::kForgotten;
+  // Its client's pairing had expired, and its server still sends to where it was.
+  if (came_to_ != gate_of(link).first) return Misdelivery::kOutlived;
   // Known, and for so long silent in both directions.
   const Time latest = std::max(tunnel.last_left[0], tunnel.last_left[1]);
   if (tunnel.last_left[1] != kNever && now >= latest + world_.rules.esp_timeout - kSlack)
@@ -708,11 +754,14 @@ Misdelivery Watch::classify(std::uint32_t id, const Seen& packet, std::uint32_t 
   if (taken != owner.foreign.rend())
     return taken->forged ? Misdelivery::kForged : Misdelivery::kConsequence;
 
-  // The latest turn of the owner's in which the exchange can have been.
+  // The turn of the owner's in which the exchange was; if its answer was late, the one before that.
   const Time active = std::max({x.first_left, x.latest_left, x.answered_left});
   Time ended = kNever;
-  for (const Time end : owner.ends)
-    if (end >= x.first_left && end <= active + gate_timeout + kSlack) ended = end;
+  for (const Time end : owner.ends) {
+    if (end < x.first_left || end > active + gate_timeout + kSlack) continue;
+    ended = end;
+    if (end >= active) break;
+  }
   if (ended == kNever) return Misdelivery::kWrong;
   const bool is_late = now >= ended + 2 * gate_timeout - 100;
   // Has the receiver a turn?
@@ -720,8 +769,9 @@ Misdelivery Watch::classify(std::uint32_t id, const Seen& packet, std::uint32_t 
   const bool is_closed = std::any_of(to.ends.begin(), to.ends.end(),
                                      [&](Time end) { return end > began && end < now; });
   const bool has_turn = began != kNever && !is_closed && now <= began + gate_timeout + kSlack;
-  if (!has_turn) return is_late && !is_owed(tunnel) ? Misdelivery::kLate : Misdelivery::kWrong;
-  if (is_late) return Misdelivery::kLate;
+  if (is_late && (has_turn || !is_owed(tunnel))) return Misdelivery::kLate;
+  if (is_confused(tunnel)) return Misdelivery::kConsequence;
+  if (!has_turn) return Misdelivery::kWrong;
   // Section 5, inbound 1: while the owner dangles, only after the receiver sent on a new SPI.
   if (to.latest_new_esp_out == kNever || now - to.latest_new_esp_out > kSecond + 100)
     return Misdelivery::kWrong;
@@ -749,6 +799,11 @@ void Watch::take_events() {
       } else if (event.kind == EventKind::kEspSpiLearned ||
                  event.kind == EventKind::kEspSessionCreated ||
                  event.kind == EventKind::kEspSessionEnded) {
+        if (event.spi_out.host() != 0) {
+          auto& pairs = peer(client, server).pairs;
+          if (event.kind == EventKind::kEspSessionEnded) pairs.erase(event.spi_out.host());
+          else pairs[event.spi_out.host()] = event.spi_in.host();
+        }
         // Section 5, candidates: a single packet on it may be forgotten, over and over.
         for (const Party from : {Party::kClient, Party::kServer}) {
           const auto [first, last] = world_.by_spi[at(other(from))].equal_range(
@@ -807,6 +862,8 @@ void Watch::forget_what_went() {
 
 void Watch::forget(Time kept, std::uint32_t client) {
   losses_.push_back({client, kept, world_.now()});
+  for (auto& [key, of] : peers_)
+    if (client == kNobody || client == key.first) of.pairs.clear();
   const auto is_lost = [&](std::uint32_t of, Time since) {
     return (client == kNobody || client == of) && (since == kNever || since > kept - kSlack);
   };

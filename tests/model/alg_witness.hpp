@@ -81,6 +81,8 @@ class Watch final : public Witness {
       Time latest[2];
     };
     std::vector<BothWays> both_ways;
+    std::vector<std::uint32_t> unanswered;  ///< tunnels that its client sends on
+    std::map<std::uint32_t, std::uint32_t> pairs;  ///< outbound SPIs with inbound ones, as logged
     std::vector<Time> starts;  ///< what may have begun a turn of its
     std::vector<Time> ends;    ///< of its turns, as the product says
     Time deadline = kNever;    ///< the latest of these that was one
@@ -88,6 +90,7 @@ class Watch final : public Witness {
   struct IkeSeen {
     bool heard[2] = {false, false};
     Time latest = kNever;
+    Time arose = 0;  ///< anew, with nothing of what it had
   };
   using GateKey = std::pair<Ip, std::uint32_t>;  ///< NAT address, server
   struct GateSeen {
@@ -135,6 +138,7 @@ class Watch final : public Witness {
   void forget_what_went();
   [[nodiscard]] bool is_forgotten(const Tunnel& tunnel) const;
   [[nodiscard]] bool is_owed(const Tunnel& tunnel);
+  [[nodiscard]] bool is_confused(const Tunnel& tunnel);
   /// Section 5: its exchange came to nothing, as far as anybody can see.
   [[nodiscard]] bool came_to_nothing(const Tunnel& tunnel);
   void went_on(Peer& peer, Party from);

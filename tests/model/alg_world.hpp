@@ -220,6 +220,7 @@ struct Exchange {
   unsigned requests_left = 0, answers_left = 0;
   std::uint32_t place = 0;  ///< IkeSa::answered when it was answered
   bool counts_unanswered = false;
+  bool is_unwatched = false;  ///< a message of it left while not all shards had the profile
   Time blocked_since = kNever;  ///< its first message came, and did not pass
   Time waits_since = kNever, waits_until = kNever, last_asked = kNever;
 };

@@ -30,7 +30,8 @@ SeenSpi* find_seen(Gate& gate, Spi spi) {
 bool may_still_expect(const Shard& shard, PeerId id) {
   if (id == SeenSpi::kNobodys) return false;
   const Peer& peer = shard.alg.peers[id];
-  return !peer.owed.empty() || peer.awaits_spi_in || !peer.undecided.empty();
+  return !peer.owed.empty() || peer.awaited != 0 || !peer.undecided.empty() ||
+         !peer.half_open[at(Direction::kOutbound)].empty();
 }
 
 bool is_expected(const SeenSpi& seen) {
@@ -120,6 +121,11 @@ bool is_fresh(const SeenSpi& seen, bool fresh_now, state::Ticks since) {
   return fresh_now || (seen.fresh_at_first && !since.later_than(seen.first));
 }
 
+/// When an SPI was first seen, if it began anew then.
+std::optional<state::Ticks> began(const SeenSpi& seen) {
+  return seen.fresh_at_first ? std::optional{seen.first} : std::nullopt;
+}
+
 /// From when on a peer's new SPIs can have been on their way: since its turn began, or since the
 /// earliest of its exchanges that still lacks one was admitted. Those that nobody answered count for
 /// as long as a client dangles: then they are not waited for any more.
@@ -153,7 +159,8 @@ bool is_owed_long_since(const Shard& shard, const Peer& peer) {
 /// Learns an SPI for a turn's holder, within the limit: at most spiCandidates beyond the answered
 /// exchanges; when full, the oldest that carried a single packet is replaced.
 std::expected<SessionId, DropReason> accept(Shard& shard, Turn& turn, Direction direction,
-                                            Spi spi) {
+                                            Spi spi,
+                                            std::optional<state::Ticks> began = {}) {
   const Peer& peer = shard.alg.peers[turn.holder];
   if (turn.spis[at(direction)] >= profile_of(shard, peer).spi_candidates + turn.answered) {
     const EspId single = oldest_single(shard, turn, direction);
@@ -163,7 +170,7 @@ std::expected<SessionId, DropReason> accept(Shard& shard, Turn& turn, Direction 
     forget_spi(shard, single, direction);
     count(shard, peer.profile, AlgCounter::kCandidatesReplaced);
   }
-  return learn(shard, turn.holder, direction, spi, &turn);
+  return learn(shard, turn.holder, direction, spi, &turn, began);
 }
 
 // ── who else might it be? ───────────────────────────────────────────────────────────────────────
@@ -186,6 +193,20 @@ Claim claim_of(const Shard& shard, const Peer& peer) {
     strongest = Claim::kWeak;
   }
   return strongest;
+}
+
+/// A client whose ESP of an unknown SPI was refused waits for its turn: the server may send on the other
+/// half of it.
+bool does_another_ask(const Shard& shard, const Gate& gate, PeerId except) {
+  if (gate.kept_for != state::kNone && gate.kept_for != except) return true;
+  const Tables& tables = shard.alg;
+  unsigned looked = 0;
+  for (WaiterId id = gate.waiters.first; id != state::kNone;
+       id = tables.waiters[id].in_queue.next) {
+    if (tables.waiters[id].for_esp && tables.waiters[id].peer != except) return true;
+    if (++looked > kLookLimit) return true;
+  }
+  return false;
 }
 
 /// Inbound 3: the only one of the gate that may expect an inbound SPI, but for one who does not count.
@@ -218,34 +239,44 @@ Claimant sole_claimant(const Shard& shard, const Gate& gate, PeerId except) {
     sole.peer = id;
     sole.is_weak = claim == Claim::kWeak;
   }
-  return sole;
+  return sole.peer != state::kNone && does_another_ask(shard, gate, sole.peer) ? several : sole;
 }
 
 // ── replies ─────────────────────────────────────────────────────────────────────────────────────
 
+void begin_replies(SeenSpi& seen, PeerId replier) {
+  seen.replier = replier;
+  seen.replies = seen.of_others = 0;
+}
+
 /// Section 5, fresh: in a turn without an exchange numbers prove nothing. Notes whether a packet of an
-/// unknown SPI came soon after one of the holder's.
+/// unknown SPI came soon after one of the holder's. Who sends a packet in half a minute has several turns
+/// before there are enough: they add up.
 void note_reply(Shard& shard, Gate& gate, SeenSpi& seen) {
   Turn& turn = gate.turn;
-  if (seen.turn != turn.serial) {
-    seen.turn = turn.serial;
-    seen.replies = seen.of_others = 0;
-    seen.otherwise = false;
-  }
+  if (seen.replier != turn.holder) begin_replies(seen, turn.holder);
   if (!turn.has_sent || !(turn.sent + kReplySoon).later_than(shard.now)) {
-    seen.otherwise = true;
-    return;
+    seen.spoilt = turn.serial;
+  } else if (gate.sender == turn.holder) {
+    turn.has_reply = true;
+    turn.latest_reply = shard.now;
   }
+  if (seen.spoilt == turn.serial) return begin_replies(seen, turn.holder);
   // Another client, whose SPI is as little answered, has sent since.
   if (gate.sender != turn.holder) {
     ++seen.of_others;
     return;
   }
-  turn.has_reply = true;
-  turn.latest_reply = shard.now;
   if (seen.replies != 0 && seen.replied_to == turn.sent) return;
   ++seen.replies;
   seen.replied_to = turn.sent;
+}
+
+/// It came outside of such turns: what was counted holds if it may be a reply to the same client.
+void note_reply_elsewhere(const Shard& shard, const Gate& gate, SeenSpi& seen) {
+  const bool may_be = gate.sender == seen.replier && gate.sender != state::kNone &&
+                      (gate.sent + kReplySoon).later_than(shard.now);
+  if (!may_be) begin_replies(seen, SeenSpi::kNobodys);
 }
 
 /// An outbound SPI of the turn has no other half yet.
@@ -256,26 +287,37 @@ bool lacks_other_half(const Tables& tables, const Turn& turn) {
   return false;
 }
 
+/// Outbound SPIs of a peer that have no other half; no more are counted than unknown SPIs remembered.
+std::size_t half_open_of(const Tables& tables, const Peer& peer) {
+  std::size_t n = 0;
+  for (EspId id = peer.half_open[at(Direction::kOutbound)].first;
+       id != state::kNone && n < kSeenSpis; id = tables.esp_sessions[id].half_open.next)
+    ++n;
+  return n;
+}
+
 /// Whether an SPI answers the holder: three of three packets, five of five while another client waits
-/// in the same position; and no other SPI does nearly as much.
+/// in the same position; and no more SPIs do nearly as much than the holder lacks.
 bool is_reply(const Shard& shard, const Gate& gate, const SeenSpi& seen) {
   const Turn& turn = gate.turn;
   const bool among_others = gate.waiters.first != state::kNone || seen.of_others != 0;
-  if (seen.otherwise || seen.replies < (among_others ? kRepliesAmongOthers : kReplies) ||
+  if (seen.replies < (among_others ? kRepliesAmongOthers : kReplies) ||
       seen.replies <= 3u * seen.of_others || !lacks_other_half(shard.alg, turn))
     return false;
-  return std::ranges::none_of(gate.seen, [&](const SeenSpi& other) {
-    return &other != &seen && other.spi != kNoSpi && !other.known && other.turn == turn.serial &&
-           !other.otherwise && 4u * other.replies > seen.replies;
+  const auto rivals = std::ranges::count_if(gate.seen, [&](const SeenSpi& other) {
+    return &other != &seen && other.spi != kNoSpi && !other.known &&
+           other.replier == turn.holder &&
+           4u * other.replies > seen.replies;
   });
+  return static_cast<std::size_t>(rivals) < half_open_of(shard.alg, shard.alg.peers[turn.holder]);
 }
 
 // ── the rules ───────────────────────────────────────────────────────────────────────────────────
 
 /// A new SPI for a peer outside of any turn: one of its exchanges or half-open sessions expects it.
-std::expected<SessionId, DropReason> claimed(Shard& shard, PeerId peer, Spi spi) {
+std::expected<SessionId, DropReason> claimed(Shard& shard, PeerId peer, const SeenSpi& seen) {
   count(shard, shard.alg.peers[peer].profile, AlgCounter::kSpiInClaimed);
-  return learn(shard, peer, Direction::kInbound, spi, nullptr);
+  return learn(shard, peer, Direction::kInbound, seen.spi, nullptr, began(seen));
 }
 
 /// Section 7: there is no room for the holder's SPI, and not because it had too many in this turn.
@@ -324,7 +366,7 @@ std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_i
                                             shard.alg.peers[sole.peer].turn_began)) &&
              !is_in_doubt(shard, gate, seen, sole.peer)) {
     // It begins anew and answers nothing of the holder's: as at a closed gate (3).
-    return claimed(shard, sole.peer, spi);
+    return claimed(shard, sole.peer, seen);
   }
   bool replies = false;
   if (!is_holders && !turn.has_exchange) {
@@ -332,8 +374,10 @@ std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_i
     replies = is_reply(shard, gate, seen);
   }
   if (!is_holders && !replies) return std::unexpected(reason);
-  const auto learned = accept(shard, gate.turn, Direction::kInbound, spi);
+  const auto learned = accept(shard, gate.turn, Direction::kInbound, spi,
+                              is_holders ? began(seen) : std::nullopt);
   if (!learned) return learned;
+  note_learned(seen, turn.holder);  // before the turn may end by it
   if (replies) count(shard, holder.profile, AlgCounter::kFreshnessWaived);
   spi_passed(shard, gate_id, Direction::kInbound);
   returned(shard, gate_id);
@@ -345,7 +389,8 @@ std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate,
   const PeerId last = gate.lingering.holder;
   const bool owes_last = last != state::kNone && is_owed_any(shard, shard.alg.peers[last]);
   // 2. The gate lingers: the last holder's, if nobody else is owed one.
-  if (last != state::kNone && !is_another_owed(shard, gate, last)) {
+  if (last != state::kNone && !is_another_owed(shard, gate, last) &&
+      !does_another_ask(shard, gate, last)) {
     const state::Ticks since =
         expecting_since(shard, shard.alg.peers[last], gate.lingering.began);
     if (owes_last ? !is_fresh(seen, fresh_now, since) : !seen.new_at_first)
@@ -353,7 +398,7 @@ std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate,
     // It was on its way before, or it may be what another client is owed: nobody's (section 9.1).
     if (is_of_another(seen, last, since)) return std::unexpected(DropReason::kEspInAmbiguous);
     if (is_in_doubt(shard, gate, seen, last)) return std::unexpected(DropReason::kEspInDangling);
-    const auto learned = accept(shard, gate.lingering, Direction::kInbound, spi);
+    const auto learned = accept(shard, gate.lingering, Direction::kInbound, spi, began(seen));
     if (learned) count(shard, shard.alg.peers[last].profile, AlgCounter::kSpiInLingering);
     return learned;
   }
@@ -368,7 +413,7 @@ std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate,
   if (is_of_another(seen, sole.peer, since)) return std::unexpected(DropReason::kEspInAmbiguous);
   if (is_in_doubt(shard, gate, seen, sole.peer))
     return std::unexpected(DropReason::kEspInDangling);
-  return claimed(shard, sole.peer, spi);
+  return claimed(shard, sole.peer, seen);
 }
 
 /// Section 5, outbound 2: C takes the closed gate without an exchange.
@@ -499,6 +544,8 @@ std::expected<SessionId, DropReason> attribute_inbound(Shard& shard, const Packe
   const std::uint32_t sequence = sequence_of(packet);
   const bool fresh_now = sequence <= profile_of(shard, peer).fresh_sequence;
   SeenSpi& seen = note_seen(shard, gate, spi, sequence, fresh_now);
+  if (gate.state != GateState::kArmed || gate.turn.has_exchange)
+    note_reply_elsewhere(shard, gate, seen);
 
   std::expected<SessionId, DropReason> result = std::unexpected(DropReason::kEspInAmbiguous);
   switch (gate.state) {

@@ -15,6 +15,9 @@ namespace {
 
 using lsn44::SessionFlags;
 
+/// ESP sessions of a client and a server whose packets are added up.
+constexpr std::uint32_t kSentLookLimit = 1024;
+
 constexpr Direction kBoth[] = {Direction::kOutbound, Direction::kInbound};
 
 state::FlowTable& table_of(Shard& shard, Direction direction) {
@@ -124,12 +127,12 @@ bool is_at_quota(const Shard& shard, const Peer& peer) {
 
 /// What is restored was there before: it counts, but no limit keeps it out, and it has carried more
 /// than single packets.
-enum class Origin : std::uint8_t { kPacket, kRecord };
+enum class Source : std::uint8_t { kPacket, kRecord };
 
-std::expected<EspId, DropReason> create(Shard& shard, PeerId peer_id, Origin origin) {
+std::expected<EspId, DropReason> create(Shard& shard, PeerId peer_id, Source source) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[peer_id];
-  if (origin == Origin::kPacket && is_at_quota(shard, peer) && !replace_single(shard, peer))
+  if (source == Source::kPacket && is_at_quota(shard, peer) && !replace_single(shard, peer))
     return std::unexpected(DropReason::kEspSessionQuota);
   const EspId id = tables.esp_sessions.allocate();
   if (id == state::kNone) return std::unexpected(DropReason::kEspSessionTableFull);
@@ -146,7 +149,7 @@ std::expected<EspId, DropReason> create(Shard& shard, PeerId peer_id, Origin ori
   esp.in_use = true;
   state::list_push(peer.esp_sessions, id, tables.esp_links());
   ++peer.esp_count;
-  if (origin == Origin::kPacket) {
+  if (source == Source::kPacket) {
     esp.is_single = true;
     state::queue_push(tables.clients[peer.subscriber].singles, id, tables.client_esp_links());
   }
@@ -196,41 +199,36 @@ void add_to_sums(Shard& shard, EspId id, Direction d) {
   count(shard, profile, out ? AlgCounter::kEspBytesOut : AlgCounter::kEspBytesIn, bytes);
 }
 
-/// ESP packets that a client has sent to the server, on as many of its SPIs as one packet looks at;
-/// with more of them, no number twice.
+/// ESP packets that a client has sent to the server. With more SPIs than it looks at, no number twice.
 std::uint64_t sent_by(const Shard& shard, const Peer& peer) {
   const Tables& tables = shard.alg;
+  if (peer.esp_count > kSentLookLimit) return shard.now.value;
   std::uint64_t sum = peer.sent_before;
-  unsigned looked = 0;
   for (EspId id = peer.esp_sessions.first; id != state::kNone;
-       id = tables.esp_sessions[id].of_peer.next) {
-    if (++looked > kLookLimit) return shard.now.value;
+       id = tables.esp_sessions[id].of_peer.next)
     sum += shard.lsn44.sessions[tables.esp_sessions[id].session].packets[at(Direction::kOutbound)];
-  }
   return sum;
 }
 
 /// Section 9.1: the inbound SPI is new, nothing has followed it.
 void watch_followers(Shard& shard, EspSession& esp) {
-  Gate& gate = shard.alg.gates[shard.alg.peers[esp.peer].gate];
   esp.learned_in = shard.now;
-  // If nobody else was owed one it is certain.
-  esp.followed = !is_another_owed(shard, gate, esp.peer) &&
-                 !does_another_dangle(shard, gate, esp.peer);
+  esp.followed = false;
   esp.sent_until_then = sent_by(shard, shard.alg.peers[esp.peer]);
 }
 
 }  // namespace
 
 std::expected<SessionId, DropReason> learn(Shard& shard, PeerId peer_id, Direction direction,
-                                           Spi spi, Turn* turn) {
+                                           Spi spi, Turn* turn,
+                                           std::optional<state::Ticks> began) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[peer_id];
   const Direction other = opposite(direction);
   EspId id = find_other_half(shard, peer, direction, turn);
   const bool completes = id != state::kNone;
   if (!completes) {
-    const auto made = create(shard, peer_id, Origin::kPacket);
+    const auto made = create(shard, peer_id, Source::kPacket);
     if (!made) return std::unexpected(made.error());
     id = *made;
   }
@@ -255,15 +253,28 @@ std::expected<SessionId, DropReason> learn(Shard& shard, PeerId peer_id, Directi
   count(shard, peer.profile,
         direction == Direction::kOutbound ? AlgCounter::kSpiOutLearned : AlgCounter::kSpiInLearned);
   if (direction == Direction::kInbound) {
-    esp.settled = settle_one(shard, peer_id, turn == nullptr ? 0 : turn->serial);
+    if (began)
+      note_settled(tables, esp,
+                   settle_one(shard, peer_id, turn == nullptr ? 0 : turn->serial, *began));
+    if (esp.settled == state::kNone && peer.awaited != 0) --peer.awaited;
     watch_followers(shard, esp);
-    peer.awaits_spi_in = false;
   }
   // Its next packets leave the fast path: they say that the pair works (4.5), ask for the SPI that
   // lacks (outbound 2), or say whose it is (9.1).
   shard.lsn44.sessions[esp.session].flags |= SessionFlags::kInspect;
   report(shard, completes ? EventKind::kEspSpiLearned : EventKind::kEspSessionCreated, id);
   return esp.session;
+}
+
+void note_settled(Tables& tables, EspSession& esp, ExchangeId exchange) {
+  esp.settled = exchange;
+  note_bearer(tables, esp, exchange == state::kNone ? state::kNone : tables.exchanges[exchange].ike);
+}
+
+void note_bearer(Tables& tables, EspSession& esp, IkeId ike) {
+  if (esp.ike != state::kNone) --tables.ike_sessions[esp.ike].esp_count;
+  esp.ike = ike;
+  if (ike != state::kNone) ++tables.ike_sessions[ike].esp_count;
 }
 
 void forget_spi(Shard& shard, EspId id, Direction direction) {
@@ -277,6 +288,7 @@ void forget_spi(Shard& shard, EspId id, Direction direction) {
   erase_keys(shard, id, direction);
   esp.spi[at(direction)] = kNoSpi;
   esp.again[at(direction)] = false;
+  if (direction == Direction::kInbound) note_settled(tables, esp, state::kNone);
   add_to_sums(shard, id, direction);
   lsn44::Session& session = shard.lsn44.sessions[esp.session];
   if (direction == Direction::kOutbound)
@@ -288,13 +300,18 @@ void forget_spi(Shard& shard, EspId id, Direction direction) {
   note_esp_session(shard, id, false);
 }
 
-bool is_followed_by_nothing(const Shard& shard, const EspSession& esp) {
-  const Tables& tables = shard.alg;
-  const Peer& peer = tables.peers[esp.peer];
-  return esp.spi[at(Direction::kInbound)] != kNoSpi && !esp.followed &&
-         !(esp.learned_in + profile_of(shard, peer).gate_timeout).later_than(shard.now) &&
-         is_another_owed(shard, tables.gates[peer.gate], esp.peer) &&
-         esp.sent_until_then == sent_by(shard, peer);
+bool is_followed_by_nothing(Shard& shard, EspSession& esp) {
+  const Peer& peer = shard.alg.peers[esp.peer];
+  if (esp.spi[at(Direction::kInbound)] == kNoSpi || esp.followed ||
+      (esp.learned_in + profile_of(shard, peer).gate_timeout).later_than(shard.now))
+    return false;
+  esp.followed = esp.sent_until_then != sent_by(shard, peer);
+  if (esp.followed) return false;
+  Gate& gate = shard.alg.gates[peer.gate];
+  if (is_another_owed(shard, gate, esp.peer)) return true;
+  // Nobody misses it, nor may anybody who has not seen the answer yet: it is certain.
+  esp.followed = !does_another_dangle(shard, gate, esp.peer);
+  return false;
 }
 
 void withdraw(Shard& shard, EspId id) {
@@ -305,7 +322,7 @@ void withdraw(Shard& shard, EspId id) {
   Gate& gate = tables.gates[peer.gate];
   count(shard, peer.profile, AlgCounter::kSpiWithdrawn);
   // Who had it may be owed its own all the same, or even this one.
-  peer.awaits_spi_in = true;
+  ++peer.awaited;
   const ExchangeId settled = esp.settled;
   if (settled != state::kNone && tables.exchanges[settled].claims &&
       tables.ike_sessions[tables.exchanges[settled].ike].peer == peer_id)
@@ -329,7 +346,7 @@ bool restore_esp(Shard& shard, PeerId peer_id, Spi out, Spi in) {
        find_esp(shard, Direction::kOutbound, peer.client, peer.server, out) != state::kNone) ||
       (in != kNoSpi && find_esp(shard, Direction::kInbound, nat_ip, peer.server, in) != state::kNone))
     return false;
-  const auto made = create(shard, peer_id, Origin::kRecord);
+  const auto made = create(shard, peer_id, Source::kRecord);
   if (!made) return false;
   EspSession& esp = shard.alg.esp_sessions[*made];
   for (const Direction d : kBoth) {
@@ -367,6 +384,12 @@ void join_halves(Shard& shard, PeerId peer_id) {
   to.bytes[kIn] = std::exchange(from.bytes[kIn], 0);
   stays.counted_packets[kIn] = std::exchange(goes.counted_packets[kIn], 0);
   stays.counted_bytes[kIn] = std::exchange(goes.counted_bytes[kIn], 0);
+  // Nothing new has come: whose it is is as doubtful as it was.
+  const ExchangeId settled = goes.settled;
+  const IkeId ike = goes.ike;
+  stays.learned_in = goes.learned_in;
+  stays.followed = goes.followed;
+  stays.sent_until_then = goes.sent_until_then;
   to.nat_port = from.nat_port;  // note_sequence()
   to.remote_port = from.remote_port;
   if (from.last_seen.later_than(to.last_seen)) to.last_seen = from.last_seen;
@@ -377,7 +400,8 @@ void join_halves(Shard& shard, PeerId peer_id) {
     return;
   }
   leave_half_open(shard, out, Direction::kOutbound);
-  watch_followers(shard, stays);
+  stays.settled = settled;
+  note_bearer(tables, stays, ike);
   to.flags |= SessionFlags::kInspect;
   report(shard, EventKind::kEspSpiLearned, out);
 }
@@ -465,6 +489,7 @@ void esp_session_ended(Shard& shard, SessionId session_id, SessionEnd why) {
     if (half_open) leave_half_open(shard, id, d);
     add_to_sums(shard, id, d);
   }
+  note_bearer(tables, esp, state::kNone);
   peer.sent_before += shard.lsn44.sessions[session_id].packets[at(Direction::kOutbound)];
   state::list_remove(peer.esp_sessions, id, tables.esp_links());
   --peer.esp_count;

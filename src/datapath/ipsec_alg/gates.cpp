@@ -148,7 +148,7 @@ void give_up_exchanges(Shard& shard, Gate& gate) {
   for (ExchangeId id = peer.owed.first; id != state::kNone;) {
     Exchange& e = tables.exchanges[id];
     const ExchangeId next = e.of_peer.next;
-    if (e.turn == gate.turn.serial) {
+    if (e.turn == gate.turn.serial && !has_refused_since(gate, e.admitted)) {
       mark_settled(shard, id);
       e.went_on = true;
     }
@@ -217,7 +217,8 @@ std::optional<state::Ticks> dangles_until(const Shard& shard, const Peer& peer) 
   if (!peer.undecided.empty()) {
     // While one that was admitted within 2T is neither answered nor settled.
     const state::Ticks admitted = shard.alg.exchanges[peer.undecided.last].admitted;
-    until = later(*until, admitted + twice_gate_timeout(shard, peer));
+    const state::Ticks lasts = admitted + twice_gate_timeout(shard, peer);
+    until = until ? later(*until, lasts) : lasts;
   }
   return until;
 }
@@ -230,6 +231,7 @@ void note_dangling(Shard& shard, PeerId id) {
   peer.is_dangling = true;
   state::list_push(tables.gates[peer.gate].dangling, id, tables.dangling_links());
   raise(shard, peer.profile, AlgGauge::kDangling);
+  schedule_gate(shard, peer.gate);  // it may have nothing else that ends
 }
 
 void set_dangling(Shard& shard, PeerId id, state::Ticks until) {
@@ -242,6 +244,8 @@ void unset_dangling(Shard& shard, Gate& gate, PeerId id) {
   Peer& peer = tables.peers[id];
   state::list_remove(gate.dangling, id, tables.dangling_links());
   peer.is_dangling = false;
+  // Half the ticks' range later it would look as if it were to come.
+  if (peer.dangles_until && is_due(*peer.dangles_until, shard.now)) peer.dangles_until.reset();
   lower(shard, peer.profile, AlgGauge::kDangling);
   doubt(shard, id);
 }
@@ -268,6 +272,7 @@ void dangle_after(Shard& shard, const Gate& gate, PeerId id, CloseReason reason)
   const std::uint32_t out = turn.spis[at(Direction::kOutbound)];
   const std::uint32_t in = turn.spis[at(Direction::kInbound)];
   bool lacks = false;
+  std::uint32_t awaited = 0;
   switch (reason) {
     case CloseReason::kIkeRekey:
     case CloseReason::kFloat:
@@ -277,21 +282,25 @@ void dangle_after(Shard& shard, const Gate& gate, PeerId id, CloseReason reason)
       // Beyond the letter, too: with fewer than it showed outbound ones, or if an earlier exchange
       // came to nothing by this: it may have been that one's SPI that paired the turn.
       lacks = in < expected_pairs(turn);
-      peer.awaits_spi_in = lacks || in + turn.spoken_first < out;
-      if (settle_older(shard, id, turn.serial)) peer.awaits_spi_in = true;
+      if (lacks) awaited = 1;
+      if (in + turn.spoken_first < out) awaited = out - in - turn.spoken_first;
+      if (settle_older(shard, id, turn.serial)) ++awaited;
       break;
     default:
       lacks = in < turn.answered + turn.unanswered;
       // Beyond the letter, for section 9.1: a client that showed an outbound SPI and got no inbound
       // one is owed one as much as with an exchange that we saw (its tunnel may be older than this
       // process), if anything has come that may be it.
-      peer.awaits_spi_in = turn.unanswered != 0 ||
-                           (gate.halves[at(Direction::kOutbound)] == HalfGate::kPassed &&
-                            gate.halves[at(Direction::kInbound)] != HalfGate::kPassed &&
-                            (turn.has_exchange || turn.has_reply || !had_its_chance(shard, turn)));
+      awaited = turn.unanswered != 0 ||
+                (gate.halves[at(Direction::kOutbound)] == HalfGate::kPassed &&
+                 gate.halves[at(Direction::kInbound)] != HalfGate::kPassed &&
+                 (turn.has_exchange || turn.has_reply || !had_its_chance(shard, turn)));
       break;
   }
-  if (lacks || peer.awaits_spi_in) peer.dangles_until = shard.now + twice_gate_timeout(shard, peer);
+  // What it awaits since a turn before this is still to come.
+  const bool goes_on = peer.dangles_until && peer.dangles_until->later_than(shard.now);
+  peer.awaited = goes_on ? std::max(awaited, peer.awaited) : awaited;
+  if (lacks || awaited != 0) peer.dangles_until = shard.now + twice_gate_timeout(shard, peer);
   note_dangling(shard, id);
 }
 
@@ -324,6 +333,13 @@ bool resumes(CloseReason reason) {
 }
 
 }  // namespace
+
+bool has_refused_since(const Gate& gate, state::Ticks then) {
+  return std::ranges::any_of(gate.seen, [&](const SeenSpi& seen) {
+    return seen.spi != kNoSpi && !seen.known && seen.learned_by == SeenSpi::kNobodys &&
+           seen.fresh_at_first && !then.later_than(seen.first);
+  });
+}
 
 bool in_turn(const Gate& gate, PeerId peer, const Exchange& e) {
   return holds(gate, peer) && e.turn == gate.turn.serial;
@@ -495,6 +511,24 @@ void request_again(Shard& shard, PeerId id, ExchangeId exchange, std::uint32_t m
   schedule_gate(shard, peer.gate);
 }
 
+namespace {
+
+/// An exchange's SPI may have been quicker than its answer.
+void settle_by_earlier_spi(Shard& shard, const Gate& gate, ExchangeId exchange) {
+  Tables& tables = shard.alg;
+  for (EspId id = gate.turn.candidates[at(Direction::kInbound)].first; id != state::kNone;
+       id = tables.esp_sessions[id].candidates[at(Direction::kInbound)].next) {
+    EspSession& esp = tables.esp_sessions[id];
+    if (esp.settled != state::kNone || tables.exchanges[exchange].admitted.later_than(esp.learned_in))
+      continue;
+    note_settled(tables, esp, exchange);
+    mark_settled(shard, exchange);
+    return;
+  }
+}
+
+}  // namespace
+
 void answered(Shard& shard, PeerId id, ExchangeId exchange) {
   Tables& tables = shard.alg;
   Exchange& e = tables.exchanges[exchange];
@@ -520,9 +554,7 @@ void answered(Shard& shard, PeerId id, ExchangeId exchange) {
   ++gate.turn.answered;
   gate.turn.latest_answer = shard.now;
   watch_old_session(shard, gate);
-  // Its SPI may have been quicker than the answer.
-  if (gate.turn.spis[at(Direction::kInbound)] >= expected_pairs(gate.turn))
-    mark_settled(shard, exchange);
+  settle_by_earlier_spi(shard, gate, exchange);
   close_if_paired(shard, gate_id);
   schedule_gate(shard, gate_id);
 }
@@ -600,8 +632,8 @@ void ike_rekeyed(Shard& shard, PeerId id, ExchangeId exchange) {
 void floated(Shard& shard, PeerId id, IkeId ike) {
   Peer& peer = shard.alg.peers[id];
   const Gate& gate = shard.alg.gates[peer.gate];
-  peer.awaits_spi_in = false;
-  if (peer.owed.empty()) peer.dangles_until = shard.now;
+  peer.awaited = 0;
+  if (peer.owed.empty()) peer.dangles_until.reset();
   // Another connection of the client's may have the turn.
   const bool is_of_others =
       gate.turn.has_exchange && (gate.turn.several_ikes || gate.turn.ike != ike);
@@ -628,7 +660,7 @@ bool does_another_dangle(Shard& shard, Gate& gate, PeerId except) {
 }
 
 bool is_owed_any(const Shard& shard, const Peer& peer) {
-  return !peer.owed.empty() || (peer.awaits_spi_in && peer.dangles_until.later_than(shard.now));
+  return !peer.owed.empty() || (peer.awaited != 0 && peer.dangles_until && peer.dangles_until->later_than(shard.now));
 }
 
 bool is_another_owed(const Shard& shard, const Gate& gate, PeerId except) {

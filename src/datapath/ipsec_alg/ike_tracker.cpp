@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
 #include "lsn/datapath/ipsec_alg/gates.hpp"
 #include "lsn/datapath/ipsec_alg/holding.hpp"
 #include "lsn/datapath/ipsec_alg/journal.hpp"
@@ -269,7 +270,7 @@ IkeId find_ike_session(const Shard& shard, PeerId peer, wire::IkeSpi initiator) 
 bool has_purpose(const Shard& shard, IkeId id) {
   const IkeSession& session = shard.alg.ike_sessions[id];
   const Peer& peer = shard.alg.peers[session.peer];
-  if ((session.bore_esp && peer.esp_count != 0) || has_flight(shard, session.peer, id)) return true;
+  if (session.esp_count != 0 || has_flight(shard, session.peer, id)) return true;
   const Gate& gate = shard.alg.gates[peer.gate];
   for (ExchangeId exchange = session.exchanges.first; exchange != state::kNone;
        exchange = shard.alg.exchanges[exchange].of_session.next) {
@@ -421,19 +422,19 @@ void unsettle(Shard& shard, ExchangeId id) {
   note_exchange(shard, id, false);
 }
 
-ExchangeId settle_one(Shard& shard, PeerId peer_id, std::uint32_t turn) {
+ExchangeId settle_one(Shard& shard, PeerId peer_id, std::uint32_t turn, state::Ticks began) {
   const Tables& tables = shard.alg;
   const Peer& peer = tables.peers[peer_id];
   // Of the turn the earliest, of those before it the latest: earlier ones were given up.
-  ExchangeId chosen = peer.owed.last;
+  ExchangeId chosen = state::kNone;
   for (ExchangeId id = peer.owed.first; id != state::kNone;
        id = tables.exchanges[id].of_peer.next) {
-    if (tables.exchanges[id].turn != turn) continue;
+    const Exchange& e = tables.exchanges[id];
+    if (e.admitted.later_than(began)) continue;
     chosen = id;
-    break;
+    if (e.turn == turn) break;
   }
   if (chosen == state::kNone) return chosen;
-  shard.alg.ike_sessions[tables.exchanges[chosen].ike].bore_esp = true;
   mark_settled(shard, chosen);
   return chosen;
 }
@@ -456,18 +457,22 @@ bool settle_older(Shard& shard, PeerId peer_id, std::uint32_t turn) {
     }
     return false;
   };
+  // Its server may speak first, and late: as long as its client dangles, and if something came since
+  // that may be it.
+  const state::TickDuration lasts = 2 * profile_of(shard, peer).gate_timeout;
   bool was_owed = false;
   for (ExchangeId id = peer.owed.first; id != state::kNone;) {
-    const ExchangeId next = tables.exchanges[id].of_peer.next;
-    if (tables.exchanges[id].turn != turn && has_newer(tables.exchanges[id])) {
-      mark_settled(shard, id);
+    const Exchange& e = tables.exchanges[id];
+    const ExchangeId next = e.of_peer.next;
+    if (e.turn != turn && has_newer(e)) {
       was_owed = true;
+      if (!(e.admitted + 2 * lasts).later_than(shard.now) &&
+          !has_refused_since(tables.gates[peer.gate], e.admitted))
+        mark_settled(shard, id);
     }
     id = next;
   }
-  // An answer that was lost before it came to us may still bring an SPI for as long as its client
-  // dangles.
-  const state::TickDuration lasts = 2 * profile_of(shard, peer).gate_timeout;
+  // An answer that was lost before it came to us may still bring an SPI for as long.
   for (ExchangeId id = peer.undecided.first; id != state::kNone;) {
     const Exchange& e = tables.exchanges[id];
     const ExchangeId next = e.of_peer.next;
@@ -507,6 +512,9 @@ void end_ike_session(Shard& shard, IkeId id, AlgEnd why) {
   note_ike_session(shard, id, true);
   remove_flights(shard, peer_id, id, DropReason::kIkeHeldFlushed);
   while (!session.exchanges.empty()) forget(shard, session.exchanges.first);
+  for (EspId esp = peer.esp_sessions.first; esp != state::kNone && session.esp_count != 0;
+       esp = tables.esp_sessions[esp].of_peer.next)
+    if (tables.esp_sessions[esp].ike == id) note_bearer(tables, tables.esp_sessions[esp], state::kNone);
   tables.ike_wheel.cancel(id, tables.ike_wheel_links());
   state::queue_remove(client.ike_sessions, id, tables.client_ike_links());
   state::list_remove(peer.ike_sessions, id, tables.ike_links());

@@ -90,6 +90,7 @@ void remove_peer(Shard& shard, PeerId id) {
     if (seen.learned_by == id) seen = SeenSpi{};
     // Another peer may get its number.
     if (seen.withdrawn == id) seen.withdrawn = SeenSpi::kNobodys;
+    if (seen.replier == id) seen.replier = SeenSpi::kNobodys;
     for (PeerId& expected : seen.expected_by)
       if (expected == id) expected = SeenSpi::kNobodys;
   }
@@ -174,7 +175,15 @@ std::expected<PeerId, DropReason> obtain_peer(Shard& shard, SubscriberId subscri
   lsn44::Subscriber& subscriber = shard.lsn44.subscribers[subscriber_id];
   const state::FlowKey key = peer_key(subscriber.ip, server);
   const std::uint32_t hash = tables.index.hash(key);
-  if (const PeerId known = tables.index.find(key, hash); known != state::kNone) return known;
+  if (const PeerId known = tables.index.find(key, hash); known != state::kNone) {
+    if (tables.gates[tables.peers[known].gate].nat_ip == subscriber.paired_ip) return known;
+    // A reload took its address. It goes now, unless the sweep has not come to its ESP sessions yet.
+    ++subscriber.pins;  // whoever asks has it in his hands
+    resolve_doubts(shard);
+    --subscriber.pins;
+    if (tables.index.find(key, hash) != state::kNone)
+      return std::unexpected(DropReason::kNoMapping);
+  }
 
   Client& client = tables.clients[subscriber_id];
   if (client.peer_count == 0) client = Client{};
@@ -280,8 +289,8 @@ void clear_peer(Shard& shard, PeerId id, AlgEnd why) {
     schedule_gate(shard, gate_id);
   }
   if (gate.lingering.holder == id) end_lingering(shard, gate_id);
-  peer.awaits_spi_in = false;
-  peer.dangles_until = shard.now;
+  peer.awaited = 0;
+  peer.dangles_until.reset();
   if (peer.is_dangling) {
     state::list_remove(gate.dangling, id, tables.dangling_links());
     peer.is_dangling = false;

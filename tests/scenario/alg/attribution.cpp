@@ -671,7 +671,7 @@ TEST_P(AlgEsp, DanglingEndsWhenWhatWasOwedWithoutAnExchangeIsLearned) {
   esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 70000);  // it may be its reply
   quiet(kT + 1s);
   EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
-  comes_back(c1, 0x1001, 0x2001, 70001);
+  comes_back(c1, 0x1001, 0x2001, 70001, 2);  // of three
   arms(c2);
   gets_esp(c2, 0x2002);
 }
@@ -745,7 +745,7 @@ TEST_P(AlgEsp, Inbound1NotWhatFirstCameWhileAnotherClientDangledThoughTheHolderI
   esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 2);
   gets_esp(c2, 0x2002);
   EXPECT_EQ(now_there(AlgGauge::kLingering), 1u);
-  esp_refused_in(0x2001, DropReason::kEspInDangling, 3);  // nor lingering
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 3);  // nor lingering: c1 is owed one
 }
 
 TEST_P(AlgEsp, Inbound1WhatCameWhileAnotherClientDangledStaysInDoubtWhenThatEnds) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <expected>
+#include <optional>
 
 #include "lsn/datapath/ipsec_alg/tables.hpp"
 #include "lsn/datapath/shard.hpp"
@@ -15,18 +16,24 @@
 namespace lsn::datapath::ipsec_alg {
 
 /// Learns an SPI for a peer: completes a half-open session or makes one. `turn`: whose candidate it
-/// becomes; nullptr: none's.
+/// becomes; nullptr: none's. `began`: when an inbound SPI that began anew was first seen: it settles an
+/// exchange that was admitted before. Not set: it is of a tunnel that idled out, and settles none.
 [[nodiscard]] std::expected<SessionId, DropReason> learn(Shard& shard, PeerId peer,
-                                                         Direction direction, Spi spi, Turn* turn);
+                                                         Direction direction, Spi spi, Turn* turn,
+                                                         std::optional<state::Ticks> began = {});
+/// Notes which exchange is settled by a session's inbound SPI; kNone: none (any more).
+void note_settled(Tables& tables, EspSession& esp, ExchangeId exchange);
+/// The IKE session that bore it; kNone: it is gone.
+void note_bearer(Tables& tables, EspSession& esp, IkeId ike);
 /// Forgets one SPI; the session goes with its last one.
 void forget_spi(Shard& shard, EspId id, Direction direction);
 /// Joins half-open sessions of a turn that has ended: a forged SPI may have taken the true one's
 /// place.
 void join_halves(Shard& shard, PeerId peer);
 
-/// Section 9.1: whether its client has sent nothing on it for espGateTimeout, since its inbound SPI
-/// was learned, and another client is owed one.
-[[nodiscard]] bool is_followed_by_nothing(const Shard& shard, const EspSession& esp);
+/// Section 9.1: whether its client has sent nothing to the server for espGateTimeout, since its inbound
+/// SPI was learned, and another client is owed one. Notes if that is out of question from now on.
+[[nodiscard]] bool is_followed_by_nothing(Shard& shard, EspSession& esp);
 /// Takes the inbound SPI back. The session goes if it has no other one.
 void withdraw(Shard& shard, EspId id);
 

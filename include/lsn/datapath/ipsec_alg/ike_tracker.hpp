@@ -78,7 +78,7 @@ void mark_settled(Shard& shard, ExchangeId id);
 void unsettle(Shard& shard, ExchangeId id);
 /// An inbound SPI was learned: settles an answered exchange of the turn, else the latest one. Which;
 /// kNone: none is owed one.
-ExchangeId settle_one(Shard& shard, PeerId peer, std::uint32_t turn);
+ExchangeId settle_one(Shard& shard, PeerId peer, std::uint32_t turn, state::Ticks began);
 /// Settles all exchanges of a session.
 void settle_session(Shard& shard, IkeId id);
 /// Section 5, owed: those came to nothing that are older than an exchange of the same session that

@@ -16,6 +16,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "lsn/datapath/ipsec_alg/counters.hpp"
 #include "lsn/datapath/ipsec_alg/events.hpp"
@@ -125,7 +126,6 @@ struct alignas(64) IkeSession {
   wire::Be16 nat_port;
   std::uint8_t version;
   bool heard[kDirections];  ///< messages of that direction were seen; both: it is answered
-  bool bore_esp;            ///< an SPI was learned for an exchange of it
   bool keeps_port;          ///< its UDP session does (ikePreservePort): it is found by its SPI
   bool in_use;
   bool began_midway;  ///< its phase 1 was not seen
@@ -141,6 +141,7 @@ struct alignas(64) IkeSession {
   state::QueueHead exchanges;  ///< oldest first
   std::uint16_t exchange_count;
   std::uint16_t unanswered_exchanges;
+  std::uint32_t esp_count;  ///< ESP sessions whose inbound SPI an exchange of it was owed
 
   [[nodiscard]] bool is_answered() const { return heard[0] && heard[1]; }
 };
@@ -155,13 +156,14 @@ struct EspSession {
   std::uint32_t turn[kDirections];  ///< serial of the turn in which the SPI was learned
   bool candidate[kDirections];      ///< it stands in that turn's queue
   bool again[kDirections];          ///< a second packet came, which may not be counted yet
-  bool followed;                    ///< its client sent on it since the inbound SPI was learned
+  bool followed;                    ///< its client sent since the inbound SPI was learned, or nobody misses it
   bool of_exchange;                 ///< its outbound SPI was learned in a turn with one
   bool fruitless;                   ///< a turn for its inbound SPI ended without any trace of it
   state::Ticks learned_in;          ///< when the inbound SPI was, ...
   std::uint64_t sent_until_then;    ///< ... and what the client had sent, on all its SPIs
   state::Ticks tried;               ///< when its latest turn for its inbound SPI ended
   ExchangeId settled = state::kNone;  ///< that its inbound SPI did; kNone: none
+  IkeId ike = state::kNone;           ///< whose exchange that was
   /// What of its session's packets and bytes is in its profile's sums already.
   std::uint64_t counted_packets[kDirections];
   std::uint64_t counted_bytes[kDirections];
@@ -229,11 +231,11 @@ struct SeenSpi {
   std::array<PeerId, 3> expected_by = {kNobodys, kNobodys, kNobodys};
   bool expected_by_several = false;
   PeerId withdrawn = kNobodys;    ///< from whom it was taken back
-  std::uint32_t turn = 0;         ///< serial of the turn without an exchange that `replies` is about
-  std::uint16_t replies = 0;      ///< to packets of the holder's: they came soon after it
+  PeerId replier = kNobodys;      ///< to whom `replies` are: the holder of turns without an exchange
+  std::uint16_t replies = 0;      ///< packets that came soon after one of the replier's, in its turns
   std::uint16_t of_others = 0;    ///< that may be replies to another client as well
-  state::Ticks replied_to;        ///< the packet of the holder's that the last of them followed
-  bool otherwise = false;         ///< one came at another time
+  state::Ticks replied_to;        ///< the packet of the replier's that the last of them followed
+  std::uint32_t spoilt = 0;       ///< serial of the turn in which one came at another time
   bool fresh_at_first = false;
   bool new_at_first = false;      ///< its first packet had sequence number 1
   bool known = false;             ///< it still is learned_by's
@@ -286,9 +288,11 @@ struct alignas(64) Peer {
   state::QueueHead undecided;  ///< exchanges that are neither answered nor settled, oldest first
   state::Ticks turn_began;  ///< its latest turn
   state::Ticks turn_ended;
-  state::Ticks dangles_until;
+  std::optional<state::Ticks> dangles_until;  ///< not set: its last turn left nothing behind
   bool had_turn = false;
-  bool awaits_spi_in = false;  ///< its turn ended with less than it showed: an outbound SPI, a request
+  /// Inbound SPIs that may come until `dangles_until` though no exchange is owed them: its turns ended
+  /// with less than they showed, of outbound SPIs or requests.
+  std::uint32_t awaited = 0;
   bool is_owed = false;        ///< on the gate's list
   bool is_claimant = false;    ///< on the gate's list
   bool is_dangling = false;    ///< on the gate's list
