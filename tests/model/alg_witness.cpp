@@ -294,7 +294,7 @@ void Watch::phase_two_came(const Message& message, bool passed) {
     const bool is_known =
         (x.counts_unanswered ? ike.unanswered <= 64 : ike.answered - x.place < 8) &&
         now < ike_seen(x.ike).latest + std::min(world_.rules.ike_timeout, kMinute) - kSlack;
-    if (is_known && (!message.is_answer || message.step + 1 == x.requests_left))
+    if (is_known && !is_unsettled() && (!message.is_answer || message.step + 1 == x.requests_left))
       fault(link.server, cat({name_of(message), " did not pass; its exchange was admitted"}));
     return;
   }
@@ -365,7 +365,8 @@ void Watch::esp_came(const Seen& packet, Party from, bool passed) {
                             ") did not pass; its SPI was known"}));
   if (from == Party::kClient) {
     // What its server has not answered asks for a turn, whether it passes or not.
-    if (!passed || !tunnel.is_answered) gates_[gate_of(link)].esp_refused[link.client] = now;
+    if (!passed || !tunnel.is_answered || peer_of(link).lacks_other_half())
+      gates_[gate_of(link)].esp_refused[link.client] = now;
     return;
   }
   // Section 5: no tunnel stays one-way for longer than its turn takes to come round.
@@ -571,9 +572,7 @@ void Watch::esp_left(const Seen& packet, Party to) {
       return id != packet.record &&
              (other.is_answered || now >= other.last_left[0] + world_.rules.esp_timeout);
     });
-    const bool may_lack =
-        !of.unanswered.empty() ||
-        std::ranges::any_of(of.pairs, [](const auto& pair) { return pair.second == 0; });
+    const bool may_lack = !of.unanswered.empty() || of.lacks_other_half();
     if (tunnel.new_since == now || may_lack) of.starts.push_back(now);
     if (tunnel.last_left[0] != kNever) went_on(of, Party::kClient);
     tunnel.last_left[0] = of.latest_esp_out = now;
@@ -664,27 +663,35 @@ void Watch::went_on(Peer& of, Party from) {
   latest.until = std::min(latest.latest[0], latest.latest[1]);
 }
 
+/// Any other one of the same client and server.
+bool Watch::any_tunnel_beside(const Tunnel& tunnel, auto&& is_it) const {
+  const Link& link = world_.links[tunnel.link];
+  return std::ranges::any_of(world_.links, [&](const Link& other) {
+    return other.client == link.client && other.server == link.server &&
+           std::ranges::any_of(other.tunnels, [&](std::uint32_t id) {
+             return &world_.tunnels[id] != &tunnel && is_it(world_.tunnels[id]);
+           });
+  });
+}
+
 bool Watch::came_to_nothing(const Tunnel& tunnel) {
   const Exchange& x = world_.exchanges[tunnel.exchange];
   const Link& link = world_.links[x.link];
   // Another one of its turn may have settled it, and been left over in its place.
   const auto stands_for = [&](const Exchange& y) {
-    return std::any_of(link.tunnels.begin(), link.tunnels.end(), [&](std::uint32_t id) {
-      const Tunnel& other = world_.tunnels[id];
+    return any_tunnel_beside(tunnel, [&](const Tunnel& other) {
       const Exchange& o = world_.exchanges[other.exchange];
       return o.ike == y.ike && other.answered != kNever && o.first_left < y.first_left &&
              std::abs(o.first_left - x.first_left) <= world_.rules.gate_timeout;
     });
   };
   // A newer one of the same session was answered, and paired.
-  const bool has_newer =
-      std::any_of(link.tunnels.begin(), link.tunnels.end(), [&](std::uint32_t id) {
-        const Tunnel& newer = world_.tunnels[id];
-        const Exchange& y = world_.exchanges[newer.exchange];
-        return y.first_left > x.first_left && y.answered_left != kNever &&
-               newer.last_left[0] != kNever && newer.last_left[1] != kNever &&
-               (y.ike == x.ike || stands_for(y));
-      });
+  const bool has_newer = any_tunnel_beside(tunnel, [&](const Tunnel& newer) {
+    const Exchange& y = world_.exchanges[newer.exchange];
+    return y.first_left > x.first_left && y.answered_left != kNever &&
+           newer.last_left[0] != kNever && newer.last_left[1] != kNever &&
+           (y.ike == x.ike || stands_for(y));
+  });
   // The old pair went on both ways for 2 s.
   const std::vector<Peer::BothWays>& both_ways = peer_of(link).both_ways;
   return has_newer || std::any_of(both_ways.begin(), both_ways.end(), [&](const auto& one) {
@@ -695,9 +702,7 @@ bool Watch::came_to_nothing(const Tunnel& tunnel) {
 /// Its client got what an earlier one of its own was owed, in its place.
 bool Watch::is_confused(const Tunnel& tunnel) {
   const Exchange& x = world_.exchanges[tunnel.exchange];
-  const Link& link = world_.links[tunnel.link];
-  return std::any_of(link.tunnels.begin(), link.tunnels.end(), [&](std::uint32_t id) {
-    const Tunnel& earlier = world_.tunnels[id];
+  return any_tunnel_beside(tunnel, [&](const Tunnel& earlier) {
     return earlier.answered != kNever && earlier.answered >= x.first_left &&
            world_.exchanges[earlier.exchange].first_left < x.first_left;
   });
@@ -846,6 +851,7 @@ void Watch::reloading(unsigned addresses, bool has_profile) {
 }
 
 void Watch::reloaded() {
+  if (remembers_) note(kNobody, "all have it");
   forget_what_went();
   had_profile_ = has_profile_;
 }

@@ -5,6 +5,7 @@
 // nobody can avoid from one that must not be, and the gauges and tables for their bounds.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <string>
@@ -83,6 +84,9 @@ class Watch final : public Witness {
     std::vector<BothWays> both_ways;
     std::vector<std::uint32_t> unanswered;  ///< tunnels that its client sends on
     std::map<std::uint32_t, std::uint32_t> pairs;  ///< outbound SPIs with inbound ones, as logged
+    [[nodiscard]] bool lacks_other_half() const {
+      return std::ranges::any_of(pairs, [](const auto& pair) { return pair.second == 0; });
+    }
     std::vector<Time> starts;  ///< what may have begun a turn of its
     std::vector<Time> ends;    ///< of its turns, as the product says
     Time deadline = kNever;    ///< the latest of these that was one
@@ -139,6 +143,7 @@ class Watch final : public Witness {
   [[nodiscard]] bool is_forgotten(const Tunnel& tunnel) const;
   [[nodiscard]] bool is_owed(const Tunnel& tunnel);
   [[nodiscard]] bool is_confused(const Tunnel& tunnel);
+  [[nodiscard]] bool any_tunnel_beside(const Tunnel& tunnel, auto&& is_it) const;
   /// Section 5: its exchange came to nothing, as far as anybody can see.
   [[nodiscard]] bool came_to_nothing(const Tunnel& tunnel);
   void went_on(Peer& peer, Party from);

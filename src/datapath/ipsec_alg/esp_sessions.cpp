@@ -274,7 +274,9 @@ void note_settled(Tables& tables, EspSession& esp, ExchangeId exchange) {
 void note_bearer(Tables& tables, EspSession& esp, IkeId ike) {
   if (esp.ike != state::kNone) --tables.ike_sessions[esp.ike].esp_count;
   esp.ike = ike;
-  if (ike != state::kNone) ++tables.ike_sessions[ike].esp_count;
+  if (ike == state::kNone) return;
+  ++tables.ike_sessions[ike].esp_count;
+  port_bore_esp(tables, ike);
 }
 
 void forget_spi(Shard& shard, EspId id, Direction direction) {

@@ -288,10 +288,11 @@ void dangle_after(Shard& shard, const Gate& gate, PeerId id, CloseReason reason)
       break;
     default:
       lacks = in < turn.answered + turn.unanswered;
+      // Of those that were given up because the old SPIs went on one may come all the same.
       // Beyond the letter, for section 9.1: a client that showed an outbound SPI and got no inbound
       // one is owed one as much as with an exchange that we saw (its tunnel may be older than this
       // process), if anything has come that may be it.
-      awaited = turn.unanswered != 0 ||
+      awaited = turn.unanswered != 0 || (lacks && turn.old_spis) ||
                 (gate.halves[at(Direction::kOutbound)] == HalfGate::kPassed &&
                  gate.halves[at(Direction::kInbound)] != HalfGate::kPassed &&
                  (turn.has_exchange || turn.has_reply || !had_its_chance(shard, turn)));
@@ -576,6 +577,7 @@ void note_message(Shard& shard, PeerId id, ExchangeId exchange) {
   Exchange& e = tables.exchanges[exchange];
   Gate& gate = tables.gates[tables.peers[id].gate];
   if (in_turn(gate, id, e)) gate.turn.latest_message = shard.now;
+  touch_exchange(shard, exchange);
   // The old SPIs went on because its initiator has not got the answer.
   if (!e.went_on) return;
   unsettle(shard, exchange);

@@ -98,7 +98,7 @@ void forget(Shard& shard, ExchangeId id) {
   tables.exchanges.release(id);
 }
 
-/// The oldest exchange of a session that `which` takes, or kNone.
+/// The exchange of a session that was silent for longest of those that `which` takes, or kNone.
 template <class Which>
 ExchangeId oldest(const Tables& tables, const IkeSession& session, Which&& which) {
   for (ExchangeId id = session.exchanges.first; id != state::kNone;
@@ -272,10 +272,14 @@ bool has_purpose(const Shard& shard, IkeId id) {
   const Peer& peer = shard.alg.peers[session.peer];
   if (session.esp_count != 0 || has_flight(shard, session.peer, id)) return true;
   const Gate& gate = shard.alg.gates[peer.gate];
+  const state::TickDuration lasts = 2 * profile_of(shard, peer).gate_timeout;
   for (ExchangeId exchange = session.exchanges.first; exchange != state::kNone;
        exchange = shard.alg.exchanges[exchange].of_session.next) {
     const Exchange& e = shard.alg.exchanges[exchange];
-    if (in_turn(gate, session.peer, e) || e.is_owed()) return true;
+    // What has been owed for long is a weaker claim than a client that asks now.
+    if (in_turn(gate, session.peer, e) ||
+        (e.is_owed() && (e.first_answer + lasts).later_than(shard.now)))
+      return true;
   }
   return false;
 }
@@ -346,14 +350,27 @@ ExchangeId find_exchange(const Shard& shard, const IkeSession& session, const Ex
                          const wire::IkeMessage& message) {
   const Tables& tables = shard.alg;
   const bool followup = message.version == 2 && message.exchange == exchange::kFollowupKe;
+  ExchangeId latest = state::kNone;
   for (ExchangeId id = session.exchanges.last; id != state::kNone;
        id = tables.exchanges[id].of_session.prev) {
-    const ExchangeName& known = tables.exchanges[id].name;
-    if (followup ? known.kind == name.kind && known.initiator == name.initiator
-                 : same_exchange(known, name))
-      return id;
+    const Exchange& known = tables.exchanges[id];
+    if (!followup) {
+      if (same_exchange(known.name, name)) return id;
+      continue;
+    }
+    if (known.name.kind == name.kind && known.name.initiator == name.initiator &&
+        (latest == state::kNone || known.admitted.later_than(tables.exchanges[latest].admitted)))
+      latest = id;
   }
-  return state::kNone;
+  return latest;
+}
+
+void touch_exchange(Shard& shard, ExchangeId id) {
+  Tables& tables = shard.alg;
+  IkeSession& session = tables.ike_sessions[tables.exchanges[id].ike];
+  if (session.exchanges.last == id) return;
+  state::queue_remove(session.exchanges, id, tables.exchange_links());
+  state::queue_push(session.exchanges, id, tables.exchange_links());
 }
 
 bool has_room(const Shard& shard, const IkeSession& session) {
@@ -389,6 +406,7 @@ void mark_answered(Shard& shard, ExchangeId id) {
   Exchange& e = shard.alg.exchanges[id];
   IkeSession& session = shard.alg.ike_sessions[e.ike];
   if (!e.answered) --session.unanswered_exchanges;
+  touch_exchange(shard, id);
   e.answered = true;
   count(shard, shard.alg.peers[session.peer].profile, AlgCounter::kExchangesAnswered);
   if (!e.claims) {
@@ -537,22 +555,38 @@ void end_ike_session(Shard& shard, IkeId id, AlgEnd why) {
 
 void keep_port(Shard& shard, PeerId id, wire::Be16 port) {
   Peer& peer = shard.alg.peers[id];
-  for (const wire::Be16 kept : peer.ike_ports)
-    if (kept == port) return;
-  wire::Be16& place = peer.ike_ports[peer.next_ike_port];
-  if (place.raw() != 0) note_mapping_gone(shard, id, place);
-  place = port;
-  peer.next_ike_port = static_cast<std::uint8_t>((peer.next_ike_port + 1u) % kKeptPorts);
+  if (std::ranges::find(peer.ike_ports, port, &Peer::KeptPort::port) != peer.ike_ports.end())
+    return;
+  // One that bore ESP is needed longest.
+  const auto next = [&] {
+    const std::uint8_t n = peer.next_ike_port;
+    peer.next_ike_port = static_cast<std::uint8_t>((n + 1u) % kKeptPorts);
+    return n;
+  };
+  std::uint8_t chosen = next();
+  for (std::uint32_t i = 1; i < kKeptPorts && peer.ike_ports[chosen].port.raw() != 0 &&
+                            peer.ike_ports[chosen].bore_esp;
+       ++i)
+    chosen = next();
+  Peer::KeptPort& place = peer.ike_ports[chosen];
+  if (place.port.raw() != 0) note_mapping_gone(shard, id, place.port);
+  place = {.port = port};
   note_mapping(shard, id, port);
+}
+
+void port_bore_esp(Tables& tables, IkeId ike) {
+  const IkeSession& session = tables.ike_sessions[ike];
+  for (Peer::KeptPort& kept : tables.peers[session.peer].ike_ports)
+    if (kept.port == session.inside_port) kept.bore_esp = true;
 }
 
 void mapping_ended(Shard& shard, const lsn44::Session& session) {
   const PeerId id = find_peer(shard, session.inside_ip, session.remote_ip);
   if (id == state::kNone) return;
-  for (wire::Be16& kept : shard.alg.peers[id].ike_ports) {
-    if (kept != session.inside_port) continue;
-    note_mapping_gone(shard, id, kept);
-    kept = wire::Be16{};
+  for (Peer::KeptPort& kept : shard.alg.peers[id].ike_ports) {
+    if (kept.port != session.inside_port) continue;
+    note_mapping_gone(shard, id, kept.port);
+    kept = {};
   }
 }
 

@@ -222,7 +222,7 @@ void list_state(Shard& shard, StatePage& page, std::size_t budget) {
       // Each of a peer's kept ports is a place of its own.
       walk(tables.peers.high_water() * kKeptPorts, Kind::kIkeSession, [&](std::uint32_t place) {
         const Peer& peer = tables.peers[place / kKeptPorts];
-        const wire::Be16 port = peer.ike_ports[place % kKeptPorts];
+        const wire::Be16 port = peer.ike_ports[place % kKeptPorts].port;
         if (!peer.in_use || port.raw() == 0 || !is_recorded(shard, peer)) return;
         if (const auto record = record_of(shard, peer, port)) page.rows.push_back(*record);
       });

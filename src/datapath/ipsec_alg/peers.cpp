@@ -13,6 +13,8 @@ namespace {
 
 /// Sessions of a client among which one looks for a mapping of its IKE, at its first ESP.
 constexpr unsigned kMappingLookLimit = 256;
+/// ESP sessions that one packet ends; a client of more waits for the sweep.
+constexpr unsigned kEspEndedAtOnce = 1024;
 
 std::expected<GateId, DropReason> obtain_gate(Shard& shard, wire::Be32 nat_ip, wire::Be32 server) {
   Tables& tables = shard.alg;
@@ -82,8 +84,8 @@ void remove_peer(Shard& shard, PeerId id) {
   Peer& peer = tables.peers[id];
   Gate& gate = tables.gates[peer.gate];
   Client& client = tables.clients[peer.subscriber];
-  for (const wire::Be16 port : peer.ike_ports)
-    if (port.raw() != 0) note_mapping_gone(shard, id, port);
+  for (const Peer::KeptPort& kept : peer.ike_ports)
+    if (kept.port.raw() != 0) note_mapping_gone(shard, id, kept.port);
   if (peer.is_claimant) state::list_remove(gate.claimants, id, tables.claimant_links());
   if (gate.sender == id) gate.sender = state::kNone;
   for (SeenSpi& seen : gate.seen) {
@@ -177,8 +179,12 @@ std::expected<PeerId, DropReason> obtain_peer(Shard& shard, SubscriberId subscri
   const std::uint32_t hash = tables.index.hash(key);
   if (const PeerId known = tables.index.find(key, hash); known != state::kNone) {
     if (tables.gates[tables.peers[known].gate].nat_ip == subscriber.paired_ip) return known;
-    // A reload took its address. It goes now, unless the sweep has not come to its ESP sessions yet.
+    // A reload took its address, and the sweep has not come to its ESP sessions yet: it goes now.
     ++subscriber.pins;  // whoever asks has it in his hands
+    const Peer& gone = tables.peers[known];
+    for (unsigned n = 0; n < kEspEndedAtOnce && gone.esp_sessions.first != state::kNone; ++n)
+      lsn44::end_session(shard, tables.esp_sessions[gone.esp_sessions.first].session,
+                         SessionEnd::kReload);
     resolve_doubts(shard);
     --subscriber.pins;
     if (tables.index.find(key, hash) != state::kNone)

@@ -41,6 +41,8 @@ enum class IkePhase : std::uint8_t {
 /// Section 6: the mapping of that inside port, which the server knows from phase 1, lives as long as
 /// the peer's ESP.
 void keep_port(Shard& shard, PeerId peer, wire::Be16 inside_port);
+/// An SPI was learned for an exchange of that session: its mapping is kept rather than others.
+void port_bore_esp(Tables& tables, IkeId ike);
 
 /// The UDP session of a client with port 500 of a server has ended, and its mapping with it.
 void mapping_ended(Shard& shard, const lsn44::Session& session);
@@ -66,6 +68,8 @@ void mapping_ended(Shard& shard, const lsn44::Session& session);
 [[nodiscard]] ExchangeId add_exchange(Shard& shard, IkeId id, const ExchangeName& name,
                                       std::uint32_t message_id);
 
+/// A message of it was seen: it is remembered longer than those that were silent since.
+void touch_exchange(Shard& shard, ExchangeId id);
 /// Marks it as answered: from its first answer on it is owed an inbound SPI, also while a further
 /// request of it waits for an answer that may be lost behind us. What it means to the gate is the
 /// gate's.

@@ -138,7 +138,7 @@ struct alignas(64) IkeSession {
   state::WheelLinks wheel;
   state::ListLinks of_peer;
   state::ListLinks of_client;
-  state::QueueHead exchanges;  ///< oldest first
+  state::QueueHead exchanges;  ///< the one whose last message is oldest first
   std::uint16_t exchange_count;
   std::uint16_t unanswered_exchanges;
   std::uint32_t esp_count;  ///< ESP sessions whose inbound SPI an exchange of it was owed
@@ -300,7 +300,11 @@ struct alignas(64) Peer {
   bool in_use = false;
   std::uint16_t profile = kNoId;  ///< that its objects were counted for
   /// Inside ports of its latest answered IKE sessions: these mappings live as long as its ESP does.
-  std::array<wire::Be16, kKeptPorts> ike_ports = {};
+  struct KeptPort {
+    wire::Be16 port;        ///< 0: none
+    bool bore_esp = false;  ///< of its IKE sessions one did
+  };
+  std::array<KeptPort, kKeptPorts> ike_ports = {};
   std::uint8_t next_ike_port = 0;
   state::ListLinks of_client;
   state::ListLinks of_gate;
