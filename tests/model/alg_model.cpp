@@ -99,7 +99,13 @@ alg::Sums live(std::uint64_t seed, const alg::Behaviours& behaviours) {
                 world.rules.text().c_str());
     watch.tell(watch.server_of_fault());
   }
-  return watch.sums();
+  const alg::Sums& sums = watch.sums();
+  if (sums.calm_misdelivered_in_all() != 0 || sums.calm_wanted != sums.calm_established)
+    std::printf("LSN_SEED=%llu is calm: %llu tunnels at another client, %llu not established\n",
+                static_cast<unsigned long long>(seed),
+                static_cast<unsigned long long>(sums.calm_misdelivered_in_all()),
+                static_cast<unsigned long long>(sums.calm_wanted - sums.calm_established));
+  return sums;
 }
 
 /// Worlds until there are so many tunnels; all of them, even after a failure, or until the first.

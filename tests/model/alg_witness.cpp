@@ -732,7 +732,9 @@ Misdelivery Watch::classify(std::uint32_t id, const Seen& packet, std::uint32_t 
   const auto [first, last] = world_.by_spi[at(Party::kClient)].equal_range(packet.spi);
   for (auto same = first; same != last; ++same) {
     const Link& others = world_.links[world_.tunnels[same->second].link];
-    if (same->second != id && others.server == link.server && others.client == receiver)
+    const bool has_it =
+        others.client == receiver || world_.tunnels[same->second].receiver == receiver;
+    if (same->second != id && others.server == link.server && has_it)
       return Misdelivery::kSameSpi;
   }
   const Peer& owner = peer(link.client, link.server);
@@ -839,6 +841,7 @@ void Watch::restarted(Time restored) {
   if (remembers_)
     note(kNobody, restored == kNever ? "THE NAT BEGINS AGAIN without a file"
                                      : cat({"THE NAT BEGINS AGAIN as of ", number(restored)}));
+  for (auto& [key, of] : peers_) of.ends.push_back(world_.now());
   forget(restored, kNobody);
 }
 
@@ -995,6 +998,8 @@ void Watch::finish() {
     const bool established = tunnel.received[0] != 0 && tunnel.received[1] != 0;
     // Both ends had it, and who wanted to talk has tried for some time.
     if (!established && tunnel.sent[0] < 4) continue;
+    // A server that has not got it, or no more: what its client sent has passed, nothing came back.
+    if (!established && tunnel.last_left[0] != kNever && tunnel.first_came[1] == kNever) continue;
     ++sums_.wanted;
     sums_.established += established;
     if (!is_calm) continue;

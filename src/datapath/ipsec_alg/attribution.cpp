@@ -353,8 +353,10 @@ std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_i
       reason = DropReason::kEspInNotFresh;
     } else if (is_of_another(seen, turn.holder, since)) {
       reason = DropReason::kEspInAmbiguous;  // on its way before the holder can have had it
-    } else if (in_doubt && !(sent_lately && gate.sender == turn.holder)) {
-      // Nor if another client, whose SPI is not answered yet, has sent since.
+    } else if (in_doubt && (!sent_lately || has_another_asked(shard, gate, turn.holder) ||
+                            !is_owed_any(shard, holder))) {
+      // Nor if another client, whose SPI is not answered yet, has sent as lately, or the holder has got
+      // what it was owed.
       reason = DropReason::kEspInDangling;
     } else {
       is_holders = true;

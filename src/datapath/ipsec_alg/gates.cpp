@@ -598,8 +598,25 @@ void spi_passed(Shard& shard, GateId id, Direction direction) {
 
 void note_sent(Shard& shard, Gate& gate) {
   gate.turn.has_sent = true;
-  gate.turn.sent = gate.sent = shard.now;
-  gate.sender = gate.turn.holder;
+  gate.turn.sent = shard.now;
+  note_asked(shard, gate, gate.turn.holder);
+}
+
+void note_asked(Shard& shard, Gate& gate, PeerId id) {
+  gate.sender = id;
+  gate.sent = shard.now;
+  shard.alg.peers[id].asked = shard.now;
+}
+
+bool has_another_asked(const Shard& shard, const Gate& gate, PeerId except) {
+  unsigned looked = 0;
+  for (PeerId id = gate.dangling.first; id != state::kNone;
+       id = shard.alg.peers[id].of_dangling.next) {
+    if (++looked > kLookLimit) return true;
+    const Peer& peer = shard.alg.peers[id];
+    if (id != except && peer.asked && (*peer.asked + kReplySoon).later_than(shard.now)) return true;
+  }
+  return false;
 }
 
 void returned(Shard& shard, GateId id) {

@@ -169,16 +169,19 @@ void leave_port_keepers(Tables& tables, IkeId id) {
 /// message from outside replaces nothing else.
 IkeId replaceable(const Shard& shard, const Client& client, Direction cause) {
   const Tables& tables = shard.alg;
-  const auto first = [&](auto&& is_wanted) {
+  const auto first = [&](auto&& is_wanted, Owed owed = Owed::kForHoweverLong) {
     for (IkeId id = client.ike_sessions.first; id != state::kNone;
          id = tables.ike_sessions[id].of_client.next)
-      if (is_wanted(tables.ike_sessions[id]) && !has_purpose(shard, id)) return id;
+      if (is_wanted(tables.ike_sessions[id]) && !has_purpose(shard, id, owed)) return id;
     return state::kNone;
   };
   const IkeId foreign = first(
       [](const IkeSession& session) { return !session.heard[at(Direction::kOutbound)]; });
   if (foreign != state::kNone || cause == Direction::kInbound) return foreign;
-  return first([](const IkeSession&) { return true; });
+  const auto any = [](const IkeSession&) { return true; };
+  const IkeId idle = first(any);
+  // What has been owed for long is a weaker claim than that of a client which asks now.
+  return idle != state::kNone ? idle : first(any, Owed::kLately);
 }
 
 /// Room for one more session of the client.
@@ -267,7 +270,7 @@ IkeId find_ike_session(const Shard& shard, PeerId peer, wire::IkeSpi initiator) 
   return shard.alg.index.find(key, shard.alg.index.hash(key));
 }
 
-bool has_purpose(const Shard& shard, IkeId id) {
+bool has_purpose(const Shard& shard, IkeId id, Owed owed) {
   const IkeSession& session = shard.alg.ike_sessions[id];
   const Peer& peer = shard.alg.peers[session.peer];
   if (session.esp_count != 0 || has_flight(shard, session.peer, id)) return true;
@@ -276,9 +279,9 @@ bool has_purpose(const Shard& shard, IkeId id) {
   for (ExchangeId exchange = session.exchanges.first; exchange != state::kNone;
        exchange = shard.alg.exchanges[exchange].of_session.next) {
     const Exchange& e = shard.alg.exchanges[exchange];
-    // What has been owed for long is a weaker claim than a client that asks now.
-    if (in_turn(gate, session.peer, e) ||
-        (e.is_owed() && (e.first_answer + lasts).later_than(shard.now)))
+    if (in_turn(gate, session.peer, e)) return true;
+    if (e.is_owed() && (owed == Owed::kForHoweverLong ||
+                        (e.first_answer + lasts).later_than(shard.now)))
       return true;
   }
   return false;
@@ -553,7 +556,7 @@ void end_ike_session(Shard& shard, IkeId id, AlgEnd why) {
   doubt(shard, peer_id);
 }
 
-void keep_port(Shard& shard, PeerId id, wire::Be16 port) {
+void keep_port(Shard& shard, PeerId id, wire::Be16 port, bool bore_esp) {
   Peer& peer = shard.alg.peers[id];
   if (std::ranges::find(peer.ike_ports, port, &Peer::KeptPort::port) != peer.ike_ports.end())
     return;
@@ -570,7 +573,7 @@ void keep_port(Shard& shard, PeerId id, wire::Be16 port) {
     chosen = next();
   Peer::KeptPort& place = peer.ike_ports[chosen];
   if (place.port.raw() != 0) note_mapping_gone(shard, id, place.port);
-  place = {.port = port};
+  place = {port, bore_esp};
   note_mapping(shard, id, port);
 }
 

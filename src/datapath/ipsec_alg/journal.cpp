@@ -291,7 +291,7 @@ bool restore_state(Shard& shard, const StateRecord& record) {
       const SessionId udp = restore_mapping(shard, record, *group_id, group);
       if (udp == state::kNone) return false;
       if (record.kind == Kind::kIkeSession) return restore_ike(shard, *peer, record, udp);
-      keep_port(shard, *peer, record.inside_port);
+      keep_port(shard, *peer, record.inside_port, true);
       return true;
     }
   }

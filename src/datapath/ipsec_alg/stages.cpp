@@ -220,10 +220,7 @@ void ask_for_turn(Shard& shard, EspId id) {
   const GateId gate_id = tables.peers[peer_id].gate;
   Gate& gate = tables.gates[gate_id];
   const AlgProfile& profile = profile_of(shard, tables.peers[peer_id]);
-  if (!esp.fruitless) {
-    gate.sender = peer_id;
-    gate.sent = shard.now;
-  }
+  if (!esp.fruitless) note_asked(shard, gate, peer_id);
   if (holds(gate, peer_id)) {
     if (!gate.turn.has_exchange) become_candidate_again(shard, id, gate.turn);
     return;
@@ -262,8 +259,8 @@ Verdict inspect_esp(Shard& shard, const Packet& packet, SessionId id, Direction 
   if (out && has_pair) esp.followed = true;
   if (out && !has_pair && !is_of_turn(Direction::kOutbound)) ask_for_turn(shard, esp_id);
   const bool in_turn = is_of_turn(Direction::kOutbound) || is_of_turn(Direction::kInbound);
-  // An SPI that came before the answer is of another tunnel, and says nothing about the exchange.
-  if (out && is_of_turn(Direction::kOutbound) && (!gate.turn.has_exchange || esp.of_exchange))
+  // What comes before the answer is of another tunnel, and says nothing about the exchange.
+  if (out && is_of_turn(Direction::kOutbound) && gate.state == GateState::kArmed)
     note_sent(shard, gate);
   if (!out && in_turn) returned(shard, gate_id);
   if (!in_turn && has_pair && esp.followed)

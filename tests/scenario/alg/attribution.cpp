@@ -74,7 +74,10 @@ TEST_P(AlgEsp, Outbound2AnSpiThatTheServerHasNotAnsweredBeginsATurn) {
   sends_esp(c1, 0x1001, 2);  // it is known and passes; its client waits
   EXPECT_EQ(now_there(AlgGauge::kWaiters), 1u);
   sends_esp(c2, 0x1002);
-  gets_esp(c2, 0x2002);  // paired
+  esp_refused_in(0x2002, DropReason::kEspInDangling);  // it may answer c1, who has sent as lately
+  quiet(1100ms);
+  sends_esp(c2, 0x1002, 2);
+  gets_esp(c2, 0x2002, 2);  // paired
   EXPECT_EQ(now_there(AlgGauge::kWaiters), 0u);
   comes_back(c1, 0x1001, 0x2001, 3);
   EXPECT_EQ(counted(AlgCounter::kTurnsWithoutExchange), 2u);
@@ -1160,6 +1163,8 @@ TEST_P(AlgEsp, AnExchangeIsOwedNothingWhenTheOldSpisGoOnForTwoSeconds) {
     quiet(100ms);
   }
   quiet(kT);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
+  quiet(2 * kT);
   EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);
   arms(c2);
   quiet(kT + 1s);

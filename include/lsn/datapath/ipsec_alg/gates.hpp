@@ -77,6 +77,10 @@ void turn_was_lost(Shard& shard, PeerId peer, state::Ticks admitted);
 
 /// An unknown SPI of the holder's has passed its half. Afterwards, inbound, returned().
 void spi_passed(Shard& shard, GateId id, Direction direction);
+/// A packet of that peer's passed on an SPI that the server has not answered.
+void note_asked(Shard& shard, Gate& gate, PeerId peer);
+/// Whether one did of another client that dangles, so lately that the server's answer may come now.
+[[nodiscard]] bool has_another_asked(const Shard& shard, const Gate& gate, PeerId except);
 /// The holder sends on an SPI of its turn.
 void note_sent(Shard& shard, Gate& gate);
 /// A packet on a learned SPI came in for the holder: closes the gate if that completes the pair.

@@ -34,13 +34,15 @@ enum class IkePhase : std::uint8_t {
 [[nodiscard]] IkeId track(Shard& shard, PeerId peer, const wire::IkeMessage& message,
                           Direction direction, const lsn44::Session& session);
 
-/// Whether something may still come of a session: a turn, a place in a queue, a claim, or it has ESP
-/// sessions. One without a purpose may be replaced.
-[[nodiscard]] bool has_purpose(const Shard& shard, IkeId id);
+/// Which exchanges that are owed an SPI count: all, or those that were answered within 2T.
+enum class Owed : std::uint8_t { kForHoweverLong, kLately };
+/// Whether something may still come of a session: a turn, a place in a queue, an SPI that it is owed, or
+/// it has ESP sessions. One without a purpose may be replaced.
+[[nodiscard]] bool has_purpose(const Shard& shard, IkeId id, Owed owed);
 
 /// Section 6: the mapping of that inside port, which the server knows from phase 1, lives as long as
 /// the peer's ESP.
-void keep_port(Shard& shard, PeerId peer, wire::Be16 inside_port);
+void keep_port(Shard& shard, PeerId peer, wire::Be16 inside_port, bool bore_esp = false);
 /// An SPI was learned for an exchange of that session: its mapping is kept rather than others.
 void port_bore_esp(Tables& tables, IkeId ike);
 

@@ -73,7 +73,7 @@ inline constexpr unsigned kOldSpiSteps = 2;                                     
 inline constexpr state::TickDuration kUnansweredIke = std::chrono::seconds{60};  // section 6
 
 /// UDP 500 mappings that the ESP sessions of a peer keep alive.
-inline constexpr std::uint32_t kKeptPorts = 4;
+inline constexpr std::uint32_t kKeptPorts = 16;
 /// Unknown SPIs that a gate remembers to have seen.
 inline constexpr std::size_t kSeenSpis = 16;
 /// Claimants, peers, sessions that one packet looks at to find out that there is no other.
@@ -293,6 +293,7 @@ struct alignas(64) Peer {
   /// Inbound SPIs that may come until `dangles_until` though no exchange is owed them: its turns ended
   /// with less than they showed, of outbound SPIs or requests.
   std::uint32_t awaited = 0;
+  std::optional<state::Ticks> asked;  ///< its latest packet on an SPI without an answer that passed
   bool is_owed = false;        ///< on the gate's list
   bool is_claimant = false;    ///< on the gate's list
   bool is_dangling = false;    ///< on the gate's list
