@@ -3,15 +3,11 @@
 // each packet is (alg_witness.hpp).
 //
 //   LSN_SEED=n               the first world's seed; printed, and with a failure its own. Without
-//   it
-//                            three seeds are tried
-//   LSN_MODEL_NEW=1          the third of them is another one each time
+//                            it three seeds are tried, the third of them another one each time
 //   LSN_MODEL_TUNNELS=n      phase 2 exchanges in all, at least
 //   LSN_MODEL_SEEDS=n        a campaign: n seeds beginning with LSN_SEED, one process per
-//   processor;
-//                            it goes on after a failure
-//   LSN_MODEL_WITH=words     behaviours (alg_world.hpp) besides those of the suite, or "all"
-//   LSN_MODEL_WITHOUT=words  those that are left out
+//                            processor; it goes on after a failure
+//   LSN_MODEL_WITHOUT=words  behaviours (alg_world.hpp) that are left out
 //   LSN_MODEL_TRACE=n        with a failure: the last n things that happened at its server
 #include <gtest/gtest.h>
 #include <sys/mman.h>
@@ -45,13 +41,6 @@ constexpr std::uint64_t kTunnels = 90000;
 /// So that the worlds of one seed are not those of the next.
 constexpr std::uint64_t kSeedStep = 1'000'000'007;
 
-/// The suite's, as long as new ones still find what is told in docs/testing.md.
-constexpr std::uint64_t kThirdSeed = 5394375749;
-
-/// What the suite leaves out: what the witness would find is known, and told in docs/testing.md.
-constexpr std::array kNotInSuite = {Behaviour::kRestarts, Behaviour::kWithdrawal,
-                                    Behaviour::kBothWays, Behaviour::kStrict};
-
 bool names(const char* variable, std::string_view word) {
   const char* text = std::getenv(variable);
   return text != nullptr && std::string_view{text}.find(word) != std::string_view::npos;
@@ -61,21 +50,18 @@ alg::Behaviours behaviours_from_environment() {
   alg::Behaviours all;
   for (std::size_t i = 0; i < alg::kBehaviours; ++i) {
     const std::string_view name = alg::kBehaviourNames[i];
-    all.set(i, std::ranges::find(kNotInSuite, static_cast<Behaviour>(i)) == kNotInSuite.end());
-    if (names("LSN_MODEL_WITH", name) || names("LSN_MODEL_WITH", "all")) all.set(i, true);
-    if (names("LSN_MODEL_WITHOUT", name)) all.set(i, false);
+    all.set(i, !names("LSN_MODEL_WITHOUT", name));
   }
   return all;
 }
 
 /// How to make the same worlds again.
 std::string words_of(const alg::Behaviours& behaviours) {
-  std::string with, without;
+  std::string without;
   for (std::size_t i = 0; i < alg::kBehaviours; ++i)
-    (behaviours.has(static_cast<Behaviour>(i)) ? with : without) +=
-        "," + std::string{alg::kBehaviourNames[i]};
-  return "LSN_MODEL_WITH=" + (with.empty() ? with : with.substr(1)) +
-         (without.empty() ? "" : " LSN_MODEL_WITHOUT=" + without.substr(1));
+    if (!behaviours.has(static_cast<Behaviour>(i)))
+      without += "," + std::string{alg::kBehaviourNames[i]};
+  return without.empty() ? without : " LSN_MODEL_WITHOUT=" + without.substr(1);
 }
 
 /// One world; what came of it.
@@ -94,7 +80,7 @@ alg::Sums live(std::uint64_t seed, const alg::Behaviours& behaviours) {
   for (const std::string& fault : watch.faults())
     ADD_FAILURE() << "LSN_SEED=" << seed << ": " << fault;
   if (!watch.faults().empty() || std::getenv("LSN_MODEL_TRACE") != nullptr) {
-    std::printf("replay with LSN_SEED=%llu LSN_MODEL_TUNNELS=1 %s: %s\n",
+    std::printf("replay with LSN_SEED=%llu LSN_MODEL_TUNNELS=1%s: %s\n",
                 static_cast<unsigned long long>(seed), words_of(behaviours).c_str(),
                 world.rules.text().c_str());
     watch.tell(watch.server_of_fault());
@@ -174,10 +160,7 @@ TEST(AlgModel, WhatMustNeverHappenDoesNot) {
     sums = live_many(seed, tunnels, behaviours, false);
   } else {
     for (const std::uint64_t seed :
-         {std::uint64_t{1}, kSeedStep,
-          std::getenv("LSN_MODEL_NEW") == nullptr
-              ? kThirdSeed
-              : 2 * kSeedStep + std::random_device{}()}) {
+         {std::uint64_t{1}, kSeedStep, 2 * kSeedStep + std::random_device{}()}) {
       if (HasFailure()) break;
       tell(seed, tunnels / 3);
       sums.add(live_many(seed, tunnels / 3, behaviours, false));
@@ -196,7 +179,6 @@ TEST(AlgModel, WhatMustNeverHappenDoesNot) {
   if (sums.turns_came >= 1000) {
     EXPECT_LE(share(sums.waited_ms, sums.turns_came), 5500) << "waits are too long";
   }
-  if (!behaviours.has(Behaviour::kStrict)) return;
   EXPECT_EQ(sums.calm_misdelivered_in_all(), 0u) << "what nobody can know does not happen in calm";
   if (sums.carried >= 500000) {
     EXPECT_LT(share(sums.misguided(), sums.carried), 0.001) << "contended, consequence, lured";

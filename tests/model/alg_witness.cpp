@@ -376,7 +376,7 @@ void Watch::esp_came(const Seen& packet, Party from, bool passed) {
     tunnel.one_way_since = kNever;
   } else if (tunnel.one_way_since == kNever) {
     tunnel.one_way_since = now;
-  } else if (world_.rules.both_ways && world_.rules.is_lossless() && !world_.rules.spoofer &&
+  } else if (world_.rules.is_lossless() && !world_.rules.spoofer &&
              now - tunnel.one_way_since > 2 * longest_wait(world_.rules.clients) + 2 * kMinute) {
     fault(link.server, cat({"tunnel ", number(packet.record), " of client ", number(link.client),
                             " has been one-way since ", number(tunnel.one_way_since)}));
@@ -609,9 +609,6 @@ void Watch::misdelivered(const Seen& packet, std::uint32_t receiver) {
     tunnel.misdelivery = !packet.on_4500    ? classify(packet.record, packet, receiver)
                          : for_old_mapping_ ? Misdelivery::kOutlived
                                             : Misdelivery::kWrong;
-    if (!world_.rules.strict && tunnel.misdelivery == Misdelivery::kWrong &&
-        peer_of(link).ends.size() != 0)
-      tunnel.misdelivery = Misdelivery::kContended;
     tunnel.misdelivered = now;
   }
   tunnel.last_misdelivered = now;
@@ -623,7 +620,7 @@ void Watch::misdelivered(const Seen& packet, std::uint32_t receiver) {
     tunnel.received_since = now;
   }
   // Section 9.1: it is taken back if the receiver has followed it with nothing for T.
-  if (world_.rules.withdrawal && tunnel.misdelivery != Misdelivery::kSameSpi && is_owed(tunnel) &&
+  if (tunnel.misdelivery != Misdelivery::kSameSpi && is_owed(tunnel) &&
       came_to_ == gate_of(link).first && to.latest_esp_out < tunnel.received_since &&
       now > tunnel.received_since + world_.rules.gate_timeout + kSlack)
     fault(link.server, cat({"tunnel ", number(packet.record), "'s ESP came to client ",

@@ -90,9 +90,6 @@ Rules Rules::any(Random& random, const Behaviours& behaviours) {
     r.reloads = r.length / one_of(2, 4, 8);
     r.nat_addresses = std::max(r.nat_addresses, 3u);
   }
-  r.withdrawal = behaviours.has(Behaviour::kWithdrawal);
-  r.both_ways = behaviours.has(Behaviour::kBothWays);
-  r.strict = behaviours.has(Behaviour::kStrict);
   if (random.pick(12) == 0) {
     r.loss = r.duplicates = r.reordered = r.stray = r.malicious = r.late = r.same_spi = 0;
     r.idle = r.server_first = r.idle_out = 0;

@@ -70,17 +70,13 @@ enum class Behaviour : std::uint8_t {
   kReloads,      ///< addresses come and go, the profile goes and comes
   kFragments,    ///< of IKE
   kOffice,       ///< a client behind which many peers float
-  // what is asked for
-  kWithdrawal,  ///< who does not follow a misdelivered SPI loses it
-  kBothWays,    ///< no tunnel stays one-way
-  kStrict,      ///< each class of misdelivery exactly as section 9.1 has it
   kCount
 };
 inline constexpr std::size_t kBehaviours = static_cast<std::size_t>(Behaviour::kCount);
 inline constexpr std::array<std::string_view, kBehaviours> kBehaviourNames = {
     "late",   "same-spi",     "forged",    "failures", "phase-one", "connections",
     "bursts", "server-first", "idle-out",  "restarts", "reloads",   "fragments",
-    "office", "withdrawal",   "both-ways", "strict"};
+    "office"};
 
 class Behaviours {
  public:
@@ -115,7 +111,6 @@ struct Rules {
   unsigned idle_out = 0;      ///< of a million tunnels
   unsigned fragmented = 0;    ///< of a million messages
   bool office = false;
-  bool withdrawal = false, both_ways = false, strict = false;
   // what the operator does: mean times between, 0: never
   Time nat_restarts = 0, reloads = 0;
   // the network, of a million packets

@@ -118,6 +118,37 @@ TEST_F(Handoff, ShardsThatDisagreeDoNotPassAPacketOnForever) {
   translated(udp(kClient, kServer));
 }
 
+TEST_F(Handoff, APacketThatTwoShardsHandToEachOtherIsACountedDrop) {
+  const auto with_pool = [](const char* addresses) {
+    Config config = Config::standard();
+    config.pool().addresses = {addresses};
+    return config;
+  };
+  start(with_pool("203.0.113.3-203.0.113.4"));
+  // One address of each shard.
+  const auto owner = [&](Ip nat) {
+    return lab().generation().nat_addresses.find(wire::Ipv4Address{nat.value})->owner;
+  };
+  const bool first_has_3 = owner("203.0.113.3") == 0;
+  const char* of_first = first_has_3 ? "203.0.113.3" : "203.0.113.4";
+  const char* of_second = first_has_3 ? "203.0.113.4" : "203.0.113.3";
+  config() = with_pool(of_second);
+  lab().publish(config());
+  for (unsigned shard = 0; shard < 2; ++shard) lab().adopt(shard);
+  lab().sweep();
+  lab().drop_predecessors();
+  ASSERT_EQ(owner_of(kClient.ip), 1u);
+  config() = with_pool(of_first);
+  lab().publish(config());
+  lab().adopt(1);
+  // The first shard holds the second one's addresses for the group's, and the second one the first's.
+  expect_frames(lab().from_inside(udp(kClient, kServer).bytes()), {});
+  expect_drops({{DropReason::kHandoffLoop, 1}});
+  lab().adopt(0);
+  lab().sweep();
+  translated(udp(kClient, kServer));
+}
+
 TEST_F(Handoff, ArpRepliesReachAllShards) {
   start(Config::standard(), 4);
   lab().from_inside(udp({client_of(0), 7}, kServer).bytes());

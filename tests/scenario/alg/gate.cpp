@@ -166,6 +166,29 @@ TEST_P(AlgGateScenario, PairedTheGateClosesAtOnceAndTheNextOneGoes) {
                 {esp_in_frame(c2, 0x2002), out_frame(c3, c3.auth())});
 }
 
+TEST_P(AlgGateScenario, WhoAsksOnWaitsForMinutesBehindManyWhoAreNotAnswered) {
+  start();
+  constexpr unsigned kClients = 64;  // each of them has its 5 s
+  std::vector<Peer> clients;
+  for (unsigned n = 1; n <= kClients; ++n) clients.push_back(joins(n));
+  sends(clients[0], clients[0].auth());
+  for (unsigned n = 1; n < kClients; ++n) waits(clients[n], clients[n].auth());
+  for (unsigned next = 1; next < kClients; ++next) {
+    happens(5s, {out_frame(clients[next], clients[next].auth())});
+    if (next % 4 != 0) continue;
+    std::uint64_t asked = 0;
+    for (unsigned n = next + 1; n < kClients; ++n, ++asked)
+      expect_frames(lab().from_inside(clients[n].out(clients[n].auth()).bytes()), {});
+    expect_drops({{DropReason::kIkeHeldReplaced, asked}});
+  }
+  std::array<std::uint64_t, 10> waited{};
+  for (unsigned i = 0; i < lab().shards(); ++i)
+    for (std::size_t b = 0; b < waited.size(); ++b)
+      waited[b] += lab().shard(i).alg.counters.total.waited[b].get();
+  // 5; 10; 15, 20; 25, 30; 35 to 60; 65 to 300; 305 to 315 s
+  EXPECT_EQ(waited, (std::array<std::uint64_t, 10>{0, 0, 0, 1, 1, 2, 2, 6, 48, 3}));
+}
+
 TEST_P(AlgGateScenario, PairedWantsAnInboundSpiForEachAnsweredExchangeOfTheTurn) {
   start();
   const Peer c1 = joins1(1);
