@@ -255,6 +255,8 @@ void Watch::ike_came(const Seen& packet, Party from, bool passed) {
   const bool reachable = from == Party::kClient || (packet.destination == mapping_of(link).nat &&
                                                     now < mapping_of(link).kept_until - kSlack);
   if (packet.on_4500) return nat_t_came(packet, link, from, passed);
+  if (from == Party::kServer && packet.destination != mapping_of(link).nat)
+    strayed_.insert(packet.record);
   if (from == Party::kClient && x.kind == Kind::kPhaseOne && !x.is_beside && message.step == 0 &&
       !message.is_answer) {
     // Its daemon has begun again: what waits is of its former life.
@@ -294,7 +296,7 @@ void Watch::phase_two_came(const Message& message, bool passed) {
     const bool is_known =
         (x.counts_unanswered ? ike.unanswered <= 64 : ike.answered - x.place < 8) &&
         now < ike_seen(x.ike).latest + std::min(world_.rules.ike_timeout, kMinute) - kSlack;
-    if (is_known && !is_unsettled() && (!message.is_answer || message.step + 1 == x.requests_left))
+    if (is_known && !is_unsettled() && !is_at_limit(link.client) && (!message.is_answer || message.step + 1 == x.requests_left))
       fault(link.server, cat({name_of(message), " did not pass; its exchange was admitted"}));
     return;
   }
@@ -313,7 +315,8 @@ void Watch::phase_two_came(const Message& message, bool passed) {
     }
     // Whose address went wait where nobody can see it yet.
     for (const auto& [client, source] : sources_)
-      if (client != link.client && source.ip == Ip{} &&
+      if (client != link.client &&
+          (source.ip == Ip{} || now >= source.kept_until - kSlack) &&
           std::find(ahead.begin(), ahead.end(), client) == ahead.end())
         ahead.push_back(client);
     for (const auto& [client, refused] : gate.esp_refused)
@@ -358,7 +361,9 @@ void Watch::esp_came(const Seen& packet, Party from, bool passed) {
   const bool is_silent = from == Party::kServer &&
                          peer_of(link).latest_esp_out <= tunnel.answered &&
                          now >= tunnel.answered + world_.rules.gate_timeout - kSlack;
-  if (!passed && is_silent) tunnel.left[d] = 0;
+  // Of two that are the same either may be taken back for the other's sake.
+  const auto [first, last] = world_.by_spi[at(other(from))].equal_range(packet.spi);
+  if (!passed && (is_silent || std::distance(first, last) > 1)) tunnel.left[d] = 0;
   if (!passed && tunnel.left[d] >= 2 && tunnel.misdelivery == Misdelivery::kNone &&
       now < tunnel.last_left[d] + world_.rules.esp_timeout - kSlack && is_at_home)
     fault(link.server, cat({"ESP of tunnel ", number(packet.record), " (", hex(packet.spi),
@@ -418,22 +423,24 @@ void Watch::ike_left(const Seen& packet, Party to) {
     expect_source(link.client, packet.source.ip);
     if (packet.on_4500) mappings_4500_[x.link] = packet.source;
   } else if (client_of(packet.destination.ip) != link.client &&
-             !(packet.on_4500 && for_old_mapping_)) {
+             !(packet.on_4500 ? for_old_mapping_ : strayed_.contains(packet.record))) {
     fault(link.server, cat({name_of(message), " came to client ",
                             number(client_of(packet.destination.ip))}));
   }
   if (packet.on_4500) return;
-  if (remembers_ && !message.left) note(link.server, "  leaves: " + name_of(message));
+  if (remembers_ && !message.left)
+    note(link.server, cat({"  leaves: ", name_of(message), ", ", to_text(packet.source), " ",
+                           to_text(packet.destination)}));
 
   Mapping& mapping = mapping_of(link);
   if (to == Party::kServer) {
     // Section 6: its UDP 500 mapping towards that server stays.
     if (mapping.nat != packet.source) {
-      if (mapping.nat.port != 0 && now < mapping.kept_until - kSlack)
+      if (mapping.nat.port != 0 && now < mapping.kept_until - kSlack && !is_at_limit(link.client))
         fault(link.server,
               cat({"client ", number(link.client), "'s port ", number(link.port[0]), " was ",
                    to_text(mapping.nat), " and is now ", to_text(packet.source)}));
-      mapping = {packet.source, now, kNever, false};
+      mapping = {{now, kNever}, packet.source, false};
     }
   }
   if (!is_on()) {
@@ -447,10 +454,10 @@ void Watch::ike_left(const Seen& packet, Party to) {
   const Time lasts = life_of(ike);
   // Section 3: a session that floats is freed; what it has goes on like any UDP mapping.
   if (!link.nat_traversal) {
-    mapping.kept_until = std::max(mapping.kept_until, now + lasts);
+    mapping.keep(now, lasts);
     mapping.is_answered |= ike.heard[0] && ike.heard[1];
     Source& source = sources_[link.client];
-    source.kept_until = std::max(source.kept_until, now + lasts);
+    source.keep(now, lasts);
   }
 
   message.left = true;
@@ -580,9 +587,9 @@ void Watch::esp_left(const Seen& packet, Party to) {
     if (may_lack || now <= tunnel.new_since + world_.rules.gate_timeout)
       of.latest_new_esp_out = now;
     if (Mapping& mapping = mapping_of(link); now < mapping.kept_until && mapping.is_answered)
-      mapping.kept_until = std::max(mapping.kept_until, now + world_.rules.esp_timeout);
+      mapping.keep(now, world_.rules.esp_timeout);
     Source& source = sources_[link.client];
-    source.kept_until = std::max(source.kept_until, now + world_.rules.esp_timeout);
+    source.keep(now, world_.rules.esp_timeout);
     return;
   }
   const std::uint32_t server = server_of(packet.source.ip);
@@ -700,7 +707,7 @@ bool Watch::came_to_nothing(const Tunnel& tunnel) {
 bool Watch::is_confused(const Tunnel& tunnel) {
   const Exchange& x = world_.exchanges[tunnel.exchange];
   return any_tunnel_beside(tunnel, [&](const Tunnel& earlier) {
-    return earlier.answered != kNever && earlier.answered >= x.first_left &&
+    return std::max(earlier.answered, earlier.learnt) >= x.first_left &&
            world_.exchanges[earlier.exchange].first_left < x.first_left;
   });
 }
@@ -815,6 +822,9 @@ void Watch::take_events() {
           for (auto it = first; it != last; ++it) {
             Tunnel& tunnel = world_.tunnels[it->second];
             tunnel.left[at(from)] = 0;
+            if (from == Party::kServer && event.kind != EventKind::kEspSessionEnded &&
+                world_.links[tunnel.link].client == client)
+              tunnel.learnt = world_.now();
             if (event.kind != EventKind::kEspSessionEnded) continue;
             tunnel.new_since = kNever;
             tunnel.is_answered = false;
@@ -847,6 +857,7 @@ void Watch::reloading(unsigned addresses, bool has_profile) {
     note(kNobody, cat({"RELOAD addresses ", hex(addresses), has_profile ? "" : ", no profile"}));
   had_profile_ = std::exchange(has_profile_, has_profile);
   addresses_ = addresses;
+  reloaded_at_ = world_.now();
   forget_what_went();
 }
 
@@ -859,6 +870,11 @@ void Watch::reloaded() {
 void Watch::forget_what_went() {
   if (had_profile_ != has_profile_) return forget(kNever, kNobody);
   for (auto& [client, source] : sources_) {
+    // What came by while not all shards knew that its address had gone is forgotten, too.
+    const bool has_moved = std::ranges::any_of(losses_, [&](const Loss& loss) {
+      return loss.client == client && loss.at == reloaded_at_;
+    });
+    if (source.ip == Ip{} && has_moved) forget(kNever, client);
     if (source.ip == Ip{} || (addresses_ >> (source.ip.value - world_.nat_ip(0).value) & 1) != 0)
       continue;
     forget(kNever, client);
@@ -924,8 +940,11 @@ void Watch::look_at_tables() {
         fault(server, "a turn lasts longer than espGateTimeout");
       if (gate.waiter_count > rules.hold) fault(server, "more waiters than phase2Hold");
       // An exchange counts as answered no more when it goes on (IKE_AUTH), or rekeyed the IKE SA.
+      // Nor do those that are known from before and not answered (section 5, outbound 2).
+      const std::uint32_t before =
+          gate.turn.holder == state::kNone ? 0 : tables.peers[gate.turn.holder].esp_count;
       const std::uint32_t spis = std::max(gate.turn.spis[0], gate.turn.spis[1]);
-      if (spis > rules.candidates + gate.turn.answered + gate.turn.unanswered + 8)
+      if (spis > rules.candidates + gate.turn.answered + gate.turn.unanswered + 8 + before)
         fault(server, "more SPIs in a turn than spiCandidates and answered exchanges");
     }
     for (std::uint32_t s = 0; s < world_.rules.clients + world_.rules.malicious; ++s) {

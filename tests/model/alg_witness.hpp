@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <set>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -170,14 +171,20 @@ class Watch final : public Witness {
   std::map<std::pair<std::uint32_t, std::uint32_t>, Peer> peers_;
   std::vector<IkeSeen> ikes_;
   std::map<GateKey, GateSeen> gates_;
-  struct Source {
-    Ip ip;
+  /// What the NAT keeps, from when on without a gap.
+  struct Kept {
     Time since = kNever, kept_until = kNever;
+    void keep(Time now, Time lasts) {
+      if (now >= kept_until) since = now;
+      kept_until = std::max(kept_until, now + lasts);
+    }
+  };
+  struct Source : Kept {
+    Ip ip;
   };
   std::map<std::uint32_t, Source> sources_;  ///< by client
-  struct Mapping {
+  struct Mapping : Kept {
     Endpoint nat;
-    Time since = kNever, kept_until = kNever;
     bool is_answered = false;
   };
   /// Of UDP 500, by client, server, the client's port.
@@ -191,7 +198,9 @@ class Watch final : public Witness {
   bool has_profile_ = true;
   bool had_profile_ = true;  ///< and some shards may still have it, or not have it yet
   unsigned addresses_ = ~0u;
+  Time reloaded_at_ = kNever;  ///< the latest reload began
   bool for_old_mapping_ = false;  ///< what came last was
+  std::set<std::uint32_t> strayed_;  ///< messages to where their client is no more, or not yet
   Ip came_to_;                    ///< whereto the last one from a server was addressed
   Time looked_ = 0;
   std::array<std::uint64_t, datapath::kDropReasons> dropped_{};

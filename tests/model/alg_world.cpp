@@ -565,6 +565,8 @@ void World::negotiate(std::uint32_t id, Party initiator, Kind kind, std::uint32_
   Link& link = links[id];
   const std::uint32_t ike_id = link.ike[at(initiator)];
   if (ike_id == kNobody || !ike_sas[ike_id].alive[at(initiator)]) return;
+  // An IKE SA has one IKE_AUTH, which makes its first child.
+  if (kind == Kind::kAuth && std::exchange(ike_sas[ike_id].has_auth, true)) kind = Kind::kChild;
   if (link.version == 2 && ike_sas[ike_id].busy[at(initiator)] && kind != Kind::kAuth) {
     after(random_.between(200, 2000), [this, id, initiator, kind, old, life = link.life] {
       if (links[id].life == life) negotiate(id, initiator, kind, old);

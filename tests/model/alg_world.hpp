@@ -174,6 +174,7 @@ struct IkeSa {
   // what the witness notes
   std::uint32_t unanswered = 0;  ///< exchanges that were admitted and are not answered
   std::uint32_t answered = 0;    ///< answers that left the NAT
+  bool has_auth = false;  ///< an IKE_AUTH was begun
 };
 
 enum class Kind : std::uint8_t { kPhaseOne, kAuth, kQuick, kChild, kIkeRekey, kInfo };
@@ -276,6 +277,7 @@ struct Tunnel {
   Time new_since = kNever;       ///< the client's SPI has been known since then
   bool is_answered = false;      ///< a packet of the server's came home, and that is not forgotten
   Time answered = kNever;        ///< the first such
+  Time learnt = kNever;          ///< the server's SPI was, for its client
   Time one_way_since = kNever;   ///< its client talks, the server's answers are refused
 };
 

@@ -100,7 +100,7 @@ bool is_in_doubt(Shard& shard, Gate& gate, const SeenSpi& seen, PeerId peer) {
   for (const PeerId other : seen.expected_by)
     if (other != peer && may_still_expect(shard, other)) return true;
   return (seen.expected_by_several && is_another_owed(shard, gate, peer)) ||
-         does_another_dangle(shard, gate, peer);
+         does_another_dangle(shard, gate, peer) || has_another_asked(shard, gate, peer);
 }
 
 void note_learned(SeenSpi& seen, PeerId peer) {

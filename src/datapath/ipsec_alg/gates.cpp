@@ -265,13 +265,22 @@ bool had_its_chance(const Shard& shard, const Turn& turn) {
   return is_due(turn.began + std::min<state::TickDuration>(kAnswerExpected, timeout), shard.now);
 }
 
+/// Whether an exchange of the turn is owed an SPI still: what it has learned may have begun before.
+bool owes_of_turn(const Tables& tables, const Turn& turn) {
+  unsigned looked = 0;
+  for (ExchangeId id = tables.peers[turn.holder].owed.last;
+       id != state::kNone && ++looked <= kLookLimit; id = tables.exchanges[id].of_peer.prev)
+    if (tables.exchanges[id].turn == turn.serial) return true;
+  return false;
+}
+
 /// Section 5, dangling: what a turn's end leaves behind.
 void dangle_after(Shard& shard, const Gate& gate, PeerId id, CloseReason reason) {
   Peer& peer = shard.alg.peers[id];
   const Turn& turn = gate.turn;
   const std::uint32_t out = turn.spis[at(Direction::kOutbound)];
   const std::uint32_t in = turn.spis[at(Direction::kInbound)];
-  bool lacks = false;
+  bool lacks = owes_of_turn(shard.alg, turn);
   std::uint32_t awaited = 0;
   switch (reason) {
     case CloseReason::kIkeRekey:
@@ -281,13 +290,13 @@ void dangle_after(Shard& shard, const Gate& gate, PeerId id, CloseReason reason)
     case CloseReason::kPaired:
       // Beyond the letter, too: with fewer than it showed outbound ones, or if an earlier exchange
       // came to nothing by this: it may have been that one's SPI that paired the turn.
-      lacks = in < expected_pairs(turn);
+      lacks = lacks || in < expected_pairs(turn);
       if (lacks) awaited = 1;
       if (in + turn.spoken_first < out) awaited = out - in - turn.spoken_first;
       if (settle_older(shard, id, turn.serial)) ++awaited;
       break;
     default:
-      lacks = in < turn.answered + turn.unanswered;
+      lacks = lacks || in < turn.answered + turn.unanswered;
       // Of those that were given up because the old SPIs went on one may come all the same.
       // Beyond the letter, for section 9.1: a client that showed an outbound SPI and got no inbound
       // one is owed one as much as with an exchange that we saw (its tunnel may be older than this
@@ -384,6 +393,7 @@ void begin_turn(Shard& shard, PeerId id, GateEvent how) {
   gate.kept_for = state::kNone;
   peer.had_turn = true;
   peer.turn_began = shard.now;
+  peer.asks = 0;
   step(shard, gate, how);
   count(shard, peer.profile, AlgCounter::kTurns);
   if (how == GateEvent::kOutboundSpi)
@@ -541,8 +551,8 @@ void answered(Shard& shard, PeerId id, ExchangeId exchange) {
   if (!in_this_turn) count(shard, peer.profile, AlgCounter::kLateAnswers);
 
   if (!is_free_for(gate, id) && !holds(gate, id)) {
-    // Late, and somebody else has the gate: it passes; from now on its client may be owed an SPI.
-    if (peer.had_turn) set_dangling(shard, id, peer.turn_ended + twice_gate_timeout(shard, peer));
+    // Late, and somebody else has the gate: it passes; from now on its client is owed an SPI.
+    set_dangling(shard, id, shard.now + twice_gate_timeout(shard, peer));
     return;
   }
   if (gate.state == GateState::kClosed) {
@@ -605,16 +615,19 @@ void note_sent(Shard& shard, Gate& gate) {
 void note_asked(Shard& shard, Gate& gate, PeerId id) {
   gate.sender = id;
   gate.sent = shard.now;
-  shard.alg.peers[id].asked = shard.now;
+  Peer& peer = shard.alg.peers[id];
+  peer.asked = shard.now;
+  ++peer.asks;
 }
 
 bool has_another_asked(const Shard& shard, const Gate& gate, PeerId except) {
   unsigned looked = 0;
-  for (PeerId id = gate.dangling.first; id != state::kNone;
-       id = shard.alg.peers[id].of_dangling.next) {
-    if (++looked > kLookLimit) return true;
+  for (PeerId id = gate.claimants.first; id != state::kNone && ++looked <= 4 * kLookLimit;
+       id = shard.alg.peers[id].of_claimants.next) {
     const Peer& peer = shard.alg.peers[id];
-    if (id != except && peer.asked && (*peer.asked + kReplySoon).later_than(shard.now)) return true;
+    if (id != except && peer.asked && peer.asks <= kAsks &&
+        (*peer.asked + kReplySoon).later_than(shard.now))
+      return true;
   }
   return false;
 }
@@ -631,7 +644,8 @@ void close_if_paired(Shard& shard, GateId id) {
   // 4.5: both halves have passed, a packet came back after the out half, nothing is unanswered, and
   // there is an inbound SPI for each exchange.
   if (lacks_only_further_spis(gate) &&
-      gate.turn.spis[at(Direction::kInbound)] >= expected_pairs(gate.turn))
+      gate.turn.spis[at(Direction::kInbound)] >= expected_pairs(gate.turn) &&
+      !owes_of_turn(shard.alg, gate.turn))
     close_turn(shard, id, CloseReason::kPaired);
 }
 
@@ -644,7 +658,8 @@ void ike_rekeyed(Shard& shard, PeerId id, ExchangeId exchange) {
   if (gate.turn.answered != 0) --gate.turn.answered;  // no ESP will come of it
   const bool nothing_else =
       gate.turn.unanswered == 0 &&
-      gate.turn.spis[at(Direction::kInbound)] >= expected_pairs(gate.turn);
+      gate.turn.spis[at(Direction::kInbound)] >= expected_pairs(gate.turn) &&
+      !owes_of_turn(shard.alg, gate.turn);
   if (nothing_else) close_turn(shard, gate_id, CloseReason::kIkeRekey);
 }
 

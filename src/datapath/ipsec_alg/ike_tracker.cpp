@@ -23,16 +23,20 @@ bool comes_from_a_rekey(const wire::IkeMessage& message) {
          !message.is_response() && phase_of(message) != IkePhase::kOne;
 }
 
-/// The peer's latest CREATE_CHILD_SA that is still owed an SPI, of that initiator if one is named.
+/// The peer's latest CREATE_CHILD_SA that is still owed an SPI, of that initiator if one is named. With
+/// such of several IKE SAs (two connections of a client) nobody can say which it was: none.
 ExchangeId latest_open_child(const Tables& tables, const Peer& peer,
                              std::optional<Direction> initiator) {
+  ExchangeId latest = state::kNone;
   for (ExchangeId id = peer.owed.last; id != state::kNone;
        id = tables.exchanges[id].of_peer.prev) {
-    const ExchangeName& name = tables.exchanges[id].name;
-    if (name.kind == ExchangeKind::kCreateChild && (!initiator || name.initiator == *initiator))
-      return id;
+    const Exchange& e = tables.exchanges[id];
+    if (e.name.kind != ExchangeKind::kCreateChild || (initiator && e.name.initiator != *initiator))
+      continue;
+    if (latest == state::kNone) latest = id;
+    if (e.ike != tables.exchanges[latest].ike) return state::kNone;
   }
-  return state::kNone;
+  return latest;
 }
 
 /// A new IKE SPI follows a CREATE_CHILD_SA: it has rekeyed the IKE SA, no ESP will come of it.

@@ -57,13 +57,24 @@ StateRecord record_of(const Shard& shard, EspId id) {
   return record;
 }
 
+SessionId find_ike_mapping(const Shard& shard, const Peer& peer, wire::Be16 inside_port) {
+  const state::FlowTable& table = shard.lsn44.outbound;
+  const state::FlowKey key =
+      state::FlowKey::make(peer.client.raw(), peer.server.raw(), inside_port.raw(), kIkePort.raw(),
+                           static_cast<unsigned>(FlowKind::kUdp));
+  return table.find(key, table.hash(key));
+}
+
 StateRecord record_of(const Shard& shard, const IkeSession& ike) {
-  StateRecord record = record_of(shard, Kind::kIkeSession, shard.alg.peers[ike.peer]);
+  const Peer& peer = shard.alg.peers[ike.peer];
+  StateRecord record = record_of(shard, Kind::kIkeSession, peer);
   record.version = ike.version;
   record.answered = ike.is_answered();
   record.keeps_port = ike.keeps_port;
   record.inside_port = ike.inside_port;
-  record.nat_port = ike.nat_port;
+  // Its mapping may be another one than when its own last message came.
+  const SessionId mapping = find_ike_mapping(shard, peer, ike.inside_port);
+  record.nat_port = mapping == state::kNone ? ike.nat_port : shard.lsn44.sessions[mapping].nat_port;
   record.initiator = ike.initiator;
   record.responder = ike.responder;
   record.idle_seconds = seconds_since(shard, ike.last_message);
@@ -81,14 +92,6 @@ StateRecord record_of(const Shard& shard, const Exchange& exchange) {
   record.initiator = ike.initiator;
   record.idle_seconds = seconds_since(shard, exchange.admitted);
   return record;
-}
-
-SessionId find_ike_mapping(const Shard& shard, const Peer& peer, wire::Be16 inside_port) {
-  const state::FlowTable& table = shard.lsn44.outbound;
-  const state::FlowKey key =
-      state::FlowKey::make(peer.client.raw(), peer.server.raw(), inside_port.raw(), kIkePort.raw(),
-                           static_cast<unsigned>(FlowKind::kUdp));
-  return table.find(key, table.hash(key));
 }
 
 std::optional<StateRecord> record_of(const Shard& shard, const Peer& peer,

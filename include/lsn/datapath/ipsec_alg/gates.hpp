@@ -79,7 +79,8 @@ void turn_was_lost(Shard& shard, PeerId peer, state::Ticks admitted);
 void spi_passed(Shard& shard, GateId id, Direction direction);
 /// A packet of that peer's passed on an SPI that the server has not answered.
 void note_asked(Shard& shard, Gate& gate, PeerId peer);
-/// Whether one did of another client that dangles, so lately that the server's answer may come now.
+/// Whether one did of another client, so lately that the server's answer may come now. Who goes on
+/// without an answer does not count for long.
 [[nodiscard]] bool has_another_asked(const Shard& shard, const Gate& gate, PeerId except);
 /// The holder sends on an SPI of its turn.
 void note_sent(Shard& shard, Gate& gate);

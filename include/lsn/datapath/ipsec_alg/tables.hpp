@@ -78,6 +78,8 @@ inline constexpr std::uint32_t kKeptPorts = 16;
 inline constexpr std::size_t kSeenSpis = 16;
 /// Claimants, peers, sessions that one packet looks at to find out that there is no other.
 inline constexpr unsigned kLookLimit = 16;
+/// Packets of a client on an SPI without an answer that put others' into doubt, for each turn of its.
+inline constexpr std::uint32_t kAsks = 16;
 
 // ── IKE ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -294,6 +296,7 @@ struct alignas(64) Peer {
   /// with less than they showed, of outbound SPIs or requests.
   std::uint32_t awaited = 0;
   std::optional<state::Ticks> asked;  ///< its latest packet on an SPI without an answer that passed
+  std::uint32_t asks = 0;             ///< such packets since its latest turn began
   bool is_owed = false;        ///< on the gate's list
   bool is_claimant = false;    ///< on the gate's list
   bool is_dangling = false;    ///< on the gate's list
