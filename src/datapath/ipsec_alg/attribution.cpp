@@ -262,13 +262,13 @@ void note_reply(Shard& shard, Gate& gate, SeenSpi& seen) {
     turn.latest_reply = shard.now;
   }
   if (seen.spoilt == turn.serial) return begin_replies(seen, turn.holder);
-  // Another client, whose SPI is as little answered, has sent since.
+  // Another client, whose SPI is as little answered, has sent since. A stream for it has any number.
   if (gate.sender != turn.holder) {
-    ++seen.of_others;
+    if (seen.of_others != UINT16_MAX) ++seen.of_others;
     return;
   }
   if (seen.replies != 0 && seen.replied_to == turn.sent) return;
-  ++seen.replies;
+  if (seen.replies != UINT16_MAX) ++seen.replies;
   seen.replied_to = turn.sent;
 }
 

@@ -101,6 +101,16 @@ EspId find_other_half(const Shard& shard, const Peer& peer, Direction direction,
   return peer.half_open[d].last;
 }
 
+/// The latest half-open session with an SPI of that direction which is of no turn any more: candidates
+/// wait for their own turn's other half, and a packet that has just brought one is on its way by it.
+EspId latest_settled_half(const Tables& tables, const Peer& peer, Direction known) {
+  unsigned looked = 0;
+  for (EspId id = peer.half_open[at(known)].last; id != state::kNone && looked < kLookLimit;
+       id = tables.esp_sessions[id].half_open.prev, ++looked)
+    if (!tables.esp_sessions[id].candidate[at(known)]) return id;
+  return state::kNone;
+}
+
 /// Section 6: at its quota a subscriber's oldest session of single packets goes, one in either
 /// direction. False: a few of the oldest that might have been are none.
 bool replace_single(Shard& shard, const Peer& peer) {
@@ -326,7 +336,10 @@ void withdraw(Shard& shard, EspId id) {
   // Who had it may be owed its own all the same, or even this one.
   ++peer.awaited;
   const ExchangeId settled = esp.settled;
+  // Its number may be another exchange's by now.
   if (settled != state::kNone && tables.exchanges[settled].claims &&
+      tables.exchanges[settled].settled &&
+      !tables.exchanges[settled].admitted.later_than(esp.learned_in) &&
       tables.ike_sessions[tables.exchanges[settled].ike].peer == peer_id)
     unsettle(shard, settled);
   for (SeenSpi& seen : gate.seen)
@@ -372,9 +385,9 @@ bool restore_esp(Shard& shard, PeerId peer_id, Spi out, Spi in) {
 
 void join_halves(Shard& shard, PeerId peer_id) {
   Tables& tables = shard.alg;
-  Peer& peer = tables.peers[peer_id];
-  const EspId out = peer.half_open[at(Direction::kOutbound)].last;
-  const EspId in = peer.half_open[at(Direction::kInbound)].last;
+  const Peer& peer = tables.peers[peer_id];
+  const EspId out = latest_settled_half(tables, peer, Direction::kOutbound);
+  const EspId in = latest_settled_half(tables, peer, Direction::kInbound);
   if (out == state::kNone || in == state::kNone) return;
   EspSession& stays = tables.esp_sessions[out];
   EspSession& goes = tables.esp_sessions[in];

@@ -333,6 +333,16 @@ void release(Shard& shard, Flight& flight) {
   }
 }
 
+/// A flight's packets go on, and it is gone.
+void release_flight(Shard& shard, Waiter& waiter, FlightId id) {
+  Tables& tables = shard.alg;
+  release(shard, tables.flights[id]);
+  state::queue_remove(waiter.flights, id, tables.flight_links());
+  --waiter.flight_count;
+  --tables.gates[tables.peers[waiter.peer].gate].held_flights;
+  tables.flights.release(id);
+}
+
 /// The exchange of a flight is admitted now. False: its session remembers no more of them.
 bool admit_flight(Shard& shard, const Flight& flight) {
   const Tables& tables = shard.alg;
@@ -471,18 +481,39 @@ void begin_next_turn(Shard& shard, GateId gate_id) {
     while (!waiter.flights.empty()) {
       const FlightId flight_id = waiter.flights.first;
       Flight& flight = tables.flights[flight_id];
-      if (flight.packets.empty() || !admit_flight(shard, flight)) {
+      if (flight.packets.empty()) {
         remove_flight(shard, waiter, flight_id, DropReason::kIkeFlightFull);
         continue;
       }
-      release(shard, flight);
-      state::queue_remove(waiter.flights, flight_id, tables.flight_links());
-      --waiter.flight_count;
-      --gate.held_flights;
-      tables.flights.release(flight_id);
+      if (!admit_flight(shard, flight)) {
+        if (!lacks_room_in_table(shard, tables.ike_sessions[flight.ike])) {
+          remove_flight(shard, waiter, flight_id, DropReason::kIkeFlightFull);
+          continue;
+        }
+        count(shard, tables.peers[waiter.peer].profile, AlgCounter::kIkeUntracked);
+      }
+      release_flight(shard, waiter, flight_id);
     }
     leave_queue(shard, id);
   }
+}
+
+void release_held(Shard& shard, Direction direction, IkeId ike, const ExchangeName& name,
+                  const wire::IkeMessage& message) {
+  Tables& tables = shard.alg;
+  const WaiterId id = tables.peers[tables.ike_sessions[ike].peer].waiter;
+  if (id == state::kNone) return;
+  Waiter& waiter = tables.waiters[id];
+  const FlightId flight_id = find_flight(tables, waiter, ike, name);
+  if (flight_id == state::kNone) return;
+  Flight& flight = tables.flights[flight_id];
+  if (const HeldId copy = find_copy(tables, flight, direction, message); copy != state::kNone) {
+    drop_later_fragments(shard, flight, direction, tables.held[copy].ip_identification,
+                         DropReason::kIkeHeldReplaced);
+    drop_held(shard, flight, copy, DropReason::kIkeHeldReplaced);
+  }
+  release_flight(shard, waiter, flight_id);
+  if (waiter.flights.empty() && !waiter.for_esp) leave_queue(shard, id);
 }
 
 bool has_flight(const Shard& shard, PeerId peer, IkeId ike) {

@@ -124,11 +124,15 @@ void forget_answered(Shard& shard, IkeSession& session) {
   for (; over > kAnsweredExchanges; --over) forget(shard, oldest(tables, session, is_over));
 }
 
+/// Whether a session has as many exchanges as it may.
+bool is_at_its_limit(const IkeSession& session) {
+  return session.unanswered_exchanges >= kUnansweredExchanges ||
+         session.exchange_count >= kUnansweredExchanges + kAnsweredExchanges;
+}
+
 /// Whether something must be forgotten before a session remembers one more exchange.
 bool is_full(const Tables& tables, const IkeSession& session) {
-  return session.unanswered_exchanges >= kUnansweredExchanges ||
-         session.exchange_count >= kUnansweredExchanges + kAnsweredExchanges ||
-         tables.exchanges.size() == tables.exchanges.capacity();
+  return is_at_its_limit(session) || tables.exchanges.size() == tables.exchanges.capacity();
 }
 
 /// What a full session may forget for a newer exchange: what is over; what is answered; what has had
@@ -384,6 +388,10 @@ bool has_room(const Shard& shard, const IkeSession& session) {
   return !is_full(shard.alg, session) || dispensable(shard, session) != state::kNone;
 }
 
+bool lacks_room_in_table(const Shard& shard, const IkeSession& session) {
+  return !is_at_its_limit(session) && !has_room(shard, session);
+}
+
 ExchangeId add_exchange(Shard& shard, IkeId ike, const ExchangeName& name,
                         std::uint32_t message_id) {
   Tables& tables = shard.alg;
@@ -474,36 +482,35 @@ void settle_session(Shard& shard, IkeId id) {
 bool settle_older(Shard& shard, PeerId peer_id, std::uint32_t turn) {
   const Tables& tables = shard.alg;
   const Peer& peer = tables.peers[peer_id];
-  const auto has_newer = [&](const Exchange& older) {
-    for (ExchangeId id = tables.ike_sessions[older.ike].exchanges.last; id != state::kNone;
-         id = tables.exchanges[id].of_session.prev) {
-      const Exchange& e = tables.exchanges[id];
-      if (e.turn == turn && e.claims && !older.admitted.later_than(e.admitted)) return true;
-    }
-    return false;
-  };
-  // Its server may speak first, and late: as long as its client dangles, and if something came since
-  // that may be it.
   const state::TickDuration lasts = 2 * profile_of(shard, peer).gate_timeout;
   bool was_owed = false;
-  for (ExchangeId id = peer.owed.first; id != state::kNone;) {
-    const Exchange& e = tables.exchanges[id];
-    const ExchangeId next = e.of_peer.next;
-    if (e.turn != turn && has_newer(e)) {
-      was_owed = true;
-      if (!(e.admitted + 2 * lasts).later_than(shard.now) &&
-          !has_refused_since(tables.gates[peer.gate], e.admitted))
-        mark_settled(shard, id);
+  for (IkeId ike = peer.ike_sessions.first; ike != state::kNone;
+       ike = tables.ike_sessions[ike].of_peer.next) {
+    const IkeSession& session = tables.ike_sessions[ike];
+    std::optional<state::Ticks> newest;  // of the turn
+    for (ExchangeId id = session.exchanges.first; id != state::kNone;
+         id = tables.exchanges[id].of_session.next) {
+      const Exchange& e = tables.exchanges[id];
+      if (e.turn == turn && e.claims && (!newest || e.admitted.later_than(*newest)))
+        newest = e.admitted;
     }
-    id = next;
-  }
-  // An answer that was lost before it came to us may still bring an SPI for as long.
-  for (ExchangeId id = peer.undecided.first; id != state::kNone;) {
-    const Exchange& e = tables.exchanges[id];
-    const ExchangeId next = e.of_peer.next;
-    if (e.turn != turn && !(e.admitted + lasts).later_than(shard.now) && has_newer(e))
-      mark_settled(shard, id);
-    id = next;
+    if (!newest) continue;
+    for (ExchangeId id = session.exchanges.first; id != state::kNone;
+         id = tables.exchanges[id].of_session.next) {
+      const Exchange& e = tables.exchanges[id];
+      if (e.turn == turn || e.admitted.later_than(*newest)) continue;
+      if (e.is_owed()) {
+        was_owed = true;
+        // Its server may speak first, and late: as long as its client dangles, and if something came
+        // since that may be it.
+        if (!(e.admitted + 2 * lasts).later_than(shard.now) &&
+            !has_refused_since(tables.gates[peer.gate], e.admitted))
+          mark_settled(shard, id);
+      } else if (e.is_undecided() && !(e.admitted + lasts).later_than(shard.now)) {
+        // An answer that was lost before it came to us may still bring an SPI for as long.
+        mark_settled(shard, id);
+      }
+    }
   }
   return was_owed;
 }
@@ -570,11 +577,14 @@ void keep_port(Shard& shard, PeerId id, wire::Be16 port, bool bore_esp) {
     peer.next_ike_port = static_cast<std::uint8_t>((n + 1u) % kKeptPorts);
     return n;
   };
-  std::uint8_t chosen = next();
-  for (std::uint32_t i = 1; i < kKeptPorts && peer.ike_ports[chosen].port.raw() != 0 &&
-                            peer.ike_ports[chosen].bore_esp;
-       ++i)
-    chosen = next();
+  const auto find = [&](auto&& may_go) {
+    for (std::uint32_t i = 0; i < kKeptPorts; ++i)
+      if (const std::uint8_t n = next(); may_go(peer.ike_ports[n])) return std::optional{n};
+    return std::optional<std::uint8_t>{};
+  };
+  auto free = find([](const Peer::KeptPort& kept) { return kept.port.raw() == 0; });
+  if (!free) free = find([](const Peer::KeptPort& kept) { return !kept.bore_esp; });
+  const std::uint8_t chosen = free ? *free : next();
   Peer::KeptPort& place = peer.ike_ports[chosen];
   if (place.port.raw() != 0) note_mapping_gone(shard, id, place.port);
   place = {port, bore_esp};

@@ -159,6 +159,7 @@ bool restore_exchange(Shard& shard, PeerId peer, const StateRecord& record) {
     mark_answered(shard, id);
     exchange.first_answer = exchange.admitted;
   }
+  note_exchange(shard, id, false);  // with its age
   turn_was_lost(shard, peer, exchange.admitted);
   return true;
 }

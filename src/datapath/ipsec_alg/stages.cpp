@@ -102,9 +102,15 @@ Verdict phase_two(Shard& shard, const Packet& packet, Direction direction, IkeId
   const Gate& gate = shard.alg.gates[gate_id];
   yield_to(shard, gate_id, peer_id);
   replace_session(shard, peer_id, ike);
+  const bool is_blocked = !is_free_for(gate, peer_id) && !holds(gate, peer_id);
+  if (!is_blocked && lacks_room_in_table(shard, session)) {
+    count(shard, shard.alg.peers[peer_id].profile, AlgCounter::kIkeUntracked);
+    return Verdict::next();
+  }
   // 4.1: what is another client's must not be forwarded. 4.8: nor what its session cannot remember.
-  if ((!is_free_for(gate, peer_id) && !holds(gate, peer_id)) || !has_room(shard, session))
+  if (is_blocked || !has_room(shard, session))
     return hold(shard, packet, direction, ike, name, message);
+  release_held(shard, direction, ike, name, message);
   if (!admit(shard, ike, name, message.message_id,
              message.is_response() ? Opening::kAnswer : Opening::kRequest))
     return Verdict::drop(DropReason::kIkeFlightFull);

@@ -320,6 +320,66 @@ TEST_P(AlgEsp, OfTwoSpisThatReplyAlikeNeitherIsTheHolders) {
   EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 0u);
 }
 
+// A stream that another client waits for says nothing, however many packets it has (section 9.1).
+TEST_P(AlgEsp, AStreamForAnotherIsNoReplyHoweverLongItIs) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  const auto stream = [&](std::uint32_t n) {  // of the second client's tunnel
+    const Bytes packet = esp(kS, kN, 0x2002, 80000).bytes();
+    for (std::uint32_t i = 0; i < n; ++i) {
+      if (const auto frames = lab().from_outside(packet); !frames.empty()) {
+        EXPECT_NE(frames.front(), esp_in_frame(c1, 0x2002, 80000)) << "delivered to the first one";
+        return false;
+      }
+    }
+    expect_drops({{DropReason::kEspInAmbiguous, n}});
+    return true;
+  };
+  // The second client's turn brings one packet only, then it is the first one's.
+  sends_esp(c2, 0x1002, 80000);
+  ASSERT_TRUE(stream(1));
+  esp_refused_out(c1, 0x1001, DropReason::kEspOutGateBusy, 70000);
+  quiet(6s);
+  sends_esp(c1, 0x1001, 70001);
+  for (std::uint32_t second = 0; second < 28; ++second) {
+    sends_esp(c1, 0x1001, 70002 + second);
+    ASSERT_TRUE(stream(1));
+    sends_esp(c2, 0x1002, 80001 + second);
+    ASSERT_TRUE(stream(2400));
+    quiet(900ms);
+  }
+}
+
+// Forgotten candidates leave halves behind, which do not belong to a turn that is not over.
+TEST_P(AlgEsp, HalvesOfAnEarlierTurnAreNotJoinedWithThoseOfThePresentOne) {
+  start();
+  const Peer c1 = joins1(1);
+  sends(c1, c1.quick(1));
+  gets(c1, c1.quick(1));
+  gets_esp(c1, 0x6661, 1);  // forged
+  sends_esp(c1, 0x1001, 1);
+  gets_esp(c1, 0x2001, 1);
+  gets_esp(c1, 0x2001, 2);
+  EXPECT_FALSE(turn());  // lingers
+  sends(c1, c1.quick(2));
+  sends(c1, c1.quick(3));
+  gets(c1, c1.quick(2));
+  gets(c1, c1.quick(3));
+  sends_esp(c1, 0x1002, 1);
+  gets_esp(c1, 0x2002, 1);
+  EXPECT_TRUE(turn());
+  gets_esp(c1, 0x2003, 1);  // the last one: the gate closes
+  EXPECT_FALSE(turn());
+  gets_esp(c1, 0x2003, 2);
+  gets_esp(c1, 0x2001, 3);
+  sends_esp(c1, 0x1003, 1);
+  for (const SessionRow& row : lab().sessions())
+    if (row.protocol == Protocol::kEsp) {
+      EXPECT_EQ(row.spi_out & 0xF, row.spi_in & 0xF)
+          << std::hex << row.spi_out << " with " << row.spi_in;
+    }
+}
+
 TEST_P(AlgEsp, RepliesSayNothingInATurnWithAnExchange) {
   start();
   const Peer c1 = joins(1);

@@ -1,4 +1,6 @@
 // Floods: bounded memory, the others' tunnels unharmed, each attack visible in a counter.
+#include <chrono>
+
 #include "alg_scenario.hpp"
 
 namespace lsn::test {
@@ -133,6 +135,59 @@ TEST_P(AlgFlood, ThousandsOfWaitersAtOneGate) {
   (void)lab().advance(20min);
   EXPECT_EQ(now_there(AlgGauge::kWaiters), 0u);
   ignore({DropReason::kIkeHeldAged, DropReason::kIkeHeldFlushed});
+  victim_is_well();
+}
+
+// What a client is owed by thousands of exchanges is one pass for each turn that pairs (how long it
+// takes is no test's business).
+TEST_P(AlgFlood, AClientThatIsOwedByThousandsOfExchanges) {
+  begin();
+  Peer c2 = joins(2);
+  quiet(kT + 1s);
+  c2.version = 1;
+  for (std::uint64_t s = 0; s < 63; ++s) {
+    c2.spi = 0x70000 + s;
+    (void)lab().from_inside(c2.out(main_mode(c2.spi, 0xB)).bytes());
+    for (std::uint32_t id = 1; id <= 72; ++id) {
+      (void)lab().from_inside(c2.out(c2.quick(id)).bytes());
+      (void)lab().from_outside(c2.in(c2.quick(id)).bytes());
+    }
+  }
+  (void)lab().advance(kT + 1s);
+  std::uint64_t owed = 0, turns = counted(AlgCounter::kClosedPaired);
+  const auto& alg = lab().shard(0).alg;
+  for (std::uint32_t id = 0; id < alg.peers.high_water(); ++id) owed += alg.peers[id].owed_count;
+  for (std::uint32_t i = 0; i < 20; ++i) {
+    (void)lab().from_inside(esp(c2.ip, kS, 0x3000 + i, 1).bytes());
+    (void)lab().from_outside(esp(kS, kN, 0x4000 + i, 1).bytes());
+  }
+  EXPECT_EQ(owed, 63u * 72);
+  EXPECT_EQ(counted(AlgCounter::kClosedPaired) - turns, 20u);
+  victim_is_well();
+}
+
+// Section 6: a full table shuts no IKE out that an ordinary NAT would pass.
+TEST_P(AlgFlood, AClientThatTakesAllExchangesThatAreRemembered) {
+  Lab::Options options;
+  options.alg = {.ike_sessions = 256, .esp_sessions = 1024, .gates = 512, .held_bytes = 8u << 20};
+  begin(options);
+  quiet(kT + 1s);
+  Peer c2 = joins(2);
+  c2.version = 1;
+  for (std::uint64_t s = 0; s < 63; ++s) {
+    c2.spi = 0x70000 + s;
+    (void)lab().from_inside(c2.out(main_mode(c2.spi, 0xB)).bytes());
+    for (std::uint32_t id = 1; id <= 72; ++id) {
+      (void)lab().from_inside(c2.out(c2.quick(id)).bytes());
+      (void)lab().from_outside(c2.in(c2.quick(id)).bytes());
+    }
+  }
+  (void)lab().advance(kT + 35s);
+  ignore({DropReason::kIkeFlightFull, DropReason::kIkeHeldAged});
+  const Peer c3 = joins(3);
+  sends(c3, c3.auth());
+  gets(c3, response(c3.auth()));
+  comes_back(c3, 0x1003, 0x2003);
   victim_is_well();
 }
 

@@ -787,6 +787,32 @@ TEST_P(AlgGateScenario, WithServerSpreadDisabledAddressesAreChosenAsEver) {
   EXPECT_EQ(counted(AlgCounter::kAddressesSpread), 0u);
 }
 
+// Beyond 64 exchanges a message is held; its retransmission finds room and passes: then the copy is
+// not held any more.
+TEST_P(AlgGateScenario, WhatIsAdmittedIsNotHeldAnyMore) {
+  Config config = Config::with_alg();
+  config.alg().spi_candidates = 64;
+  start(config);
+  const Peer c1 = joins1(1), c2 = joins1(2);
+  for (std::uint32_t id = 1; id <= 64; ++id) sends(c1, c1.quick(id));
+  waits(c1, c1.quick(65));
+  gets(c1, c1.quick(1));
+  // There is room.
+  expect_frames(lab().from_inside(c1.out(c1.quick(65)).bytes()), {out_frame(c1, c1.quick(65))});
+  expect_drops({{DropReason::kIkeHeldReplaced, 1}});
+  for (std::uint32_t id = 2; id <= 65; ++id) gets(c1, c1.quick(id));
+  for (std::uint32_t id = 1; id <= 65; ++id) {
+    sends_esp(c1, 0x1000 + id);
+    gets_esp(c1, 0x2000 + id);
+  }
+  EXPECT_FALSE(turn());
+  EXPECT_EQ(now_there(AlgGauge::kWaiters), 0u);
+  const auto& alg = lab().shard(0).alg;
+  for (std::uint32_t id = 0; id < alg.peers.high_water(); ++id)
+    EXPECT_EQ(alg.peers[id].owed_count, 0u);
+  sends(c2, c2.quick(1));  // the gate is free
+}
+
 INSTANTIATE_TEST_SUITE_P(, AlgGateScenario, shardings(), sharding_name);
 
 }  // namespace

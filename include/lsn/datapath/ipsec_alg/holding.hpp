@@ -28,6 +28,11 @@ void wait_for_esp(Shard& shard, PeerId peer);
 /// The gate is closed: the first waiter's turn begins, if anybody waits, or the gate is kept for it.
 void begin_next_turn(Shard& shard, GateId id);
 
+/// A message of an exchange that is held passes, since there is room for it now: its older copy goes,
+/// what else of the exchange is held goes on.
+void release_held(Shard& shard, Direction direction, IkeId ike, const ExchangeName& name,
+                  const wire::IkeMessage& message);
+
 /// Whether messages of an IKE session are held.
 [[nodiscard]] bool has_flight(const Shard& shard, PeerId peer, IkeId ike);
 

@@ -66,6 +66,8 @@ void mapping_ended(Shard& shard, const lsn44::Session& session);
 
 /// Whether a session remembers one more: an unanswered exchange is never forgotten for a newer one.
 [[nodiscard]] bool has_room(const Shard& shard, const IkeSession& session);
+/// It would, but others have taken the whole table: its message passes as ordinary UDP (section 6).
+[[nodiscard]] bool lacks_room_in_table(const Shard& shard, const IkeSession& session);
 /// A newly admitted exchange; kNone: there is no room.
 [[nodiscard]] ExchangeId add_exchange(Shard& shard, IkeId id, const ExchangeName& name,
                                       std::uint32_t message_id);
