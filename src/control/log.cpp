@@ -166,23 +166,38 @@ Writer& writer() {
 
 class QueueSink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
  public:
-  explicit QueueSink(std::shared_ptr<const Target> target) : target_(std::move(target)) {}
+  void set_target(std::shared_ptr<const Target> target) {
+    const std::lock_guard lock(mutex_);
+    target_.swap(target);
+  }
 
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
-    writer().put(target_, target_->format(message), message.level);
+    const std::shared_ptr<const Target> to = target();
+    writer().put(to, to->format(message), message.level);
   }
   void flush_() override {}
 
  private:
+  std::shared_ptr<const Target> target() {
+    const std::lock_guard lock(mutex_);
+    return target_;
+  }
+
+  std::mutex mutex_;
   std::shared_ptr<const Target> target_;
 };
 
+/// One sink and one logger for the life of the process: DPDK's threads and errands log at any time, by
+/// a pointer to the default logger that nobody counts. What changes is the sink's target.
 void use(int fd, FileDescriptor own = FileDescriptor()) {
-  auto logger = std::make_shared<spdlog::logger>(
-      kName, std::make_shared<QueueSink>(std::make_shared<const Target>(fd, std::move(own))));
-  logger->set_level(spdlog::get_level());
-  spdlog::set_default_logger(std::move(logger));
+  static QueueSink* const sink = new QueueSink;
+  static const auto* const logger = new std::shared_ptr<spdlog::logger>(
+      std::make_shared<spdlog::logger>(kName, std::shared_ptr<QueueSink>(sink)));
+  sink->set_target(std::make_shared<const Target>(fd, std::move(own)));
+  if (spdlog::default_logger_raw() == logger->get()) return;
+  (*logger)->set_level(spdlog::get_level());
+  spdlog::set_default_logger(*logger);
 }
 
 Level level_of(LogLevel level) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <grp.h>
 
 #include <algorithm>
 #include <charconv>
@@ -110,7 +111,7 @@ void check_cpus(const control::Model& model, const Machine& machine, control::Fi
 
 void check_devices(const control::Model& model, const Machine& machine,
                    control::Findings& findings) {
-  std::vector<std::string> seen;
+  std::vector<std::string> seen, used;
   for (std::size_t i = 0; i < model.interfaces.size(); ++i) {
     const control::InterfaceConfig& interface = model.interfaces[i];
     if (contains(seen, interface.device)) continue;
@@ -132,8 +133,18 @@ void check_devices(const control::Model& model, const Machine& machine,
         report(fmt::format("kernel interface {}", name),
                fmt::format("one that this machine has ({})",
                            fmt::join(machine.kernel_interfaces, ", ")));
+      else if (contains(used, name))
+        report(fmt::format("kernel interface {} a second time", name),
+               "each in one device: what it receives would come twice");
+      if (!name.empty()) used.push_back(name);
     }
   }
+}
+
+void check_group(const control::Model& model, control::Findings& findings) {
+  if (const std::string& group = model.control.group;
+      !group.empty() && getgrnam(group.c_str()) == nullptr)
+    findings.report("control.group", "control.group", group, "a group of this system");
 }
 
 /// Where no device is the kernel's as well, the kernel's addresses are its own affair.
@@ -189,6 +200,7 @@ void check_machine(const control::Model& model, const Machine& machine,
   check_cpus(model, machine, findings);
   check_devices(model, machine, findings);
   check_addresses(model, machine, findings);
+  check_group(model, findings);
 }
 
 TableNeed table_need(const Plan& plan) {

@@ -7,6 +7,7 @@
 
 #include <rte_mempool.h>
 
+#include <atomic>
 #include <expected>
 #include <map>
 #include <memory>
@@ -18,7 +19,12 @@
 namespace lsn::runtime {
 
 struct PoolDeleter {
-  void operator()(rte_mempool* pool) const { rte_mempool_free(pool); }
+  /// The process ends: DPDK would clear each byte of what is given back, also of pages that were never
+  /// touched, which takes seconds for hundreds of megabytes. The kernel takes them as they are.
+  static inline std::atomic<bool> process_ends{false};
+  void operator()(rte_mempool* pool) const {
+    if (!process_ends) rte_mempool_free(pool);
+  }
 };
 using PoolPtr = std::unique_ptr<rte_mempool, PoolDeleter>;
 

@@ -17,8 +17,10 @@
 #include "lsn/control/config/load.hpp"
 #include "lsn/control/config/plausibility.hpp"
 #include "lsn/control/controller.hpp"
+#include "lsn/control/ha/state_file.hpp"
 #include "lsn/control/log.hpp"
 #include "lsn/control/start_signals.hpp"
+#include "lsn/runtime/buffers.hpp"
 #include "lsn/runtime/dataplane.hpp"
 #include "lsn/runtime/eal.hpp"
 #include "lsn/runtime/machine_check.hpp"
@@ -47,6 +49,8 @@ int run(control::Model model, const std::string& path, control::StartSignals& si
   auto socket = control::CommandSocket::open(model.control);
   if (!socket) return fail(socket.error());
   signals.on_end(socket->remover());
+  auto state_lock = control::lock_state_file(model.dataplane.state_file);
+  if (!state_lock) return fail(state_lock.error());
 
   control::Findings doubts;
   control::check_plausibility(model, doubts);
@@ -73,7 +77,9 @@ int run(control::Model model, const std::string& path, control::StartSignals& si
   if (!telemetry) spdlog::warn("{}", telemetry.error());
   control::Controller controller({path, std::move(model), std::move(*socket)}, **dataplane);
   signals.stop();
-  return controller.run();
+  const int code = controller.run();
+  runtime::PoolDeleter::process_ends = true;
+  return code;
 }
 
 /// Everything that can be found without starting: more than lsnd refuses to run with.

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <grp.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -49,36 +48,6 @@ Neighbour look(const sockaddr_un& address) {
   return errno == ECONNREFUSED && S_ISSOCK(status.st_mode) ? Neighbour::kDead : Neighbour::kAlive;
 }
 
-std::string lock_path(const std::string& socket) { return socket + ".lock"; }
-
-/// Held by the lsnd of a socket for as long as it lives: of two that start at the same time one gets
-/// it. Only its owner may open the file, so nobody else can hold it; a file that others may open is
-/// replaced. Nothing here waits.
-std::expected<FileDescriptor, std::string> lock_of(const std::string& socket) {
-  const std::string path = lock_path(socket);
-  constexpr unsigned kAttempts = 4;  // it may be replaced, or go with its owner, while we look
-  for (unsigned i = 0; i < kAttempts; ++i) {
-    constexpr int kFlags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-    FileDescriptor file(::open(path.c_str(), kFlags, 0600));
-    struct stat opened, there;
-    const bool is_ours = file.valid() && fstat(file.get(), &opened) == 0 &&
-                         S_ISREG(opened.st_mode) && opened.st_uid == geteuid() &&
-                         (opened.st_mode & 0077) == 0;
-    if (!is_ours) {
-      if (lstat(path.c_str(), &there) != 0 || unlink(path.c_str()) != 0)
-        return failed(socket, "its lock " + path + " cannot be made");
-      continue;
-    }
-    if (flock(file.get(), LOCK_EX | LOCK_NB) != 0)
-      return std::unexpected(fmt::format("command socket {}: another lsnd uses it", socket));
-    if (stat(path.c_str(), &there) == 0 && there.st_dev == opened.st_dev &&
-        there.st_ino == opened.st_ino)
-      return file;
-  }
-  return std::unexpected(fmt::format("command socket {}: its lock {} is replaced all the time",
-                                     socket, path));
-}
-
 }  // namespace
 
 std::expected<CommandSocket, std::string> CommandSocket::open(const ControlConfig& config) {
@@ -100,10 +69,9 @@ std::expected<CommandSocket, std::string> CommandSocket::open(const ControlConfi
   made.fd_ = FileDescriptor(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!made.fd_.valid()) return failed(path, "socket");
 
-  auto lock = lock_of(path);
-  if (!lock) return std::unexpected(lock.error());
+  auto lock = LockFile::take("command socket", path);
+  if (!lock) return std::unexpected(lock.error().text);
   made.lock_ = std::move(*lock);
-  made.lock_path_ = lock_path(path);
   switch (look(address)) {
     case Neighbour::kAlive:
       return std::unexpected(
@@ -135,7 +103,6 @@ CommandSocket::CommandSocket(CommandSocket&& other) noexcept
     : fd_(std::move(other.fd_)),
       lock_(std::move(other.lock_)),
       path_(std::exchange(other.path_, {})),
-      lock_path_(std::exchange(other.lock_path_, {})),
       device_(other.device_),
       inode_(other.inode_) {}
 
@@ -145,7 +112,6 @@ CommandSocket& CommandSocket::operator=(CommandSocket&& other) noexcept {
     fd_ = std::move(other.fd_);
     lock_ = std::move(other.lock_);
     path_ = std::exchange(other.path_, {});
-    lock_path_ = std::exchange(other.lock_path_, {});
     device_ = other.device_;
     inode_ = other.inode_;
   }
@@ -157,9 +123,7 @@ CommandSocket::~CommandSocket() { remove(); }
 void CommandSocket::remove() {
   if (!path_.empty()) remover()();
   path_.clear();
-  // While it is held: who gets it afterwards sees that the file is another one, or none.
-  if (lock_.valid()) unlink(lock_path_.c_str());
-  lock_.reset();
+  lock_.release();
 }
 
 std::function<void()> CommandSocket::remover() const {

@@ -1,22 +1,27 @@
 #include "lsn/control/config/source_text.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <limits>
-#include <memory>
 
+#include "lsn/control/command/file_descriptor.hpp"
 #include "lsn/control/config/vocabulary.hpp"
 
 namespace lsn::control {
 namespace {
 
 constexpr std::size_t kMaxSize = std::size_t{64} << 20;  // bytes, with all includes
+constexpr std::chrono::seconds kPatience{5};              // for a pipe
 constexpr unsigned kMaxIncludeDepth = 10;                // libconfig's own limit
 constexpr unsigned kMaxFiles = 1000;
 constexpr unsigned kMaxNesting = 32;  // our deepest setting is 4 levels down
@@ -41,16 +46,31 @@ std::expected<std::string, std::string> read_whole(const std::string& path) {
   if (!error && std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) &&
       !std::filesystem::is_fifo(status) && !std::filesystem::is_character_file(status))
     return std::unexpected("is not a file");
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "re"),
-                                                       &std::fclose);
-  if (!file) return std::unexpected(std::string(std::strerror(errno)));
+  // A reload reads on the thread that everything else waits for: a pipe has its time.
+  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!file.valid()) return std::unexpected(std::string(std::strerror(errno)));
+  using Clock = std::chrono::steady_clock;
+  const auto deadline = Clock::now() + kPatience;
   std::string text;
   std::array<char, 65536> buffer;
-  while (const std::size_t got = std::fread(buffer.data(), 1, buffer.size(), file.get())) {
-    text.append(buffer.data(), got);
+  for (;;) {
+    const ssize_t got = read(file.get(), buffer.data(), buffer.size());
+    // An empty file is one; a pipe that nobody writes to says nothing about what was meant.
+    if (got == 0 && text.empty() && std::filesystem::is_fifo(status))
+      return std::unexpected("is a pipe from which nothing came");
+    if (got == 0) break;
+    if (got < 0 && errno == EAGAIN) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+      pollfd readable{file.get(), POLLIN, 0};
+      if (left.count() <= 0 || poll(&readable, 1, static_cast<int>(left.count())) == 0)
+        return std::unexpected("is a pipe whose end has not come in time");
+      continue;
+    }
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return std::unexpected(std::string(std::strerror(errno)));
+    text.append(buffer.data(), static_cast<std::size_t>(got));
     if (text.size() > kMaxSize) return std::unexpected("is larger than 64 MiB");
   }
-  if (std::ferror(file.get())) return std::unexpected(std::string(std::strerror(errno)));
   return text;
 }
 

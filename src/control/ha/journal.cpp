@@ -51,8 +51,10 @@ struct Journal::File {
   void commit() {
     if (is_walk_broken) return;
     note(writer.commit(), true);
+    if (is_walk_broken) return;
     const std::lock_guard lock(mutex);
-    is_committed = !is_walk_broken;
+    is_committed = true;
+    error.clear();  // what could not be appended to the former file is in this one
   }
   void abandon() {
     if (!is_walk_broken) writer.abandon();
@@ -127,13 +129,14 @@ void Journal::restore(const Look& look) {
 
 void Journal::take_outcome(Time now) {
   const std::lock_guard lock(file_->mutex);
-  if (!file_->error.empty()) {
-    if (!has_told_) spdlog::error("{}; a restart will lose IPsec sessions", file_->error);
-    has_told_ = true;
-    next_walk_ = now + kRetryInterval;
-    if (file_->has_walk_failed) walking_ = false;
-  } else if (file_->is_committed && std::exchange(has_told_, false)) {
+  if (file_->is_committed && std::exchange(has_told_, false))
     spdlog::info("state file {}: can be written again", path_);
+  if (!file_->error.empty()) {
+    // Further errors do not put off the walk that may mend it.
+    if (!has_told_ || file_->has_walk_failed) next_walk_ = now + kRetryInterval;
+    if (!std::exchange(has_told_, true))
+      spdlog::error("{}; a restart will lose IPsec sessions", file_->error);
+    if (file_->has_walk_failed) walking_ = false;
   }
   file_->error.clear();
   file_->has_walk_failed = file_->is_committed = false;

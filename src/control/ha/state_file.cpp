@@ -166,11 +166,16 @@ std::string error_of(std::string_view what, const std::string& path) {
 }
 
 std::expected<std::string, std::string> read_all(const std::string& path) {
-  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // A FIFO would have us wait for its other end, and no signal would reach us.
+  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (file.get() < 0) {
     if (errno == ENOENT) return std::string();
     return std::unexpected(error_of("cannot be opened", path));
   }
+  struct stat status;
+  if (fstat(file.get(), &status) != 0) return std::unexpected(error_of("cannot be read", path));
+  if (!S_ISREG(status.st_mode))
+    return std::unexpected(fmt::format("state file {}: it is none: not a regular file", path));
   std::string bytes;
   std::array<char, 65536> buffer;
   for (;;) {
@@ -198,6 +203,16 @@ std::expected<void, std::string> write_all(const FileDescriptor& file, std::stri
 }
 
 }  // namespace
+
+std::expected<LockFile, std::string> lock_state_file(const std::string& path) {
+  if (path.empty()) return LockFile();
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+  auto lock = LockFile::take("state file", path);
+  if (lock) return std::move(*lock);
+  if (lock.error().is_taken) return std::unexpected(lock.error().text);
+  return LockFile();
+}
 
 std::expected<StoredState, std::string> read_state_file(const std::string& path,
                                                         std::uint64_t now) {
@@ -298,7 +313,14 @@ void StateFileWriter::abandon() {
 std::expected<void, std::string> StateFileWriter::append(std::span<const StateRecord> records,
                                                          std::uint64_t now) {
   if (present_.get() < 0 || records.empty()) return {};
-  if (auto written = write(present_, records, now); !written) return written;
+  struct stat before;
+  if (fstat(present_.get(), &before) != 0)
+    return std::unexpected(error_of("cannot be written", path_));
+  if (auto written = write(present_, records, now); !written) {
+    // A part of a record would make everything behind it unreadable.
+    static_cast<void>(!ftruncate(present_.get(), before.st_size));
+    return written;
+  }
   if (fdatasync(present_.get()) != 0)
     return std::unexpected(error_of("cannot be brought to the disk", path_));
   return {};

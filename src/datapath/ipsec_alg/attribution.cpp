@@ -249,12 +249,21 @@ void begin_replies(SeenSpi& seen, PeerId replier) {
   seen.replies = seen.of_others = 0;
 }
 
+/// Whether it may reply to whom it has replied to before: that client was the last to send.
+bool may_be_replying(const Shard& shard, const Gate& gate, const SeenSpi& seen) {
+  return gate.sender == seen.replier && gate.sender != state::kNone &&
+         (gate.sent + kReplySoon).later_than(shard.now);
+}
+
 /// Section 5, fresh: in a turn without an exchange numbers prove nothing. Notes whether a packet of an
 /// unknown SPI came soon after one of the holder's. Who sends a packet in half a minute has several turns
 /// before there are enough: they add up.
 void note_reply(Shard& shard, Gate& gate, SeenSpi& seen) {
   Turn& turn = gate.turn;
-  if (seen.replier != turn.holder) begin_replies(seen, turn.holder);
+  if (seen.replier != turn.holder) {
+    if (may_be_replying(shard, gate, seen)) return;  // to another client, as before
+    begin_replies(seen, turn.holder);
+  }
   if (!turn.has_sent || !(turn.sent + kReplySoon).later_than(shard.now)) {
     seen.spoilt = turn.serial;
   } else if (gate.sender == turn.holder) {
@@ -274,9 +283,7 @@ void note_reply(Shard& shard, Gate& gate, SeenSpi& seen) {
 
 /// It came outside of such turns: what was counted holds if it may be a reply to the same client.
 void note_reply_elsewhere(const Shard& shard, const Gate& gate, SeenSpi& seen) {
-  const bool may_be = gate.sender == seen.replier && gate.sender != state::kNone &&
-                      (gate.sent + kReplySoon).later_than(shard.now);
-  if (!may_be) begin_replies(seen, SeenSpi::kNobodys);
+  if (!may_be_replying(shard, gate, seen)) begin_replies(seen, SeenSpi::kNobodys);
 }
 
 /// An outbound SPI of the turn has no other half yet.
@@ -306,7 +313,7 @@ bool is_reply(const Shard& shard, const Gate& gate, const SeenSpi& seen) {
     return false;
   const auto rivals = std::ranges::count_if(gate.seen, [&](const SeenSpi& other) {
     return &other != &seen && other.spi != kNoSpi && !other.known &&
-           other.replier == turn.holder &&
+           other.replier == turn.holder && (other.last + kRivals).later_than(shard.now) &&
            4u * other.replies > seen.replies;
   });
   return static_cast<std::size_t>(rivals) < half_open_of(shard.alg, shard.alg.peers[turn.holder]);

@@ -345,8 +345,9 @@ void release_flight(Shard& shard, Waiter& waiter, FlightId id) {
 
 /// The exchange of a flight is admitted now. False: its session remembers no more of them.
 bool admit_flight(Shard& shard, const Flight& flight) {
-  const Tables& tables = shard.alg;
-  const IkeSession& session = tables.ike_sessions[flight.ike];
+  Tables& tables = shard.alg;
+  IkeSession& session = tables.ike_sessions[flight.ike];
+  session.last_message = shard.now;  // its message is on its way only now
   for (ExchangeId id = session.exchanges.first; id != state::kNone;
        id = tables.exchanges[id].of_session.next) {
     if (!same_exchange(tables.exchanges[id].name, flight.name)) continue;

@@ -8,9 +8,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <string>
+#include <thread>
 
 #include "lsn/control/command/file_descriptor.hpp"
 #include "unit/control/command/support.hpp"
@@ -87,6 +89,19 @@ TEST_F(ALog, WhoseReaderGoesAwayGoesOnWithoutItAndWithTheNextOne) {
   const std::string text = take();
   EXPECT_THAT(text, HasSubstr("warning: 100 lines of this log were lost: nobody took them\n"));
   EXPECT_TRUE(text.ends_with(" info: to the next\n"));
+}
+
+TEST_F(ALog, MayBeOpenedAnewWhileOthersLog) {
+  const auto* const logger = spdlog::default_logger_raw();
+  std::atomic<bool> end{false};
+  std::thread driver([&end] {
+    while (!end) spdlog::info("dpdk: {}", 1);
+  });
+  for (unsigned i = 0; i < 200; ++i) EXPECT_TRUE(set_up_log(config));
+  end = true;
+  driver.join();
+  // Others have it in their hands at any time: it lives as long as the process.
+  EXPECT_EQ(spdlog::default_logger_raw(), logger);
 }
 
 TEST_F(ALog, IsNotOpenedWhereNobodyReads) {

@@ -10,6 +10,7 @@ namespace lsn::runtime {
 namespace {
 
 using testing::AllOf;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -80,6 +81,19 @@ TEST(MachineCheck, NamesAKernelInterfaceThatIsNotThere) {
       missing(machine),
       ElementsAre("lsnd.conf:9: interface in: device: given kernel interface lsn-in, allowed "
                   "one that this machine has (eth0, lo)"));
+}
+
+TEST(MachineCheck, NamesAKernelInterfaceOfTwoDevices) {
+  std::string config = text();
+  const std::size_t at = config.find("device = \"", config.find("device = \"") + 1) + 10;
+  config.replace(at, config.find('"', at) - at, "net_af_packet1,iface=lsn-in");
+  EXPECT_THAT(missing(complete(), config),
+              Contains(HasSubstr("kernel interface lsn-in a second time")));
+}
+
+TEST(MachineCheck, NamesAGroupThatIsNotThere) {
+  EXPECT_THAT(missing(complete(), text() + "control: { group = \"no-such-group\"; };"),
+              Contains(HasSubstr("control.group: given no-such-group")));
 }
 
 TEST(MachineCheck, NamesAPciDeviceThatIsNotThereInABondToo) {

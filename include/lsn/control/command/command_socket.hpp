@@ -16,6 +16,7 @@
 
 #include "lsn/control/command/file_descriptor.hpp"
 #include "lsn/control/config/model.hpp"
+#include "lsn/control/lock_file.hpp"
 
 namespace lsn::control {
 
@@ -40,9 +41,8 @@ class CommandSocket {
   void remove();
 
   FileDescriptor fd_;
-  FileDescriptor lock_;  ///< held
+  LockFile lock_;
   std::string path_;
-  std::string lock_path_;
   dev_t device_ = 0;  ///< of the file that we have made
   ino_t inode_ = 0;
 };

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "lsn/control/command/file_descriptor.hpp"
+#include "lsn/control/lock_file.hpp"
 #include "lsn/datapath/state_record.hpp"
 
 namespace lsn::control {
@@ -27,6 +28,11 @@ using datapath::StateRecord;
 /// Version 2 has exchanges. Files of version 1 are read as well: they have none.
 inline constexpr std::uint32_t kStateFileVersion = 2;
 inline constexpr std::uint32_t kOldestStateFileVersion = 1;
+
+/// Held while the file is used: of two processes that write it, each would lose what the other has
+/// written. Error: another lsnd has it. Where no lock can be made, no file can: that is the journal's
+/// to tell.
+[[nodiscard]] std::expected<LockFile, std::string> lock_state_file(const std::string& path);
 
 struct StoredState {
   /// The latest of everything that is there, idle_seconds of now. A client has one NAT address:

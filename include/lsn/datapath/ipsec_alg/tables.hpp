@@ -67,6 +67,7 @@ inline constexpr state::TickDuration kFurtherSpi = std::chrono::seconds{2};     
 inline constexpr state::TickDuration kGateKept = std::chrono::seconds{1};        // section 4.8
 inline constexpr state::TickDuration kSilentExchange = std::chrono::seconds{5};  // section 3
 inline constexpr state::TickDuration kReplySoon = std::chrono::seconds{1};       // section 5
+inline constexpr state::TickDuration kRivals = std::chrono::seconds{60};         // other SPIs that reply
 inline constexpr unsigned kReplies = 3, kRepliesAmongOthers = 5;                 // section 5, fresh
 inline constexpr state::TickDuration kOldSpiStep = std::chrono::seconds{1};      // section 4.9:
 inline constexpr unsigned kOldSpiSteps = 2;                                      // 2 s, in steps

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -129,6 +131,24 @@ TEST(SourceText, AFileThatIncludesItselfEnds) {
   const auto source = read_source(main);
   ASSERT_FALSE(source);
   EXPECT_THAT(source.error().text, HasSubstr("within one another"));
+}
+
+TEST(SourceText, APipeIsReadAndNobodyWaitsForOneWithoutAnEnd) {
+  const Directory dir;
+  const std::string pipe = dir.path("pipe");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const auto main = dir.write("main.conf", "a = 1;\n@include \"pipe\"\n");
+  const auto nobody = read_source(main);
+  ASSERT_FALSE(nobody);
+  EXPECT_THAT(to_string(nobody.error()), HasSubstr("from which nothing came"));
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  ASSERT_EQ(write(ends[1], "b = 2;\n", 7), 7);
+  close(ends[1]);
+  const auto given = read_source("/dev/fd/" + std::to_string(ends[0]));
+  close(ends[0]);
+  ASSERT_TRUE(given);
+  EXPECT_THAT(given->text, HasSubstr("b = 2L;"));
 }
 
 TEST(SourceText, WhatCannotBeReadIsAProblemOfTheFile) {

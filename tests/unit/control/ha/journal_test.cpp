@@ -4,7 +4,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <chrono>
@@ -183,6 +185,27 @@ TEST_F(JournalTest, AnErrorIsSurvivedUntilTheFileCanBeWrittenAgain) {
   std::filesystem::create_directories(directory_ + "/sub");
   pass(15s);
   EXPECT_EQ(stored(), (std::set<std::uint32_t>{1}));
+}
+
+TEST_F(JournalTest, ErrorsOfThePresentFileDoNotPutOffANewOne) {
+  signal(SIGXFSZ, SIG_IGN);
+  start();
+  dataplane_.state_rows(0).push_back(esp(7));
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  // Room for a new file and some changes, but not for this one to go on.
+  const rlimit limit{size() + 100 * 56, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &limit);
+  for (unsigned i = 0; i < 250; ++i) {
+    if (i == 150) {
+      dataplane_.state_rows(0).push_back(esp(8));
+      dataplane_.state_changes(0).put(esp(8));
+    }
+    dataplane_.state_changes(0).put(esp(7));
+    pass(100ms);
+  }
+  setrlimit(RLIMIT_FSIZE, &before);
+  EXPECT_EQ(stored(), (std::set<std::uint32_t>{7, 8}));
 }
 
 TEST_F(JournalTest, ADiskThatStandsStillHoldsUpNobody) {

@@ -3,7 +3,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -192,6 +195,53 @@ TEST_F(StateFile, ATornEndCostsThatRecordOnly) {
     EXPECT_EQ(state.records.size(), 1u);
     EXPECT_EQ(state.damaged, 1u);
   }
+}
+
+/// No file grows beyond a size while it lives.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() { setrlimit(RLIMIT_FSIZE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(StateFile, ADiskThatIsFullForAWhileTearsNothing) {
+  StateFileWriter writer(path_);
+  ASSERT_TRUE(writer.begin());
+  ASSERT_TRUE(writer.add(std::vector{esp(1, 1, 2)}, kNow));
+  ASSERT_TRUE(writer.commit());
+  {
+    const FileSizeLimit limit(bytes().size() + 20);
+    EXPECT_FALSE(writer.append(std::vector{esp(2, 3, 4)}, kNow));
+  }
+  ASSERT_TRUE(writer.append(std::vector{esp(3, 5, 6)}, kNow));
+  const StoredState state = read();
+  EXPECT_EQ(state.damaged, 0u);
+  ASSERT_EQ(state.records.size(), 2u);
+  EXPECT_EQ(state.records[1].place, 3u);
+}
+
+TEST_F(StateFile, OneProcessHasItAtATime) {
+  auto first = lock_state_file(path_);
+  ASSERT_TRUE(first);
+  const auto second = lock_state_file(path_);
+  ASSERT_FALSE(second);
+  EXPECT_THAT(second.error(), ::testing::HasSubstr("another lsnd uses it"));
+  first->release();
+  EXPECT_TRUE(lock_state_file(path_));
+  EXPECT_TRUE(lock_state_file(""));
+}
+
+TEST_F(StateFile, AFifoIsNoStateFileAndNobodyWaitsForIt) {
+  ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  EXPECT_FALSE(read_state_file(path_, kNow));
 }
 
 TEST_F(StateFile, ADamagedRecordCostsThatRecordOnly) {
