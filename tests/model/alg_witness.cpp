@@ -26,6 +26,9 @@ std::string reason(std::size_t i) {
 
 /// What is due at a moment may happen a poll later.
 constexpr Time kSlack = 1500;
+/// Section 5, fresh: five answers say whose they are while others wait, and who keeps his tunnel alive
+/// sends a packet in 50 s at least.
+constexpr Time kFiveAnswers = 6 * 50 * kSecond;
 /// Section 4.8: a turn that is unanswered for so long may yield.
 constexpr Time kYield = 5 * kSecond;
 
@@ -382,7 +385,7 @@ void Watch::esp_came(const Seen& packet, Party from, bool passed) {
   } else if (tunnel.one_way_since == kNever) {
     tunnel.one_way_since = now;
   } else if (world_.rules.is_lossless() && !world_.rules.spoofer &&
-             now - tunnel.one_way_since > 2 * longest_wait(world_.rules.clients) + 2 * kMinute) {
+             now - tunnel.one_way_since > 2 * longest_wait(world_.rules.clients) + kFiveAnswers) {
     fault(link.server, cat({"tunnel ", number(packet.record), " of client ", number(link.client),
                             " has been one-way since ", number(tunnel.one_way_since)}));
   }
