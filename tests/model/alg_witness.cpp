@@ -269,10 +269,10 @@ void Watch::ike_came(const Seen& packet, Party from, bool passed) {
   }
   if (is_phase_two(x.kind) && is_on()) {
     phase_two_came(message, passed || !reachable);
-  } else if (reachable && !passed && !is_unsettled()) {
+  } else if (reachable && !passed && !is_unsettled() && !is_at_limit(link.client)) {
     fault(link.server, cat({name_of(message), " did not pass; it is not gated"}));
   }
-  note_ike(x.ike);
+  if (passed || reachable) note_ike(x.ike);
 }
 
 Time Watch::longest_wait(std::size_t ahead) const {
@@ -285,7 +285,7 @@ void Watch::phase_two_came(const Message& message, bool passed) {
   const Link& link = world_.links[x.link];
   const Time now = world_.now();
   // An IKE_AUTH message that comes after its turn was lost waits as a new turn (section 4.2).
-  const bool goes_on = x.first_left != kNever && x.kind == Kind::kAuth && !message.is_answer &&
+  const bool goes_on = (x.first_left != kNever || x.is_unwatched) && x.kind == Kind::kAuth && !message.is_answer &&
                        message.step >= x.requests_left;
   if (x.known_since != kNever && !goes_on) {
     if (passed) {
@@ -910,7 +910,7 @@ void Watch::forget(Time kept, std::uint32_t client) {
     gate.esp_refused.clear();
   }
   for (Tunnel& tunnel : world_.tunnels) {
-    const Time learnt = std::max(tunnel.new_since, tunnel.first_came[1]);
+    const Time learnt = std::max({tunnel.new_since, tunnel.first_came[1], tunnel.learnt});
     if (is_lost(world_.links[tunnel.link].client, learnt) || tunnel.left[0] == 0 ||
         tunnel.left[1] == 0)
       if (client == kNobody || world_.links[tunnel.link].client == client) {
