@@ -694,7 +694,8 @@ bool does_another_dangle(Shard& shard, Gate& gate, PeerId except) {
 }
 
 bool is_owed_any(const Shard& shard, const Peer& peer) {
-  return !peer.owed.empty() || (peer.awaited != 0 && peer.dangles_until && peer.dangles_until->later_than(shard.now));
+  return !peer.owed.empty() || (peer.awaited != 0 && peer.dangles_until &&
+                                peer.dangles_until->later_than(shard.now));
 }
 
 bool is_another_owed(const Shard& shard, const Gate& gate, PeerId except) {
