@@ -252,7 +252,7 @@ void begin_replies(SeenSpi& seen, PeerId replier) {
 /// Whether it may reply to whom it has replied to before: that client was the last to send.
 bool may_be_replying(const Shard& shard, const Gate& gate, const SeenSpi& seen) {
   return gate.sender == seen.replier && gate.sender != state::kNone &&
-         (gate.sent + kReplySoon).later_than(shard.now);
+         (*shard.alg.peers[gate.sender].asked + kReplySoon).later_than(shard.now);
 }
 
 /// Section 5, fresh: in a turn without an exchange numbers prove nothing. Notes whether a packet of an

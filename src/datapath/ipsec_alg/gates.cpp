@@ -274,6 +274,11 @@ bool owes_of_turn(const Tables& tables, const Turn& turn) {
   return false;
 }
 
+/// Whether a turn has an inbound SPI for each of its answered exchanges.
+bool has_all_it_expects(const Tables& tables, const Turn& turn) {
+  return turn.spis[at(Direction::kInbound)] >= expected_pairs(turn) && !owes_of_turn(tables, turn);
+}
+
 /// Section 5, dangling: what a turn's end leaves behind.
 void dangle_after(Shard& shard, const Gate& gate, PeerId id, CloseReason reason) {
   Peer& peer = shard.alg.peers[id];
@@ -614,7 +619,6 @@ void note_sent(Shard& shard, Gate& gate) {
 
 void note_asked(Shard& shard, Gate& gate, PeerId id) {
   gate.sender = id;
-  gate.sent = shard.now;
   Peer& peer = shard.alg.peers[id];
   peer.asked = shard.now;
   ++peer.asks;
@@ -643,9 +647,7 @@ void close_if_paired(Shard& shard, GateId id) {
   const Gate& gate = shard.alg.gates[id];
   // 4.5: both halves have passed, a packet came back after the out half, nothing is unanswered, and
   // there is an inbound SPI for each exchange.
-  if (lacks_only_further_spis(gate) &&
-      gate.turn.spis[at(Direction::kInbound)] >= expected_pairs(gate.turn) &&
-      !owes_of_turn(shard.alg, gate.turn))
+  if (lacks_only_further_spis(gate) && has_all_it_expects(shard.alg, gate.turn))
     close_turn(shard, id, CloseReason::kPaired);
 }
 
@@ -657,9 +659,7 @@ void ike_rekeyed(Shard& shard, PeerId id, ExchangeId exchange) {
   if (!in_this_turn) return;
   if (gate.turn.answered != 0) --gate.turn.answered;  // no ESP will come of it
   const bool nothing_else =
-      gate.turn.unanswered == 0 &&
-      gate.turn.spis[at(Direction::kInbound)] >= expected_pairs(gate.turn) &&
-      !owes_of_turn(shard.alg, gate.turn);
+      gate.turn.unanswered == 0 && has_all_it_expects(shard.alg, gate.turn);
   if (nothing_else) close_turn(shard, gate_id, CloseReason::kIkeRekey);
 }
 

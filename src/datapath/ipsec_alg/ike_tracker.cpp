@@ -569,8 +569,7 @@ void end_ike_session(Shard& shard, IkeId id, AlgEnd why) {
 
 void keep_port(Shard& shard, PeerId id, wire::Be16 port, bool bore_esp) {
   Peer& peer = shard.alg.peers[id];
-  if (std::ranges::find(peer.ike_ports, port, &Peer::KeptPort::port) != peer.ike_ports.end())
-    return;
+  if (peer.keeps_port(port)) return;
   // One that bore ESP is needed longest.
   const auto next = [&] {
     const std::uint8_t n = peer.next_ike_port;

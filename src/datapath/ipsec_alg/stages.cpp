@@ -357,9 +357,7 @@ bool keeps(const Shard& shard, const Session& session) {
   for (IkeId ike = peer.ike_sessions.first; ike != state::kNone;
        ike = tables.ike_sessions[ike].of_peer.next)
     if (tables.ike_sessions[ike].inside_port == session.inside_port) return true;
-  return peer.esp_count != 0 &&
-         std::ranges::find(peer.ike_ports, session.inside_port, &Peer::KeptPort::port) !=
-             peer.ike_ports.end();
+  return peer.esp_count != 0 && peer.keeps_port(session.inside_port);
 }
 
 void udp_session_ended(Shard& shard, const Session& session) {

@@ -14,6 +14,7 @@
 // Everything has a fixed capacity; indices instead of pointers; time is Ticks.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -261,8 +262,7 @@ struct alignas(64) Gate {
   std::uint32_t held_flights;  ///< of the waiters
   PeerId kept_for = state::kNone;  ///< section 4.8: a client without an exchange whose turn it is
   state::Ticks kept_until;
-  state::Ticks sent;        ///< the latest packet on an SPI without an answer that passed,
-  PeerId sender = state::kNone;  ///< and whose it was
+  PeerId sender = state::kNone;  ///< of the latest packet on an SPI without an answer that passed
   std::uint32_t port_keepers; ///< IKE sessions whose UDP sessions keep port 500
   state::ListHead peers;      ///< all of them
   state::ListHead owed;       ///< those who are owed an inbound SPI (section 5)
@@ -310,6 +310,9 @@ struct alignas(64) Peer {
     bool bore_esp = false;  ///< of its IKE sessions one did
   };
   std::array<KeptPort, kKeptPorts> ike_ports = {};
+  [[nodiscard]] bool keeps_port(wire::Be16 port) const {
+    return std::ranges::find(ike_ports, port, &KeptPort::port) != ike_ports.end();
+  }
   std::uint8_t next_ike_port = 0;
   state::ListLinks of_client;
   state::ListLinks of_gate;
