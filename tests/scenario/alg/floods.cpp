@@ -1,6 +1,4 @@
 // Floods: bounded memory, the others' tunnels unharmed, each attack visible in a counter.
-#include <chrono>
-
 #include "alg_scenario.hpp"
 
 namespace lsn::test {
@@ -21,6 +19,18 @@ class AlgFlood : public Alg {
     sends_esp(victim_, 0x1001, ++sequence_, where);
     gets_esp(victim_, 0x2001, sequence_, where);
     sends(victim_, victim_.message(kInformational2, sequence_), where);
+  }
+  /// 63 IKEv1 sessions beside the one that it has, each with 72 answered Quick Modes and no ESP.
+  void is_owed_by_all_it_may_have(Peer peer) {
+    peer.version = 1;
+    for (std::uint64_t s = 0; s < 63; ++s) {
+      peer.spi = 0x70000 + s;
+      (void)lab().from_inside(peer.out(main_mode(peer.spi, 0xB)).bytes());
+      for (std::uint32_t id = 1; id <= 72; ++id) {
+        (void)lab().from_inside(peer.out(peer.quick(id)).bytes());
+        (void)lab().from_outside(peer.in(peer.quick(id)).bytes());
+      }
+    }
   }
   void ignore(std::initializer_list<DropReason> reasons) {
     Drops drops;
@@ -142,17 +152,9 @@ TEST_P(AlgFlood, ThousandsOfWaitersAtOneGate) {
 // takes is no test's business).
 TEST_P(AlgFlood, AClientThatIsOwedByThousandsOfExchanges) {
   begin();
-  Peer c2 = joins(2);
+  const Peer c2 = joins(2);
   quiet(kT + 1s);
-  c2.version = 1;
-  for (std::uint64_t s = 0; s < 63; ++s) {
-    c2.spi = 0x70000 + s;
-    (void)lab().from_inside(c2.out(main_mode(c2.spi, 0xB)).bytes());
-    for (std::uint32_t id = 1; id <= 72; ++id) {
-      (void)lab().from_inside(c2.out(c2.quick(id)).bytes());
-      (void)lab().from_outside(c2.in(c2.quick(id)).bytes());
-    }
-  }
+  is_owed_by_all_it_may_have(c2);
   (void)lab().advance(kT + 1s);
   std::uint64_t owed = 0, turns = counted(AlgCounter::kClosedPaired);
   const auto& alg = lab().shard(0).alg;
@@ -172,16 +174,8 @@ TEST_P(AlgFlood, AClientThatTakesAllExchangesThatAreRemembered) {
   options.alg = {.ike_sessions = 256, .esp_sessions = 1024, .gates = 512, .held_bytes = 8u << 20};
   begin(options);
   quiet(kT + 1s);
-  Peer c2 = joins(2);
-  c2.version = 1;
-  for (std::uint64_t s = 0; s < 63; ++s) {
-    c2.spi = 0x70000 + s;
-    (void)lab().from_inside(c2.out(main_mode(c2.spi, 0xB)).bytes());
-    for (std::uint32_t id = 1; id <= 72; ++id) {
-      (void)lab().from_inside(c2.out(c2.quick(id)).bytes());
-      (void)lab().from_outside(c2.in(c2.quick(id)).bytes());
-    }
-  }
+  const Peer c2 = joins(2);
+  is_owed_by_all_it_may_have(c2);
   (void)lab().advance(kT + 35s);
   ignore({DropReason::kIkeFlightFull, DropReason::kIkeHeldAged});
   const Peer c3 = joins(3);

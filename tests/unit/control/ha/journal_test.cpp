@@ -4,9 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <chrono>
@@ -17,6 +15,7 @@
 #include <thread>
 
 #include "unit/control/command/support.hpp"
+#include "unit/control/ha/file_size_limit.hpp"
 
 namespace lsn::control {
 namespace {
@@ -188,23 +187,20 @@ TEST_F(JournalTest, AnErrorIsSurvivedUntilTheFileCanBeWrittenAgain) {
 }
 
 TEST_F(JournalTest, ErrorsOfThePresentFileDoNotPutOffANewOne) {
-  signal(SIGXFSZ, SIG_IGN);
   start();
   dataplane_.state_rows(0).push_back(esp(7));
-  rlimit before{};
-  getrlimit(RLIMIT_FSIZE, &before);
-  // Room for a new file and some changes, but not for this one to go on.
-  const rlimit limit{size() + 100 * 56, before.rlim_max};
-  setrlimit(RLIMIT_FSIZE, &limit);
-  for (unsigned i = 0; i < 250; ++i) {
-    if (i == 150) {
-      dataplane_.state_rows(0).push_back(esp(8));
-      dataplane_.state_changes(0).put(esp(8));
+  {
+    // Room for a new file and some changes, but not for this one to go on.
+    const FileSizeLimit limit(size() + 100 * 56);
+    for (unsigned i = 0; i < 250; ++i) {
+      if (i == 150) {
+        dataplane_.state_rows(0).push_back(esp(8));
+        dataplane_.state_changes(0).put(esp(8));
+      }
+      dataplane_.state_changes(0).put(esp(7));
+      pass(100ms);
     }
-    dataplane_.state_changes(0).put(esp(7));
-    pass(100ms);
   }
-  setrlimit(RLIMIT_FSIZE, &before);
   EXPECT_EQ(stored(), (std::set<std::uint32_t>{7, 8}));
 }
 

@@ -3,15 +3,15 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+
+#include "unit/control/ha/file_size_limit.hpp"
 
 namespace lsn::control {
 namespace {
@@ -196,21 +196,6 @@ TEST_F(StateFile, ATornEndCostsThatRecordOnly) {
     EXPECT_EQ(state.damaged, 1u);
   }
 }
-
-/// No file grows beyond a size while it lives.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() { setrlimit(RLIMIT_FSIZE, &before_); }
-
- private:
-  rlimit before_{};
-};
 
 TEST_F(StateFile, ADiskThatIsFullForAWhileTearsNothing) {
   StateFileWriter writer(path_);
