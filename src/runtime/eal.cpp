@@ -11,10 +11,12 @@
 #include <rte_eal.h>
 #include <rte_eal_memconfig.h>
 #include <rte_errno.h>
+#include <rte_interrupts.h>
 #include <rte_log.h>
 #include <rte_memory.h>
 #include <sched.h>
 #include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -22,10 +24,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <future>
 #include <string_view>
 #include <utility>
 
@@ -270,9 +274,35 @@ std::expected<Eal, std::string> Eal::start(const EalArguments& arguments) {
 
 Eal::Eal(Eal&& other) noexcept : alive_(std::exchange(other.alive_, false)) {}
 
+namespace {
+
+/// A callback of EAL's interrupt thread that does not return.
+void stand_still(void* reached) {
+  static_cast<std::promise<void>*>(reached)->set_value();
+  for (;;) pause();
+}
+
+/// rte_eal_cleanup() unmaps EAL's memory while EAL's interrupt thread goes on (DPDK 22.11), and what
+/// a driver has left there to be watched, as net_memif its listening socket, it looks at once more:
+/// it stands still from now on.
+void stop_interrupt_thread() {
+  // They stay with the thread, which lives as long as the process.
+  static std::promise<void> reached;
+  static rte_intr_handle* const handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
+  const int event = eventfd(1, EFD_CLOEXEC);
+  if (handle == nullptr || event < 0 || rte_intr_type_set(handle, RTE_INTR_HANDLE_EXT) != 0 ||
+      rte_intr_fd_set(handle, event) != 0 ||
+      rte_intr_callback_register(handle, stand_still, &reached) != 0 ||
+      reached.get_future().wait_for(std::chrono::seconds{3}) != std::future_status::ready)
+    spdlog::error("DPDK's interrupt thread does not stop");
+}
+
+}  // namespace
+
 Eal::~Eal() {
   if (!alive_) return;
   ending = true;
+  stop_interrupt_thread();
   rte_eal_cleanup();
   ending = false;
 }
