@@ -469,7 +469,11 @@ class World(threading.Thread):
 
     def note_astray(self, receiver, spi):
         owner = self.owners.get(spi)
-        if owner is receiver and receiver.name in self.forgiven:
+        # It was asked for, and the answer that says whose it is was lost: its peer is not wrong to
+        # send, nor the NAT to deliver.
+        if owner is receiver and (receiver.name in self.forgiven or
+                                  any(e.spi_in == spi and not e.done
+                                      for e in receiver.exchanges.values())):
             return
         self.astray.append((receiver.name, owner.name if owner else None, spi))
 
