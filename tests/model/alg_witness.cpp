@@ -297,6 +297,7 @@ void Watch::phase_two_came(const Message& message, bool passed) {
     // unanswered, up to 64, and the last 8 that are answered.
     const IkeSa& ike = world_.ike_sas[x.ike];
     const bool is_known =
+        x.known_since >= ike_seen(x.ike).arose &&
         (x.counts_unanswered ? ike.unanswered <= 64 : ike.answered - x.place < 8) &&
         now < ike_seen(x.ike).latest + std::min(world_.rules.ike_timeout, kMinute) - kSlack;
     if (is_known && !is_unsettled() && !is_at_limit(link.client) && (!message.is_answer || message.step + 1 == x.requests_left))
@@ -377,6 +378,7 @@ void Watch::esp_came(const Seen& packet, Party from, bool passed) {
       gates_[gate_of(link)].esp_refused[link.client] = now;
     return;
   }
+  if (!passed) tunnel.received_since = kNever;  // whoever had it has it no more
   // Section 5: no tunnel stays one-way for longer than its turn takes to come round.
   const bool talks =
       tunnel.last_left[0] != kNever && now - tunnel.last_left[0] <= 10 * kSecond && tunnel.alive[0];
@@ -625,10 +627,8 @@ void Watch::misdelivered(const Seen& packet, std::uint32_t receiver) {
   if (packet.on_4500) return;
   Peer& to = peer(receiver, link.server);
   to.foreign.push_back({now, false});
-  if (tunnel.receiver != receiver) {
-    tunnel.receiver = receiver;
+  if (std::exchange(tunnel.receiver, receiver) != receiver || tunnel.received_since == kNever)
     tunnel.received_since = now;
-  }
   // Section 9.1: it is taken back if the receiver has followed it with nothing for T.
   if (tunnel.misdelivery != Misdelivery::kSameSpi && is_owed(tunnel) &&
       came_to_ == gate_of(link).first && to.latest_esp_out < tunnel.received_since &&

@@ -121,9 +121,10 @@ bool is_fresh(const SeenSpi& seen, bool fresh_now, state::Ticks since) {
   return fresh_now || (seen.fresh_at_first && !since.later_than(seen.first));
 }
 
-/// When an SPI was first seen, if it began anew then.
-std::optional<state::Ticks> began(const SeenSpi& seen) {
-  return seen.fresh_at_first ? std::optional{seen.first} : std::nullopt;
+/// When an SPI was first seen, if it began anew then and may be what one of the peer's exchanges made:
+/// that of an older tunnel of its, which idled out, has been settled.
+std::optional<state::Ticks> began(const SeenSpi& seen, PeerId peer) {
+  return seen.fresh_at_first && seen.learned_by != peer ? std::optional{seen.first} : std::nullopt;
 }
 
 /// From when on a peer's new SPIs can have been on their way: since its turn began, or since the
@@ -324,7 +325,7 @@ bool is_reply(const Shard& shard, const Gate& gate, const SeenSpi& seen) {
 /// A new SPI for a peer outside of any turn: one of its exchanges or half-open sessions expects it.
 std::expected<SessionId, DropReason> claimed(Shard& shard, PeerId peer, const SeenSpi& seen) {
   count(shard, shard.alg.peers[peer].profile, AlgCounter::kSpiInClaimed);
-  return learn(shard, peer, Direction::kInbound, seen.spi, nullptr, began(seen));
+  return learn(shard, peer, Direction::kInbound, seen.spi, nullptr, began(seen, peer));
 }
 
 /// Section 7: there is no room for the holder's SPI, and not because it had too many in this turn.
@@ -384,7 +385,7 @@ std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_i
   }
   if (!is_holders && !replies) return std::unexpected(reason);
   const auto learned = accept(shard, gate.turn, Direction::kInbound, spi,
-                              is_holders ? began(seen) : std::nullopt);
+                              is_holders ? began(seen, turn.holder) : std::nullopt);
   if (!learned) return learned;
   note_learned(seen, turn.holder);  // before the turn may end by it
   if (replies) count(shard, holder.profile, AlgCounter::kFreshnessWaived);
@@ -407,7 +408,7 @@ std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate,
     // It was on its way before, or it may be what another client is owed: nobody's (section 9.1).
     if (is_of_another(seen, last, since)) return std::unexpected(DropReason::kEspInAmbiguous);
     if (is_in_doubt(shard, gate, seen, last)) return std::unexpected(DropReason::kEspInDangling);
-    const auto learned = accept(shard, gate.lingering, Direction::kInbound, spi, began(seen));
+    const auto learned = accept(shard, gate.lingering, Direction::kInbound, spi, began(seen, last));
     if (learned) count(shard, shard.alg.peers[last].profile, AlgCounter::kSpiInLingering);
     return learned;
   }

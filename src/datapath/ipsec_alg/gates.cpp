@@ -587,12 +587,29 @@ void turn_was_lost(Shard& shard, PeerId id, state::Ticks admitted) {
   schedule_gate(shard, peer.gate);
 }
 
+namespace {
+
+/// A message is repeated of an exchange that has no SPI yet and whose turn is over: its initiator lacks
+/// the answer, so that the server may not have spoken yet.
+void hope_again(Shard& shard, PeerId id) {
+  Tables& tables = shard.alg;
+  const Peer& peer = tables.peers[id];
+  unsigned looked = 0;
+  for (EspId esp = peer.half_open[at(Direction::kOutbound)].last;
+       esp != state::kNone && looked < kLookLimit; esp = tables.esp_sessions[esp].half_open.prev, ++looked)
+    tables.esp_sessions[esp].fruitless = false;
+  set_dangling(shard, id, shard.now + twice_gate_timeout(shard, peer));
+}
+
+}  // namespace
+
 void note_message(Shard& shard, PeerId id, ExchangeId exchange) {
   Tables& tables = shard.alg;
   Exchange& e = tables.exchanges[exchange];
   Gate& gate = tables.gates[tables.peers[id].gate];
   if (in_turn(gate, id, e)) gate.turn.latest_message = shard.now;
   touch_exchange(shard, exchange);
+  if (!e.settled && !in_turn(gate, id, e)) hope_again(shard, id);
   // The old SPIs went on because its initiator has not got the answer.
   if (!e.went_on) return;
   unsettle(shard, exchange);

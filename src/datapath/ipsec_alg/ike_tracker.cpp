@@ -425,11 +425,13 @@ void mark_answered(Shard& shard, ExchangeId id) {
   e.answered = true;
   count(shard, shard.alg.peers[session.peer].profile, AlgCounter::kExchangesAnswered);
   if (!e.claims) {
+    // If it had been given up, it was too early: its server asked again, and SAs there are.
     leave_peers_list(shard, id);
+    e.settled = false;
     e.claims = true;
     e.first_answer = shard.now;
     enter_peers_list(shard, id);
-    if (!e.settled) note_exchange(shard, id, false);
+    note_exchange(shard, id, false);
   }
 }
 
