@@ -400,7 +400,12 @@ void Watch::left(const Seen& packet, Party to) {
   if (packet.what == Seen::What::kEsp) esp_left(packet, to);
 }
 
+bool Watch::is_leaving(Ip source) const {
+  return is_reloading_ && (addresses_ >> (source.value - world_.nat_ip(0).value) & 1) == 0;
+}
+
 void Watch::expect_source(std::uint32_t client, Ip source) {
+  if (is_leaving(source)) return;
   Source& known = sources_[client];
   const Time now = world_.now();
   if (known.ip == source && known.since != kNever) return;
@@ -440,7 +445,7 @@ void Watch::ike_left(const Seen& packet, Party to) {
   Mapping& mapping = mapping_of(link);
   if (to == Party::kServer) {
     // Section 6: its UDP 500 mapping towards that server stays.
-    if (mapping.nat != packet.source) {
+    if (mapping.nat != packet.source && !is_leaving(packet.source.ip)) {
       if (mapping.nat.port != 0 && now < mapping.kept_until - kSlack && !is_at_limit(link.client))
         fault(link.server,
               cat({"client ", number(link.client), "'s port ", number(link.port[0]), " was ",
@@ -860,6 +865,7 @@ void Watch::reloading(unsigned addresses, bool has_profile) {
     note(kNobody, cat({"RELOAD addresses ", hex(addresses), has_profile ? "" : ", no profile"}));
   had_profile_ = std::exchange(has_profile_, has_profile);
   addresses_ = addresses;
+  is_reloading_ = true;
   reloaded_at_ = world_.now();
   forget_what_went();
 }
@@ -867,6 +873,7 @@ void Watch::reloading(unsigned addresses, bool has_profile) {
 void Watch::reloaded() {
   if (remembers_) note(kNobody, "all have it");
   forget_what_went();
+  is_reloading_ = false;
   had_profile_ = has_profile_;
 }
 

@@ -134,11 +134,14 @@ class Watch final : public Witness {
   void waited(std::uint32_t exchange);
   [[nodiscard]] Misdelivery classify(std::uint32_t tunnel, const Seen& packet,
                                      std::uint32_t receiver);
-  /// All shards have the profile.
+  /// A reload has taken the address, but not all shards have heard of it: one packet may still leave
+  /// from it after another has not.
+  [[nodiscard]] bool is_leaving(Ip source) const;
   /// A reload or a restart is so recent that shards may differ about it.
   [[nodiscard]] bool is_unsettled() const {
     return !losses_.empty() && world_.now() < losses_.back().at + kSecond;
   }
+  /// All shards have the profile.
   [[nodiscard]] bool is_on() const { return has_profile_ && had_profile_; }
   void forget_what_went();
   [[nodiscard]] bool is_forgotten(const Tunnel& tunnel) const;
@@ -199,6 +202,7 @@ class Watch final : public Witness {
   bool had_profile_ = true;  ///< and some shards may still have it, or not have it yet
   unsigned addresses_ = ~0u;
   Time reloaded_at_ = kNever;  ///< the latest reload began
+  bool is_reloading_ = false;   ///< not all shards have it
   bool for_old_mapping_ = false;  ///< what came last was
   std::set<std::uint32_t> strayed_;  ///< messages to where their client is no more, or not yet
   Ip came_to_;                    ///< whereto the last one from a server was addressed
