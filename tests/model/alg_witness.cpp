@@ -405,11 +405,12 @@ bool Watch::is_leaving(Ip source) const {
 }
 
 void Watch::expect_source(std::uint32_t client, Ip source) {
-  if (is_leaving(source)) return;
   Source& known = sources_[client];
   const Time now = world_.now();
   if (known.ip == source && known.since != kNever) return;
-  if (known.ip != Ip{} && known.ip != source && now < known.kept_until - kSlack)
+  const bool is_kept = known.ip != Ip{} && now < known.kept_until - kSlack;
+  if (is_kept && is_leaving(source)) return;
+  if (is_kept && known.ip != source)
     fault(kNobody, cat({"client ", number(client), " was ", to_text(known.ip), " and is now ",
                         to_text(source)}));
   known.ip = source;
@@ -445,8 +446,9 @@ void Watch::ike_left(const Seen& packet, Party to) {
   Mapping& mapping = mapping_of(link);
   if (to == Party::kServer) {
     // Section 6: its UDP 500 mapping towards that server stays.
-    if (mapping.nat != packet.source && !is_leaving(packet.source.ip)) {
-      if (mapping.nat.port != 0 && now < mapping.kept_until - kSlack && !is_at_limit(link.client))
+    const bool is_kept = mapping.nat.port != 0 && now < mapping.kept_until - kSlack;
+    if (mapping.nat != packet.source && !(is_kept && is_leaving(packet.source.ip))) {
+      if (is_kept && !is_at_limit(link.client))
         fault(link.server,
               cat({"client ", number(link.client), "'s port ", number(link.port[0]), " was ",
                    to_text(mapping.nat), " and is now ", to_text(packet.source)}));
