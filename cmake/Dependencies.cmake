@@ -9,6 +9,7 @@ find_package(ZLIB REQUIRED)
 pkg_check_modules(DPDK REQUIRED libdpdk>=22.11)
 pkg_check_modules(LIBCONFIGXX REQUIRED IMPORTED_TARGET libconfig++)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
+pkg_check_modules(LIBEDIT REQUIRED IMPORTED_TARGET libedit)
 
 # DPDK: headers as SYSTEM (they warn under C++20), and without the -march that its .pc file carries:
 # it would win over ours, silently (docs/performance.md).

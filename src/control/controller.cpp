@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -60,6 +61,9 @@ class Controller::Loop {
         timer_(checked(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), "timerfd")),
         server_(std::move(options.socket), lsn_commands(), CommandContext{dataplane_, config_},
                 events_, Clock::now()) {
+    if (options.view_socket)
+      view_server_.emplace(std::move(*options.view_socket), lsn_commands(),
+                           CommandContext{dataplane_, config_, false}, events_, Clock::now());
     const sigset_t signals = our_signals();
     signals_ =
         FileDescriptor(checked(signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC), "signalfd"));
@@ -72,7 +76,8 @@ class Controller::Loop {
     journal_.restore([this](auto records) { config_.expect(records); });
     config_.start();
     while (!stopping_) {
-      set_timer(server_.waiting() || config_.busy() ? kHurriedTick : kTick);
+      const bool waiting = server_.waiting() || (view_server_ && view_server_->waiting());
+      set_timer(waiting || config_.busy() ? kHurriedTick : kTick);
       if (!events_.wait(-1)) {
         spdlog::critical("control loop: epoll_wait: {}", strerror(errno));
         return 1;
@@ -100,6 +105,7 @@ class Controller::Loop {
     dataplane_.poll();
     if (!ready_ && !config_.busy()) tell_ready();
     server_.tick(now);
+    if (view_server_) view_server_->tick(now);
     alg_log_.tick(now);
     journal_.tick(now);
     if (now >= next_look_at_maps_) {
@@ -145,6 +151,7 @@ class Controller::Loop {
   FileDescriptor timer_;
   FileDescriptor signals_;
   CommandServer server_;
+  std::optional<CommandServer> view_server_;
   milliseconds interval_{0};
   Clock::time_point next_look_at_maps_{};
   bool ready_ = false;

@@ -8,6 +8,8 @@
 #include "lsn/control/config/generation_builder.hpp"
 #include "lsn/control/config/load.hpp"
 #include "lsn/control/config/reload_diff.hpp"
+#include "lsn/control/config/render.hpp"
+#include "lsn/control/config/validate.hpp"
 #include "lsn/control/config/vocabulary.hpp"
 #include "lsn/control/log.hpp"
 #include "lsn/datapath/restored_map.hpp"
@@ -112,6 +114,98 @@ void RunningConfig::begin() {
   });
 }
 
+void RunningConfig::change(Change change, ChangeDone done) {
+  asked_.push_back({std::move(change), std::move(done)});
+  if (!publishing_) begin_changes();
+}
+
+std::future<SaveOutcome> RunningConfig::save(const std::string& by) {
+  if (writer_ == nullptr) writer_ = std::make_unique<Errands>();
+  const auto promise = std::make_shared<std::promise<SaveOutcome>>();
+  writer_->give([promise, by, path = path_,
+                 text = fmt::format("# Written by \"save config\".\n{}", render_config(model_))] {
+    SaveOutcome outcome = save_config_file(path, text);
+    if (outcome.error.empty()) spdlog::info("saved by {}: {}", by, outcome.file);
+    else spdlog::error("save config: {}", outcome.error);
+    promise->set_value(std::move(outcome));
+  });
+  return promise->get_future();
+}
+
+RunningConfig::ChangeOutcome RunningConfig::apply_all(const Change& change, Model& model) const {
+  const auto check = [](const Model& changed) {
+    const std::vector<Problem> problems = check_model(changed);
+    return problems.empty() ? std::string() : to_string(problems.front());
+  };
+  ChangeOutcome outcome;
+  const Model before = model;
+  for (const Edit& edit : change.edits) {
+    std::vector<std::string> remarks;
+    if (auto done = apply(edit, model, remarks); !done) {
+      outcome.error = std::move(done.error());
+      break;
+    }
+    outcome.remarks.push_back(std::move(remarks));
+    ++outcome.applied;
+  }
+  // All at once, as a rule; where something is wrong, one by one, to say with which.
+  std::string problem = check(model);
+  if (!problem.empty() && !change.atomic) {
+    model = before;
+    outcome.applied = 0;
+    outcome.remarks.clear();
+    for (const Edit& edit : change.edits) {
+      Model next = model;
+      std::vector<std::string> remarks;
+      const auto done = apply(edit, next, remarks);
+      problem = done ? check(next) : done.error();
+      if (!problem.empty()) break;
+      model = std::move(next);
+      outcome.remarks.push_back(std::move(remarks));
+      ++outcome.applied;
+    }
+  }
+  if (!problem.empty()) outcome.error = std::move(problem);
+  if (change.atomic && !outcome.error.empty()) {
+    model = before;
+    outcome.remarks.clear();
+  }
+  return outcome;
+}
+
+void RunningConfig::begin_changes() {
+  auto asked = std::make_shared<std::vector<Asked>>(std::exchange(asked_, {}));
+  auto outcomes = std::make_shared<std::vector<ChangeOutcome>>();
+  Model model = model_;
+  for (const Asked& each : *asked) {
+    outcomes->push_back(apply_all(each.change, model));
+    const ChangeOutcome& outcome = outcomes->back();
+    const std::size_t in_force =
+        each.change.atomic && !outcome.error.empty() ? 0 : outcome.applied;
+    for (std::size_t i = 0; i < in_force; ++i)
+      spdlog::info("changed by {}: {}", each.change.by, each.change.lines[i]);
+    if (!outcome.error.empty() && outcome.applied < each.change.lines.size())
+      spdlog::info("refused to {}: {}: {}", each.change.by, each.change.lines[outcome.applied],
+                   outcome.error);
+  }
+  const auto answer = [this, asked, outcomes](std::uint64_t ended) {
+    for (std::size_t i = 0; i < asked->size(); ++i) {
+      (*outcomes)[i].ended = ended;
+      if ((*asked)[i].done) (*asked)[i].done(std::move((*outcomes)[i]));
+    }
+    finished({});
+  };
+  if (model == model_) return answer(0);
+  const auto before = generation_;
+  model_ = std::move(model);
+  publish(build_generation(model_, before.get()), [this, before, answer](std::uint64_t ended) {
+    for (const std::string& line : removed_addresses(*before, *generation_))
+      spdlog::info("change: {}", line);
+    if (ended != 0) spdlog::info("change: sessions ended: {}", ended);
+    answer(ended);
+  });
+}
+
 void RunningConfig::refuse(std::vector<std::string> problems) {
   for (const std::string& problem : problems) spdlog::error("{}", problem);
   spdlog::error("reload: refused for {} problem{}; nothing has changed", problems.size(),
@@ -142,7 +236,8 @@ void RunningConfig::finished(const Outcome& outcome) {
   // Who is answered may ask for the next reload.
   for (const Done& done : std::exchange(present_, {}))
     if (done) done(answer);
-  if (!publishing_ && !next_.empty()) begin();
+  if (!publishing_ && !next_.empty()) return begin();
+  if (!publishing_ && !asked_.empty()) begin_changes();
 }
 
 void RunningConfig::drop_former_maps() {

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "lsn/control/command/command_socket.hpp"
@@ -26,6 +27,7 @@ struct ControllerOptions {
   std::string config_path;  ///< what a reload reads
   Model model;              ///< what it had at start
   CommandSocket socket;
+  std::optional<CommandSocket> view_socket{};  ///< for those who may look and change nothing
 };
 
 class Controller {

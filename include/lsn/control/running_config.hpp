@@ -6,6 +6,9 @@
 // allow. One at a time: who asks meanwhile is answered by one further reload, which begins when the
 // present one is done and reads the file again. Every outcome is logged.
 //
+// A command changes a copy of the model and goes the same way from there: check, generation, publish.
+// The file stays as it is until somebody saves; a reload goes back to it.
+//
 // A subscriber whose owner a reload has changed stays where its state is (shard_map.hpp). When
 // every worker has gone through its subscribers the map before is not asked any more; when no
 // worker counts such strangers any more, it is dropped by a generation that differs in nothing
@@ -15,13 +18,17 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "lsn/control/config/edit.hpp"
 #include "lsn/control/config/model.hpp"
+#include "lsn/control/config/save.hpp"
 #include "lsn/control/dataplane.hpp"
+#include "lsn/control/errands.hpp"
 #include "lsn/datapath/state_record.hpp"
 
 namespace lsn::control {
@@ -50,6 +57,26 @@ class RunningConfig {
   [[nodiscard]] const std::string& path() const { return path_; }
 
   void reload(Done done);
+  /// Somebody's commands: what they do to a model, one after the other.
+  struct Change {
+    std::vector<Edit> edits;
+    std::string by;                  ///< "root (uid 0)"
+    std::vector<std::string> lines;  ///< as they were typed, for the log
+    /// Only all of them; else those before the first that is refused.
+    bool atomic = false;
+  };
+  struct ChangeOutcome {
+    std::size_t applied = 0;             ///< of the edits, from the first on
+    std::string error;                   ///< why the next one is refused; empty: all are in force
+    std::vector<std::vector<std::string>> remarks;  ///< by edit: what was ignored
+    std::uint64_t ended = 0;             ///< sessions that are not allowed any more
+  };
+  using ChangeDone = std::function<void(ChangeOutcome)>;
+  /// Carries out a change by the same check and the same generations as a reload: it is done when it
+  /// is in force. What is asked for meanwhile goes into one further generation.
+  void change(Change change, ChangeDone done);
+  /// Writes the configuration in force to the file, on a thread of its own.
+  [[nodiscard]] std::future<SaveOutcome> save(const std::string& by);
   /// Whether a generation is on its way to the workers.
   [[nodiscard]] bool busy() const { return publishing_; }
 
@@ -61,7 +88,14 @@ class RunningConfig {
   void drop_former_maps();
 
  private:
+  struct Asked {
+    Change change;
+    ChangeDone done;
+  };
+
   void begin();
+  void begin_changes();
+  [[nodiscard]] ChangeOutcome apply_all(const Change& change, Model& model) const;
   void refuse(std::vector<std::string> problems);
   void publish(std::shared_ptr<const datapath::Generation> generation,
                std::function<void(std::uint64_t ended)> then);
@@ -74,6 +108,8 @@ class RunningConfig {
   bool publishing_ = false;
   std::vector<Done> present_;  ///< who is answered by the reload under way
   std::vector<Done> next_;     ///< who is answered by the one after it
+  std::vector<Asked> asked_;   ///< changes that wait for what is under way
+  std::unique_ptr<Errands> writer_;  ///< of the file, from the first time on
   /// What the dataplane's answers hold on to; gone with this object.
   std::shared_ptr<RunningConfig*> self_;
 };

@@ -1,5 +1,5 @@
-// lsnctl: sends commands to lsnd and prints what it answers. The exit code is 0, or 1 with the
-// reason on standard error.
+// lsnctl: sends commands to lsnd and prints what it answers; without one it is a shell. The exit code
+// is 0, or 1 with the reason on standard error.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -11,8 +11,13 @@
 #include <string>
 #include <vector>
 
+#include "convert.hpp"
 #include "lsn/control/command/client.hpp"
 #include "lsn/control/command/words.hpp"
+#include "lsn/control/config/vocabulary.hpp"
+#include "repeat.hpp"
+#include "script.hpp"
+#include "shell.hpp"
 
 namespace {
 
@@ -25,6 +30,7 @@ struct Options {
   std::string file;
   bool json = false;
   bool keep_going = false;
+  bool atomic = false;
   std::vector<std::string> words;
 };
 
@@ -43,25 +49,15 @@ int run_line(control::CommandClient& client, const std::string& line, const Opti
   return status ? *status : fail(status.error());
 }
 
-/// Lines until the first error, or all of them. Empty lines and comments are for people.
-int run_lines(control::CommandClient& client, std::istream& lines, const Options& options) {
-  int worst = 0;
-  std::string line;
-  for (unsigned number = 1; std::getline(lines, line); ++number) {
-    const std::size_t first = line.find_first_not_of(" \t\r");
-    if (first == std::string::npos || line[first] == '#') continue;
-    if (run_line(client, line, options) == 0) continue;
-    fmt::print(stderr, "in line {}: {}\n", number, line);
-    worst = kFailed;
-    if (!options.keep_going) break;
-  }
-  return worst;
-}
-
 int start(const Options& options) {
+  if (!options.words.empty() && control::same_word(options.words.front(), "convert")) {
+    if (options.words.size() != 2) return fail("convert: given no file, or several, allowed one");
+    return ctl::convert(options.words[1]);
+  }
   if (options.words.empty() && options.file.empty() && isatty(STDIN_FILENO) != 0)
-    return fail("command: given none, allowed a command (lsnctl help), -f FILE, or commands on "
-                "standard input; this version has no interactive shell");
+    return ctl::run_shell(options.socket, options.json);
+  if (options.atomic && !options.words.empty())
+    return fail("--atomic: given with a command, allowed with a file of commands");
   std::ifstream file;
   if (!options.file.empty() && options.file != "-") {
     if (!options.words.empty()) return fail("-f: given with a command, allowed without one");
@@ -70,21 +66,31 @@ int start(const Options& options) {
   }
   auto client = control::CommandClient::connect(options.socket);
   if (!client) return fail(client.error());
-  if (!options.words.empty()) return run_line(*client, line_of(options.words), options);
-  return run_lines(*client, file.is_open() ? file : std::cin, options);
+  if (!options.words.empty()) {
+    const std::string line = line_of(options.words);
+    if (const auto repetition = ctl::repetition_of(line))
+      return ctl::run_repeatedly(*client, *repetition, options.json);
+    return run_line(*client, line, options);
+  }
+  return ctl::run_script(*client, file.is_open() ? file : std::cin,
+                         {options.json, options.keep_going, options.atomic});
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app("Sends commands to lsnd; without a command, those on standard input", "lsnctl");
+  CLI::App app("Sends commands to lsnd; without a command an interactive shell, or those on standard "
+               "input",
+               "lsnctl");
   app.add_option("--socket", options.socket, "lsnd's command socket")->capture_default_str();
   app.add_flag("--json", options.json, "one JSON document instead of tables");
   app.add_option("-f", options.file, "a file of commands, one per line; - is standard input");
   app.add_flag("--continue", options.keep_going, "go on after an error in a file of commands");
+  app.add_flag("--atomic", options.atomic, "carry out all commands of a file or none");
   app.set_version_flag("--version", "lsnctl " LSN_VERSION);
-  app.footer("Commands: lsnctl help");
+  app.footer("Commands: lsnctl help\n"
+             "Offline: lsnctl convert FILE makes a configuration of a file of NetScaler commands");
   // What follows the command's first word is the command's, also what looks like an option.
   app.prefix_command();
   try {

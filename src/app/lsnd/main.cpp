@@ -48,7 +48,17 @@ int run(control::Model model, const std::string& path, control::StartSignals& si
   if (auto ready = control::set_up_log(model.log); !ready) return fail(ready.error());
   auto socket = control::CommandSocket::open(model.control);
   if (!socket) return fail(socket.error());
-  signals.on_end(socket->remover());
+  std::optional<control::CommandSocket> view_socket;
+  if (!model.control.view_group.empty()) {
+    auto made = control::CommandSocket::open_view(model.control);
+    if (!made) return fail(made.error());
+    view_socket.emplace(std::move(*made));
+  }
+  signals.on_end([main = socket->remover(),
+                  view = view_socket ? view_socket->remover() : std::function<void()>([] {})] {
+    main();
+    view();
+  });
   auto state_lock = control::lock_state_file(model.dataplane.state_file);
   if (!state_lock) return fail(state_lock.error());
 
@@ -75,7 +85,7 @@ int run(control::Model model, const std::string& path, control::StartSignals& si
     interfaces.push_back(interface.name);
   const auto telemetry = runtime::Telemetry::start(**dataplane, std::move(interfaces));
   if (!telemetry) spdlog::warn("{}", telemetry.error());
-  control::Controller controller({path, std::move(model), std::move(*socket)}, **dataplane);
+  control::Controller controller({path, std::move(model), std::move(*socket), std::move(view_socket)}, **dataplane);
   signals.stop();
   const int code = controller.run();
   runtime::PoolDeleter::process_ends = true;

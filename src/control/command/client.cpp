@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
 
+#include "lsn/control/command/command_socket.hpp"
 #include "lsn/control/command/protocol.hpp"
 #include "lsn/control/command/words.hpp"
 
@@ -29,13 +31,26 @@ std::expected<CommandClient, std::string> CommandClient::connect(const std::stri
       setsockopt(client.fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0 ||
       setsockopt(client.fd_.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) != 0)
     return std::unexpected(client.trouble(strerror(errno)));
-  if (::connect(client.fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+  if (::connect(client.fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    // Who may only look has a socket of his own.
+    if (errno == EACCES && !path.ends_with(kViewSuffix))
+      if (auto view = connect(path + std::string(kViewSuffix), patience)) return view;
+    errno = errno == ENOENT && access(path.c_str(), F_OK) == 0 ? EACCES : errno;
     return std::unexpected(client.trouble(fmt::format("{} (is lsnd running?)", strerror(errno))));
+  }
   return client;
 }
 
 std::expected<int, std::string> CommandClient::run(std::string_view line, std::FILE* out,
                                                    std::FILE* err) {
+  auto status = run(line, [out, err](Stream stream, std::string_view text) {
+    std::FILE* const to = stream == Stream::kOut ? out : err;
+    return std::fwrite(text.data(), 1, text.size(), to) == text.size() && std::fflush(to) == 0;
+  });
+  return status;
+}
+
+std::expected<int, std::string> CommandClient::run(std::string_view line, const Take& take) {
   if (line.find('\n') != std::string_view::npos)
     return std::unexpected(complaint("command", "a line break", "one line"));
   const std::string request = std::string(line) + '\n';
@@ -48,10 +63,9 @@ std::expected<int, std::string> CommandClient::run(std::string_view line, std::F
     sent += static_cast<std::size_t>(count);
   }
 
-  bool written = true;
+  bool taken = true;
   AnswerReader reader([&](Stream stream, std::string_view text) {
-    written = written && std::fwrite(text.data(), 1, text.size(),
-                                     stream == Stream::kOut ? out : err) == text.size();
+    taken = taken && take(stream, text);
   });
   std::array<char, 65536> buffer;
   while (true) {
@@ -62,8 +76,7 @@ std::expected<int, std::string> CommandClient::run(std::string_view line, std::F
     if (count == 0) return std::unexpected(trouble("lsnd has closed the connection"));
     std::string_view bytes(buffer.data(), static_cast<std::size_t>(count));
     const AnswerReader::State state = reader.feed(bytes);
-    written = std::fflush(out) == 0 && written;
-    if (!written) return std::unexpected(fmt::format("output: {}", strerror(errno)));
+    if (!taken) return std::unexpected(fmt::format("output: {}", strerror(errno)));
     if (state == AnswerReader::State::kBroken)
       return std::unexpected(trouble("what answers there is no lsnd"));
     if (state == AnswerReader::State::kEnd) return reader.status();

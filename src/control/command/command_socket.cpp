@@ -99,6 +99,16 @@ std::expected<CommandSocket, std::string> CommandSocket::open(const ControlConfi
   return made;
 }
 
+std::expected<CommandSocket, std::string> CommandSocket::open_view(const ControlConfig& config) {
+  if (getgrnam(config.view_group.c_str()) == nullptr)
+    return std::unexpected(fmt::format("control.viewGroup: given {}, allowed a group of this system",
+                                       config.view_group));
+  ControlConfig view = config;
+  view.socket += kViewSuffix;
+  view.group = config.view_group;
+  return open(view);
+}
+
 CommandSocket::CommandSocket(CommandSocket&& other) noexcept
     : fd_(std::move(other.fd_)),
       lock_(std::move(other.lock_)),

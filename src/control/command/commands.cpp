@@ -2,18 +2,26 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
+#include <future>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
+#include <vector>
 
 #include "lsn/control/command/alg_answers.hpp"
 #include "lsn/control/command/alg_report.hpp"
 #include "lsn/control/command/answer.hpp"
+#include "lsn/control/command/object_commands.hpp"
 #include "lsn/control/command/report.hpp"
 #include "lsn/control/command/session_answers.hpp"
 #include "lsn/control/command/table.hpp"
 #include "lsn/control/command/words.hpp"
+#include "lsn/control/config/edit.hpp"
+#include "lsn/control/config/flatten.hpp"
+#include "lsn/control/config/load.hpp"
 #include "lsn/control/config/render.hpp"
 #include "lsn/control/config/vocabulary.hpp"
 
@@ -66,6 +74,100 @@ Begun begin_reload_config(const Command& command, const CommandContext& context)
   return std::make_unique<ReloadAnswer>(command.format, context);
 }
 
+/// The commands that would make of the file what is in force.
+Begun begin_show_changes(const Command& command, const CommandContext& context) {
+  auto file = load_config(context.config.path());
+  if (!file) {
+    const std::vector<Problem>& problems = file.error();
+    return std::unexpected(fmt::format("{}: it cannot be compared with what is in force: {}",
+                                       context.config.path(), to_string(problems.front())));
+  }
+  const Model& running = context.config.model();
+  std::vector<std::string> lines = commands_between(*file, running);
+  // What no command changes.
+  std::vector<std::string> others;
+  Model objects_alike = *file;
+  objects_alike.lsn = running.lsn;
+  objects_alike.ipsecalg = running.ipsecalg;
+  if (!(objects_alike == running)) {
+    const auto before = flatten(*file, ObjectsBy::kName);
+    const auto after = flatten(running, ObjectsBy::kName);
+    for (const FlatSetting& setting : after) {
+      if (setting.path.starts_with("lsn.") || setting.path.starts_with("ipsecalg.")) continue;
+      const auto there = std::find_if(before.begin(), before.end(), [&](const FlatSetting& b) {
+        return b.path == setting.path;
+      });
+      if (there == before.end() || there->value != setting.value)
+        others.push_back(fmt::format("{} is {}, in the file {}", setting.label, setting.value,
+                                     there == before.end() ? "nothing" : there->value));
+    }
+    if (others.empty()) others.push_back("the file has settings that are not in force");
+  }
+  if (command.format == Format::kJson)
+    return whole(Json{{"changes", lines}, {"others", others}}.dump() + '\n');
+  std::string text;
+  for (const std::string& line : lines) text += line + '\n';
+  for (const std::string& other : others) text += "# " + other + '\n';
+  if (text.empty()) text = fmt::format("no changes: what is in force is {}\n", context.config.path());
+  return whole(std::move(text));
+}
+
+class SaveAnswer final : public Answer {
+ public:
+  SaveAnswer(Format format, const Command& command, const CommandContext& context)
+      : format_(format), saved_(context.config.save(command.by)) {}
+
+  Progress next(std::string& out) override {
+    if (saved_.wait_for(std::chrono::seconds{0}) != std::future_status::ready)
+      return Progress::kWaiting;
+    SaveOutcome outcome = saved_.get();
+    if (!outcome.error.empty()) {
+      errors_.push_back(std::move(outcome.error));
+      return Progress::kFailed;
+    }
+    if (format_ == Format::kJson) {
+      Json json{{"result", "Done"}, {"file", outcome.file}};
+      if (!outcome.backup.empty()) json["backup"] = outcome.backup;
+      if (!outcome.warning.empty()) json["warnings"] = {outcome.warning};
+      out += json.dump() + '\n';
+    } else {
+      if (!outcome.warning.empty()) out += fmt::format("warning: {}\n", outcome.warning);
+      out += "Done\n";
+    }
+    return Progress::kDone;
+  }
+
+ private:
+  Format format_;
+  std::future<SaveOutcome> saved_;
+};
+
+Begun begin_save_config(const Command& command, const CommandContext& context) {
+  return std::make_unique<SaveAnswer>(command.format, command, context);
+}
+
+constexpr std::string_view kTextParameter = "TEXT";
+
+/// For a shell: what may follow.
+Begun begin_complete(const Command& command, const CommandContext& context) {
+  const std::string* const text = command.get<std::string>(kTextParameter);
+  const auto names = [&context](std::string_view kind) {
+    const ObjectKind* const known = find_kind(kind);
+    return known == nullptr ? std::vector<std::string>{}
+                            : names_of(context.config.model(), *known);
+  };
+  const auto found = lsn_commands().complete(text == nullptr ? "" : *text, names);
+  if (command.format == Format::kJson) {
+    Json list = Json::array();
+    for (const Candidate& c : found)
+      list.push_back({{"text", c.text}, {"does", c.does}, {"placeholder", c.is_placeholder}});
+    return whole(Json{{"candidates", std::move(list)}}.dump() + '\n');
+  }
+  std::string lines;
+  for (const Candidate& c : found) lines += c.text + '\n';
+  return whole(std::move(lines));
+}
+
 constexpr std::string_view kCommandParameter = "COMMAND";
 
 /// The commands that begin with the words of `help COMMAND ...`.
@@ -87,8 +189,16 @@ std::vector<const CommandSpec*> asked_for(const Command& command) {
 std::string help_text(const std::vector<const CommandSpec*>& commands) {
   if (commands.size() > 1) {
     Table table({{"command"}, {"does"}});
+    const bool all = commands.size() == lsn_commands().commands().size();
     for (const CommandSpec* spec : commands)
-      table.add({std::string(spec->words), std::string(spec->does)});
+      if (!all || !spec->takes_words) table.add({std::string(spec->words), std::string(spec->does)});
+    // The verbs that all objects have.
+    if (all)
+      for (const ObjectKind& kind : object_kinds())
+        table.add({fmt::format("{} {}", kind.has_bindings() ? "add|set|unset|bind|unbind|rm"
+                                                            : "add|set|unset|rm",
+                               kind.words),
+                   std::string(kind.does)});
     return table.print() +
            "\nhelp COMMAND says what it takes; --json gives one JSON document instead of tables.\n";
   }
@@ -97,7 +207,8 @@ std::string help_text(const std::vector<const CommandSpec*>& commands) {
   if (spec.options.empty()) return text;
   Table table({{"option"}, {"value"}, {"does"}});
   for (const OptionSpec& option : spec.options)
-    table.add({std::string(option.name), std::string(option.value->allowed),
+    table.add({std::string(option.name),
+               option.value == nullptr ? "" : std::string(option.value->allowed),
                std::string(option.does)});
   return text + '\n' + table.print();
 }
@@ -108,8 +219,8 @@ std::string help_json(const std::vector<const CommandSpec*>& commands) {
     Json options = Json::array();
     for (const OptionSpec& option : spec->options)
       options.push_back({{"name", option.name},
-                         {"value", option.value->placeholder},
-                         {"allowed", option.value->allowed},
+                         {"value", option.value == nullptr ? "" : option.value->placeholder},
+                         {"allowed", option.value == nullptr ? "" : option.value->allowed},
                          {"does", option.does}});
     list.push_back({{"command", spec->words},
                     {"usage", usage_of(*spec)},
@@ -137,18 +248,22 @@ Begun begin_help(const Command& command, const CommandContext&) {
 const Grammar& lsn_commands() {
   static const std::array<PositionalSpec, 1> kHelpParameters{
       {{kCommandParameter, &kAnyText, Occurs::kAnyTimes}}};
+  static const std::array<PositionalSpec, 1> kCompleteParameters{
+      {{kTextParameter, &kAnyText, Occurs::kAtMostOnce}}};
   static const std::array<PositionalSpec, 1> kStatIpsecalgParameters{
       {{kProfileParameter, &kNameSyntax, Occurs::kAtMostOnce}}};
-  static const std::array<CommandSpec, 13> kCommands{{
+  static const std::vector<CommandSpec> kCommands = [] {
+  std::vector<CommandSpec> commands{
       {"show lsn session", "sessions, one per line", begin_show_lsn_session,
        session_filter_options()},
-      {"flush lsn session", "ends sessions", begin_flush_lsn_session, session_filter_options()},
+      {"flush lsn session", "ends sessions", begin_flush_lsn_session, session_filter_options(), {},
+       false, true},
       {"show ipsecalg session", "ESP sessions with their SPIs, one per line",
        begin_show_ipsecalg_session, alg_filter_options()},
       {"show ipsecalg gate", "whose turn it is to learn SPIs, by NAT address and server",
        begin_show_ipsecalg_gate, alg_filter_options()},
       {"flush ipsecalg session", "ends ESP and IKE sessions, turns and waiting of clients",
-       begin_flush_ipsecalg_session, alg_filter_options()},
+       begin_flush_ipsecalg_session, alg_filter_options(), {}, false, true},
       {"stat lsn", "sessions and translated packets by protocol, and what the router did",
        begin_report<report_lsn>},
       {"stat ipsecalg", "the IPsec ALG by profile: sessions, packets, turns at gates, waiting times",
@@ -157,11 +272,19 @@ const Grammar& lsn_commands() {
        begin_report<report_interfaces>},
       {"stat worker", "load, sessions and handovers of each worker", begin_report<report_workers>},
       {"show drops", "packets that were not forwarded, by reason", begin_report<report_drops>},
+      {"show changes", "what is in force and not in the file, as commands", begin_show_changes},
+      {"save config", "writes what is in force to the configuration file", begin_save_config, {}, {},
+       false, true},
       {"show running config", "the configuration file that would give the present state",
        begin_show_running_config},
-      {"reload config", "reads the configuration file anew", begin_reload_config},
+      {"reload config", "reads the configuration file anew", begin_reload_config, {}, {}, false, true},
+      {"complete", "what may follow a text, for shells", begin_complete, {}, kCompleteParameters},
       {"help", "this list, or what a command takes", begin_help, {}, kHelpParameters},
-  }};
+  };
+  const std::vector<CommandSpec>& objects = object_commands();
+  commands.insert(commands.end(), objects.begin(), objects.end());
+  return commands;
+  }();
   static const Grammar kGrammar(kCommands);
   return kGrammar;
 }

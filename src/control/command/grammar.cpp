@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "lsn/control/command/protocol.hpp"
 #include "lsn/control/command/words.hpp"
 #include "lsn/control/config/vocabulary.hpp"
 
@@ -39,6 +40,22 @@ std::vector<std::string_view> keywords_at(const Commands& commands, std::size_t 
         !word.empty() && std::find(words.begin(), words.end(), word) == words.end())
       words.push_back(word);
   return words;
+}
+
+Commands named(const Commands& commands, std::size_t depth, std::string_view word) {
+  Commands narrowed;
+  for (const CommandSpec* command : commands)
+    if (same_word(keyword(*command, depth), word)) narrowed.push_back(command);
+  return narrowed;
+}
+
+std::vector<std::string_view> beginning_with(const std::vector<std::string_view>& words,
+                                             std::string_view text) {
+  std::vector<std::string_view> found;
+  for (const std::string_view word : words)
+    if (word.size() >= text.size() && same_word(word.substr(0, text.size()), text))
+      found.push_back(word);
+  return found;
 }
 
 /// Goes through the words behind a command's own.
@@ -185,9 +202,16 @@ std::expected<std::optional<Command>, std::string> Grammar::parse(std::string_vi
   std::string path;
   for (std::size_t depth = 0;; ++depth) {
     if (depth < words.size() && !words[depth].is_option()) {
-      Commands narrowed;
-      for (const CommandSpec* command : candidates)
-        if (same_word(keyword(*command, depth), words[depth].text)) narrowed.push_back(command);
+      Commands narrowed = named(candidates, depth, words[depth].text);
+      if (narrowed.empty()) {
+        // The beginning of a single one stands for it.
+        const auto meant = beginning_with(keywords_at(candidates, depth), words[depth].text);
+        if (meant.size() == 1) narrowed = named(candidates, depth, meant.front());
+        if (meant.size() > 1)
+          return std::unexpected(complaint(path.empty() ? "command" : path,
+                                           fmt::format("\"{}\"", words[depth].text),
+                                           fmt::format("one of {}", one_of(meant))));
+      }
       if (!narrowed.empty()) {
         candidates = std::move(narrowed);
         if (depth != 0) path += ' ';
@@ -198,10 +222,19 @@ std::expected<std::optional<Command>, std::string> Grammar::parse(std::string_vi
     const auto complete = std::find_if(candidates.begin(), candidates.end(), [&](auto* command) {
       return keyword(*command, depth).empty();
     });
+    if (complete != candidates.end() && (*complete)->takes_words) {
+      Command command;
+      command.spec = *complete;
+      command.format = format;
+      command.words.assign(words.begin() + static_cast<std::ptrdiff_t>(depth), words.end());
+      command.line = line;
+      return command;
+    }
     if (complete != candidates.end()) {
       auto command = ArgumentParser(**complete, std::span(words).subspan(depth)).parse();
       if (!command) return std::unexpected(std::move(command.error()));
       command->format = format;
+      command->line = line;
       return std::move(*command);
     }
     const auto allowed = keywords_at(candidates, depth);
@@ -211,6 +244,142 @@ std::expected<std::optional<Command>, std::string> Grammar::parse(std::string_vi
             ? complaint(what, "nothing more", one_of(allowed))
             : complaint_about_word(what, words[depth].text, allowed, one_of(allowed)));
   }
+}
+
+Batch Grammar::parse_batch(std::string_view request) const {
+  Batch batch;
+  while (request.starts_with(kBatchMark)) {
+    request.remove_prefix(1);
+    const std::string_view line = request.substr(0, request.find(kBatchMark));
+    request.remove_prefix(line.size());
+    if (line == kBatchAtomic || line == kBatchOrdered) {
+      batch.atomic = line == kBatchAtomic;
+      continue;
+    }
+    auto command = parse(line);
+    if (!command) {
+      batch.error = std::move(command.error());
+    } else if (!*command) {
+      continue;
+    } else if (!(*command)->spec->takes_words) {
+      batch.error = complaint("several commands in one", line, "commands that change objects");
+    } else {
+      batch.commands.push_back(std::move(**command));
+    }
+    if (!batch.error.empty()) break;
+  }
+  return batch;
+}
+
+namespace {
+
+void offer(std::vector<Candidate>& all, std::string_view begun, std::string_view text,
+           std::string_view does, bool is_value = false) {
+  const bool is_known = std::any_of(all.begin(), all.end(),
+                                    [text](const Candidate& c) { return c.text == text; });
+  if (!is_known && text.size() >= begun.size() && same_word(text.substr(0, begun.size()), begun))
+    all.push_back({std::string(text), std::string(does), is_value});
+}
+
+/// What may follow as the value of a parameter: its words, or what it is.
+void offer_values(std::vector<Candidate>& all, std::string_view begun, const ValueSyntax& value,
+                  const Grammar::NamesOf& names) {
+  std::string_view rest = value.placeholder;
+  if (rest.find('|') != std::string_view::npos) {
+    while (!rest.empty()) {
+      const std::string_view word = rest.substr(0, rest.find('|'));
+      offer(all, begun, word, "");
+      rest.remove_prefix(std::min(rest.size(), word.size() + 1));
+    }
+    return;
+  }
+  constexpr std::string_view kNameOf = "the name of an existing ";
+  if (value.allowed.starts_with(kNameOf))
+    for (const std::string& name : names(value.allowed.substr(kNameOf.size())))
+      offer(all, begun, name, "");
+  if (all.empty()) all.push_back({std::string(value.placeholder), std::string(value.allowed), true});
+}
+
+}  // namespace
+
+std::vector<Candidate> Grammar::complete(std::string_view text, const NamesOf& names) const {
+  std::vector<Candidate> all;
+  auto split = split_words(text);
+  if (!split) return all;
+  std::vector<Word> words = std::move(*split);
+  // The last word may go on, unless a blank follows it.
+  std::string begun;
+  if (!text.empty() && text.back() != ' ' && text.back() != '\t' && !words.empty()) {
+    begun = words.back().text;
+    words.pop_back();
+  }
+  Commands candidates;
+  for (const CommandSpec& command : commands_) candidates.push_back(&command);
+  std::size_t depth = 0;
+  for (; depth < words.size() && !words[depth].is_option(); ++depth) {
+    Commands narrowed = named(candidates, depth, words[depth].text);
+    if (narrowed.empty())
+      if (const auto meant = beginning_with(keywords_at(candidates, depth), words[depth].text);
+          meant.size() == 1)
+        narrowed = named(candidates, depth, meant.front());
+    if (narrowed.empty()) break;
+    candidates = std::move(narrowed);
+  }
+  const CommandSpec* spec = nullptr;
+  for (const CommandSpec* command : candidates)
+    if (keyword(*command, depth).empty()) spec = command;
+  if (depth == words.size())
+    for (const std::string_view word : keywords_at(candidates, depth)) {
+      const Commands here = named(candidates, depth, word);
+      const bool is_one = here.size() == 1 && keyword(*here.front(), depth + 1).empty();
+      offer(all, begun, word, is_one ? here.front()->does : "");
+    }
+  if (spec == nullptr) return all;
+
+  std::size_t positional = 0;
+  const OptionSpec* open = nullptr;  // it lacks its value
+  std::vector<std::string_view> given;
+  for (std::size_t i = depth; i < words.size(); ++i) {
+    if (!words[i].is_option()) {
+      if (open == nullptr) ++positional;
+      open = nullptr;
+      continue;
+    }
+    open = nullptr;
+    for (const OptionSpec& option : spec->options) {
+      if (!same_word(option.name, words[i].text)) continue;
+      given.push_back(option.name);
+      if (option.value != nullptr) open = &option;
+    }
+  }
+  if (open != nullptr) {
+    offer_values(all, begun, *open->value, names);
+    return all;
+  }
+  if (!spec->positionals.empty() && !begun.starts_with('-')) {
+    const PositionalSpec& last = spec->positionals.back();
+    const PositionalSpec* const next = positional < spec->positionals.size()
+                                           ? &spec->positionals[positional]
+                                       : last.occurs == Occurs::kAnyTimes ? &last
+                                                                          : nullptr;
+    if (next != nullptr) {
+      std::vector<Candidate> values;
+      // An object that the command is about; a new one has a new name.
+      const std::size_t blank = spec->words.find(' ');
+      if (next->name == "NAME" && !spec->words.starts_with("add ") && blank != std::string_view::npos)
+        for (const std::string& name : names(spec->words.substr(blank + 1)))
+          offer(values, begun, name, "");
+      if (values.empty()) offer_values(values, begun, *next->value, names);
+      for (Candidate& value : values) all.push_back(std::move(value));
+    }
+  }
+  const bool needs_positional = positional < spec->positionals.size() &&
+                                spec->positionals[positional].occurs == Occurs::kOnce;
+  if (!needs_positional)
+    for (const OptionSpec& option : spec->options)
+      if (std::find(given.begin(), given.end(), option.name) == given.end())
+        offer(all, begun, option.name, option.does);
+  return all;
 }
 
 std::string usage_of(const CommandSpec& command) {
@@ -228,7 +397,9 @@ std::string usage_of(const CommandSpec& command) {
         break;
     }
   const auto add = [&usage](const OptionSpec& option, std::string_view inner) {
-    usage += fmt::format(" [{} {}{}]", option.name, option.value->placeholder, inner);
+    usage += option.value == nullptr
+                 ? fmt::format(" [{}]", option.name)
+                 : fmt::format(" [{} {}{}]", option.name, option.value->placeholder, inner);
   };
   for (const OptionSpec& option : command.options) {
     if (!option.together_with.empty()) continue;

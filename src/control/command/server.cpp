@@ -1,16 +1,22 @@
 #include "lsn/control/command/server.hpp"
 
+#include <fmt/format.h>
+#include <pwd.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "lsn/control/command/object_commands.hpp"
 #include "lsn/control/command/protocol.hpp"
 #include "lsn/control/command/words.hpp"
+#include "lsn/control/config/vocabulary.hpp"
 
 namespace lsn::control {
 namespace {
@@ -19,12 +25,44 @@ namespace {
 constexpr unsigned kStepsAtOnce = 16;
 constexpr std::size_t kReadAtOnce = 16384;
 
+/// A user's name as /etc/passwd has it: other sources may take their time.
+std::string name_of_user(uid_t uid) {
+  std::string name = "?";
+  std::FILE* const file = std::fopen("/etc/passwd", "re");
+  if (file == nullptr) return name;
+  while (const passwd* entry = fgetpwent(file))
+    if (entry->pw_uid == uid) {
+      name = entry->pw_name;
+      break;
+    }
+  std::fclose(file);
+  return name;
+}
+
+/// "root (uid 0, process 4711)" (SO_PEERCRED, unix(7))
+std::string name_of_peer(int fd) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return "somebody";
+  return fmt::format("{} (uid {}, process {})", name_of_user(peer.uid), peer.uid, peer.pid);
+}
+
+/// Whether a line asks for JSON, whatever else it says.
+bool says_json(const std::string& line) {
+  const auto words = split_words(line.starts_with(kBatchMark) ? "" : line);
+  return words && std::any_of(words->begin(), words->end(), [](const Word& word) {
+           return !word.quoted && same_word(word.text, "--json");
+         });
+}
+
 std::string error_line(std::string_view error) { return "ERROR: " + std::string(error) + '\n'; }
 
 }  // namespace
 
 struct CommandServer::Client {
   FileDescriptor fd;
+  bool json = false;      ///< the request under way asked for it
+  std::string by;         ///< who it is, for the log
   std::string in;         ///< received, not yet looked at
   bool in_ended = false;  ///< it will send nothing more
   std::string out;        ///< to be written, from `written` on
@@ -86,6 +124,7 @@ void CommandServer::accept_clients() {
     auto client = std::make_unique<Client>();
     Client& added = *client;
     added.fd = std::move(fd);
+    added.by = name_of_peer(added.fd.get());
     added.since = now_;
     const auto ready = [this, &added] {
       // While an answer waits for the workers, nothing is watched for but the client's end.
@@ -157,8 +196,10 @@ bool CommandServer::send(Client& client) {
 bool CommandServer::begin_next(Client& client) {
   std::size_t end = client.in.find('\n');
   if (end == std::string::npos && client.in_ended && !client.in.empty()) end = client.in.size();
-  if (std::min(end, client.in.size()) > kLongestRequest) {
-    fail(client, complaint("command", "more than 65536 bytes", "a line of at most 65536 bytes"));
+  const std::size_t longest = client.in.starts_with(kBatchMark) ? kLongestBatch : kLongestRequest;
+  if (std::min(end, client.in.size()) > longest) {
+    fail(client, complaint("command", fmt::format("more than {} bytes", longest),
+                           fmt::format("a line of at most {} bytes", longest)));
     client.closing = true;
     return true;
   }
@@ -167,12 +208,32 @@ bool CommandServer::begin_next(Client& client) {
   client.in.erase(0, end + 1);
   client.since = now_;
 
+  client.json = says_json(line);
+  if (line.starts_with(kBatchMark)) {
+    if (!context_.may_change) {
+      refuse_change(client, "several commands in one");
+      return true;
+    }
+    Batch batch = grammar_.parse_batch(line);
+    for (Command& command : batch.commands) command.by = client.by;
+    client.answer = begin_batch(std::move(batch), context_);
+    return true;
+  }
   auto command = grammar_.parse(line);
   if (!command) {
     fail(client, command.error());
-  } else if (!*command) {
+    return true;
+  }
+  if (!*command) {
     append_end(client.out, 0);
-  } else if (auto begun = (*command)->spec->begin(**command, context_); !begun) {
+    return true;
+  }
+  if ((*command)->spec->changes && !context_.may_change) {
+    refuse_change(client, (*command)->spec->words);
+    return true;
+  }
+  (*command)->by = client.by;
+  if (auto begun = (*command)->spec->begin(**command, context_); !begun) {
     fail(client, begun.error());
   } else {
     client.answer = std::move(*begun);
@@ -189,17 +250,29 @@ void CommandServer::go_on(Client& client) {
     append_end(client.out, 0);
     client.answer.reset();
   } else if (progress == Answer::Progress::kFailed) {
-    std::string errors;
-    for (const std::string& error : client.answer->errors()) errors += error_line(error);
-    append_frame(client.out, Stream::kErr, errors);
+    append_errors(client, client.answer->errors());
     append_end(client.out, 1);
     client.answer.reset();
   }
 }
 
 void CommandServer::fail(Client& client, std::string_view error) {
-  append_frame(client.out, Stream::kErr, error_line(error));
+  append_errors(client, {std::string(error)});
   append_end(client.out, 1);
+}
+
+void CommandServer::append_errors(Client& client, const std::vector<std::string>& errors) {
+  if (client.json)
+    append_frame(client.out, Stream::kOut,
+                 nlohmann::ordered_json{{"errors", errors}}.dump() + '\n');
+  std::string lines;
+  for (const std::string& error : errors) lines += error_line(error);
+  append_frame(client.out, Stream::kErr, lines);
+}
+
+void CommandServer::refuse_change(Client& client, std::string_view words) {
+  fail(client, complaint(words, "at the socket for looking",
+                         "commands that change nothing; changes are for control.group"));
 }
 
 void CommandServer::forget(Client& client) {

@@ -200,6 +200,14 @@ std::string joined_values(const std::vector<typename Syntax::Value>& values) {
   return joined(words);
 }
 
+/// Networks, and what access lists name.
+std::string addresses_of(const Model& model, const ClientConfig& client) {
+  std::vector<std::string> words;
+  for (const auto& network : client.network) words.push_back(NetworkSyntax::format(network));
+  for (const auto& range : acl_ranges(model, client)) words.push_back(SourceRangeSyntax::format(range));
+  return joined(words);
+}
+
 /// Whether it is the last address of an outside interface's network.
 bool is_broadcast(const Model& model, wire::Ipv4Address address) {
   return std::any_of(model.interfaces.begin(), model.interfaces.end(), [&](const auto& interface) {
@@ -267,7 +275,7 @@ std::vector<std::string> remarks(const Model& model) {
   std::set<std::string_view> in_group;
   for (const GroupConfig& group : model.lsn.group) in_group.insert(group.clientname);
   for (const ClientConfig& client : model.lsn.client) {
-    if (client.network.empty()) all.push_back(fmt::format("client {} has no network", client.name));
+    if (client.network.empty() && acl_ranges(model, client).empty()) all.push_back(fmt::format("client {} has no network", client.name));
     if (!in_group.contains(client.name))
       all.push_back(fmt::format("client {} is in no group: its traffic is dropped", client.name));
   }
@@ -312,7 +320,7 @@ std::string check_report(const Model& model, const std::vector<std::string>& mac
   line("command socket: {}", model.control.socket);
   if (!model.lsn.client.empty()) line("clients:");
   for (const ClientConfig& client : model.lsn.client)
-    line("  {}: {}", client.name, joined_values<NetworkSyntax>(client.network));
+    line("  {}: {}", client.name, addresses_of(model, client));
   if (!model.lsn.pool.empty()) line("pools:");
   for (const PoolConfig& pool : model.lsn.pool)
     line("  {}: {}, {}", pool.name, plural(pool.addresses(), "address", "addresses"),

@@ -200,9 +200,12 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
     group.alg_profile =
         config.ipsec_alg_profile.empty() ? kNoId : algs.at(config.ipsec_alg_profile.front());
     if (!group.usage) group.usage = std::make_shared<datapath::GroupUsage>();
-    if (const ClientConfig* client = clients.find(config.clientname))
+    if (const ClientConfig* client = clients.find(config.clientname)) {
       for (const wire::Ipv4Prefix& network : client->network)
         networks.push_back({network.first().value, network.last().value, id});
+      for (const wire::Ipv4Range& range : acl_ranges(model, *client))
+        networks.push_back({range.first.value, range.last.value, id});
+    }
   }
   datapath::follow(
       out, before, static_cast<unsigned>(shards),

@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lsn::control {
@@ -43,6 +46,22 @@ bool reached_inside(const wire::Ipv4Prefix& network, const std::vector<Destinati
   return longest != nullptr && longest->side == datapath::Side::kInside;
 }
 
+constexpr std::string_view kInsideNetwork =
+    "the network of an inside interface, or one that a route leads to by an inside interface";
+
+/// The same of each of the prefixes that make up a range.
+bool is_reached_inside(wire::Ipv4Range range, const std::vector<Destination>& all) {
+  std::uint64_t first = range.first.value;
+  while (first <= range.last.value) {
+    auto length = static_cast<std::uint8_t>(first == 0 ? 0 : 32 - std::countr_zero(first));
+    while (first + (std::uint64_t{1} << (32 - length)) - 1 > range.last.value) ++length;
+    const wire::Ipv4Address address{static_cast<std::uint32_t>(first)};
+    if (!reached_inside(wire::Ipv4Prefix{address, length}, all)) return false;
+    first += std::uint64_t{1} << (32 - length);
+  }
+  return true;
+}
+
 void check_client_routes(const Model& model, Findings& findings) {
   const std::vector<Destination> all = destinations(model);
   for (std::size_t c = 0; c < model.lsn.client.size(); ++c) {
@@ -52,8 +71,17 @@ void check_client_routes(const Model& model, Findings& findings) {
         findings.report(fmt::format("lsn.client[{}].network[{}]", c, n),
                         fmt::format("client {}: network", client.name),
                         wire::to_string(client.network[n]),
-                        "the network of an inside interface, or one that a route leads to by an "
-                        "inside interface");
+                        kInsideNetwork);
+    for (std::size_t n = 0; n < client.aclname.size(); ++n) {
+      const AclConfig* const acl = find_by_name(model.lsn.acl, client.aclname[n]);
+      if (acl == nullptr) continue;
+      for (const wire::Ipv4Range& range : acl->src_ip)
+        if (!is_reached_inside(range, all))
+          findings.report(fmt::format("lsn.client[{}].aclname[{}]", c, n),
+                          fmt::format("client {}: aclname", client.name),
+                          fmt::format("{} with {}", acl->name, SourceRangeSyntax::format(range)),
+                          kInsideNetwork);
+    }
   }
 }
 
@@ -86,7 +114,16 @@ void check_outside_addresses(const Model& model, Findings& findings) {
       const auto network = std::find_if(
           client.network.begin(), client.network.end(),
           [&interface](const auto& each) { return each.contains(interface.address.address); });
-      if (network == client.network.end()) continue;
+      if (network == client.network.end()) {
+        for (const wire::Ipv4Range& range : acl_ranges(model, client))
+          if (range.contains(interface.address.address))
+            findings.report(fmt::format("interfaces[{}].address", i),
+                            fmt::format("interface {}: address", interface.name),
+                            wire::to_string(interface.address),
+                            fmt::format("an address used once; client {} has {}", client.name,
+                                        SourceRangeSyntax::format(range)));
+        continue;
+      }
       findings.report(fmt::format("interfaces[{}].address", i),
                       fmt::format("interface {}: address", interface.name),
                       wire::to_string(interface.address),

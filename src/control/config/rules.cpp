@@ -145,6 +145,15 @@ std::vector<Owned> client_networks(const Model& model) {
                         element(setting("lsn.client", c, "network"), n),
                         fmt::format("client {}: network", client.name),
                         NetworkSyntax::format(client.network[n])});
+    for (std::size_t n = 0; n < client.aclname.size(); ++n) {
+      const AclConfig* const acl = find_by_name(model.lsn.acl, client.aclname[n]);
+      if (acl == nullptr) continue;
+      for (const wire::Ipv4Range& range : acl->src_ip)
+        ranges.push_back({range.first.value, range.last.value, c,
+                          element(setting("lsn.client", c, "aclname"), n),
+                          fmt::format("client {}: aclname", client.name),
+                          fmt::format("{} with {}", acl->name, SourceRangeSyntax::format(range))});
+    }
   }
   return ranges;
 }
@@ -345,7 +354,12 @@ void check_routes(const Model& model, Findings& findings) {
 }
 
 void check_clients(const Model& model, Findings& findings) {
+  check_names(model.lsn.acl, "lsn.acl", "acl", findings);
   check_names(model.lsn.client, "lsn.client", "client", findings);
+  References acls(model.lsn.acl, "lsn.acl", "acl", findings);
+  for (std::size_t c = 0; c < model.lsn.client.size(); ++c)
+    acls.check_all(model.lsn.client[c].aclname, setting("lsn.client", c, "aclname"),
+                   fmt::format("client {}: aclname", model.lsn.client[c].name));
   find_overlaps(client_networks(model), [&findings](const Owned& a, const Owned& b) {
     findings.report(b.path, b.label, b.text,
                     fmt::format("a network that does not overlap {} of {}", a.text,

@@ -182,6 +182,10 @@ std::string AddressRangeSyntax::format(const wire::Ipv4Range& value) {
   return wire::to_string(value.first) + '-' + wire::to_string(value.last);
 }
 
+std::optional<wire::Ipv4Range> SourceRangeSyntax::parse(std::string_view text) {
+  return text.find('/') == std::string_view::npos ? AddressRangeSyntax::parse(text) : std::nullopt;
+}
+
 std::optional<PortRange> PortRangeSyntax::parse(std::string_view text) {
   const std::size_t dash = text.find('-');
   const auto first = parse_number(text.substr(0, dash), 65535);

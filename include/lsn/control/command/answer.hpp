@@ -59,6 +59,7 @@ class WholeAnswer final : public Answer {
 struct CommandContext {
   Dataplane& dataplane;
   RunningConfig& config;
+  bool may_change = true;  ///< who asks may do more than look
 };
 
 /// Something that a worker, or a reload, answers on the control thread: asked for once at a time.

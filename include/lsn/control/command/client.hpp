@@ -4,10 +4,12 @@
 #include <chrono>
 #include <cstdio>
 #include <expected>
+#include <functional>
 #include <string>
 #include <string_view>
 
 #include "lsn/control/command/file_descriptor.hpp"
+#include "lsn/control/command/protocol.hpp"
 
 namespace lsn::control {
 
@@ -21,6 +23,9 @@ class CommandClient {
   /// line: the daemon is gone, silent, or no lsnd.
   [[nodiscard]] std::expected<int, std::string> run(std::string_view line, std::FILE* out,
                                                     std::FILE* err);
+  /// The same, given to `take` as it comes; false ends it.
+  using Take = std::function<bool(Stream stream, std::string_view text)>;
+  [[nodiscard]] std::expected<int, std::string> run(std::string_view line, const Take& take);
 
  private:
   CommandClient() = default;

@@ -13,6 +13,7 @@
 #include <expected>
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "lsn/control/command/file_descriptor.hpp"
 #include "lsn/control/config/model.hpp"
@@ -20,10 +21,16 @@
 
 namespace lsn::control {
 
+/// Of the socket for those who may look and change nothing.
+inline constexpr std::string_view kViewSuffix = ".view";
+
 class CommandSocket {
  public:
   /// Error: one line that names the path. A missing directory is made (0755), not its parents.
   [[nodiscard]] static std::expected<CommandSocket, std::string> open(const ControlConfig& config);
+  /// The second one, for control.viewGroup: beside the first, with ".view" at its end.
+  [[nodiscard]] static std::expected<CommandSocket, std::string> open_view(
+      const ControlConfig& config);
 
   CommandSocket(CommandSocket&& other) noexcept;
   CommandSocket& operator=(CommandSocket&& other) noexcept;

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -20,6 +21,7 @@
 #include <variant>
 #include <vector>
 
+#include "lsn/control/command/words.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
 namespace lsn::control {
@@ -71,6 +73,10 @@ struct CommandSpec {
   BeginAnswer begin;
   std::span<const OptionSpec> options = {};
   std::span<const PositionalSpec> positionals = {};
+  /// It takes its words as they are (Command::words): options and positionals are for help only.
+  bool takes_words = false;
+  /// It changes something: nothing for who may only look.
+  bool changes = false;
 };
 
 /// A line that has been understood.
@@ -83,6 +89,9 @@ struct Command {
   const CommandSpec* spec = nullptr;
   Format format = Format::kText;
   std::vector<Argument> arguments;
+  std::vector<Word> words;  ///< of a command that takes them as they are
+  std::string line;         ///< as it was typed
+  std::string by;           ///< who typed it, for the log
 
   /// The argument's value, or nullptr. T is what its syntax gives.
   template <class T>
@@ -93,14 +102,37 @@ struct Command {
   }
 };
 
+/// Several commands in one request, which are carried out together: each changes an object.
+struct Batch {
+  bool atomic = false;            ///< all or nothing; else those before the first that is refused
+  std::vector<Command> commands;  ///< up to the first that is none
+  std::string error;              ///< why that is none
+};
+
+/// What may follow.
+struct Candidate {
+  std::string text;      ///< a keyword, an option, a value; or what stands for a value
+  std::string does;      ///< a line of help, or empty
+  bool is_placeholder = false;  ///< it says what may be written, nobody can take it as it is
+};
+
 class Grammar {
  public:
+  /// The names of the objects of a kind ("lsn pool"), for completion.
+  using NamesOf = std::function<std::vector<std::string>(std::string_view kind)>;
+
   /// The commands outlive it.
   constexpr explicit Grammar(std::span<const CommandSpec> commands) : commands_(commands) {}
 
   /// nullopt: an empty line, or a comment. Error: one line without "ERROR: ".
   [[nodiscard]] std::expected<std::optional<Command>, std::string> parse(
       std::string_view line) const;
+
+  /// What may follow `text`, whose last word may not be complete.
+  [[nodiscard]] std::vector<Candidate> complete(std::string_view text, const NamesOf& names) const;
+
+  /// A request of several lines (protocol.hpp). A line that changes no object is none of it.
+  [[nodiscard]] Batch parse_batch(std::string_view request) const;
 
   [[nodiscard]] std::span<const CommandSpec> commands() const { return commands_; }
 

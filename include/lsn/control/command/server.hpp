@@ -18,6 +18,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lsn/control/command/answer.hpp"
 #include "lsn/control/command/command_socket.hpp"
@@ -66,6 +67,8 @@ class CommandServer {
   [[nodiscard]] bool begin_next(Client& client);
   void go_on(Client& client);
   void fail(Client& client, std::string_view error);
+  void append_errors(Client& client, const std::vector<std::string>& errors);
+  void refuse_change(Client& client, std::string_view words);
   void forget(Client& client);
   void sweep();
 

@@ -98,6 +98,7 @@ void describe(auto& v, Like<RouteConfig> auto& c) {
 void describe(auto& v, Like<ControlConfig> auto& c) {
   v.template text<SocketPathSyntax>("socket", c.socket, Presence::kOptional);
   v.template text<TextSyntax>("group", c.group, Presence::kOptional);
+  v.template text<TextSyntax>("viewGroup", c.view_group, Presence::kOptional);
 }
 
 void describe(auto& v, Like<LogConfig> auto& c) {
@@ -109,9 +110,16 @@ void describe(auto& v, Like<MetricsConfig> auto& c) {
   v.template text<TextSyntax>("listen", c.listen, Presence::kOptional);
 }
 
+void describe(auto& v, Like<AclConfig> auto& c) {
+  v.name(c.name, kMaxName);
+  v.word("action", c.action, Presence::kOptional);
+  v.template texts<SourceRangeSyntax>("srcIP", c.src_ip);
+}
+
 void describe(auto& v, Like<ClientConfig> auto& c) {
   v.name(c.name, kMaxName);
   v.template texts<NetworkSyntax>("network", c.network);
+  v.template texts<TextSyntax>("aclname", c.aclname);
 }
 
 void describe(auto& v, Like<PoolConfig> auto& c) {
@@ -166,6 +174,7 @@ void describe(auto& v, Like<GroupConfig> auto& c) {
 }
 
 void describe(auto& v, Like<LsnConfig> auto& c) {
+  v.objects("acl", c.acl);
   v.objects("client", c.client);
   v.objects("pool", c.pool);
   v.later("appsattributes", {"name", "transportprotocol", "port", "sessiontimeout"});

@@ -87,6 +87,7 @@ struct RouteConfig {
 struct ControlConfig {
   std::string socket = "/run/lsnd/lsnd.sock";
   std::string group;  ///< empty: "lsnd" if there is such a group, else root
+  std::string view_group{};  ///< who may look and change nothing; empty: nobody else
 
   friend bool operator==(const ControlConfig&, const ControlConfig&) = default;
 };
@@ -104,9 +105,19 @@ struct MetricsConfig {
   friend bool operator==(const MetricsConfig&, const MetricsConfig&) = default;
 };
 
+/// An extended access list as far as one says which sources are a client's.
+struct AclConfig {
+  std::string name;
+  AclAction action = AclAction::kAllow;
+  std::vector<wire::Ipv4Range> src_ip;
+
+  friend bool operator==(const AclConfig&, const AclConfig&) = default;
+};
+
 struct ClientConfig {
   std::string name;
   std::vector<wire::Ipv4Prefix> network;
+  std::vector<std::string> aclname{};
 
   friend bool operator==(const ClientConfig&, const ClientConfig&) = default;
 };
@@ -191,6 +202,7 @@ struct AlgProfileConfig {
 };
 
 struct LsnConfig {
+  std::vector<AclConfig> acl;
   std::vector<ClientConfig> client;
   std::vector<PoolConfig> pool;
   std::vector<AppsProfileConfig> appsprofile;
@@ -258,6 +270,11 @@ class ByName {
 [[nodiscard]] std::vector<wire::Ipv4Range> nat_ranges(
     const Model& model, const PoolConfig& pool,
     std::vector<wire::Ipv4Address>* left_out = nullptr);
+
+/// The addresses of a client's access lists, one range after the other; of a list that is not there,
+/// none.
+[[nodiscard]] std::vector<wire::Ipv4Range> acl_ranges(const Model& model,
+                                                      const ClientConfig& client);
 
 /// The application profile of the group with the most specific range for a destination port, with
 /// that range; the profile is nullptr where the defaults apply. ICMP: any port, one profile for

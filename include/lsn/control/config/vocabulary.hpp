@@ -21,6 +21,8 @@ namespace lsn::control {
 
 enum class NatType : std::uint8_t { kDynamic, kDeterministic };
 enum class AllocPolicy : std::uint8_t { kPorts, kIpAddrs };
+/// What an access list does with the sources that it names: we know no other.
+enum class AclAction : std::uint8_t { kAllow };
 enum class LogLevel : std::uint8_t { kTrace, kDebug, kInfo, kWarning, kError, kCritical };
 /// What most parameters of the objects are switched with.
 enum class Switch : std::uint8_t { kDisabled, kEnabled };
@@ -37,6 +39,11 @@ template <>
 struct Words<NatType> {
   static constexpr std::array<std::pair<NatType, std::string_view>, 2> kAll{
       {{NatType::kDynamic, "DYNAMIC"}, {NatType::kDeterministic, "DETERMINISTIC"}}};
+};
+template <>
+struct Words<AclAction> {
+  static constexpr std::array<std::pair<AclAction, std::string_view>, 1> kAll{
+      {{AclAction::kAllow, "ALLOW"}}};
 };
 template <>
 struct Words<AllocPolicy> {
@@ -191,6 +198,14 @@ struct AddressRangeSyntax {
   static std::optional<std::string> hint(std::string_view text) { return host_bits_set(text); }
   static std::optional<Value> parse(std::string_view text);
   static std::string format(const Value& value);
+};
+
+/// Source addresses of an access list.
+struct SourceRangeSyntax {
+  using Value = wire::Ipv4Range;
+  static constexpr std::string_view kAllowed = "A.B.C.D or A.B.C.D-E.F.G.H (ascending)";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return AddressRangeSyntax::format(value); }
 };
 
 struct PortRangeSyntax {

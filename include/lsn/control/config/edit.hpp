@@ -1,0 +1,94 @@
+// What a command does to a model: add, set, unset, bind, unbind and rm of one object.
+//
+// The words are those of NetScaler's command line: a verb, the *kind* of the object ("lsn pool"), its
+// name, further words where the verb has them (*operands*: a protocol, an address range, a port),
+// and options with values. What a parameter is called, how it is written, its range and its default
+// stand in describe.hpp; a kind adds nothing but the order of the operands and the names that the
+// published examples use for the same thing. apply() changes one object of the model and checks what
+// concerns that object alone; whether the whole still makes sense is check_model()'s to say.
+//
+// What an example has beyond our vocabulary, and what has no counterpart here, becomes a *remark*:
+// the command is carried out without it.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lsn/control/config/model.hpp"
+
+namespace lsn::control {
+
+enum class Verb : std::uint8_t { kAdd, kSet, kUnset, kBind, kUnbind, kRemove };
+
+/// "add", "rm"
+[[nodiscard]] std::string_view to_word(Verb verb);
+
+struct Edit {
+  struct Option {
+    std::string name;                  ///< without its hyphen
+    std::vector<std::string> values;  ///< one, as a rule; none after `unset`
+  };
+
+  Verb verb = Verb::kAdd;
+  std::string_view kind;  ///< ObjectKind::words
+  std::string name;
+  std::vector<std::string> operands;
+  std::vector<Option> options;
+};
+
+/// One parameter of a kind, for help and completion.
+struct Parameter {
+  std::string name;          ///< without a hyphen
+  std::string allowed;       ///< completes "..., allowed ..."
+  std::string value;         ///< the default, as it is written; empty where there is none
+  std::string_view refers;   ///< the kind whose objects it names, or empty
+  std::vector<std::string> words;  ///< an enumeration's values
+  bool is_binding = false;   ///< bound and unbound, not set
+};
+
+struct ObjectKind {
+  std::string_view words;     ///< "lsn pool"
+  std::string_view setting;   ///< of the file: "lsn.pool"
+  std::string_view does;      ///< what such an object is, in a line
+  std::string_view operand;   ///< of add, required: "transportprotocol"; or empty
+  std::string_view bound;     ///< of bind and unbind without an option: "lsnip"; or empty
+  std::vector<Parameter> parameters;
+
+  [[nodiscard]] bool has_bindings() const;
+  /// By name in any case, or one of the names that published examples use.
+  [[nodiscard]] const Parameter* find(std::string_view name) const;
+};
+
+/// In the order in which objects refer to each other: what is named first.
+[[nodiscard]] std::span<const ObjectKind> object_kinds();
+[[nodiscard]] const ObjectKind* find_kind(std::string_view words);
+
+/// Error: one line, and the model is as it was.
+[[nodiscard]] std::expected<void, std::string> apply(const Edit& edit, Model& model,
+                                                     std::vector<std::string>& remarks);
+
+/// The names of a model's objects of a kind, in its order.
+[[nodiscard]] std::vector<std::string> names_of(const Model& model, const ObjectKind& kind);
+
+/// What an object of a kind has: every parameter with its value, bindings with all of theirs.
+struct ParameterValue {
+  const Parameter* parameter;
+  std::vector<std::string> values;  ///< of a binding any number, else one
+};
+[[nodiscard]] std::vector<ParameterValue> values_of(const Model& model, const ObjectKind& kind,
+                                                    std::string_view name);
+
+/// Which objects refer to that one: "group LSN-GROUP-1", each once.
+[[nodiscard]] std::vector<std::string> users_of(const Model& model, const ObjectKind& kind,
+                                                std::string_view name);
+
+/// The commands that make the objects of `to` of those of `from`, in an order in which each makes
+/// sense by itself if the changes do not cross.
+[[nodiscard]] std::vector<std::string> commands_between(const Model& from, const Model& to);
+
+}  // namespace lsn::control

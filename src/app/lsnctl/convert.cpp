@@ -1,0 +1,353 @@
+#include "convert.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "lsn/control/command/commands.hpp"
+#include "lsn/control/command/object_commands.hpp"
+#include "lsn/control/command/words.hpp"
+#include "lsn/control/config/edit.hpp"
+#include "lsn/control/config/render.hpp"
+#include "lsn/control/config/validate.hpp"
+#include "lsn/control/config/vocabulary.hpp"
+
+namespace lsn::ctl {
+namespace {
+
+using control::Model;
+using control::same_word;
+
+/// Commands that have no counterpart here, and what that means. The first that fits counts.
+struct Meaning {
+  std::string_view words;
+  std::string_view means;
+};
+constexpr Meaning kMeanings[] = {
+    {"set lsn parameter", "tables are sized by dataplane.maxSessions"},
+    {"add lsn static", "static mappings are not available in this version: what is behind it is not "
+                       "reached from outside"},
+    {"add lsn appsattributes", "idle times by port are not available in this version: the transport "
+                               "profile's apply"},
+    {"bind lsn appsattributes", "idle times by port are not available in this version"},
+    {"add lsn logprofile", "records are not available in this version: nothing is logged"},
+    {"add lsn ", "it is not translated otherwise than by address and port"},
+    {"bind lsn ", "it is not translated otherwise than by address and port"},
+    {"set lsn ", "it is not translated otherwise than by address and port"},
+    {"add vlan", "give vlan in interfaces, if a link is tagged"},
+    {"bind vlan", "give vlan in interfaces, if a link is tagged"},
+    {"set interface", "links are what interfaces and their devices say"},
+    {"add channel", "give a net_bonding device in interfaces"},
+    {"bind channel", "give a net_bonding device in interfaces"},
+    {"set ns hostname", "the system has its own"},
+    {"add HA node", "there is no second box in this version"},
+    {"set HA node", "there is no second box in this version"},
+    {"add ns acl", "it does not say which sources are a client's"},
+    {"bind cluster", "there is one box"},
+};
+
+std::string_view meaning_of(std::string_view line) {
+  for (const Meaning& meaning : kMeanings)
+    if (line.size() >= meaning.words.size() &&
+        same_word(line.substr(0, meaning.words.size()), meaning.words))
+      return meaning.means;
+  return "no part of large scale NAT";
+}
+
+struct SourceLine {
+  unsigned number;
+  std::string text;
+};
+
+struct Pending {
+  SourceLine line;
+  control::Edit edit;
+};
+
+class Converter {
+ public:
+  explicit Converter(std::string path) : path_(std::move(path)) {}
+
+  void take(const SourceLine& line) {
+    const auto words = control::split_words(line.text);
+    if (!words) return say(line, words.error());
+    if (words->empty() || same_word((*words)[0].text, "Done")) return;
+    if (is(*words, {"add", "ns", "ip"}) && words->size() >= 5) return take_address(line, *words);
+    if (is(*words, {"add", "route"}) && words->size() >= 5) return take_route(line, *words);
+    if (is(*words, {"apply", "acls"}) || is(*words, {"save", "ns", "config"}) ||
+        is(*words, {"save", "config"}) || is(*words, {"enable", "ns", "feature"}))
+      return;
+    auto command = control::lsn_commands().parse(line.text);
+    if (command && *command && (*command)->spec->takes_words) {
+      auto edit = control::edit_of(**command);
+      if (!edit) return say(line, edit.error());
+      pending_.push_back({line, std::move(*edit)});
+      return;
+    }
+    const bool concerns_us = is(*words, {"add", "lsn"}) || is(*words, {"bind", "lsn"}) ||
+                             is(*words, {"set", "lsn"}) || is(*words, {"add", "ipsecalg"});
+    const std::string kind = words->size() > 2 && concerns_us
+                                 ? fmt::format("{} {} {}", (*words)[0].text, (*words)[1].text, (*words)[2].text)
+                             : words->size() > 1
+                                 ? fmt::format("{} {}", (*words)[0].text, (*words)[1].text)
+                                 : (*words)[0].text;
+    if (concerns_us) return say(line, fmt::format("{} is left out: {}", kind, meaning_of(line.text)));
+    std::vector<unsigned>& lines = others_[kind];
+    if (lines.empty()) order_.push_back({kind, std::string(meaning_of(line.text))});
+    lines.push_back(line.number);
+  }
+
+  std::optional<std::string> finish() {
+    add_links();
+    apply_all();
+    for (const auto& [kind, means] : order_) {
+      const std::vector<unsigned>& lines = others_[kind];
+      std::string where = fmt::format("{}", lines.front());
+      if (lines.size() > 1) where = fmt::format("{} and {} further lines", where, lines.size() - 1);
+      fmt::print(stderr, "{}:{}: {} is left out: {}\n", path_, where, kind, means);
+    }
+    std::string text = fmt::format("# Converted from {} by \"lsnctl convert\".\n", path_);
+    for (const std::string& note : notes_) text += fmt::format("# {}\n", note);
+    return text + control::render_config(model_);
+  }
+
+ private:
+  static bool is(const std::vector<control::Word>& words,
+                 std::initializer_list<std::string_view> expected) {
+    if (words.size() < expected.size()) return false;
+    return std::equal(expected.begin(), expected.end(), words.begin(),
+                      [](std::string_view e, const control::Word& w) { return same_word(e, w.text); });
+  }
+
+  void say(const SourceLine& line, std::string_view what) {
+    fmt::print(stderr, "{}:{}: {}\n", path_, line.number, what);
+  }
+
+  static std::optional<wire::Ipv4Prefix> network(const std::string& address, const std::string& mask) {
+    const auto a = wire::parse_ipv4(address);
+    const auto m = wire::parse_ipv4(mask);
+    if (!a || !m || (~m->value & (~m->value + 1)) != 0) return std::nullopt;
+    return wire::Ipv4Prefix{*a, static_cast<std::uint8_t>(std::popcount(m->value))};
+  }
+
+  /// add ns ip ADDRESS MASK [-type SNIP|MIP|VIP|NSIP ...]
+  void take_address(const SourceLine& line, const std::vector<control::Word>& words) {
+    bool is_links = true;
+    for (std::size_t i = 5; i + 1 < words.size(); ++i)
+      if (same_word(words[i].text, "-type"))
+        is_links = same_word(words[i + 1].text, "SNIP") || same_word(words[i + 1].text, "MIP");
+    const auto prefix = network(words[3].text, words[4].text);
+    if (!prefix || prefix->length == 32 || !is_links) {
+      say(line, "add ns ip is left out: it is no address of a link");
+      return;
+    }
+    addresses_.push_back(*prefix);
+  }
+
+  /// add route NETWORK MASK GATEWAY
+  void take_route(const SourceLine& line, const std::vector<control::Word>& words) {
+    const auto prefix = network(words[2].text, words[3].text);
+    const auto via = wire::parse_ipv4(words[4].text);
+    if (!prefix || !via) return say(line, "add route is left out: it is none by a gateway's address");
+    routes_.push_back({line, {*prefix, *via}});
+  }
+
+  [[nodiscard]] bool is_covered(const wire::Ipv4Prefix& network) const {
+    for (const auto& link : model_.interfaces)
+      if (link.role == datapath::Side::kInside && link.address.contains(network.address)) return true;
+    for (const auto& route : model_.routes)
+      if (route.prefix.length != 0 && route.prefix.contains(network.address)) return true;
+    return false;
+  }
+
+  /// Interfaces and routes: outside is where the default route leads.
+  void add_links() {
+    std::optional<wire::Ipv4Address> gateway;
+    for (const auto& [line, route] : routes_)
+      if (route.prefix.length == 0) gateway = route.via;
+    const wire::Ipv4Prefix* outside = nullptr;
+    for (const wire::Ipv4Prefix& a : addresses_)
+      if (gateway && a.contains(*gateway)) outside = &a;
+    const auto link = [this](std::string name, datapath::Side role, wire::Ipv4Prefix address,
+                             unsigned n) {
+      control::InterfaceConfig interface;
+      interface.name = std::move(name);
+      interface.role = role;
+      interface.device = fmt::format("net_tap{},iface=lsn{}", n, n);
+      interface.address = address;
+      model_.interfaces.push_back(std::move(interface));
+    };
+    unsigned n = 0;
+    for (const wire::Ipv4Prefix& a : addresses_) {
+      if (&a == outside) continue;
+      link(fmt::format("inside{}", n == 0 ? "" : fmt::format("{}", n)), datapath::Side::kInside, a, n);
+      ++n;
+    }
+    const auto placeholder = [](unsigned net, unsigned host) {
+      return wire::Ipv4Prefix{wire::Ipv4Address{0xA9FE0000u + (net << 8) + host}, 30};
+    };
+    if (n == 0) {
+      notes_.emplace_back("The file does not say which link the subscribers are on: address and device "
+                          "of interface inside are placeholders.");
+      link("inside", datapath::Side::kInside, placeholder(1, 1), n++);
+    }
+    if (outside == nullptr)
+      notes_.emplace_back("The file does not say which link leads outside: address and device of "
+                          "interface outside are placeholders.");
+    link("outside", datapath::Side::kOutside, outside == nullptr ? placeholder(2, 1) : *outside, n);
+    notes_.emplace_back("Devices are placeholders: give the NICs' PCI addresses.");
+    for (const auto& [line, route] : routes_) {
+      const bool connected = std::any_of(
+          model_.interfaces.begin(), model_.interfaces.end(),
+          [&r = route](const auto& i) { return i.address.contains(r.via) && i.address.address != r.via; });
+      if (connected) model_.routes.push_back(route);
+      else say(line, "add route is left out: its gateway is on no link of the box");
+    }
+    if (outside == nullptr) model_.routes.push_back({wire::Ipv4Prefix{}, placeholder(2, 2).address});
+  }
+
+  /// Subscribers whom no link or route leads to.
+  void add_client_routes() {
+    const auto inside = std::find_if(model_.interfaces.begin(), model_.interfaces.end(), [](const auto& i) {
+      return i.role == datapath::Side::kInside;
+    });
+    const wire::Ipv4Address next{inside->address.address.value ^ 3u};
+    const wire::Ipv4Address via = inside->address.length <= 30 && inside->address.contains(next) &&
+                                          next != inside->address.first() && next != inside->address.last()
+                                      ? next
+                                      : wire::Ipv4Address{inside->address.first().value + 1};
+    for (const auto& client : model_.lsn.client) {
+      std::vector<wire::Ipv4Prefix> networks = client.network;
+      for (const wire::Ipv4Range& range : control::acl_ranges(model_, client)) {
+        std::uint64_t first = range.first.value;
+        while (first <= range.last.value) {
+          auto length = static_cast<std::uint8_t>(first == 0 ? 0 : 32 - std::countr_zero(first));
+          while (first + (std::uint64_t{1} << (32 - length)) - 1 > range.last.value) ++length;
+          networks.push_back({wire::Ipv4Address{static_cast<std::uint32_t>(first)}, length});
+          first += std::uint64_t{1} << (32 - length);
+        }
+      }
+      for (const wire::Ipv4Prefix& network : networks) {
+        if (is_covered(network)) continue;
+        model_.routes.push_back({network, via});
+        if (std::exchange(has_routes_note_, true)) continue;
+        notes_.push_back(fmt::format("No route leads to some subscribers: those by {} are placeholders.",
+                                     wire::to_string(via)));
+      }
+    }
+  }
+
+  [[nodiscard]] static std::string problem_of(const Model& model) {
+    const auto problems = control::check_model(model);
+    return problems.empty() ? std::string() : control::to_string(problems.front());
+  }
+
+  void apply_all() {
+    Model model = model_;
+    bool good = true;
+    std::vector<std::vector<std::string>> remarks(pending_.size());
+    for (std::size_t i = 0; good && i < pending_.size(); ++i)
+      good = control::apply(pending_[i].edit, model, remarks[i]).has_value();
+    if (good && problem_of(model).empty()) {
+      model_ = std::move(model);
+      for (std::size_t i = 0; i < pending_.size(); ++i)
+        for (const std::string& remark : remarks[i]) say(pending_[i].line, remark);
+    } else {
+      one_by_one();
+    }
+    add_client_routes();
+    if (const std::string problem = problem_of(model_); !problem.empty())
+      fmt::print(stderr, "{}: the result has still to be completed: {}\n", path_, problem);
+  }
+
+  /// What does not go at first may go after others; what never goes is said.
+  void one_by_one() {
+    while (!pending_.empty()) {
+      std::vector<Pending> left;
+      std::vector<std::string> why;
+      for (Pending& each : pending_) {
+        std::string problem = attempt(each);
+        if (problem.empty()) continue;
+        left.push_back(std::move(each));
+        why.push_back(std::move(problem));
+      }
+      if (left.size() == pending_.size()) {
+        for (std::size_t i = 0; i < left.size(); ++i) say(left[i].line, why[i] + "; it is left out");
+        return;
+      }
+      pending_ = std::move(left);
+    }
+  }
+
+  /// Why it cannot be; empty: it is done, perhaps without an option that there is not yet.
+  std::string attempt(const Pending& each) {
+    std::string problem = attempt(each.line, each.edit, "");
+    if (problem.find("is not available in this version") == std::string::npos) return problem;
+    for (std::size_t i = 0; i < each.edit.options.size(); ++i) {
+      control::Edit without = each.edit;
+      without.options.erase(without.options.begin() + static_cast<std::ptrdiff_t>(i));
+      if (attempt(each.line, without,
+                  fmt::format("-{} is left out: {}", each.edit.options[i].name, problem))
+              .empty())
+        return "";
+    }
+    return problem;
+  }
+
+  std::string attempt(const SourceLine& line, const control::Edit& edit, const std::string& note) {
+    Model next = model_;
+    std::vector<std::string> remarks;
+    if (const auto done = control::apply(edit, next, remarks); !done) return done.error();
+    if (std::string problem = problem_of(next); !problem.empty()) return problem;
+    model_ = std::move(next);
+    for (const std::string& remark : remarks) say(line, remark);
+    if (!note.empty()) say(line, note);
+    return "";
+  }
+
+  std::string path_;
+  Model model_;
+  std::vector<Pending> pending_;
+  std::vector<wire::Ipv4Prefix> addresses_;
+  std::vector<std::pair<SourceLine, control::RouteConfig>> routes_;
+  std::map<std::string, std::vector<unsigned>> others_;
+  std::vector<std::pair<std::string, std::string>> order_;
+  std::vector<std::string> notes_;
+  bool has_routes_note_ = false;
+};
+
+}  // namespace
+
+int convert(const std::string& path) {
+  std::ifstream file;
+  if (path != "-") {
+    file.open(path);
+    if (!file) {
+      fmt::print(stderr, "ERROR: convert: given {}, allowed a file that can be read\n", path);
+      return 1;
+    }
+  }
+  std::istream& lines = path == "-" ? std::cin : file;
+  Converter converter(path);
+  std::string text;
+  for (unsigned number = 1; std::getline(lines, text); ++number) {
+    const std::size_t first = text.find_first_not_of(" \t\r");
+    if (first == std::string::npos || text[first] == '#') continue;
+    converter.take({number, text});
+  }
+  const auto result = converter.finish();
+  if (!result) return 1;
+  fmt::print("{}", *result);
+  return 0;
+}
+
+}  // namespace lsn::ctl

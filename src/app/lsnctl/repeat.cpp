@@ -1,0 +1,135 @@
+#include "repeat.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <thread>
+#include <vector>
+
+#include "lsn/control/command/table.hpp"
+#include "lsn/control/command/words.hpp"
+#include "lsn/control/config/vocabulary.hpp"
+
+namespace lsn::ctl {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Values = std::vector<std::pair<std::string, double>>;
+
+bool take_number(const std::string& text, unsigned& number) {
+  const char* const end = text.data() + text.size();
+  const auto [last, error] = std::from_chars(text.data(), end, number);
+  return error == std::errc{} && last == end && number >= 1 && number <= 1'000'000;
+}
+
+/// Every number of a document by its path; elements of a list by their name, where they have one.
+void flatten(const Json& json, const std::string& path, Values& out) {
+  if (json.is_number()) out.emplace_back(path, json.get<double>());
+  const std::string before = path.empty() ? "" : path + ".";
+  if (json.is_object())
+    for (const auto& [key, value] : json.items()) flatten(value, before + key, out);
+  if (json.is_array())
+    for (std::size_t i = 0; i < json.size(); ++i) {
+      std::string name = std::to_string(i);
+      for (const char* key : {"name", "reason", "profile", "worker", "interface"})
+        if (json[i].is_object() && json[i].contains(key)) {
+          name = json[i][key].is_string() ? json[i][key].get<std::string>() : json[i][key].dump();
+          break;
+        }
+      flatten(json[i], before + name, out);
+    }
+}
+
+std::string rates(const Values& before, const Values& after, double seconds) {
+  const std::map<std::string, double> earlier(before.begin(), before.end());
+  control::Table table({{"what has moved"},
+                        {"now", control::Table::Align::kRight},
+                        {"change", control::Table::Align::kRight},
+                        {"per second", control::Table::Align::kRight}});
+  bool any = false;
+  for (const auto& [path, value] : after) {
+    const auto there = earlier.find(path);
+    const double change = value - (there == earlier.end() ? 0 : there->second);
+    if (change == 0) continue;
+    any = true;
+    table.add({path, fmt::format("{:.0f}", value), fmt::format("{:+.0f}", change),
+               fmt::format("{:.1f}", change / seconds)});
+  }
+  return any ? table.print() : "nothing has moved\n";
+}
+
+}  // namespace
+
+std::optional<Repetition> repetition_of(std::string_view line) {
+  const auto words = control::split_words(line);
+  if (!words || words->empty() || !control::same_word((*words)[0].text, "stat")) return std::nullopt;
+  Repetition repetition;
+  std::vector<std::string> rest;
+  bool repeated = false;
+  for (std::size_t i = 0; i < words->size(); ++i) {
+    const std::string& text = (*words)[i].text;
+    const bool times = control::same_word(text, "-ntimes");
+    const bool interval = control::same_word(text, "-interval");
+    if (!times && !interval) {
+      rest.push_back(text);
+      continue;
+    }
+    repeated = true;
+    if (i + 1 == words->size() ||
+        !take_number((*words)[i + 1].text, times ? repetition.times : repetition.interval))
+      repetition.error = control::complaint(
+          text, i + 1 == words->size() ? "no value" : (*words)[i + 1].text, "1-1000000");
+    ++i;
+  }
+  if (!repeated) return std::nullopt;
+  repetition.command = control::join_words(rest);
+  return repetition;
+}
+
+int run_repeatedly(control::CommandClient& client, const Repetition& repetition, bool json) {
+  if (!repetition.error.empty()) {
+    fmt::print(stderr, "ERROR: {}\n", repetition.error);
+    return 1;
+  }
+  Values before;
+  auto then = std::chrono::steady_clock::now();
+  for (unsigned i = 0; i < repetition.times; ++i) {
+    if (i != 0) std::this_thread::sleep_for(std::chrono::seconds{repetition.interval});
+    std::string answer;
+    const auto status = client.run("--json " + repetition.command,
+                                   [&](control::Stream stream, std::string_view text) {
+                                     if (stream == control::Stream::kOut) answer += text;
+                                     else std::fwrite(text.data(), 1, text.size(), stderr);
+                                     return true;
+                                   });
+    if (!status) {
+      fmt::print(stderr, "ERROR: {}\n", status.error());
+      return 1;
+    }
+    if (*status != 0) return *status;
+    const auto now = std::chrono::steady_clock::now();
+    if (json) {
+      fmt::print("{}", answer);
+    } else {
+      Values after;
+      if (const Json document = Json::parse(answer, nullptr, false); !document.is_discarded())
+        flatten(document, "", after);
+      if (i == 0) {
+        if (const auto shown = client.run(repetition.command, stdout, stderr); !shown || *shown != 0)
+          return 1;
+      } else {
+        fmt::print("\n{}", rates(before, after, std::chrono::duration<double>(now - then).count()));
+      }
+      before = std::move(after);
+    }
+    then = now;
+    std::fflush(stdout);
+  }
+  return 0;
+}
+
+}  // namespace lsn::ctl

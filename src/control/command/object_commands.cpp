@@ -1,0 +1,346 @@
+#include "lsn/control/command/object_commands.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <deque>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "lsn/control/command/table.hpp"
+#include "lsn/control/command/words.hpp"
+#include "lsn/control/config/edit.hpp"
+#include "lsn/control/config/vocabulary.hpp"
+
+namespace lsn::control {
+namespace {
+
+using Begun = std::expected<std::unique_ptr<Answer>, std::string>;
+using Json = nlohmann::ordered_json;
+
+constexpr Verb kVerbs[] = {Verb::kAdd,  Verb::kSet,    Verb::kUnset,
+                           Verb::kBind, Verb::kUnbind, Verb::kRemove};
+
+// ── a line as an edit ───────────────────────────────────────────────────────────────────────────
+
+/// "add lsn pool": the verb and the kind.
+std::pair<Verb, const ObjectKind*> meaning_of(std::string_view words) {
+  const std::size_t blank = words.find(' ');
+  for (const Verb verb : kVerbs)
+    if (to_word(verb) == words.substr(0, blank)) return {verb, find_kind(words.substr(blank + 1))};
+  return {Verb::kAdd, nullptr};
+}
+
+bool is_binding(const ObjectKind& kind, std::string_view option) {
+  const Parameter* const p = kind.find(option);
+  return p != nullptr && p->is_binding;
+}
+
+}  // namespace
+
+std::expected<Edit, std::string> edit_of(const Command& command) {
+  const auto [verb, kind] = meaning_of(command.spec->words);
+  Edit edit;
+  edit.verb = verb;
+  edit.kind = kind->words;
+  bool has_name = false;
+  for (const Word& word : command.words) {
+    if (word.is_option()) {
+      const std::size_t hyphens = word.text.starts_with("--") ? 2 : 1;
+      const std::string name = word.text.substr(hyphens);
+      if (std::any_of(edit.options.begin(), edit.options.end(), [&](const Edit::Option& o) {
+            return same_word(o.name, name) && !is_binding(*kind, name);
+          }))
+        return std::unexpected(
+            complaint(fmt::format("{}: -{}", command.spec->words, name), "twice", "once"));
+      edit.options.push_back({name, {}});
+    } else if (!has_name) {
+      edit.name = word.text;
+      has_name = true;
+    } else if (edit.options.empty()) {
+      edit.operands.push_back(word.text);
+    } else if (word.text != "=") {  // -srcIP = A-B
+      edit.options.back().values.push_back(word.text);
+    }
+  }
+  if (!has_name)
+    return std::unexpected(complaint(fmt::format("{}: NAME", command.spec->words), "nothing",
+                                     "the name of an object"));
+  return edit;
+}
+
+namespace {
+
+// ── answers of changes ──────────────────────────────────────────────────────────────────────────
+
+class ChangeAnswer final : public Answer {
+ public:
+  /// `error`: of the line after the last of the change, which is none.
+  ChangeAnswer(RunningConfig::Change change, std::string error, Format format,
+               const CommandContext& context)
+      : lines_(change.edits.size()), atomic_(change.atomic), format_(format),
+        error_(std::move(error)) {
+    if (change.atomic && !error_.empty()) change.edits.clear();
+    context.config.change(std::move(change), outcome_.ask());
+  }
+
+  Progress next(std::string& out) override {
+    auto outcome = outcome_.take();
+    if (!outcome) return Progress::kWaiting;
+    const bool refused = !outcome->error.empty() || !error_.empty();
+    if (!atomic_ || !refused)
+      for (std::size_t i = 0; i < outcome->applied; ++i) say_done(out, outcome->remarks[i], *outcome);
+    if (!refused) return Progress::kDone;
+    std::string error = outcome->error.empty() ? error_ : outcome->error;
+    if (atomic_) {
+      // Of the lines up to here, which one: the others had been counted by their answers.
+      const std::size_t line = outcome->error.empty() ? lines_ + 1 : outcome->applied + 1;
+      error = line > lines_ && error_.empty()
+                  ? fmt::format("all commands together: {}; nothing has changed", error)
+                  : fmt::format("command {}: {}; nothing has changed", line, error);
+    }
+    errors_.push_back(std::move(error));
+    return Progress::kFailed;
+  }
+
+ private:
+  void say_done(std::string& out, const std::vector<std::string>& remarks,
+                const RunningConfig::ChangeOutcome& outcome) const {
+    if (format_ == Format::kJson) {
+      Json json{{"result", "Done"}, {"ended", outcome.ended}};
+      if (!remarks.empty()) json["warnings"] = remarks;
+      out += json.dump() + '\n';
+      return;
+    }
+    for (const std::string& remark : remarks) out += fmt::format("warning: {}\n", remark);
+    out += "Done\n";
+  }
+
+  std::size_t lines_;
+  bool atomic_;
+  Format format_;
+  std::string error_;
+  Awaited<RunningConfig::ChangeOutcome> outcome_;
+};
+
+Begun begin_edit(const Command& command, const CommandContext& context) {
+  auto edit = edit_of(command);
+  if (!edit) return std::unexpected(std::move(edit.error()));
+  RunningConfig::Change change;
+  change.by = command.by;
+  change.lines = {command.line};
+  change.edits.push_back(std::move(*edit));
+  return std::make_unique<ChangeAnswer>(std::move(change), "", command.format, context);
+}
+
+/// An access list counts from the moment when a client names it: there is nothing to apply.
+Begun begin_apply_acls(const Command& command, const CommandContext&) {
+  return std::make_unique<WholeAnswer>(command.format == Format::kText
+                                           ? "Done\n"
+                                           : "{\"result\":\"Done\",\"ended\":0}\n");
+}
+
+// ── show ────────────────────────────────────────────────────────────────────────────────────────
+
+std::string joined(const std::vector<std::string>& values) {
+  return fmt::format("{}", fmt::join(values, ", "));
+}
+
+/// One object, a parameter per line: the same as in the file, defaults included.
+std::string text_of(const Model& model, const ObjectKind& kind, const std::string& name) {
+  std::string text = fmt::format("{} {}\n", kind.words, name);
+  const std::vector<ParameterValue> values = values_of(model, kind, name);
+  std::size_t width = 0;
+  for (const ParameterValue& value : values) width = std::max(width, value.parameter->name.size());
+  for (const ParameterValue& value : values) {
+    const Parameter& p = *value.parameter;
+    const bool is_default = !p.is_binding && value.values[0] == p.value && !p.value.empty();
+    text += fmt::format("  {:{}}  {}{}\n", p.name, width,
+                        value.values.empty() ? "none" : joined(value.values),
+                        is_default ? " (default)" : "");
+  }
+  const auto users = users_of(model, kind, name);
+  if (!users.empty()) text += fmt::format("  {:{}}  {}\n", "used by", width, joined(users));
+  return text;
+}
+
+Json json_of(const Model& model, const ObjectKind& kind, const std::string& name) {
+  Json object{{"name", name}};
+  for (const ParameterValue& value : values_of(model, kind, name)) {
+    const Parameter& p = *value.parameter;
+    const std::string& text = p.is_binding ? p.name : value.values[0];
+    const bool is_number = !p.is_binding && !text.empty() && text.size() <= 18 &&
+                           text.find_first_not_of("0123456789") == std::string::npos;
+    if (p.is_binding) object[p.name] = value.values;
+    else if (is_number) object[p.name] = std::stoll(text);
+    else object[p.name] = text;
+  }
+  object["used_by"] = users_of(model, kind, name);
+  return object;
+}
+
+/// All of a kind, an object per line: what differs from the defaults, and the bindings.
+std::string table_of(const Model& model, const ObjectKind& kind,
+                     const std::vector<std::string>& names) {
+  std::vector<Table::Column> columns{{"name"}};
+  for (const Parameter& p : kind.parameters) columns.push_back({p.name});
+  Table table(std::move(columns));
+  for (const std::string& name : names) {
+    std::vector<std::string> cells{name};
+    for (const ParameterValue& value : values_of(model, kind, name)) {
+      std::string cell = joined(value.values);
+      constexpr std::size_t kWidest = 40;
+      if (cell.size() > kWidest) cell = fmt::format("{} of them", value.values.size());
+      cells.push_back(std::move(cell));
+    }
+    table.add(std::move(cells));
+  }
+  return table.print();
+}
+
+constexpr std::string_view kNameParameter = "NAME";
+
+Begun begin_show_object(const Command& command, const CommandContext& context) {
+  const ObjectKind& kind = *find_kind(command.spec->words.substr(std::string_view("show ").size()));
+  const Model& model = context.config.model();
+  std::vector<std::string> names = names_of(model, kind);
+  const std::string* const wanted = command.get<std::string>(kNameParameter);
+  if (wanted != nullptr) {
+    if (std::find(names.begin(), names.end(), *wanted) == names.end()) {
+      const std::vector<std::string_view> known(names.begin(), names.end());
+      return std::unexpected(complaint_about_word(std::string(command.spec->words), *wanted, known,
+                                                  fmt::format("the name of a {}", kind.words)));
+    }
+    names = {*wanted};
+  }
+  if (command.format == Format::kJson) {
+    Json list = Json::array();
+    for (const std::string& name : names) list.push_back(json_of(model, kind, name));
+    return std::make_unique<WholeAnswer>(Json{{kind.setting, std::move(list)}}.dump() + '\n');
+  }
+  if (wanted != nullptr) return std::make_unique<WholeAnswer>(text_of(model, kind, *wanted));
+  if (names.empty())
+    return std::make_unique<WholeAnswer>(
+        fmt::format("no {} (add {} NAME ...)\n", kind.words, kind.words));
+  return std::make_unique<WholeAnswer>(table_of(model, kind, names));
+}
+
+// ── the table ───────────────────────────────────────────────────────────────────────────────────
+
+/// What the specs refer to: it stays where it is.
+class Made {
+ public:
+  std::vector<CommandSpec> specs;
+
+  Made() {
+    for (const ObjectKind& kind : object_kinds()) {
+      for (const Verb verb : kVerbs) add(kind, verb);
+      static constexpr PositionalSpec kName[] = {
+          {kNameParameter, &kNameSyntax, Occurs::kAtMostOnce}};
+      specs.push_back({text(fmt::format("show {}", kind.words)),
+                       text(fmt::format("{}: parameters, bindings and who uses it", kind.does)),
+                       begin_show_object, {}, kName});
+    }
+    specs.push_back({"apply acls", "nothing: an access list counts as soon as a client names it",
+                     begin_apply_acls, {}, {}, false, true});
+  }
+
+ private:
+  void add(const ObjectKind& kind, Verb verb) {
+    const bool binds = verb == Verb::kBind || verb == Verb::kUnbind;
+    if (binds && !kind.has_bindings()) return;
+    const bool sets = verb == Verb::kSet || verb == Verb::kUnset;
+    if (sets && std::all_of(kind.parameters.begin(), kind.parameters.end(),
+                            [](const Parameter& p) { return p.is_binding; }))
+      return;
+    std::vector<OptionSpec>& options = options_.emplace_back();
+    std::vector<PositionalSpec>& positionals = positionals_.emplace_back();
+    positionals.push_back({kNameParameter, &kNameSyntax});
+    const std::string_view operand = verb == Verb::kAdd ? kind.operand : binds ? kind.bound : "";
+    if (!operand.empty()) {
+      const Parameter& p = *kind.find(operand);
+      positionals.push_back({p.name, &syntax(p), binds ? Occurs::kAnyTimes : Occurs::kOnce});
+    }
+    for (const Parameter& p : kind.parameters) {
+      if (verb == Verb::kRemove || p.name == operand) continue;
+      // What is bound can be given with add as well, as far as it refers to others.
+      if (verb == Verb::kAdd ? p.is_binding && kind.words != "ns acl" : p.is_binding != binds) continue;
+      options.push_back({text("-" + p.name), verb == Verb::kUnset ? nullptr : &syntax(p),
+                         text(about(p, verb))});
+      if (binds && p.name == "network")
+        options.push_back({"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it",
+                           "-network"});
+    }
+    specs.push_back({text(fmt::format("{} {}", to_word(verb), kind.words)), does(kind, verb),
+                     begin_edit, options, positionals, true, true});
+  }
+
+  std::string_view does(const ObjectKind& kind, Verb verb) {
+    switch (verb) {
+      case Verb::kAdd: return text(fmt::format("a new one: {}", kind.does));
+      case Verb::kSet: return "gives parameters other values";
+      case Verb::kUnset: return "gives parameters their defaults";
+      case Verb::kBind: return "adds to what it has";
+      case Verb::kUnbind: return "takes from what it has";
+      case Verb::kRemove: break;
+    }
+    return "removes it, if nothing uses it";
+  }
+
+  static std::string about(const Parameter& p, Verb verb) {
+    if (verb == Verb::kUnset) return fmt::format("back to {}", p.value.empty() ? "none" : p.value);
+    if (p.is_binding || p.value.empty()) return p.allowed;
+    return fmt::format("{}; default {}", p.allowed, p.value);
+  }
+
+  const ValueSyntax& syntax(const Parameter& p) {
+    return syntaxes_.emplace_back(
+        ValueSyntax{text(placeholder(p)), p.allowed, kAnyText.parse});
+  }
+
+  static std::string placeholder(const Parameter& p) {
+    if (!p.words.empty()) return fmt::format("{}", fmt::join(p.words, "|"));
+    if (!p.refers.empty()) return "NAME";
+    if (p.name == "lsnip" || p.name == "srcIP") return "A[-B]";
+    if (p.name == "lsnport") return "PORT[-PORT]";
+    if (p.name == "network") return "A.B.C.D";
+    return "N";
+  }
+
+  std::string_view text(std::string value) { return texts_.emplace_back(std::move(value)); }
+
+  std::deque<std::string> texts_;
+  std::deque<ValueSyntax> syntaxes_;
+  std::deque<std::vector<OptionSpec>> options_;
+  std::deque<std::vector<PositionalSpec>> positionals_;
+};
+
+}  // namespace
+
+const std::vector<CommandSpec>& object_commands() {
+  static const Made kMade;
+  return kMade.specs;
+}
+
+std::unique_ptr<Answer> begin_batch(Batch batch, const CommandContext& context) {
+  RunningConfig::Change change;
+  change.atomic = batch.atomic;
+  Format format = Format::kText;
+  for (const Command& command : batch.commands) {
+    auto edit = edit_of(command);
+    if (!edit) {
+      batch.error = std::move(edit.error());
+      break;
+    }
+    format = command.format;
+    change.by = command.by;
+    change.lines.push_back(command.line);
+    change.edits.push_back(std::move(*edit));
+  }
+  return std::make_unique<ChangeAnswer>(std::move(change), std::move(batch.error), format, context);
+}
+
+}  // namespace lsn::control

@@ -1,0 +1,738 @@
+#include "lsn/control/config/edit.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <charconv>
+#include <initializer_list>
+#include <utility>
+
+#include "lsn/control/config/describe.hpp"
+
+namespace lsn::control {
+namespace {
+
+// ── the kinds ───────────────────────────────────────────────────────────────────────────────────
+
+constexpr std::string_view kAcl = "ns acl";
+constexpr std::string_view kClient = "lsn client";
+constexpr std::string_view kPool = "lsn pool";
+constexpr std::string_view kAppsProfile = "lsn appsprofile";
+constexpr std::string_view kTransportProfile = "lsn transportprofile";
+constexpr std::string_view kAlgProfile = "ipsecalg profile";
+constexpr std::string_view kGroup = "lsn group";
+
+/// Calls f with the list of a kind's objects.
+template <class AnyModel, class Function>
+auto with_list(AnyModel& model, std::string_view kind, Function&& f) {
+  if (kind == kAcl) return f(model.lsn.acl);
+  if (kind == kClient) return f(model.lsn.client);
+  if (kind == kPool) return f(model.lsn.pool);
+  if (kind == kAppsProfile) return f(model.lsn.appsprofile);
+  if (kind == kTransportProfile) return f(model.lsn.transportprofile);
+  if (kind == kAlgProfile) return f(model.ipsecalg.profile);
+  return f(model.lsn.group);
+}
+
+/// The kind whose objects a setting names.
+std::string_view kind_referred_to(std::string_view setting) {
+  static constexpr std::pair<std::string_view, std::string_view> kReferences[] = {
+      {"aclname", kAcl},
+      {"clientname", kClient},
+      {"poolname", kPool},
+      {"appsprofilename", kAppsProfile},
+      {"transportprofilename", kTransportProfile},
+      {"ipsecAlgProfile", kAlgProfile},
+  };
+  for (const auto& [name, kind] : kReferences)
+    if (name == setting) return kind;
+  return {};
+}
+
+std::string allowed_of(Limits limits) {
+  return fmt::format("{}{}-{}{}{}", limits.zero_too ? "0 or " : "", limits.lowest, limits.highest,
+                     limits.unit.empty() ? "" : " ", limits.unit);
+}
+
+/// Another name that published examples use for a parameter.
+struct Alias {
+  std::string_view kind;
+  std::string_view name;
+  std::string_view ours;
+};
+constexpr Alias kAliases[] = {
+    {kGroup, "applicationprofilename", "appsprofilename"},
+    {kGroup, "appsprofile", "appsprofilename"},
+    {kGroup, "transportprofile", "transportprofilename"},
+    {kGroup, "pool", "poolname"},
+    {kGroup, "ipsecAlgProfileName", "ipsecAlgProfile"},
+    {kGroup, "client", "clientname"},
+    {kClient, "acl", "aclname"},
+};
+
+/// An option of the predecessor's that changes nothing here, or nothing that could be had.
+struct Ignored {
+  std::string_view kind;
+  std::string_view name;
+  std::string_view means;
+};
+constexpr Ignored kIgnored[] = {
+    {kGroup, "ftp", "active FTP has no ALG"},
+    {kGroup, "ftpcm", "active FTP has no ALG"},
+    {kGroup, "pptp", "PPTP has no ALG"},
+    {kGroup, "sipalg", "SIP has no ALG"},
+    {kGroup, "rtspAlg", "RTSP has no ALG"},
+    {kGroup, "sipalgprofilename", "SIP has no ALG"},
+    {kGroup, "rtspalgprofilename", "RTSP has no ALG"},
+    {kGroup, "httphdrlogprofilename", "HTTP headers are not logged"},
+    {kGroup, "pcpServer", "there is no PCP server"},
+    {kGroup, "ip6profile", "there is no IPv6"},
+    {kClient, "td", "there are no traffic domains"},
+    {kClient, "network6", "there is no IPv6"},
+    {kAppsProfile, "tcpproxy", "TCP connections are never terminated"},
+    {kAppsProfile, "td", "there are no traffic domains"},
+    {kAppsProfile, "l2info", "subscribers are told apart by address alone"},
+    {kAcl, "priority", "clients may not overlap, so that no order matters"},
+    {kAcl, "state", "an access list is in force as long as a client names it"},
+    {kAcl, "kernelstate", "an access list is in force as long as a client names it"},
+    {kAcl, "td", "there are no traffic domains"},
+    {kAcl, "logstate", "an access list logs nothing"},
+    {kAcl, "ratelimit", "an access list logs nothing"},
+};
+
+/// Collects the parameters of a default-constructed object.
+class ParameterList {
+ public:
+  explicit ParameterList(std::vector<Parameter>& out) : out_(out) {}
+
+  void name(const std::string&, std::size_t) {}
+  template <class Syntax, class Member>
+  void text(std::string_view setting, const Member& value, Presence) {
+    if constexpr (requires { value.has_value(); })
+      put(setting, std::string(Syntax::kAllowed), value ? Syntax::format(*value) : "");
+    else
+      put(setting, std::string(Syntax::kAllowed), Syntax::format(value));
+  }
+  template <class Enum>
+  void word(std::string_view setting, Enum value, Presence) {
+    put(setting, all_words<Enum>(), std::string(control::to_word(value)));
+    for (const auto& [known, text] : Words<Enum>::kAll) out_.back().words.emplace_back(text);
+  }
+  template <class Number>
+  void number(std::string_view setting, const Number& value, Limits limits) {
+    put(setting, allowed_of(limits), fmt::format("{}", count_of(value)));
+  }
+  void flag(std::string_view setting, bool value) {
+    put(setting, "true or false", value ? "true" : "false");
+  }
+  template <class Syntax>
+  void texts(std::string_view setting, const std::vector<typename Syntax::Value>&) {
+    put(setting, std::string(Syntax::kAllowed), "");
+    out_.back().is_binding = true;
+  }
+
+ private:
+  void put(std::string_view setting, std::string allowed, std::string value) {
+    Parameter p;
+    p.name = setting;
+    p.refers = kind_referred_to(setting);
+    p.allowed = p.refers.empty() ? std::move(allowed)
+                                 : fmt::format("the name of an existing {}", p.refers);
+    p.value = std::move(value);
+    out_.push_back(std::move(p));
+  }
+
+  std::vector<Parameter>& out_;
+};
+
+std::vector<ObjectKind> make_kinds() {
+  std::vector<ObjectKind> kinds = {
+      {kAcl, "lsn.acl", "source addresses that an lsn client takes by -aclname", "action", "", {}},
+      {kClient, "lsn.client", "subscribers, by their networks", "", "", {}},
+      {kPool, "lsn.pool", "NAT addresses", "", "lsnip", {}},
+      {kAppsProfile, "lsn.appsprofile", "pooling, mapping and filtering, by destination port",
+       "transportprotocol", "lsnport", {}},
+      {kTransportProfile, "lsn.transportprofile", "timeouts and quotas of a protocol",
+       "transportprotocol", "", {}},
+      {kAlgProfile, "ipsecalg.profile", "how the IPsec ALG works", "", "", {}},
+      {kGroup, "lsn.group", "which client uses which pools and profiles", "", "", {}},
+  };
+  const Model model;
+  for (ObjectKind& kind : kinds)
+    with_list(model, kind.words, [&]<class Object>(const std::vector<Object>&) {
+      ParameterList list(kind.parameters);
+      const Object object{};
+      describe(list, object);
+    });
+  return kinds;
+}
+
+// ── one object ──────────────────────────────────────────────────────────────────────────────────
+
+using Done = std::expected<void, std::string>;
+
+std::unexpected<std::string> refuse(std::string_view what, std::string_view given,
+                                    std::string_view allowed) {
+  std::string text(what);
+  if (!given.empty()) text += fmt::format(": given {}", printable(given, 300));
+  if (!allowed.empty()) text += fmt::format("{} allowed {}", given.empty() ? ":" : ",", allowed);
+  return std::unexpected(printable(text, 2000));
+}
+
+/// "pool LSN-POOL-1", as the messages about a file call it.
+std::string label_of(const ObjectKind& kind, std::string_view name) {
+  const std::string_view bare =
+      kind.words.starts_with("lsn ") ? kind.words.substr(4) : kind.words;
+  return fmt::format("{} {}", bare, name);
+}
+
+std::string quoted_name(std::string_view name) {
+  if (!name.empty() && name.find_first_of(" \t\"'") == std::string_view::npos)
+    return std::string(name);
+  std::string result = "\"";
+  for (const char c : name) {
+    if (c == '"' || c == '\\') result += '\\';
+    result += c;
+  }
+  return result + '"';
+}
+
+enum class Change : std::uint8_t { kAssign, kAppend, kErase };
+
+/// Changes one setting of an object: a scalar is assigned, a binding is appended or erased.
+class Editor {
+ public:
+  Editor(std::string label, std::string_view setting, std::string_view text, Change change)
+      : label_(fmt::format("{}: {}", label, setting)),
+        setting_(setting),
+        text_(text),
+        change_(change) {}
+
+  Done result = {};
+
+  void name(std::string&, std::size_t) {}
+  template <class Syntax, class Member>
+  void text(std::string_view setting, Member& member, Presence) {
+    if (!is_it(setting)) return;
+    if (auto parsed = Syntax::parse(text_))
+      member = std::move(*parsed);
+    else
+      report<Syntax>();
+  }
+  template <class Enum>
+  void word(std::string_view setting, Enum& member, Presence) {
+    if (!is_it(setting)) return;
+    if (const auto parsed = parse_word<Enum>(text_))
+      member = *parsed;
+    else
+      result = refuse(label_, fmt::format("\"{}\"", text_), all_words<Enum>());
+  }
+  template <class Number>
+  void number(std::string_view setting, Number& member, Limits limits) {
+    if (!is_it(setting)) return;
+    std::int64_t value = 0;
+    const char* const end = text_.data() + text_.size();
+    const auto [last, error] = std::from_chars(text_.data(), end, value);
+    if (error == std::errc{} && last == end &&
+        ((limits.lowest <= value && value <= limits.highest) || (limits.zero_too && value == 0)))
+      set_count(member, value);
+    else
+      result = refuse(label_, text_, allowed_of(limits));
+  }
+  void flag(std::string_view setting, bool& member) {
+    if (!is_it(setting)) return;
+    if (text_ == "true" || text_ == "false")
+      member = text_ == "true";
+    else
+      result = refuse(label_, text_, "true or false");
+  }
+  template <class Syntax>
+  void texts(std::string_view setting, std::vector<typename Syntax::Value>& list) {
+    if (!is_it(setting)) return;
+    const auto parsed = Syntax::parse(text_);
+    if (!parsed) return report<Syntax>();
+    const auto there = std::find(list.begin(), list.end(), *parsed);
+    if (change_ == Change::kErase && there == list.end()) {
+      std::vector<std::string> bound;
+      for (const auto& value : list) bound.push_back(Syntax::format(value));
+      result = refuse(label_, text_, bound.empty() ? "nothing, as nothing is bound"
+                                                   : fmt::format("what is bound: {}",
+                                                                 fmt::join(bound, ", ")));
+    } else if (change_ == Change::kErase) {
+      list.erase(there);
+    } else if (there != list.end()) {
+      result = refuse(label_, text_, "what is not bound already");
+    } else {
+      list.push_back(*parsed);
+    }
+  }
+
+ private:
+  [[nodiscard]] bool is_it(std::string_view setting) const { return setting == setting_; }
+
+  template <class Syntax>
+  void report() {
+    std::string given(text_);
+    if constexpr (requires { Syntax::hint(text_); })
+      if (const auto hint = Syntax::hint(text_)) given += fmt::format(" ({})", *hint);
+    result = refuse(label_, given, Syntax::kAllowed);
+  }
+
+  std::string label_;
+  std::string_view setting_;
+  std::string_view text_;
+  Change change_;
+};
+
+/// What an object has, in the order of the reference.
+class Speaker {
+ public:
+  std::vector<std::vector<std::string>> values;
+
+  void name(const std::string&, std::size_t) {}
+  template <class Syntax, class Member>
+  void text(std::string_view, const Member& value, Presence) {
+    if constexpr (requires { value.has_value(); })
+      values.push_back({value ? Syntax::format(*value) : ""});
+    else
+      values.push_back({Syntax::format(value)});
+  }
+  template <class Enum>
+  void word(std::string_view, Enum value, Presence) {
+    values.push_back({std::string(control::to_word(value))});
+  }
+  template <class Number>
+  void number(std::string_view, const Number& value, Limits) {
+    values.push_back({fmt::format("{}", count_of(value))});
+  }
+  void flag(std::string_view, bool value) { values.push_back({value ? "true" : "false"}); }
+  template <class Syntax>
+  void texts(std::string_view, const std::vector<typename Syntax::Value>& list) {
+    std::vector<std::string> all;
+    for (const auto& value : list) all.push_back(Syntax::format(value));
+    values.push_back(std::move(all));
+  }
+};
+
+/// Carries out an edit on one object.
+class Operation {
+ public:
+  Operation(const Edit& edit, const ObjectKind& kind, Model& model,
+            std::vector<std::string>& remarks)
+      : edit_(edit), kind_(kind), model_(model), remarks_(remarks),
+        label_(label_of(kind, edit.name)) {}
+
+  Done run() {
+    return with_list(model_, kind_.words, [this]<class Object>(std::vector<Object>& list) {
+      return edit_.verb == Verb::kAdd ? add(list) : change(list);
+    });
+  }
+
+ private:
+  template <class Object>
+  Done add(std::vector<Object>& list) {
+    const std::size_t longest = kind_.words == kAlgProfile ? kMaxAlgProfileName : kMaxName;
+    if (const auto allowed = check_name(edit_.name, longest))
+      return refuse(fmt::format("{}: name", kind_.words), edit_.name, *allowed);
+    if (find_by_name(list, edit_.name) != nullptr)
+      return refuse(label_, "add",
+                    fmt::format("a new name; it exists already (set {} {} ...)", kind_.words,
+                                quoted_name(edit_.name)));
+    Object object{};
+    object.name = edit_.name;
+    std::size_t used = 0;
+    if (!kind_.operand.empty()) {
+      if (edit_.operands.empty())
+        return refuse(fmt::format("{}: {}", label_, kind_.operand), "nothing",
+                      kind_.find(kind_.operand)->allowed);
+      if (auto set = assign(object, kind_.operand, edit_.operands[used++], Change::kAssign); !set)
+        return set;
+    }
+    remark_surplus(used);
+    if (auto set = take_options(object, Change::kAppend); !set) return set;
+    if constexpr (requires { object.clientname; })
+      if (object.clientname.empty())
+        return refuse(fmt::format("{}: clientname", label_), "nothing",
+                      fmt::format("the name of an existing client (add lsn group {} -clientname NAME)",
+                                  quoted_name(edit_.name)));
+    list.push_back(std::move(object));
+    return {};
+  }
+
+  template <class Object>
+  Done change(std::vector<Object>& list) {
+    const auto there = std::find_if(list.begin(), list.end(),
+                                    [this](const Object& o) { return o.name == edit_.name; });
+    if (there == list.end()) return missing(list);
+    if (edit_.verb == Verb::kRemove) {
+      if (const auto users = users_of(model_, kind_, edit_.name); !users.empty())
+        return refuse(label_, "rm",
+                      fmt::format("what nothing uses; it is used by {}", fmt::join(users, ", ")));
+      remark_surplus(0);
+      for (const Edit::Option& option : edit_.options)
+        remarks_.push_back(fmt::format("-{} is ignored: rm takes a name alone", option.name));
+      list.erase(there);
+      return {};
+    }
+    Object object = *there;
+    const bool binds = edit_.verb == Verb::kBind || edit_.verb == Verb::kUnbind;
+    const Change how = edit_.verb == Verb::kUnbind ? Change::kErase
+                       : binds                     ? Change::kAppend
+                                                   : Change::kAssign;
+    std::size_t used = 0;
+    if (binds && !kind_.bound.empty())
+      for (; used < edit_.operands.size(); ++used)
+        if (auto done = assign(object, kind_.bound, edit_.operands[used], how); !done) return done;
+    if (used == 0 && edit_.options.empty()) return nothing_given(binds);
+    remark_surplus(used);
+    if (auto done = take_options(object, how); !done) return done;
+    *there = std::move(object);
+    return {};
+  }
+
+  template <class Object>
+  std::unexpected<std::string> missing(const std::vector<Object>& list) const {
+    std::vector<std::string_view> names;
+    for (const Object& object : list) names.push_back(object.name);
+    const auto meant = nearest_word(edit_.name, names);
+    std::string how = fmt::format("add {} {}", kind_.words, quoted_name(edit_.name));
+    if (kind_.words == kGroup) how += fmt::format(" -clientname {}", client_without_group());
+    if (!kind_.operand.empty()) how += fmt::format(" {}", kind_.find(kind_.operand)->allowed);
+    return refuse(fmt::format("{} does not exist", label_), "",
+                  fmt::format("the name of an existing {}{} ({})", kind_.words,
+                              meant ? fmt::format(", did you mean \"{}\"?", *meant) : "", how));
+  }
+
+  /// The only one that there is, for a suggestion.
+  [[nodiscard]] std::string client_without_group() const {
+    std::string found;
+    for (const ClientConfig& client : model_.lsn.client) {
+      if (std::any_of(model_.lsn.group.begin(), model_.lsn.group.end(),
+                      [&](const GroupConfig& group) { return group.clientname == client.name; }))
+        continue;
+      if (!found.empty()) return "NAME";
+      found = quoted_name(client.name);
+    }
+    return found.empty() ? "NAME" : found;
+  }
+
+  [[nodiscard]] std::unexpected<std::string> nothing_given(bool binds) const {
+    std::vector<std::string> allowed;
+    if (binds && !kind_.bound.empty()) allowed.emplace_back(kind_.bound);
+    for (const Parameter& p : kind_.parameters)
+      if (p.is_binding == binds && p.name != kind_.bound) allowed.push_back("-" + p.name);
+    return refuse(label_, fmt::format("nothing to {}", control::to_word(edit_.verb)),
+                  allowed.empty() ? "rm and add, as there is nothing of the kind"
+                                  : fmt::format("{}", fmt::join(allowed, ", ")));
+  }
+
+  template <class Object>
+  Done take_options(Object& object, Change how) {
+    for (const Edit::Option& option : edit_.options) {
+      if (is_mask(option.name)) continue;  // goes with -network
+      const Parameter* const p = kind_.find(option.name);
+      if (p == nullptr) {
+        if (remark_ignored(option)) continue;
+        return unknown(option);
+      }
+      if (auto done = take_option(object, option, *p, how); !done) return done;
+    }
+    return check_mask();
+  }
+
+  template <class Object>
+  Done take_option(Object& object, const Edit::Option& option, const Parameter& p, Change how) {
+    const bool binds = edit_.verb == Verb::kBind || edit_.verb == Verb::kUnbind;
+    if (p.is_binding != binds && edit_.verb != Verb::kAdd)
+      return refuse(fmt::format("{}: {}", label_, p.name), std::string(control::to_word(edit_.verb)),
+                    p.is_binding ? "bind and unbind" : "set and unset");
+    if (edit_.verb == Verb::kUnset) {
+      if (!option.values.empty())
+        remarks_.push_back(
+            fmt::format("{} is ignored: unset -{} takes no value", option.values[0], p.name));
+      return assign(object, p.name, p.value, Change::kAssign);
+    }
+    if (option.values.empty())
+      return refuse(fmt::format("{}: {}", label_, p.name), "no value", p.allowed);
+    const std::string value = chosen_value(option, p);
+    return assign(object, p.name, p.name == "network" ? with_mask(value) : value,
+                  p.is_binding ? how : Change::kAssign);
+  }
+
+  /// Of several words the one that names an object, as in "-poolname pool1 LSN-POOL-1".
+  std::string chosen_value(const Edit::Option& option, const Parameter& p) {
+    std::size_t chosen = 0;
+    if (!p.refers.empty() && option.values.size() > 1)
+      for (std::size_t i = 0; i < option.values.size(); ++i) {
+        const auto names = names_of(model_, *find_kind(p.refers));
+        if (std::find(names.begin(), names.end(), option.values[i]) == names.end()) continue;
+        chosen = i;
+        break;
+      }
+    for (std::size_t i = 0; i < option.values.size(); ++i)
+      if (i != chosen)
+        remarks_.push_back(fmt::format("{} is ignored: -{} takes one value", option.values[i], p.name));
+    return option.values[chosen];
+  }
+
+  template <class Object>
+  Done assign(Object& object, std::string_view setting, std::string_view text, Change how) {
+    Editor editor(label_, setting, text, how);
+    describe(editor, object);
+    return std::move(editor.result);
+  }
+
+  // bind lsn client NAME -network A [-netmask M]
+
+  [[nodiscard]] bool is_mask(std::string_view option) const {
+    return kind_.words == kClient && same_word(option, "netmask");
+  }
+
+  [[nodiscard]] std::string with_mask(const std::string& network) {
+    for (const Edit::Option& option : edit_.options) {
+      if (!is_mask(option.name) || option.values.empty()) continue;
+      const auto mask = wire::parse_ipv4(option.values.front());
+      // Ones, then zeros: the inverted mask is one less than a power of two.
+      if (!mask || (~mask->value & (~mask->value + 1)) != 0) return network;
+      return fmt::format("{}/{}", network, std::popcount(mask->value));
+    }
+    return network;
+  }
+
+  [[nodiscard]] Done check_mask() const {
+    for (const Edit::Option& option : edit_.options) {
+      if (!is_mask(option.name)) continue;
+      const bool has_network =
+          std::any_of(edit_.options.begin(), edit_.options.end(),
+                      [](const Edit::Option& o) { return same_word(o.name, "network"); });
+      if (!has_network)
+        return refuse(fmt::format("{}: netmask", label_), "without -network", "together with it");
+      const auto mask =
+          option.values.empty() ? std::nullopt : wire::parse_ipv4(option.values.front());
+      if (!mask || (~mask->value & (~mask->value + 1)) != 0)
+        return refuse(fmt::format("{}: netmask", label_),
+                      option.values.empty() ? "no value" : option.values.front(),
+                      "a netmask such as 255.255.255.0");
+    }
+    return {};
+  }
+
+  bool remark_ignored(const Edit::Option& option) {
+    for (const Ignored& ignored : kIgnored) {
+      if (ignored.kind != kind_.words || !same_word(ignored.name, option.name)) continue;
+      remarks_.push_back(fmt::format("-{} is ignored: {}", ignored.name, ignored.means));
+      return true;
+    }
+    return false;
+  }
+
+  [[nodiscard]] std::unexpected<std::string> unknown(const Edit::Option& option) const {
+    const bool binds = edit_.verb == Verb::kBind || edit_.verb == Verb::kUnbind;
+    std::vector<std::string> options;
+    std::vector<std::string_view> names;
+    for (const Parameter& p : kind_.parameters)
+      if (edit_.verb == Verb::kAdd || p.is_binding == binds) names.push_back(p.name);
+    for (const std::string_view name : names) options.push_back(fmt::format("-{}", name));
+    const auto meant = nearest_word(option.name, names);
+    return refuse(label_,
+                  meant ? fmt::format("\"-{}\" (did you mean \"-{}\"?)", option.name, *meant)
+                        : fmt::format("\"-{}\"", option.name),
+                  options.empty() ? "no options" : fmt::format("{}", fmt::join(options, ", ")));
+  }
+
+  void remark_surplus(std::size_t used) {
+    for (std::size_t i = used; i < edit_.operands.size(); ++i)
+      remarks_.push_back(fmt::format("{} is ignored: a word too many", edit_.operands[i]));
+  }
+
+  const Edit& edit_;
+  const ObjectKind& kind_;
+  Model& model_;
+  std::vector<std::string>& remarks_;
+  std::string label_;
+};
+
+}  // namespace
+
+std::string_view to_word(Verb verb) {
+  switch (verb) {
+    case Verb::kAdd: return "add";
+    case Verb::kSet: return "set";
+    case Verb::kUnset: return "unset";
+    case Verb::kBind: return "bind";
+    case Verb::kUnbind: return "unbind";
+    case Verb::kRemove: break;
+  }
+  return "rm";
+}
+
+bool ObjectKind::has_bindings() const {
+  return std::any_of(parameters.begin(), parameters.end(),
+                     [](const Parameter& p) { return p.is_binding; });
+}
+
+const Parameter* ObjectKind::find(std::string_view name) const {
+  for (const Alias& alias : kAliases)
+    if (alias.kind == words && same_word(alias.name, name)) name = alias.ours;
+  for (const Parameter& p : parameters)
+    if (same_word(p.name, name)) return &p;
+  return nullptr;
+}
+
+std::span<const ObjectKind> object_kinds() {
+  static const std::vector<ObjectKind> kKinds = make_kinds();
+  return kKinds;
+}
+
+const ObjectKind* find_kind(std::string_view words) {
+  for (const ObjectKind& kind : object_kinds())
+    if (same_word(kind.words, words)) return &kind;
+  return nullptr;
+}
+
+std::expected<void, std::string> apply(const Edit& edit, Model& model,
+                                       std::vector<std::string>& remarks) {
+  const ObjectKind* const kind = find_kind(edit.kind);
+  if (kind == nullptr) return refuse("command", edit.kind, "an object's kind");
+  return Operation(edit, *kind, model, remarks).run();
+}
+
+std::vector<std::string> names_of(const Model& model, const ObjectKind& kind) {
+  return with_list(model, kind.words, [](const auto& list) {
+    std::vector<std::string> names;
+    for (const auto& object : list) names.push_back(object.name);
+    return names;
+  });
+}
+
+std::vector<ParameterValue> values_of(const Model& model, const ObjectKind& kind,
+                                      std::string_view name) {
+  return with_list(model, kind.words, [&](const auto& list) {
+    std::vector<ParameterValue> all;
+    const auto* const object = find_by_name(list, name);
+    if (object == nullptr) return all;
+    Speaker speaker;
+    describe(speaker, *object);
+    for (std::size_t i = 0; i < speaker.values.size(); ++i)
+      all.push_back({&kind.parameters[i], std::move(speaker.values[i])});
+    return all;
+  });
+}
+
+std::vector<std::string> users_of(const Model& model, const ObjectKind& kind,
+                                  std::string_view name) {
+  std::vector<std::string> users;
+  for (const ObjectKind& other : object_kinds()) {
+    if (std::none_of(other.parameters.begin(), other.parameters.end(),
+                     [&](const Parameter& p) { return p.refers == kind.words; }))
+      continue;
+    for (const std::string& user : names_of(model, other))
+      for (const ParameterValue& value : values_of(model, other, user))
+        if (value.parameter->refers == kind.words &&
+            std::find(value.values.begin(), value.values.end(), name) != value.values.end())
+          users.push_back(label_of(other, user));
+  }
+  return users;
+}
+
+namespace {
+
+/// The commands for one object that both models have, or that `from` has as it is made.
+class Difference {
+ public:
+  Difference(const ObjectKind& kind, std::string name, const Model& from, const Model& to)
+      : kind_(kind), name_(std::move(name)), to_(values_of(to, kind, name_)) {
+    from_ = values_of(from, kind, name_);
+    is_new_ = from_.empty();
+    if (is_new_)
+      for (const ParameterValue& value : to_)
+        from_.push_back({value.parameter, value.parameter->is_binding
+                                              ? std::vector<std::string>{}
+                                              : std::vector{value.parameter->value}});
+  }
+
+  /// Bindings that go; the last parameter first: an ALG profile needs the others.
+  void unbind(std::vector<std::string>& out) const {
+    for (std::size_t i = to_.size(); i-- > 0;) {
+      if (!to_[i].parameter->is_binding) continue;
+      for (const std::string& value : from_[i].values)
+        if (std::find(to_[i].values.begin(), to_[i].values.end(), value) == to_[i].values.end())
+          out.push_back(binding("unbind", *to_[i].parameter, value));
+    }
+  }
+
+  /// Parameters and bindings that come.
+  void add(std::vector<std::string>& out) const {
+    std::string options;
+    std::string unset;
+    std::string operand;
+    for (std::size_t i = 0; i < to_.size(); ++i) {
+      const Parameter& p = *to_[i].parameter;
+      if (p.is_binding) continue;
+      if (is_new_ && p.name == kind_.operand) operand = " " + to_[i].values[0];
+      else if (to_[i].values == from_[i].values) continue;
+      else if (!is_new_ && to_[i].values[0] == p.value) unset += " -" + p.name;
+      else options += fmt::format(" -{} {}", p.name, quoted_name(to_[i].values[0]));
+    }
+    const std::string object = fmt::format("{} {}", kind_.words, quoted_name(name_));
+    if (is_new_) out.push_back(fmt::format("add {}{}{}", object, operand, options));
+    else if (!options.empty()) out.push_back(fmt::format("set {}{}", object, options));
+    if (!unset.empty()) out.push_back(fmt::format("unset {}{}", object, unset));
+    for (std::size_t i = 0; i < to_.size(); ++i) {
+      if (!to_[i].parameter->is_binding) continue;
+      for (const std::string& value : to_[i].values)
+        if (std::find(from_[i].values.begin(), from_[i].values.end(), value) ==
+            from_[i].values.end())
+          out.push_back(binding("bind", *to_[i].parameter, value));
+    }
+  }
+
+ private:
+  [[nodiscard]] std::string binding(std::string_view verb, const Parameter& p,
+                                    const std::string& value) const {
+    const std::string object = fmt::format("{} {} {}", verb, kind_.words, quoted_name(name_));
+    if (p.name == kind_.bound) return fmt::format("{} {}", object, value);
+    if (p.name != "network") return fmt::format("{} -{} {}", object, p.name, quoted_name(value));
+    const std::size_t slash = value.find('/');
+    if (slash == std::string::npos) return fmt::format("{} -network {}", object, value);
+    unsigned length = 0;
+    std::from_chars(value.data() + slash + 1, value.data() + value.size(), length);
+    const std::uint32_t mask = length == 0 ? 0 : ~std::uint32_t{0} << (32 - length);
+    return fmt::format("{} -network {} -netmask {}", object, value.substr(0, slash),
+                       wire::to_string(wire::Ipv4Address{mask}));
+  }
+
+  const ObjectKind& kind_;
+  std::string name_;
+  std::vector<ParameterValue> to_;
+  std::vector<ParameterValue> from_;
+  bool is_new_ = false;
+};
+
+bool has(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+}  // namespace
+
+std::vector<std::string> commands_between(const Model& from, const Model& to) {
+  std::vector<std::string> commands;
+  const std::span<const ObjectKind> kinds = object_kinds();
+  for (std::size_t k = kinds.size(); k-- > 0;) {
+    const auto before = names_of(from, kinds[k]);
+    const auto after = names_of(to, kinds[k]);
+    for (const std::string& name : before)
+      if (has(after, name)) Difference(kinds[k], name, from, to).unbind(commands);
+    for (const std::string& name : before)
+      if (!has(after, name))
+        commands.push_back(fmt::format("rm {} {}", kinds[k].words, quoted_name(name)));
+  }
+  for (const ObjectKind& kind : kinds)
+    for (const std::string& name : names_of(to, kind)) Difference(kind, name, from, to).add(commands);
+  return commands;
+}
+
+}  // namespace lsn::control
