@@ -165,10 +165,9 @@ std::string report_json(const AlgProfile* only, const CommandContext& context) {
       profiles.push_back(to_json(*profile, context));
     json["total"] = to_json(Sums(context.dataplane, std::nullopt), true);
     const datapath::ShardCapacity capacity = capacity_of(context.dataplane);
-    json["capacity"] = {{"ike_sessions", capacity.ike_sessions},
-                        {"esp_sessions", capacity.esp_sessions},
-                        {"gates", capacity.gates},
-                        {"held_bytes", capacity.held_bytes}};
+    Json room = Json::object();
+    for (const auto& each : alg_capacities()) room[std::string(each.name)] = each.read(capacity);
+    json["capacity"] = std::move(room);
     Json drops = Json::object();
     each_drop_reason([&](const datapath::DropReasonText& text) {
       drops[std::string(text.name)] = dropped(context.dataplane, text.reason);

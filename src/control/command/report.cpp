@@ -54,9 +54,9 @@ datapath::ShardCapacity capacity_of(const Dataplane& dataplane) {
 }
 
 Json to_json(const datapath::ShardCapacity& capacity) {
-  return {{"sessions", capacity.sessions},
-          {"mappings", capacity.mappings},
-          {"subscribers", capacity.subscribers}};
+  Json json;
+  for (const auto& each : lsn_capacities()) json[std::string(each.name)] = each.read(capacity);
+  return json;
 }
 
 std::string document(const Json& json) {
@@ -190,19 +190,19 @@ std::string report_interfaces(Format format, const CommandContext& context) {
       list.push_back(std::move(json));
     }
     Json devices = Json::array();
-    for (const PortStatus& port : ports)
-      devices.push_back({{"device", port.device},
-                         {"driver", port.driver},
-                         {"link", link_word(port)},
-                         {"speed_mbps", port.speed_mbps},
-                         {"mac", port.mac},
-                         {"rx_queues", port.rx_queues},
-                         {"tx_queues", port.tx_queues},
-                         {"steering", port.steering},
-                         {"rx_missed", port.rx_missed},
-                         {"rx_errors", port.rx_errors},
-                         {"rx_no_buffer", port.rx_no_buffer},
-                         {"tx_errors", port.tx_errors}});
+    for (const PortStatus& port : ports) {
+      Json json{{"device", port.device},
+                {"driver", port.driver},
+                {"link", link_word(port)},
+                {"speed_mbps", port.speed_mbps},
+                {"mac", port.mac},
+                {"rx_queues", port.rx_queues},
+                {"tx_queues", port.tx_queues},
+                {"steering", port.steering}};
+      for (const auto& counter : device_counters())
+        json[std::string(counter.name)] = counter.read(port);
+      devices.push_back(std::move(json));
+    }
     return document(Json{{"interfaces", std::move(list)}, {"devices", std::move(devices)}});
   }
 
@@ -230,21 +230,21 @@ std::string report_interfaces(Format format, const CommandContext& context) {
   for (const std::uint64_t total : totals) cells.push_back(grouped(total));
   table.add_total(std::move(cells));
 
-  Table devices({{"device", kLeft},
-                 {"driver", kLeft},
-                 {"link", kLeft},
-                 {"speed", kRight},
-                 {"mac", kLeft},
-                 {"rx/tx queues", kRight},
-                 {"rx_missed", kRight},
-                 {"rx_errors", kRight},
-                 {"rx_no_buffer", kRight},
-                 {"tx_errors", kRight}});
+  std::vector<Table::Column> device_columns{{"device", kLeft}, {"driver", kLeft}, {"link", kLeft},
+                                            {"speed", kRight}, {"mac", kLeft},
+                                            {"rx/tx queues", kRight}};
+  for (const auto& counter : device_counters()) device_columns.push_back({counter.name, kRight});
+  Table devices(device_columns);
   std::string steering;
   for (const PortStatus& port : ports) {
-    devices.add({port.device, port.driver, link_word(port), speed_text(port.speed_mbps), port.mac,
-                 fmt::format("{}/{}", port.rx_queues, port.tx_queues), grouped(port.rx_missed),
-                 grouped(port.rx_errors), grouped(port.rx_no_buffer), grouped(port.tx_errors)});
+    std::vector<std::string> row{port.device,
+                                 port.driver,
+                                 link_word(port),
+                                 speed_text(port.speed_mbps),
+                                 port.mac,
+                                 fmt::format("{}/{}", port.rx_queues, port.tx_queues)};
+    for (const auto& counter : device_counters()) row.push_back(grouped(counter.read(port)));
+    devices.add(std::move(row));
     if (!port.steering.empty()) steering += fmt::format("{}: {}\n", port.device, port.steering);
   }
   std::string text = table.print() + '\n' + devices.print();

@@ -1,9 +1,9 @@
 // Every counter by its name and its meaning, once.
 //
-// `stat`, telemetry and docs/counters.md read these lists (a unit test holds the document against
-// them); drop reasons have a list of their own (drop_reason.hpp). A *gauge* goes up and down, a
-// *counter* only up, from the start of lsnd. What is of the workers is added up over them, except
-// where it stands for one worker alone.
+// `stat`, telemetry, metrics and docs/counters.md read these lists (a unit test holds the document
+// against them); drop reasons have a list of their own (drop_reason.hpp). A *gauge* goes up and
+// down, a *counter* only up, from the start of lsnd. What is of the workers is added up over them,
+// except where it stands for one worker alone.
 #pragma once
 
 #include <array>
@@ -12,8 +12,10 @@
 #include <string>
 #include <string_view>
 
+#include "lsn/control/dataplane.hpp"
 #include "lsn/datapath/counters.hpp"
 #include "lsn/datapath/ipsec_alg/counters.hpp"
+#include "lsn/datapath/query.hpp"
 
 namespace lsn::control {
 
@@ -65,16 +67,17 @@ constexpr std::size_t at(SessionEnd end) { return static_cast<std::size_t>(end);
            [](const ProtocolCounters& c) { return c.ended[at(SessionEnd::kReload)].get(); }},
       Text{"outbound_packets", kCounter, "Packets translated from inside to outside.",
            [](const ProtocolCounters& c) { return c.translated[kOut].packets.get(); }},
-      Text{"outbound_bytes", kCounter, "Bytes of IP in them.",
+      Text{"outbound_bytes", kCounter, "Bytes of IP translated from inside to outside.",
            [](const ProtocolCounters& c) { return c.translated[kOut].bytes.get(); }},
       Text{"inbound_packets", kCounter, "Packets translated from outside to inside.",
            [](const ProtocolCounters& c) { return c.translated[kIn].packets.get(); }},
-      Text{"inbound_bytes", kCounter, "Bytes of IP in them.",
+      Text{"inbound_bytes", kCounter, "Bytes of IP translated from outside to inside.",
            [](const ProtocolCounters& c) { return c.translated[kIn].bytes.get(); }},
       Text{"hairpin_packets", kCounter,
            "Packets from one subscriber to another one's NAT address (RFC 4787 section 6).",
            [](const ProtocolCounters& c) { return c.hairpinned.packets.get(); }},
-      Text{"hairpin_bytes", kCounter, "Bytes of IP in them.",
+      Text{"hairpin_bytes", kCounter,
+           "Bytes of IP from one subscriber to another one's NAT address.",
            [](const ProtocolCounters& c) { return c.hairpinned.bytes.get(); }},
       Text{"outbound_icmp_errors", kCounter,
            "ICMP errors of subscribers about packets of this protocol, translated (RFC 5508).",
@@ -94,11 +97,11 @@ interface_counters() {
   static constexpr std::array kAll{
       Text{"rx_packets", kCounter, "Packets received.",
            [](const InterfaceCounters& c) { return c.rx.packets.get(); }},
-      Text{"rx_bytes", kCounter, "Bytes of them, without link headers.",
+      Text{"rx_bytes", kCounter, "Bytes received, without link headers.",
            [](const InterfaceCounters& c) { return c.rx.bytes.get(); }},
       Text{"tx_packets", kCounter, "Packets sent.",
            [](const InterfaceCounters& c) { return c.tx.packets.get(); }},
-      Text{"tx_bytes", kCounter, "Bytes of them, without link headers.",
+      Text{"tx_bytes", kCounter, "Bytes sent, without link headers.",
            [](const InterfaceCounters& c) { return c.tx.bytes.get(); }},
   };
   return kAll;
@@ -176,6 +179,58 @@ interface_counters() {
            [](const Counters& c) { return c.timer_lag.get(); }},
       Text{"generation", kGauge, "Generation of the configuration that the worker works with.",
            [](const Counters& c) { return c.generation.get(); }},
+  };
+  return kAll;
+}
+
+/// Of one device, as its driver reports them.
+[[nodiscard]] inline std::span<const CounterText<PortStatus>> device_counters() {
+  using namespace counter_list;
+  using Text = CounterText<PortStatus>;
+  static constexpr std::array kAll{
+      Text{"rx_missed", kCounter,
+           "Packets that the device dropped because the worker did not take them in time: "
+           "overload.",
+           [](const PortStatus& p) { return p.rx_missed; }},
+      Text{"rx_errors", kCounter, "Packets that the device refused: broken on the way.",
+           [](const PortStatus& p) { return p.rx_errors; }},
+      Text{"rx_no_buffer", kCounter,
+           "Packets for which there was no buffer: see the drop reason no_buffer.",
+           [](const PortStatus& p) { return p.rx_no_buffer; }},
+      Text{"tx_errors", kCounter, "Packets that the device did not send.",
+           [](const PortStatus& p) { return p.tx_errors; }},
+  };
+  return kAll;
+}
+
+/// What there is room for in a worker's tables: `capacity` of `stat lsn`.
+[[nodiscard]] inline std::span<const CounterText<datapath::ShardCapacity>> lsn_capacities() {
+  using namespace counter_list;
+  using Text = CounterText<datapath::ShardCapacity>;
+  static constexpr std::array kAll{
+      Text{"sessions", kGauge, "Sessions that there is room for.",
+           [](const datapath::ShardCapacity& c) { return std::uint64_t{c.sessions}; }},
+      Text{"mappings", kGauge, "Mappings that there is room for.",
+           [](const datapath::ShardCapacity& c) { return std::uint64_t{c.mappings}; }},
+      Text{"subscribers", kGauge, "Subscribers that there is room for.",
+           [](const datapath::ShardCapacity& c) { return std::uint64_t{c.subscribers}; }},
+  };
+  return kAll;
+}
+
+/// The same of `stat ipsecalg`.
+[[nodiscard]] inline std::span<const CounterText<datapath::ShardCapacity>> alg_capacities() {
+  using namespace counter_list;
+  using Text = CounterText<datapath::ShardCapacity>;
+  static constexpr std::array kAll{
+      Text{"ike_sessions", kGauge, "IKE sessions that there is room for.",
+           [](const datapath::ShardCapacity& c) { return std::uint64_t{c.ike_sessions}; }},
+      Text{"esp_sessions", kGauge, "ESP sessions that there is room for.",
+           [](const datapath::ShardCapacity& c) { return std::uint64_t{c.esp_sessions}; }},
+      Text{"gates", kGauge, "Gates that there is room for.",
+           [](const datapath::ShardCapacity& c) { return std::uint64_t{c.gates}; }},
+      Text{"held_bytes", kGauge, "Memory that held packets may take, in bytes.",
+           [](const datapath::ShardCapacity& c) { return std::uint64_t{c.held_bytes}; }},
   };
   return kAll;
 }

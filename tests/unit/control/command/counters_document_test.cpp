@@ -41,6 +41,7 @@ TEST_F(CountersDocument, HasEveryCounter) {
   expect_rows(router_counters());
   expect_rows(interface_counters());
   expect_rows(worker_counters());
+  expect_rows(device_counters());
 }
 
 TEST_F(CountersDocument, HasEveryCounterOfTheAlg) {
