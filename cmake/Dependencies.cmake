@@ -10,6 +10,8 @@ pkg_check_modules(DPDK REQUIRED libdpdk>=22.11)
 pkg_check_modules(LIBCONFIGXX REQUIRED IMPORTED_TARGET libconfig++)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 pkg_check_modules(LIBEDIT REQUIRED IMPORTED_TARGET libedit)
+# Its text format only: what answers HTTP is ours (control/metrics/http_server.hpp).
+pkg_check_modules(PROMETHEUS REQUIRED IMPORTED_TARGET prometheus-cpp-core)
 
 # DPDK: headers as SYSTEM (they warn under C++20), and without the -march that its .pc file carries:
 # it would win over ours, silently (docs/performance.md).
@@ -22,6 +24,7 @@ target_link_libraries(lsn_dpdk INTERFACE ${DPDK_LINK_LIBRARIES} Threads::Threads
 
 add_library(lsn_control_libs INTERFACE)
 target_link_libraries(lsn_control_libs INTERFACE PkgConfig::LIBCONFIGXX PkgConfig::SYSTEMD
+                      PkgConfig::PROMETHEUS
                       fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json CLI11::CLI11 ZLIB::ZLIB
                       Threads::Threads)
 # fmt 9's fill characters under gcc 12's flow analysis at -O3: a warning about what cannot happen.

@@ -21,6 +21,7 @@
 #include "lsn/control/event_loop.hpp"
 #include "lsn/control/ha/journal.hpp"
 #include "lsn/control/log.hpp"
+#include "lsn/control/metrics/metrics_server.hpp"
 #include "lsn/control/running_config.hpp"
 #include "lsn/control/service.hpp"
 
@@ -70,6 +71,8 @@ class Controller::Loop {
     const bool watched = events_.watch(timer_.get(), EPOLLIN, [this] { tick(); }) &&
                          events_.watch(signals_.get(), EPOLLIN, [this] { take_signals(); });
     if (!watched) throw std::system_error(errno, std::generic_category(), "epoll_ctl");
+    if (options.metrics.valid())
+      metrics_.emplace(std::move(options.metrics), dataplane_, config_.generation(), Clock::now());
   }
 
   int run() {
@@ -108,6 +111,7 @@ class Controller::Loop {
     if (view_server_) view_server_->tick(now);
     alg_log_.tick(now);
     journal_.tick(now);
+    if (metrics_) metrics_->tick(now, phase(), config_.generation());
     if (now >= next_look_at_maps_) {
       next_look_at_maps_ = now + kFormerMapsInterval;
       config_.drop_former_maps();
@@ -137,6 +141,11 @@ class Controller::Loop {
           fmt::format("{}, generation {}", config_.path(), config_.generation().number));
   }
 
+  [[nodiscard]] Phase phase() const {
+    if (!ready_) return Phase::kStarting;
+    return config_.busy() ? Phase::kReloading : Phase::kReady;
+  }
+
   /// A rotated log file is left to those who rotated it.
   void reopen_log() {
     if (const auto opened = set_up_log(config_.model().log); !opened)
@@ -152,6 +161,7 @@ class Controller::Loop {
   FileDescriptor signals_;
   CommandServer server_;
   std::optional<CommandServer> view_server_;
+  std::optional<MetricsServer> metrics_;
   milliseconds interval_{0};
   Clock::time_point next_look_at_maps_{};
   bool ready_ = false;

@@ -180,6 +180,20 @@ void check_addresses(const control::Model& model, const Machine& machine,
                           allowed(taken));
 }
 
+void check_listening(const control::Model& model, const Machine& machine,
+                     control::Findings& findings) {
+  const auto listen = control::parse_endpoint(model.metrics.listen);
+  if (!listen || listen->address.value == 0 || listen->address.value >> 24 == 127) return;
+  std::vector<std::string> addresses;
+  for (const Machine::KernelAddress& each : machine.addresses) {
+    if (each.address == listen->address) return;
+    addresses.push_back(wire::to_string(each.address));
+  }
+  findings.report("metrics.listen", "metrics: listen", model.metrics.listen,
+                  fmt::format("an address that the kernel of this machine has ({}) or 0.0.0.0",
+                              fmt::join(addresses, ", ")));
+}
+
 }  // namespace
 
 void check_memory(const control::Model& model, control::Findings& findings) {
@@ -201,6 +215,7 @@ void check_machine(const control::Model& model, const Machine& machine,
   check_devices(model, machine, findings);
   check_addresses(model, machine, findings);
   check_group(model, findings);
+  check_listening(model, machine, findings);
 }
 
 TableNeed table_need(const Plan& plan) {

@@ -9,6 +9,7 @@
 //   StartSignals                  SIGTERM and SIGINT until it runs
 //   load_config(), set_up_log()
 //   CommandSocket::open()         before the devices are taken: is another lsnd alive?
+//   open_metrics_socket()         likewise: is the port free?
 //   EAL, dataplane
 //   Controller(...).run()         publishes the first generation, returns the exit code
 #pragma once
@@ -18,6 +19,7 @@
 #include <string>
 
 #include "lsn/control/command/command_socket.hpp"
+#include "lsn/control/command/file_descriptor.hpp"
 #include "lsn/control/config/model.hpp"
 #include "lsn/control/dataplane.hpp"
 
@@ -28,6 +30,7 @@ struct ControllerOptions {
   Model model;              ///< what it had at start
   CommandSocket socket;
   std::optional<CommandSocket> view_socket{};  ///< for those who may look and change nothing
+  FileDescriptor metrics{};  ///< open_metrics_socket()
 };
 
 class Controller {

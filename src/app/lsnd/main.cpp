@@ -19,6 +19,7 @@
 #include "lsn/control/controller.hpp"
 #include "lsn/control/ha/state_file.hpp"
 #include "lsn/control/log.hpp"
+#include "lsn/control/metrics/metrics_server.hpp"
 #include "lsn/control/start_signals.hpp"
 #include "lsn/runtime/buffers.hpp"
 #include "lsn/runtime/dataplane.hpp"
@@ -59,6 +60,8 @@ int run(control::Model model, const std::string& path, control::StartSignals& si
     main();
     view();
   });
+  auto metrics = control::open_metrics_socket(model.metrics);
+  if (!metrics) return fail(metrics.error());
   auto state_lock = control::lock_state_file(model.dataplane.state_file);
   if (!state_lock) return fail(state_lock.error());
 
@@ -85,7 +88,9 @@ int run(control::Model model, const std::string& path, control::StartSignals& si
     interfaces.push_back(interface.name);
   const auto telemetry = runtime::Telemetry::start(**dataplane, std::move(interfaces));
   if (!telemetry) spdlog::warn("{}", telemetry.error());
-  control::Controller controller({path, std::move(model), std::move(*socket), std::move(view_socket)}, **dataplane);
+  control::Controller controller({path, std::move(model), std::move(*socket),
+                                  std::move(view_socket), std::move(*metrics)},
+                                 **dataplane);
   signals.stop();
   const int code = controller.run();
   runtime::PoolDeleter::process_ends = true;

@@ -25,7 +25,6 @@ constexpr std::array kNotYet{
     NotYet{"lsn.group.sessionLogging", "DISABLED"},
     NotYet{"lsn.group.logprofilename", ""},
     NotYet{"lsn.appsprofile.appsattributesname", ""},
-    NotYet{"metrics.listen", ""},
 };
 
 }  // namespace

@@ -242,6 +242,22 @@ std::optional<std::string> LogTargetSyntax::parse(std::string_view text) {
   return text.size() < 2 ? std::nullopt : PathSyntax::parse(text);
 }
 
+std::optional<Endpoint> parse_endpoint(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  const auto address = wire::parse_ipv4(text.substr(0, colon));
+  const auto port = parse_number(text.substr(colon + 1), 65535);
+  if (!address || !port || *port == 0) return std::nullopt;
+  // Nobody can be reached at 0/8 but for 0.0.0.0, nor from 224.0.0.0 on.
+  if (address->value != 0 && (address->value >> 24 == 0 || address->value >> 24 >= 224))
+    return std::nullopt;
+  return Endpoint{*address, static_cast<std::uint16_t>(*port)};
+}
+
+std::optional<std::string> ListenSyntax::parse(std::string_view text) {
+  return text.empty() || parse_endpoint(text) ? std::optional(std::string(text)) : std::nullopt;
+}
+
 std::optional<std::string> TextSyntax::parse(std::string_view text) {
   return all_printable(text) ? std::optional(std::string(text)) : std::nullopt;
 }

@@ -74,6 +74,20 @@ TEST(MachineCheck, NamesACpuThatIsNotThere) {
                           "machine has for lsnd (0, 1)"));
 }
 
+TEST(MachineCheck, NamesAnAddressToListenOnThatTheKernelHasNot) {
+  const auto listening = [](const std::string& at) {
+    return text() + "metrics: { listen = \"" + at + "\"; };\n";
+  };
+  Machine machine = complete();
+  machine.addresses.push_back({"eth0", wire::Ipv4Address{0xC6336407}});
+  for (const char* good : {"", "127.0.0.5:9469", "0.0.0.0:9469", "198.51.100.7:9469"})
+    EXPECT_THAT(missing(machine, listening(good)), IsEmpty()) << good;
+  EXPECT_THAT(missing(machine, listening("198.51.100.1:9469")),
+              ElementsAre(HasSubstr("metrics: listen: given 198.51.100.1:9469, allowed an address "
+                                    "that the kernel of this machine has (127.0.0.1, "
+                                    "198.51.100.7) or 0.0.0.0")));
+}
+
 TEST(MachineCheck, NamesAKernelInterfaceThatIsNotThere) {
   Machine machine = complete();
   machine.kernel_interfaces = {"eth0", "lo"};

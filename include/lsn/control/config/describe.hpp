@@ -107,7 +107,7 @@ void describe(auto& v, Like<LogConfig> auto& c) {
 }
 
 void describe(auto& v, Like<MetricsConfig> auto& c) {
-  v.template text<TextSyntax>("listen", c.listen, Presence::kOptional);
+  v.template text<ListenSyntax>("listen", c.listen, Presence::kOptional);
 }
 
 void describe(auto& v, Like<AclConfig> auto& c) {

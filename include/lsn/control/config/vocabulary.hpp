@@ -255,6 +255,22 @@ struct LogTargetSyntax {
   static std::string format(const Value& value) { return value; }
 };
 
+/// Where a server of ours listens: an address of the kernel's and a TCP port, or nothing.
+struct ListenSyntax {
+  using Value = std::string;
+  static constexpr std::string_view kAllowed =
+      "A.B.C.D:PORT with PORT 1-65535 (0.0.0.0: all addresses of the kernel) or \"\"";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return value; }
+};
+
+struct Endpoint {
+  wire::Ipv4Address address;
+  std::uint16_t port = 0;
+};
+/// What ListenSyntax takes, but "".
+[[nodiscard]] std::optional<Endpoint> parse_endpoint(std::string_view text);
+
 /// Anything that can be printed.
 struct TextSyntax {
   using Value = std::string;

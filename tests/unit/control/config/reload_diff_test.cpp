@@ -40,6 +40,8 @@ TEST(ReloadDiff, WhatNeedsARestartIsRefusedWithThatWord) {
       {[](Model& m) { m.control.socket = "/run/x"; }, "control: socket"},
       {[](Model& m) { m.control.group = "wheel"; }, "control: group: from nothing to wheel"},
       {[](Model& m) { m.log.target = "syslog"; }, "log: target"},
+      {[](Model& m) { m.metrics.listen = "0.0.0.0:9469"; },
+       "metrics: listen: from nothing to 0.0.0.0:9469"},
   };
   for (const auto& [change, words] : changes) {
     const auto problems = diff_after(change);

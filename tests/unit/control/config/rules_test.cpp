@@ -370,7 +370,6 @@ TEST(Availability, WhatThisVersionCannotDoIsAnHonestError) {
       {kGroup2, group2("logprofilename = \"L\";")},
       {"name = \"P2\";", "name = \"P2\"; portblockallocation = \"ENABLED\";"},
       {"name = \"WEB\";", "name = \"WEB\"; appsattributesname = \"A\";"},
-      {"control: {", "metrics: { listen = \"127.0.0.1:9100\"; }; control: {"},
       {"  client = (",
        "  static = ( { name = \"S\"; transportprotocol = \"TCP\"; } );   client = ("},
       {"  client = (", "  appsattributes = ( { name = \"S\"; port = \"7\"; } );   client = ("},

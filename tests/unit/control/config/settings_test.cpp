@@ -302,8 +302,9 @@ TEST(Settings, HostBitsSetAreSaidInTheseWordsWithTheNetworkThatIsMeant) {
 TEST(Settings, TheOtherSectionsAreRead) {
   const Model m = model_of(std::string(kGoodText) + R"(
 log: { level = "Debug"; target = "syslog"; };
-metrics: { listen = ""; };
+metrics: { listen = "127.0.0.1:9469"; };
 )");
+  EXPECT_EQ(m.metrics.listen, "127.0.0.1:9469");
   EXPECT_EQ(m.log.level, LogLevel::kDebug);
   EXPECT_EQ(m.log.target, "syslog");
   const Model n = model_of(good_with("maxSessions = 65536;", R"(maxSessions = 65536;

@@ -45,6 +45,17 @@ TEST(Vocabulary, NamesHaveALengthABeginningAndCharacters) {
     EXPECT_NE(check_name(bad, 127), std::nullopt) << bad;
 }
 
+TEST(Vocabulary, AServerListensOnAnAddressAndAPortOrNowhere) {
+  for (const char* good : {"", "127.0.0.1:9469", "0.0.0.0:1", "192.0.2.1:65535"})
+    EXPECT_EQ(ListenSyntax::parse(good), good);
+  for (const char* bad : {":9469", "9469", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0",
+                          "127.0.0.1:65536", "127.0.0.1:9469 ", "localhost:9469", "[::1]:9469",
+                          "0.0.0.1:9469", "224.0.0.1:9469", "255.255.255.255:1", "1.2.3.4:+5"})
+    EXPECT_FALSE(ListenSyntax::parse(bad)) << bad;
+  EXPECT_EQ(parse_endpoint("192.0.2.1:80")->address, Ipv4Address{0xC0000201});
+  EXPECT_EQ(parse_endpoint("192.0.2.1:80")->port, 80);
+}
+
 TEST(Vocabulary, AnInterfaceAddressIsAHost) {
   const auto parsed = InterfaceAddressSyntax::parse("192.0.2.1/24");
   ASSERT_TRUE(parsed);

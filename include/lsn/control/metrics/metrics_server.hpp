@@ -1,0 +1,76 @@
+// `metrics.listen`: what lsnd counts and whether it is well, over HTTP, for Prometheus.
+//
+//   /metrics     the counters (metrics_text.hpp)
+//   /-/healthy   200 while the control thread and all workers turn, else 503 and who stands still
+//   /-/ready     200 while a configuration is in force and none is on its way, else 503 and why not
+//
+// A thread of its own serves them. The control thread leaves there what only it may look at, once a
+// second, and its pulse at each tick; it waits for nothing. Whoever asks within half a second of
+// another gets the same text, so that many who ask cost little more than one.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <expected>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "lsn/control/command/file_descriptor.hpp"
+#include "lsn/control/config/model.hpp"
+#include "lsn/control/dataplane.hpp"
+#include "lsn/control/event_loop.hpp"
+#include "lsn/control/metrics/http_server.hpp"
+#include "lsn/control/metrics/metrics_text.hpp"
+#include "lsn/control/metrics/pulse.hpp"
+
+namespace lsn::control {
+
+/// Listening, before the devices are taken; who connects waits until a MetricsServer runs. None
+/// where nothing is to be served. Error: one line.
+[[nodiscard]] std::expected<FileDescriptor, std::string> open_metrics_socket(
+    const MetricsConfig& config);
+
+class MetricsServer {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  /// On the control thread, as tick(). The dataplane outlives it.
+  MetricsServer(FileDescriptor socket, Dataplane& dataplane,
+                const datapath::Generation& generation, Time now);
+  ~MetricsServer();
+  MetricsServer(const MetricsServer&) = delete;
+  MetricsServer& operator=(const MetricsServer&) = delete;
+
+  /// At each tick of the control thread.
+  void tick(Time now, Phase phase, const datapath::Generation& generation);
+
+ private:
+  void run();
+  [[nodiscard]] std::optional<HttpAnswer> page(std::string_view path);
+  [[nodiscard]] std::shared_ptr<const std::string> text(Time now);
+  [[nodiscard]] std::shared_ptr<const MetricsFacts> facts() const;
+
+  Dataplane& dataplane_;
+  const MetricsSource source_;
+  Pulse pulse_;
+  Time next_facts_;  ///< control thread
+
+  mutable std::mutex mutex_;
+  std::shared_ptr<const MetricsFacts> facts_;  ///< under mutex_
+
+  // The thread's own.
+  EventLoop loop_;
+  FileDescriptor wake_;
+  HttpServer http_;
+  std::shared_ptr<const std::string> text_;
+  Time made_{};  ///< text_
+
+  std::atomic<bool> ending_{false};
+  std::thread thread_;  // the last: it uses the others
+};
+
+}  // namespace lsn::control

@@ -1,0 +1,55 @@
+// The counters as Prometheus reads them: its text format 0.0.4, made by prometheus-cpp.
+//
+// The name of a metric says where `lsnctl` has it: lsnd_ + the command's word + the name there, and
+// _total behind a counter: `created` of `stat lsn` is lsnd_lsn_created_total. The lists are those
+// of counter_list.hpp, drop_reason.hpp and ipsec_alg/counters.hpp, so a counter that is added there
+// is served, with its meaning as help. Labels are what there is a bounded number of: worker, protocol,
+// interface, device, reason, profile; never anything of a subscriber.
+//
+// It is made on another thread than the control thread's. So what is read is what any thread may:
+// the workers' counters, copies of what never changes (MetricsSource), and what the control thread
+// has told last (MetricsFacts).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lsn/control/dataplane.hpp"
+#include "lsn/control/metrics/pulse.hpp"
+#include "lsn/datapath/generation.hpp"
+
+namespace lsn::control {
+
+/// What does not change while lsnd runs. What it points at lives as long as the dataplane.
+struct MetricsSource {
+  std::vector<WorkerStatus> workers;                                ///< by shard
+  std::vector<const datapath::ipsec_alg::EventRing*> alg_events;    ///< by shard
+  std::vector<datapath::Interface> interfaces;                      ///< by InterfaceId
+
+  /// On the control thread.
+  [[nodiscard]] static MetricsSource of(Dataplane& dataplane,
+                                        const datapath::Generation& generation);
+};
+
+/// What only the control thread may look at.
+struct MetricsFacts {
+  struct Profile {
+    std::uint16_t id;
+    std::string name;
+    bool present;
+  };
+  std::uint64_t generation = 0;
+  std::vector<Profile> profiles;  ///< those that are counted apart
+  std::vector<PortStatus> ports;  ///< by device
+
+  [[nodiscard]] static MetricsFacts of(Dataplane& dataplane,
+                                       const datapath::Generation& generation);
+};
+
+/// On the thread that looks at the pulse.
+[[nodiscard]] std::string metrics_text(const MetricsSource& source, const MetricsFacts& facts,
+                                       const Pulse& pulse, Pulse::Time now);
+
+}  // namespace lsn::control

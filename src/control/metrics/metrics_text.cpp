@@ -1,0 +1,352 @@
+#include "lsn/control/metrics/metrics_text.hpp"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <limits>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "lsn/control/command/counter_list.hpp"
+#include "lsn/control/config/vocabulary.hpp"
+#include "lsn/datapath/drop_reason.hpp"
+
+namespace lsn::control {
+namespace {
+
+using datapath::Counters;
+using datapath::ipsec_alg::AlgCounterSet;
+using datapath::ipsec_alg::AlgCounterText;
+using datapath::ipsec_alg::AlgGauge;
+using datapath::ipsec_alg::AlgGaugeText;
+using datapath::ipsec_alg::kAlgCounterTexts;
+using datapath::ipsec_alg::kAlgGaugeTexts;
+using datapath::ipsec_alg::kCountedProfiles;
+using datapath::ipsec_alg::kWaitBounds;
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using Labels = std::vector<ClientMetric::Label>;
+
+/// What is added to a metric as it is being made.
+class Family {
+ public:
+  Family(std::vector<MetricFamily>& all, MetricType type, std::string_view prefix,
+         std::string_view name, std::string_view meaning)
+      : all_(all), index_(all.size()) {
+    MetricFamily& family = all_.emplace_back();
+    family.name = "lsnd_";
+    family.name += prefix;
+    family.name += name;
+    if (type == MetricType::Counter) family.name += "_total";
+    family.help = meaning;
+    family.type = type;
+  }
+
+  void add(Labels labels, double value) {
+    ClientMetric& metric = next(std::move(labels));
+    (all_[index_].type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
+  }
+  void add(Labels labels, std::uint64_t value) {
+    add(std::move(labels), static_cast<double>(value));
+  }
+  void add(Labels labels, bool value) { add(std::move(labels), value ? 1.0 : 0.0); }
+  void add(Labels labels, ClientMetric::Histogram histogram) {
+    next(std::move(labels)).histogram = std::move(histogram);
+  }
+
+ private:
+  ClientMetric& next(Labels labels) {
+    ClientMetric& metric = all_[index_].metric.emplace_back();
+    metric.label = std::move(labels);
+    return metric;
+  }
+
+  std::vector<MetricFamily>& all_;
+  std::size_t index_;
+};
+
+double seconds(std::chrono::steady_clock::duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+Labels of_worker(std::size_t shard) { return {{"worker", std::to_string(shard)}}; }
+
+Labels of_worker(std::string name, std::string_view value, std::size_t shard) {
+  return {{std::move(name), std::string(value)}, {"worker", std::to_string(shard)}};
+}
+
+/// How long held messages waited. The sum of the times is counted nowhere.
+ClientMetric::Histogram waited(const AlgCounterSet& set) {
+  ClientMetric::Histogram histogram;
+  for (std::size_t i = 0; i < kWaitBounds.size(); ++i) {
+    histogram.sample_count += set.waited[i].get();
+    histogram.bucket.push_back(
+        {histogram.sample_count, static_cast<double>(kWaitBounds[i].count()) / 100});
+  }
+  histogram.sample_count += set.waited[kWaitBounds.size()].get();
+  histogram.sample_sum = std::numeric_limits<double>::quiet_NaN();
+  return histogram;
+}
+
+class Collection {
+ public:
+  Collection(const MetricsSource& source, const MetricsFacts& facts, const Pulse& pulse,
+             Pulse::Time now)
+      : source_(source), facts_(facts), pulse_(pulse), now_(now) {}
+
+  std::vector<MetricFamily> make() {
+    add_process();
+    add_lsn();
+    add_drops();
+    add_interfaces();
+    add_devices();
+    add_workers();
+    add_alg();
+    add_alg_profiles();
+    return std::move(all_);
+  }
+
+ private:
+  [[nodiscard]] Family gauge(std::string_view name, std::string_view meaning) {
+    return {all_, MetricType::Gauge, "", name, meaning};
+  }
+  template <class Of>
+  [[nodiscard]] Family family(std::string_view prefix, const CounterText<Of>& counter) {
+    return {all_,
+            counter.kind == CounterKind::kCounter ? MetricType::Counter : MetricType::Gauge,
+            prefix, counter.name, counter.meaning};
+  }
+
+  /// `visit(shard, worker)`
+  template <class Visit>
+  void each_worker(const Visit& visit) const {
+    for (std::size_t shard = 0; shard < source_.workers.size(); ++shard)
+      visit(shard, source_.workers[shard]);
+  }
+
+  /// Counters that each worker has once; `of(worker)` is what they are read from.
+  template <class Of, class Get>
+  void add_by_worker(std::string_view prefix, std::span<const CounterText<Of>> counters,
+                     const Get& of) {
+    for (const CounterText<Of>& counter : counters) {
+      Family one = family(prefix, counter);
+      each_worker([&](std::size_t shard, const WorkerStatus& worker) {
+        one.add(of_worker(shard), counter.read(of(worker)));
+      });
+    }
+  }
+
+  void add_process() {
+    gauge("build_info", "1; the label says which version of lsnd this is.")
+        .add({{"version", LSN_VERSION}}, true);
+    gauge("ready", "1: a configuration is in force, and none is on its way to the workers.")
+        .add({}, pulse_.phase() == Phase::kReady);
+    gauge("control_silence_seconds", "Time since the control thread's last turn.")
+        .add({}, seconds(pulse_.control_silence(now_)));
+  }
+
+  /// `stat lsn`
+  void add_lsn() {
+    gauge("lsn_generation", "Generation of the configuration in force.")
+        .add({}, facts_.generation);
+    for (const auto& counter : protocol_counters()) {
+      Family one = family("lsn_", counter);
+      for (std::size_t p = 0; p < datapath::kProtocols; ++p)
+        each_worker([&](std::size_t shard, const WorkerStatus& worker) {
+          one.add(of_worker("protocol", name_of(static_cast<datapath::Protocol>(p)), shard),
+                  counter.read(worker.counters->protocols[p]));
+        });
+    }
+    add_by_worker("lsn_", router_counters(),
+                  [](const WorkerStatus& w) -> const Counters& { return *w.counters; });
+    add_by_worker("lsn_capacity_", lsn_capacities(),
+                  [](const WorkerStatus& w) -> const auto& { return w.capacity; });
+  }
+
+  /// `show drops`
+  void add_drops() {
+    Family one(all_, MetricType::Counter, "", "drops",
+               "Packets that were not forwarded, by reason.");
+    for (const datapath::DropReasonText& text : datapath::kDropReasonTexts)
+      each_worker([&](std::size_t shard, const WorkerStatus& worker) {
+        one.add(of_worker("reason", text.name, shard), worker.counters->dropped(text.reason));
+      });
+  }
+
+  /// `stat interface`, of all workers together: there may be thousands of interfaces.
+  void add_interfaces() {
+    const auto of_interface = [](const datapath::Interface& interface) {
+      return Labels{{"interface", interface.name}, {"role", std::string(to_word(interface.side))}};
+    };
+    Family info = gauge("interface_info", "1; the labels say where the interface is.");
+    Family link = gauge("interface_link_up", "1: the device of the interface has a link.");
+    for (const datapath::Interface& interface : source_.interfaces) {
+      const PortStatus port =
+          interface.device < facts_.ports.size() ? facts_.ports[interface.device] : PortStatus{};
+      Labels labels = of_interface(interface);
+      link.add(labels, port.link_up && !port.removed);
+      labels.push_back({"device", port.device});
+      labels.push_back({"vlan", std::to_string(interface.vlan)});
+      info.add(std::move(labels), true);
+    }
+    for (const auto& counter : interface_counters()) {
+      Family one = family("interface_", counter);
+      for (std::size_t i = 0; i < source_.interfaces.size(); ++i) {
+        std::uint64_t total = 0;
+        each_worker([&](std::size_t, const WorkerStatus& worker) {
+          total += counter.read(worker.counters->interfaces[i]);
+        });
+        one.add(of_interface(source_.interfaces[i]), total);
+      }
+    }
+  }
+
+  /// The devices of `stat interface`.
+  void add_devices() {
+    Family info = gauge("device_info", "1; the labels say what the device is.");
+    Family link = gauge("device_link_up", "1: the device has a link.");
+    Family removed = gauge("device_removed", "1: the device has disappeared.");
+    Family speed = gauge("device_speed_mbps", "Speed of the link in Mbit/s; 0: not known.");
+    const auto of_device = [](const PortStatus& port) { return Labels{{"device", port.device}}; };
+    for (const PortStatus& port : facts_.ports) {
+      info.add({{"device", port.device}, {"driver", port.driver}, {"mac", port.mac}}, true);
+      link.add(of_device(port), port.link_up && !port.removed);
+      removed.add(of_device(port), port.removed);
+      speed.add(of_device(port), std::uint64_t{port.speed_mbps});
+    }
+    for (const auto& counter : device_counters()) {
+      Family one = family("device_", counter);
+      for (const PortStatus& port : facts_.ports) one.add(of_device(port), counter.read(port));
+    }
+  }
+
+  /// `stat worker`
+  void add_workers() {
+    Family info = gauge("worker_info", "1; the labels say where the worker runs.");
+    Family silence =
+        gauge("worker_silence_seconds", "Time since the worker's polls were last seen to grow.");
+    each_worker([&](std::size_t shard, const WorkerStatus& worker) {
+      Labels labels = of_worker(shard);
+      labels.push_back({"cpu", std::to_string(worker.cpu)});
+      labels.push_back({"numa_node", std::to_string(worker.numa_node)});
+      info.add(std::move(labels), true);
+      silence.add(of_worker(shard), seconds(pulse_.worker_silence(shard, now_)));
+    });
+    add_by_worker("worker_", worker_counters(),
+                  [](const WorkerStatus& w) -> const Counters& { return *w.counters; });
+  }
+
+  /// Every gauge and counter of the ALG. `add(family, read)`: `read` takes it out of a set.
+  template <class Add>
+  void each_of_alg(std::string_view prefix, const Add& add) {
+    for (const AlgGaugeText& text : kAlgGaugeTexts) {
+      // Clients of several profiles may share a gate.
+      if (prefix == kOfProfile && text.gauge == AlgGauge::kGates) continue;
+      Family one(all_, MetricType::Gauge, prefix, text.name, text.meaning);
+      add(one, [gauge = text.gauge](const AlgCounterSet& set) { return set.of(gauge).get(); });
+    }
+    for (const AlgCounterText& text : kAlgCounterTexts) {
+      Family one(all_, MetricType::Counter, prefix, text.name, text.meaning);
+      add(one,
+          [counter = text.counter](const AlgCounterSet& set) { return set.of(counter).get(); });
+    }
+    Family histogram(all_, MetricType::Histogram, prefix, "waited_seconds",
+                     "How long messages waited that were held and then went on; the sum is not "
+                     "counted.");
+    add(histogram, waited);
+  }
+
+  /// The total of `stat ipsecalg`: also what belongs to no profile.
+  void add_alg() {
+    each_of_alg(kOfAll, [this](Family& one, const auto& read) {
+      each_worker([&](std::size_t shard, const WorkerStatus& worker) {
+        one.add(of_worker(shard), read(worker.alg->total));
+      });
+    });
+    add_by_worker("ipsecalg_capacity_", alg_capacities(),
+                  [](const WorkerStatus& w) -> const auto& { return w.capacity; });
+    Family lost(all_, MetricType::Counter, kOfAll, "events_lost",
+                "Events for the log for which there was no room.");
+    for (std::size_t shard = 0; shard < source_.alg_events.size(); ++shard)
+      lost.add(of_worker(shard), source_.alg_events[shard]->lost());
+  }
+
+  /// The profiles of `stat ipsecalg`, of all workers together.
+  void add_alg_profiles() {
+    std::vector<const MetricsFacts::Profile*> listed;
+    for (const MetricsFacts::Profile& profile : facts_.profiles)
+      if (profile.present || has_counted(profile.id)) listed.push_back(&profile);
+    each_of_alg(kOfProfile, [&](Family& one, const auto& read) {
+      for (const MetricsFacts::Profile* profile : listed)
+        one.add({{"profile", profile->name}}, sum(profile->id, read));
+    });
+  }
+
+  /// `read` of a profile's sets of all workers.
+  template <class Read>
+  [[nodiscard]] auto sum(std::uint16_t profile, const Read& read) const {
+    using Value = decltype(read(std::declval<const AlgCounterSet&>()));
+    Value total{};
+    each_worker([&](std::size_t, const WorkerStatus& worker) {
+      add_to(total, read(worker.alg->profiles[profile]));
+    });
+    return total;
+  }
+  static void add_to(std::uint64_t& total, std::uint64_t value) { total += value; }
+  static void add_to(ClientMetric::Histogram& total, ClientMetric::Histogram value) {
+    for (std::size_t i = 0; i < total.bucket.size(); ++i)
+      value.bucket[i].cumulative_count += total.bucket[i].cumulative_count;
+    value.sample_count += total.sample_count;
+    total = std::move(value);
+  }
+
+  [[nodiscard]] bool has_counted(std::uint16_t profile) const {
+    return std::any_of(kAlgCounterTexts.begin(), kAlgCounterTexts.end(),
+                       [&](const AlgCounterText& text) {
+                         return sum(profile, [&](const AlgCounterSet& set) {
+                                  return set.of(text.counter).get();
+                                }) != 0;
+                       });
+  }
+
+  static constexpr std::string_view kOfAll = "ipsecalg_";
+  static constexpr std::string_view kOfProfile = "ipsecalg_profile_";
+
+  const MetricsSource& source_;
+  const MetricsFacts& facts_;
+  const Pulse& pulse_;
+  Pulse::Time now_;
+  std::vector<MetricFamily> all_;
+};
+
+}  // namespace
+
+MetricsSource MetricsSource::of(Dataplane& dataplane, const datapath::Generation& generation) {
+  MetricsSource source;
+  for (unsigned shard = 0; shard < dataplane.workers(); ++shard) {
+    source.workers.push_back(dataplane.worker(shard));
+    source.alg_events.push_back(&dataplane.alg_events(shard));
+  }
+  source.interfaces = generation.interfaces;
+  return source;
+}
+
+MetricsFacts MetricsFacts::of(Dataplane& dataplane, const datapath::Generation& generation) {
+  MetricsFacts facts;
+  facts.generation = generation.number;
+  for (const datapath::AlgProfile& profile : generation.alg_profiles)
+    if (profile.id < kCountedProfiles)
+      facts.profiles.push_back({profile.id, profile.name, profile.present});
+  facts.ports = dataplane.ports();
+  return facts;
+}
+
+std::string metrics_text(const MetricsSource& source, const MetricsFacts& facts,
+                         const Pulse& pulse, Pulse::Time now) {
+  return prometheus::TextSerializer().Serialize(Collection(source, facts, pulse, now).make());
+}
+
+}  // namespace lsn::control
