@@ -685,6 +685,58 @@ TEST_P(AlgEsp, ALateAnswerWhileAnotherClientHasTheGateMakesItsClientDangle) {
   esp_refused_in(0x2003, DropReason::kEspInDangling);
 }
 
+TEST_P(AlgEsp, AMessageThatIsRepeatedAfterTheTurnMakesItsClientDangleAgain) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c1);
+  quiet(kT + 1s);
+  quiet(2 * kT);
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);
+  sends(c1, c1.auth());  // it has not got the answer: the server can only speak from the next one on
+  gets(c1, response(c1.auth()));
+  EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
+  arms(c2);
+  esp_refused_in(0x2001, DropReason::kEspInDangling);
+}
+
+TEST_P(AlgEsp, AnExchangeThatWasGivenUpAndIsAnsweredAllTheSameIsOwedItsSpi) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.child(2));
+  quiet(kT + 1s);
+  quiet(2 * kT);
+  sends(c1, c1.child(3));
+  gets(c1, response(c1.child(3)));
+  sends_esp(c1, 0x1003);
+  gets_esp(c1, 0x2003);  // paired: what nobody answered for 2T is given up
+  EXPECT_FALSE(turn());
+  gets(c1, response(c1.child(2)));
+  quiet(kT + 1s);
+  pairs(c2, 0x1002, 0x2002);
+  gets_esp(c1, 0x2001);  // not c2's, for whom the gate lingers
+}
+
+TEST_P(AlgEsp, AnSpiThatIdledOutSettlesNoOtherExchangeWhenItComesAgain) {
+  Config config = Config::with_alg();
+  config.alg_profiles[0].esp_session_timeout = 1min;
+  start(config);
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends(c1, c1.child(2));
+  gets(c1, response(c1.child(2)));  // its server is silent
+  quiet(kT + 1s);
+  sends(c1, c1.child(3));
+  gets(c1, response(c1.child(3)));
+  sends_esp(c1, 0x1003);
+  gets_esp(c1, 0x2003);
+  EXPECT_FALSE(turn());
+  quiet(2min);
+  gets_esp(c1, 0x2003, 2);  // the tunnel that idled out
+  quiet(2min);
+  pairs(c2, 0x1002, 0x2002);
+  // c1 is owed one still: its own it is, not c2's, for whom the gate lingers.
+  gets_esp(c1, 0x2001);
+}
+
 TEST_P(AlgEsp, AnIkeAuthThatGoesOnIsOwedAnSpiWhateverCameBetween) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
