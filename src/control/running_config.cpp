@@ -121,9 +121,16 @@ void RunningConfig::change(Change change, ChangeDone done) {
 
 std::future<SaveOutcome> RunningConfig::save(const std::string& by) {
   if (writer_ == nullptr) writer_ = std::make_unique<Errands>();
+  if (writer_->outstanding() != 0) {
+    std::promise<SaveOutcome> busy;
+    SaveOutcome outcome;
+    outcome.error = "save config: given while another is under way, allowed when it is done";
+    busy.set_value(std::move(outcome));
+    return busy.get_future();
+  }
   const auto promise = std::make_shared<std::promise<SaveOutcome>>();
   writer_->give([promise, by, path = path_,
-                 text = fmt::format("# Written by \"save config\".\n{}", render_config(model_))] {
+                 text = std::string(kSavedHeader) + render_config(model_)] {
     SaveOutcome outcome = save_config_file(path, text);
     if (outcome.error.empty()) spdlog::info("saved by {}: {}", by, outcome.file);
     else spdlog::error("save config: {}", outcome.error);
@@ -149,21 +156,31 @@ RunningConfig::ChangeOutcome RunningConfig::apply_all(const Change& change, Mode
     ++outcome.applied;
   }
   // All at once, as a rule; where something is wrong, one by one, to say with which.
+  if (change.atomic && !outcome.error.empty()) {
+    model = before;
+    outcome.remarks.clear();
+    return outcome;
+  }
   std::string problem = check(model);
   if (!problem.empty() && !change.atomic) {
-    model = before;
-    outcome.applied = 0;
-    outcome.remarks.clear();
-    for (const Edit& edit : change.edits) {
-      Model next = model;
-      std::vector<std::string> remarks;
-      const auto done = apply(edit, next, remarks);
-      problem = done ? check(next) : done.error();
-      if (!problem.empty()) break;
-      model = std::move(next);
-      outcome.remarks.push_back(std::move(remarks));
-      ++outcome.applied;
+    // The most edits from the first on after which all makes sense: halved, as a check of a large
+    // box takes its time.
+    const auto after = [&](std::size_t edits) {
+      Model made = before;
+      std::vector<std::string> ignored;
+      for (std::size_t i = 0; i < edits; ++i) (void)apply(change.edits[i], made, ignored);
+      return made;
+    };
+    std::size_t good = 0;
+    std::size_t bad = outcome.applied;
+    while (bad - good > 1) {
+      const std::size_t middle = good + (bad - good) / 2;
+      (check(after(middle)).empty() ? good : bad) = middle;
     }
+    problem = check(after(bad));
+    model = after(good);
+    outcome.applied = good;
+    outcome.remarks.resize(good);
   }
   if (!problem.empty()) outcome.error = std::move(problem);
   if (change.atomic && !outcome.error.empty()) {
@@ -183,10 +200,14 @@ void RunningConfig::begin_changes() {
     const std::size_t in_force =
         each.change.atomic && !outcome.error.empty() ? 0 : outcome.applied;
     for (std::size_t i = 0; i < in_force; ++i)
-      spdlog::info("changed by {}: {}", each.change.by, each.change.lines[i]);
-    if (!outcome.error.empty() && outcome.applied < each.change.lines.size())
-      spdlog::info("refused to {}: {}: {}", each.change.by, each.change.lines[outcome.applied],
-                   outcome.error);
+      spdlog::info("changed by {}: {}", each.change.by, printable(each.change.lines[i]));
+    if (outcome.error.empty()) continue;
+    if (outcome.applied < each.change.lines.size())
+      spdlog::info("refused to {}: {}: {}", each.change.by,
+                   printable(each.change.lines[outcome.applied]), outcome.error);
+    else
+      spdlog::info("refused to {}: {} commands together: {}", each.change.by,
+                   each.change.lines.size(), outcome.error);
   }
   const auto answer = [this, asked, outcomes](std::uint64_t ended) {
     for (std::size_t i = 0; i < asked->size(); ++i) {

@@ -25,6 +25,8 @@ struct SessionFilter {
   std::optional<std::uint32_t> netmask{};    ///< instead of network->length: any mask, host order
   std::optional<wire::Ipv4Address> nat_ip{};
   std::optional<std::uint16_t> nat_port{};
+  std::optional<wire::Ipv4Address> destination_ip{};
+  std::optional<Protocol> protocol{};
 };
 
 /// As `show lsn session` prints it.

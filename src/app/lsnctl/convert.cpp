@@ -83,7 +83,7 @@ class Converter {
     if (words->empty() || same_word((*words)[0].text, "Done")) return;
     if (is(*words, {"add", "ns", "ip"}) && words->size() >= 5) return take_address(line, *words);
     if (is(*words, {"add", "route"}) && words->size() >= 5) return take_route(line, *words);
-    if (is(*words, {"apply", "acls"}) || is(*words, {"save", "ns", "config"}) ||
+    if (is(*words, {"apply", "acls"}) || is(*words, {"apply", "ns", "acls"}) || is(*words, {"save", "ns", "config"}) ||
         is(*words, {"save", "config"}) || is(*words, {"enable", "ns", "feature"}))
       return;
     auto command = control::lsn_commands().parse(line.text);
@@ -163,9 +163,16 @@ class Converter {
 
   [[nodiscard]] bool is_covered(const wire::Ipv4Prefix& network) const {
     for (const auto& link : model_.interfaces)
-      if (link.role == datapath::Side::kInside && link.address.contains(network.address)) return true;
-    for (const auto& route : model_.routes)
-      if (route.prefix.length != 0 && route.prefix.contains(network.address)) return true;
+      if (link.role == datapath::Side::kInside && link.address.length <= network.length &&
+          link.address.contains(network.address))
+        return true;
+    for (const auto& route : model_.routes) {
+      const auto link = std::find_if(model_.interfaces.begin(), model_.interfaces.end(),
+                                     [&](const auto& i) { return i.address.contains(route.via); });
+      if (link != model_.interfaces.end() && link->role == datapath::Side::kInside &&
+          route.prefix.length <= network.length && route.prefix.contains(network.address))
+        return true;
+    }
     return false;
   }
 
@@ -225,9 +232,10 @@ class Converter {
                                           next != inside->address.first() && next != inside->address.last()
                                       ? next
                                       : wire::Ipv4Address{inside->address.first().value + 1};
+    const control::ByName acls(model_.lsn.acl);
     for (const auto& client : model_.lsn.client) {
       std::vector<wire::Ipv4Prefix> networks = client.network;
-      for (const wire::Ipv4Range& range : control::acl_ranges(model_, client)) {
+      for (const wire::Ipv4Range& range : control::acl_ranges(acls, client)) {
         std::uint64_t first = range.first.value;
         while (first <= range.last.value) {
           auto length = static_cast<std::uint8_t>(first == 0 ? 0 : 32 - std::countr_zero(first));
@@ -277,6 +285,11 @@ class Converter {
       for (Pending& each : pending_) {
         std::string problem = attempt(each);
         if (problem.empty()) continue;
+        // What changes or takes away makes sense in its place or not at all.
+        if (each.edit.verb != control::Verb::kAdd && each.edit.verb != control::Verb::kBind) {
+          say(each.line, problem + "; it is left out");
+          continue;
+        }
         left.push_back(std::move(each));
         why.push_back(std::move(problem));
       }
@@ -290,17 +303,27 @@ class Converter {
 
   /// Why it cannot be; empty: it is done, perhaps without an option that there is not yet.
   std::string attempt(const Pending& each) {
-    std::string problem = attempt(each.line, each.edit, "");
-    if (problem.find("is not available in this version") == std::string::npos) return problem;
-    for (std::size_t i = 0; i < each.edit.options.size(); ++i) {
-      control::Edit without = each.edit;
-      without.options.erase(without.options.begin() + static_cast<std::ptrdiff_t>(i));
-      if (attempt(each.line, without,
-                  fmt::format("-{} is left out: {}", each.edit.options[i].name, problem))
-              .empty())
+    control::Edit edit = each.edit;
+    std::string notes;
+    while (true) {
+      std::string problem = attempt(each.line, edit, notes);
+      if (problem.find("is not available in this version") == std::string::npos) return problem;
+      // The one that the problem names: "group G: logging ENABLED is not available ..."
+      const std::size_t colon = problem.rfind(": ");
+      std::string_view named = problem;
+      named.remove_prefix(colon == std::string::npos ? 0 : colon + 2);
+      named = named.substr(0, named.find(' '));
+      const auto option = std::find_if(
+          edit.options.begin(), edit.options.end(),
+          [named](const control::Edit::Option& o) { return same_word(named, o.name); });
+      if (option == edit.options.end()) return problem;
+      notes += fmt::format("{}-{} is left out: {}", notes.empty() ? "" : "; ", option->name, problem);
+      edit.options.erase(option);
+      if (edit.options.empty() && edit.verb != control::Verb::kAdd) {
+        say(each.line, notes);
         return "";
+      }
     }
-    return problem;
   }
 
   std::string attempt(const SourceLine& line, const control::Edit& edit, const std::string& note) {

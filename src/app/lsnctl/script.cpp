@@ -83,7 +83,9 @@ class Script {
           last += piece;
           std::size_t end = 0;
           for (std::size_t next; (next = last.find('\n', end)) != std::string::npos; end = next + 1)
-            if (options_.json || last.compare(end, next - end, "Done") == 0) ++done;
+            if (options_.json ? last.compare(end, 9, "{\"result\"") == 0
+                              : last.compare(end, next - end, "Done") == 0)
+              ++done;
           last.erase(0, end);
         }
         std::FILE* const to = stream == control::Stream::kOut ? stdout : stderr;
@@ -109,7 +111,7 @@ class Script {
   }
 
   void refused(const Line& line) {
-    fmt::print(stderr, "in line {}: {}\n", line.number, line.text);
+    fmt::print(stderr, "in line {}: {}\n", line.number, control::printable(line.text, 200));
     worst_ = 1;
     stopped_ = !options_.keep_going;
   }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <histedit.h>
+#include <langinfo.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -9,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <clocale>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -39,6 +41,13 @@ class Shell {
   Shell(const std::string& socket, bool json) : socket_(socket), json_(json) {}
 
   int run() {
+    // Text is UTF-8, whatever the terminal's locale says.
+    if (std::setlocale(LC_ALL, "") == nullptr || std::strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
+      std::setlocale(LC_ALL, "C.UTF-8");
+    // Ctrl-C ends the line, not the shell.
+    struct sigaction interrupt {};
+    interrupt.sa_handler = [](int) {};
+    sigaction(SIGINT, &interrupt, nullptr);
     edit_ = el_init("lsnctl", stdin, stdout, stderr);
     if (edit_ == nullptr) {
       fmt::print(stderr, "ERROR: no line editing on this terminal\n");
@@ -52,7 +61,7 @@ class Shell {
     el_set(edit_, EL_CLIENTDATA, this);
     el_set(edit_, EL_PROMPT, +[](EditLine*) { return const_cast<char*>(kPrompt); });
     el_set(edit_, EL_EDITOR, "emacs");
-    el_set(edit_, EL_SIGNAL, 1);
+    el_set(edit_, EL_SIGNAL, 0);
     el_set(edit_, EL_HIST, ::history, history_);
     el_set(edit_, EL_ADDFN, "lsn-complete", "Complete", +[](EditLine* e, int) { return of(e).tab(); });
     el_set(edit_, EL_ADDFN, "lsn-explain", "Explain", +[](EditLine* e, int) { return of(e).explain(); });
@@ -78,13 +87,20 @@ class Shell {
     int code = 0;
     while (true) {
       int count = 0;
+      errno = 0;
       const char* const typed = el_gets(edit_, &count);
+      if (typed == nullptr && errno == EINTR) {
+        fmt::print("^C\n");
+        el_reset(edit_);
+        continue;
+      }
       if (typed == nullptr || count <= 0) break;
       std::string line(typed, static_cast<std::size_t>(count));
       while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) line.pop_back();
       if (line.empty()) continue;
       HistEvent event;
       history(history_, &event, H_ENTER, line.c_str());
+      save_history();
       if (control::same_word(line, "exit") || control::same_word(line, "quit")) return code;
       code = carry_out(line);
     }

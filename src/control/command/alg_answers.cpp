@@ -213,14 +213,16 @@ AlgFilter filter_of(const Command& command) {
     const auto* given = command.get<wire::Ipv4Address>(option);
     return given == nullptr ? std::nullopt : std::optional(*given);
   };
-  return {address("-sourceIP"), address("-natIP"), address("-destIP")};
+  const auto subscriber = address("-subscrIP");
+  return {subscriber ? subscriber : address("-sourceIP"), address("-natIP"), address("-destIP")};
 }
 
 }  // namespace
 
 std::span<const OptionSpec> alg_filter_options() {
-  static const std::array<OptionSpec, 3> kOptions{{
-      {"-sourceIP", &kAnyAddress, "of this client"},
+  static const std::array<OptionSpec, 4> kOptions{{
+      {"-subscrIP", &kAnyAddress, "of this client"},
+      {"-sourceIP", &kAnyAddress, "the same, as published"},
       {"-natIP", &kAnyAddress, "with this NAT address"},
       {"-destIP", &kAnyAddress, "with this IPsec server"},
   }};

@@ -53,6 +53,7 @@ std::expected<int, std::string> CommandClient::run(std::string_view line, std::F
 std::expected<int, std::string> CommandClient::run(std::string_view line, const Take& take) {
   if (line.find('\n') != std::string_view::npos)
     return std::unexpected(complaint("command", "a line break", "one line"));
+  reconnect_if_closed();
   const std::string request = std::string(line) + '\n';
   std::size_t sent = 0;
   while (sent < request.size()) {
@@ -81,6 +82,13 @@ std::expected<int, std::string> CommandClient::run(std::string_view line, const 
       return std::unexpected(trouble("what answers there is no lsnd"));
     if (state == AnswerReader::State::kEnd) return reader.status();
   }
+}
+
+void CommandClient::reconnect_if_closed() {
+  char byte = 0;
+  if (recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0) return;
+  // lsnd lets silent clients go: nothing has been sent since.
+  if (auto again = connect(path_)) *this = std::move(*again);
 }
 
 std::string CommandClient::trouble(std::string_view what) const {

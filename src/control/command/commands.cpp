@@ -6,6 +6,7 @@
 #include <array>
 #include <chrono>
 #include <future>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -42,7 +43,7 @@ Begun begin_report(const Command& command, const CommandContext& context) {
 Begun begin_show_running_config(const Command& command, const CommandContext& context) {
   std::string text = render_config(context.config.model());
   if (command.format == Format::kText) return whole(std::move(text));
-  return whole(Json{{"config", std::move(text)}}.dump() + '\n');
+  return whole(Json{{"config", std::move(text)}}.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
 }
 
 class ReloadAnswer final : public Answer {
@@ -59,7 +60,8 @@ class ReloadAnswer final : public Answer {
       return Progress::kFailed;
     }
     out += format_ == Format::kText
-               ? "Done\n"
+               ? fmt::format("{} session{} ended\nDone\n", outcome->ended,
+                             outcome->ended == 1 ? "" : "s")
                : fmt::format("{{\"result\":\"Done\",\"generation\":{},\"ended\":{}}}\n",
                              outcome->generation, outcome->ended);
     return Progress::kDone;
@@ -90,21 +92,21 @@ Begun begin_show_changes(const Command& command, const CommandContext& context) 
   objects_alike.lsn = running.lsn;
   objects_alike.ipsecalg = running.ipsecalg;
   if (!(objects_alike == running)) {
-    const auto before = flatten(*file, ObjectsBy::kName);
+    std::map<std::string, std::string> before;
+    for (FlatSetting& setting : flatten(*file, ObjectsBy::kName))
+      before.emplace(std::move(setting.path), std::move(setting.value));
     const auto after = flatten(running, ObjectsBy::kName);
     for (const FlatSetting& setting : after) {
       if (setting.path.starts_with("lsn.") || setting.path.starts_with("ipsecalg.")) continue;
-      const auto there = std::find_if(before.begin(), before.end(), [&](const FlatSetting& b) {
-        return b.path == setting.path;
-      });
-      if (there == before.end() || there->value != setting.value)
+      const auto there = before.find(setting.path);
+      if (there == before.end() || there->second != setting.value)
         others.push_back(fmt::format("{} is {}, in the file {}", setting.label, setting.value,
-                                     there == before.end() ? "nothing" : there->value));
+                                     there == before.end() ? "nothing" : there->second));
     }
     if (others.empty()) others.push_back("the file has settings that are not in force");
   }
   if (command.format == Format::kJson)
-    return whole(Json{{"changes", lines}, {"others", others}}.dump() + '\n');
+    return whole(Json{{"changes", lines}, {"others", others}}.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
   std::string text;
   for (const std::string& line : lines) text += line + '\n';
   for (const std::string& other : others) text += "# " + other + '\n';
@@ -129,7 +131,7 @@ class SaveAnswer final : public Answer {
       Json json{{"result", "Done"}, {"file", outcome.file}};
       if (!outcome.backup.empty()) json["backup"] = outcome.backup;
       if (!outcome.warning.empty()) json["warnings"] = {outcome.warning};
-      out += json.dump() + '\n';
+      out += json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
     } else {
       if (!outcome.warning.empty()) out += fmt::format("warning: {}\n", outcome.warning);
       out += "Done\n";
@@ -161,7 +163,7 @@ Begun begin_complete(const Command& command, const CommandContext& context) {
     Json list = Json::array();
     for (const Candidate& c : found)
       list.push_back({{"text", c.text}, {"does", c.does}, {"placeholder", c.is_placeholder}});
-    return whole(Json{{"candidates", std::move(list)}}.dump() + '\n');
+    return whole(Json{{"candidates", std::move(list)}}.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
   }
   std::string lines;
   for (const Candidate& c : found) lines += c.text + '\n';
@@ -194,11 +196,15 @@ std::string help_text(const std::vector<const CommandSpec*>& commands) {
       if (!all || !spec->takes_words) table.add({std::string(spec->words), std::string(spec->does)});
     // The verbs that all objects have.
     if (all)
-      for (const ObjectKind& kind : object_kinds())
-        table.add({fmt::format("{} {}", kind.has_bindings() ? "add|set|unset|bind|unbind|rm"
-                                                            : "add|set|unset|rm",
-                               kind.words),
-                   std::string(kind.does)});
+      for (const ObjectKind& kind : object_kinds()) {
+        std::string verbs;
+        for (const CommandSpec* spec : commands) {
+          const std::size_t blank = spec->words.find(' ');
+          if (!spec->takes_words || spec->words.substr(blank + 1) != kind.words) continue;
+          verbs += (verbs.empty() ? "" : "|") + std::string(spec->words.substr(0, blank));
+        }
+        table.add({fmt::format("{} {}", verbs, kind.words), std::string(kind.does)});
+      }
     return table.print() +
            "\nhelp COMMAND says what it takes; --json gives one JSON document instead of tables.\n";
   }
@@ -227,7 +233,7 @@ std::string help_json(const std::vector<const CommandSpec*>& commands) {
                     {"does", spec->does},
                     {"options", std::move(options)}});
   }
-  return Json{{"commands", std::move(list)}}.dump() + '\n';
+  return Json{{"commands", std::move(list)}}.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 
 Begun begin_help(const Command& command, const CommandContext&) {
@@ -255,7 +261,7 @@ const Grammar& lsn_commands() {
   static const std::vector<CommandSpec> kCommands = [] {
   std::vector<CommandSpec> commands{
       {"show lsn session", "sessions, one per line", begin_show_lsn_session,
-       session_filter_options()},
+       session_show_options()},
       {"flush lsn session", "ends sessions", begin_flush_lsn_session, session_filter_options(), {},
        false, true},
       {"show ipsecalg session", "ESP sessions with their SPIs, one per line",

@@ -110,6 +110,10 @@ class ArgumentParser {
         continue;
       }
       if (given(option.name)) return std::unexpected(complaint(label(option.name), "twice", "once"));
+      if (option.value == nullptr) {
+        command_.arguments.push_back({option.name, std::string()});
+        return {};
+      }
       if (words_.empty() || words_.front().is_option())
         return std::unexpected(complaint(label(option.name), "no value", option.value->allowed));
       return take_value(option.name, *option.value, next().text);
@@ -256,6 +260,11 @@ Batch Grammar::parse_batch(std::string_view request) const {
       batch.atomic = line == kBatchAtomic;
       continue;
     }
+    if (line.size() > kLongestRequest) {
+      batch.error = complaint("command", fmt::format("{} bytes", line.size()),
+                              fmt::format("{} at most", kLongestRequest));
+      break;
+    }
     auto command = parse(line);
     if (!command) {
       batch.error = std::move(command.error());
@@ -275,10 +284,13 @@ namespace {
 
 void offer(std::vector<Candidate>& all, std::string_view begun, std::string_view text,
            std::string_view does, bool is_value = false) {
+  constexpr std::size_t kMost = 500;  // nobody reads more
+  if (all.size() >= kMost || text.size() < begun.size() ||
+      !same_word(text.substr(0, begun.size()), begun))
+    return;
   const bool is_known = std::any_of(all.begin(), all.end(),
                                     [text](const Candidate& c) { return c.text == text; });
-  if (!is_known && text.size() >= begun.size() && same_word(text.substr(0, begun.size()), begun))
-    all.push_back({std::string(text), std::string(does), is_value});
+  if (!is_known) all.push_back({std::string(text), std::string(does), is_value});
 }
 
 /// What may follow as the value of a parameter: its words, or what it is.

@@ -43,6 +43,10 @@ bool is_binding(const ObjectKind& kind, std::string_view option) {
 
 std::expected<Edit, std::string> edit_of(const Command& command) {
   const auto [verb, kind] = meaning_of(command.spec->words);
+  constexpr std::size_t kMostWords = 256;
+  if (command.words.size() > kMostWords)
+    return std::unexpected(complaint(command.spec->words, fmt::format("{} words", command.words.size()),
+                                     fmt::format("{} at most", kMostWords)));
   Edit edit;
   edit.verb = verb;
   edit.kind = kind->words;
@@ -162,14 +166,16 @@ std::string text_of(const Model& model, const ObjectKind& kind, const std::strin
                         value.values.empty() ? "none" : joined(value.values),
                         is_default ? " (default)" : "");
   }
-  const auto users = users_of(model, kind, name);
+  const Users all(model, kind);
+  const auto& users = all.of(name);
   if (!users.empty()) text += fmt::format("  {:{}}  {}\n", "used by", width, joined(users));
   return text;
 }
 
-Json json_of(const Model& model, const ObjectKind& kind, const std::string& name) {
+Json json_of(const std::string& name, const std::vector<ParameterValue>& values,
+             const Users& users) {
   Json object{{"name", name}};
-  for (const ParameterValue& value : values_of(model, kind, name)) {
+  for (const ParameterValue& value : values) {
     const Parameter& p = *value.parameter;
     const std::string& text = p.is_binding ? p.name : value.values[0];
     const bool is_number = !p.is_binding && !text.empty() && text.size() <= 18 &&
@@ -178,26 +184,25 @@ Json json_of(const Model& model, const ObjectKind& kind, const std::string& name
     else if (is_number) object[p.name] = std::stoll(text);
     else object[p.name] = text;
   }
-  object["used_by"] = users_of(model, kind, name);
+  object["used_by"] = users.of(name);
   return object;
 }
 
 /// All of a kind, an object per line: what differs from the defaults, and the bindings.
-std::string table_of(const Model& model, const ObjectKind& kind,
-                     const std::vector<std::string>& names) {
+std::string table_of(const Model& model, const ObjectKind& kind) {
   std::vector<Table::Column> columns{{"name"}};
   for (const Parameter& p : kind.parameters) columns.push_back({p.name});
   Table table(std::move(columns));
-  for (const std::string& name : names) {
+  for_objects(model, kind, [&](const std::string& name, std::vector<ParameterValue> values) {
     std::vector<std::string> cells{name};
-    for (const ParameterValue& value : values_of(model, kind, name)) {
+    for (const ParameterValue& value : values) {
       std::string cell = joined(value.values);
       constexpr std::size_t kWidest = 40;
       if (cell.size() > kWidest) cell = fmt::format("{} of them", value.values.size());
       cells.push_back(std::move(cell));
     }
     table.add(std::move(cells));
-  }
+  });
   return table.print();
 }
 
@@ -210,7 +215,9 @@ Begun begin_show_object(const Command& command, const CommandContext& context) {
   const std::string* const wanted = command.get<std::string>(kNameParameter);
   if (wanted != nullptr) {
     if (std::find(names.begin(), names.end(), *wanted) == names.end()) {
-      const std::vector<std::string_view> known(names.begin(), names.end());
+      constexpr std::size_t kMostCandidates = 2000;
+      const std::vector<std::string_view> known(
+          names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kMostCandidates)));
       return std::unexpected(complaint_about_word(std::string(command.spec->words), *wanted, known,
                                                   fmt::format("the name of a {}", kind.words)));
     }
@@ -218,14 +225,20 @@ Begun begin_show_object(const Command& command, const CommandContext& context) {
   }
   if (command.format == Format::kJson) {
     Json list = Json::array();
-    for (const std::string& name : names) list.push_back(json_of(model, kind, name));
+    const Users users(model, kind);
+    if (wanted != nullptr)
+      list.push_back(json_of(*wanted, values_of(model, kind, *wanted), users));
+    else
+      for_objects(model, kind, [&](const std::string& name, std::vector<ParameterValue> values) {
+        list.push_back(json_of(name, values, users));
+      });
     return std::make_unique<WholeAnswer>(Json{{kind.setting, std::move(list)}}.dump() + '\n');
   }
   if (wanted != nullptr) return std::make_unique<WholeAnswer>(text_of(model, kind, *wanted));
   if (names.empty())
     return std::make_unique<WholeAnswer>(
         fmt::format("no {} (add {} NAME ...)\n", kind.words, kind.words));
-  return std::make_unique<WholeAnswer>(table_of(model, kind, names));
+  return std::make_unique<WholeAnswer>(table_of(model, kind));
 }
 
 // ── the table ───────────────────────────────────────────────────────────────────────────────────
@@ -244,6 +257,7 @@ class Made {
                        text(fmt::format("{}: parameters, bindings and who uses it", kind.does)),
                        begin_show_object, {}, kName});
     }
+    specs.push_back({"apply ns acls", "the same as apply acls", begin_apply_acls, {}, {}, false, true});
     specs.push_back({"apply acls", "nothing: an access list counts as soon as a client names it",
                      begin_apply_acls, {}, {}, false, true});
   }

@@ -196,7 +196,7 @@ bool CommandServer::send(Client& client) {
 bool CommandServer::begin_next(Client& client) {
   std::size_t end = client.in.find('\n');
   if (end == std::string::npos && client.in_ended && !client.in.empty()) end = client.in.size();
-  const std::size_t longest = client.in.starts_with(kBatchMark) ? kLongestBatch : kLongestRequest;
+  const std::size_t longest = context_.may_change && client.in.starts_with(kBatchMark) ? kLongestBatch : kLongestRequest;
   if (std::min(end, client.in.size()) > longest) {
     fail(client, complaint("command", fmt::format("more than {} bytes", longest),
                            fmt::format("a line of at most {} bytes", longest)));
@@ -216,6 +216,7 @@ bool CommandServer::begin_next(Client& client) {
     }
     Batch batch = grammar_.parse_batch(line);
     for (Command& command : batch.commands) command.by = client.by;
+    client.json = !batch.commands.empty() && batch.commands.front().format == Format::kJson;
     client.answer = begin_batch(std::move(batch), context_);
     return true;
   }
@@ -264,7 +265,8 @@ void CommandServer::fail(Client& client, std::string_view error) {
 void CommandServer::append_errors(Client& client, const std::vector<std::string>& errors) {
   if (client.json)
     append_frame(client.out, Stream::kOut,
-                 nlohmann::ordered_json{{"errors", errors}}.dump() + '\n');
+                 nlohmann::ordered_json{{"errors", errors}}.dump(
+                     -1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n');
   std::string lines;
   for (const std::string& error : errors) lines += error_line(error);
   append_frame(client.out, Stream::kErr, lines);

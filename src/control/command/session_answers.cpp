@@ -66,14 +66,19 @@ std::string_view direction_of(const SessionRow& row) {
 /// The writer of rows in one of both formats.
 class SessionWriter {
  public:
-  explicit SessionWriter(Format format) : format_(format) {}
+  enum class Rows : std::uint8_t { kShown, kCounted };
+
+  SessionWriter(Format format, Rows rows) : format_(format), counts_(rows == Rows::kCounted) {}
 
   void begin(std::string& out) const {
+    if (counts_) return;
     out += format_ == Format::kJson ? "{\"sessions\":[" : table_.print_head();
   }
 
   void add(const SessionRow& row, const datapath::Generation& generation, std::string& out) {
-    if (format_ == Format::kJson)
+    if (counts_) {
+      // nothing is shown
+    } else if (format_ == Format::kJson)
       add_json(row, generation.group(row.group), out);
     else
       table_.add({subscriber_of(row), nat_of(row), destination_of(row),
@@ -83,11 +88,13 @@ class SessionWriter {
   }
 
   void end_page(std::string& out) {
-    if (format_ == Format::kText) out += table_.print_rows();
+    if (!counts_ && format_ == Format::kText) out += table_.print_rows();
   }
 
   void end(std::string& out) const {
-    if (format_ == Format::kJson)
+    if (format_ == Format::kJson && counts_)
+      out += fmt::format("{{\"count\":{}}}\n", count_);
+    else if (format_ == Format::kJson)
       out += fmt::format("{}],\"count\":{}}}\n", count_ == 0 ? "" : "\n", count_);
     else
       out += fmt::format("{} session{}\n", count_, count_ == 1 ? "" : "s");
@@ -114,6 +121,7 @@ class SessionWriter {
   static std::string quoted(const std::string& name) { return nlohmann::json(name).dump(); }
 
   Format format_;
+  bool counts_;
   std::uint64_t count_ = 0;
   Table table_{{{"subscriber", kLeft, kEndpointWidth},
                 {"nat", kLeft, kEndpointWidth},
@@ -147,7 +155,7 @@ class FlushSessions final : public Answer {
     if (missing_ != 0) return Progress::kWaiting;
     out += format_ == Format::kJson
                ? fmt::format("{{\"result\":\"Done\",\"flushed\":{}}}\n", total_)
-               : "Done\n";
+               : fmt::format("{} session{} flushed\nDone\n", total_, total_ == 1 ? "" : "s");
     return Progress::kDone;
   }
 
@@ -191,6 +199,17 @@ std::expected<SessionFilter, std::string> filter_of(const Command& command,
     filter.network = wire::Ipv4Prefix{*network, 32};
     if (const auto* mask = command.get<wire::Ipv4Address>("-netmask")) filter.netmask = mask->value;
   }
+  if (const auto* subscriber = command.get<wire::Ipv4Address>("-subscrIP")) {
+    if (filter.network)
+      return std::unexpected(complaint(fmt::format("{}: -subscrIP", command.spec->words),
+                                       "with -network", "one of them"));
+    filter.network = wire::Ipv4Prefix{*subscriber, 32};
+  }
+  if (const auto* destination = command.get<wire::Ipv4Address>("-destIP"))
+    filter.destination_ip = *destination;
+  if (const auto* protocol = command.get<std::string>("-protocol"))
+    for (const Protocol each : {Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp, Protocol::kEsp})
+      if (same_word(name_of(each), *protocol)) filter.protocol = each;
   if (const auto* nat_ip = command.get<wire::Ipv4Address>("-natIP")) filter.nat_ip = *nat_ip;
   if (const auto* nat_port = command.get<std::uint32_t>("-natPort"))
     filter.nat_port = static_cast<std::uint16_t>(*nat_port);
@@ -199,23 +218,51 @@ std::expected<SessionFilter, std::string> filter_of(const Command& command,
 
 }  // namespace
 
-std::span<const OptionSpec> session_filter_options() {
-  static const std::array<OptionSpec, 5> kOptions{{
+namespace {
+
+const ValueSyntax kProtocol{"TCP|UDP|ICMP|ESP", "TCP, UDP, ICMP or ESP",
+                            [](std::string_view text) -> std::optional<Value> {
+                              for (const std::string_view known : {"TCP", "UDP", "ICMP", "ESP"})
+                                if (same_word(known, text)) return std::string(known);
+                              return std::nullopt;
+                            }};
+
+constexpr std::size_t kFilterOptions = 8;
+constexpr std::string_view kCountOption = "-count";
+
+/// The filter, and what show has beyond it.
+const std::array<OptionSpec, kFilterOptions + 1>& session_options() {
+  static const std::array<OptionSpec, kFilterOptions + 1> kOptions{{
       {"-clientname", &kNameSyntax, "of subscribers of this client"},
+      {"-subscrIP", &kAnyAddress, "of this subscriber"},
       {"-network", &kAnyAddress, "of subscribers in this network"},
       {"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it", "-network"},
       {"-natIP", &kAnyAddress, "with this NAT address"},
       {"-natPort", &kPortNumber, "with this NAT port, or ICMP identifier"},
+      {"-destIP", &kAnyAddress, "with this destination"},
+      {"-protocol", &kProtocol, "of this protocol"},
+      {kCountOption, nullptr, "only how many there are"},
   }};
   return kOptions;
 }
+
+}  // namespace
+
+std::span<const OptionSpec> session_filter_options() {
+  return std::span(session_options()).first(kFilterOptions);
+}
+
+std::span<const OptionSpec> session_show_options() { return session_options(); }
 
 std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_session(
     const Command& command, const CommandContext& context) {
   auto filter = filter_of(command, context);
   if (!filter) return std::unexpected(std::move(filter.error()));
   return std::make_unique<ShowSessions>(context, std::move(*filter),
-                                        SessionWriter(command.format));
+                                        SessionWriter(command.format,
+                                                      command.has(kCountOption)
+                                                          ? SessionWriter::Rows::kCounted
+                                                          : SessionWriter::Rows::kShown));
 }
 
 std::expected<std::unique_ptr<Answer>, std::string> begin_flush_lsn_session(

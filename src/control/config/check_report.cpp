@@ -201,10 +201,10 @@ std::string joined_values(const std::vector<typename Syntax::Value>& values) {
 }
 
 /// Networks, and what access lists name.
-std::string addresses_of(const Model& model, const ClientConfig& client) {
+std::string addresses_of(const ByName<AclConfig>& acls, const ClientConfig& client) {
   std::vector<std::string> words;
   for (const auto& network : client.network) words.push_back(NetworkSyntax::format(network));
-  for (const auto& range : acl_ranges(model, client)) words.push_back(SourceRangeSyntax::format(range));
+  for (const auto& range : acl_ranges(acls, client)) words.push_back(SourceRangeSyntax::format(range));
   return joined(words);
 }
 
@@ -273,9 +273,10 @@ std::vector<std::string> remarks(const Model& model) {
                                 is_broadcast(model, address) ? "broadcast" : "network"));
   }
   std::set<std::string_view> in_group;
+  const ByName acls(model.lsn.acl);
   for (const GroupConfig& group : model.lsn.group) in_group.insert(group.clientname);
   for (const ClientConfig& client : model.lsn.client) {
-    if (client.network.empty() && acl_ranges(model, client).empty()) all.push_back(fmt::format("client {} has no network", client.name));
+    if (client.network.empty() && acl_ranges(acls, client).empty()) all.push_back(fmt::format("client {} has no network", client.name));
     if (!in_group.contains(client.name))
       all.push_back(fmt::format("client {} is in no group: its traffic is dropped", client.name));
   }
@@ -319,8 +320,9 @@ std::string check_report(const Model& model, const std::vector<std::string>& mac
   }
   line("command socket: {}", model.control.socket);
   if (!model.lsn.client.empty()) line("clients:");
+  const ByName acls(model.lsn.acl);
   for (const ClientConfig& client : model.lsn.client)
-    line("  {}: {}", client.name, addresses_of(model, client));
+    line("  {}: {}", client.name, addresses_of(acls, client));
   if (!model.lsn.pool.empty()) line("pools:");
   for (const PoolConfig& pool : model.lsn.pool)
     line("  {}: {}, {}", pool.name, plural(pool.addresses(), "address", "addresses"),

@@ -8,6 +8,8 @@
 #include <bit>
 #include <charconv>
 #include <initializer_list>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "lsn/control/config/describe.hpp"
@@ -51,6 +53,9 @@ std::string_view kind_referred_to(std::string_view setting) {
     if (name == setting) return kind;
   return {};
 }
+
+/// Names among which one that was mistyped is looked for: the work would grow with a large box.
+constexpr std::size_t kMostCandidates = 2000;
 
 std::string allowed_of(Limits limits) {
   return fmt::format("{}{}-{}{}{}", limits.zero_too ? "0 or " : "", limits.lowest, limits.highest,
@@ -368,7 +373,8 @@ class Operation {
                                     [this](const Object& o) { return o.name == edit_.name; });
     if (there == list.end()) return missing(list);
     if (edit_.verb == Verb::kRemove) {
-      if (const auto users = users_of(model_, kind_, edit_.name); !users.empty())
+      const Users all(model_, kind_);
+      if (const auto& users = all.of(edit_.name); !users.empty())
         return refuse(label_, "rm",
                       fmt::format("what nothing uses; it is used by {}", fmt::join(users, ", ")));
       remark_surplus(0);
@@ -396,7 +402,8 @@ class Operation {
   template <class Object>
   std::unexpected<std::string> missing(const std::vector<Object>& list) const {
     std::vector<std::string_view> names;
-    for (const Object& object : list) names.push_back(object.name);
+    for (const Object& object : list)
+      if (names.size() < kMostCandidates) names.push_back(object.name);
     const auto meant = nearest_word(edit_.name, names);
     std::string how = fmt::format("add {} {}", kind_.words, quoted_name(edit_.name));
     if (kind_.words == kGroup) how += fmt::format(" -clientname {}", client_without_group());
@@ -409,10 +416,10 @@ class Operation {
   /// The only one that there is, for a suggestion.
   [[nodiscard]] std::string client_without_group() const {
     std::string found;
+    std::set<std::string_view> in_group;
+    for (const GroupConfig& group : model_.lsn.group) in_group.insert(group.clientname);
     for (const ClientConfig& client : model_.lsn.client) {
-      if (std::any_of(model_.lsn.group.begin(), model_.lsn.group.end(),
-                      [&](const GroupConfig& group) { return group.clientname == client.name; }))
-        continue;
+      if (in_group.contains(client.name)) continue;
       if (!found.empty()) return "NAME";
       found = quoted_name(client.name);
     }
@@ -465,13 +472,14 @@ class Operation {
   /// Of several words the one that names an object, as in "-poolname pool1 LSN-POOL-1".
   std::string chosen_value(const Edit::Option& option, const Parameter& p) {
     std::size_t chosen = 0;
-    if (!p.refers.empty() && option.values.size() > 1)
+    if (!p.refers.empty() && option.values.size() > 1) {
+      const auto names = names_of(model_, *find_kind(p.refers));
       for (std::size_t i = 0; i < option.values.size(); ++i) {
-        const auto names = names_of(model_, *find_kind(p.refers));
         if (std::find(names.begin(), names.end(), option.values[i]) == names.end()) continue;
         chosen = i;
         break;
       }
+    }
     for (std::size_t i = 0; i < option.values.size(); ++i)
       if (i != chosen)
         remarks_.push_back(fmt::format("{} is ignored: -{} takes one value", option.values[i], p.name));
@@ -622,20 +630,36 @@ std::vector<ParameterValue> values_of(const Model& model, const ObjectKind& kind
   });
 }
 
-std::vector<std::string> users_of(const Model& model, const ObjectKind& kind,
-                                  std::string_view name) {
-  std::vector<std::string> users;
+void for_objects(const Model& model, const ObjectKind& kind, const SeeObject& see) {
+  with_list(model, kind.words, [&](const auto& list) {
+    for (const auto& object : list) {
+      Speaker speaker;
+      describe(speaker, object);
+      std::vector<ParameterValue> values;
+      for (std::size_t i = 0; i < speaker.values.size(); ++i)
+        values.push_back({&kind.parameters[i], std::move(speaker.values[i])});
+      see(object.name, std::move(values));
+    }
+  });
+}
+
+Users::Users(const Model& model, const ObjectKind& kind) {
   for (const ObjectKind& other : object_kinds()) {
     if (std::none_of(other.parameters.begin(), other.parameters.end(),
                      [&](const Parameter& p) { return p.refers == kind.words; }))
       continue;
-    for (const std::string& user : names_of(model, other))
-      for (const ParameterValue& value : values_of(model, other, user))
-        if (value.parameter->refers == kind.words &&
-            std::find(value.values.begin(), value.values.end(), name) != value.values.end())
-          users.push_back(label_of(other, user));
+    for_objects(model, other, [&](const std::string& user, std::vector<ParameterValue> values) {
+      for (const ParameterValue& value : values)
+        if (value.parameter->refers == kind.words)
+          for (const std::string& name : value.values) users_[name].push_back(label_of(other, user));
+    });
   }
-  return users;
+}
+
+const std::vector<std::string>& Users::of(const std::string& name) const {
+  static const std::vector<std::string> kNobody;
+  const auto there = users_.find(name);
+  return there == users_.end() ? kNobody : there->second;
 }
 
 namespace {
@@ -643,9 +667,9 @@ namespace {
 /// The commands for one object that both models have, or that `from` has as it is made.
 class Difference {
  public:
-  Difference(const ObjectKind& kind, std::string name, const Model& from, const Model& to)
-      : kind_(kind), name_(std::move(name)), to_(values_of(to, kind, name_)) {
-    from_ = values_of(from, kind, name_);
+  Difference(const ObjectKind& kind, std::string name, std::vector<ParameterValue> from,
+             std::vector<ParameterValue> to)
+      : kind_(kind), name_(std::move(name)), to_(std::move(to)), from_(std::move(from)) {
     is_new_ = from_.empty();
     if (is_new_)
       for (const ParameterValue& value : to_)
@@ -712,26 +736,53 @@ class Difference {
   bool is_new_ = false;
 };
 
-bool has(const std::vector<std::string>& names, const std::string& name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
+/// The objects of a kind by name.
+using Objects = std::map<std::string, std::vector<ParameterValue>>;
+Objects objects_of(const Model& model, const ObjectKind& kind) {
+  Objects objects;
+  for_objects(model, kind, [&](const std::string& name, std::vector<ParameterValue> values) {
+    objects.emplace(name, std::move(values));
+  });
+  return objects;
+}
+
+/// Without any binding.
+std::vector<ParameterValue> unbound(std::vector<ParameterValue> values) {
+  for (ParameterValue& value : values)
+    if (value.parameter->is_binding) value.values.clear();
+  return values;
 }
 
 }  // namespace
 
 std::vector<std::string> commands_between(const Model& from, const Model& to) {
   std::vector<std::string> commands;
+  std::vector<std::string> removals;
   const std::span<const ObjectKind> kinds = object_kinds();
   for (std::size_t k = kinds.size(); k-- > 0;) {
-    const auto before = names_of(from, kinds[k]);
-    const auto after = names_of(to, kinds[k]);
-    for (const std::string& name : before)
-      if (has(after, name)) Difference(kinds[k], name, from, to).unbind(commands);
-    for (const std::string& name : before)
-      if (!has(after, name))
-        commands.push_back(fmt::format("rm {} {}", kinds[k].words, quoted_name(name)));
+    const Objects before = objects_of(from, kinds[k]);
+    const Objects after = objects_of(to, kinds[k]);
+    for (const std::string& name : names_of(from, kinds[k])) {
+      const auto there = after.find(name);
+      const auto& values = before.at(name);
+      Difference(kinds[k], name, values, there == after.end() ? unbound(values) : there->second)
+          .unbind(commands);
+      // Nobody refers to a group, and its client may be another's by now.
+      if (there == after.end())
+        (kinds[k].words == kGroup ? commands : removals)
+            .push_back(fmt::format("rm {} {}", kinds[k].words, quoted_name(name)));
+    }
   }
-  for (const ObjectKind& kind : kinds)
-    for (const std::string& name : names_of(to, kind)) Difference(kind, name, from, to).add(commands);
+  for (const ObjectKind& kind : kinds) {
+    const Objects before = objects_of(from, kind);
+    for_objects(to, kind, [&](const std::string& name, std::vector<ParameterValue> values) {
+      const auto there = before.find(name);
+      Difference(kind, name, there == before.end() ? std::vector<ParameterValue>{} : there->second,
+                 std::move(values))
+          .add(commands);
+    });
+  }
+  commands.insert(commands.end(), removals.begin(), removals.end());
   return commands;
 }
 

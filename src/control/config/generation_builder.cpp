@@ -175,6 +175,7 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
     }
   std::vector<ShardShares> shares(out.groups.size());
   std::vector<IntervalMap<std::uint16_t>::Range> networks;
+  const ByName acls(model.lsn.acl);
   const ByName clients(model.lsn.client);
   for (const GroupConfig& config : model.lsn.group) {
     const std::uint16_t id = ids.at(config.name);
@@ -203,7 +204,7 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
     if (const ClientConfig* client = clients.find(config.clientname)) {
       for (const wire::Ipv4Prefix& network : client->network)
         networks.push_back({network.first().value, network.last().value, id});
-      for (const wire::Ipv4Range& range : acl_ranges(model, *client))
+      for (const wire::Ipv4Range& range : acl_ranges(acls, *client))
         networks.push_back({range.first.value, range.last.value, id});
     }
   }

@@ -50,10 +50,11 @@ std::vector<wire::Ipv4Range> nat_ranges(const Model& model, const PoolConfig& po
   return ranges;
 }
 
-std::vector<wire::Ipv4Range> acl_ranges(const Model& model, const ClientConfig& client) {
+std::vector<wire::Ipv4Range> acl_ranges(const ByName<AclConfig>& acls,
+                                        const ClientConfig& client) {
   std::vector<wire::Ipv4Range> ranges;
   for (const std::string& name : client.aclname)
-    if (const AclConfig* acl = find_by_name(model.lsn.acl, name))
+    if (const AclConfig* acl = acls.find(name))
       ranges.insert(ranges.end(), acl->src_ip.begin(), acl->src_ip.end());
   return ranges;
 }

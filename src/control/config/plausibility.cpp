@@ -64,6 +64,7 @@ bool is_reached_inside(wire::Ipv4Range range, const std::vector<Destination>& al
 
 void check_client_routes(const Model& model, Findings& findings) {
   const std::vector<Destination> all = destinations(model);
+  const ByName acls(model.lsn.acl);
   for (std::size_t c = 0; c < model.lsn.client.size(); ++c) {
     const ClientConfig& client = model.lsn.client[c];
     for (std::size_t n = 0; n < client.network.size(); ++n)
@@ -73,7 +74,7 @@ void check_client_routes(const Model& model, Findings& findings) {
                         wire::to_string(client.network[n]),
                         kInsideNetwork);
     for (std::size_t n = 0; n < client.aclname.size(); ++n) {
-      const AclConfig* const acl = find_by_name(model.lsn.acl, client.aclname[n]);
+      const AclConfig* const acl = acls.find(client.aclname[n]);
       if (acl == nullptr) continue;
       for (const wire::Ipv4Range& range : acl->src_ip)
         if (!is_reached_inside(range, all))
@@ -107,6 +108,7 @@ void check_pool_links(const Model& model, Findings& findings) {
 
 /// On an inside link a client's network usually has the NAT's address among its own.
 void check_outside_addresses(const Model& model, Findings& findings) {
+  const ByName acls(model.lsn.acl);
   for (std::size_t i = 0; i < model.interfaces.size(); ++i) {
     const InterfaceConfig& interface = model.interfaces[i];
     if (interface.role != datapath::Side::kOutside) continue;
@@ -115,7 +117,7 @@ void check_outside_addresses(const Model& model, Findings& findings) {
           client.network.begin(), client.network.end(),
           [&interface](const auto& each) { return each.contains(interface.address.address); });
       if (network == client.network.end()) {
-        for (const wire::Ipv4Range& range : acl_ranges(model, client))
+        for (const wire::Ipv4Range& range : acl_ranges(acls, client))
           if (range.contains(interface.address.address))
             findings.report(fmt::format("interfaces[{}].address", i),
                             fmt::format("interface {}: address", interface.name),

@@ -138,6 +138,7 @@ void find_overlaps(std::vector<Owned> ranges, Overlap overlap) {
 
 std::vector<Owned> client_networks(const Model& model) {
   std::vector<Owned> ranges;
+  const ByName acls(model.lsn.acl);
   for (std::size_t c = 0; c < model.lsn.client.size(); ++c) {
     const ClientConfig& client = model.lsn.client[c];
     for (std::size_t n = 0; n < client.network.size(); ++n)
@@ -146,7 +147,7 @@ std::vector<Owned> client_networks(const Model& model) {
                         fmt::format("client {}: network", client.name),
                         NetworkSyntax::format(client.network[n])});
     for (std::size_t n = 0; n < client.aclname.size(); ++n) {
-      const AclConfig* const acl = find_by_name(model.lsn.acl, client.aclname[n]);
+      const AclConfig* const acl = acls.find(client.aclname[n]);
       if (acl == nullptr) continue;
       for (const wire::Ipv4Range& range : acl->src_ip)
         ranges.push_back({range.first.value, range.last.value, c,

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
@@ -44,6 +45,7 @@ std::string what_is_lost(const std::string& path) {
   bool comments = false;
   bool includes = false;
   for (std::string line; std::getline(file, line);) {
+    if (line + '\n' == kSavedHeader) continue;
     bool quoted = false;
     for (std::size_t i = 0; i < line.size(); ++i) {
       if (line[i] == '\\' && quoted) ++i;
@@ -56,6 +58,12 @@ std::string what_is_lost(const std::string& path) {
   if (comments && includes) return "its comments, and that parts of it were in other files";
   if (comments) return "its comments";
   return includes ? "that parts of it were in other files" : "";
+}
+
+bool was_saved(const std::string& path) {
+  std::ifstream file(path);
+  std::string first;
+  return std::getline(file, first) && first + '\n' == kSavedHeader;
 }
 
 }  // namespace
@@ -82,13 +90,16 @@ SaveOutcome save_config_file(const std::string& path, const std::string& text) {
   good = write_all(fd, text) && good;
   if (!good) outcome.error = trouble(outcome.file);
   close(fd);
-  if (good && exists) {
+  if (good && exists && !was_saved(outcome.file)) {
     outcome.backup = outcome.file + ".bak";
     if (const std::string lost = what_is_lost(outcome.file); !lost.empty())
       outcome.warning = fmt::format("{} does not keep {}: they are in {}", outcome.file, lost,
                                     outcome.backup);
-    unlink(outcome.backup.c_str());
-    if (link(outcome.file.c_str(), outcome.backup.c_str()) != 0) {
+    const std::string beside = outcome.backup + ".new";
+    unlink(beside.c_str());
+    if (link(outcome.file.c_str(), beside.c_str()) != 0 ||
+        std::rename(beside.c_str(), outcome.backup.c_str()) != 0) {
+      unlink(beside.c_str());
       outcome.error = fmt::format("{}: {}; nothing is written", outcome.backup, strerror(errno));
       good = false;
     }

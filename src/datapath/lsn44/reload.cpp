@@ -130,8 +130,16 @@ bool matches_subscriber(const SessionFilter& filter, wire::Be32 subscriber) {
   return ((wire::Ipv4Address{subscriber}.value ^ filter.network->address.value) & mask) == 0;
 }
 
-/// By the NAT endpoint of a session or mapping.
+/// By the NAT endpoint, the protocol and, of a session, the destination.
 bool matches(const SessionFilter& filter, const auto& object) {
+  if (filter.protocol && *filter.protocol != object.protocol) return false;
+  if (filter.destination_ip) {
+    if constexpr (requires { object.remote_ip; }) {
+      if (filter.destination_ip->be() != object.remote_ip) return false;
+    } else {
+      return false;  // a mapping without sessions has none
+    }
+  }
   if (filter.nat_ip && filter.nat_ip->be() != object.nat_ip) return false;
   if (!filter.nat_port) return true;
   return object.protocol != Protocol::kEsp && *filter.nat_port == object.nat_port.host();

@@ -30,6 +30,7 @@ class CommandClient {
  private:
   CommandClient() = default;
 
+  void reconnect_if_closed();
   [[nodiscard]] std::string trouble(std::string_view what) const;
 
   FileDescriptor fd_;

@@ -50,7 +50,7 @@ extern const ValueSyntax kPortNumber;   ///< std::uint32_t: 0-65535
 
 struct OptionSpec {
   std::string_view name;  ///< with its hyphen
-  const ValueSyntax* value;
+  const ValueSyntax* value;  ///< nullptr: it takes none
   std::string_view does;
   std::string_view together_with = {};  ///< the option without which it means nothing
 };
@@ -92,6 +92,13 @@ struct Command {
   std::vector<Word> words;  ///< of a command that takes them as they are
   std::string line;         ///< as it was typed
   std::string by;           ///< who typed it, for the log
+
+  /// Whether an argument was given.
+  [[nodiscard]] bool has(std::string_view name) const {
+    for (const Argument& argument : arguments)
+      if (argument.name == name) return true;
+    return false;
+  }
 
   /// The argument's value, or nullptr. T is what its syntax gives.
   template <class T>

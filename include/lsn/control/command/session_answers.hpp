@@ -17,6 +17,8 @@ namespace lsn::control {
 
 /// The filters that both take.
 [[nodiscard]] std::span<const OptionSpec> session_filter_options();
+/// The same, and -count.
+[[nodiscard]] std::span<const OptionSpec> session_show_options();
 
 [[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_session(
     const Command& command, const CommandContext& context);

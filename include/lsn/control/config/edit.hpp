@@ -13,10 +13,12 @@
 
 #include <cstdint>
 #include <expected>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "lsn/control/config/model.hpp"
@@ -82,10 +84,19 @@ struct ParameterValue {
 };
 [[nodiscard]] std::vector<ParameterValue> values_of(const Model& model, const ObjectKind& kind,
                                                     std::string_view name);
+/// The same of all objects of a kind, in their order.
+using SeeObject = std::function<void(const std::string& name, std::vector<ParameterValue> values)>;
+void for_objects(const Model& model, const ObjectKind& kind, const SeeObject& see);
 
-/// Which objects refer to that one: "group LSN-GROUP-1", each once.
-[[nodiscard]] std::vector<std::string> users_of(const Model& model, const ObjectKind& kind,
-                                                std::string_view name);
+/// Which objects refer to which of a kind: "group LSN-GROUP-1", each once.
+class Users {
+ public:
+  Users(const Model& model, const ObjectKind& kind);
+  [[nodiscard]] const std::vector<std::string>& of(const std::string& name) const;
+
+ private:
+  std::unordered_map<std::string, std::vector<std::string>> users_;
+};
 
 /// The commands that make the objects of `to` of those of `from`, in an order in which each makes
 /// sense by itself if the changes do not cross.

@@ -273,7 +273,7 @@ class ByName {
 
 /// The addresses of a client's access lists, one range after the other; of a list that is not there,
 /// none.
-[[nodiscard]] std::vector<wire::Ipv4Range> acl_ranges(const Model& model,
+[[nodiscard]] std::vector<wire::Ipv4Range> acl_ranges(const ByName<AclConfig>& acls,
                                                       const ClientConfig& client);
 
 /// The application profile of the group with the most specific range for a destination port, with

@@ -1,13 +1,17 @@
 // Writing a configuration to its file.
 //
 // The file is replaced as a whole: a new one beside it, synced, with the mode and owner of the
-// former, takes its name (rename(2)), and the former is FILE.bak by then. A kill at any moment leaves
-// the one or the other. It may block for as long as a disk takes: not for the control thread.
+// former, takes its name (rename(2)), and the former is FILE.bak by then, unless it had been saved
+// as well: FILE.bak is what people wrote. A kill at any moment leaves the one or the other. It may block for as long as a disk takes: not for the control thread.
 #pragma once
 
 #include <string>
+#include <string_view>
 
 namespace lsn::control {
+
+/// The first line of a file that was saved.
+inline constexpr std::string_view kSavedHeader = "# Written by \"save config\".\n";
 
 struct SaveOutcome {
   std::string error;    ///< one line; then the file is as it was

@@ -139,7 +139,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(ShowIpsecalgSession, TakesNothingElse) {
   Bench bench;
   EXPECT_THAT(bench.error("show ipsecalg session -natPort 1"),
-              HasSubstr("allowed -sourceIP, -natIP or -destIP"));
+              HasSubstr("allowed -subscrIP, -sourceIP, -natIP or -destIP"));
   EXPECT_THAT(bench.error("show ipsecalg session -sourceIP 192.0.2"),
               HasSubstr("allowed an address A.B.C.D"));
   EXPECT_THAT(bench.error("flush ipsecalg session -destIP"), HasSubstr("given no value"));

@@ -79,10 +79,10 @@ TEST(Client, WritesOutputAndErrorsWhereTheyBelong) {
   auto client = CommandClient::connect(server.path);
   ASSERT_TRUE(client) << client.error();
   EXPECT_EQ(client->run("flush lsn session -natPort 7", files.out, files.err), 0);
-  EXPECT_EQ(files.text(), "Done\n");
+  EXPECT_EQ(files.text(), "1 session flushed\nDone\n");
   EXPECT_EQ(files.errors(), "");
   EXPECT_EQ(client->run("nonsense", files.out, files.err), 1);
-  EXPECT_EQ(files.text(), "Done\n");
+  EXPECT_EQ(files.text(), "1 session flushed\nDone\n");
   EXPECT_THAT(files.errors(), testing::StartsWith("ERROR: command: given \"nonsense\""));
 }
 

@@ -185,9 +185,10 @@ TEST(Help, ListsAllCommands) {
 TEST(Help, OfOneCommandListsItsOptions) {
   Bench bench;
   const std::string text = bench.text("help show lsn session");
-  EXPECT_THAT(text, StartsWith("show lsn session [-clientname NAME] [-network A.B.C.D [-netmask "
-                               "A.B.C.D]] [-natIP A.B.C.D] [-natPort PORT]\n"));
-  for (const char* option : {"-clientname", "-network", "-netmask", "-natIP", "-natPort"})
+  EXPECT_THAT(text, StartsWith("show lsn session [-clientname NAME] [-subscrIP A.B.C.D] [-network "
+                               "A.B.C.D [-netmask A.B.C.D]] [-natIP A.B.C.D] [-natPort PORT] "
+                               "[-destIP A.B.C.D] [-protocol TCP|UDP|ICMP|ESP] [-count]\n"));
+  for (const char* option : {"-clientname", "-network", "-netmask", "-natIP", "-natPort", "-destIP"})
     EXPECT_THAT(text, HasSubstr(option));
   EXPECT_THAT(bench.text("help STAT"), HasSubstr("stat worker"));
   EXPECT_THAT(bench.text("help STAT"), testing::Not(HasSubstr("show drops")));

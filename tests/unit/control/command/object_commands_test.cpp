@@ -322,6 +322,39 @@ TEST(ObjectCommands, AtomicIsAllOrNothing) {
             "Done\nDone\nDone\nDone\nDone\nDone\nDone\n");
 }
 
+TEST(ObjectCommands, AnAtomicChangeSaysWhatIsWrongWithTheLineThatIs) {
+  EmptyBox box;
+  box.done({"add lsn client C", "add lsn group G -clientname C"});
+  // The first refers to what only the last makes; the third is the one that is wrong.
+  const auto said = box.say_all(kBatchAtomic, {"bind lsn group G -poolname NEW", "add lsn pool NEW2",
+                                               "bind lsn pool NOSUCH 203.0.114.1", "add lsn pool NEW"});
+  EXPECT_THAT(said.errors, ElementsAre(AllOf(StartsWith("command 3: "), HasSubstr("NOSUCH"))));
+}
+
+TEST(ObjectCommands, OfManyLinesTheOneThatIsWrongIsFound) {
+  EmptyBox box;
+  for (unsigned wrong = 0; wrong < 20; ++wrong) {
+    std::string request = kBatchMark + std::string(kBatchOrdered);
+    for (unsigned i = 0; i < 20; ++i)
+      request += kBatchMark + (i == wrong ? std::string("bind lsn pool P 192.0.2.1")
+                                          : "set lsn pool P -maxPortReallocTmq " + std::to_string(i));
+    box.say("add lsn pool P");
+    auto answer = begin_batch(lsn_commands().parse_batch(request), box.context);
+    Bench::Said said;
+    while (true) {
+      const auto progress = answer->next(said.out);
+      if (progress == Answer::Progress::kWaiting) box.dataplane.poll();
+      if (progress != Answer::Progress::kFailed) continue;
+      said.errors = answer->errors();
+      break;
+    }
+    EXPECT_EQ(std::count(said.out.begin(), said.out.end(), '\n'), wrong);
+    EXPECT_THAT(said.errors, ElementsAre(HasSubstr("192.0.2.1")));
+    EXPECT_EQ(box.config.model().lsn.pool[0].max_port_realloc_tmq, wrong == 0 ? 65536 : wrong - 1);
+    box.say("rm lsn pool P");
+  }
+}
+
 // ── the difference of two models, as commands ───────────────────────────────────────────────────
 
 /// Random commands that are carried out where they make sense.
@@ -429,8 +462,11 @@ TEST(ObjectCommands, SaveWritesWhatIsInForceAndKeepsTheFormerFile) {
   EXPECT_THAT(read_file(bench.file + ".bak"), HasSubstr("somebody's remark"));
   EXPECT_EQ(load_config(bench.file).value(), bench.config.model());
   EXPECT_THAT(bench.text("show changes"), StartsWith("no changes"));
-  // Once more: the comment is our own by now.
-  EXPECT_EQ(bench.json("save config")["result"], "Done");
+  // Once more: what people wrote stays in the former file.
+  const auto again = bench.json("save config");
+  EXPECT_EQ(again["result"], "Done");
+  EXPECT_FALSE(again.contains("warnings")) << again;
+  EXPECT_THAT(read_file(bench.file + ".bak"), HasSubstr("somebody's remark"));
 }
 
 TEST(ObjectCommands, SaveIsRefusedWhereNothingCanBeWritten) {

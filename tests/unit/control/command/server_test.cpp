@@ -160,7 +160,7 @@ TEST_F(Servers, AnswerOneRequestAfterTheOtherOfOneConnection) {
     peer.receive();
   }
   EXPECT_EQ(answers(peer), 5U);
-  EXPECT_THAT(peer.received(), testing::EndsWith("end 1\nend 0\nend 0\nout 5\nDone\nend 0\n"));
+  EXPECT_THAT(peer.received(), testing::EndsWith("end 1\nend 0\nend 0\nout 24\n0 sessions flushed\nDone\nend 0\n"));
   EXPECT_FALSE(peer.closed());
   peer.send("flush lsn session\n");
   turn(3);
@@ -178,7 +178,7 @@ TEST_F(Servers, PutARequestTogetherThatComesInPieces) {
   }
   peer.send("\n");
   converse(peer);
-  EXPECT_EQ(first_answer(peer).out, "Done\n");
+  EXPECT_EQ(first_answer(peer).out, "0 sessions flushed\nDone\n");
 }
 
 TEST_F(Servers, AnswerALastLineWithoutItsEndAndHangUp) {
@@ -186,7 +186,7 @@ TEST_F(Servers, AnswerALastLineWithoutItsEndAndHangUp) {
   peer.send("flush lsn session");
   peer.finish();
   converse(peer);
-  EXPECT_EQ(first_answer(peer).out, "Done\n");
+  EXPECT_EQ(first_answer(peer).out, "0 sessions flushed\nDone\n");
   turn(2);
   peer.receive();
   EXPECT_TRUE(peer.closed());
@@ -488,7 +488,7 @@ TEST_F(Servers, AnswerAReloadWhenItIsDone) {
   EXPECT_EQ(peer.received(), "");
   bench.dataplane.hold = false;
   converse(peer);
-  EXPECT_EQ(first_answer(peer).out, "Done\n");
+  EXPECT_EQ(first_answer(peer).out, "0 sessions ended\nDone\n");
 }
 
 TEST_F(Servers, AnswerAReloadThatIsRefusedWithOneLineForEachProblem) {

@@ -170,7 +170,7 @@ TEST(FlushSessions, SaysDoneWhenAllWorkersHaveAnswered) {
   Bench bench;
   bench.dataplane.rows(0).push_back(udp_session(1, 1));
   bench.dataplane.rows(1).push_back(udp_session(2, 2));
-  EXPECT_EQ(bench.text("flush lsn session"), "Done\n");
+  EXPECT_EQ(bench.text("flush lsn session"), "2 sessions flushed\nDone\n");
   EXPECT_TRUE(bench.dataplane.rows(0).empty() && bench.dataplane.rows(1).empty());
 }
 
