@@ -24,6 +24,7 @@
 #include "lsn/control/metrics/metrics_server.hpp"
 #include "lsn/control/running_config.hpp"
 #include "lsn/control/service.hpp"
+#include "lsn/control/watchdog.hpp"
 
 namespace lsn::control {
 namespace {
@@ -38,10 +39,11 @@ constexpr milliseconds kTick{10};
 constexpr milliseconds kHurriedTick{1};
 constexpr std::chrono::seconds kFormerMapsInterval{1};
 
+/// Not SIGUSR1: it interrupts errands (errands.cpp).
 sigset_t our_signals() {
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGHUP, SIGTERM, SIGINT}) sigaddset(&signals, signal);
+  for (const int signal : {SIGHUP, SIGUSR2, SIGTERM, SIGINT}) sigaddset(&signals, signal);
   return signals;
 }
 
@@ -61,7 +63,8 @@ class Controller::Loop {
         journal_(config_.model().dataplane.state_file, dataplane_),
         timer_(checked(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), "timerfd")),
         server_(std::move(options.socket), lsn_commands(), CommandContext{dataplane_, config_},
-                events_, Clock::now()) {
+                events_, Clock::now()),
+        watchdog_(dataplane_, service_watchdog(), Clock::now()) {
     if (options.view_socket)
       view_server_.emplace(std::move(*options.view_socket), lsn_commands(),
                            CommandContext{dataplane_, config_, false}, events_, Clock::now());
@@ -107,6 +110,7 @@ class Controller::Loop {
     const auto now = Clock::now();
     dataplane_.poll();
     if (!ready_ && !config_.busy()) tell_ready();
+    watchdog_.tick(now);
     server_.tick(now);
     if (view_server_) view_server_->tick(now);
     alg_log_.tick(now);
@@ -125,6 +129,8 @@ class Controller::Loop {
         reopen_log();
         tell_service_reloading();
         config_.reload([this](const RunningConfig::Outcome&) { tell_ready(); });
+      } else if (signal.ssi_signo == SIGUSR2) {
+        reopen_log();
       } else {
         spdlog::info("{}: stopping", strsignal(static_cast<int>(signal.ssi_signo)));
         tell_service_stopping();
@@ -162,6 +168,7 @@ class Controller::Loop {
   CommandServer server_;
   std::optional<CommandServer> view_server_;
   std::optional<MetricsServer> metrics_;
+  Watchdog watchdog_;
   milliseconds interval_{0};
   Clock::time_point next_look_at_maps_{};
   bool ready_ = false;

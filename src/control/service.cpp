@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <systemd/sd-daemon.h>
 
+#include <cstdint>
 #include <ctime>
 
 namespace lsn::control {
@@ -28,5 +29,13 @@ void tell_service_reloading() {
 void tell_service_stopping() {
   tell("STOPPING=1\nSTATUS=stopping");
 }
+
+std::optional<std::chrono::microseconds> service_watchdog() {
+  std::uint64_t interval = 0;
+  if (sd_watchdog_enabled(/*unset_environment=*/0, &interval) <= 0) return std::nullopt;
+  return std::chrono::microseconds(interval);
+}
+
+void tell_service_alive() { tell("WATCHDOG=1"); }
 
 }  // namespace lsn::control

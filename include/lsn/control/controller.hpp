@@ -1,8 +1,8 @@
 // The control thread: one loop that decides everything and never touches a packet.
 //
 // It waits in epoll for four things: a timer (Dataplane::poll() every 10 ms, every millisecond
-// while an answer of a worker is awaited), signals (SIGHUP reloads, SIGTERM and SIGINT stop), new
-// clients on the command socket, and the clients' bytes. Nothing here waits for a worker or a
+// while an answer of a worker is awaited), signals (SIGHUP reloads, SIGUSR2 opens the log file anew,
+// SIGTERM and SIGINT stop), new clients on the command socket, and the clients' bytes. Nothing here waits for a worker or a
 // client, and nothing spins. The order in main():
 //
 //   Controller::block_signals()   before any thread: the signals are the controller's
@@ -35,7 +35,7 @@ struct ControllerOptions {
 
 class Controller {
  public:
-  /// SIGHUP, SIGTERM and SIGINT for this thread and all that it starts.
+  /// SIGHUP, SIGUSR2, SIGTERM and SIGINT for this thread and all that it starts.
   static void block_signals();
 
   /// The dataplane outlives the controller.

@@ -1,7 +1,9 @@
 // What the service manager is told (sd_notify(3), Type=notify): that packets are let in, that a
-// reload is under way, that lsnd stops. Without a service manager nothing happens.
+// reload is under way, that lsnd lives, that it stops. Without a service manager nothing happens.
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <string>
 
 namespace lsn::control {
@@ -10,5 +12,9 @@ namespace lsn::control {
 void tell_service_ready(const std::string& status);
 void tell_service_reloading();
 void tell_service_stopping();
+
+/// Within which time it wants to hear that we live (WatchdogSec=); nullopt: it does not.
+[[nodiscard]] std::optional<std::chrono::microseconds> service_watchdog();
+void tell_service_alive();
 
 }  // namespace lsn::control

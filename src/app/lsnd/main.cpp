@@ -136,7 +136,7 @@ int main(int argc, char** argv) {
                "with --check: for another machine, so that CPUs, devices and addresses of this one "
                "do not count")
       ->needs("--check");
-  app.set_version_flag("--version", "lsnd " LSN_VERSION);
+  app.set_version_flag("--version", "lsnd " LSN_VERSION " (" LSN_ARCH ")");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help_or_version) {

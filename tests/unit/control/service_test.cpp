@@ -2,13 +2,17 @@
 #include "lsn/control/service.hpp"
 
 #include <signal.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <sstream>
 #include <thread>
 
 #include "lsn/control/controller.hpp"
+#include "lsn/control/watchdog.hpp"
 #include "unit/control/command/support.hpp"
 
 namespace lsn::control {
@@ -90,6 +94,90 @@ TEST_F(ServiceManager, HearsOfAControllerThatIsReadyWhenAGenerationIsInForceAndN
   manager.join();
   EXPECT_THAT(heard, ElementsAre("", HasSubstr("READY=1"), StartsWith("RELOADING=1"),
                                  HasSubstr("READY=1"), StartsWith("STOPPING=1")));
+}
+
+TEST_F(ServiceManager, SaysWithinWhichTimeItWantsToHearOfUs) {
+  EXPECT_EQ(service_watchdog(), std::nullopt);
+  setenv("WATCHDOG_USEC", "10000000", 1);
+  EXPECT_EQ(service_watchdog(), std::chrono::seconds(10));
+  setenv("WATCHDOG_PID", "1", 1);  // somebody else's
+  EXPECT_EQ(service_watchdog(), std::nullopt);
+  unsetenv("WATCHDOG_PID");
+  unsetenv("WATCHDOG_USEC");
+}
+
+/// Two workers, a watchdog that wants a sign within ten seconds, and the log.
+class WatchdogTest : public ServiceManager {
+ protected:
+  WatchdogTest() : watchdog_(dataplane_, std::chrono::seconds(10), now_) {
+    auto logger = std::make_shared<spdlog::logger>(
+        "test", std::make_shared<spdlog::sinks::ostream_sink_st>(log_));
+    logger->set_pattern("%l %v");
+    spdlog::set_default_logger(logger);
+  }
+  ~WatchdogTest() override { spdlog::set_default_logger(before_); }
+
+  /// A second goes by, in which these workers poll; whether there was a sign.
+  bool second(std::initializer_list<unsigned> polling) {
+    for (const unsigned worker : polling) dataplane_.counters(worker).polls.add();
+    now_ += std::chrono::seconds(1);
+    watchdog_.tick(now_);
+    const std::string heard = hear(MSG_DONTWAIT);
+    EXPECT_THAT(heard, testing::AnyOf("", "WATCHDOG=1"));
+    return !heard.empty();
+  }
+  std::string logged() {
+    std::string text = log_.str();
+    log_.str("");
+    return text;
+  }
+
+ private:
+  std::ostringstream log_;
+  std::shared_ptr<spdlog::logger> before_ = spdlog::default_logger();
+  FakeDataplane dataplane_;
+  Watchdog::Clock::time_point now_{std::chrono::hours(1)};
+  Watchdog watchdog_;
+};
+
+TEST_F(WatchdogTest, HearsTwicePerIntervalOfWorkersThatPoll) {
+  for (int n = 0; n < 3; ++n) {
+    for (int i = 0; i < 4; ++i) EXPECT_FALSE(second({0, 1}));
+    EXPECT_TRUE(second({0, 1}));
+  }
+  EXPECT_EQ(logged(), "");
+}
+
+TEST_F(WatchdogTest, OnePollPerSignIsEnough) {
+  EXPECT_FALSE(second({0}));
+  EXPECT_FALSE(second({1}));
+  for (int i = 0; i < 2; ++i) EXPECT_FALSE(second({}));
+  EXPECT_TRUE(second({}));
+}
+
+TEST_F(WatchdogTest, HearsNothingWhileAWorkerStandsStillWhichTheLogNamesOnce) {
+  for (int i = 0; i < 60; ++i) EXPECT_FALSE(second({0}));
+  EXPECT_EQ(logged(),
+            "critical worker 1: CPU 11: it has not polled for 5.0 s; the service manager, which "
+            "waits for a sign of life, gets none until it does\n");
+  // Those that stand still later are told as well, and what recovers is heard of at once.
+  for (int i = 0; i < 60; ++i) EXPECT_FALSE(second({}));
+  EXPECT_EQ(logged(), "");
+  EXPECT_TRUE(second({1}));
+  EXPECT_EQ(logged(), "warning worker 1: polls again\n");
+  for (int i = 0; i < 4; ++i) EXPECT_FALSE(second({1}));
+  EXPECT_FALSE(second({1}));
+  EXPECT_THAT(logged(), StartsWith("critical worker 0: CPU 10: it has not polled for 5.0 s"));
+}
+
+TEST_F(ServiceManager, WithoutAWatchdogHearsNoSignOfLife) {
+  FakeDataplane dataplane;
+  const Watchdog::Clock::time_point start{};
+  Watchdog watchdog(dataplane, std::nullopt, start);
+  dataplane.counters(0).polls.add();
+  dataplane.counters(1).polls.add();
+  watchdog.tick(start + std::chrono::hours(1));
+  EXPECT_EQ(hear(MSG_DONTWAIT), "");
 }
 
 TEST(Service, WithoutAServiceManagerIsNobodysConcern) {
