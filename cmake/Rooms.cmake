@@ -35,6 +35,13 @@ function(lsn_room name)
   target_link_libraries(lsn_${name} PUBLIC lsn_flags ${ROOM_DEPENDS})
 endfunction()
 
+# A room that another build has made.
+function(lsn_ready_room name library)
+  add_library(lsn_${name} STATIC IMPORTED GLOBAL)
+  set_target_properties(lsn_${name} PROPERTIES IMPORTED_LOCATION ${library})
+  target_link_libraries(lsn_${name} INTERFACE lsn_flags ${ARGN})
+endfunction()
+
 # The plain data that control and datapath share: headers only.
 function(lsn_plain_room)
   add_library(lsn_plain INTERFACE)

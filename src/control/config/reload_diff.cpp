@@ -28,13 +28,6 @@ constexpr std::array<std::string_view, 11> kFixed{
     "metrics",
 };
 
-bool fixed(std::string_view path) {
-  const std::string bare = without_indexes(path);
-  return std::any_of(kFixed.begin(), kFixed.end(), [&bare](std::string_view prefix) {
-    return bare.starts_with(prefix) && (bare.size() == prefix.size() || bare[prefix.size()] == '.');
-  });
-}
-
 struct Value {
   std::string label;
   std::string value;  ///< arrays: all elements
@@ -44,7 +37,7 @@ struct Value {
 std::map<std::string, Value> fixed_settings(const Model& model) {
   std::map<std::string, Value> settings;
   for (FlatSetting& setting : flatten(model, ObjectsBy::kName)) {
-    if (!fixed(setting.path)) continue;
+    if (!needs_restart(setting.path)) continue;
     std::string path = setting.path;
     if (path.ends_with(']')) path.resize(path.rfind('['));
     Value& value = settings[path];
@@ -55,21 +48,28 @@ std::map<std::string, Value> fixed_settings(const Model& model) {
   return settings;
 }
 
-Problem needs_restart(std::string text) {
+Problem problem_of(std::string text) {
   return {"", 0, std::move(text) + " needs a restart of lsnd"};
 }
 
 }  // namespace
+
+bool needs_restart(std::string_view path) {
+  const std::string bare = without_indexes(path);
+  return std::any_of(kFixed.begin(), kFixed.end(), [&bare](std::string_view prefix) {
+    return bare.starts_with(prefix) && (bare.size() == prefix.size() || bare[prefix.size()] == '.');
+  });
+}
 
 std::vector<Problem> diff_for_reload(const Model& running, const Model& wanted) {
   std::vector<Problem> problems;
   // Whole interfaces first, so that a new one is not reported setting by setting.
   for (const InterfaceConfig& interface : running.interfaces)
     if (find_by_name(wanted.interfaces, interface.name) == nullptr)
-      problems.push_back(needs_restart(fmt::format("removing interface {}", interface.name)));
+      problems.push_back(problem_of(fmt::format("removing interface {}", interface.name)));
   for (const InterfaceConfig& interface : wanted.interfaces)
     if (find_by_name(running.interfaces, interface.name) == nullptr)
-      problems.push_back(needs_restart(fmt::format("adding interface {}", interface.name)));
+      problems.push_back(problem_of(fmt::format("adding interface {}", interface.name)));
 
   const auto old_settings = fixed_settings(running);
   const auto new_settings = fixed_settings(wanted);
@@ -79,7 +79,7 @@ std::vector<Problem> diff_for_reload(const Model& running, const Model& wanted) 
       return value.empty() ? std::string_view("nothing") : value;
     };
     problems.push_back(
-        needs_restart(fmt::format("{}: from {} to {}", label, shown(before), shown(after))));
+        problem_of(fmt::format("{}: from {} to {}", label, shown(before), shown(after))));
   };
   const auto of_both = [&](const std::string& path) {
     if (!path.starts_with("interfaces[")) return true;

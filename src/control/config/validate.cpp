@@ -188,9 +188,7 @@ class Reader {
         ((limits.lowest <= value.number && value.number <= limits.highest) ||
          (limits.zero_too && value.number == 0)))
       return true;
-    report_at(path, setting, to_string(value),
-              fmt::format("{}{}-{}{}{}", limits.zero_too ? "0 or " : "", limits.lowest,
-                          limits.highest, limits.unit.empty() ? "" : " ", limits.unit));
+    report_at(path, setting, to_string(value), allowed_numbers(limits));
     return false;
   }
 

@@ -17,9 +17,12 @@
 //   later(setting, settings)               objects that this version cannot carry out yet
 #pragma once
 
+#include <fmt/format.h>
+
 #include <concepts>
 #include <cstdint>
 #include <initializer_list>
+#include <string>
 #include <string_view>
 #include <type_traits>
 
@@ -36,6 +39,12 @@ struct Limits {
   std::string_view unit = "";  ///< for messages
   bool zero_too = false;       ///< 0 has a meaning of its own: none
 };
+
+/// "1-60 s", "0 or 256-65536": completes "..., allowed ..."
+[[nodiscard]] inline std::string allowed_numbers(Limits limits) {
+  return fmt::format("{}{}-{}{}{}", limits.zero_too ? "0 or " : "", limits.lowest, limits.highest,
+                     limits.unit.empty() ? "" : " ", limits.unit);
+}
 
 template <class T, class Object>
 concept Like = std::same_as<std::remove_const_t<T>, Object>;

@@ -6,12 +6,16 @@
 // caller applies log.level by itself.
 #pragma once
 
+#include <string_view>
 #include <vector>
 
 #include "lsn/control/config/model.hpp"
 #include "lsn/control/config/problem.hpp"
 
 namespace lsn::control {
+
+/// Whether a reload cannot change the setting of this path ("dataplane.workers").
+[[nodiscard]] bool needs_restart(std::string_view path);
 
 /// One problem, with the word "restart", for each setting that differs and cannot be applied; none:
 /// the new model can be taken over.
