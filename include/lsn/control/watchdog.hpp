@@ -1,10 +1,10 @@
 // The sign of life that the service manager waits for (WatchdogSec=), while all of lsnd is alive.
 //
 // It is given twice per interval, by the control thread, and only if every worker has polled since
-// the last time: a worker that hangs is as bad as a control thread that does, and ends the same way.
-// A worker's poll counter moves whatever it does, also without packets, without a device or between
-// the naps of powerSave, which are shorter than a millisecond. A counter that stands still is told
-// to the log once; when it moves again the sign is given at once.
+// the last time: a worker that hangs is as bad as a control thread that does, and ends the same
+// way. A worker's poll counter moves whatever it does, also without packets, without a device or
+// between the naps of powerSave, which are shorter than a millisecond. A counter that stands still
+// is told to the log once; when it moves again the sign is given at once.
 #pragma once
 
 #include <chrono>

@@ -66,8 +66,9 @@ std::string zsh_options(const ProgramHelp& help) {
       for (const std::string& name : option.names) excluded += (excluded.empty() ? "" : " ") + name;
       names = fmt::format("'({})'{{{}}}", excluded, names);
     }
-    all += fmt::format("    {}{} \\\n", names,
-                       shell_quoted(fmt::format("[{}]{}", does, option.value.empty() ? "" : ":file:_files")));
+    all += fmt::format(
+        "    {}{} \\\n", names,
+        shell_quoted(fmt::format("[{}]{}", does, option.value.empty() ? "" : ":file:_files")));
   }
   return all;
 }
@@ -75,7 +76,8 @@ std::string zsh_options(const ProgramHelp& help) {
 }  // namespace
 
 std::string bash_of_lsnd(const ProgramHelp& lsnd) {
-  return fmt::format(R"sh(# bash completion for lsnd                                  -*- shell-script -*-
+  return fmt::format(
+      R"sh(# bash completion for lsnd                                  -*- shell-script -*-
 _lsnd() {{
   local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}}
   case $previous in
@@ -85,14 +87,15 @@ _lsnd() {{
 }}
 complete -o filenames -F _lsnd lsnd
 )sh",
-                     options_with_value(lsnd), option_names(lsnd));
+      options_with_value(lsnd), option_names(lsnd));
 }
 
 std::string bash_of_lsnctl(const ProgramHelp& lsnctl) {
   std::string commands;
   for (const control::CommandSpec& command : control::lsn_commands().commands())
     commands += fmt::format("    {}\n", shell_quoted(record_of(command)));
-  return fmt::format(R"sh(# bash completion for lsnctl                                -*- shell-script -*-
+  return fmt::format(
+      R"sh(# bash completion for lsnctl                                -*- shell-script -*-
 _lsnctl() {{
   # Each command, its options that take a value, and those that take none.
   local commands=(
@@ -130,8 +133,7 @@ _lsnctl() {{
 }}
 complete -o filenames -F _lsnctl lsnctl
 )sh",
-                     commands, options_with_value(lsnctl), options_with_value(lsnctl),
-                     option_names(lsnctl));
+      commands, options_with_value(lsnctl), options_with_value(lsnctl), option_names(lsnctl));
 }
 
 std::string zsh_of_lsnd(const ProgramHelp& lsnd) {
@@ -141,7 +143,8 @@ std::string zsh_of_lsnd(const ProgramHelp& lsnd) {
 std::string zsh_of_lsnctl(const ProgramHelp& lsnctl) {
   std::string commands;
   for (const control::CommandSpec& command : control::lsn_commands().commands())
-    commands += fmt::format("    {}\n", shell_quoted(fmt::format("{}|{}", record_of(command), command.does)));
+    commands += fmt::format("    {}\n",
+                            shell_quoted(fmt::format("{}|{}", record_of(command), command.does)));
   return fmt::format(R"sh(#compdef lsnctl
 
 _lsnctl_command() {{

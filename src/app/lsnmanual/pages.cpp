@@ -27,8 +27,12 @@ std::string plain(std::string_view text) {
   return result;
 }
 
-std::string bold(std::string_view text) { return fmt::format("\\fB{}\\fR", plain(text)); }
-std::string italic(std::string_view text) { return fmt::format("\\fI{}\\fR", plain(text)); }
+std::string bold(std::string_view text) {
+  return fmt::format("\\fB{}\\fR", plain(text));
+}
+std::string italic(std::string_view text) {
+  return fmt::format("\\fI{}\\fR", plain(text));
+}
 
 class Page {
  public:
@@ -49,8 +53,7 @@ class Page {
     heading("OPTIONS");
     for (const ProgramOption& option : help.options) {
       std::string tag;
-      for (const std::string& name : option.names)
-        tag += (tag.empty() ? "" : ", ") + bold(name);
+      for (const std::string& name : option.names) tag += (tag.empty() ? "" : ", ") + bold(name);
       if (!option.value.empty()) tag += ' ' + italic(option.value);
       std::string text = option.does;
       if (!option.initial.empty()) text += fmt::format(" (default: {})", option.initial);
@@ -84,25 +87,31 @@ std::string reference(std::string_view name, char section) {
 std::string page_of_lsnd(const ProgramHelp& lsnd) {
   Page page("lsnd", '8', "carrier-grade NAT44 with an IPsec ALG");
   page.heading("SYNOPSIS");
-  page.raw(".B lsnd\n[\\fB\\-\\-config\\fR \\fIFILE\\fR] [\\fB\\-\\-check\\fR [\\fB\\-\\-elsewhere\\fR]]");
+  page.raw(
+      ".B lsnd\n[\\fB\\-\\-config\\fR \\fIFILE\\fR] [\\fB\\-\\-check\\fR "
+      "[\\fB\\-\\-elsewhere\\fR]]");
   page.heading("DESCRIPTION");
-  page.paragraph(lsnd.description + ". It takes over the network devices that its configuration "
+  page.paragraph(lsnd.description +
+                 ". It takes over the network devices that its configuration "
                  "names, by DPDK, and translates what comes in by one into what goes out by the "
                  "other until it is told to stop. Its log goes to standard error unless the "
                  "configuration says otherwise.");
   page.options(lsnd);
   page.heading("SIGNALS");
-  page.item(bold("SIGHUP"), "Reads the configuration again, all or nothing, and opens the log file "
+  page.item(bold("SIGHUP"),
+            "Reads the configuration again, all or nothing, and opens the log file "
             "anew.");
   page.item(bold("SIGUSR2"), "Opens the log file anew and does nothing else.");
-  page.item(bold("SIGTERM") + ", " + bold("SIGINT"), "Stops. What has to live on is in the state "
+  page.item(bold("SIGTERM") + ", " + bold("SIGINT"),
+            "Stops. What has to live on is in the state "
             "file.");
   page.heading("EXIT STATUS");
   page.item(bold("0"), "It was told to stop, or the checked file is good.");
   page.item(bold("1"), "It could not run.");
   page.item(bold("2"), "The configuration or the command line is wrong.");
   page.heading("ENVIRONMENT");
-  page.item(bold("LSND_ARCH"), "Which of the builds in /usr/libexec/lsnd is to run, instead of the "
+  page.item(bold("LSND_ARCH"),
+            "Which of the builds in /usr/libexec/lsnd is to run, instead of the "
             "best one that this processor can: x86-64-v2, x86-64-v3 (AVX2) or x86-64-v4 (AVX-512). "
             "lsnd --version says which one runs.");
   page.item(bold("NOTIFY_SOCKET") + ", " + bold("WATCHDOG_USEC"),
@@ -120,7 +129,8 @@ std::string page_of_lsnctl(const ProgramHelp& lsnctl) {
   page.heading("SYNOPSIS");
   page.raw(".B lsnctl\n[\\fIOPTION\\fR ...] [\\fICOMMAND\\fR ...]");
   page.heading("DESCRIPTION");
-  page.paragraph(lsnctl.description + ". Words of commands are accepted in any case. The answer is "
+  page.paragraph(lsnctl.description +
+                 ". Words of commands are accepted in any case. The answer is "
                  "on standard output, an error is one line on standard error that says what, what "
                  "was given and what is allowed; then nothing has changed.");
   page.paragraph("Root and the members of the command socket's group may use it.");
@@ -149,20 +159,24 @@ std::string page_of_lsnctl(const ProgramHelp& lsnctl) {
 std::string page_of_file() {
   Page page("lsnd.conf", '5', "configuration of lsnd");
   page.heading("DESCRIPTION");
-  page.paragraph("The syntax is libconfig's: settings end with a semicolon; groups are { }, arrays "
-                 "of one type [ ], lists of groups ( ), without a comma behind the last element; "
-                 "names are case-sensitive; comments begin with # or //. A single value may stand "
-                 "for an array of one. A line @include \"FILE\" is replaced by that file, whose "
-                 "name is relative to this one.");
-  page.paragraph("Every setting is listed here with its default. What is marked with [restart] "
-                 "cannot be changed by a reload: that is refused as a whole. What this version "
-                 "cannot carry out yet is an error that says so.");
+  page.paragraph(
+      "The syntax is libconfig's: settings end with a semicolon; groups are { }, arrays "
+      "of one type [ ], lists of groups ( ), without a comma behind the last element; "
+      "names are case-sensitive; comments begin with # or //. A single value may stand "
+      "for an array of one. A line @include \"FILE\" is replaced by that file, whose "
+      "name is relative to this one.");
+  page.paragraph(
+      "Every setting is listed here with its default. What is marked with [restart] "
+      "cannot be changed by a reload: that is refused as a whole. What this version "
+      "cannot carry out yet is an error that says so.");
   page.example("lsnd --check --config FILE");
-  page.paragraph("reports everything that is wrong with a file, each with its line, or what would "
-                 "run.");
+  page.paragraph(
+      "reports everything that is wrong with a file, each with its line, or what would "
+      "run.");
   for (const Section& section : all_settings()) {
     page.heading(section.path);
-    page.paragraph(section.list ? "A list of groups, ( { ... }, ... ), with" : "A group, { ... }, with");
+    page.paragraph(section.list ? "A list of groups, ( { ... }, ... ), with"
+                                : "A group, { ... }, with");
     for (const Setting& setting : section.settings) {
       std::string text = setting.does + " Allowed: " + setting.allowed + ".";
       if (setting.required)
@@ -174,7 +188,8 @@ std::string page_of_file() {
     }
   }
   page.heading("FILES");
-  page.item(italic("/etc/lsnd/lsnd.conf"), "Where lsnd looks for it; as installed it has every "
+  page.item(italic("/etc/lsnd/lsnd.conf"),
+            "Where lsnd looks for it; as installed it has every "
             "setting in comments, and an example that has to be replaced.");
   page.item(italic("/usr/share/doc/lsnd/examples/sample.conf"), "A small one that runs.");
   return page.finish(reference("lsnd", '8') + " ,\n" + reference("lsnctl", '1'));

@@ -37,8 +37,7 @@ const Sentences& sentences() {
        "Fragmented datagrams that are remembered until all of them is there."},
       {"dataplane.fragments.timeout", "How long they are."},
       {"dataplane.alg.maxIkeSessions", "IKE sessions in all, divided among the workers."},
-      {"dataplane.alg.maxEspSessions",
-       "ESP sessions in all; each is one of maxSessions as well."},
+      {"dataplane.alg.maxEspSessions", "ESP sessions in all; each is one of maxSessions as well."},
       {"dataplane.alg.maxGates", "Pairs of a NAT address and an IPsec server."},
       {"dataplane.alg.maxHeldBytes", "Messages that wait for a gate, with their packet buffers."},
       {"interfaces.name", "What output and messages call it."},
@@ -54,7 +53,8 @@ const Sentences& sentences() {
       {"routes.prefix", "Where to. The longest prefix wins."},
       {"routes.via", "A neighbour in the network of an interface."},
       {"control.socket", "Where lsnctl finds lsnd, mode 0660."},
-      {"control.group", "Whom the socket belongs to: \"\" is lsnd if there is such a group, else root."},
+      {"control.group",
+       "Whom the socket belongs to: \"\" is lsnd if there is such a group, else root."},
       {"control.viewGroup",
        "Whose members may look and change nothing, by a socket of their own; \"\": nobody."},
       {"log.level", "The least that is logged."},
@@ -76,8 +76,7 @@ const Sentences& sentences() {
        "answered by ARP, all others have to be routed to us."},
       {"lsn.appsprofile.name", "What groups call it."},
       {"lsn.appsprofile.transportprotocol", "Whose sessions it is for."},
-      {"lsn.appsprofile.ippooling",
-       "PAIRED: a subscriber keeps one NAT address (RFC 6888 REQ-2)."},
+      {"lsn.appsprofile.ippooling", "PAIRED: a subscriber keeps one NAT address (RFC 6888 REQ-2)."},
       {"lsn.appsprofile.mapping", "When a NAT endpoint is used again (RFC 4787 section 4.1)."},
       {"lsn.appsprofile.filtering", "Who may send to it (RFC 4787 section 5)."},
       {"lsn.appsprofile.lsnport",
@@ -97,10 +96,12 @@ const Sentences& sentences() {
       {"lsn.transportprofile.sessionquota", "Sessions of one subscriber; 0: no limit."},
       {"lsn.transportprofile.groupSessionLimit",
        "Sessions of the group, exact over all workers; 0: no limit."},
-      {"lsn.transportprofile.portpreserveparity", "Whether even ports get even ones, if it can be."},
+      {"lsn.transportprofile.portpreserveparity",
+       "Whether even ports get even ones, if it can be."},
       {"lsn.transportprofile.portpreserverange",
        "Whether ports below 1024 get such, if it can be."},
-      {"lsn.transportprofile.syncheck", "Whether TCP without a session that is not a SYN is dropped."},
+      {"lsn.transportprofile.syncheck",
+       "Whether TCP without a session that is not a SYN is dropped."},
       {"lsn.group.name", "What output calls it."},
       {"lsn.group.clientname", "Who is translated so. A client belongs to one group."},
       {"lsn.group.nattype", "How addresses are given to subscribers."},
@@ -135,7 +136,9 @@ const Sentences& sentences() {
   return all;
 }
 
-std::string quoted(std::string_view text) { return fmt::format("\"{}\"", text); }
+std::string quoted(std::string_view text) {
+  return fmt::format("\"{}\"", text);
+}
 
 /// Collects the settings of one kind of object; what is inside it comes behind it.
 class Collector {
@@ -186,14 +189,16 @@ class Collector {
   }
   template <class Syntax>
   void texts(std::string_view setting, const std::vector<typename Syntax::Value>& list) {
-    array(setting, list, [](const auto& value) { return quoted(Syntax::format(value)); },
-          std::string(Syntax::kAllowed));
+    array(
+        setting, list, [](const auto& value) { return quoted(Syntax::format(value)); },
+        std::string(Syntax::kAllowed));
   }
   template <class Number>
   void numbers(std::string_view setting, const std::vector<Number>& list, control::Limits limits) {
-    array(setting, list,
-          [](const Number& value) { return fmt::format("{}", control::count_of(value)); },
-          control::allowed_numbers(limits));
+    array(
+        setting, list,
+        [](const Number& value) { return fmt::format("{}", control::count_of(value)); },
+        control::allowed_numbers(limits));
   }
   template <class Object>
   void section(std::string_view setting, const Object&) {

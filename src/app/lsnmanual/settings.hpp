@@ -17,13 +17,13 @@ struct Setting {
 };
 
 struct Section {
-  std::string path;  ///< "dataplane.alg", "lsn.pool"
+  std::string path;   ///< "dataplane.alg", "lsn.pool"
   bool list = false;  ///< ( { }, ... ) instead of { }
   std::vector<Setting> settings;
 };
 
-/// In the order of the reference. Throws std::runtime_error for a setting without a sentence, and for
-/// a sentence without a setting.
+/// In the order of the reference. Throws std::runtime_error for a setting without a sentence, and
+/// for a sentence without a setting.
 [[nodiscard]] std::vector<Section> all_settings();
 
 }  // namespace lsn::manual
