@@ -29,8 +29,8 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <future>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 namespace lsn::runtime {
@@ -276,9 +276,12 @@ Eal::Eal(Eal&& other) noexcept : alive_(std::exchange(other.alive_, false)) {}
 
 namespace {
 
+/// EAL's interrupt thread is where nothing of EAL's is looked at.
+constinit std::atomic<bool> stands_still{false};
+
 /// A callback of EAL's interrupt thread that does not return.
-void stand_still(void* reached) {
-  static_cast<std::promise<void>*>(reached)->set_value();
+void stand_still(void* /*nothing*/) {
+  stands_still.store(true, std::memory_order_release);
   for (;;) pause();
 }
 
@@ -286,14 +289,20 @@ void stand_still(void* reached) {
 /// a driver has left there to be watched, as net_memif its listening socket, it looks at once more:
 /// it stands still from now on.
 void stop_interrupt_thread() {
-  // They stay with the thread, which lives as long as the process.
-  static std::promise<void> reached;
+  using namespace std::chrono_literals;
+  // It stays with the thread, which lives as long as the process.
   static rte_intr_handle* const handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
   const int event = eventfd(1, EFD_CLOEXEC);
-  if (handle == nullptr || event < 0 || rte_intr_type_set(handle, RTE_INTR_HANDLE_EXT) != 0 ||
-      rte_intr_fd_set(handle, event) != 0 ||
-      rte_intr_callback_register(handle, stand_still, &reached) != 0 ||
-      reached.get_future().wait_for(std::chrono::seconds{3}) != std::future_status::ready)
+  const bool asked = handle != nullptr && event >= 0 &&
+                     rte_intr_type_set(handle, RTE_INTR_HANDLE_EXT) == 0 &&
+                     rte_intr_fd_set(handle, event) == 0 &&
+                     rte_intr_callback_register(handle, stand_still, nullptr) == 0;
+  const auto deadline = std::chrono::steady_clock::now() + 3s;
+  while (asked && !stands_still.load(std::memory_order_acquire)) {
+    if (std::chrono::steady_clock::now() > deadline) break;
+    std::this_thread::sleep_for(1ms);
+  }
+  if (!stands_still.load(std::memory_order_acquire))
     spdlog::error("DPDK's interrupt thread does not stop");
 }
 
