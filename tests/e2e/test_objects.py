@@ -118,6 +118,7 @@ def test_a_file_is_carried_out_up_to_the_first_error_or_not_at_all(router, tmp_p
                     "add lsn pool B\n")
     done = lsnctl(router, "-f", file, "--atomic")
     assert done.returncode == 1 and "command 2" in done.stderr and "nothing has changed" in done.stderr
+    assert "in line 4: add lsn pool LSN-POOL-1" in done.stderr
     assert "pool A" not in router.table("show", "lsn", "pool")
     done = lsnctl(router, "-f", file)
     assert (done.returncode, done.stdout) == (1, "Done\n") and "in line 4" in done.stderr
@@ -125,7 +126,10 @@ def test_a_file_is_carried_out_up_to_the_first_error_or_not_at_all(router, tmp_p
     assert done.returncode == 1 and done.stdout == "Done\n"
     pools = [p["name"] for p in router.ctl("show", "lsn", "pool")["lsn.pool"]]
     assert pools == ["LSN-POOL-1", "A", "B"]
-    file.write_text("rm lsn pool A\nrm lsn pool B\n")
+    for words in (["-f", tmp_path], ["convert", tmp_path]):
+        done = lsnctl(router, *words)
+        assert done.returncode == 1 and "a file that can be read" in done.stderr, done
+    file.write_text("\ufeffrm lsn pool A\nrm lsn pool B\n")
     assert lsnctl(router, "-f", file, "--atomic").stdout == "Done\nDone\n"
 
 

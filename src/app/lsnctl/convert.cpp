@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -353,8 +354,8 @@ class Converter {
 int convert(const std::string& path) {
   std::ifstream file;
   if (path != "-") {
-    file.open(path);
-    if (!file) {
+    if (!std::filesystem::is_directory(path)) file.open(path);
+    if (!file.is_open()) {
       fmt::print(stderr, "ERROR: convert: given {}, allowed a file that can be read\n", path);
       return 1;
     }

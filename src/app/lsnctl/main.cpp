@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <string>
@@ -61,8 +62,8 @@ int start(const Options& options) {
   std::ifstream file;
   if (!options.file.empty() && options.file != "-") {
     if (!options.words.empty()) return fail("-f: given with a command, allowed without one");
-    file.open(options.file);
-    if (!file) return fail(fmt::format("-f: given {}, allowed a file that can be read", options.file));
+    if (!std::filesystem::is_directory(options.file)) file.open(options.file);
+    if (!file.is_open()) return fail(fmt::format("-f: given {}, allowed a file that can be read", options.file));
   }
   auto client = control::CommandClient::connect(options.socket);
   if (!client) return fail(client.error());

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cstdio>
 #include <istream>
 #include <string>
@@ -40,6 +41,7 @@ class Script {
   int run(std::istream& lines) {
     std::string text;
     for (unsigned number = 1; !stopped_ && std::getline(lines, text); ++number) {
+      if (number == 1 && text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);  // a byte order mark
       const std::size_t first = text.find_first_not_of(" \t\r");
       if (first == std::string::npos || text[first] == '#') continue;
       if (options_.atomic || changes_object(text)) {
@@ -50,6 +52,10 @@ class Script {
       }
       send();
       if (!stopped_) single({number, text});
+    }
+    if (lines.bad()) {
+      broken("-f: given what cannot be read to its end, allowed a file of commands");
+      return worst_;
     }
     send();
     return worst_;
@@ -78,6 +84,7 @@ class Script {
       // Each line that was carried out has an answer that ends with one of these.
       std::size_t done = 0;
       std::string last;
+      std::string said;
       const auto status = client_.run(request, [&](control::Stream stream, std::string_view piece) {
         if (stream == control::Stream::kOut) {
           last += piece;
@@ -88,6 +95,7 @@ class Script {
               ++done;
           last.erase(0, end);
         }
+        if (stream == control::Stream::kErr) said += piece;
         std::FILE* const to = stream == control::Stream::kOut ? stdout : stderr;
         return std::fwrite(piece.data(), 1, piece.size(), to) == piece.size();
       });
@@ -95,6 +103,7 @@ class Script {
       if (!status) return broken(status.error());
       if (*status == 0) return gathered_clear();
       if (options_.atomic) {
+        say_line_of(said);
         worst_ = 1;
         stopped_ = true;
         return;
@@ -103,6 +112,18 @@ class Script {
       refused(gathered_[done]);
       gathered_.erase(gathered_.begin(), gathered_.begin() + static_cast<std::ptrdiff_t>(done) + 1);
     }
+  }
+
+  /// "ERROR: command 3: ...", which counts neither remarks nor empty lines.
+  void say_line_of(std::string_view error) const {
+    constexpr std::string_view kBefore = "ERROR: command ";
+    if (!error.starts_with(kBefore)) return;
+    error.remove_prefix(kBefore.size());
+    std::size_t command = 0;
+    std::from_chars(error.data(), error.data() + error.size(), command);
+    if (command == 0 || command > gathered_.size()) return;
+    const Line& line = gathered_[command - 1];
+    fmt::print(stderr, "in line {}: {}\n", line.number, control::printable(line.text, 200));
   }
 
   void gathered_clear() {
