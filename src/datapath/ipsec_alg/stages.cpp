@@ -226,7 +226,8 @@ void ask_for_turn(Shard& shard, EspId id) {
   const GateId gate_id = tables.peers[peer_id].gate;
   Gate& gate = tables.gates[gate_id];
   const AlgProfile& profile = profile_of(shard, tables.peers[peer_id]);
-  if (!esp.fruitless) note_asked(shard, gate, peer_id);
+  // Also if its turns have brought nothing, as long as one of its exchanges is owed an SPI.
+  if (!esp.fruitless || !tables.peers[peer_id].owed.empty()) note_asked(shard, gate, peer_id);
   if (holds(gate, peer_id)) {
     if (!gate.turn.has_exchange) become_candidate_again(shard, id, gate.turn);
     return;
