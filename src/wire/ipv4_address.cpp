@@ -1,5 +1,6 @@
 #include "lsn/wire/ipv4_address.hpp"
 
+#include <bit>
 #include <charconv>
 #include <cstdio>
 
@@ -32,6 +33,23 @@ std::optional<Ipv4Address> take_address(std::string_view& text) {
 }
 
 }  // namespace
+
+std::optional<unsigned> length_of_netmask(Ipv4Address mask) {
+  // The inverted mask is one less than a power of two.
+  if ((~mask.value & (~mask.value + 1)) != 0) return std::nullopt;
+  return static_cast<unsigned>(std::popcount(mask.value));
+}
+
+std::vector<Ipv4Prefix> prefixes_of(const Ipv4Range& range) {
+  std::vector<Ipv4Prefix> prefixes;
+  for (std::uint64_t first = range.first.value; first <= range.last.value;) {
+    unsigned length = first == 0 ? 0 : 32 - static_cast<unsigned>(std::countr_zero(first));
+    while (first + (std::uint64_t{1} << (32 - length)) - 1 > range.last.value) ++length;
+    prefixes.push_back({Ipv4Address{static_cast<std::uint32_t>(first)}, length});
+    first += std::uint64_t{1} << (32 - length);
+  }
+  return prefixes;
+}
 
 std::optional<Ipv4Address> parse_ipv4(std::string_view text) {
   const auto address = take_address(text);

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lsn/wire/big_endian.hpp"
 
@@ -56,6 +57,12 @@ struct Ipv4Range {
 
   friend constexpr bool operator==(const Ipv4Range&, const Ipv4Range&) = default;
 };
+
+/// The length that a netmask stands for; nothing: it is not ones, then zeros.
+[[nodiscard]] std::optional<unsigned> length_of_netmask(Ipv4Address mask);
+
+/// The prefixes that make up a range, in ascending order: the fewest.
+[[nodiscard]] std::vector<Ipv4Prefix> prefixes_of(const Ipv4Range& range);
 
 /// Dotted decimal: four numbers of 0-255 without leading zeros (RFC 6943 section 3.1.1), nothing
 /// around them.

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -136,8 +135,9 @@ class Converter {
   static std::optional<wire::Ipv4Prefix> network(const std::string& address, const std::string& mask) {
     const auto a = wire::parse_ipv4(address);
     const auto m = wire::parse_ipv4(mask);
-    if (!a || !m || (~m->value & (~m->value + 1)) != 0) return std::nullopt;
-    return wire::Ipv4Prefix{*a, static_cast<std::uint8_t>(std::popcount(m->value))};
+    const auto length = m ? wire::length_of_netmask(*m) : std::nullopt;
+    if (!a || !length) return std::nullopt;
+    return wire::Ipv4Prefix{*a, *length};
   }
 
   /// add ns ip ADDRESS MASK [-type SNIP|MIP|VIP|NSIP ...]
@@ -237,13 +237,8 @@ class Converter {
     for (const auto& client : model_.lsn.client) {
       std::vector<wire::Ipv4Prefix> networks = client.network;
       for (const wire::Ipv4Range& range : control::acl_ranges(acls, client)) {
-        std::uint64_t first = range.first.value;
-        while (first <= range.last.value) {
-          auto length = static_cast<std::uint8_t>(first == 0 ? 0 : 32 - std::countr_zero(first));
-          while (first + (std::uint64_t{1} << (32 - length)) - 1 > range.last.value) ++length;
-          networks.push_back({wire::Ipv4Address{static_cast<std::uint32_t>(first)}, length});
-          first += std::uint64_t{1} << (32 - length);
-        }
+        const auto prefixes = wire::prefixes_of(range);
+        networks.insert(networks.end(), prefixes.begin(), prefixes.end());
       }
       for (const wire::Ipv4Prefix& network : networks) {
         if (is_covered(network)) continue;

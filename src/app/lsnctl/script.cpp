@@ -101,7 +101,11 @@ class Script {
       });
       std::fflush(stdout);
       if (!status) return broken(status.error());
-      if (*status == 0) return gathered_clear();
+      if (*status == 0) {
+        gathered_.clear();
+        bytes_ = 0;
+        return;
+      }
       if (options_.atomic) {
         say_line_of(said);
         worst_ = 1;
@@ -124,11 +128,6 @@ class Script {
     if (command == 0 || command > gathered_.size()) return;
     const Line& line = gathered_[command - 1];
     fmt::print(stderr, "in line {}: {}\n", line.number, control::printable(line.text, 200));
-  }
-
-  void gathered_clear() {
-    gathered_.clear();
-    bytes_ = 0;
   }
 
   void refused(const Line& line) {

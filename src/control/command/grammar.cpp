@@ -170,9 +170,7 @@ const ValueSyntax kAnyAddress{"A.B.C.D", "an address A.B.C.D",
 const ValueSyntax kNetmask{"A.B.C.D", "a netmask such as 255.255.255.0",
                            [](std::string_view text) -> std::optional<Value> {
                              const auto mask = wire::parse_ipv4(text);
-                             // Ones, then zeros: the inverted mask is one less than a power of two.
-                             if (!mask || (~mask->value & (~mask->value + 1)) != 0)
-                               return std::nullopt;
+                             if (!mask || !wire::length_of_netmask(*mask)) return std::nullopt;
                              return *mask;
                            }};
 

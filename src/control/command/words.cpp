@@ -107,13 +107,6 @@ std::string join_words(const std::vector<std::string>& words) {
   return line;
 }
 
-std::string complaint(std::string_view what, std::string_view given, std::string_view allowed) {
-  std::string text(what);
-  if (!given.empty()) text += fmt::format(": given {}", given);
-  if (!allowed.empty()) text += fmt::format("{} allowed {}", given.empty() ? ":" : ",", allowed);
-  return printable(text, 2000);
-}
-
 std::string complaint_about_word(std::string_view what, std::string_view word,
                                  const std::vector<std::string_view>& candidates,
                                  std::string_view allowed) {

@@ -4,8 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <charconv>
 #include <initializer_list>
 #include <map>
@@ -13,6 +11,7 @@
 #include <utility>
 
 #include "lsn/control/config/describe.hpp"
+#include "lsn/control/config/problem.hpp"
 
 namespace lsn::control {
 namespace {
@@ -56,11 +55,6 @@ std::string_view kind_referred_to(std::string_view setting) {
 
 /// Names among which one that was mistyped is looked for: the work would grow with a large box.
 constexpr std::size_t kMostCandidates = 2000;
-
-std::string allowed_of(Limits limits) {
-  return fmt::format("{}{}-{}{}{}", limits.zero_too ? "0 or " : "", limits.lowest, limits.highest,
-                     limits.unit.empty() ? "" : " ", limits.unit);
-}
 
 /// Another name that published examples use for a parameter.
 struct Alias {
@@ -128,7 +122,7 @@ class ParameterList {
   }
   template <class Number>
   void number(std::string_view setting, const Number& value, Limits limits) {
-    put(setting, allowed_of(limits), fmt::format("{}", count_of(value)));
+    put(setting, allowed_numbers(limits), fmt::format("{}", count_of(value)));
   }
   void flag(std::string_view setting, bool value) {
     put(setting, "true or false", value ? "true" : "false");
@@ -181,10 +175,7 @@ using Done = std::expected<void, std::string>;
 
 std::unexpected<std::string> refuse(std::string_view what, std::string_view given,
                                     std::string_view allowed) {
-  std::string text(what);
-  if (!given.empty()) text += fmt::format(": given {}", printable(given, 300));
-  if (!allowed.empty()) text += fmt::format("{} allowed {}", given.empty() ? ":" : ",", allowed);
-  return std::unexpected(printable(text, 2000));
+  return std::unexpected(complaint(what, printable(given, 300), allowed));
 }
 
 /// "pool LSN-POOL-1", as the messages about a file call it.
@@ -242,10 +233,10 @@ class Editor {
     const char* const end = text_.data() + text_.size();
     const auto [last, error] = std::from_chars(text_.data(), end, value);
     if (error == std::errc{} && last == end &&
-        ((limits.lowest <= value && value <= limits.highest) || (limits.zero_too && value == 0)))
+        limits.admit(value))
       set_count(member, value);
     else
-      result = refuse(label_, text_, allowed_of(limits));
+      result = refuse(label_, text_, allowed_numbers(limits));
   }
   void flag(std::string_view setting, bool& member) {
     if (!is_it(setting)) return;
@@ -499,13 +490,16 @@ class Operation {
     return kind_.words == kClient && same_word(option, "netmask");
   }
 
+  [[nodiscard]] static std::optional<unsigned> mask_length(const Edit::Option& option) {
+    const auto mask = option.values.empty() ? std::nullopt : wire::parse_ipv4(option.values.front());
+    return mask ? wire::length_of_netmask(*mask) : std::nullopt;
+  }
+
   [[nodiscard]] std::string with_mask(const std::string& network) {
     for (const Edit::Option& option : edit_.options) {
       if (!is_mask(option.name) || option.values.empty()) continue;
-      const auto mask = wire::parse_ipv4(option.values.front());
-      // Ones, then zeros: the inverted mask is one less than a power of two.
-      if (!mask || (~mask->value & (~mask->value + 1)) != 0) return network;
-      return fmt::format("{}/{}", network, std::popcount(mask->value));
+      const auto length = mask_length(option);
+      return length ? fmt::format("{}/{}", network, *length) : network;
     }
     return network;
   }
@@ -518,9 +512,7 @@ class Operation {
                       [](const Edit::Option& o) { return same_word(o.name, "network"); });
       if (!has_network)
         return refuse(fmt::format("{}: netmask", label_), "without -network", "together with it");
-      const auto mask =
-          option.values.empty() ? std::nullopt : wire::parse_ipv4(option.values.front());
-      if (!mask || (~mask->value & (~mask->value + 1)) != 0)
+      if (!mask_length(option))
         return refuse(fmt::format("{}: netmask", label_),
                       option.values.empty() ? "no value" : option.values.front(),
                       "a netmask such as 255.255.255.0");
@@ -720,13 +712,10 @@ class Difference {
     const std::string object = fmt::format("{} {} {}", verb, kind_.words, quoted_name(name_));
     if (p.name == kind_.bound) return fmt::format("{} {}", object, value);
     if (p.name != "network") return fmt::format("{} -{} {}", object, p.name, quoted_name(value));
-    const std::size_t slash = value.find('/');
-    if (slash == std::string::npos) return fmt::format("{} -network {}", object, value);
-    unsigned length = 0;
-    std::from_chars(value.data() + slash + 1, value.data() + value.size(), length);
-    const std::uint32_t mask = length == 0 ? 0 : ~std::uint32_t{0} << (32 - length);
-    return fmt::format("{} -network {} -netmask {}", object, value.substr(0, slash),
-                       wire::to_string(wire::Ipv4Address{mask}));
+    const auto prefix = wire::parse_ipv4_prefix(value);
+    if (!prefix) return fmt::format("{} -network {}", object, value);
+    return fmt::format("{} -network {} -netmask {}", object, wire::to_string(prefix->address),
+                       wire::to_string(wire::Ipv4Address{prefix->mask()}));
   }
 
   const ObjectKind& kind_;

@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
-#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,15 +49,9 @@ constexpr std::string_view kInsideNetwork =
 
 /// The same of each of the prefixes that make up a range.
 bool is_reached_inside(wire::Ipv4Range range, const std::vector<Destination>& all) {
-  std::uint64_t first = range.first.value;
-  while (first <= range.last.value) {
-    auto length = static_cast<std::uint8_t>(first == 0 ? 0 : 32 - std::countr_zero(first));
-    while (first + (std::uint64_t{1} << (32 - length)) - 1 > range.last.value) ++length;
-    const wire::Ipv4Address address{static_cast<std::uint32_t>(first)};
-    if (!reached_inside(wire::Ipv4Prefix{address, length}, all)) return false;
-    first += std::uint64_t{1} << (32 - length);
-  }
-  return true;
+  return std::ranges::all_of(wire::prefixes_of(range), [&all](const wire::Ipv4Prefix& prefix) {
+    return reached_inside(prefix, all);
+  });
 }
 
 void check_client_routes(const Model& model, Findings& findings) {

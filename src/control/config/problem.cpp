@@ -20,6 +20,13 @@ std::string to_string(const std::vector<Problem>& problems) {
   return all;
 }
 
+std::string complaint(std::string_view what, std::string_view given, std::string_view allowed) {
+  std::string text(what);
+  if (!given.empty()) text += fmt::format(": given {}", given);
+  if (!allowed.empty()) text += fmt::format("{} allowed {}", given.empty() ? ":" : ",", allowed);
+  return printable(text, 2000);
+}
+
 void Findings::report(const std::string& path, std::string_view what, std::string_view given,
                       std::string_view allowed) {
   // Names and values come from outside: a problem stays one line of text whatever they are.

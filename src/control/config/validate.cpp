@@ -184,10 +184,7 @@ class Reader {
 
   bool number_is_good(const RawValue& value, const std::string& path, std::string_view setting,
                       Limits limits) {
-    if (value.kind == RawValue::Kind::kNumber &&
-        ((limits.lowest <= value.number && value.number <= limits.highest) ||
-         (limits.zero_too && value.number == 0)))
-      return true;
+    if (value.kind == RawValue::Kind::kNumber && limits.admit(value.number)) return true;
     report_at(path, setting, to_string(value), allowed_numbers(limits));
     return false;
   }

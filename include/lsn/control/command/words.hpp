@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "lsn/control/config/problem.hpp"
+
 namespace lsn::control {
 
 struct Word {
@@ -30,11 +32,7 @@ struct Word {
 /// are surplus blanks.
 [[nodiscard]] std::string join_words(const std::vector<std::string>& words);
 
-/// "what: given X, allowed Y", one printable line; parts that are empty are left out.
-[[nodiscard]] std::string complaint(std::string_view what, std::string_view given,
-                                    std::string_view allowed);
-
-/// The same of one word: in quotes, with what was probably meant, if that is among the candidates.
+/// complaint() of one word: in quotes, with what was probably meant, if that is among the candidates.
 [[nodiscard]] std::string complaint_about_word(std::string_view what, std::string_view word,
                                                const std::vector<std::string_view>& candidates,
                                                std::string_view allowed);

@@ -38,6 +38,10 @@ struct Limits {
   std::int64_t highest;
   std::string_view unit = "";  ///< for messages
   bool zero_too = false;       ///< 0 has a meaning of its own: none
+
+  [[nodiscard]] constexpr bool admit(std::int64_t value) const {
+    return (lowest <= value && value <= highest) || (zero_too && value == 0);
+  }
 };
 
 /// "1-60 s", "0 or 256-65536": completes "..., allowed ..."

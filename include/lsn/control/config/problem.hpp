@@ -31,6 +31,10 @@ struct Problem {
 /// One per line.
 [[nodiscard]] std::string to_string(const std::vector<Problem>& problems);
 
+/// "what: given X, allowed Y", one printable line; parts that are empty are left out.
+[[nodiscard]] std::string complaint(std::string_view what, std::string_view given,
+                                    std::string_view allowed);
+
 struct Place {
   unsigned file = 0;  ///< which of the files, in the order in which they were opened
   unsigned line = 0;
