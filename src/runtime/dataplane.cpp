@@ -123,7 +123,7 @@ std::expected<void, std::string> DpdkDataplane::start_workers(TableMemory::HugeP
         ports_.size(), std::vector<datapath::InterfaceId>(4096, datapath::kNoInterface));
     for (std::size_t i = 0; i < plan_.interfaces.size(); ++i) {
       const InterfacePlan& interface = plan_.interfaces[i];
-      config.shard.links.push_back({ports_[interface.device]->port().mac()});
+      config.shard.links.push_back({ports_[interface.device]->port().mac(), interface.side});
       config.ingress[interface.device][interface.vlan] = static_cast<datapath::InterfaceId>(i);
     }
     for (std::size_t device = 0; device < ports_.size(); ++device) {

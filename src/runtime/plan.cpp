@@ -146,7 +146,7 @@ Plan make_plan(const control::Model& model) {
   for (const control::InterfaceConfig& interface : model.interfaces) {
     const auto device = std::find(devices.begin(), devices.end(), interface.device);
     plan.interfaces.push_back(
-        {static_cast<std::uint16_t>(device - devices.begin()), interface.vlan});
+        {static_cast<std::uint16_t>(device - devices.begin()), interface.vlan, interface.role});
   }
 
   const auto workers = static_cast<std::uint32_t>(plan.cpus.size());

@@ -25,13 +25,15 @@ std::optional<std::uint16_t> PortBitmap::find(std::uint16_t first, std::uint16_t
                                               Parity parity, std::uint32_t random) const {
   const Candidates all = candidates(first, last, parity);
   if (all.count == 0) return std::nullopt;
-  std::uint32_t taken = 0, size = 0;
-  for (unsigned c = 0, classes = classes_of(first, last, parity); c < kPortClasses; ++c) {
-    if ((classes >> c & 1) == 0) continue;
-    taken += taken_of_[c];
-    size += kSizes[c];
+  const unsigned classes = classes_of(first, last, parity);
+  const std::uint32_t size = kSizeOf[classes];
+  std::uint32_t taken = taken_;  // not more of these classes
+  if (taken > size / 4 * 3) [[unlikely]] {
+    taken = 0;
+    for (unsigned c = 0; c < kPortClasses; ++c)
+      if ((classes >> c & 1) != 0) taken += taken_of_[c];
+    if (taken == size) return std::nullopt;
   }
-  if (taken == size) return std::nullopt;
 
   const std::uint32_t start = all.at(random);
   if (taken <= size / 4 * 3) {

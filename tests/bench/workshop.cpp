@@ -156,7 +156,7 @@ Workshop::Workshop(const WorkshopConfig& config)
                  .esp_sessions = config.max_sessions,
                  .gates = config.max_sessions,
                  .held_bytes = 1 << 20};
-  shard.links = {{kInsideMac}, {kOutsideMac}};
+  shard.links = {{kInsideMac, Side::kInside}, {kOutsideMac, Side::kOutside}};
   shard.devices = 2;
   shard.buffers = config.buffers;
   shard.memory = &memory_;

@@ -93,7 +93,8 @@ Lab::Lab(const Config& config, const Options& options)
     of_shard.max_sessions = options.max_sessions;
     of_shard.max_fragments = options.max_fragments;
     of_shard.alg = options.alg;
-    for (unsigned i = 0; i < config.interfaces.size(); ++i) of_shard.links.push_back({own_mac(i)});
+    for (unsigned i = 0; i < config.interfaces.size(); ++i)
+      of_shard.links.push_back({own_mac(i), config.interfaces[i].side});
     of_shard.devices = static_cast<std::uint16_t>(config.devices());
     of_shard.buffers = packet_buffers;
     of_shard.indirect_buffers = indirect_packet_buffers;

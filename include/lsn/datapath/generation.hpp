@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "lsn/datapath/interval_map.hpp"
+#include "lsn/datapath/link_addresses.hpp"
 #include "lsn/datapath/shard_map.hpp"
 #include "lsn/state/ticks.hpp"
 #include "lsn/wire/ipv4_address.hpp"
@@ -158,12 +159,6 @@ struct Route {
   return a.interface != b.interface ? a.interface < b.interface : a.via.value < b.via.value;
 }
 
-/// An address that no host on a link of ours can have.
-enum class LinkAddress : std::uint8_t {
-  kOwn,        ///< an interface's
-  kBroadcast,  ///< a link's network or broadcast address
-};
-
 struct Generation {
   std::uint64_t number = 1;  ///< counts reloads
   ShardMaps maps;            ///< [0] present, [1] the one before (shard_map.hpp)
@@ -176,7 +171,7 @@ struct Generation {
   std::vector<Interface> interfaces;
   IntervalMap<Route> routes;  ///< connected networks and configured prefixes, longest wins
   std::vector<Route> gateways;  ///< the next hops of configured routes, in order, each once
-  IntervalMap<LinkAddress> link_addresses;  ///< of all interfaces: index_link_addresses()
+  LinkAddresses link_addresses;  ///< of all interfaces: index_link_addresses()
 
   bool inbound_refresh = true;         ///< RFC 4787 REQ-6: inbound packets refresh, too
   std::uint8_t unreachable_code = 13;  ///< RFC 6888 REQ-11, RFC 1812 section 5.2.7.1
@@ -190,17 +185,14 @@ struct Generation {
 
   /// After `interfaces` has been set.
   void index_link_addresses() {
-    std::vector<IntervalMap<LinkAddress>::Range> all;
-    const auto add = [&all](wire::Ipv4Address address, LinkAddress what) {
-      all.push_back({address.value, address.value, what});
-    };
+    std::vector<std::pair<wire::Ipv4Address, LinkAddress>> all;
     for (const Interface& on : interfaces) {
-      add(on.address.address, LinkAddress::kOwn);
+      all.emplace_back(on.address.address, LinkAddress::kOwn);
       if (on.address.length >= 31) continue;
-      add(on.address.first(), LinkAddress::kBroadcast);
-      add(on.address.last(), LinkAddress::kBroadcast);
+      all.emplace_back(on.address.first(), LinkAddress::kBroadcast);
+      all.emplace_back(on.address.last(), LinkAddress::kBroadcast);
     }
-    link_addresses = IntervalMap<LinkAddress>(std::move(all));
+    link_addresses = LinkAddresses(all);
   }
 };
 

@@ -30,7 +30,9 @@ namespace lsn::datapath {
 void settle(Shard& shard, Packet& packet, Verdict verdict);
 
 /// Whether an address is one of our interfaces'.
-[[nodiscard]] bool is_own_address(const Generation& generation, wire::Be32 address);
+[[nodiscard]] inline bool is_own_address(const Generation& generation, wire::Be32 address) {
+  return generation.link_addresses.find(wire::Ipv4Address{address}) == LinkAddress::kOwn;
+}
 
 /// Whether it could be a host's: not multicast, broadcast, loopback or 0/8 (RFC 1812 section
 /// 5.3.7).

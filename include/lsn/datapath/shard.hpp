@@ -47,9 +47,11 @@ struct HandoffBuffer {
   std::array<rte_mbuf*, kCapacity> packets;
 };
 
-/// What a device adds to an interface's configuration.
+/// What every frame is asked of the interface that it came in on: all that a device adds to its
+/// configuration, and its side.
 struct InterfaceLink {
-  wire::MacAddress mac{};
+  wire::MacAddress mac;
+  Side side;
 };
 
 /// What one burst has translated, added to the counters at its end.

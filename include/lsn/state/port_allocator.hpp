@@ -90,6 +90,14 @@ class PortBitmap {
   static constexpr std::uint32_t kWords = 65536 / 64;
   static constexpr std::uint32_t kBlocks = kWords / 64;
   static constexpr std::array<std::uint16_t, kPortClasses> kSizes{1, 511, 512, 32256, 32256};
+  /// How many ports are of one of these classes, a bit each.
+  static constexpr auto kSizeOf = [] {
+    std::array<std::uint32_t, 1u << kPortClasses> sizes{};
+    for (unsigned classes = 0; classes < sizes.size(); ++classes)
+      for (unsigned c = 0; c < kPortClasses; ++c)
+        if ((classes >> c & 1) != 0) sizes[classes] += kSizes[c];
+    return sizes;
+  }();
   static constexpr std::uint64_t kEvenBits = 0x5555555555555555;
   /// Random probes before the search, each of them another line; at half full seven of eight calls
   /// succeed with them.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "lsn/wire/big_endian.hpp"
@@ -14,6 +15,17 @@ inline constexpr std::uint16_t kEtherTypeArp = 0x0806;
 inline constexpr std::uint16_t kEtherTypeVlan = 0x8100;
 inline constexpr std::uint16_t kEtherTypeIpv6 = 0x86DD;
 inline constexpr MacAddress kBroadcastMac = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
+
+/// In two words, as every frame is asked.
+[[nodiscard]] inline bool is_same(const MacAddress& a, const MacAddress& b) {
+  std::uint32_t front[2];
+  std::uint16_t back[2];
+  std::memcpy(&front[0], a.data(), 4);
+  std::memcpy(&front[1], b.data(), 4);
+  std::memcpy(&back[0], a.data() + 4, 2);
+  std::memcpy(&back[1], b.data() + 4, 2);
+  return ((front[0] ^ front[1]) | (back[0] ^ back[1])) == 0;
+}
 
 struct EthernetHeader {
   MacAddress destination;

@@ -133,8 +133,11 @@ struct Ipv4Header {
       std::span<const std::uint8_t> bytes, HeaderChecksum mode = HeaderChecksum::kVerify) {
     if (bytes.size() < sizeof(Ipv4Header)) return std::unexpected(Ipv4Error::kTooShort);
     const auto* header = reinterpret_cast<const Ipv4Header*>(bytes.data());
-    if (header->version_and_size >> 4 != 4) return std::unexpected(Ipv4Error::kVersion);
-    if (header->header_size() < sizeof(Ipv4Header)) return std::unexpected(Ipv4Error::kHeaderLength);
+    if (header->has_options()) [[unlikely]] {  // or anything else that is not usual
+      if (header->version_and_size >> 4 != 4) return std::unexpected(Ipv4Error::kVersion);
+      if (header->header_size() < sizeof(Ipv4Header))
+        return std::unexpected(Ipv4Error::kHeaderLength);
+    }
     if (header->total_size() < header->header_size())
       return std::unexpected(Ipv4Error::kTotalLength);
     if (header->total_size() > bytes.size()) return std::unexpected(Ipv4Error::kTruncated);

@@ -20,111 +20,116 @@ std::uint32_t sequence_of(const Packet& packet) {
 
 // ── what a gate remembers of unknown SPIs ───────────────────────────────────────────────────────
 
-SeenSpi* find_seen(Gate& gate, Spi spi) {
-  for (SeenSpi& seen : gate.seen)
-    if (seen.spi == spi) return &seen;
-  return nullptr;
-}
+/// An unknown SPI that came, with all that is remembered of it.
+struct Seen {
+  SeenSpi& at;
+  SeenHistory& history;
+};
 
 /// Who may still be owed what came: who was when it was refused, and has not got any since.
 bool may_still_expect(const Shard& shard, PeerId id) {
-  if (id == SeenSpi::kNobodys) return false;
+  if (id == SeenHistory::kNobodys) return false;
   const Peer& peer = shard.alg.peers[id];
   return !peer.owed.empty() || peer.awaited != 0 || !peer.undecided.empty() ||
          !peer.half_open[at(Direction::kOutbound)].empty();
 }
 
-bool is_expected(const SeenSpi& seen) {
-  return seen.expected_by_several ||
-         std::ranges::any_of(seen.expected_by,
-                             [](PeerId id) { return id != SeenSpi::kNobodys; });
-}
-
-/// Where one more is noted: in the place of the one that has not come for the longest time, but of
-/// those that somebody may be owed (section 9.1) only when they fill more than half.
-SeenSpi& place_in_seen(Gate& gate) {
-  const auto in_doubt = [](const SeenSpi& seen) {
-    return is_expected(seen) && seen.fresh_at_first && !seen.known;
-  };
-  const bool spares = std::ranges::count_if(gate.seen, in_doubt) <= std::ptrdiff_t{kSeenSpis / 2};
+/// Where an SPI stands, or where it is to be noted: in the place of the one that has not come for the
+/// longest time, but of those that somebody may be owed (section 9.1) only when they fill more than
+/// half.
+SeenSpi& place_in_seen(Gate& gate, Spi spi) {
+  SeenSpi* free = nullptr;
   SeenSpi* oldest = nullptr;
+  SeenSpi* oldest_certain = nullptr;
+  std::size_t in_doubt = 0;
+  const auto is_older = [](const SeenSpi& seen, const SeenSpi* than) {
+    return than == nullptr || than->last.later_than(seen.last);
+  };
   for (SeenSpi& seen : gate.seen) {
-    if (seen.spi == kNoSpi) return seen;
-    if (spares && in_doubt(seen)) continue;
-    if (oldest == nullptr || oldest->last.later_than(seen.last)) oldest = &seen;
+    if (seen.spi == spi) return seen;
+    if (seen.spi == kNoSpi) {
+      if (free == nullptr) free = &seen;
+      continue;
+    }
+    if (is_older(seen, oldest)) oldest = &seen;
+    if (seen.is_in_doubt()) ++in_doubt;
+    else if (is_older(seen, oldest_certain)) oldest_certain = &seen;
   }
-  return *oldest;
+  if (free != nullptr) return *free;
+  return in_doubt <= kSeenSpis / 2 ? *oldest_certain : *oldest;
 }
 
 /// Notes that an unknown SPI came.
-SeenSpi& note_seen(Shard& shard, Gate& gate, Spi spi, std::uint32_t sequence, bool is_fresh) {
-  if (SeenSpi* seen = find_seen(gate, spi)) {
-    seen->last = shard.now;
-    seen->known = false;
-    return *seen;
+Seen note_seen(Shard& shard, Gate& gate, Spi spi, std::uint32_t sequence, bool is_fresh) {
+  SeenSpi& seen = place_in_seen(gate, spi);
+  if (seen.spi != spi) {
+    gate.forget(seen);
+    gate.latest_seen = static_cast<std::uint8_t>(&seen - gate.seen.data());
+    seen.spi = spi;
+    seen.first = shard.now;
+    seen.fresh_at_first = is_fresh;
+    seen.new_at_first = sequence == 1;
   }
-  SeenSpi& seen = place_in_seen(gate);
-  seen = SeenSpi{};
-  seen.spi = spi;
-  seen.first = seen.last = shard.now;
-  seen.fresh_at_first = is_fresh;
-  seen.new_at_first = sequence == 1;
-  return seen;
+  seen.last = shard.now;
+  seen.known = false;
+  return {seen, gate.history(seen)};
 }
 
 /// It was refused while that peer had the turn or dangled.
-void note_expected(const Shard& shard, SeenSpi& seen, PeerId peer) {
+void note_expected(const Shard& shard, Seen seen, PeerId peer) {
   PeerId* free = nullptr;
-  for (PeerId& known : seen.expected_by) {
+  seen.at.expected = true;
+  for (PeerId& known : seen.history.expected_by) {
     if (known == peer) return;
     if (!may_still_expect(shard, known)) free = &known;
   }
   if (free != nullptr) *free = peer;
-  else seen.expected_by_several = true;
+  else seen.history.expected_by_several = true;
 }
 
-void note_expected_by_all(Shard& shard, Gate& gate, SeenSpi& seen) {
+void note_expected_by_all(Shard& shard, Gate& gate, Seen seen) {
   if (gate.state != GateState::kClosed && gate.turn.has_exchange)
     note_expected(shard, seen, gate.turn.holder);
   unsigned looked = 0;
-  for (PeerId id = gate.dangling.first; id != state::kNone && !seen.expected_by_several;
+  for (PeerId id = gate.dangling.first; id != state::kNone && !seen.history.expected_by_several;
        id = shard.alg.peers[id].of_dangling.next) {
     if (is_dangling(shard, shard.alg.peers[id])) note_expected(shard, seen, id);
-    if (++looked > kLookLimit) seen.expected_by_several = true;
+    if (++looked > kLookLimit) seen.at.expected = seen.history.expected_by_several = true;
   }
 }
 
 /// It may be what another client is owed (section 9.1): one that dangles, or one for whom it was
 /// not late when it first came. That stays when the dangling ends, until that one has got its own.
-bool is_in_doubt(Shard& shard, Gate& gate, const SeenSpi& seen, PeerId peer) {
-  for (const PeerId other : seen.expected_by)
+bool is_in_doubt(Shard& shard, Gate& gate, Seen seen, PeerId peer) {
+  for (const PeerId other : seen.history.expected_by)
     if (other != peer && may_still_expect(shard, other)) return true;
-  return (seen.expected_by_several && is_another_owed(shard, gate, peer)) ||
+  return (seen.history.expected_by_several && is_another_owed(shard, gate, peer)) ||
          does_another_dangle(shard, gate, peer) || has_another_asked(shard, gate, peer);
 }
 
-void note_learned(SeenSpi& seen, PeerId peer) {
-  seen.learned_by = peer;
-  seen.known = true;
+void note_learned(Seen seen, PeerId peer) {
+  seen.history.learned_by = peer;
+  seen.at.known = true;
 }
 
 /// It was somebody else's until it was forgotten, it was taken from that peer, or it was on its way
 /// before that peer can have had it.
-bool is_of_another(const SeenSpi& seen, PeerId peer, state::Ticks expected_since) {
-  if (seen.withdrawn == peer) return true;
-  return seen.learned_by != state::kNone ? seen.learned_by != peer
-                                         : expected_since.later_than(seen.first);
+bool is_of_another(Seen seen, PeerId peer, state::Ticks expected_since) {
+  if (seen.history.withdrawn == peer) return true;
+  return seen.history.learned_by != state::kNone ? seen.history.learned_by != peer
+                                                 : expected_since.later_than(seen.at.first);
 }
 
 /// Fresh: a new SA starts at 1, and an SPI that was first seen fresh since then stays eligible.
-bool is_fresh(const SeenSpi& seen, bool fresh_now, state::Ticks since) {
-  return fresh_now || (seen.fresh_at_first && !since.later_than(seen.first));
+bool is_fresh(Seen seen, bool fresh_now, state::Ticks since) {
+  return fresh_now || (seen.at.fresh_at_first && !since.later_than(seen.at.first));
 }
 
 /// When an SPI was first seen, if it began anew then and may be what one of the peer's exchanges made:
 /// that of an older tunnel of its, which idled out, has been settled.
-std::optional<state::Ticks> began(const SeenSpi& seen, PeerId peer) {
-  return seen.fresh_at_first && seen.learned_by != peer ? std::optional{seen.first} : std::nullopt;
+std::optional<state::Ticks> began(Seen seen, PeerId peer) {
+  return seen.at.fresh_at_first && seen.history.learned_by != peer ? std::optional{seen.at.first}
+                                                                   : std::nullopt;
 }
 
 /// From when on a peer's new SPIs can have been on their way: since its turn began, or since the
@@ -245,46 +250,46 @@ Claimant sole_claimant(const Shard& shard, const Gate& gate, PeerId except) {
 
 // ── replies ─────────────────────────────────────────────────────────────────────────────────────
 
-void begin_replies(SeenSpi& seen, PeerId replier) {
-  seen.replier = replier;
-  seen.replies = seen.of_others = 0;
+void begin_replies(Seen seen, PeerId replier) {
+  seen.history.replier = replier;
+  seen.history.replies = seen.history.of_others = 0;
 }
 
 /// Whether it may reply to whom it has replied to before: that client was the last to send.
-bool may_be_replying(const Shard& shard, const Gate& gate, const SeenSpi& seen) {
-  return gate.sender == seen.replier && gate.sender != state::kNone &&
+bool may_be_replying(const Shard& shard, const Gate& gate, Seen seen) {
+  return gate.sender == seen.history.replier && gate.sender != state::kNone &&
          (*shard.alg.peers[gate.sender].asked + kReplySoon).later_than(shard.now);
 }
 
 /// Section 5, fresh: in a turn without an exchange numbers prove nothing. Notes whether a packet of an
 /// unknown SPI came soon after one of the holder's. Who sends a packet in half a minute has several turns
 /// before there are enough: they add up.
-void note_reply(Shard& shard, Gate& gate, SeenSpi& seen) {
+void note_reply(Shard& shard, Gate& gate, Seen seen) {
   Turn& turn = gate.turn;
-  if (seen.replier != turn.holder) {
+  if (seen.history.replier != turn.holder) {
     if (may_be_replying(shard, gate, seen)) return;  // to another client, as before
     begin_replies(seen, turn.holder);
   }
   if (!turn.has_sent || !(turn.sent + kReplySoon).later_than(shard.now)) {
-    seen.spoilt = turn.serial;
+    seen.history.spoilt = turn.serial;
   } else if (gate.sender == turn.holder) {
     turn.has_reply = true;
     turn.latest_reply = shard.now;
   }
-  if (seen.spoilt == turn.serial) return begin_replies(seen, turn.holder);
+  if (seen.history.spoilt == turn.serial) return begin_replies(seen, turn.holder);
   // Another client, whose SPI is as little answered, has sent since. A stream for it has any number.
   if (gate.sender != turn.holder) {
-    if (seen.of_others != UINT16_MAX) ++seen.of_others;
+    if (seen.history.of_others != UINT16_MAX) ++seen.history.of_others;
     return;
   }
-  if (seen.replies != 0 && seen.replied_to == turn.sent) return;
-  if (seen.replies != UINT16_MAX) ++seen.replies;
-  seen.replied_to = turn.sent;
+  if (seen.history.replies != 0 && seen.history.replied_to == turn.sent) return;
+  if (seen.history.replies != UINT16_MAX) ++seen.history.replies;
+  seen.history.replied_to = turn.sent;
 }
 
 /// It came outside of such turns: what was counted holds if it may be a reply to the same client.
-void note_reply_elsewhere(const Shard& shard, const Gate& gate, SeenSpi& seen) {
-  if (!may_be_replying(shard, gate, seen)) begin_replies(seen, SeenSpi::kNobodys);
+void note_reply_elsewhere(const Shard& shard, const Gate& gate, Seen seen) {
+  if (!may_be_replying(shard, gate, seen)) begin_replies(seen, SeenHistory::kNobodys);
 }
 
 /// An outbound SPI of the turn has no other half yet.
@@ -306,16 +311,17 @@ std::size_t half_open_of(const Tables& tables, const Peer& peer) {
 
 /// Whether an SPI answers the holder: three of three packets, five of five while another client waits
 /// in the same position; and no more SPIs do nearly as much than the holder lacks.
-bool is_reply(const Shard& shard, const Gate& gate, const SeenSpi& seen) {
+bool is_reply(const Shard& shard, const Gate& gate, Seen seen) {
   const Turn& turn = gate.turn;
-  const bool among_others = gate.waiters.first != state::kNone || seen.of_others != 0;
-  if (seen.replies < (among_others ? kRepliesAmongOthers : kReplies) ||
-      seen.replies <= 3u * seen.of_others || !lacks_other_half(shard.alg, turn))
+  const bool among_others = gate.waiters.first != state::kNone || seen.history.of_others != 0;
+  if (seen.history.replies < (among_others ? kRepliesAmongOthers : kReplies) ||
+      seen.history.replies <= 3u * seen.history.of_others || !lacks_other_half(shard.alg, turn))
     return false;
   const auto rivals = std::ranges::count_if(gate.seen, [&](const SeenSpi& other) {
-    return &other != &seen && other.spi != kNoSpi && !other.known &&
-           other.replier == turn.holder && (other.last + kRivals).later_than(shard.now) &&
-           4u * other.replies > seen.replies;
+    return &other != &seen.at && other.spi != kNoSpi && !other.known &&
+           gate.history(other).replier == turn.holder &&
+           (other.last + kRivals).later_than(shard.now) &&
+           4u * gate.history(other).replies > seen.history.replies;
   });
   return static_cast<std::size_t>(rivals) < half_open_of(shard.alg, shard.alg.peers[turn.holder]);
 }
@@ -323,9 +329,9 @@ bool is_reply(const Shard& shard, const Gate& gate, const SeenSpi& seen) {
 // ── the rules ───────────────────────────────────────────────────────────────────────────────────
 
 /// A new SPI for a peer outside of any turn: one of its exchanges or half-open sessions expects it.
-std::expected<SessionId, DropReason> claimed(Shard& shard, PeerId peer, const SeenSpi& seen) {
+std::expected<SessionId, DropReason> claimed(Shard& shard, PeerId peer, Seen seen) {
   count(shard, shard.alg.peers[peer].profile, AlgCounter::kSpiInClaimed);
-  return learn(shard, peer, Direction::kInbound, seen.spi, nullptr, began(seen, peer));
+  return learn(shard, peer, Direction::kInbound, seen.at.spi, nullptr, began(seen, peer));
 }
 
 /// Section 7: there is no room for the holder's SPI, and not because it had too many in this turn.
@@ -344,7 +350,7 @@ bool is_out_of_room(DropReason reason) {
 
 /// Inbound 1.
 std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_id, Spi spi,
-                                                     bool fresh_now, SeenSpi& seen) {
+                                                     bool fresh_now, Seen seen) {
   Gate& gate = shard.alg.gates[gate_id];
   const Turn& turn = gate.turn;
   const Peer& holder = shard.alg.peers[turn.holder];
@@ -357,7 +363,7 @@ std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_i
     const bool in_doubt = is_in_doubt(shard, gate, seen, turn.holder);
     const state::Ticks since = in_doubt ? turn.began : expecting_since(shard, holder, turn.began);
     const bool is_weak = !turn.has_exchange && is_owed_long_since(shard, holder);
-    if (is_weak ? !seen.new_at_first : !is_fresh(seen, fresh_now, since)) {
+    if (is_weak ? !seen.at.new_at_first : !is_fresh(seen, fresh_now, since)) {
       reason = DropReason::kEspInNotFresh;
     } else if (is_of_another(seen, turn.holder, since)) {
       reason = DropReason::kEspInAmbiguous;  // on its way before the holder can have had it
@@ -370,7 +376,7 @@ std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_i
       is_holders = true;
     }
   } else if (const Claimant sole = sole_claimant(shard, gate, turn.holder);
-             sole.peer != state::kNone && seen.new_at_first && !sent_lately &&
+             sole.peer != state::kNone && seen.at.new_at_first && !sent_lately &&
              !is_of_another(seen, sole.peer,
                             expecting_since(shard, shard.alg.peers[sole.peer],
                                             shard.alg.peers[sole.peer].turn_began)) &&
@@ -395,7 +401,7 @@ std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_i
 }
 
 std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate, Spi spi,
-                                                       bool fresh_now, SeenSpi& seen) {
+                                                       bool fresh_now, Seen seen) {
   const PeerId last = gate.lingering.holder;
   const bool owes_last = last != state::kNone && is_owed_any(shard, shard.alg.peers[last]);
   // 2. The gate lingers: the last holder's, if nobody else is owed one.
@@ -403,7 +409,7 @@ std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate,
       !does_another_ask(shard, gate, last)) {
     const state::Ticks since =
         expecting_since(shard, shard.alg.peers[last], gate.lingering.began);
-    if (owes_last ? !is_fresh(seen, fresh_now, since) : !seen.new_at_first)
+    if (owes_last ? !is_fresh(seen, fresh_now, since) : !seen.at.new_at_first)
       return std::unexpected(DropReason::kEspInNotFresh);
     // It was on its way before, or it may be what another client is owed: nobody's (section 9.1).
     if (is_of_another(seen, last, since)) return std::unexpected(DropReason::kEspInAmbiguous);
@@ -417,7 +423,7 @@ std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate,
   if (sole.peer == state::kNone) return std::unexpected(sole.reason);
   const Peer& peer = shard.alg.peers[sole.peer];
   const state::Ticks since = expecting_since(shard, peer, peer.turn_began);
-  if (sole.is_weak ? !seen.new_at_first : !is_fresh(seen, fresh_now, since))
+  if (sole.is_weak ? !seen.at.new_at_first : !is_fresh(seen, fresh_now, since))
     return std::unexpected(DropReason::kEspInNotFresh);
   // It was on its way before the claimant can have had it.
   if (is_of_another(seen, sole.peer, since)) return std::unexpected(DropReason::kEspInAmbiguous);
@@ -553,7 +559,7 @@ std::expected<SessionId, DropReason> attribute_inbound(Shard& shard, const Packe
   const std::uint16_t profile = peer.profile;
   const std::uint32_t sequence = sequence_of(packet);
   const bool fresh_now = sequence <= profile_of(shard, peer).fresh_sequence;
-  SeenSpi& seen = note_seen(shard, gate, spi, sequence, fresh_now);
+  const Seen seen = note_seen(shard, gate, spi, sequence, fresh_now);
   if (gate.state != GateState::kArmed || gate.turn.has_exchange)
     note_reply_elsewhere(shard, gate, seen);
 

@@ -344,9 +344,11 @@ void withdraw(Shard& shard, EspId id) {
     unsettle(shard, settled);
   for (SeenSpi& seen : gate.seen)
     if (seen.spi == esp.spi[at(Direction::kInbound)]) {
-      seen.withdrawn = peer_id;
-      seen.expected_by[0] = peer_id;
-      seen.learned_by = SeenSpi::kNobodys;
+      SeenHistory& history = gate.history(seen);
+      history.withdrawn = peer_id;
+      history.expected_by[0] = peer_id;
+      history.learned_by = SeenHistory::kNobodys;
+      seen.expected = true;
       seen.known = false;
     }
   forget_spi(shard, id, Direction::kInbound);

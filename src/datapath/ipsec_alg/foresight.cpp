@@ -1,6 +1,7 @@
 #include "lsn/datapath/ipsec_alg/foresight.hpp"
 
 #include <array>
+#include <cstddef>
 
 #include "lsn/datapath/ipsec_alg/attribution.hpp"
 #include "lsn/datapath/ipsec_alg/keys.hpp"
@@ -9,13 +10,16 @@
 namespace lsn::datapath::ipsec_alg {
 namespace {
 
-/// All its lines: a gate is read from its head to the SPIs that it has seen.
-template <class T>
-void prefetch_whole(const T& object) {
-  const char* bytes = reinterpret_cast<const char*>(&object);
-  for (std::size_t at = 0; at < sizeof(T); at += state::kCacheLine)
-    __builtin_prefetch(bytes + at);
+template <std::size_t size>
+void prefetch_front(const void* object) {
+  const char* bytes = static_cast<const char*>(object);
+#pragma GCC unroll 16
+  for (std::size_t at = 0; at < size; at += state::kCacheLine) __builtin_prefetch(bytes + at);
 }
+
+/// Up to the SPIs that it has seen.
+void prefetch(const Gate& gate) { prefetch_front<offsetof(Gate, histories)>(&gate); }
+void prefetch(const Peer& peer) { prefetch_front<sizeof(Peer)>(&peer); }
 
 }  // namespace
 
@@ -42,14 +46,16 @@ void foresee(Shard& shard, std::span<const Packet* const> packets) {
   const std::span<Asked> used{all.data(), count};
   for (Asked& asked : used) {
     asked.gate = tables.index.find(asked.key, asked.hash);
-    if (asked.gate != state::kNone) prefetch_whole(tables.gates[asked.gate]);
+    if (asked.gate != state::kNone) prefetch(tables.gates[asked.gate]);
   }
   for (Asked& asked : used) {
     if (asked.gate == state::kNone) continue;
     const Gate& gate = tables.gates[asked.gate];
+    // The SPI is likely to take the place of the oldest, which is the next one if many come.
+    __builtin_prefetch(&gate.histories[(gate.latest_seen + 1u) % kSeenSpis], 1);
     asked.peer = asked_about(gate);
-    prefetch_whole(tables.peers[asked.peer]);
-    if (!gate.claimants.empty()) prefetch_whole(tables.peers[gate.claimants.first]);
+    prefetch(tables.peers[asked.peer]);
+    if (!gate.claimants.empty()) prefetch(tables.peers[gate.claimants.first]);
   }
   for (const Asked& asked : used)
     if (asked.gate != state::kNone)

@@ -351,7 +351,7 @@ bool resumes(CloseReason reason) {
 
 bool has_refused_since(const Gate& gate, state::Ticks then) {
   return std::ranges::any_of(gate.seen, [&](const SeenSpi& seen) {
-    return seen.spi != kNoSpi && !seen.known && seen.learned_by == SeenSpi::kNobodys &&
+    return seen.spi != kNoSpi && !seen.known && gate.history(seen).learned_by == SeenHistory::kNobodys &&
            seen.fresh_at_first && !then.later_than(seen.first);
   });
 }

@@ -89,12 +89,14 @@ void remove_peer(Shard& shard, PeerId id) {
   if (peer.is_claimant) state::list_remove(gate.claimants, id, tables.claimant_links());
   if (gate.sender == id) gate.sender = state::kNone;
   for (SeenSpi& seen : gate.seen) {
-    if (seen.learned_by == id) seen = SeenSpi{};
+    SeenHistory& history = gate.history(seen);
+    if (history.learned_by == id) gate.forget(seen);
     // Another peer may get its number.
-    if (seen.withdrawn == id) seen.withdrawn = SeenSpi::kNobodys;
-    if (seen.replier == id) seen.replier = SeenSpi::kNobodys;
-    for (PeerId& expected : seen.expected_by)
-      if (expected == id) expected = SeenSpi::kNobodys;
+    if (history.withdrawn == id) history.withdrawn = SeenHistory::kNobodys;
+    if (history.replier == id) history.replier = SeenHistory::kNobodys;
+    for (PeerId& expected : history.expected_by)
+      if (expected == id) expected = SeenHistory::kNobodys;
+    seen.expected = history.is_expected();
   }
   state::list_remove(gate.peers, id, tables.gate_peer_links());
   state::queue_remove(client.peers, id, tables.client_peer_links());

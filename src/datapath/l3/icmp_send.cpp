@@ -19,9 +19,7 @@ constexpr std::uint8_t kErrorTos = 0xC0;
 
 /// Whether an address is the broadcast address of one of our links (or the link's own).
 bool is_broadcast(const Generation& generation, wire::Be32 address) {
-  const LinkAddress* const known =
-      generation.link_addresses.find(wire::Ipv4Address{address}.value);
-  return known != nullptr && *known == LinkAddress::kBroadcast;
+  return generation.link_addresses.find(wire::Ipv4Address{address}) == LinkAddress::kBroadcast;
 }
 
 /// RFC 1812 section 4.3.2.7: about which packets no error is sent.

@@ -101,6 +101,13 @@ Neighbour Neighbours::station(const Shard& shard, InterfaceId interface,
 }
 
 NeighbourId Neighbours::find_or_add(Shard& shard, InterfaceId interface, wire::Be32 ip) {
+  Found& found = found_[ip.raw() * 0x9E3779B1u >> (32 - kFoundBits)];
+  if (found.ip != ip || found.interface != interface || found.id == kNoNeighbour)
+    found = {find_or_make(shard, interface, ip), interface, ip};
+  return found.id;
+}
+
+NeighbourId Neighbours::find_or_make(Shard& shard, InterfaceId interface, wire::Be32 ip) {
   const state::FlowKey key = neighbour_key(interface, ip);
   const std::uint32_t hash = index_.hash(key);
   if (const std::uint32_t known = index_.find(key, hash); known != state::kNone)
@@ -236,7 +243,10 @@ void Neighbours::free_forgotten(Shard& shard, std::size_t budget) {
   // Together, so that sessions have to look up their next hops but once.
   if (table_.size() > kFreeBeyond) freeing_ = true;
   if (!freeing_) return;
-  if (!forgotten_.empty()) ++shard.stamp;
+  if (!forgotten_.empty()) {
+    ++shard.stamp;
+    found_ = {};
+  }
   for (; !forgotten_.empty() && budget != 0; --budget) {
     const std::uint32_t id = forgotten_.first;
     recall(static_cast<NeighbourId>(id));

@@ -1,5 +1,4 @@
-#include <array>
-#include <span>
+#include <optional>
 
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 
@@ -18,33 +17,36 @@ struct PortRange {
 };
 
 /// Which NAT ports will do for an inside port: the first range if it has a free one, or the next.
-struct PortRanges {
-  std::array<PortRange, 4> all{};
-  unsigned count = 0;
+///
+/// RFC 4787 REQ-3 a) and b): the well-known ports for those who had one, if so configured, and never
+/// for others. Port 0 is none. REQ-4: the parity. All are recommended, no more: where no such port is
+/// left, another one is better than none. RFC 5508 REQ-1: identifiers have no ranges and no parity.
+class WantedPorts {
+ public:
+  WantedPorts(Protocol protocol, const TransportPolicy& policy, std::uint16_t inside)
+      : identifiers_(protocol == Protocol::kIcmp),
+        parity_(policy.preserve_parity ? state::parity_of(inside) : state::Parity::kAny),
+        low_(policy.preserve_range && inside < 1024) {}
 
-  [[nodiscard]] std::span<const PortRange> wanted() const { return {all.data(), count}; }
-  [[nodiscard]] const PortRange& first() const { return all[0]; }
-};
-
-PortRanges wanted_ports(Protocol protocol, const TransportPolicy& policy, std::uint16_t inside) {
-  PortRanges ranges;
-  const auto add = [&](PortRange range) { ranges.all[ranges.count++] = range; };
-  // RFC 5508 REQ-1: identifiers have no ranges and no parity.
-  if (protocol == Protocol::kIcmp) {
-    add({0, 65535});
-    return ranges;
+  /// The nearly only one that is asked.
+  [[nodiscard]] PortRange first() const { return *next(0); }
+  /// nullopt: there are not so many.
+  [[nodiscard]] std::optional<PortRange> next(unsigned number) const {
+    if (identifiers_) return number == 0 ? std::optional{PortRange{0, 65535}} : std::nullopt;
+    const bool with_parity = parity_ != state::Parity::kAny;
+    const unsigned range = with_parity ? number / 2 : number;
+    if (range > (low_ ? 1u : 0u)) return std::nullopt;
+    const bool low = low_ && range == 0;
+    return PortRange{static_cast<std::uint16_t>(low ? 1 : 1024),
+                     static_cast<std::uint16_t>(low ? 1023 : 65535),
+                     number % 2 == 0 ? parity_ : state::Parity::kAny};
   }
-  // RFC 4787 REQ-3 a) and b): the well-known ports for those who had one, if so configured, and
-  // never for others. Port 0 is none. REQ-4: the parity. All are recommended, no more: where no
-  // such port is left, another one is better than none.
-  const auto add_range = [&](std::uint16_t first, std::uint16_t last) {
-    if (policy.preserve_parity) add({first, last, state::parity_of(inside)});
-    add({first, last});
-  };
-  if (policy.preserve_range && inside < 1024) add_range(1, 1023);
-  add_range(1024, 65535);
-  return ranges;
-}
+
+ private:
+  bool identifiers_;
+  state::Parity parity_;
+  bool low_;
+};
 
 NatAddress& address_at(Shard& shard, wire::Ipv4Address ip) {
   const NatAddressPlace* place = shard.generation->nat_addresses.find(ip);
@@ -65,12 +67,24 @@ void release_port(Shard& shard, NatAddress& address, std::size_t p, std::uint16_
   address.ports[p].release(port);
 }
 
-std::optional<NatEndpoint> take_from(Shard& shard, NatAddress& address, std::size_t p,
-                                     const PortRange& range, std::uint32_t random) {
+/// A port that has been taken. In registers, where a NatEndpoint would be put together in memory at
+/// every step.
+struct Taken {
+  NatAddress* address = nullptr;  ///< nullptr: none
+  std::uint16_t port = 0;
+
+  explicit operator bool() const { return address != nullptr; }
+  [[nodiscard]] NatEndpoint endpoint() const {
+    return {address->ip.be(), wire::Be16::of(port)};
+  }
+};
+
+Taken take_from(Shard& shard, NatAddress& address, std::size_t p, const PortRange& range,
+                std::uint32_t random) {
   const auto port = address.ports[p].take(range.first, range.last, range.parity, random);
-  if (!port) return std::nullopt;
+  if (!port) return {};
   note_taken(shard, address, p, *port);
-  return NatEndpoint{address.ip.be(), wire::Be16::of(*port)};
+  return {&address, *port};
 }
 
 const AddressSet& addresses_of(const Shard& shard, const Group& group) {
@@ -80,16 +94,15 @@ const AddressSet& addresses_of(const Shard& shard, const Group& group) {
 }
 
 /// Of any of the group's addresses that has such a port.
-std::optional<NatEndpoint> take_where_there_is_room(Shard& shard, const AddressSet& set,
-                                                    std::size_t p, const PortRange& range,
-                                                    std::uint32_t random) {
+Taken take_where_there_is_room(Shard& shard, const AddressSet& set, std::size_t p,
+                               const PortRange& range, std::uint32_t random) {
   ShardAddresses& addresses = *shard.lsn44.addresses;
   for (;;) {
     const std::uint32_t slot =
         addresses.full.find_with_room(set, p, range.classes(), shard.random.next());
-    if (slot == state::kNone) return std::nullopt;
+    if (slot == state::kNone) return {};
     NatAddress& address = *addresses.by_slot[slot];
-    if (const auto endpoint = take_from(shard, address, p, range, random)) return endpoint;
+    if (const Taken taken = take_from(shard, address, p, range, random)) return taken;
     // It has become full without a note: never again.
     for (unsigned c = 0; c < state::kPortClasses; ++c)
       if ((range.classes() >> c & 1) != 0) addresses.full.set(p, c, slot);
@@ -99,10 +112,10 @@ std::optional<NatEndpoint> take_where_there_is_room(Shard& shard, const AddressS
 /// The better of two addresses chosen at random keeps all of them evenly loaded; if it has no port
 /// of a range that is wanted, any that has one is taken.
 template <class Load>
-std::optional<NatEndpoint> take_anywhere(Shard& shard, const Group& group, std::size_t p,
-                                         const PortRanges& ranges, Load&& load) {
+Taken take_anywhere(Shard& shard, const Group& group, std::size_t p, const WantedPorts& wanted,
+                    Load&& load) {
   const std::vector<wire::Ipv4Address>& all = group.addresses_of[shard.id];
-  if (all.empty()) return std::nullopt;
+  if (all.empty()) return {};
   const auto count = static_cast<std::uint32_t>(all.size());
   NatAddress* best = &address_at(shard, all[shard.random.below(count)]);
   if (count > 1) {
@@ -111,13 +124,12 @@ std::optional<NatEndpoint> take_anywhere(Shard& shard, const Group& group, std::
   }
   const std::uint32_t random = shard.random.next();
   const AddressSet& set = addresses_of(shard, group);
-  for (const PortRange& range : ranges.wanted()) {
-    if (const auto endpoint = take_from(shard, *best, p, range, random)) return endpoint;
+  for (unsigned n = 0; const auto range = wanted.next(n); ++n) {
+    if (const Taken taken = take_from(shard, *best, p, *range, random)) return taken;
     if (count == 1) continue;
-    if (const auto endpoint = take_where_there_is_room(shard, set, p, range, random))
-      return endpoint;
+    if (const Taken taken = take_where_there_is_room(shard, set, p, *range, random)) return taken;
   }
-  return std::nullopt;
+  return {};
 }
 
 }  // namespace
@@ -135,35 +147,35 @@ std::expected<NatEndpoint, DropReason> take_port(Shard& shard, Subscriber& subsc
   const TransportPolicy& policy = group.transport[p];
   if (policy.port_quota != 0 && subscriber.port_count[p] >= policy.port_quota)
     return std::unexpected(DropReason::kPortQuota);
-  const PortRanges ranges = wanted_ports(protocol, policy, inside_port.host());
+  const WantedPorts ports(protocol, policy, inside_port.host());
 
-  std::optional<NatEndpoint> endpoint;
+  Taken taken;
   if (wanted) {
     NatAddress* address = find_nat_address(shard, subscriber.paired_ip);
     if (address == nullptr || !address->ports[p].take_exact(wanted->host()))
       return std::unexpected(DropReason::kPortsExhausted);
     note_taken(shard, *address, p, wanted->host());
-    endpoint = NatEndpoint{subscriber.paired_ip, *wanted};
+    taken = {address, wanted->host()};
   } else if (pooling == Pooling::kRandom) {
-    endpoint = take_anywhere(shard, group, p, ranges,
-                             [p](const NatAddress& a) { return a.ports[p].taken(); });
-    if (!endpoint) return std::unexpected(DropReason::kPoolExhausted);
+    taken = take_anywhere(shard, group, p, ports,
+                          [p](const NatAddress& a) { return a.ports[p].taken(); });
+    if (!taken) return std::unexpected(DropReason::kPoolExhausted);
   } else if (subscriber.paired_ip.raw() != 0) {
     // RFC 6888 REQ-2, RFC 4787 REQ-2: always the same address, also when it has nothing left.
     if (NatAddress* address = find_nat_address(shard, subscriber.paired_ip)) {
       const std::uint32_t random = shard.random.next();
-      for (const PortRange& range : ranges.wanted())
-        if ((endpoint = take_from(shard, *address, p, range, random))) break;
+      for (unsigned n = 0; const auto range = ports.next(n); ++n)
+        if ((taken = take_from(shard, *address, p, *range, random))) break;
     }
-    if (!endpoint) return std::unexpected(DropReason::kPortsExhausted);
+    if (!taken) return std::unexpected(DropReason::kPortsExhausted);
   } else {
-    endpoint =
-        take_anywhere(shard, group, p, ranges, [](const NatAddress& a) { return a.subscribers; });
-    if (!endpoint) return std::unexpected(DropReason::kPoolExhausted);
-    pair_with(shard, subscriber, endpoint->ip);
+    taken =
+        take_anywhere(shard, group, p, ports, [](const NatAddress& a) { return a.subscribers; });
+    if (!taken) return std::unexpected(DropReason::kPoolExhausted);
+    pair_with(shard, subscriber, taken.address->ip.be());
   }
   ++subscriber.port_count[p];
-  return *endpoint;
+  return taken.endpoint();
 }
 
 PortOutlook look_ahead(Shard& shard, const Subscriber* subscriber, const Group& group,
@@ -205,7 +217,7 @@ void narrow(PortOutlook& outlook, const Group& group, Protocol protocol, wire::B
     if (load(*outlook.other) < load(*outlook.address)) outlook.address = outlook.other;
     outlook.other = nullptr;
   }
-  const PortRange range = wanted_ports(protocol, group.transport[p], inside_port.host()).first();
+  const PortRange range = WantedPorts(protocol, group.transport[p], inside_port.host()).first();
   const state::PortBitmap& ports = outlook.address->ports[p];
   const auto port =
       state::PortBitmap::first_try(range.first, range.last, range.parity, outlook.random);
@@ -218,7 +230,7 @@ std::optional<NatEndpoint> likely_endpoint(const PortOutlook& outlook, const Gro
                                            Protocol protocol, wire::Be16 inside_port) {
   if (outlook.address == nullptr) return std::nullopt;
   const auto p = static_cast<std::size_t>(protocol);
-  const PortRange range = wanted_ports(protocol, group.transport[p], inside_port.host()).first();
+  const PortRange range = WantedPorts(protocol, group.transport[p], inside_port.host()).first();
   const auto port =
       outlook.address->ports[p].find(range.first, range.last, range.parity, outlook.random);
   if (!port) return std::nullopt;

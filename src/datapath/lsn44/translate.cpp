@@ -113,10 +113,9 @@ Verdict forward_with_care(Shard& shard, Packet& packet, SessionId id) {
     if (const Verdict verdict = ipsec_alg::inspect(shard, packet, id, direction);
         !verdict.is_next())
       return verdict;
-  rewrite<direction>(packet, session);
+  rewrite<direction, Acknowledgment::kFollowed>(packet, session);
   if (direction == Direction::kOutbound && keeps_port(session) && packet.has_l4)
     restore_port(packet, session.inside_port);
-  session.packets[static_cast<std::size_t>(direction)].add();
   if (is_fragment) shard.identifications.replace(*packet.ip, packet.identification);
   account<direction>(shard, session, packet.size);
   if (session.protocol == Protocol::kTcp && packet.has_l4 && follow_tcp(session, packet, direction))

@@ -290,7 +290,9 @@ class Workbench : public ::testing::Test {
     ShardConfig config;
     config.max_sessions = 16;
     config.max_fragments = max_fragments;
-    config.links = {{{2, 0, 0, 0, 0, 1}}, {{2, 0, 0, 0, 0, 2}}, {{2, 0, 0, 0, 0, 2}}};
+    config.links = {{{2, 0, 0, 0, 0, 1}, Side::kInside},
+                    {{2, 0, 0, 0, 0, 2}, Side::kOutside},
+                    {{2, 0, 0, 0, 0, 2}, Side::kOutside}};
     config.devices = 2;
     config.buffers = pool_.get();
     config.memory = &memory_;

@@ -223,13 +223,25 @@ struct Turn {
 }
 
 /// An unknown SPI that came from the server. It is remembered when it has been learned, too: a
-/// candidate may be forgotten again.
+/// candidate may be forgotten again. This is what a packet of another unknown SPI reads of it, so that
+/// who sprays SPIs costs few cache lines; what else is known of it stands in its SeenHistory.
 struct SeenSpi {
-  static constexpr PeerId kNobodys = state::kNone;
-
   Spi spi = kNoSpi;
   state::Ticks first;
   state::Ticks last;
+  bool fresh_at_first = false;
+  bool new_at_first = false;  ///< its first packet had sequence number 1
+  bool known = false;         ///< it still is SeenHistory::learned_by's
+  bool expected = false;      ///< by whom SeenHistory::expected_by names
+
+  /// Section 9.1: somebody may be owed it.
+  [[nodiscard]] bool is_in_doubt() const { return expected && fresh_at_first && !known; }
+};
+static_assert(sizeof(SeenSpi) == 16);
+
+struct SeenHistory {
+  static constexpr PeerId kNobodys = state::kNone;
+
   PeerId learned_by = kNobodys;   ///< whose it was last
   /// Who had the turn or dangled when it was refused; several: they are more than have room here.
   std::array<PeerId, 3> expected_by = {kNobodys, kNobodys, kNobodys};
@@ -240,9 +252,12 @@ struct SeenSpi {
   std::uint16_t of_others = 0;    ///< that may be replies to another client as well
   state::Ticks replied_to;        ///< the packet of the replier's that the last of them followed
   std::uint32_t spoilt = 0;       ///< serial of the turn in which one came at another time
-  bool fresh_at_first = false;
-  bool new_at_first = false;      ///< its first packet had sequence number 1
-  bool known = false;             ///< it still is learned_by's
+
+  [[nodiscard]] bool is_expected() const {
+    return expected_by_several || std::ranges::any_of(expected_by, [](PeerId id) {
+             return id != kNobodys;
+           });
+  }
 };
 
 struct alignas(64) Gate {
@@ -253,6 +268,7 @@ struct alignas(64) Gate {
   CloseReason last_reason;  ///< of the turn before, if there was one
   bool had_turn;
   bool in_use;
+  std::uint8_t latest_seen;  ///< the place in `seen` that was given to another SPI last
   std::uint32_t serial;  ///< of the latest turn
   Turn turn;
   Turn lingering;  ///< holder kNone: nobody
@@ -268,8 +284,20 @@ struct alignas(64) Gate {
   state::ListHead owed;       ///< those who are owed an inbound SPI (section 5)
   state::ListHead claimants;  ///< those who have a half-open session (section 5, inbound 3)
   state::ListHead dangling;   ///< those who were dangling when last looked at
-  std::array<SeenSpi, kSeenSpis> seen;
   state::WheelLinks wheel;
+  std::array<SeenSpi, kSeenSpis> seen;
+  std::array<SeenHistory, kSeenSpis> histories;  ///< of `seen`
+
+  [[nodiscard]] SeenHistory& history(const SeenSpi& of) {
+    return histories[static_cast<std::size_t>(&of - seen.data())];
+  }
+  [[nodiscard]] const SeenHistory& history(const SeenSpi& of) const {
+    return histories[static_cast<std::size_t>(&of - seen.data())];
+  }
+  void forget(SeenSpi& spi) {
+    history(spi) = {};
+    spi = {};
+  }
 };
 
 /// A client and a server.

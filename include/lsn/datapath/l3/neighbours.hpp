@@ -193,6 +193,7 @@ class Neighbours {
   void ask_for_gateways(Shard& shard, std::size_t budget);
   void learned(Shard& shard, NeighbourId id, const wire::MacAddress& mac);
   void lose(Shard& shard, Neighbour& neighbour);
+  [[nodiscard]] NeighbourId find_or_make(Shard& shard, InterfaceId interface, wire::Be32 ip);
   void forget(Shard& shard, NeighbourId id);
   void recall(NeighbourId id);
   void free_forgotten(Shard& shard, std::size_t budget);
@@ -207,6 +208,14 @@ class Neighbours {
   state::ListHead forgotten_;
   std::uint32_t forgotten_count_ = 0;
   bool freeing_ = false;             ///< forgotten ones are being freed, down to the last
+  /// Found last, by address: most new sessions have one of few next hops.
+  struct Found {
+    NeighbourId id = kNoNeighbour;
+    InterfaceId interface = 0;
+    wire::Be32 ip;
+  };
+  static constexpr unsigned kFoundBits = 4;
+  std::array<Found, 1u << kFoundBits> found_{};
   std::size_t next_gateway_ = SIZE_MAX;  ///< of the generation's, to be asked for; beyond: none
   /// Copies of ARP packets of a group of senders in the second that began at `since`.
   struct Copies {

@@ -20,11 +20,17 @@
 
 namespace lsn::datapath::lsn44 {
 
-/// Replaces the local address and port in the L3 and L4 headers.
+/// Whether rewrite() keeps what a TCP packet acknowledges: what an RST of the other side will be held
+/// against (tcp.hpp). While the connection opens or closes, follow_tcp() does it.
+enum class Acknowledgment : std::uint8_t { kKept, kFollowed };
+
+/// Replaces the local address and port in the L3 and L4 headers, and counts the packet for its
+/// session.
 ///   outbound: source (inside -> NAT); inbound: destination (NAT -> inside)
-template <Direction direction>
+template <Direction direction, Acknowledgment acknowledgment>
 inline void rewrite(const Packet& packet, Session& session) {
   constexpr bool kOut = direction == Direction::kOutbound;
+  PacketCount& packets = session.packets[static_cast<std::size_t>(direction)];
   wire::Ipv4Header& ip = *packet.ip;
   wire::Be32& address = kOut ? ip.source : ip.destination;
   const wire::Be32 new_address = kOut ? session.nat_ip : session.inside_ip;
@@ -42,7 +48,10 @@ inline void rewrite(const Packet& packet, Session& session) {
   } else {
     ip.checksum = delta.apply(ip.checksum);
   }
-  if (!packet.has_l4) return;
+  if (!packet.has_l4) {
+    packets.add();
+    return;
+  }
 
   switch (packet.protocol) {
     case Protocol::kUdp: {
@@ -59,6 +68,10 @@ inline void rewrite(const Packet& packet, Session& session) {
       delta.replace(port, new_port);
       port = new_port;
       tcp.checksum = delta.apply(tcp.checksum);
+      if (acknowledgment == Acknowledgment::kKept && (tcp.flags & wire::TcpHeader::kAck) != 0) {
+        packets.add_acknowledging(tcp.acknowledgment);
+        return;
+      }
       break;
     }
     case Protocol::kIcmp: {
@@ -77,9 +90,10 @@ inline void rewrite(const Packet& packet, Session& session) {
                                  reinterpret_cast<const wire::EspHeader*>(packet.l4)->sequence);
       break;
   }
+  packets.add();
 }
 
-/// Counts a packet for its session and the burst, and refreshes the session.
+/// Counts a packet's bytes for its session, the packet for the burst, and refreshes the session.
 template <Direction direction>
 inline void account(Shard& shard, Session& session, std::uint16_t size) {
   constexpr auto kD = static_cast<std::size_t>(direction);
@@ -116,13 +130,7 @@ template <Direction direction>
   Neighbour& neighbour = shard.neighbours[hop];
   if (neighbour.state != NeighbourState::kReachable || packet.size > neighbour.mtu) [[unlikely]]
     return forward_slowly<direction>(shard, packet, id);
-  rewrite<direction>(packet, session);
-  // What a RST of the other side will be held against (tcp.hpp).
-  if ((packet.tcp_flags & wire::TcpHeader::kAck) != 0)
-    session.packets[static_cast<std::size_t>(direction)].add_acknowledging(
-        reinterpret_cast<const wire::TcpHeader*>(packet.l4)->acknowledgment);
-  else
-    session.packets[static_cast<std::size_t>(direction)].add();
+  rewrite<direction, Acknowledgment::kKept>(packet, session);
   account<direction>(shard, session, packet.size);
   send_fast(shard, packet.mbuf, packet.ip, packet.size, neighbour);
   return Verdict::next();

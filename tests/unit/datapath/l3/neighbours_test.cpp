@@ -394,12 +394,18 @@ TEST_F(NeighboursTest, WhatIsForgottenIsFreedTogetherWhenTheTableIsThreeQuarters
   housekeep();
   EXPECT_EQ(shard->stamp, 1u);
   add(kMany, 2000);  // now it is too full, and the first ones are forgotten
+  add(0, 100);       // asked for a moment before
   housekeep();
   EXPECT_NE(shard->stamp, 1u) << "indices change hands";
+  for (std::uint32_t i = 0; i < 100; ++i) {
+    const wire::Be32 address = wire::Be32::of(0x0A000000 + i);
+    EXPECT_EQ(shard->neighbours[shard->neighbours.find_or_add(*shard, 1, address)].ip, address)
+        << "nobody gets another's index";
+  }
   EXPECT_EQ(id_of("8.8.8.8"), gateway) << "whoever is in use stays";
   EXPECT_EQ(state_of("8.8.8.8"), NeighbourState::kReachable);
   const std::uint32_t stamp = shard->stamp;
-  add(20000, Neighbours::kCapacity - 2001);
+  add(20000, Neighbours::kCapacity - 2101);
   EXPECT_EQ(shard->neighbours.find_or_add(*shard, 1, ip("10.200.0.1")), kNoNeighbour);
   EXPECT_EQ(shard->stamp, stamp);
 }

@@ -1,0 +1,67 @@
+// The addresses that no host on a link of ours can have: our own, and the links' network and
+// broadcast addresses. Every packet without a session is asked twice whether it is from or for one
+// of them, which few are: a table of bits says so of nearly all others. Built by the control thread,
+// read by all, no updates.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "lsn/wire/ipv4_address.hpp"
+
+namespace lsn::datapath {
+
+enum class LinkAddress : std::uint8_t {
+  kNone,       ///< anybody's
+  kOwn,        ///< an interface's
+  kBroadcast,  ///< a link's network or broadcast address
+};
+
+class LinkAddresses {
+ public:
+  LinkAddresses() = default;
+
+  /// Of an address that is given twice the first one counts.
+  explicit LinkAddresses(const std::vector<std::pair<wire::Ipv4Address, LinkAddress>>& all)
+      : known_(all) {
+    std::stable_sort(known_.begin(), known_.end(), before);
+    const std::size_t bits = std::bit_ceil(std::max<std::size_t>(kBitsPerAddress * all.size(), 64));
+    bits_.assign(bits / 64, 0);
+    shift_ = 32u - static_cast<unsigned>(std::countr_zero(bits));
+    for (const auto& [address, what] : all)
+      bits_[hash(address) / 64] |= std::uint64_t{1} << hash(address) % 64;
+  }
+
+  [[nodiscard]] LinkAddress find(wire::Ipv4Address address) const {
+    const std::uint32_t at = hash(address);
+    if ((bits_[at / 64] >> at % 64 & 1) == 0) [[likely]]
+      return LinkAddress::kNone;
+    return search(address);
+  }
+
+ private:
+  using Known = std::pair<wire::Ipv4Address, LinkAddress>;
+  /// Of strangers one in so many is searched for.
+  static constexpr std::size_t kBitsPerAddress = 64;
+
+  static bool before(const Known& a, const Known& b) { return a.first.value < b.first.value; }
+  /// By multiplication (golden ratio).
+  [[nodiscard]] std::uint32_t hash(wire::Ipv4Address address) const {
+    return address.value * 0x9E3779B1u >> shift_;
+  }
+  [[gnu::noinline]] [[nodiscard]] LinkAddress search(wire::Ipv4Address address) const {
+    const auto found =
+        std::lower_bound(known_.begin(), known_.end(), Known{address, LinkAddress::kNone}, before);
+    return found != known_.end() && found->first == address ? found->second : LinkAddress::kNone;
+  }
+
+  std::vector<std::uint64_t> bits_ = {0};  ///< a set one: perhaps
+  unsigned shift_ = 26;
+  std::vector<Known> known_;  ///< in order
+};
+
+}  // namespace lsn::datapath
