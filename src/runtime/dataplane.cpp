@@ -289,6 +289,10 @@ void DpdkDataplane::flush_alg(unsigned shard, datapath::ipsec_alg::AlgFlush flus
   workers_[shard]->mailbox().post(std::make_unique<FlushAlg>(flush, std::move(done)));
 }
 
+void DpdkDataplane::ask(unsigned shard, Question question, std::function<void(Question)> done) {
+  workers_[shard]->mailbox().post(std::make_unique<Asked>(std::move(question), std::move(done)));
+}
+
 datapath::ipsec_alg::EventRing& DpdkDataplane::alg_events(unsigned shard) {
   return workers_[shard]->alg_events();
 }

@@ -19,6 +19,45 @@ Command::Progress AdoptGeneration::step(datapath::Shard& shard) {
   return sweep_.finished ? Progress::kFinished : Progress::kMore;
 }
 
+namespace {
+
+/// Which step answers which question.
+void answer(datapath::Shard& shard, datapath::SubscriberPage& page) {
+  datapath::list_subscribers(shard, page, kStepBudget);
+}
+void answer(datapath::Shard& shard, datapath::MappingPage& page) {
+  datapath::list_mappings(shard, page, kStepBudget);
+}
+void answer(datapath::Shard& shard, datapath::NeighbourPage& page) {
+  datapath::list_neighbours(shard, page, kStepBudget);
+}
+void answer(datapath::Shard& shard, datapath::DropPage& page) {
+  datapath::list_drops(shard, page, kStepBudget);
+}
+void answer(datapath::Shard& shard, datapath::ipsec_alg::IkePage& page) {
+  datapath::list_ike_sessions(shard, page, kStepBudget);
+}
+void answer(datapath::Shard& shard, datapath::Usage& usage) {
+  datapath::survey_usage(shard, usage, kStepBudget);
+}
+void answer(datapath::Shard& shard, datapath::Lookup& lookup) {
+  datapath::look_up(shard, lookup, kStepBudget);
+}
+
+}  // namespace
+
+Command::Progress Asked::step(datapath::Shard& shard) {
+  return std::visit(
+      [&](auto& question) {
+        answer(shard, question);
+        bool has_all = question.finished;
+        if constexpr (requires { question.rows; })
+          has_all = has_all || question.rows.size() >= question.limit;
+        return has_all ? Progress::kFinished : Progress::kMore;
+      },
+      question_);
+}
+
 Command::Progress AnnounceAddresses::step(datapath::Shard& shard) {
   // One interface per step: a pool may have thousands of addresses, a transmit buffer has not.
   if (next_ < interfaces_.size()) shard.neighbours.announce(shard, interfaces_[next_++]);

@@ -217,6 +217,7 @@ void Worker::send_on(datapath::Shard& shard, std::uint16_t device) {
   const Port& port = *config_.ports[device];
   if (!port.carries()) [[unlikely]] {
     shard.counters.drop(datapath::DropReason::kLinkDown, buffer.count);
+    shard.recent_drops.note(datapath::DropReason::kLinkDown, buffer.packets[0], shard.now);
     rte_pktmbuf_free_bulk(buffer.packets.data(), buffer.count);
     buffer.count = 0;
     return;
@@ -242,6 +243,7 @@ void Worker::send_on(datapath::Shard& shard, std::uint16_t device) {
   if (queue.lock != nullptr) queue.lock->unlock();
   if (sent < buffer.count) {
     shard.counters.drop(datapath::DropReason::kTxFull, buffer.count - sent);
+    shard.recent_drops.note(datapath::DropReason::kTxFull, buffer.packets[sent], shard.now);
     rte_pktmbuf_free_bulk(buffer.packets.data() + sent, buffer.count - sent);
   }
   buffer.count = 0;
@@ -265,6 +267,8 @@ void Worker::hand_over(datapath::Shard& shard) {
         config_.handoff->put(shard.id, to, {buffer.packets.data(), buffer.count});
     if (taken < buffer.count) {
       shard.counters.drop(datapath::DropReason::kHandoffFull, buffer.count - taken);
+      shard.recent_drops.note(datapath::DropReason::kHandoffFull, buffer.packets[taken],
+                              shard.now);
       rte_pktmbuf_free_bulk(buffer.packets.data() + taken, buffer.count - taken);
     }
     buffer.count = 0;

@@ -1,5 +1,7 @@
 // What the control thread asks: `show lsn session` and `flush lsn session`, paged, with filters.
+#include <algorithm>
 #include <set>
+#include <stdexcept>
 
 #include "scenario.hpp"
 
@@ -301,6 +303,231 @@ TEST_P(Queries, EndedSessionsAreCountedByTheirEnd) {
   EXPECT_EQ(ended(SessionEnd::kExpired), 10u);
   EXPECT_EQ(ended(SessionEnd::kFlushed), 7u);
   EXPECT_EQ(ended(SessionEnd::kReload), 5u);
+}
+
+// ── subscribers, mappings, usage, drops, one packet ─────────────────────────────────────────────
+
+/// The pages of all shards.
+template <class Page>
+decltype(Page::rows) all_pages(Lab& lab, decltype(Page::filter) filter, std::uint32_t limit,
+                               std::size_t budget,
+                               void (*list)(datapath::Shard&, Page&, std::size_t)) {
+  decltype(Page::rows) all;
+  for (unsigned id = 0; id < lab.shards(); ++id) {
+    Page page;
+    page.filter = filter;
+    page.limit = limit;
+    for (unsigned steps = 0; !page.finished; ++steps) {
+      if (steps > 100'000) throw std::runtime_error("the list does not end");
+      page.rows.clear();
+      list(lab.shard(id), page, budget);
+      EXPECT_LE(page.rows.size(), limit);
+      all.insert(all.end(), page.rows.begin(), page.rows.end());
+    }
+  }
+  return all;
+}
+
+TEST_P(Queries, EverySubscriberIsListedOnceWithWhatItUses) {
+  start();
+  for (unsigned i = 0; i < 30; ++i)
+    for (unsigned n = 0; n <= i; ++n)
+      translated(udp({Ip{"192.0.2.100"} + i, static_cast<std::uint16_t>(3000 + n)}, kServer));
+  for (const bool with_bytes : {false, true})
+    for (const auto& [limit, budget] : {std::pair{1u, 1u}, {7u, 3u}, {1000u, 64u}}) {
+      datapath::SubscriberFilter filter;
+      filter.with_bytes = with_bytes;
+      const auto rows = all_pages<datapath::SubscriberPage>(lab(), filter, limit, budget,
+                                                            datapath::list_subscribers);
+      ASSERT_EQ(rows.size(), 30u);
+      std::set<std::uint32_t> seen;
+      for (const auto& row : rows) {
+        seen.insert(row.ip.value);
+        const unsigned n = row.ip.value - Ip{"192.0.2.100"}.value + 1;
+        EXPECT_EQ(row.sessions[static_cast<std::size_t>(Protocol::kUdp)], n);
+        EXPECT_EQ(row.ports[static_cast<std::size_t>(Protocol::kUdp)], n);
+        std::uint64_t carried = 0;
+        for (const SessionRow& session : sessions())
+          if (session.subscriber_ip == row.ip) carried += session.bytes[0] + session.bytes[1];
+        EXPECT_EQ(row.bytes[0] + row.bytes[1], with_bytes ? carried : 0u);
+      }
+      EXPECT_EQ(seen.size(), 30u);
+    }
+  datapath::SubscriberFilter one;
+  one.network = prefix("192.0.2.105", 32);
+  one.with_bytes = true;
+  const auto rows =
+      all_pages<datapath::SubscriberPage>(lab(), one, 10, 2, datapath::list_subscribers);
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].sessions[static_cast<std::size_t>(Protocol::kUdp)], 6u);
+  EXPECT_NE(rows[0].bytes[0], 0u);
+  one.network = prefix("192.0.2.99", 32);
+  EXPECT_TRUE(
+      all_pages<datapath::SubscriberPage>(lab(), one, 10, 2, datapath::list_subscribers).empty());
+}
+
+TEST_P(Queries, BytesOfASubscriberAreAddedUpWhileItsSessionsComeAndGo) {
+  Config config = Config::standard();
+  config.group().udp().session_timeout = 60s;
+  start(config);
+  for (std::uint16_t i = 0; i < 100; ++i)
+    translated(udp({kClient.ip, static_cast<std::uint16_t>(2000 + i)}, kServer));
+  lab().advance(61s);
+  const std::uint64_t each = [&] {
+    translated(udp({kClient.ip, 5000}, kServer));
+    return sessions().at(0).bytes[0];
+  }();
+  for (std::uint16_t i = 0; i < 99; ++i)
+    translated(udp({kClient.ip, static_cast<std::uint16_t>(6000 + i)}, kServer));
+  for (unsigned id = 0; id < lab().shards(); ++id) {
+    datapath::SubscriberPage page;
+    page.filter.with_bytes = true;
+    while (!page.finished) {
+      datapath::list_subscribers(lab().shard(id), page, 3);
+      // The session where it goes on ends now and then: what was added up begins anew.
+      if (page.next % 7 == 3) lab().advance(0s);
+    }
+    for (const auto& row : page.rows) EXPECT_EQ(row.bytes[0], 100 * each);
+  }
+}
+
+TEST_P(Queries, MappingsAreListedWithAndWithoutSessions) {
+  Config config = Config::standard();
+  config.group().udp().session_timeout = 60s;
+  config.group().udp().stun_timeout = 300s;
+  config.group().app(Protocol::kUdp, kEndpointIndependent);
+  start(config);
+  const Endpoint nat = translated(udp(kClient, kServer));
+  auto rows = all_pages<datapath::MappingPage>(lab(), {}, 10, 3, datapath::list_mappings);
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].sessions, 1u);
+  EXPECT_EQ(rows[0].nat_port, nat.port);
+  EXPECT_EQ(rows[0].subscriber_port, kClient.port);
+  EXPECT_FALSE(rows[0].remote_ip);
+  lab().advance(100s);
+  rows = all_pages<datapath::MappingPage>(lab(), {}, 10, 3, datapath::list_mappings);
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].sessions, 0u);
+  EXPECT_NEAR(rows[0].left_seconds, 260, 5);
+  SessionFilter other;
+  other.nat_port = static_cast<std::uint16_t>(nat.port ^ 1);
+  EXPECT_TRUE(all_pages<datapath::MappingPage>(lab(), other, 10, 3, datapath::list_mappings).empty());
+}
+
+TEST_P(Queries, UsageCountsAddressesPortsSubscribersAndSessions) {
+  start(two_groups());
+  open(100);
+  datapath::Usage sum;
+  sum.pools.resize(1);
+  sum.groups.resize(2);
+  for (unsigned id = 0; id < lab().shards(); ++id) {
+    datapath::Usage usage;
+    while (!usage.finished) datapath::survey_usage(lab().shard(id), usage, 3);
+    sum.pools[0].addresses += usage.pools.at(0).addresses;
+    sum.pools[0].ports[1] += usage.pools.at(0).ports[1];
+    for (std::size_t g = 0; g < 2; ++g) {
+      sum.groups[g].subscribers += usage.groups.at(g).subscribers;
+      sum.groups[g].sessions[1] += usage.groups.at(g).sessions[1];
+      sum.groups[g].ports[1] += usage.groups.at(g).ports[1];
+    }
+  }
+  EXPECT_EQ(sum.pools[0].addresses, lab().shard().generation->nat_addresses.count());
+  EXPECT_EQ(sum.pools[0].ports[1], 100u);
+  EXPECT_EQ(sum.groups[0].subscribers + sum.groups[1].subscribers, 50u);
+  for (std::size_t g = 0; g < 2; ++g) {
+    const auto expected = count(sessions(), [&](const SessionRow& row) { return row.group == g; });
+    EXPECT_EQ(sum.groups[g].sessions[1], expected);
+    EXPECT_EQ(sum.groups[g].ports[1], expected);
+  }
+}
+
+TEST_P(Queries, TheLastDroppedPacketsAreKeptByReason) {
+  start();
+  const Endpoint nat = translated(udp(kClient, kServer));
+  refused_from_outside(udp({"198.18.0.77", 7}, nat), DropReason::kFiltered);
+  lab().advance(1s);
+  refused_from_outside(udp({"198.18.0.78", 8}, nat), DropReason::kFiltered);
+  refused_from_outside(udp({"198.18.0.79", 9}, nat), DropReason::kFiltered);  // in the same tick
+  datapath::DropFilter filter;
+  filter.reason = DropReason::kFiltered;
+  auto rows = all_pages<datapath::DropPage>(lab(), filter, 10, 7, datapath::list_drops);
+  std::sort(rows.begin(), rows.end(), [](auto& a, auto& b) { return a.age_ms > b.age_ms; });
+  ASSERT_GE(rows.size(), 2u);
+  EXPECT_EQ(rows[0].source.value, Ip{"198.18.0.77"}.value);
+  EXPECT_EQ(rows[0].source_port, 7);
+  EXPECT_EQ(rows[0].destination.value, nat.ip.value);
+  EXPECT_EQ(rows[0].destination_port, nat.port);
+  EXPECT_EQ(rows[0].protocol, 17);
+  EXPECT_NEAR(rows[0].age_ms, 1000, 20);
+  EXPECT_EQ(rows[1].source.value, Ip{"198.18.0.78"}.value);
+  filter.address = wire::Ipv4Address{Ip{"198.18.0.77"}.value};
+  EXPECT_EQ(all_pages<datapath::DropPage>(lab(), filter, 10, 7, datapath::list_drops).size(), 1u);
+  // One ring does not push another one's out, and each keeps no more than its room.
+  for (unsigned i = 0; i < 100; ++i) {
+    refused_from_outside(udp({Ip{"198.18.1.0"} + i, 9}, nat), DropReason::kFiltered);
+    lab().advance(20ms);
+  }
+  filter = {};
+  filter.reason = DropReason::kFiltered;
+  rows = all_pages<datapath::DropPage>(lab(), filter, 1000, 7, datapath::list_drops);
+  EXPECT_EQ(rows.size(), datapath::RecentDrops::kKept);
+  for (const auto& row : rows) EXPECT_GE(row.source.value, Ip{"198.18.1.68"}.value);
+}
+
+TEST_P(Queries, NeighboursAreListed) {
+  start();
+  translated(udp(kClient, kServer));
+  const auto rows =
+      all_pages<datapath::NeighbourPage>(lab(), {}, 10, 3, datapath::list_neighbours);
+  EXPECT_TRUE(std::ranges::any_of(rows, [](const auto& row) {
+    return row.reachable && row.ip.value == kGateway.value && row.gateway &&
+           row.mac != wire::MacAddress{};
+  }));
+}
+
+TEST_P(Queries, ALookUpFindsWhatDecidesAboutAPacketAndChangesNothing) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kUdp, kEndpointIndependent);
+  start(config);
+  const Endpoint nat = translated(udp(kClient, kServer));
+  const auto ask = [&](datapath::Direction direction, Endpoint local, Endpoint remote) {
+    datapath::Lookup best;
+    for (unsigned id = 0; id < lab().shards(); ++id) {
+      datapath::Lookup lookup;
+      lookup.direction = direction;
+      lookup.protocol = Protocol::kUdp;
+      lookup.local = wire::Ipv4Address{local.ip.value};
+      lookup.remote = wire::Ipv4Address{remote.ip.value};
+      lookup.local_port = local.port;
+      lookup.remote_port = remote.port;
+      lookup.policy = kEndpointIndependent;
+      datapath::look_up(lab().shard(id), lookup, 1);
+      EXPECT_TRUE(lookup.finished);
+      if (lookup.session || lookup.mapping || lookup.subscriber || lookup.owns_address)
+        best = lookup;
+    }
+    return best;
+  };
+  using enum datapath::Direction;
+  const auto out = ask(kOutbound, kClient, kServer);
+  ASSERT_TRUE(out.session && out.subscriber && out.mapping);
+  EXPECT_EQ(out.session->nat_port, nat.port);
+  const auto elsewhere = ask(kOutbound, kClient, {"198.18.0.99", 99});
+  EXPECT_FALSE(elsewhere.session);
+  ASSERT_TRUE(elsewhere.mapping) << "it would use the same NAT endpoint";
+  EXPECT_EQ(elsewhere.mapping->nat_port, nat.port);
+  const auto in = ask(kInbound, nat, kServer);
+  ASSERT_TRUE(in.session && in.owns_address && in.port_taken);
+  const auto stranger = ask(kInbound, nat, {"198.18.0.99", 99});
+  EXPECT_FALSE(stranger.session);
+  ASSERT_TRUE(stranger.mapping && stranger.subscriber);
+  EXPECT_TRUE(stranger.admits);
+  const auto nobody =
+      ask(kInbound, {nat.ip, static_cast<std::uint16_t>(nat.port ^ 1)}, kServer);
+  EXPECT_FALSE(nobody.session || nobody.mapping || nobody.port_taken);
+  EXPECT_EQ(sessions().size(), 1u);
+  EXPECT_EQ(lab().subscribers(), 1u);
+  EXPECT_EQ(lab().mapping_count(Protocol::kUdp), 1u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sharded, Queries, shardings(), sharding_name);

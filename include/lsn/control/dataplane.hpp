@@ -10,6 +10,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "lsn/datapath/counters.hpp"
@@ -87,8 +89,23 @@ class Dataplane {
   virtual void flush_alg(unsigned shard, datapath::ipsec_alg::AlgFlush flush,
                          std::function<void(datapath::ipsec_alg::AlgFlush)> done) = 0;
 
+  /// What a shard answers in one go or in pages: it comes back with what was found.
+  using Question =
+      std::variant<datapath::SubscriberPage, datapath::MappingPage, datapath::Usage,
+                   datapath::NeighbourPage, datapath::DropPage, datapath::ipsec_alg::IkePage,
+                   datapath::Lookup>;
+  virtual void ask(unsigned shard, Question question, std::function<void(Question)> done) = 0;
+
   /// What a shard's ALG tells the log. The control thread is the one that takes it.
   [[nodiscard]] virtual datapath::ipsec_alg::EventRing& alg_events(unsigned shard) = 0;
+
+  /// ask() for one kind.
+  template <class T>
+  void ask_for(unsigned shard, T question, std::function<void(T)> done) {
+    ask(shard, std::move(question), [then = std::move(done)](Question answer) {
+      then(std::get<T>(std::move(answer)));
+    });
+  }
 
   /// Delivers answers, frees old generations, watches links. Called at every tick.
   virtual void poll() = 0;

@@ -65,8 +65,15 @@ void enforce_generation(Shard& shard, GenerationSweep& sweep, std::size_t budget
 /// Questions of the control thread (query.hpp, ipsec_alg/query.hpp), each call a step of at most
 /// about `budget` objects.
 void list_sessions(Shard& shard, SessionPage& page, std::size_t budget);
+void list_subscribers(Shard& shard, SubscriberPage& page, std::size_t budget);
+void list_mappings(Shard& shard, MappingPage& page, std::size_t budget);
+void survey_usage(Shard& shard, Usage& usage, std::size_t budget);
+void list_neighbours(Shard& shard, NeighbourPage& page, std::size_t budget);
+void look_up(Shard& shard, Lookup& lookup, std::size_t budget);
+void list_drops(Shard& shard, DropPage& page, std::size_t budget);
 void flush_sessions(Shard& shard, SessionFlush& flush, std::size_t budget);
 void list_esp_sessions(Shard& shard, ipsec_alg::EspPage& page, std::size_t budget);
+void list_ike_sessions(Shard& shard, ipsec_alg::IkePage& page, std::size_t budget);
 void list_gates(Shard& shard, ipsec_alg::GatePage& page, std::size_t budget);
 void flush_alg(Shard& shard, ipsec_alg::AlgFlush& flush, std::size_t budget);
 void list_state(Shard& shard, StatePage& page, std::size_t budget);

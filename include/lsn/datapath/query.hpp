@@ -6,12 +6,15 @@
 // once.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <vector>
 
 #include "lsn/datapath/counters.hpp"
+#include "lsn/datapath/drop_reason.hpp"
 #include "lsn/datapath/generation.hpp"
+#include "lsn/datapath/ipsec_alg/query.hpp"
 #include "lsn/datapath/state_record.hpp"
 #include "lsn/state/none.hpp"
 #include "lsn/wire/ipv4_address.hpp"
@@ -71,6 +74,138 @@ struct SessionFlush {
   std::uint32_t next = state::kNone;     ///< session or mapping where to go on
   bool finished = false;
   std::uint64_t flushed = 0;  ///< out: sessions ended so far
+};
+
+// ── subscribers, mappings, what is in use ───────────────────────────────────────────────────────
+
+struct SubscriberRow {
+  wire::Ipv4Address ip;
+  std::optional<wire::Ipv4Address> nat_ip{};  ///< that PAIRED pooling gave it
+  std::uint16_t group = kNoId;
+  std::array<std::uint32_t, kProtocols> sessions{};
+  std::array<std::uint32_t, kPortProtocols> ports{};
+  std::uint64_t bytes[kDirections] = {};  ///< that its present sessions have carried
+};
+
+struct SubscriberFilter : SessionFilter {  ///< group, network and nat_ip count
+  bool with_bytes = false;  ///< rows have them: that costs a visit of each session
+};
+struct SubscriberPage {
+  SubscriberFilter filter;
+  std::uint32_t cursor = 0;
+  std::uint32_t next = state::kNone;  ///< session of the one at the cursor where to go on, ...
+  std::uint64_t bytes[kDirections] = {};  ///< ... and what those before it have carried
+  bool finished = false;
+  std::uint32_t limit = 256;
+  std::vector<SubscriberRow> rows;
+};
+
+struct MappingRow {
+  Protocol protocol = Protocol::kUdp;
+  Dependence mapping = Dependence::kEndpointIndependent;
+  Dependence filtering = Dependence::kEndpointIndependent;
+  wire::Ipv4Address subscriber_ip, nat_ip;
+  std::uint16_t subscriber_port = 0, nat_port = 0;
+  std::optional<wire::Ipv4Address> remote_ip{};   ///< as far as its type has them
+  std::optional<std::uint16_t> remote_port{};
+  std::uint16_t group = kNoId;
+  std::uint32_t sessions = 0;
+  std::uint32_t left_seconds = 0;  ///< until it goes; with sessions: it does not
+};
+
+struct MappingPage {
+  SessionFilter filter;
+  std::uint32_t cursor = 0;
+  bool finished = false;
+  std::uint32_t limit = 256;
+  std::vector<MappingRow> rows;
+};
+
+/// What a shard's subscribers use, by pool and by group (stable ids).
+struct Usage {
+  struct OfPool {
+    std::uint32_t addresses = 0;                     ///< of the shard
+    std::uint32_t paired = 0;                        ///< subscribers
+    std::array<std::uint64_t, kPortProtocols> ports{};  ///< taken
+    std::uint64_t waiting = 0;                       ///< of them: for portrealloctimeout
+  };
+  struct OfGroup {
+    std::uint32_t subscribers = 0;
+    std::array<std::uint64_t, kProtocols> sessions{};
+    std::array<std::uint64_t, kPortProtocols> ports{};
+  };
+  bool addresses_done = false;  ///< the subscribers come after them
+  std::uint32_t cursor = 0;
+  bool finished = false;
+  std::vector<OfPool> pools;
+  std::vector<OfGroup> groups;
+};
+
+// ── next hops and drops ─────────────────────────────────────────────────────────────────────────
+
+struct NeighbourRow {
+  std::uint16_t interface = 0;
+  wire::Ipv4Address ip;
+  wire::MacAddress mac{};   ///< if it is reachable
+  bool reachable = false;
+  bool gateway = false;     ///< of a configured route
+  std::uint32_t waiting = 0;  ///< packets
+  std::uint32_t used_seconds = 0, confirmed_seconds = 0;  ///< since then
+};
+
+struct NeighbourFilter {};
+struct NeighbourPage {
+  NeighbourFilter filter;
+  std::uint32_t cursor = 0;
+  bool finished = false;
+  std::uint32_t limit = 256;
+  std::vector<NeighbourRow> rows;
+};
+
+/// A packet as it stood when it was dropped.
+struct DropRow {
+  DropReason reason = DropReason::kCount;
+  std::uint32_t age_ms = 0;
+  std::uint8_t protocol = 0;  ///< of IPv4
+  bool has_l4 = false;        ///< ports or SPI are known
+  wire::Ipv4Address source, destination;
+  std::uint16_t source_port = 0, destination_port = 0;
+  std::uint32_t spi = 0;
+  std::uint16_t size = 0;  ///< of the IP packet
+};
+
+struct DropFilter {
+  std::optional<wire::Ipv4Address> address{};  ///< source or destination
+  std::optional<DropReason> reason{};
+};
+struct DropPage {
+  DropFilter filter;
+  std::uint32_t cursor = 0;
+  bool finished = false;
+  std::uint32_t limit = 256;
+  std::vector<DropRow> rows;
+};
+
+// ── one packet ──────────────────────────────────────────────────────────────────────────────────
+
+/// What a shard has that decides about a packet (`explain`). Nothing is changed by asking.
+struct Lookup {
+  Direction direction = Direction::kOutbound;
+  Protocol protocol = Protocol::kUdp;
+  wire::Ipv4Address local;   ///< outbound: the subscriber; inbound: the NAT address
+  wire::Ipv4Address remote;
+  std::uint16_t local_port = 0, remote_port = 0;  ///< ICMP: the identifier is the local one
+  std::uint32_t spi = 0;                          ///< ESP
+  AppPolicy policy;                               ///< outbound: of the destination port
+
+  bool finished = false;
+  std::optional<SubscriberRow> subscriber{};  ///< inbound: of the session or mapping
+  std::optional<SessionRow> session{};
+  std::optional<MappingRow> mapping{};  ///< that a new session would use; inbound: the endpoint's
+  bool admits = false;                  ///< inbound: the mapping lets that sender in
+  bool owns_address = false;            ///< inbound: the NAT address is this shard's
+  bool port_taken = false;              ///< inbound: somebody has that NAT port
+  ipsec_alg::AlgLookup alg{};
 };
 
 /// All that a restart must not lose (state_record.hpp), in pages.

@@ -24,6 +24,7 @@
 #include "lsn/datapath/lsn44/tables.hpp"
 #include "lsn/datapath/overload.hpp"
 #include "lsn/datapath/packet.hpp"
+#include "lsn/datapath/recent_drops.hpp"
 #include "lsn/datapath/reassembly.hpp"
 #include "lsn/datapath/verdict.hpp"
 #include "lsn/state/random.hpp"
@@ -113,6 +114,7 @@ struct Shard {
   state::Random random;
   state::HashSecret secret;
   Counters counters;
+  RecentDrops recent_drops;
 
   Neighbours neighbours;
   IcmpBudget icmp_budget;
@@ -129,6 +131,7 @@ struct Shard {
   /// Frees a packet and counts why.
   void drop(rte_mbuf* packet, DropReason reason) {
     counters.drop(reason);
+    recent_drops.note(reason, packet, now);
     rte_pktmbuf_free(packet);
   }
 

@@ -51,6 +51,7 @@ class DpdkDataplane final : public control::Dataplane {
              std::function<void(datapath::ipsec_alg::GatePage)> done) override;
   void flush_alg(unsigned shard, datapath::ipsec_alg::AlgFlush flush,
                  std::function<void(datapath::ipsec_alg::AlgFlush)> done) override;
+  void ask(unsigned shard, Question question, std::function<void(Question)> done) override;
   [[nodiscard]] datapath::ipsec_alg::EventRing& alg_events(unsigned shard) override;
   void restore(std::vector<datapath::StateRecord> records,
                std::function<void(std::uint64_t restored)> done) override;

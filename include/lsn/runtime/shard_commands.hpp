@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "lsn/control/dataplane.hpp"
 #include "lsn/datapath/generation.hpp"
 #include "lsn/datapath/lsn44/pools.hpp"
 #include "lsn/datapath/path.hpp"
@@ -77,6 +78,22 @@ using ListSessions = ListPage<datapath::SessionPage, datapath::list_sessions>;
 using ListEspSessions = ListPage<datapath::ipsec_alg::EspPage, datapath::list_esp_sessions>;
 using ListGates = ListPage<datapath::ipsec_alg::GatePage, datapath::list_gates>;
 using ListState = ListPage<datapath::StatePage, datapath::list_state>;
+
+/// Any other question (control::Dataplane::ask), until it is answered.
+class Asked final : public Command {
+ public:
+  using Question = control::Dataplane::Question;
+
+  Asked(Question question, std::function<void(Question)> answered)
+      : question_(std::move(question)), answered_(std::move(answered)) {}
+
+  [[nodiscard]] Progress step(datapath::Shard& shard) override;
+  void done() override { answered_(std::move(question_)); }
+
+ private:
+  Question question_;
+  std::function<void(Question)> answered_;
+};
 
 /// A flush, until it is finished; it comes back with its numbers.
 template <class Flush, void (*flush_some)(datapath::Shard&, Flush&, std::size_t)>

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "lsn/control/command/counter_list.hpp"
+#include "lsn/control/command/field_text.hpp"
+#include "lsn/control/command/list_writer.hpp"
 #include "lsn/control/command/paged_answer.hpp"
 #include "lsn/control/command/table.hpp"
 
@@ -26,11 +28,13 @@ using datapath::ipsec_alg::EspRow;
 using datapath::ipsec_alg::GatePage;
 using datapath::ipsec_alg::GateRow;
 using datapath::ipsec_alg::GateState;
+using datapath::ipsec_alg::IkePage;
+using datapath::ipsec_alg::IkeRow;
 using enum Table::Align;
 
-/// "255.255.255.255", "0xffffffff"
-constexpr std::size_t kAddressWidth = 15;
+/// "0xffffffff"
 constexpr std::size_t kSpiWidth = 10;
+constexpr std::size_t kIkeSpiWidth = 16;
 constexpr std::size_t kSecondsWidth = std::string_view("604800 s").size();
 constexpr std::size_t kPacketsWidth = 12;
 constexpr std::size_t kBytesWidth = 15;
@@ -46,40 +50,6 @@ std::string json_address(const std::optional<wire::Ipv4Address>& address) {
 std::string or_dash(const std::optional<wire::Ipv4Address>& address) {
   return address ? wire::to_string(*address) : "-";
 }
-
-/// What both lists have in common.
-class ListWriter {
- public:
-  ListWriter(Format format, Table table, std::string_view key, std::string_view one,
-             std::string_view many)
-      : format_(format), table_(std::move(table)), key_(key), one_(one), many_(many) {}
-
-  void begin(std::string& out) const {
-    out += format_ == Format::kJson ? fmt::format("{{\"{}\":[", key_) : table_.print_head();
-  }
-  void end_page(std::string& out) {
-    if (format_ == Format::kText) out += table_.print_rows();
-  }
-  void end(std::string& out) const {
-    if (format_ == Format::kJson)
-      out += fmt::format("{}],\"count\":{}}}\n", count_ == 0 ? "" : "\n", count_);
-    else
-      out += fmt::format("{} {}\n", count_, count_ == 1 ? one_ : many_);
-  }
-
- protected:
-  [[nodiscard]] bool is_json() const { return format_ == Format::kJson; }
-  /// Before each row of JSON.
-  [[nodiscard]] std::string_view separator() const { return count_ == 0 ? "\n" : ",\n"; }
-  void counted() { ++count_; }
-  Table& table() { return table_; }
-
- private:
-  Format format_;
-  Table table_;
-  std::string_view key_, one_, many_;
-  std::uint64_t count_ = 0;
-};
 
 class EspWriter : public ListWriter {
  public:
@@ -124,6 +94,51 @@ class EspWriter : public ListWriter {
   }
 };
 
+class IkeWriter : public ListWriter {
+ public:
+  explicit IkeWriter(Format format)
+      : ListWriter(format,
+                   Table({{"source ip", kLeft, kAddressWidth},
+                          {"port", kRight, 5},
+                          {"nat ip", kLeft, kAddressWidth},
+                          {"nat port", kRight},
+                          {"destination ip", kLeft, kAddressWidth},
+                          {"version", kLeft},
+                          {"initiator spi", kLeft, kIkeSpiWidth},
+                          {"responder spi", kLeft, kIkeSpiWidth},
+                          {"answered", kLeft},
+                          {"exchanges", kRight},
+                          {"esp sessions", kRight},
+                          {"idle", kRight, kSecondsWidth}}),
+                   "ike_sessions", "IKE session", "IKE sessions") {}
+
+  void add(const IkeRow& row, const Generation& generation, std::string& out) {
+    if (is_json()) {
+      const auto& profiles = generation.alg_profiles;
+      const bool known = row.profile < profiles.size() && profiles[row.profile].present;
+      fmt::format_to(
+          std::back_inserter(out),
+          "{}{{\"source_ip\":\"{}\",\"source_port\":{},\"nat_ip\":\"{}\",\"nat_port\":{},"
+          "\"destination_ip\":\"{}\",\"version\":{},\"initiator_spi\":\"{:016x}\","
+          "\"responder_spi\":\"{:016x}\",\"answered\":{},\"keeps_port\":{},\"exchanges\":{},"
+          "\"esp_sessions\":{},\"profile\":{},\"idle\":{}}}",
+          separator(), wire::to_string(row.client), row.client_port, wire::to_string(row.nat_ip),
+          row.nat_port, wire::to_string(row.server), row.version, row.initiator, row.responder,
+          row.answered, row.keeps_port, row.exchanges, row.esp,
+          known ? nlohmann::json(profiles[row.profile].name).dump() : "null", row.idle_seconds);
+    } else {
+      table().add({wire::to_string(row.client), std::to_string(row.client_port),
+                   wire::to_string(row.nat_ip), std::to_string(row.nat_port),
+                   wire::to_string(row.server), fmt::format("IKEv{}", row.version),
+                   fmt::format("{:016x}", row.initiator),
+                   row.responder == 0 ? "-" : fmt::format("{:016x}", row.responder),
+                   row.answered ? "yes" : "no", std::to_string(row.exchanges),
+                   std::to_string(row.esp), fmt::format("{} s", row.idle_seconds)});
+    }
+    counted();
+  }
+};
+
 class GateWriter : public ListWriter {
  public:
   explicit GateWriter(Format format)
@@ -136,6 +151,7 @@ class GateWriter : public ListWriter {
                           {"in half", kLeft, std::string_view("TIMED-OUT").size()},
                           {"time left", kRight, std::string_view("1200.0 s").size()},
                           {"waiters", kRight},
+                          {"first waiting", kLeft, kAddressWidth},
                           {"lingering", kLeft, kAddressWidth},
                           {"last turn", kLeft, std::string_view("IKE-REKEY").size()}}),
                    "gates", "gate", "gates") {}
@@ -163,7 +179,9 @@ class GateWriter : public ListWriter {
                    std::string(to_word(row.halves[kOut])), std::string(to_word(row.halves[kIn])),
                    timed ? fmt::format("{}.{} s", row.left_ms / 1000, row.left_ms % 1000 / 100)
                          : "-",
-                   std::to_string(row.waiters), or_dash(row.lingering),
+                   std::to_string(row.waiters),
+                   row.waiters == 0 ? "-" : wire::to_string(row.first_waiters[0]),
+                   or_dash(row.lingering),
                    row.last_reason ? std::string(to_word(*row.last_reason)) : "-"});
     }
     counted();
@@ -229,12 +247,29 @@ std::span<const OptionSpec> alg_filter_options() {
   return kOptions;
 }
 
+std::unique_ptr<Answer> list_of_esp_sessions(Format format, const CommandContext& context,
+                                             const AlgFilter& filter) {
+  return std::make_unique<ShowEspSessions>(context, filter, EspWriter(format));
+}
+std::unique_ptr<Answer> list_of_ike_sessions(Format format, const CommandContext& context,
+                                             const AlgFilter& filter) {
+  return std::make_unique<PagedAnswer<IkePage, IkeWriter>>(context, filter, IkeWriter(format));
+}
+std::unique_ptr<Answer> list_of_gates(Format format, const CommandContext& context,
+                                      const AlgFilter& filter) {
+  return std::make_unique<ShowGates>(context, filter, GateWriter(format));
+}
+
 BegunAnswer begin_show_ipsecalg_session(const Command& command, const CommandContext& context) {
-  return std::make_unique<ShowEspSessions>(context, filter_of(command), EspWriter(command.format));
+  return list_of_esp_sessions(command.format, context, filter_of(command));
+}
+
+BegunAnswer begin_show_ipsecalg_ike(const Command& command, const CommandContext& context) {
+  return list_of_ike_sessions(command.format, context, filter_of(command));
 }
 
 BegunAnswer begin_show_ipsecalg_gate(const Command& command, const CommandContext& context) {
-  return std::make_unique<ShowGates>(context, filter_of(command), GateWriter(command.format));
+  return list_of_gates(command.format, context, filter_of(command));
 }
 
 BegunAnswer begin_flush_ipsecalg_session(const Command& command, const CommandContext& context) {

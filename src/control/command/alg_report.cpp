@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lsn/control/command/counter_list.hpp"
+#include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/table.hpp"
 #include "lsn/control/command/words.hpp"
 
@@ -179,7 +180,7 @@ std::string report_json(const AlgProfile* only, const CommandContext& context) {
     json["events_lost"] = lost;
   }
   json["profiles"] = std::move(profiles);
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
+  return document(json);
 }
 
 // ── tables ──────────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,6 @@
 #include <array>
 #include <chrono>
 #include <future>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -15,13 +14,19 @@
 #include "lsn/control/command/alg_answers.hpp"
 #include "lsn/control/command/alg_report.hpp"
 #include "lsn/control/command/answer.hpp"
+#include "lsn/control/command/changes.hpp"
+#include "lsn/control/command/dry_run.hpp"
+#include "lsn/control/command/explain.hpp"
+#include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/object_commands.hpp"
 #include "lsn/control/command/report.hpp"
+#include "lsn/control/command/router_answers.hpp"
 #include "lsn/control/command/session_answers.hpp"
+#include "lsn/control/command/subscriber_answers.hpp"
 #include "lsn/control/command/table.hpp"
+#include "lsn/control/command/usage_answers.hpp"
 #include "lsn/control/command/words.hpp"
 #include "lsn/control/config/edit.hpp"
-#include "lsn/control/config/flatten.hpp"
 #include "lsn/control/config/load.hpp"
 #include "lsn/control/config/render.hpp"
 #include "lsn/control/config/vocabulary.hpp"
@@ -43,7 +48,7 @@ Begun begin_report(const Command& command, const CommandContext& context) {
 Begun begin_show_running_config(const Command& command, const CommandContext& context) {
   std::string text = render_config(context.config.model());
   if (command.format == Format::kText) return whole(std::move(text));
-  return whole(Json{{"config", std::move(text)}}.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
+  return whole(document(Json{{"config", std::move(text)}}));
 }
 
 class ReloadAnswer final : public Answer {
@@ -72,7 +77,10 @@ class ReloadAnswer final : public Answer {
   Awaited<RunningConfig::Outcome> outcome_;
 };
 
+constexpr std::string_view kDryRun = "-dryRun";
+
 Begun begin_reload_config(const Command& command, const CommandContext& context) {
+  if (command.has(kDryRun)) return begin_dry_run(command, context);
   return std::make_unique<ReloadAnswer>(command.format, context);
 }
 
@@ -84,32 +92,12 @@ Begun begin_show_changes(const Command& command, const CommandContext& context) 
     return std::unexpected(fmt::format("{}: it cannot be compared with what is in force: {}",
                                        context.config.path(), to_string(problems.front())));
   }
-  const Model& running = context.config.model();
-  std::vector<std::string> lines = commands_between(*file, running);
-  // What no command changes.
-  std::vector<std::string> others;
-  Model objects_alike = *file;
-  objects_alike.lsn = running.lsn;
-  objects_alike.ipsecalg = running.ipsecalg;
-  if (!(objects_alike == running)) {
-    std::map<std::string, std::string> before;
-    for (FlatSetting& setting : flatten(*file, ObjectsBy::kName))
-      before.emplace(std::move(setting.path), std::move(setting.value));
-    const auto after = flatten(running, ObjectsBy::kName);
-    for (const FlatSetting& setting : after) {
-      if (setting.path.starts_with("lsn.") || setting.path.starts_with("ipsecalg.")) continue;
-      const auto there = before.find(setting.path);
-      if (there == before.end() || there->second != setting.value)
-        others.push_back(fmt::format("{} is {}, in the file {}", setting.label, setting.value,
-                                     there == before.end() ? "nothing" : there->second));
-    }
-    if (others.empty()) others.push_back("the file has settings that are not in force");
-  }
+  const Changes changes = changes_between(*file, context.config.model(), "in the file");
   if (command.format == Format::kJson)
-    return whole(Json{{"changes", lines}, {"others", others}}.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
+    return whole(document(Json{{"changes", changes.commands}, {"others", changes.others}}));
   std::string text;
-  for (const std::string& line : lines) text += line + '\n';
-  for (const std::string& other : others) text += "# " + other + '\n';
+  for (const std::string& line : changes.commands) text += line + '\n';
+  for (const std::string& other : changes.others) text += "# " + other + '\n';
   if (text.empty()) text = fmt::format("no changes: what is in force is {}\n", context.config.path());
   return whole(std::move(text));
 }
@@ -131,7 +119,7 @@ class SaveAnswer final : public Answer {
       Json json{{"result", "Done"}, {"file", outcome.file}};
       if (!outcome.backup.empty()) json["backup"] = outcome.backup;
       if (!outcome.warning.empty()) json["warnings"] = {outcome.warning};
-      out += json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
+      out += document(json);
     } else {
       if (!outcome.warning.empty()) out += fmt::format("warning: {}\n", outcome.warning);
       out += "Done\n";
@@ -163,7 +151,7 @@ Begun begin_complete(const Command& command, const CommandContext& context) {
     Json list = Json::array();
     for (const Candidate& c : found)
       list.push_back({{"text", c.text}, {"does", c.does}, {"placeholder", c.is_placeholder}});
-    return whole(Json{{"candidates", std::move(list)}}.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
+    return whole(document(Json{{"candidates", std::move(list)}}));
   }
   std::string lines;
   for (const Candidate& c : found) lines += c.text + '\n';
@@ -233,7 +221,7 @@ std::string help_json(const std::vector<const CommandSpec*>& commands) {
                     {"does", spec->does},
                     {"options", std::move(options)}});
   }
-  return Json{{"commands", std::move(list)}}.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
+  return document(Json{{"commands", std::move(list)}});
 }
 
 Begun begin_help(const Command& command, const CommandContext&) {
@@ -258,32 +246,51 @@ const Grammar& lsn_commands() {
       {{kTextParameter, &kAnyText, Occurs::kAtMostOnce}}};
   static const std::array<PositionalSpec, 1> kStatIpsecalgParameters{
       {{kProfileParameter, &kNameSyntax, Occurs::kAtMostOnce}}};
+  static const std::array<OptionSpec, 1> kReloadOptions{
+      {{kDryRun, nullptr, "only says what it would change, and whose sessions it would end"}}};
   static const std::vector<CommandSpec> kCommands = [] {
   std::vector<CommandSpec> commands{
       {"show lsn session", "sessions, one per line", begin_show_lsn_session,
        session_show_options()},
       {"flush lsn session", "ends sessions", begin_flush_lsn_session, session_filter_options(), {},
        false, true},
+      {"show lsn subscriber", "subscribers that have state: what they use against their quotas",
+       begin_show_lsn_subscriber, subscriber_options()},
+      {"show lsn mapping", "mappings, with sessions or without, one per line",
+       begin_show_lsn_mapping, mapping_options()},
+      {"show subscriber", "everything about one subscriber", begin_show_subscriber, {},
+       show_subscriber_parameters()},
+      {"explain", "which client, group, profile, mapping, session, gate or drop decides for a packet",
+       begin_explain, {}, explain_parameters()},
       {"show ipsecalg session", "ESP sessions with their SPIs, one per line",
        begin_show_ipsecalg_session, alg_filter_options()},
+      {"show ipsecalg ike", "IKE sessions that the ALG follows, one per line",
+       begin_show_ipsecalg_ike, alg_filter_options()},
       {"show ipsecalg gate", "whose turn it is to learn SPIs, by NAT address and server",
        begin_show_ipsecalg_gate, alg_filter_options()},
       {"flush ipsecalg session", "ends ESP and IKE sessions, turns and waiting of clients",
        begin_flush_ipsecalg_session, alg_filter_options(), {}, false, true},
       {"stat lsn", "sessions and translated packets by protocol, and what the router did",
        begin_report<report_lsn>},
+      {"stat lsn pool", "NAT ports in use by pool", begin_stat_lsn_pool, {}, usage_parameters()},
+      {"stat lsn group", "subscribers, sessions and NAT ports by group", begin_stat_lsn_group, {},
+       usage_parameters()},
       {"stat ipsecalg", "the IPsec ALG by profile: sessions, packets, turns at gates, waiting times",
        begin_stat_ipsecalg, {}, kStatIpsecalgParameters},
       {"stat interface", "links, packets, what devices dropped and how they spread packets",
        begin_report<report_interfaces>},
       {"stat worker", "load, sessions and handovers of each worker", begin_report<report_workers>},
-      {"show drops", "packets that were not forwarded, by reason", begin_report<report_drops>},
+      {"show drops", "packets that were not forwarded, by reason", begin_show_drops,
+       drop_options()},
+      {"show arp", "next hops and their hardware addresses", begin_show_arp},
+      {"show route", "connected networks and configured routes", begin_show_route},
       {"show changes", "what is in force and not in the file, as commands", begin_show_changes},
       {"save config", "writes what is in force to the configuration file", begin_save_config, {}, {},
        false, true},
       {"show running config", "the configuration file that would give the present state",
        begin_show_running_config},
-      {"reload config", "reads the configuration file anew", begin_reload_config, {}, {}, false, true},
+      {"reload config", "reads the configuration file anew", begin_reload_config, kReloadOptions, {},
+       false, true},
       {"complete", "what may follow a text, for shells", begin_complete, {}, kCompleteParameters},
       {"help", "this list, or what a command takes", begin_help, {}, kHelpParameters},
   };

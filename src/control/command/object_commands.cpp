@@ -6,11 +6,14 @@
 #include <algorithm>
 #include <deque>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/table.hpp"
+#include "lsn/control/command/usage_answers.hpp"
 #include "lsn/control/command/words.hpp"
 #include "lsn/control/config/edit.hpp"
 #include "lsn/control/config/vocabulary.hpp"
@@ -154,11 +157,14 @@ std::string joined(const std::vector<std::string>& values) {
 }
 
 /// One object, a parameter per line: the same as in the file, defaults included.
-std::string text_of(const Model& model, const ObjectKind& kind, const std::string& name) {
+std::string text_of(const Model& model, const ObjectKind& kind, const std::string& name,
+                    const std::optional<ObjectUsage>& usage) {
   std::string text = fmt::format("{} {}\n", kind.words, name);
   const std::vector<ParameterValue> values = values_of(model, kind, name);
   std::size_t width = 0;
   for (const ParameterValue& value : values) width = std::max(width, value.parameter->name.size());
+  if (usage)
+    for (const auto& [label, says] : usage->lines) width = std::max(width, label.size());
   for (const ParameterValue& value : values) {
     const Parameter& p = *value.parameter;
     const bool is_default = !p.is_binding && value.values[0] == p.value && !p.value.empty();
@@ -169,6 +175,9 @@ std::string text_of(const Model& model, const ObjectKind& kind, const std::strin
   const Users all(model, kind);
   const auto& users = all.of(name);
   if (!users.empty()) text += fmt::format("  {:{}}  {}\n", "used by", width, joined(users));
+  if (usage)
+    for (const auto& [label, says] : usage->lines)
+      text += fmt::format("  {:{}}  {}\n", label, width, says);
   return text;
 }
 
@@ -208,37 +217,81 @@ std::string table_of(const Model& model, const ObjectKind& kind) {
 
 constexpr std::string_view kNameParameter = "NAME";
 
+/// `usage`: nullptr if that kind has none, or the workers are not asked.
+std::string shown(const ObjectKind& kind, const std::string* wanted, Format format,
+                  const CommandContext& context, const datapath::Usage* usage) {
+  const Model& model = context.config.model();
+  const auto use = [&](const std::string& name) {
+    return usage == nullptr ? std::nullopt
+                            : usage_of(*usage, context.config.generation(), kind.words, name);
+  };
+  if (format == Format::kText)
+    return wanted != nullptr ? text_of(model, kind, *wanted, use(*wanted)) : table_of(model, kind);
+  Json list = Json::array();
+  const Users users(model, kind);
+  const auto add = [&](const std::string& name, const std::vector<ParameterValue>& values) {
+    Json object = json_of(name, values, users);
+    if (const auto used = use(name)) object["usage"] = used->json;
+    list.push_back(std::move(object));
+  };
+  if (wanted != nullptr) add(*wanted, values_of(model, kind, *wanted));
+  else for_objects(model, kind, add);
+  return document(Json{{kind.setting, std::move(list)}});
+}
+
+/// Waits for what the workers count.
+class ShowWithUsage final : public Answer {
+ public:
+  ShowWithUsage(const ObjectKind& kind, const std::string* wanted, Format format,
+                const CommandContext& context)
+      : kind_(kind),
+        wanted_(wanted == nullptr ? std::nullopt : std::optional(*wanted)),
+        format_(format),
+        context_(context),
+        survey_(context.dataplane) {}
+
+  Progress next(std::string& out) override {
+    const datapath::Usage* const usage = survey_.take();
+    if (usage == nullptr) return Progress::kWaiting;
+    // Somebody may have removed it meanwhile.
+    const std::vector<std::string> names = names_of(context_.config.model(), kind_);
+    if (wanted_ && std::find(names.begin(), names.end(), *wanted_) == names.end()) {
+      errors_.push_back(complaint(fmt::format("show {}", kind_.words),
+                                  fmt::format("\"{}\"", *wanted_), "what has not been removed"));
+      return Progress::kFailed;
+    }
+    out += shown(kind_, wanted_ ? &*wanted_ : nullptr, format_, context_, usage);
+    return Progress::kDone;
+  }
+
+ private:
+  const ObjectKind& kind_;
+  std::optional<std::string> wanted_;
+  Format format_;
+  const CommandContext& context_;
+  UsageSurvey survey_;
+};
+
 Begun begin_show_object(const Command& command, const CommandContext& context) {
   const ObjectKind& kind = *find_kind(command.spec->words.substr(std::string_view("show ").size()));
-  const Model& model = context.config.model();
-  std::vector<std::string> names = names_of(model, kind);
+  const std::vector<std::string> names = names_of(context.config.model(), kind);
   const std::string* const wanted = command.get<std::string>(kNameParameter);
-  if (wanted != nullptr) {
-    if (std::find(names.begin(), names.end(), *wanted) == names.end()) {
-      constexpr std::size_t kMostCandidates = 2000;
-      const std::vector<std::string_view> known(
-          names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kMostCandidates)));
-      return std::unexpected(complaint_about_word(std::string(command.spec->words), *wanted, known,
-                                                  fmt::format("the name of a {}", kind.words)));
-    }
-    names = {*wanted};
+  if (wanted != nullptr && std::find(names.begin(), names.end(), *wanted) == names.end()) {
+    constexpr std::size_t kMostCandidates = 2000;
+    const std::vector<std::string_view> known(
+        names.begin(),
+        names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kMostCandidates)));
+    return std::unexpected(complaint_about_word(std::string(command.spec->words), *wanted, known,
+                                                fmt::format("the name of a {}", kind.words)));
   }
-  if (command.format == Format::kJson) {
-    Json list = Json::array();
-    const Users users(model, kind);
-    if (wanted != nullptr)
-      list.push_back(json_of(*wanted, values_of(model, kind, *wanted), users));
-    else
-      for_objects(model, kind, [&](const std::string& name, std::vector<ParameterValue> values) {
-        list.push_back(json_of(name, values, users));
-      });
-    return std::make_unique<WholeAnswer>(Json{{kind.setting, std::move(list)}}.dump() + '\n');
-  }
-  if (wanted != nullptr) return std::make_unique<WholeAnswer>(text_of(model, kind, *wanted));
-  if (names.empty())
+  if (names.empty() && command.format == Format::kText)
     return std::make_unique<WholeAnswer>(
         fmt::format("no {} (add {} NAME ...)\n", kind.words, kind.words));
-  return std::make_unique<WholeAnswer>(table_of(model, kind));
+  // A table has no room for it: stat lsn pool, stat lsn group.
+  const bool with_usage =
+      has_usage(kind.words) && (wanted != nullptr || command.format == Format::kJson);
+  if (with_usage) return std::make_unique<ShowWithUsage>(kind, wanted, command.format, context);
+  return std::make_unique<WholeAnswer>(shown(kind, wanted, command.format, context, nullptr));
 }
 
 // ── the table ───────────────────────────────────────────────────────────────────────────────────

@@ -1,3 +1,4 @@
+#include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/report.hpp"
 
 #include <fmt/format.h>
@@ -57,10 +58,6 @@ Json to_json(const datapath::ShardCapacity& capacity) {
   Json json;
   for (const auto& each : lsn_capacities()) json[std::string(each.name)] = each.read(capacity);
   return json;
-}
-
-std::string document(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 
 /// "1234567" as "1,234,567".

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <charconv>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -11,6 +12,7 @@
 
 #include "lsn/control/command/alg_answers.hpp"
 #include "lsn/control/command/counter_list.hpp"
+#include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/paged_answer.hpp"
 #include "lsn/control/command/table.hpp"
 #include "lsn/control/command/words.hpp"
@@ -26,15 +28,8 @@ using datapath::SessionPage;
 using datapath::SessionRow;
 using enum Table::Align;
 
-/// "255.255.255.255:0xffffffff"
-constexpr std::size_t kEndpointWidth = 26;
-
 /// Group ids go by name and stay; kNoId means any group, so "none" is one that nobody has.
 constexpr std::uint16_t kNobodysGroup = datapath::kNoId - 1;
-
-std::string endpoint(wire::Ipv4Address address, std::uint16_t port) {
-  return fmt::format("{}:{}", wire::to_string(address), port);
-}
 
 /// Where ESP has an SPI other protocols have a port: the receiver's. So the subscriber's, and what
 /// is sent to its NAT address, is the inbound one.
@@ -133,6 +128,7 @@ class SessionWriter {
 };
 
 using ShowSessions = PagedAnswer<SessionPage, SessionWriter, &Dataplane::sessions>;
+using TopSessions = TopAnswer<SessionPage, SessionWriter, &Dataplane::sessions>;
 
 class FlushSessions final : public Answer {
  public:
@@ -187,8 +183,10 @@ std::expected<std::uint16_t, std::string> group_of_client(const std::string& nam
   return kNobodysGroup;
 }
 
-std::expected<SessionFilter, std::string> filter_of(const Command& command,
-                                                    const CommandContext& context) {
+}  // namespace
+
+std::expected<SessionFilter, std::string> session_filter_of(const Command& command,
+                                                            const CommandContext& context) {
   SessionFilter filter;
   if (const auto* name = command.get<std::string>("-clientname")) {
     const auto group = group_of_client(*name, context, command.spec->words);
@@ -216,23 +214,45 @@ std::expected<SessionFilter, std::string> filter_of(const Command& command,
   return filter;
 }
 
-}  // namespace
-
-namespace {
-
-const ValueSyntax kProtocol{"TCP|UDP|ICMP|ESP", "TCP, UDP, ICMP or ESP",
+const ValueSyntax kProtocolName{"TCP|UDP|ICMP|ESP", "TCP, UDP, ICMP or ESP",
                             [](std::string_view text) -> std::optional<Value> {
                               for (const std::string_view known : {"TCP", "UDP", "ICMP", "ESP"})
                                 if (same_word(known, text)) return std::string(known);
                               return std::nullopt;
                             }};
 
+const ValueSyntax kTopNumber{"N", "1-1000", [](std::string_view text) -> std::optional<Value> {
+                               std::uint32_t number = 0;
+                               const char* const end = text.data() + text.size();
+                               const auto [last, error] =
+                                   std::from_chars(text.data(), end, number);
+                               if (error != std::errc{} || last != end || number == 0 ||
+                                   number > 1000)
+                                 return std::nullopt;
+                               return number;
+                             }};
+
+std::uint32_t top_of(const Command& command) {
+  constexpr std::uint32_t kUnlessGiven = 20;
+  const auto* const top = command.get<std::uint32_t>("-top");
+  return top == nullptr ? kUnlessGiven : *top;
+}
+
+namespace {
+
+const ValueSyntax kSessionOrder{"idle|bytes", "idle or bytes",
+                                [](std::string_view text) -> std::optional<Value> {
+                                  for (const std::string_view known : {"idle", "bytes"})
+                                    if (same_word(known, text)) return std::string(known);
+                                  return std::nullopt;
+                                }};
+
 constexpr std::size_t kFilterOptions = 8;
 constexpr std::string_view kCountOption = "-count";
 
 /// The filter, and what show has beyond it.
-const std::array<OptionSpec, kFilterOptions + 1>& session_options() {
-  static const std::array<OptionSpec, kFilterOptions + 1> kOptions{{
+const std::array<OptionSpec, kFilterOptions + 3>& session_options() {
+  static const std::array<OptionSpec, kFilterOptions + 3> kOptions{{
       {"-clientname", &kNameSyntax, "of subscribers of this client"},
       {"-subscrIP", &kAnyAddress, "of this subscriber"},
       {"-network", &kAnyAddress, "of subscribers in this network"},
@@ -240,8 +260,10 @@ const std::array<OptionSpec, kFilterOptions + 1>& session_options() {
       {"-natIP", &kAnyAddress, "with this NAT address"},
       {"-natPort", &kPortNumber, "with this NAT port, or ICMP identifier"},
       {"-destIP", &kAnyAddress, "with this destination"},
-      {"-protocol", &kProtocol, "of this protocol"},
+      {"-protocol", &kProtocolName, "of this protocol"},
       {kCountOption, nullptr, "only how many there are"},
+      {"-sort", &kSessionOrder, "those with the most of it, the first ones of them"},
+      {"-top", &kTopNumber, "how many of them, 20 without it", "-sort"},
   }};
   return kOptions;
 }
@@ -256,8 +278,18 @@ std::span<const OptionSpec> session_show_options() { return session_options(); }
 
 std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_session(
     const Command& command, const CommandContext& context) {
-  auto filter = filter_of(command, context);
+  auto filter = session_filter_of(command, context);
   if (!filter) return std::unexpected(std::move(filter.error()));
+  if (const auto* const order = command.get<std::string>("-sort")) {
+    if (command.has(kCountOption))
+      return std::unexpected(complaint("show lsn session: -count", "with -sort", "one of them"));
+    const bool by_idle = *order == "idle";
+    return std::make_unique<TopSessions>(
+        context, std::move(*filter), SessionWriter(command.format, SessionWriter::Rows::kShown),
+        top_of(command), [by_idle](const SessionRow& row) {
+          return by_idle ? row.idle_seconds : row.bytes[0] + row.bytes[1];
+        });
+  }
   return std::make_unique<ShowSessions>(context, std::move(*filter),
                                         SessionWriter(command.format,
                                                       command.has(kCountOption)
@@ -267,7 +299,7 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_session(
 
 std::expected<std::unique_ptr<Answer>, std::string> begin_flush_lsn_session(
     const Command& command, const CommandContext& context) {
-  const auto filter = filter_of(command, context);
+  const auto filter = session_filter_of(command, context);
   if (!filter) return std::unexpected(filter.error());
   return std::make_unique<FlushSessions>(command.format, context, *filter);
 }

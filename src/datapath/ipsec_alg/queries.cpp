@@ -2,6 +2,7 @@
 // through a table, slot by slot, within a budget.
 
 #include <algorithm>
+#include <bit>
 
 #include "lsn/datapath/ipsec_alg/gates.hpp"
 #include "lsn/datapath/ipsec_alg/holding.hpp"
@@ -124,6 +125,34 @@ void list_esp_sessions(Shard& shard, EspPage& page, std::size_t budget) {
   page.finished = true;
 }
 
+void list_ike_sessions(Shard& shard, IkePage& page, std::size_t budget) {
+  const auto& sessions = shard.alg.ike_sessions;
+  for (; page.cursor < sessions.high_water(); ++page.cursor) {
+    if (budget == 0 || page.rows.size() >= page.limit) return;
+    --budget;
+    const IkeSession& ike = sessions[page.cursor];
+    if (!ike.in_use || !matches(shard, page.filter, shard.alg.peers[ike.peer])) continue;
+    const Peer& peer = shard.alg.peers[ike.peer];
+    IkeRow row;
+    row.client = wire::Ipv4Address{peer.client};
+    row.nat_ip = wire::Ipv4Address{shard.alg.gates[peer.gate].nat_ip};
+    row.server = wire::Ipv4Address{peer.server};
+    row.client_port = ike.inside_port.host();
+    row.nat_port = (ike.keeps_port ? ike.inside_port : ike.nat_port).host();
+    row.version = ike.version;
+    row.initiator = std::byteswap(ike.initiator);
+    row.responder = std::byteswap(ike.responder);
+    row.answered = ike.is_answered();
+    row.keeps_port = ike.keeps_port;
+    row.exchanges = ike.exchange_count;
+    row.esp = ike.esp_count;
+    row.profile = peer.profile;
+    row.idle_seconds = seconds(since(shard.now, ike.last_message));
+    page.rows.push_back(row);
+  }
+  page.finished = true;
+}
+
 void list_gates(Shard& shard, GatePage& page, std::size_t budget) {
   const auto& gates = shard.alg.gates;
   for (; page.cursor < gates.high_water(); ++page.cursor) {
@@ -159,5 +188,41 @@ void flush_alg(Shard& shard, AlgFlush& flush, std::size_t budget) {
   flush.finished = walk([&](PeerId id) { return flush_peer(shard, flush, id, budget); });
   resolve_doubts(shard);
 }
+
+namespace ipsec_alg {
+
+AlgLookup look_up(const Shard& shard, wire::Be32 client, wire::Be32 nat_ip, wire::Be32 server,
+                  Spi spi) {
+  const Tables& tables = shard.alg;
+  AlgLookup found;
+  const PeerId peer_id = client.raw() == 0 ? state::kNone : find_peer(shard, client, server);
+  GateId gate_id = nat_ip.raw() == 0 ? state::kNone : find_gate(shard, nat_ip, server);
+  if (peer_id != state::kNone) {
+    const Peer& peer = tables.peers[peer_id];
+    if (gate_id == state::kNone) gate_id = peer.gate;
+    found.ike_sessions = peer.ike_count;
+    found.esp_sessions = peer.esp_count;
+    found.ike_answered = has_answered_ike(shard, peer);
+    found.waits = peer.waiter != state::kNone;
+    found.holds_gate = holds(tables.gates[peer.gate], peer_id);
+  }
+  if (gate_id == state::kNone) return found;
+  const Gate& gate = tables.gates[gate_id];
+  found.gate = row_of(shard, gate);
+  for (const SeenSpi& seen : gate.seen) {
+    if (spi == kNoSpi || seen.spi != spi) continue;
+    const SeenHistory& history = gate.history(seen);
+    AlgLookup::Seen& known = found.seen.emplace();
+    known.first_seconds = seconds(since(shard.now, seen.first));
+    known.last_seconds = seconds(since(shard.now, seen.last));
+    if (history.learned_by != SeenHistory::kNobodys)
+      known.learned_by = wire::Ipv4Address{tables.peers[history.learned_by].client};
+    known.expected_by = static_cast<std::uint32_t>(std::ranges::count_if(
+        history.expected_by, [](PeerId id) { return id != SeenHistory::kNobodys; }));
+  }
+  return found;
+}
+
+}  // namespace ipsec_alg
 
 }  // namespace lsn::datapath

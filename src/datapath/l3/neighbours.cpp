@@ -31,13 +31,6 @@ std::uint8_t make_link_header(std::uint8_t* bytes, const wire::MacAddress& to,
   return sizeof ethernet + sizeof tag;
 }
 
-/// Whether a configured route goes by a neighbour.
-bool is_gateway(const Generation& generation, const Neighbour& neighbour) {
-  return std::binary_search(generation.gateways.begin(), generation.gateways.end(),
-                            Route{neighbour.interface, wire::Ipv4Address{neighbour.ip}},
-                            by_interface_and_address);
-}
-
 /// Ethernet's smallest frame, without the check sequence.
 constexpr std::uint16_t kSmallestFrame = 60;
 
@@ -64,6 +57,12 @@ void send_arp(Shard& shard, InterfaceId interface, std::uint16_t operation,
 }
 
 }  // namespace
+
+bool is_gateway(const Generation& generation, const Neighbour& neighbour) {
+  return std::binary_search(generation.gateways.begin(), generation.gateways.end(),
+                            Route{neighbour.interface, wire::Ipv4Address{neighbour.ip}},
+                            by_interface_and_address);
+}
 
 bool is_ours_on(const Generation& generation, InterfaceId interface, wire::Be32 address) {
   const Interface& on = generation.interfaces[interface];

@@ -290,6 +290,22 @@ TEST_P(AlgQueries, TrafficOfManySessionsIsCountedSomeAtATime) {
   EXPECT_EQ(counted(AlgCounter::kEspPacketsOut), 100u);
 }
 
+TEST_P(AlgQueries, IkeSessionsAndWhatALookUpKnowsOfAPair) {
+  start();
+  const Peer c1 = joins(1);
+  const std::vector<datapath::ipsec_alg::IkeRow> rows = list<datapath::ipsec_alg::IkePage>(
+      {}, 16, 7, datapath::list_ike_sessions);
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].client.value, c1.ip.value);
+  EXPECT_EQ(rows[0].client_port, 500);
+  EXPECT_TRUE(rows[0].answered);
+  EXPECT_EQ(rows[0].initiator, c1.spi);
+  EXPECT_EQ(rows[0].responder, c1.server_spi);
+  EXPECT_TRUE((list<datapath::ipsec_alg::IkePage>(of_client("192.0.2.99"), 16, 7,
+                                                  datapath::list_ike_sessions)
+                   .empty()));
+}
+
 INSTANTIATE_TEST_SUITE_P(, AlgQueries, shardings(), sharding_name);
 
 }  // namespace

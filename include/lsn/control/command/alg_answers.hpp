@@ -1,5 +1,5 @@
-// `show ipsecalg session`, `show ipsecalg gate`, `flush ipsecalg session`: questions to all
-// workers, with the same filters, in pages and steps like those about LSN sessions.
+// `show ipsecalg session`, `show ipsecalg ike`, `show ipsecalg gate`, `flush ipsecalg session`:
+// questions to all workers, with the same filters, in pages and steps like those about LSN sessions.
 #pragma once
 
 #include <expected>
@@ -21,10 +21,20 @@ using BegunAnswer = std::expected<std::unique_ptr<Answer>, std::string>;
 
 [[nodiscard]] BegunAnswer begin_show_ipsecalg_session(const Command& command,
                                                       const CommandContext& context);
+[[nodiscard]] BegunAnswer begin_show_ipsecalg_ike(const Command& command,
+                                                  const CommandContext& context);
 [[nodiscard]] BegunAnswer begin_show_ipsecalg_gate(const Command& command,
                                                    const CommandContext& context);
 [[nodiscard]] BegunAnswer begin_flush_ipsecalg_session(const Command& command,
                                                        const CommandContext& context);
+
+/// The lists themselves.
+[[nodiscard]] std::unique_ptr<Answer> list_of_esp_sessions(
+    Format format, const CommandContext& context, const datapath::ipsec_alg::AlgFilter& filter);
+[[nodiscard]] std::unique_ptr<Answer> list_of_ike_sessions(
+    Format format, const CommandContext& context, const datapath::ipsec_alg::AlgFilter& filter);
+[[nodiscard]] std::unique_ptr<Answer> list_of_gates(Format format, const CommandContext& context,
+                                                    const datapath::ipsec_alg::AlgFilter& filter);
 
 /// An SPI as people write it: "0x0000abcd"; "-": not known.
 [[nodiscard]] std::string spi_text(std::uint32_t spi);

@@ -1,14 +1,16 @@
-// An answer that lists what all workers have, worker by worker and page by page: the next page is
-// asked for when the reader has taken the last one, so a reader costs a page of memory, however
-// much there is and however slowly it reads.
+// Answers that list what all workers have, worker by worker and page by page: the next page is asked
+// for when the reader has taken the last one, so a reader costs a page of memory, however much there
+// is and however slowly it reads.
 //
 // A *writer* makes text of rows: begin(out), add(row, generation, out), end_page(out), end(out).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "lsn/control/command/answer.hpp"
 
@@ -17,12 +19,57 @@ namespace lsn::control {
 /// Rows of a page: some 200 KB while they are asked for, and as much text while they are read.
 inline constexpr std::uint32_t kPageRows = 2048;
 
-template <class Page, class Writer,
-          void (Dataplane::*ask)(unsigned shard, Page page, std::function<void(Page)> done)>
+/// The pages of all workers, one after the other. `ask`: a function of Dataplane that takes a shard, a
+/// page and what to do with it.
+template <class Page, auto ask = &Dataplane::ask_for<Page>>
+class Pages {
+ public:
+  Pages(Dataplane& dataplane, decltype(Page::filter) filter, std::uint32_t size = kPageRows)
+      : dataplane_(dataplane), filter_(std::move(filter)), size_(size) {}
+
+  enum class Got : std::uint8_t { kPage, kWaiting, kEnd };
+
+  /// kPage: `rows` are the next ones, some.
+  Got next(decltype(Page::rows)& rows) {
+    if (auto page = page_.take()) {
+      rows = std::move(page->rows);
+      if (page->finished) {
+        ++shard_;
+        next_ = Page{};
+      } else {
+        next_ = std::move(*page);
+      }
+      if (!rows.empty()) return Got::kPage;
+    }
+    if (shard_ == dataplane_.workers()) return Got::kEnd;
+    if (!page_.asked()) {
+      Page page = std::move(next_);
+      page.filter = filter_;
+      page.limit = size_;
+      page.rows.clear();
+      page.rows.reserve(size_);
+      (dataplane_.*ask)(shard_, std::move(page), page_.ask());
+    }
+    return Got::kWaiting;
+  }
+
+ private:
+  Dataplane& dataplane_;
+  decltype(Page::filter) filter_;
+  std::uint32_t size_;
+  unsigned shard_ = 0;
+  Page next_{};  ///< where the shard's next page begins
+  Awaited<Page> page_;
+};
+
+/// All rows, as they come.
+template <class Page, class Writer, auto ask = &Dataplane::ask_for<Page>>
 class PagedAnswer final : public Answer {
  public:
   PagedAnswer(const CommandContext& context, decltype(Page::filter) filter, Writer writer)
-      : context_(context), filter_(std::move(filter)), writer_(std::move(writer)) {}
+      : context_(context),
+        pages_(context.dataplane, std::move(filter)),
+        writer_(std::move(writer)) {}
 
   Progress next(std::string& out) override {
     if (!begun_) {
@@ -30,40 +77,82 @@ class PagedAnswer final : public Answer {
       writer_.begin(out);
       return Progress::kMore;
     }
-    if (auto page = page_.take()) {
-      for (const auto& row : page->rows) writer_.add(row, context_.config.generation(), out);
-      writer_.end_page(out);
-      if (page->finished) {
-        ++shard_;
-        cursor_ = 0;
-      } else {
-        cursor_ = page->cursor;
-      }
-      if (!page->rows.empty()) return Progress::kMore;
+    decltype(Page::rows) rows;
+    switch (pages_.next(rows)) {
+      case Got::kWaiting: return Progress::kWaiting;
+      case Got::kPage:
+        for (const auto& row : rows) writer_.add(row, context_.config.generation(), out);
+        writer_.end_page(out);
+        return Progress::kMore;
+      case Got::kEnd: break;
     }
-    if (shard_ == context_.dataplane.workers()) {
-      writer_.end(out);
-      return Progress::kDone;
-    }
-    if (!page_.asked()) {
-      Page page;
-      page.filter = filter_;
-      page.cursor = cursor_;
-      page.limit = kPageRows;
-      page.rows.reserve(kPageRows);
-      (context_.dataplane.*ask)(shard_, std::move(page), page_.ask());
-    }
-    return Progress::kWaiting;
+    writer_.end(out);
+    return Progress::kDone;
   }
 
  private:
+  using Got = typename Pages<Page, ask>::Got;
+
   const CommandContext& context_;
-  decltype(Page::filter) filter_;
+  Pages<Page, ask> pages_;
   Writer writer_;
   bool begun_ = false;
-  unsigned shard_ = 0;
-  std::uint32_t cursor_ = 0;
-  Awaited<Page> page_;
+};
+
+/// The rows with the highest keys, the highest first: `top` at most are kept.
+template <class Page, class Writer, auto ask = &Dataplane::ask_for<Page>>
+class TopAnswer final : public Answer {
+ public:
+  using Row = typename decltype(Page::rows)::value_type;
+  using Key = std::function<std::uint64_t(const Row&)>;
+
+  TopAnswer(const CommandContext& context, decltype(Page::filter) filter, Writer writer,
+            std::size_t top, Key key)
+      : context_(context),
+        pages_(context.dataplane, std::move(filter), kRowsLookedAt),
+        writer_(std::move(writer)),
+        top_(top),
+        key_(std::move(key)) {}
+
+  Progress next(std::string& out) override {
+    decltype(Page::rows) rows;
+    for (Got got; (got = pages_.next(rows)) != Got::kEnd;) {
+      if (got == Got::kWaiting) return Progress::kWaiting;
+      for (const Row& row : rows) keep(row);
+    }
+    std::sort_heap(kept_.begin(), kept_.end(), is_higher);
+    writer_.begin(out);
+    for (const auto& [key, row] : kept_) writer_.add(row, context_.config.generation(), out);
+    writer_.end_page(out);
+    writer_.end(out);
+    return Progress::kDone;
+  }
+
+ private:
+  using Got = typename Pages<Page, ask>::Got;
+  /// A page per tick: ten million are seen in some seconds.
+  static constexpr std::uint32_t kRowsLookedAt = 8 * kPageRows;
+  using Kept = std::pair<std::uint64_t, Row>;
+
+  static bool is_higher(const Kept& a, const Kept& b) { return a.first > b.first; }
+
+  void keep(const Row& row) {
+    const std::uint64_t key = key_(row);
+    if (kept_.size() == top_) {
+      if (kept_.front().first >= key) return;
+      std::pop_heap(kept_.begin(), kept_.end(), is_higher);
+      kept_.pop_back();
+    }
+    kept_.emplace_back(key, row);
+    std::push_heap(kept_.begin(), kept_.end(), is_higher);
+  }
+
+  const CommandContext& context_;
+  Pages<Page, ask> pages_;
+  Writer writer_;
+  std::size_t top_;
+  Key key_;
+  std::vector<Kept> kept_;  ///< a heap, the lowest in front
 };
 
 }  // namespace lsn::control

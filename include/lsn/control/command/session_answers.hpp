@@ -17,8 +17,17 @@ namespace lsn::control {
 
 /// The filters that both take.
 [[nodiscard]] std::span<const OptionSpec> session_filter_options();
-/// The same, and -count.
+/// The same, -count, -sort and -top.
 [[nodiscard]] std::span<const OptionSpec> session_show_options();
+
+/// What the options say, for whoever has some of them.
+[[nodiscard]] std::expected<datapath::SessionFilter, std::string> session_filter_of(
+    const Command& command, const CommandContext& context);
+
+extern const ValueSyntax kProtocolName;  ///< std::string: TCP, UDP, ICMP or ESP
+extern const ValueSyntax kTopNumber;     ///< std::uint32_t: of -top
+/// How many -top wants.
+[[nodiscard]] std::uint32_t top_of(const Command& command);
 
 [[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_session(
     const Command& command, const CommandContext& context);

@@ -41,6 +41,28 @@ struct EspPage {
   std::vector<EspRow> rows;
 };
 
+/// As `show ipsecalg ike` prints it.
+struct IkeRow {
+  wire::Ipv4Address client, nat_ip, server;
+  std::uint16_t client_port = 0, nat_port = 0;
+  std::uint8_t version = 0;
+  std::uint64_t initiator = 0, responder = 0;  ///< SPIs (IKEv1: cookies) as they are written
+  bool answered = false;
+  bool keeps_port = false;
+  std::uint32_t exchanges = 0;   ///< of phase 2 that are remembered
+  std::uint32_t esp = 0;         ///< ESP sessions that came of them
+  std::uint16_t profile = kNoId;
+  std::uint32_t idle_seconds = 0;
+};
+
+struct IkePage {
+  AlgFilter filter;
+  std::uint32_t cursor = 0;
+  bool finished = false;
+  std::uint32_t limit = 256;
+  std::vector<IkeRow> rows;
+};
+
 /// Those at the head of a gate's queue.
 inline constexpr std::size_t kShownWaiters = 8;
 
@@ -64,6 +86,23 @@ struct GatePage {
   bool finished = false;
   std::uint32_t limit = 256;
   std::vector<GateRow> rows;
+};
+
+/// What a shard's ALG knows of a client, a NAT address, a server and an SPI (Lookup).
+struct AlgLookup {
+  std::optional<GateRow> gate{};
+  std::uint32_t ike_sessions = 0;  ///< of the client with that server
+  bool ike_answered = false;       ///< one of them
+  bool holds_gate = false;         ///< the client
+  bool waits = false;              ///< the client, at the gate
+  std::uint32_t esp_sessions = 0;  ///< of the client, with any server
+  /// Inbound: what the gate remembers of the SPI, if it is not a session's.
+  struct Seen {
+    std::uint32_t first_seconds = 0, last_seconds = 0;  ///< since then
+    std::optional<wire::Ipv4Address> learned_by{};      ///< whose it was
+    std::uint32_t expected_by = 0;                      ///< clients that may be owed it
+  };
+  std::optional<Seen> seen{};
 };
 
 /// What `flush ipsecalg session` asks of a shard, in steps like pages.

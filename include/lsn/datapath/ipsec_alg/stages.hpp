@@ -64,4 +64,9 @@ void adopt_generation(Shard& shard);
 /// Otherwise arms its timers for the new timeouts.
 void enforce_generation(Shard& shard, SubscriberId subscriber);
 
+/// What there is of a client (zero: only of the NAT address), a NAT address (zero: the client's) and
+/// a server; `spi` inbound.
+[[nodiscard]] AlgLookup look_up(const Shard& shard, wire::Be32 client, wire::Be32 nat_ip,
+                                wire::Be32 server, Spi spi);
+
 }  // namespace lsn::datapath::ipsec_alg

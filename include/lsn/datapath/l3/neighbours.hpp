@@ -61,6 +61,10 @@ struct Shard;
 [[nodiscard]] bool is_ours_on(const Generation& generation, InterfaceId interface,
                               wire::Be32 address);
 
+struct Neighbour;
+/// Whether a configured route leads through it.
+[[nodiscard]] bool is_gateway(const Generation& generation, const Neighbour& neighbour);
+
 /// Index of a neighbour in its shard's table.
 using NeighbourId = std::uint16_t;
 inline constexpr NeighbourId kNoNeighbour = 0xFFFF;
@@ -161,6 +165,8 @@ class Neighbours {
   /// Sends due requests and announcements, gives up, forgets, frees. At most `budget` of each.
   void advance(Shard& shard, std::size_t budget);
 
+  /// All that were ever made have indices below it; those that are not there now are kFree.
+  [[nodiscard]] std::uint32_t high_water() const { return table_.high_water(); }
   /// Places that are taken.
   [[nodiscard]] std::uint32_t places() const { return table_.size(); }
   /// Ticks that its wheel is behind.

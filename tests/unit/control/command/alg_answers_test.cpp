@@ -12,6 +12,7 @@ using datapath::ipsec_alg::EspRow;
 using datapath::ipsec_alg::GateRow;
 using datapath::ipsec_alg::GateState;
 using datapath::ipsec_alg::HalfGate;
+using datapath::ipsec_alg::IkeRow;
 using testing::EndsWith;
 using testing::HasSubstr;
 
@@ -162,13 +163,13 @@ TEST(ShowIpsecalgGate, PrintsWhoHasItForHowLongAndHowManyWait) {
   bench.dataplane.gate_rows(1).push_back(closed);
   EXPECT_EQ(bench.text("show ipsecalg gate"),
             "nat ip           server           state     holder           out half   in half    "
-            "time left  waiters  lingering        last turn\n"
+            "time left  waiters  first waiting    lingering        last turn\n"
             "---------------  ---------------  --------  ---------------  ---------  ---------  ---"
-            "------  -------  ---------------  ---------\n"
+            "------  -------  ---------------  ---------------  ---------\n"
             "203.0.113.3      198.18.0.1       ARMED     192.0.2.1        PASSED     ARMED         "
-            "12.3 s       20  -                DEADLINE\n"
+            "12.3 s       20  192.0.2.10       -                DEADLINE\n"
             "203.0.113.4      198.18.0.2       CLOSED    -                UNARMED    UNARMED       "
-            "     -        0  -                -\n"
+            "     -        0  -                -                -\n"
             "2 gates\n");
 }
 
@@ -193,6 +194,52 @@ TEST(ShowIpsecalgGate, GivesOneJsonDocumentWithTheHeadOfTheQueue) {
                             {"dangling", false},
                             {"last_turn", "DEADLINE"}}));
   EXPECT_EQ(bench.json("show ipsecalg gate -sourceIP 192.0.2.2")["count"], 0);
+}
+
+TEST(ShowIpsecalgIke, PrintsTheSessionsThatTheAlgFollows) {
+  Bench bench;
+  IkeRow row;
+  row.client = ip("192.0.2.1");
+  row.nat_ip = ip("203.0.113.3");
+  row.server = ip("198.18.0.1");
+  row.client_port = 500;
+  row.nat_port = 61234;
+  row.version = 2;
+  row.initiator = 0x0123456789abcdef;
+  row.answered = true;
+  row.exchanges = 3;
+  row.esp = 2;
+  row.profile = 0;
+  row.idle_seconds = 7;
+  bench.dataplane.answers(0).ike.push_back(row);
+  row.client = ip("192.0.2.2");
+  row.responder = 0x1122334455667788;
+  bench.dataplane.answers(1).ike.push_back(row);
+  EXPECT_EQ(bench.text("show ipsecalg ike -subscrIP 192.0.2.1"),
+            "source ip         port  nat ip           nat port  destination ip   version  "
+            "initiator spi     responder spi     answered  exchanges  esp sessions      idle\n"
+            "---------------  -----  ---------------  --------  ---------------  -------  "
+            "----------------  ----------------  --------  ---------  ------------  --------\n"
+            "192.0.2.1          500  203.0.113.3         61234  198.18.0.1       IKEv2    "
+            "0123456789abcdef  -                 yes               3             2       7 s\n"
+            "1 IKE session\n");
+  const auto json = bench.json("show ipsecalg ike");
+  EXPECT_EQ(json["count"], 2);
+  EXPECT_EQ(json["ike_sessions"][1],
+            nlohmann::json({{"source_ip", "192.0.2.2"},
+                            {"source_port", 500},
+                            {"nat_ip", "203.0.113.3"},
+                            {"nat_port", 61234},
+                            {"destination_ip", "198.18.0.1"},
+                            {"version", 2},
+                            {"initiator_spi", "0123456789abcdef"},
+                            {"responder_spi", "1122334455667788"},
+                            {"answered", true},
+                            {"keeps_port", false},
+                            {"exchanges", 3},
+                            {"esp_sessions", 2},
+                            {"profile", "ALG"},
+                            {"idle", 7}}));
 }
 
 TEST(ShowIpsecalg, ListsEverythingOfManyPagesOnce) {

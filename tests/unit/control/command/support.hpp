@@ -39,6 +39,7 @@ class FakeDataplane final : public Dataplane {
       esp_sessions_.emplace_back();
       gates_.emplace_back();
       sessions_.emplace_back();
+      asked_.emplace_back();
     }
   }
 
@@ -97,6 +98,25 @@ class FakeDataplane final : public Dataplane {
              std::function<void(datapath::ipsec_alg::GatePage)> done) override {
     list(std::move(page), gates_[shard], std::move(done));
   }
+  /// What ask() answers with: pages and questions by worker.
+  struct Answers {
+    std::vector<datapath::SubscriberRow> subscribers;
+    std::vector<datapath::MappingRow> mappings;
+    std::vector<datapath::NeighbourRow> neighbours;
+    std::vector<datapath::DropRow> drops;
+    std::vector<datapath::ipsec_alg::IkeRow> ike;
+    datapath::Usage usage;
+    std::function<void(datapath::Lookup&)> look_up = [](datapath::Lookup&) {};
+  };
+  void ask(unsigned shard, Question question, std::function<void(Question)> done) override {
+    answers_.push_back(
+        [this, shard, question = std::move(question), done = std::move(done)]() mutable {
+          std::visit([&](auto& asked) { answer(asked, asked_[shard]); }, question);
+          done(std::move(question));
+        });
+  }
+  [[nodiscard]] Answers& answers(unsigned shard) { return asked_[shard]; }
+
   void flush_alg(unsigned shard, datapath::ipsec_alg::AlgFlush flush,
                  std::function<void(datapath::ipsec_alg::AlgFlush)> done) override {
     answers_.push_back([this, shard, flush, done = std::move(done)]() mutable {
@@ -171,6 +191,64 @@ class FakeDataplane final : public Dataplane {
  private:
   std::vector<std::unique_ptr<datapath::StateRing>> state_changes_;
   std::vector<std::vector<datapath::StateRecord>> state_;
+  template <class Page>
+  static void page_of(Page& page, const auto& all) {
+    page.rows.clear();
+    while (page.cursor < all.size() && page.rows.size() < page.limit)
+      if (matches(page.filter, all[page.cursor++])) page.rows.push_back(all[page.cursor - 1]);
+    page.finished = page.cursor >= all.size();
+  }
+  static void answer(datapath::SubscriberPage& page, const Answers& all) {
+    page_of(page, all.subscribers);
+  }
+  static void answer(datapath::MappingPage& page, const Answers& all) {
+    page_of(page, all.mappings);
+  }
+  static void answer(datapath::NeighbourPage& page, const Answers& all) {
+    page_of(page, all.neighbours);
+  }
+  static void answer(datapath::DropPage& page, const Answers& all) { page_of(page, all.drops); }
+  static void answer(datapath::ipsec_alg::IkePage& page, const Answers& all) {
+    page_of(page, all.ike);
+  }
+  static void answer(datapath::Usage& usage, const Answers& all) {
+    usage = all.usage;
+    usage.finished = true;
+  }
+  static void answer(datapath::Lookup& lookup, const Answers& all) {
+    all.look_up(lookup);
+    lookup.finished = true;
+  }
+
+  static bool is_of(const datapath::SessionFilter& filter, wire::Ipv4Address subscriber,
+                    std::uint16_t group) {
+    if (filter.group != datapath::kNoId && filter.group != group) return false;
+    if (!filter.network) return true;
+    const std::uint32_t mask = filter.netmask.value_or(filter.network->mask());
+    return (subscriber.value & mask) == (filter.network->address.value & mask);
+  }
+  static bool matches(const datapath::SubscriberFilter& filter,
+                      const datapath::SubscriberRow& row) {
+    return is_of(filter, row.ip, row.group) && (!filter.nat_ip || filter.nat_ip == row.nat_ip);
+  }
+  static bool matches(const datapath::SessionFilter& filter, const datapath::MappingRow& row) {
+    return is_of(filter, row.subscriber_ip, row.group) &&
+           filter.protocol.value_or(row.protocol) == row.protocol;
+  }
+  static bool matches(const datapath::NeighbourFilter&, const datapath::NeighbourRow&) {
+    return true;
+  }
+  static bool matches(const datapath::DropFilter& filter, const datapath::DropRow& row) {
+    return filter.reason.value_or(row.reason) == row.reason &&
+           (!filter.address || *filter.address == row.source || *filter.address == row.destination);
+  }
+  static bool matches(const datapath::ipsec_alg::AlgFilter& filter,
+                      const datapath::ipsec_alg::IkeRow& row) {
+    return filter.source_ip.value_or(row.client) == row.client &&
+           filter.nat_ip.value_or(row.nat_ip) == row.nat_ip &&
+           filter.destination_ip.value_or(row.server) == row.server;
+  }
+
   template <class Page, class Row>
   void list(Page page, const std::vector<Row>& all, std::function<void(Page)> done) {
     ++pages_asked;
@@ -211,6 +289,7 @@ class FakeDataplane final : public Dataplane {
   std::vector<std::vector<datapath::SessionRow>> sessions_;
   std::vector<std::vector<datapath::ipsec_alg::EspRow>> esp_sessions_;
   std::vector<std::vector<datapath::ipsec_alg::GateRow>> gates_;
+  std::vector<Answers> asked_;
   std::deque<std::function<void()>> answers_;
 };
 

@@ -1,0 +1,47 @@
+// How fields of lists are written, and how wide they get.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cctype>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "lsn/datapath/generation.hpp"
+#include "lsn/wire/ipv4_address.hpp"
+
+namespace lsn::control {
+
+/// "255.255.255.255"
+inline constexpr std::size_t kAddressWidth = 15;
+/// "255.255.255.255:0xffffffff"
+inline constexpr std::size_t kEndpointWidth = 26;
+
+[[nodiscard]] inline std::string endpoint(wire::Ipv4Address address, std::uint16_t port) {
+  return fmt::format("{}:{}", wire::to_string(address), port);
+}
+
+/// One JSON document; bytes that are no UTF-8 are replaced.
+[[nodiscard]] inline std::string document(const nlohmann::ordered_json& json) {
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
+}
+
+/// As a key of JSON.
+[[nodiscard]] inline std::string lower(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return result;
+}
+
+[[nodiscard]] constexpr std::string_view to_word(datapath::Dependence dependence) {
+  switch (dependence) {
+    case datapath::Dependence::kEndpointIndependent: return "ENDPOINT-INDEPENDENT";
+    case datapath::Dependence::kAddress: return "ADDRESS-DEPENDENT";
+    case datapath::Dependence::kAddressPort: return "ADDRESS-PORT-DEPENDENT";
+  }
+  return "?";
+}
+
+}  // namespace lsn::control

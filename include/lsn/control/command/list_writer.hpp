@@ -1,0 +1,51 @@
+// What the writers of lists (paged_answer.hpp) have in common: a table, or a JSON array, and how many
+// there were.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "lsn/control/command/grammar.hpp"
+#include "lsn/control/command/table.hpp"
+
+namespace lsn::control {
+
+class ListWriter {
+ public:
+  ListWriter(Format format, Table table, std::string_view key, std::string_view one,
+             std::string_view many)
+      : format_(format), table_(std::move(table)), key_(key), one_(one), many_(many) {}
+
+  void begin(std::string& out) const {
+    out += format_ == Format::kJson ? fmt::format("{{\"{}\":[", key_) : table_.print_head();
+  }
+  void end_page(std::string& out) {
+    if (format_ == Format::kText) out += table_.print_rows();
+  }
+  void end(std::string& out) const {
+    if (format_ == Format::kJson)
+      out += fmt::format("{}],\"count\":{}}}\n", count_ == 0 ? "" : "\n", count_);
+    else
+      out += fmt::format("{} {}\n", count_, count_ == 1 ? one_ : many_);
+  }
+
+ protected:
+  [[nodiscard]] bool is_json() const { return format_ == Format::kJson; }
+  /// Before each row of JSON.
+  [[nodiscard]] std::string_view separator() const { return count_ == 0 ? "\n" : ",\n"; }
+  void counted() { ++count_; }
+  [[nodiscard]] std::uint64_t count() const { return count_; }
+  Table& table() { return table_; }
+
+ private:
+  Format format_;
+  Table table_;
+  std::string_view key_, one_, many_;
+  std::uint64_t count_ = 0;
+};
+
+}  // namespace lsn::control

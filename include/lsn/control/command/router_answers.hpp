@@ -1,0 +1,27 @@
+// What the router does beside NAT: `show arp`, `show route`, `show drops -recent`.
+#pragma once
+
+#include <expected>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "lsn/control/command/answer.hpp"
+#include "lsn/datapath/query.hpp"
+
+namespace lsn::control {
+
+[[nodiscard]] std::span<const OptionSpec> drop_options();
+
+/// Counters by reason, or with -recent the last packets.
+[[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_drops(
+    const Command& command, const CommandContext& context);
+[[nodiscard]] std::unique_ptr<Answer> list_of_recent_drops(Format format,
+                                                           const CommandContext& context,
+                                                           const datapath::DropFilter& filter);
+[[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_arp(
+    const Command& command, const CommandContext& context);
+[[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_route(
+    const Command& command, const CommandContext& context);
+
+}  // namespace lsn::control

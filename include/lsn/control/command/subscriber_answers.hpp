@@ -1,0 +1,26 @@
+// `show lsn subscriber`, `show lsn mapping`, `show subscriber`: who uses how much, against which
+// quotas.
+#pragma once
+
+#include <expected>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "lsn/control/command/answer.hpp"
+
+namespace lsn::control {
+
+[[nodiscard]] std::span<const OptionSpec> subscriber_options();
+[[nodiscard]] std::span<const OptionSpec> mapping_options();
+
+[[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_subscriber(
+    const Command& command, const CommandContext& context);
+[[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_mapping(
+    const Command& command, const CommandContext& context);
+/// Everything about one of them.
+[[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_subscriber(
+    const Command& command, const CommandContext& context);
+[[nodiscard]] std::span<const PositionalSpec> show_subscriber_parameters();
+
+}  // namespace lsn::control

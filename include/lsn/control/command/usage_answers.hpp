@@ -1,0 +1,54 @@
+// How much of what there is to give is in use, by pool and by group: `stat lsn pool`, `stat lsn
+// group`, and the usage that `show lsn pool`, `show lsn group` and `show lsn client` add.
+//
+// The workers count it when they are asked (datapath::Usage): a walk over their addresses and
+// subscribers.
+#pragma once
+
+#include <expected>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "lsn/control/command/answer.hpp"
+#include "lsn/datapath/query.hpp"
+
+namespace lsn::control {
+
+/// What all workers counted, added up.
+class UsageSurvey {
+ public:
+  explicit UsageSurvey(Dataplane& dataplane);
+
+  /// nullptr: not all have answered.
+  [[nodiscard]] const datapath::Usage* take();
+
+ private:
+  unsigned missing_;
+  std::vector<Awaited<datapath::Usage>> asked_;
+  datapath::Usage total_;
+};
+
+/// An object's usage in words ("ports in use: TCP 12, UDP 3, ICMP 0 (0.0 %)") and as JSON.
+struct ObjectUsage {
+  std::vector<std::pair<std::string, std::string>> lines;
+  nlohmann::ordered_json json;
+};
+/// `kind`: "lsn pool", "lsn group", "lsn client"; nothing for other kinds.
+[[nodiscard]] std::optional<ObjectUsage> usage_of(const datapath::Usage& usage,
+                                                  const datapath::Generation& generation,
+                                                  std::string_view kind, std::string_view name);
+[[nodiscard]] bool has_usage(std::string_view kind);
+
+[[nodiscard]] std::span<const PositionalSpec> usage_parameters();
+[[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_stat_lsn_pool(
+    const Command& command, const CommandContext& context);
+[[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_stat_lsn_group(
+    const Command& command, const CommandContext& context);
+
+}  // namespace lsn::control

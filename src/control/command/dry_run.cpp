@@ -1,0 +1,116 @@
+#include "lsn/control/command/dry_run.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
+
+#include "lsn/control/command/changes.hpp"
+#include "lsn/control/command/field_text.hpp"
+#include "lsn/control/command/paged_answer.hpp"
+#include "lsn/control/config/generation_builder.hpp"
+#include "lsn/control/config/load.hpp"
+#include "lsn/control/config/problem.hpp"
+#include "lsn/control/config/reload_diff.hpp"
+
+namespace lsn::control {
+namespace {
+
+using datapath::Generation;
+using datapath::SessionPage;
+using datapath::SessionRow;
+using Json = nlohmann::ordered_json;
+
+class DryRunAnswer final : public Answer {
+ public:
+  DryRunAnswer(Format format, const CommandContext& context, Changes changes,
+               std::shared_ptr<const Generation> wanted)
+      : format_(format),
+        context_(context),
+        changes_(std::move(changes)),
+        wanted_(std::move(wanted)),
+        pages_(context.dataplane, {}, 8 * kPageRows) {}
+
+  Progress next(std::string& out) override {
+    decltype(SessionPage::rows) rows;
+    for (Got got; (got = pages_.next(rows)) != Got::kEnd;) {
+      if (got == Got::kWaiting) return Progress::kWaiting;
+      for (const SessionRow& row : rows)
+        if (ends(row)) ++ended_[client_of(row)];
+    }
+    format_ == Format::kJson ? say_json(out) : say_text(out);
+    return Progress::kDone;
+  }
+
+ private:
+  using Got = Pages<SessionPage, &Dataplane::sessions>::Got;
+
+  /// The same questions as the workers' after a reload (lsn44::is_allowed).
+  [[nodiscard]] bool ends(const SessionRow& row) const {
+    const std::uint16_t* const id = wanted_->maps.front()->group_of(row.subscriber_ip);
+    const datapath::Group* const group = id == nullptr ? nullptr : wanted_->group(*id);
+    if (group == nullptr) return true;
+    if (row.protocol == datapath::Protocol::kEsp && group->alg_profile == datapath::kNoId)
+      return true;
+    const datapath::NatAddressPlace* const place = wanted_->nat_addresses.find(row.nat_ip);
+    return place == nullptr || std::find(group->pools.begin(), group->pools.end(), place->pool) ==
+                                   group->pools.end();
+  }
+
+  [[nodiscard]] std::string client_of(const SessionRow& row) const {
+    const datapath::Group* const group = context_.config.generation().group(row.group);
+    return group == nullptr ? "-" : group->client;
+  }
+
+  [[nodiscard]] std::uint64_t total() const {
+    std::uint64_t all = 0;
+    for (const auto& [client, count] : ended_) all += count;
+    return all;
+  }
+
+  void say_json(std::string& out) const {
+    Json clients = Json::array();
+    for (const auto& [client, count] : ended_)
+      clients.push_back({{"client", client}, {"sessions", count}});
+    out += document(Json{{"changes", changes_.commands},
+                {"others", changes_.others},
+                {"would_end", total()},
+                {"clients", std::move(clients)}});
+  }
+
+  void say_text(std::string& out) const {
+    for (const std::string& line : changes_.commands) out += line + '\n';
+    for (const std::string& other : changes_.others) out += "# " + other + '\n';
+    if (changes_.commands.empty() && changes_.others.empty())
+      out += fmt::format("no changes: what is in force is {}\n", context_.config.path());
+    out += fmt::format("{} session{} would end{}\n", total(), total() == 1 ? "" : "s",
+                       ended_.empty() ? "" : ":");
+    for (const auto& [client, count] : ended_) out += fmt::format("  {} of {}\n", count, client);
+    out += "nothing has changed: this was a dry run\n";
+  }
+
+  Format format_;
+  const CommandContext& context_;
+  Changes changes_;
+  std::shared_ptr<const Generation> wanted_;
+  Pages<SessionPage, &Dataplane::sessions> pages_;
+  std::map<std::string, std::uint64_t> ended_;  ///< by client
+};
+
+}  // namespace
+
+std::expected<std::unique_ptr<Answer>, std::string> begin_dry_run(const Command& command,
+                                                                  const CommandContext& context) {
+  auto wanted = load_config(context.config.path());
+  if (!wanted) return std::unexpected(to_string(wanted.error().front()));
+  if (const auto restarts = diff_for_reload(context.config.model(), *wanted); !restarts.empty())
+    return std::unexpected(to_string(restarts.front()));
+  return std::make_unique<DryRunAnswer>(
+      command.format, context, changes_between(context.config.model(), *wanted, "in force"),
+      build_generation(*wanted, &context.config.generation()));
+}
+
+}  // namespace lsn::control

@@ -1,0 +1,416 @@
+#include "lsn/control/command/subscriber_answers.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "lsn/control/command/alg_answers.hpp"
+#include "lsn/control/command/counter_list.hpp"
+#include "lsn/control/command/field_text.hpp"
+#include "lsn/control/command/list_writer.hpp"
+#include "lsn/control/command/paged_answer.hpp"
+#include "lsn/control/command/router_answers.hpp"
+#include "lsn/control/command/session_answers.hpp"
+#include "lsn/control/command/table.hpp"
+#include "lsn/control/config/vocabulary.hpp"
+
+namespace lsn::control {
+namespace {
+
+using datapath::Direction;
+using datapath::Generation;
+using datapath::Group;
+using datapath::kPortProtocols;
+using datapath::kProtocols;
+using datapath::MappingPage;
+using datapath::MappingRow;
+using datapath::Protocol;
+using datapath::SubscriberFilter;
+using datapath::SubscriberPage;
+using datapath::SubscriberRow;
+using Json = nlohmann::ordered_json;
+using enum Table::Align;
+
+constexpr std::size_t kUseWidth = std::string_view("65535/65535").size();
+constexpr std::size_t kNameWidth = 16;
+
+std::uint64_t sum(const auto& values) {
+  std::uint64_t total = 0;
+  for (const auto value : values) total += value;
+  return total;
+}
+
+// ── what is used against what is allowed ────────────────────────────────────────────────────────
+
+/// 0: no limit.
+std::uint32_t session_quota(const Generation& generation, const Group* group, std::size_t p) {
+  if (group == nullptr) return 0;
+  if (p < kPortProtocols) return group->transport[p].session_quota;
+  return group->alg_profile < generation.alg_profiles.size()
+             ? generation.alg_profiles[group->alg_profile].esp_session_quota
+             : 0;
+}
+
+std::uint32_t port_quota(const Group* group, std::size_t p) {
+  return group == nullptr ? 0 : group->transport[p].port_quota;
+}
+
+/// "12/100", "12".
+std::string use(std::uint64_t used, std::uint32_t quota) {
+  return quota == 0 ? std::to_string(used) : fmt::format("{}/{}", used, quota);
+}
+
+Json to_json(const SubscriberRow& row, const Generation& generation, bool with_bytes) {
+  const Group* const group = generation.group(row.group);
+  Json json{{"subscriber", wire::to_string(row.ip)}};
+  json["client"] = group == nullptr ? Json() : Json(group->client);
+  json["group"] = group == nullptr ? Json() : Json(group->name);
+  json["nat_ip"] = row.nat_ip ? Json(wire::to_string(*row.nat_ip)) : Json();
+  for (std::size_t p = 0; p < kProtocols; ++p) {
+    const std::string name = lower(name_of(static_cast<Protocol>(p)));
+    json["sessions"][name] = row.sessions[p];
+    json["session_quota"][name] = session_quota(generation, group, p);
+    if (p >= kPortProtocols) continue;
+    json["ports"][name] = row.ports[p];
+    json["port_quota"][name] = port_quota(group, p);
+  }
+  if (with_bytes) {
+    json["outbound_bytes"] = row.bytes[static_cast<std::size_t>(Direction::kOutbound)];
+    json["inbound_bytes"] = row.bytes[static_cast<std::size_t>(Direction::kInbound)];
+  }
+  return json;
+}
+
+class SubscriberWriter : public ListWriter {
+ public:
+  SubscriberWriter(Format format, bool with_bytes)
+      : ListWriter(format, Table(columns(with_bytes)), "subscribers", "subscriber", "subscribers"),
+        with_bytes_(with_bytes) {}
+
+  void add(const SubscriberRow& row, const Generation& generation, std::string& out) {
+    if (is_json()) {
+      out += separator();
+      out += to_json(row, generation, with_bytes_)
+                 .dump(-1, ' ', false, Json::error_handler_t::replace);
+    } else {
+      const Group* const group = generation.group(row.group);
+      std::vector<std::string> cells{wire::to_string(row.ip), group == nullptr ? "-" : group->name,
+                                     row.nat_ip ? wire::to_string(*row.nat_ip) : "-"};
+      for (std::size_t p = 0; p < kProtocols; ++p)
+        cells.push_back(use(row.sessions[p], session_quota(generation, group, p)));
+      for (std::size_t p = 0; p < kPortProtocols; ++p)
+        cells.push_back(use(row.ports[p], port_quota(group, p)));
+      if (with_bytes_) cells.push_back(std::to_string(8 * (row.bytes[0] + row.bytes[1])));
+      table().add(std::move(cells));
+    }
+    counted();
+  }
+
+ private:
+  static std::vector<Table::Column> columns(bool with_bytes) {
+    std::vector<Table::Column> all{{"subscriber", kLeft, kAddressWidth},
+                                   {"group", kLeft, kNameWidth},
+                                   {"nat ip", kLeft, kAddressWidth},
+                                   {"TCP sessions", kRight, kUseWidth},
+                                   {"UDP sessions", kRight, kUseWidth},
+                                   {"ICMP sessions", kRight, kUseWidth},
+                                   {"ESP sessions", kRight, kUseWidth},
+                                   {"TCP ports", kRight, kUseWidth},
+                                   {"UDP ports", kRight, kUseWidth},
+                                   {"ICMP ids", kRight, kUseWidth}};
+    if (with_bytes) all.push_back({"bits", kRight, std::string_view("1000000000000").size()});
+    return all;
+  }
+
+  bool with_bytes_;
+};
+
+const ValueSyntax kSubscriberOrder{"sessions|ports|bits", "sessions, ports or bits",
+                                   [](std::string_view text) -> std::optional<Value> {
+                                     for (const std::string_view known :
+                                          {"sessions", "ports", "bits"})
+                                       if (same_word(known, text)) return std::string(known);
+                                     return std::nullopt;
+                                   }};
+
+// ── mappings ────────────────────────────────────────────────────────────────────────────────────
+
+std::string destination_of(const MappingRow& row) {
+  if (!row.remote_ip) return "any";
+  return row.remote_port ? endpoint(*row.remote_ip, *row.remote_port)
+                         : wire::to_string(*row.remote_ip);
+}
+
+class MappingWriter : public ListWriter {
+ public:
+  MappingWriter(Format format, bool counts)
+      : ListWriter(counts ? Format::kText : format,
+                   Table({{"subscriber", kLeft, kEndpointWidth},
+                          {"nat", kLeft, kEndpointWidth},
+                          {"destination", kLeft, kEndpointWidth},
+                          {"protocol", kLeft},
+                          {"mapping", kLeft, kDependenceWidth},
+                          {"filtering", kLeft, kDependenceWidth},
+                          {"sessions", kRight},
+                          {"left", kRight, std::string_view("1200 s").size()}}),
+                   "mappings", "mapping", "mappings"),
+        counts_(counts), json_count_(counts && format == Format::kJson) {}
+
+  void begin(std::string& out) const {
+    if (!counts_) ListWriter::begin(out);
+  }
+  void end(std::string& out) const {
+    if (json_count_) out += fmt::format("{{\"count\":{}}}\n", count());
+    else ListWriter::end(out);
+  }
+
+  void add(const MappingRow& row, const Generation& generation, std::string& out) {
+    const Group* const group = generation.group(row.group);
+    if (counts_) {
+      // nothing is shown
+    } else if (is_json()) {
+      out += separator();
+      Json json{{"protocol", name_of(row.protocol)},
+                {"subscriber", endpoint(row.subscriber_ip, row.subscriber_port)},
+                {"nat", endpoint(row.nat_ip, row.nat_port)}};
+      json["destination"] = row.remote_ip ? Json(destination_of(row)) : Json();
+      json["mapping"] = to_word(row.mapping);
+      json["filtering"] = to_word(row.filtering);
+      json["client"] = group == nullptr ? Json() : Json(group->client);
+      json["group"] = group == nullptr ? Json() : Json(group->name);
+      json["sessions"] = row.sessions;
+      json["left"] = row.sessions != 0 ? Json() : Json(row.left_seconds);
+      out += json.dump(-1, ' ', false, Json::error_handler_t::replace);
+    } else {
+      table().add({endpoint(row.subscriber_ip, row.subscriber_port),
+                   endpoint(row.nat_ip, row.nat_port), destination_of(row),
+                   std::string(name_of(row.protocol)), std::string(to_word(row.mapping)),
+                   std::string(to_word(row.filtering)), std::to_string(row.sessions),
+                   row.sessions != 0 ? "-" : fmt::format("{} s", row.left_seconds)});
+    }
+    counted();
+  }
+
+ private:
+  static constexpr std::size_t kDependenceWidth = std::string_view("ADDRESS-PORT-DEPENDENT").size();
+  bool counts_;
+  bool json_count_;
+};
+
+std::unique_ptr<Answer> list_of_mappings(Format format, const CommandContext& context,
+                                         const datapath::SessionFilter& filter, bool counts) {
+  return std::make_unique<PagedAnswer<MappingPage, MappingWriter>>(context, filter,
+                                                                   MappingWriter(format, counts));
+}
+
+// ── one subscriber ──────────────────────────────────────────────────────────────────────────────
+
+/// Who it is and what it uses, a line each.
+class SubscriberAnswer final : public Answer {
+ public:
+  SubscriberAnswer(Format format, const CommandContext& context, wire::Ipv4Address address)
+      : format_(format), context_(context), address_(address),
+        pages_(context.dataplane, filter_of(address)) {}
+
+  Progress next(std::string& out) override {
+    decltype(SubscriberPage::rows) rows;
+    for (Got got; (got = pages_.next(rows)) != Got::kEnd;) {
+      if (got == Got::kWaiting) return Progress::kWaiting;
+      for (SubscriberRow& row : rows) rows_.push_back(std::move(row));
+    }
+    format_ == Format::kJson ? say_json(out) : say_text(out);
+    return Progress::kDone;
+  }
+
+ private:
+  using Got = Pages<SubscriberPage>::Got;
+
+  static SubscriberFilter filter_of(wire::Ipv4Address address) {
+    SubscriberFilter filter;
+    filter.network = wire::Ipv4Prefix{address, 32};
+    filter.with_bytes = true;
+    return filter;
+  }
+
+  [[nodiscard]] const Group* configured_group() const {
+    const Generation& generation = context_.config.generation();
+    if (generation.maps.empty()) return nullptr;
+    const std::uint16_t* const id = generation.maps.front()->group_of(address_);
+    return id == nullptr ? nullptr : generation.group(*id);
+  }
+
+  void say_json(std::string& out) const {
+    Json list = Json::array();
+    for (const SubscriberRow& row : rows_)
+      list.push_back(to_json(row, context_.config.generation(), true));
+    const Group* const group = configured_group();
+    Json json{{"address", wire::to_string(address_)}};
+    json["client"] = group == nullptr ? Json() : Json(group->client);
+    json["group"] = group == nullptr ? Json() : Json(group->name);
+    json["subscribers"] = std::move(list);
+    out += document(json);
+  }
+
+  void say_text(std::string& out) const {
+    const Group* const group = configured_group();
+    out += fmt::format("subscriber {}\n", wire::to_string(address_));
+    if (group == nullptr) {
+      out += "  client     none: no client has a network with this address\n";
+    } else {
+      out += fmt::format("  client     {}\n  group      {}\n", group->client, group->name);
+    }
+    if (rows_.empty()) out += "  in use     nothing: it has neither sessions nor mappings\n";
+    for (const SubscriberRow& row : rows_) say_use(row, out);
+  }
+
+  void say_use(const SubscriberRow& row, std::string& out) const {
+    const Generation& generation = context_.config.generation();
+    const Group* const group = generation.group(row.group);
+    out += fmt::format("  nat ip     {}\n",
+                       row.nat_ip ? wire::to_string(*row.nat_ip) + " (PAIRED)" : "none of its own");
+    std::string sessions, ports;
+    for (std::size_t p = 0; p < kProtocols; ++p) {
+      const std::string_view name = name_of(static_cast<Protocol>(p));
+      sessions += fmt::format("{}{} {}", p == 0 ? "" : ", ", name,
+                              use(row.sessions[p], session_quota(generation, group, p)));
+      if (p < kPortProtocols)
+        ports += fmt::format("{}{} {}", p == 0 ? "" : ", ", name,
+                             use(row.ports[p], port_quota(group, p)));
+    }
+    out += fmt::format("  sessions   {}\n  nat ports  {}\n", sessions, ports);
+    out += fmt::format("  carried    {} bytes out, {} bytes in, by its present sessions\n",
+                       row.bytes[0], row.bytes[1]);
+  }
+
+  Format format_;
+  const CommandContext& context_;
+  wire::Ipv4Address address_;
+  Pages<SubscriberPage> pages_;
+  std::vector<SubscriberRow> rows_;
+};
+
+/// Several answers about one subscriber, which are short: one after the other with titles, or as one
+/// JSON document.
+class SequenceAnswer final : public Answer {
+ public:
+  struct Part {
+    std::string title;  ///< the first one has none
+    std::string key;    ///< of its list, in JSON
+    std::unique_ptr<Answer> answer;
+  };
+
+  SequenceAnswer(Format format, std::vector<Part> parts)
+      : format_(format), parts_(std::move(parts)) {}
+
+  Progress next(std::string& out) override {
+    for (; at_ < parts_.size(); ++at_) {
+      Part& part = parts_[at_];
+      for (Progress progress; (progress = part.answer->next(text_)) != Progress::kDone;)
+        if (progress == Progress::kWaiting) return Progress::kWaiting;
+      if (format_ == Format::kText) {
+        if (!part.title.empty()) out += fmt::format("\n{}\n\n", part.title);
+        out += text_;
+      } else {
+        Json json = Json::parse(text_);
+        if (part.key.empty()) json_ = std::move(json);
+        else json_[part.key] = json.front();  // its list, before the count
+      }
+      text_.clear();
+    }
+    if (format_ == Format::kJson)
+      out += document(json_);
+    return Progress::kDone;
+  }
+
+ private:
+  Format format_;
+  std::vector<Part> parts_;
+  std::size_t at_ = 0;
+  std::string text_;
+  Json json_;
+};
+
+}  // namespace
+
+std::span<const OptionSpec> subscriber_options() {
+  static const std::array<OptionSpec, 7> kOptions{{
+      {"-clientname", &kNameSyntax, "of this client"},
+      {"-subscrIP", &kAnyAddress, "this one"},
+      {"-network", &kAnyAddress, "in this network"},
+      {"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it", "-network"},
+      {"-natIP", &kAnyAddress, "paired with this NAT address"},
+      {"-sort", &kSubscriberOrder, "those with the most of it, the first ones of them"},
+      {"-top", &kTopNumber, "how many of them, 20 without it", "-sort"},
+  }};
+  return kOptions;
+}
+
+std::span<const OptionSpec> mapping_options() {
+  static const std::array<OptionSpec, 8> kOptions{{
+      {"-clientname", &kNameSyntax, "of subscribers of this client"},
+      {"-subscrIP", &kAnyAddress, "of this subscriber"},
+      {"-network", &kAnyAddress, "of subscribers in this network"},
+      {"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it", "-network"},
+      {"-natIP", &kAnyAddress, "with this NAT address"},
+      {"-natPort", &kPortNumber, "with this NAT port, or ICMP identifier"},
+      {"-protocol", &kProtocolName, "of this protocol"},
+      {"-count", nullptr, "only how many there are"},
+  }};
+  return kOptions;
+}
+
+std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_subscriber(
+    const Command& command, const CommandContext& context) {
+  auto given = session_filter_of(command, context);
+  if (!given) return std::unexpected(std::move(given.error()));
+  SubscriberFilter filter{std::move(*given)};
+  const auto* const order = command.get<std::string>("-sort");
+  filter.with_bytes = order != nullptr && *order == "bits";
+  SubscriberWriter writer(command.format, filter.with_bytes);
+  if (order == nullptr)
+    return std::make_unique<PagedAnswer<SubscriberPage, SubscriberWriter>>(
+        context, std::move(filter), std::move(writer));
+  return std::make_unique<TopAnswer<SubscriberPage, SubscriberWriter>>(
+      context, std::move(filter), std::move(writer), top_of(command),
+      [order = *order](const SubscriberRow& row) -> std::uint64_t {
+        if (order == "sessions") return sum(row.sessions);
+        return order == "ports" ? sum(row.ports) : row.bytes[0] + row.bytes[1];
+      });
+}
+
+std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_mapping(
+    const Command& command, const CommandContext& context) {
+  auto filter = session_filter_of(command, context);
+  if (!filter) return std::unexpected(std::move(filter.error()));
+  return list_of_mappings(command.format, context, *filter, command.has("-count"));
+}
+
+std::span<const PositionalSpec> show_subscriber_parameters() {
+  static const std::array<PositionalSpec, 1> kParameters{{{"ADDRESS", &kAnyAddress}}};
+  return kParameters;
+}
+
+std::expected<std::unique_ptr<Answer>, std::string> begin_show_subscriber(
+    const Command& command, const CommandContext& context) {
+  const wire::Ipv4Address address = *command.get<wire::Ipv4Address>("ADDRESS");
+  const Format format = command.format;
+  datapath::SessionFilter sessions;
+  sessions.network = wire::Ipv4Prefix{address, 32};
+  const datapath::ipsec_alg::AlgFilter alg{.source_ip = address};
+  std::vector<SequenceAnswer::Part> parts;
+  parts.push_back({"", "", std::make_unique<SubscriberAnswer>(format, context, address)});
+  parts.push_back({"mappings", "mappings", list_of_mappings(format, context, sessions, false)});
+  parts.push_back({"IKE sessions", "ike_sessions", list_of_ike_sessions(format, context, alg)});
+  parts.push_back({"ESP sessions", "esp_sessions", list_of_esp_sessions(format, context, alg)});
+  parts.push_back({"gates of its servers", "gates", list_of_gates(format, context, alg)});
+  parts.push_back({"last drops", "drops",
+                   list_of_recent_drops(format, context, {.address = address, .reason = {}})});
+  return std::make_unique<SequenceAnswer>(format, std::move(parts));
+}
+
+}  // namespace lsn::control

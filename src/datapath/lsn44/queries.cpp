@@ -1,0 +1,381 @@
+// How the control thread looks at sessions, subscribers, mappings and what is in use, and flushes
+// sessions: each call a step through a table, slot by slot, within a budget.
+
+#include <algorithm>
+
+#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
+#include "lsn/datapath/ipsec_alg/keys.hpp"
+#include "lsn/datapath/ipsec_alg/stages.hpp"
+#include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/path.hpp"
+#include "walk.hpp"
+
+namespace lsn::datapath {
+
+using namespace lsn44;
+
+namespace {
+
+bool matches_subscriber(const SessionFilter& filter, wire::Be32 subscriber) {
+  if (!filter.network) return true;
+  const std::uint32_t mask = filter.netmask.value_or(filter.network->mask());
+  return ((wire::Ipv4Address{subscriber}.value ^ filter.network->address.value) & mask) == 0;
+}
+
+/// By the NAT endpoint, the protocol and, of a session, the destination.
+bool matches(const SessionFilter& filter, const auto& object) {
+  if (filter.protocol && *filter.protocol != object.protocol) return false;
+  if (filter.destination_ip) {
+    if constexpr (requires { object.remote_ip; }) {
+      if (filter.destination_ip->be() != object.remote_ip) return false;
+    } else {
+      return false;  // a mapping without sessions has none
+    }
+  }
+  if (filter.nat_ip && filter.nat_ip->be() != object.nat_ip) return false;
+  if (!filter.nat_port) return true;
+  return object.protocol != Protocol::kEsp && *filter.nat_port == object.nat_port.host();
+}
+
+std::uint32_t seconds_since(state::Ticks now, state::Ticks then) {
+  return static_cast<std::uint32_t>(std::max<std::int32_t>(now - then, 0)) / 100;
+}
+
+SessionRow row_of(const Shard& shard, const Session& session, const SessionCold& cold) {
+  SessionRow row;
+  row.protocol = session.protocol;
+  row.direction = (session.flags & SessionFlags::kInboundFirst) != 0 ? Direction::kInbound
+                                                                     : Direction::kOutbound;
+  row.state = state_of(session);
+  row.hairpin = (session.flags & SessionFlags::kHairpin) != 0;
+  row.subscriber_ip = wire::Ipv4Address{session.inside_ip};
+  row.nat_ip = wire::Ipv4Address{session.nat_ip};
+  row.remote_ip = wire::Ipv4Address{session.remote_ip};
+  if (session.protocol == Protocol::kEsp) {
+    const ipsec_alg::EspSession& esp = shard.alg.esp_sessions[cold.mapping()];
+    row.spi_out = wire::Be32::raw(esp.spi[ipsec_alg::at(Direction::kOutbound)]).host();
+    row.spi_in = wire::Be32::raw(esp.spi[ipsec_alg::at(Direction::kInbound)]).host();
+  } else {
+    row.subscriber_port = session.inside_port.host();
+    row.nat_port = shown_nat_port(session).host();
+    row.remote_port = session.remote_port.host();
+  }
+  row.group = shard.lsn44.subscribers[cold.subscriber].group;
+  row.idle_seconds = seconds_since(shard.now, session.last_seen);
+  row.age_seconds = seconds_since(shard.now, cold.created);
+  for (std::size_t d = 0; d < kDirections; ++d) {
+    row.packets[d] = session.packets[d];
+    row.bytes[d] = session.bytes[d];
+  }
+  return row;
+}
+
+SubscriberRow row_of(const Subscriber& subscriber) {
+  SubscriberRow row;
+  row.ip = wire::Ipv4Address{subscriber.ip};
+  if (subscriber.paired_ip.raw() != 0) row.nat_ip = wire::Ipv4Address{subscriber.paired_ip};
+  row.group = subscriber.group;
+  row.sessions = subscriber.session_count;
+  row.ports = subscriber.port_count;
+  return row;
+}
+
+MappingRow row_of(const Shard& shard, const Mapping& mapping) {
+  MappingRow row;
+  row.protocol = mapping.protocol;
+  row.mapping = mapping.mapping;
+  row.filtering = mapping.filtering;
+  row.subscriber_ip = wire::Ipv4Address{mapping.inside_ip};
+  row.subscriber_port = mapping.inside_port.host();
+  row.nat_ip = wire::Ipv4Address{mapping.nat_ip};
+  row.nat_port = mapping.nat_port.host();
+  if (mapping.mapping != Dependence::kEndpointIndependent)
+    row.remote_ip = wire::Ipv4Address{mapping.remote_ip};
+  if (mapping.mapping == Dependence::kAddressPort) row.remote_port = mapping.remote_port.host();
+  row.group = shard.lsn44.subscribers[mapping.subscriber].group;
+  row.sessions = mapping.sessions;
+  const Group* const group = shard.generation->group(row.group);
+  if (mapping.sessions == 0 && group != nullptr) {
+    const state::Ticks end =
+        mapping.idle_since +
+        group->transport[static_cast<std::size_t>(mapping.protocol)].stun_timeout;
+    row.left_seconds = seconds_since(end, shard.now);
+  }
+  return row;
+}
+
+}  // namespace
+
+void list_sessions(Shard& shard, SessionPage& page, std::size_t budget) {
+  const Tables& tables = shard.lsn44;
+  for (; page.cursor < tables.sessions.high_water(); ++page.cursor) {
+    if (budget == 0 || page.rows.size() >= page.limit) return;
+    --budget;
+    const Session& session = tables.sessions[page.cursor];
+    if ((session.flags & SessionFlags::kInUse) == 0) continue;
+    const SessionCold& cold = tables.cold[page.cursor];
+    if (page.filter.group != kNoId &&
+        tables.subscribers[cold.subscriber].group != page.filter.group)
+      continue;
+    if (matches_subscriber(page.filter, session.inside_ip) && matches(page.filter, session))
+      page.rows.push_back(row_of(shard, session, cold));
+  }
+  page.finished = true;
+}
+
+void flush_sessions(Shard& shard, SessionFlush& flush, std::size_t budget) {
+  Tables& tables = shard.lsn44;
+  for (; flush.cursor < tables.subscribers.high_water(); ++flush.cursor) {
+    if (budget == 0) return;
+    --budget;
+    const Subscriber& subscriber = tables.subscribers[flush.cursor];
+    if (subscriber.in_use == 0 ||
+        (flush.filter.group != kNoId && subscriber.group != flush.filter.group) ||
+        !matches_subscriber(flush.filter, subscriber.ip))
+      continue;
+    // Flushed means forgotten: a mapping that keeps no session goes as well.
+    const bool done = walk_subscriber(
+        shard, flush.cursor, flush, budget,
+        [&](SessionId session) {
+          if (!matches(flush.filter, tables.sessions[session])) return;
+          end_session(shard, session, SessionEnd::kFlushed);
+          ++flush.flushed;
+        },
+        [&](MappingId mapping) {
+          const Mapping& m = tables.mappings[mapping];
+          if (m.sessions == 0 && matches(flush.filter, m)) remove_mapping(shard, mapping);
+        });
+    if (!done) return;
+  }
+  flush.finished = true;
+}
+
+namespace {
+
+/// Adds up what the subscriber's sessions have carried, from where the page stands; false: out of
+/// budget.
+bool sum_bytes(const Tables& tables, SubscriberId id, SubscriberPage& page, std::size_t& budget) {
+  SessionId session = resume(tables, id, page.next);
+  if (page.next == state::kNone || session != page.next)  // that one has ended meanwhile
+    std::fill(std::begin(page.bytes), std::end(page.bytes), 0);
+  for (; session != state::kNone; session = tables.cold[session].of_subscriber.next) {
+    if (budget == 0) {
+      page.next = session;
+      return false;
+    }
+    --budget;
+    for (std::size_t d = 0; d < kDirections; ++d)
+      page.bytes[d] += tables.sessions[session].bytes[d];
+  }
+  page.next = state::kNone;
+  return true;
+}
+
+}  // namespace
+
+void list_subscribers(Shard& shard, SubscriberPage& page, std::size_t budget) {
+  const Tables& tables = shard.lsn44;
+  const auto matches_filter = [&](const Subscriber& subscriber) {
+    return subscriber.in_use != 0 &&
+           (page.filter.group == kNoId || subscriber.group == page.filter.group) &&
+           matches_subscriber(page.filter, subscriber.ip) &&
+           (!page.filter.nat_ip || page.filter.nat_ip->be() == subscriber.paired_ip);
+  };
+  // A single one is looked up.
+  std::uint32_t end = tables.subscribers.high_water();
+  if (page.filter.network && page.filter.network->length == 32 && !page.filter.netmask) {
+    const SubscriberId id = find_subscriber(shard, page.filter.network->address.be());
+    if (id != page.cursor) page.next = state::kNone;
+    page.cursor = id == state::kNone ? 0 : id;
+    end = id == state::kNone ? 0 : id + 1;
+  }
+  for (; page.cursor < end; ++page.cursor) {
+    if (budget == 0 || page.rows.size() >= page.limit) return;
+    if (page.next == state::kNone) --budget;  // else it was visited before: each step gets on
+    const Subscriber& subscriber = tables.subscribers[page.cursor];
+    if (!matches_filter(subscriber)) {
+      page.next = state::kNone;
+      continue;
+    }
+    if (page.filter.with_bytes && !sum_bytes(tables, page.cursor, page, budget)) return;
+    SubscriberRow row = row_of(subscriber);
+    std::copy(std::begin(page.bytes), std::end(page.bytes), std::begin(row.bytes));
+    page.rows.push_back(row);
+  }
+  page.finished = true;
+}
+
+void list_mappings(Shard& shard, MappingPage& page, std::size_t budget) {
+  const Tables& tables = shard.lsn44;
+  for (; page.cursor < tables.mappings.high_water(); ++page.cursor) {
+    if (budget == 0 || page.rows.size() >= page.limit) return;
+    --budget;
+    const Mapping& mapping = tables.mappings[page.cursor];
+    if (mapping.in_use == 0 ||
+        (page.filter.group != kNoId &&
+         tables.subscribers[mapping.subscriber].group != page.filter.group))
+      continue;
+    if (matches_subscriber(page.filter, mapping.inside_ip) && matches(page.filter, mapping))
+      page.rows.push_back(row_of(shard, mapping));
+  }
+  page.finished = true;
+}
+
+void survey_usage(Shard& shard, Usage& usage, std::size_t budget) {
+  const Tables& tables = shard.lsn44;
+  const Generation& generation = *shard.generation;
+  if (!usage.addresses_done) {
+    usage.pools.resize(std::max(usage.pools.size(), generation.pools.size()));
+    const auto& all = generation.nat_addresses.all();
+    for (; usage.cursor < all.size(); ++usage.cursor) {
+      if (budget == 0) return;
+      --budget;
+      const NatAddressPlace& place = all[usage.cursor].value;
+      if (place.owner != shard.id) continue;
+      const NatAddress* const address = tables.addresses->by_number[place.number];
+      if (address == nullptr) continue;
+      Usage::OfPool& pool = usage.pools[place.pool];
+      ++pool.addresses;
+      pool.paired += address->subscribers;
+      for (std::size_t p = 0; p < kPortProtocols; ++p) pool.ports[p] += address->ports[p].taken();
+    }
+    for (std::size_t id = 0; id < std::min(usage.pools.size(), tables.addresses->realloc.size());
+         ++id)
+      if (const ReallocQueue* const queue = tables.addresses->realloc[id])
+        usage.pools[id].waiting = queue->size();
+    usage.addresses_done = true;
+    usage.cursor = 0;
+  }
+  usage.groups.resize(std::max(usage.groups.size(), generation.groups.size()));
+  for (; usage.cursor < tables.subscribers.high_water(); ++usage.cursor) {
+    if (budget == 0) return;
+    --budget;
+    const Subscriber& subscriber = tables.subscribers[usage.cursor];
+    if (subscriber.in_use == 0 || subscriber.group >= usage.groups.size()) continue;
+    Usage::OfGroup& group = usage.groups[subscriber.group];
+    ++group.subscribers;
+    for (std::size_t p = 0; p < kProtocols; ++p) group.sessions[p] += subscriber.session_count[p];
+    for (std::size_t p = 0; p < kPortProtocols; ++p) group.ports[p] += subscriber.port_count[p];
+  }
+  usage.finished = true;
+}
+
+void list_drops(Shard& shard, DropPage& page, std::size_t budget) {
+  for (; page.cursor < kDropReasons * RecentDrops::kKept; ++page.cursor) {
+    if (budget == 0 || page.rows.size() >= page.limit) return;
+    --budget;
+    const auto reason = static_cast<DropReason>(page.cursor / RecentDrops::kKept);
+    const RecentDrops::Drop& drop =
+        shard.recent_drops.at(reason, page.cursor % RecentDrops::kKept);
+    if (!drop.some || (page.filter.reason && *page.filter.reason != reason) ||
+        (page.filter.address && page.filter.address->be() != drop.source &&
+         page.filter.address->be() != drop.destination))
+      continue;
+    DropRow row;
+    row.reason = reason;
+    row.age_ms = static_cast<std::uint32_t>(std::max<std::int32_t>(shard.now - drop.at, 0)) * 10;
+    row.protocol = drop.protocol;
+    row.source = wire::Ipv4Address{drop.source};
+    row.destination = wire::Ipv4Address{drop.destination};
+    row.size = drop.size;
+    const bool has_ports =
+        drop.protocol == wire::kProtocolTcp || drop.protocol == wire::kProtocolUdp;
+    row.has_l4 = drop.has_l4 && (has_ports || drop.protocol == wire::kProtocolEsp);
+    if (row.has_l4 && has_ports) {
+      row.source_port = wire::Be16::raw(static_cast<std::uint16_t>(drop.l4)).host();
+      row.destination_port = wire::Be16::raw(static_cast<std::uint16_t>(drop.l4 >> 16)).host();
+    } else if (row.has_l4) {
+      row.spi = wire::Be32::raw(drop.l4).host();
+    }
+    page.rows.push_back(row);
+  }
+  page.finished = true;
+}
+
+void list_neighbours(Shard& shard, NeighbourPage& page, std::size_t budget) {
+  Neighbours& neighbours = shard.neighbours;
+  for (; page.cursor < neighbours.high_water(); ++page.cursor) {
+    if (budget == 0 || page.rows.size() >= page.limit) return;
+    --budget;
+    const auto id = static_cast<NeighbourId>(page.cursor);
+    const Neighbour& neighbour = neighbours[id];
+    if (neighbour.state == NeighbourState::kFree || neighbour.state == NeighbourState::kForgotten)
+      continue;
+    NeighbourRow row;
+    row.interface = neighbour.interface;
+    row.ip = wire::Ipv4Address{neighbour.ip};
+    row.reachable = neighbour.state == NeighbourState::kReachable;
+    if (row.reachable) std::copy_n(neighbour.link_header.begin(), row.mac.size(), row.mac.begin());
+    row.gateway = is_gateway(*shard.generation, neighbour);
+    row.waiting = neighbour.waiting_count;
+    row.used_seconds = seconds_since(shard.now, neighbour.last_used);
+    row.confirmed_seconds = seconds_since(shard.now, neighbour.confirmed);
+    page.rows.push_back(row);
+  }
+  page.finished = true;
+}
+
+namespace {
+
+/// The NAT address that a subscriber's IPsec has, or will have because there is no other; zero: that
+/// cannot be told.
+wire::Be32 nat_ip_of(const Shard& shard, SubscriberId subscriber, wire::Be32 address) {
+  if (subscriber != state::kNone && shard.lsn44.subscribers[subscriber].paired_ip.raw() != 0)
+    return shard.lsn44.subscribers[subscriber].paired_ip;
+  const std::uint16_t* const id =
+      shard.generation->maps.front()->group_of(wire::Ipv4Address{address});
+  const Group* const group = id == nullptr ? nullptr : shard.generation->group(*id);
+  if (group == nullptr || group->addresses_of[shard.id].size() != 1) return {};
+  return group->addresses_of[shard.id].front().be();
+}
+
+}  // namespace
+
+void look_up(Shard& shard, Lookup& lookup, std::size_t) {
+  const Tables& tables = shard.lsn44;
+  const bool out = lookup.direction == Direction::kOutbound;
+  const wire::Be32 local = lookup.local.be(), remote = lookup.remote.be();
+  const wire::Be16 local_port = wire::Be16::of(lookup.local_port);
+  const wire::Be16 remote_port = wire::Be16::of(lookup.remote_port);
+  const ipsec_alg::Spi spi = wire::Be32::of(lookup.spi).raw();
+  const bool is_esp = lookup.protocol == Protocol::kEsp;
+  const state::FlowTable& table = out ? tables.outbound : tables.inbound;
+  const state::FlowKey key =
+      is_esp ? ipsec_alg::esp_key(local, remote, spi)
+             : state::FlowKey::make(local.raw(), remote.raw(), local_port.raw(), remote_port.raw(),
+                                    static_cast<unsigned>(flow_kind(lookup.protocol)));
+  SubscriberId subscriber = out ? find_subscriber(shard, local) : state::kNone;
+  if (const SessionId id = table.find(key, table.hash(key)); id != state::kNone) {
+    lookup.session = row_of(shard, tables.sessions[id], tables.cold[id]);
+    subscriber = tables.cold[id].subscriber;
+  }
+  if (!out) {
+    const NatAddress* const address = find_nat_address(shard, local);
+    lookup.owns_address = address != nullptr;
+    lookup.port_taken = address != nullptr && !is_esp &&
+                        address->ports[static_cast<std::size_t>(lookup.protocol)].is_taken(
+                            lookup.local_port);
+  }
+  if (!is_esp) {
+    MappingId mapping = state::kNone;
+    if (!out) {
+      mapping = find_mapping(shard, lookup.protocol, local, local_port);
+    } else if (has_mapping(lookup.policy)) {
+      const state::FlowKey name = outbound_mapping_key(lookup.policy, lookup.protocol, local,
+                                                       local_port, remote, remote_port);
+      mapping = tables.mapping_index.find(name, tables.mapping_index.hash(name));
+    }
+    if (mapping != state::kNone) {
+      lookup.mapping = row_of(shard, tables.mappings[mapping]);
+      lookup.admits = !out && admits(shard, tables.mappings[mapping], remote);
+      if (subscriber == state::kNone) subscriber = tables.mappings[mapping].subscriber;
+    }
+  }
+  if (subscriber != state::kNone) lookup.subscriber = row_of(tables.subscribers[subscriber]);
+  const wire::Be32 client = out ? local : wire::Be32{};
+  lookup.alg = ipsec_alg::look_up(shard, client, out ? nat_ip_of(shard, subscriber, local) : local,
+                                  remote, is_esp && !out ? spi : ipsec_alg::kNoSpi);
+  lookup.finished = true;
+}
+
+}  // namespace lsn::datapath
