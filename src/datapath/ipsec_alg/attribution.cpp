@@ -314,7 +314,8 @@ std::size_t half_open_of(const Tables& tables, const Peer& peer) {
 bool is_reply(const Shard& shard, const Gate& gate, Seen seen) {
   const Turn& turn = gate.turn;
   const bool among_others = gate.waiters.first != state::kNone || seen.history.of_others != 0;
-  if (seen.history.replies < (among_others ? kRepliesAmongOthers : kReplies) ||
+  if (seen.history.replier != turn.holder ||  // what was counted is another's
+      seen.history.replies < (among_others ? kRepliesAmongOthers : kReplies) ||
       seen.history.replies <= 3u * seen.history.of_others || !lacks_other_half(shard.alg, turn))
     return false;
   const auto rivals = std::ranges::count_if(gate.seen, [&](const SeenSpi& other) {

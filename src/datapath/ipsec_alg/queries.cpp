@@ -8,6 +8,7 @@
 #include "lsn/datapath/ipsec_alg/holding.hpp"
 #include "lsn/datapath/ipsec_alg/peers.hpp"
 #include "lsn/datapath/ipsec_alg/query.hpp"
+#include "lsn/datapath/ipsec_alg/stages.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 #include "lsn/datapath/path.hpp"
 
@@ -212,7 +213,7 @@ AlgLookup look_up(const Shard& shard, wire::Be32 client, wire::Be32 nat_ip, wire
   for (const SeenSpi& seen : gate.seen) {
     if (spi == kNoSpi || seen.spi != spi) continue;
     const SeenHistory& history = gate.history(seen);
-    AlgLookup::Seen& known = found.seen.emplace();
+    SeenSpiRow& known = found.seen.emplace();
     known.first_seconds = seconds(since(shard.now, seen.first));
     known.last_seconds = seconds(since(shard.now, seen.last));
     if (history.learned_by != SeenHistory::kNobodys)

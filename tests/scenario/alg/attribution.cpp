@@ -350,6 +350,29 @@ TEST_P(AlgEsp, AStreamForAnotherIsNoReplyHoweverLongItIs) {
   }
 }
 
+// What was counted for one client is not the next one's, who has nothing to do with it.
+TEST_P(AlgEsp, RepliesThatWereCountedForOneAreNotAnothersInItsTurn) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  arms(c1);
+  sends_esp(c1, 0x1001, 1);
+  quiet(kT + 1s);  // owed, and dangling
+  sends_esp(c1, 0x1001, 2);
+  esp_refused_out(c2, 0x1002, DropReason::kEspOutGateBusy, 80000);  // so that c1 needs five
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    sends_esp(c1, 0x1001, 3 + i);
+    esp_refused_in(0x2001, DropReason::kEspInNotFresh, 70000 + i);
+    quiet(200ms);
+  }
+  quiet(2 * kT);
+  sends_esp(c1, 0x1001, 10);  // one more turn, which brings nothing
+  quiet(kT + 1s);
+  sends_esp(c2, 0x1002, 80001);  // three would do now: nobody waits
+  sends_esp(c1, 0x1001, 11);
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 70010);
+  EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 0u);
+}
+
 // Forgotten candidates leave halves behind, which do not belong to a turn that is not over.
 TEST_P(AlgEsp, HalvesOfAnEarlierTurnAreNotJoinedWithThoseOfThePresentOne) {
   start();

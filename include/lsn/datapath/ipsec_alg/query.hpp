@@ -88,6 +88,13 @@ struct GatePage {
   std::vector<GateRow> rows;
 };
 
+/// What a gate remembers of an SPI that came from the server, if it is not a session's.
+struct SeenSpiRow {
+  std::uint32_t first_seconds = 0, last_seconds = 0;  ///< since then
+  std::optional<wire::Ipv4Address> learned_by{};      ///< whose it was
+  std::uint32_t expected_by = 0;                      ///< clients that may be owed it
+};
+
 /// What a shard's ALG knows of a client, a NAT address, a server and an SPI (Lookup).
 struct AlgLookup {
   std::optional<GateRow> gate{};
@@ -96,13 +103,7 @@ struct AlgLookup {
   bool holds_gate = false;         ///< the client
   bool waits = false;              ///< the client, at the gate
   std::uint32_t esp_sessions = 0;  ///< of the client, with any server
-  /// Inbound: what the gate remembers of the SPI, if it is not a session's.
-  struct Seen {
-    std::uint32_t first_seconds = 0, last_seconds = 0;  ///< since then
-    std::optional<wire::Ipv4Address> learned_by{};      ///< whose it was
-    std::uint32_t expected_by = 0;                      ///< clients that may be owed it
-  };
-  std::optional<Seen> seen{};
+  std::optional<SeenSpiRow> seen{};  ///< inbound
 };
 
 /// What `flush ipsecalg session` asks of a shard, in steps like pages.
