@@ -47,7 +47,7 @@ def test_explain_says_what_becomes_of_a_packet_from_inside(lab, narrow):
     assert narrow.sessions() == [], "explaining makes nothing"
     nat = udp_exchange(client, server, (S1, 9))
     text = narrow.table("explain", f"{C1}:4000", f"{S1}:9", "udp")
-    assert f"forwarded by its session as {nat[0]}:{nat[1]} > {S1}:9" in text, text
+    assert f"forwarded: by its session as {nat[0]}:{nat[1]} > {S1}:9" in text, text
     assert "LSN-CLIENT-1" in text and "UDP sessions 1 of 3" in text
 
     # The quota: two more, then no other.
@@ -61,10 +61,10 @@ def test_explain_says_what_becomes_of_a_packet_from_inside(lab, narrow):
     assert explained(narrow, f"{C2}:4000", f"{S1}:9") == ("forwarded", None), "another's quota"
 
     # Nobody's client, the box itself.
-    assert explained(narrow, "10.9.9.9:1", f"{S1}:9") == ("dropped", "not_for_us")
+    assert explained(narrow, "10.9.9.9:1", f"{S1}:9") == ("dropped", "not_a_client")
     assert explained(narrow, f"{C1}:1", "192.0.2.1:9")[0] == "local"
     assert explained(narrow, f"{C1}:1", "224.0.0.1:9") == ("dropped", "ip_destination_invalid")
-    assert explained(narrow, f"{C1}:1", f"{C2}:9") == ("dropped", "inside_destination")
+    assert explained(narrow, f"{C2}:1", f"{C1}:9") == ("dropped", "inside_destination")
 
 
 def test_explain_says_what_becomes_of_a_packet_from_outside(lab, narrow):
@@ -80,7 +80,16 @@ def test_explain_says_what_becomes_of_a_packet_from_outside(lab, narrow):
         before = dropped(narrow, reason)
         stranger.sendto(b"anybody?", (nat[0], to))
         wait_until(f"{reason} is counted", lambda: dropped(narrow, reason) == before + 1)
-    assert explained(narrow, f"{S2}:7", "203.0.113.77:1") == ("dropped", "not_for_us")
+    assert explained(narrow, f"{S2}:7", "203.0.113.77:1", "-from", "outside") == ("dropped", "not_for_us")
+    assert explained(narrow, f"{C2}:7", at, "-from", "outside") == ("dropped", "spoofed_client_source")
+    # Another subscriber's packet to that endpoint: translated, and then refused on the other side.
+    other = lab.c2.udp(4000)
+    assert explained(narrow, f"{C2}:4000", at)[0] == "depends"
+    udp_exchange(other, server, (S1, 9))
+    before = dropped(narrow, "filtered")
+    other.sendto(b"neighbour?", nat)
+    wait_until("the drop is counted", lambda: dropped(narrow, "filtered") == before + 1)
+    assert explained(narrow, f"{C2}:4000", at) == ("dropped", "filtered")
     assert explained(narrow, "203.0.113.3:7", at) == ("dropped", "spoofed_nat_source")
 
     # The ring has both, with their packet's five.
@@ -96,7 +105,7 @@ def test_explain_follows_esp_from_gate_to_session(lab, narrow):
     send_esp(lab.c1, S1, 0x1001)
     assert watch.recvfrom(2000)[1][0] == "203.0.113.3"
     text = narrow.table("explain", C1, S1, "ESP", "0x1001")
-    assert "forwarded by its session" in text and "the other half is not known yet" in text, text
+    assert "forwarded: by its session" in text and "the other half is not known yet" in text, text
     # Who comes second waits for its turn.
     assert explained(narrow, C2, S1, "esp", "0x2002") == ("dropped", "esp_out_gate_busy")
     before = dropped(narrow, "esp_out_gate_busy")
@@ -137,6 +146,34 @@ def test_who_uses_how_much(lab, narrow):
     assert page["client"] == "LSN-CLIENT-1" and page["subscribers"][0]["sessions"]["udp"] == 3
     longest, = narrow.ctl("show", "lsn", "session", "-sort", "bytes", "-top", "1")["sessions"]
     assert longest["subscriber"].startswith(C2)
+
+
+def test_a_full_pool_is_seen_in_all_places(lab, daemon):
+    config = daemon.sample()
+    config["dataplane"]["maxSessions"] = 131072
+    config["lsn"]["pool"][0]["lsnip"] = ["203.0.113.3"]
+    daemon.start(config)
+    server = lab.s1.udp(9)
+    udp_exchange(lab.c1.udp(4000), server, (S1, 9))
+    sender = lab.c1.raw(socket.IPPROTO_UDP)
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+    used = lambda: daemon.ctl("stat", "lsn", "pool")["pools"][0]["ports"]["udp"]  # noqa: E731
+    ports = iter([(source, 10000 + n) for n in range(40) for source in range(1024, 65000, 7)])
+
+    def more():
+        for _ in range(2000):
+            source, destination = next(ports)
+            sender.sendto(struct.pack("!HHHH", source, destination, 8, 0), (S2, 0))
+        return used() == 64512
+    wait_until("all ports are taken", more, 60)
+    pool, = daemon.ctl("stat", "lsn", "pool")["pools"]
+    assert pool["percent"] == 100.0
+    assert explained(daemon, f"{C2}:900", f"{S1}:99") == ("dropped", "pool_exhausted")
+    before = dropped(daemon, "pool_exhausted")
+    lab.c2.udp(900).sendto(b"no port", (S1, 99))
+    wait_until("the drop is counted", lambda: dropped(daemon, "pool_exhausted") > before)
+    assert explained(daemon, f"{C1}:4000", f"{S1}:9") == ("forwarded", None), "what is there goes on"
+    assert explained(daemon, f"{C2}:900", f"{S1}:99", "TCP") == ("forwarded", None)
 
 
 def test_mappings_outlive_their_sessions(lab, daemon):

@@ -133,6 +133,27 @@ int Config::interface_of(Ip ip) const {
   return -1;
 }
 
+namespace {
+
+/// The map of a first generation. A fuzzer makes the same few again and again.
+std::shared_ptr<const ShardMap> first_map(std::vector<IntervalMap<std::uint16_t>::Range> networks,
+                                          const std::vector<datapath::ShardShares>& shares) {
+  using Key = std::pair<std::vector<std::array<std::uint32_t, 3>>, std::vector<datapath::ShardShares>>;
+  static std::map<Key, std::shared_ptr<const ShardMap>> known;
+  constexpr std::size_t kMost = 64;
+  Key key;
+  for (const auto& range : networks) key.first.push_back({range.first, range.last, range.value});
+  key.second = shares;
+  if (known.size() == kMost) known.clear();
+  auto& map = known[std::move(key)];
+  if (map == nullptr)
+    map = std::make_shared<const ShardMap>(IntervalMap<std::uint16_t>(std::move(networks)), shares,
+                                           nullptr);
+  return map;
+}
+
+}  // namespace
+
 std::unique_ptr<Generation> build(const Config& config, unsigned shards, const Generation* before) {
   auto generation = std::make_unique<Generation>();
   Generation& g = *generation;
@@ -202,9 +223,10 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
   }
 
   follow(g, before, shards,
-         std::make_shared<const ShardMap>(
-             IntervalMap<std::uint16_t>(std::move(networks)), shares,
-             before == nullptr || before->maps.empty() ? nullptr : before->maps.front().get()));
+         before == nullptr || before->maps.empty()
+             ? first_map(std::move(networks), shares)
+             : std::make_shared<const ShardMap>(IntervalMap<std::uint16_t>(std::move(networks)),
+                                                shares, before->maps.front().get()));
 
   std::vector<IntervalMap<Route>::Range> routes;
   const auto add_route = [&](const Network& n, std::size_t interface, Ip via) {

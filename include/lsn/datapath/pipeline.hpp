@@ -34,11 +34,6 @@ void settle(Shard& shard, Packet& packet, Verdict verdict);
   return generation.link_addresses.find(wire::Ipv4Address{address}) == LinkAddress::kOwn;
 }
 
-/// Whether it could be a host's: not multicast, broadcast, loopback or 0/8 (RFC 1812 section
-/// 5.3.7).
-[[nodiscard]] constexpr bool is_host_address(wire::Be32 address) {
-  const std::uint32_t a = address.host();
-  return a < 0xE0000000 && a >> 24 != 127 && a >> 24 != 0;
-}
+using wire::is_host_address;
 
 }  // namespace lsn::datapath

@@ -134,10 +134,11 @@ struct Usage {
     std::array<std::uint64_t, kProtocols> sessions{};
     std::array<std::uint64_t, kPortProtocols> ports{};
   };
-  bool addresses_done = false;  ///< the subscribers come after them
+  enum class Step : std::uint8_t { kAddresses, kWaitingPorts, kSubscribers };
+  Step step = Step::kAddresses;
   std::uint32_t cursor = 0;
   bool finished = false;
-  std::vector<OfPool> pools;
+  std::vector<OfPool> pools;    ///< as many as are to be counted
   std::vector<OfGroup> groups;
 };
 
@@ -165,7 +166,7 @@ struct NeighbourPage {
 /// A packet as it stood when it was dropped.
 struct DropRow {
   DropReason reason = DropReason::kCount;
-  std::uint32_t age_ms = 0;
+  std::uint64_t age_ms = 0;
   std::uint8_t protocol = 0;  ///< of IPv4
   bool has_l4 = false;        ///< ports or SPI are known
   wire::Ipv4Address source, destination;
@@ -197,6 +198,8 @@ struct Lookup {
   std::uint16_t local_port = 0, remote_port = 0;  ///< ICMP: the identifier is the local one
   std::uint32_t spi = 0;                          ///< ESP
   AppPolicy policy;                               ///< outbound: of the destination port
+  std::uint16_t group = kNoId;                    ///< outbound: whose pools it may use
+  std::optional<Route> hop{};                     ///< the next hop, if it is to be looked up
 
   bool finished = false;
   std::optional<SubscriberRow> subscriber{};  ///< inbound: of the session or mapping
@@ -205,6 +208,9 @@ struct Lookup {
   bool admits = false;                  ///< inbound: the mapping lets that sender in
   bool owns_address = false;            ///< inbound: the NAT address is this shard's
   bool port_taken = false;              ///< inbound: somebody has that NAT port
+  bool has_port = false;                ///< outbound: a NAT port is free for a new session
+  std::optional<DropReason> full{};     ///< a table that has no room for a new session
+  bool hop_known = false;               ///< `hop` is reachable
   ipsec_alg::AlgLookup alg{};
 };
 

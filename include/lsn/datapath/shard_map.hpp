@@ -163,7 +163,7 @@ class OwnerTable {
 
   /// `before`: the same group's predecessor. Only those of its classes change hands of which a shard
   /// has too many.
-  OwnerTable(const Quotas& quotas, const OwnerTable* before) {
+  OwnerTable(const Quotas& quotas, const OwnerTable* before) : quotas_(quotas) {
     owners_.fill(kNoShard);
     Quotas missing = quotas;
     if (before != nullptr)
@@ -185,9 +185,12 @@ class OwnerTable {
   [[nodiscard]] ShardId owner_of(wire::Ipv4Address subscriber) const {
     return owners_[class_of(subscriber)];
   }
+  /// Its shards' shares; a successor with the same ones would be the same table.
+  [[nodiscard]] const Quotas& quotas() const { return quotas_; }
   friend bool operator==(const OwnerTable&, const OwnerTable&) = default;
 
  private:
+  Quotas quotas_;
   std::array<ShardId, kClasses> owners_;
 };
 
@@ -208,7 +211,10 @@ class ShardMap {
       const OwnerTable* old =
           before == nullptr || id >= before->tables_.size() ? nullptr : before->tables_[id].get();
       std::shared_ptr<const OwnerTable>& table = made[{old, quotas}];
-      if (table == nullptr) table = std::make_shared<const OwnerTable>(quotas, old);
+      if (table == nullptr)
+        table = old != nullptr && old->quotas() == quotas
+                    ? before->tables_[id]
+                    : std::make_shared<const OwnerTable>(quotas, old);
       tables_.push_back(table);
       ShardSet set = 0;
       for (unsigned shard = 0; shard < kMaxShards; ++shard)

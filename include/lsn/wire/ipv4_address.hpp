@@ -27,6 +27,16 @@ struct Ipv4Address {
   friend constexpr auto operator<=>(Ipv4Address, Ipv4Address) = default;
 };
 
+/// Whether it could be a host's: not multicast, broadcast, loopback or 0/8 (RFC 1812 section
+/// 5.3.7).
+[[nodiscard]] constexpr bool is_host_address(Ipv4Address address) {
+  const std::uint32_t a = address.value;
+  return a < 0xE0000000 && a >> 24 != 127 && a >> 24 != 0;
+}
+[[nodiscard]] constexpr bool is_host_address(Be32 address) {
+  return is_host_address(Ipv4Address{address});
+}
+
 /// A prefix: the bits of `address` behind `length` (0..32) are not looked at.
 struct Ipv4Prefix {
   Ipv4Address address;

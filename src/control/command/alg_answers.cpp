@@ -214,7 +214,9 @@ class FlushAlgSessions final : public Answer {
     out += format_ == Format::kJson
                ? fmt::format("{{\"result\":\"Done\",\"flushed\":{},\"ike_sessions\":{}}}\n",
                              esp_sessions_, ike_sessions_)
-               : "Done\n";
+               : fmt::format("{} ESP session{} and {} IKE session{} flushed\nDone\n", esp_sessions_,
+                             esp_sessions_ == 1 ? "" : "s", ike_sessions_,
+                             ike_sessions_ == 1 ? "" : "s");
     return Progress::kDone;
   }
 

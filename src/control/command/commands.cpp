@@ -261,7 +261,7 @@ const Grammar& lsn_commands() {
       {"show subscriber", "everything about one subscriber", begin_show_subscriber, {},
        show_subscriber_parameters()},
       {"explain", "which client, group, profile, mapping, session, gate or drop decides for a packet",
-       begin_explain, {}, explain_parameters()},
+       begin_explain, explain_options(), explain_parameters()},
       {"show ipsecalg session", "ESP sessions with their SPIs, one per line",
        begin_show_ipsecalg_session, alg_filter_options()},
       {"show ipsecalg ike", "IKE sessions that the ALG follows, one per line",

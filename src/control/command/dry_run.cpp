@@ -48,7 +48,8 @@ class DryRunAnswer final : public Answer {
  private:
   using Got = Pages<SessionPage, &Dataplane::sessions>::Got;
 
-  /// The same questions as the workers' after a reload (lsn44::is_allowed).
+  /// What a worker asks of a session after a reload (lsn44::is_allowed), as far as it can be told from
+  /// here: the filtering of a mapping is not.
   [[nodiscard]] bool ends(const SessionRow& row) const {
     const std::uint16_t* const id = wanted_->maps.front()->group_of(row.subscriber_ip);
     const datapath::Group* const group = id == nullptr ? nullptr : wanted_->group(*id);
@@ -56,6 +57,9 @@ class DryRunAnswer final : public Answer {
     if (row.protocol == datapath::Protocol::kEsp && group->alg_profile == datapath::kNoId)
       return true;
     const datapath::NatAddressPlace* const place = wanted_->nat_addresses.find(row.nat_ip);
+    const datapath::NatAddressPlace* const before =
+        context_.config.generation().nat_addresses.find(row.nat_ip);
+    if (place != nullptr && before != nullptr && place->owner != before->owner) return true;
     return place == nullptr || std::find(group->pools.begin(), group->pools.end(), place->pool) ==
                                    group->pools.end();
   }
@@ -100,14 +104,25 @@ class DryRunAnswer final : public Answer {
   std::map<std::string, std::uint64_t> ended_;  ///< by client
 };
 
+/// Every problem in a line of its own.
+class RefusedAnswer final : public Answer {
+ public:
+  explicit RefusedAnswer(std::vector<std::string> problems) { errors_ = std::move(problems); }
+  Progress next(std::string&) override { return Progress::kFailed; }
+};
+
 }  // namespace
 
 std::expected<std::unique_ptr<Answer>, std::string> begin_dry_run(const Command& command,
                                                                   const CommandContext& context) {
   auto wanted = load_config(context.config.path());
-  if (!wanted) return std::unexpected(to_string(wanted.error().front()));
-  if (const auto restarts = diff_for_reload(context.config.model(), *wanted); !restarts.empty())
-    return std::unexpected(to_string(restarts.front()));
+  const std::vector<Problem> problems =
+      wanted ? diff_for_reload(context.config.model(), *wanted) : wanted.error();
+  if (!problems.empty()) {
+    std::vector<std::string> lines;
+    for (const Problem& problem : problems) lines.push_back(to_string(problem));
+    return std::make_unique<RefusedAnswer>(std::move(lines));
+  }
   return std::make_unique<DryRunAnswer>(
       command.format, context, changes_between(context.config.model(), *wanted, "in force"),
       build_generation(*wanted, &context.config.generation()));

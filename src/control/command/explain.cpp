@@ -13,6 +13,7 @@
 #include "lsn/control/command/counter_list.hpp"
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/session_answers.hpp"
+#include "lsn/control/command/subscriber_answers.hpp"
 #include "lsn/control/command/words.hpp"
 #include "lsn/control/config/vocabulary.hpp"
 #include "lsn/datapath/drop_reason.hpp"
@@ -54,10 +55,6 @@ struct Asked {
   }
 };
 
-bool is_host_address(wire::Ipv4Address address) {
-  return address.value < 0xE0000000 && address.value >> 24 != 127 && address.value >> 24 != 0;
-}
-
 bool is_own_address(const Generation& generation, wire::Ipv4Address address) {
   return generation.link_addresses.find(address) == datapath::LinkAddress::kOwn;
 }
@@ -66,45 +63,75 @@ std::string quota_text(std::uint64_t used, std::uint64_t limit) {
   return limit == 0 ? fmt::format("{}, no limit", used) : fmt::format("{} of {}", used, limit);
 }
 
-/// Which rules decide, in words; the last word is the verdict.
+/// Where a packet comes in.
+enum class From : std::uint8_t { kInside, kOutside };
+
+/// Its source is a client's, or lies inside; or it is nobody's, and what it is for is not ours.
+From guess_side(const Generation& generation, const Asked& asked) {
+  const auto is_client = [&](wire::Ipv4Address address) {
+    return !generation.maps.empty() && generation.maps.front()->group_of(address) != nullptr;
+  };
+  if (is_client(asked.source)) return From::kInside;
+  const datapath::Route* const route = generation.routes.find(asked.source.value);
+  if (route != nullptr && generation.interfaces[route->interface].side == Side::kInside)
+    return From::kInside;
+  const bool is_ours = generation.nat_addresses.find(asked.destination) != nullptr ||
+                       is_own_address(generation, asked.destination);
+  return is_ours || is_client(asked.destination) ? From::kOutside : From::kInside;
+}
+
+/// What the workers are asked about a packet.
+Lookup question_about(const Generation& generation, const Asked& asked, From from) {
+  const bool out = from == From::kInside;
+  Lookup lookup;
+  lookup.direction = out ? Direction::kOutbound : Direction::kInbound;
+  lookup.protocol = asked.protocol;
+  lookup.local = out ? asked.source : asked.destination;
+  lookup.remote = out ? asked.destination : asked.source;
+  lookup.local_port = out ? asked.source_port : asked.destination_port;
+  lookup.remote_port = out ? asked.destination_port : asked.source_port;
+  if (asked.protocol == Protocol::kIcmp) {  // the identifier stands on our side
+    lookup.local_port = asked.source_port;
+    lookup.remote_port = 0;
+  }
+  lookup.spi = asked.spi;
+  if (out && !generation.maps.empty())
+    if (const std::uint16_t* const id = generation.maps.front()->group_of(asked.source)) {
+      lookup.group = *id;
+      const Group* const group = generation.group(*id);
+      if (group != nullptr && asked.protocol != Protocol::kEsp)
+        lookup.policy = group->app(asked.protocol, asked.destination_port);
+    }
+  if (const datapath::Route* const route = generation.routes.find(lookup.remote.value); out && route)
+    lookup.hop = datapath::Route{route->interface,
+                                 route->via.value != 0 ? route->via : asked.destination};
+  return lookup;
+}
+
+/// Which rules decide, in words, in the order in which the packet path asks them; the last one is the
+/// verdict.
 class Explanation {
  public:
-  Explanation(const CommandContext& context, const Asked& asked)
-      : context_(context), generation_(context.config.generation()), asked_(asked) {}
-
-  /// Whether it comes from inside: its source is a client's, or lies inside.
-  [[nodiscard]] bool is_from_inside() const {
-    if (group_of(asked_.source) != nullptr) return true;
-    const datapath::Route* const route = generation_.routes.find(asked_.source.value);
-    return route != nullptr && generation_.interfaces[route->interface].side == Side::kInside;
-  }
-
-  /// What the workers are asked.
-  [[nodiscard]] Lookup lookup() const {
-    const bool out = is_from_inside();
-    Lookup lookup;
-    lookup.direction = out ? Direction::kOutbound : Direction::kInbound;
-    lookup.protocol = asked_.protocol;
-    lookup.local = out ? asked_.source : asked_.destination;
-    lookup.remote = out ? asked_.destination : asked_.source;
-    lookup.local_port = out ? asked_.source_port : asked_.destination_port;
-    lookup.remote_port = out ? asked_.destination_port : asked_.source_port;
-    if (asked_.protocol == Protocol::kIcmp) {
-      lookup.local_port = asked_.source_port;
-      lookup.remote_port = 0;
-    }
-    lookup.spi = asked_.spi;
-    if (const Group* const group = out ? group_of(asked_.source) : nullptr)
-      if (asked_.protocol != Protocol::kEsp)
-        lookup.policy = group->app(asked_.protocol, asked_.destination_port);
-    return lookup;
-  }
+  Explanation(const CommandContext& context, const Asked& asked, From from)
+      : context_(context), generation_(context.config.generation()), asked_(asked), from_(from) {}
 
   void explain(const std::vector<Lookup>& found) {
-    const bool out = is_from_inside();
+    const bool out = from_ == From::kInside;
     say("packet", fmt::format("{}, from {}", asked_.text(), out ? "inside" : "outside"));
-    choose(found, out);
-    out ? explain_outbound() : explain_inbound();
+    choose(found);
+    if (out) explain_outbound();
+    else if (passes_source_checks()) explain_inbound();
+  }
+
+  /// A hairpinned packet that is translated: what it is on the other side.
+  [[nodiscard]] std::optional<Asked> other_side() const { return other_side_; }
+  /// ... which decides then.
+  void go_on(const std::vector<Lookup>& found) {
+    asked_ = *other_side_;
+    from_ = From::kOutside;
+    say("hairpin", asked_.text());
+    choose(found);
+    explain_inbound();
   }
 
   void print(Format format, std::string& out) const {
@@ -117,7 +144,10 @@ class Explanation {
       return;
     }
     for (const auto& [what, says] : steps_) out += fmt::format("{:<11} {}\n", what, says);
-    out += fmt::format("{:<11} {}\n", "verdict", verdict_);
+    out += fmt::format("{:<11} {}: {}\n", "verdict",
+                       reason_ == nullptr ? std::string(verdict_word_)
+                                          : fmt::format("{}, {}", verdict_word_, reason_->name),
+                       verdict_);
   }
 
  private:
@@ -126,16 +156,15 @@ class Explanation {
   void say(std::string what, std::string says) {
     steps_.emplace_back(std::move(what), std::move(says));
   }
-  void forwarded(std::string how) { decide("forwarded", std::move(how)); }
   void decide(std::string_view word, std::string how) {
     verdict_word_ = word;
     verdict_ = std::move(how);
   }
+  void forwarded(std::string how) { decide("forwarded", std::move(how)); }
   void dropped(DropReason reason, const std::string& why = {}) {
     for (const datapath::DropReasonText& text : datapath::kDropReasonTexts)
       if (text.reason == reason) reason_ = &text;
-    decide("dropped", fmt::format("dropped, {}: {}", reason_->name,
-                                  why.empty() ? std::string(reason_->meaning) : why));
+    decide("dropped", why.empty() ? std::string(reason_->meaning) : why);
   }
 
   // ── what is known ─────────────────────────────────────────────────────────────────────────────
@@ -147,10 +176,10 @@ class Explanation {
   }
 
   /// The worker that has most to say: a session, a subscriber or mapping; if none has, the owner.
-  void choose(const std::vector<Lookup>& found, bool out) {
+  void choose(const std::vector<Lookup>& found) {
     const auto owner = [&]() -> std::size_t {
       if (generation_.maps.empty()) return 0;
-      if (out) return generation_.maps.front()->owner_of(asked_.source);
+      if (from_ == From::kInside) return generation_.maps.front()->owner_of(asked_.source);
       const auto* const place = generation_.nat_addresses.find(asked_.destination);
       return place == nullptr ? 0 : place->owner;
     }();
@@ -159,6 +188,7 @@ class Explanation {
       if (found[shard].mapping || found[shard].subscriber) return 2;
       return shard == owner ? 1 : 0;
     };
+    worker_ = 0;
     for (std::size_t shard = 1; shard < found.size(); ++shard)
       if (weight(shard) > weight(worker_)) worker_ = static_cast<unsigned>(shard);
     known_ = &found[worker_];
@@ -170,12 +200,24 @@ class Explanation {
                : nullptr;
   }
 
+  [[nodiscard]] std::size_t protocol_index() const {
+    return static_cast<std::size_t>(asked_.protocol);
+  }
+
   // ── parts of the answer ───────────────────────────────────────────────────────────────────────
 
   void say_group(const Group& group) {
     say("client", group.client);
     const datapath::AlgProfile* const alg = alg_of(group);
     say("group", group.name + (alg == nullptr ? ", no IPsec ALG" : ", IPsec ALG " + alg->name));
+  }
+
+  /// Nobody's, or a client's that is in no group.
+  void say_no_group(wire::Ipv4Address address) {
+    const std::string client = client_without_group(context_.config.model(), address);
+    say("client", client.empty()
+                      ? fmt::format("none has a network with {}", wire::to_string(address))
+                      : fmt::format("{}, which is in no group", client));
   }
 
   void say_worker() {
@@ -201,7 +243,7 @@ class Explanation {
   }
 
   void say_limits(const Group& group) {
-    const auto p = static_cast<std::size_t>(asked_.protocol);
+    const std::size_t p = protocol_index();
     const auto& subscriber = known_->subscriber;
     const std::uint32_t sessions = subscriber ? subscriber->sessions[p] : 0;
     if (asked_.protocol == Protocol::kEsp) {
@@ -273,8 +315,16 @@ class Explanation {
     }
     const datapath::Interface& interface = generation_.interfaces[route->interface];
     const bool direct = route->via.value == 0;
-    say("next hop", fmt::format("{} on {}", wire::to_string(direct ? to : route->via),
-                                interface.name));
+    if (direct && generation_.link_addresses.find(to) != datapath::LinkAddress::kNone) {
+      dropped(DropReason::kNoRoute,
+              fmt::format("{} is a network's own or its broadcast address", wire::to_string(to)));
+      return false;
+    }
+    std::string text = fmt::format("{} on {}", wire::to_string(direct ? to : route->via),
+                                   interface.name);
+    if (known_->hop && interface.side == wanted)
+      text += known_->hop_known ? "" : ", whose hardware address is not known (show arp)";
+    say("next hop", std::move(text));
     if (interface.side == wanted) return true;
     if (wanted == Side::kOutside)
       dropped(DropReason::kInsideDestination,
@@ -284,24 +334,50 @@ class Explanation {
     return false;
   }
 
+  /// Whether a new session would be refused by a limit: then that is the verdict.
+  bool exceeds_limits(const Group& group) {
+    const std::size_t p = protocol_index();
+    const datapath::TransportPolicy& policy = group.transport[p];
+    const auto& subscriber = known_->subscriber;
+    if (known_->full == DropReason::kSubscriberTableFull) dropped(*known_->full);
+    else if (policy.session_quota != 0 && subscriber &&
+             subscriber->sessions[p] >= policy.session_quota)
+      dropped(DropReason::kSessionQuota);
+    else if (known_->full == DropReason::kSessionTableFull) dropped(*known_->full);
+    else if (policy.group_session_limit != 0 &&
+             group.usage->sessions[p].load() >= policy.group_session_limit)
+      dropped(DropReason::kGroupSessionLimit);
+    else return false;
+    return true;
+  }
+
+  /// What the first packet of a session must be beyond.
+  [[nodiscard]] std::string if_syn(const Group& group) const {
+    return asked_.protocol == Protocol::kTcp &&
+                   group.transport[protocol_index()].syn_check
+               ? ", if it is a SYN (else tcp_not_syn)"
+               : "";
+  }
+
   // ── from inside ───────────────────────────────────────────────────────────────────────────────
 
   void explain_outbound() {
-    if (is_own_address(generation_, asked_.destination))
-      return decide("local", "for lsnd itself: it answers echo requests, and others with errors");
-    if (!is_host_address(asked_.source)) return dropped(DropReason::kIpSourceInvalid);
-    if (!is_host_address(asked_.destination)) return dropped(DropReason::kIpDestinationInvalid);
+    if (is_own_address(generation_, asked_.destination)) return decide_local();
+    if (!wire::is_host_address(asked_.source)) return dropped(DropReason::kIpSourceInvalid);
     if (is_own_address(generation_, asked_.source) ||
         generation_.nat_addresses.find(asked_.source) != nullptr)
       return dropped(DropReason::kSpoofedNatSource);
+    if (!wire::is_host_address(asked_.destination))
+      return dropped(DropReason::kIpDestinationInvalid);
     const Group* const group = group_of(asked_.source);
     if (group == nullptr) {
-      say("client", fmt::format("none has a network with {}", wire::to_string(asked_.source)));
+      say_no_group(asked_.source);
       return dropped(DropReason::kNotAClient);
     }
     say_group(*group);
     say_worker();
-    if (generation_.maps.front()->owner_of(asked_.source) == datapath::kNoShard)
+    if (context_.dataplane.workers() > 1 &&
+        generation_.maps.front()->owner_of(asked_.source) == datapath::kNoShard)
       return dropped(DropReason::kPoolExhausted,
                      fmt::format("group {} has no NAT address", group->name));
     if (asked_.protocol == Protocol::kEsp) return explain_esp_outbound(*group);
@@ -309,55 +385,84 @@ class Explanation {
     say_policy(*group);
     say_limits(*group);
     say_session();
-    if (!known_->session) say_mapping();
-    const bool hairpin = generation_.nat_addresses.find(asked_.destination) != nullptr;
-    if (hairpin)
-      say("next hop", "itself: the destination is a NAT address (hairpin)");
-    else if (!say_next_hop(asked_.destination, Side::kOutside))
-      return;
-    if (known_->session) {
-      const datapath::SessionRow& row = *known_->session;
-      return forwarded(fmt::format("forwarded by its session as {} > {}",
-                                   shown(row.nat_ip, row.nat_port), remote()));
+    const bool is_ike = asked_.protocol == Protocol::kUdp && alg_of(*group) != nullptr &&
+                        (asked_.destination_port == kIkePort ||
+                         asked_.destination_port == kNatTraversalPort);
+    if (!known_->session) {
+      say_mapping();
+      if (exceeds_limits(*group)) return;
+      if (!known_->mapping) {
+        const datapath::TransportPolicy& policy = group->transport[protocol_index()];
+        if (known_->full == DropReason::kMappingTableFull) return dropped(*known_->full);
+        if (policy.port_quota != 0 && known_->subscriber &&
+            known_->subscriber->ports[protocol_index()] >= policy.port_quota)
+          return dropped(DropReason::kPortQuota);
+        if (!known_->has_port)
+          return is_paired(*group) ? dropped(DropReason::kPortsExhausted)
+                                   : dropped(DropReason::kPoolExhausted);
+      }
     }
-    const auto p = static_cast<std::size_t>(asked_.protocol);
-    const datapath::TransportPolicy& policy = group->transport[p];
-    const auto& subscriber = known_->subscriber;
-    if (policy.session_quota != 0 && subscriber && subscriber->sessions[p] >= policy.session_quota)
-      return dropped(DropReason::kSessionQuota);
-    if (policy.group_session_limit != 0 &&
-        group->usage->sessions[p].load() >= policy.group_session_limit)
-      return dropped(DropReason::kGroupSessionLimit);
+    if (is_ike && known_->alg.gate) say_gate();
+    if (generation_.nat_addresses.find(asked_.destination) != nullptr) {
+      if (is_ike) return dropped(DropReason::kAlgHairpin);
+      say("next hop", "itself: the destination is a NAT address (hairpin)");
+      other_side_ = translated();
+      if (!other_side_)
+        decide("depends", "on the other side it is from the NAT endpoint that its new session gets; "
+                          "ask for that with -from outside");
+      return;
+    }
+    if (!say_next_hop(asked_.destination, Side::kOutside)) return;
+    const std::string held = is_ike ? held_text() : "";
+    if (known_->session)
+      return forwarded(fmt::format("by its session as {} > {}{}",
+                                   shown(known_->session->nat_ip, known_->session->nat_port),
+                                   remote(), held));
     if (known_->mapping)
-      return forwarded(fmt::format("forwarded: it makes a session, from its mapping's {} > {}{}",
+      return forwarded(fmt::format("it makes a session, from its mapping's {} > {}{}{}",
                                    shown(known_->mapping->nat_ip, known_->mapping->nat_port),
-                                   remote(), conditions(*group)));
-    if (policy.port_quota != 0 && subscriber && subscriber->ports[p] >= policy.port_quota)
-      return dropped(DropReason::kPortQuota);
-    const bool paired =
-        group->app(asked_.protocol, asked_.destination_port).pooling == datapath::Pooling::kPaired;
+                                   remote(), if_syn(*group), held));
     const std::string from =
-        paired && subscriber && subscriber->nat_ip
+        is_paired(*group)
             ? fmt::format("a free port of {}, with which it is paired",
-                          wire::to_string(*subscriber->nat_ip))
+                          wire::to_string(*known_->subscriber->nat_ip))
             : fmt::format("a free port of any address of {}", pools_of(*group));
-    forwarded(fmt::format("forwarded: it makes a session, from {}{}", from, conditions(*group)));
+    forwarded(fmt::format("it makes a session, from {}{}{}", from, if_syn(*group), held));
   }
 
-  /// What a first packet must be beyond.
-  [[nodiscard]] std::string conditions(const Group& group) const {
-    std::string text;
-    if (asked_.protocol == Protocol::kTcp &&
-        group.transport[static_cast<std::size_t>(Protocol::kTcp)].syn_check)
-      text += ", if it is a SYN (else tcp_not_syn)";
-    if (asked_.protocol == Protocol::kUdp && asked_.destination_port == kIkePort &&
-        alg_of(group) != nullptr) {
-      const auto& gate = known_->alg.gate;
-      text += "; the ALG follows its IKE";
-      if (gate && gate->state != GateState::kClosed && gate->holder != asked_.source)
-        text += fmt::format(", and holds a phase 2 exchange while {} has the gate",
-                            wire::to_string(*gate->holder));
+  void decide_local() {
+    decide("local", "for lsnd itself: it answers echo requests, and UDP, TCP and others with an error "
+                    "(no_listener)");
+  }
+
+  [[nodiscard]] bool is_paired(const Group& group) const {
+    return group.app(asked_.protocol, asked_.destination_port).pooling ==
+               datapath::Pooling::kPaired &&
+           known_->subscriber && known_->subscriber->nat_ip;
+  }
+
+  /// As the other NAT address gets it, if that is known already.
+  [[nodiscard]] std::optional<Asked> translated() const {
+    Asked there = asked_;
+    if (known_->session) {
+      there.source = known_->session->nat_ip;
+      there.source_port = known_->session->nat_port;
+    } else if (known_->mapping) {
+      there.source = known_->mapping->nat_ip;
+      there.source_port = known_->mapping->nat_port;
+    } else {
+      return std::nullopt;
     }
+    return there;
+  }
+
+  /// IKE whose phase 2 would have to wait.
+  [[nodiscard]] std::string held_text() const {
+    const auto& gate = known_->alg.gate;
+    std::string text = "; the ALG follows its IKE";
+    if (gate && gate->holder && *gate->holder != asked_.source)
+      text += fmt::format(", and holds a phase 2 exchange while {} has the gate",
+                          wire::to_string(*gate->holder));
     return text;
   }
 
@@ -381,6 +486,14 @@ class Explanation {
     const datapath::AlgProfile* const alg = alg_of(group);
     say_limits(group);
     say_session();
+    if (known_->session) {
+      if (!say_next_hop(asked_.destination, Side::kOutside)) return;
+      const datapath::SessionRow& row = *known_->session;
+      return forwarded(fmt::format(
+          "by its session as {} > {}; the other half is {}", wire::to_string(row.nat_ip),
+          wire::to_string(row.remote_ip),
+          row.spi_in == 0 ? "not known yet" : "SPI " + spi_text(row.spi_in)));
+    }
     if (alg == nullptr) return dropped(DropReason::kEspNoProfile);
     if (asked_.spi == 0) return dropped(DropReason::kEspSpiZero);
     if (generation_.nat_addresses.find(asked_.destination) != nullptr)
@@ -392,45 +505,52 @@ class Explanation {
                                  known.ike_sessions == 1 ? "" : "s",
                                  known.ike_answered ? "answered" : "not answered"));
     say_gate();
-    if (!say_next_hop(asked_.destination, Side::kOutside)) return;
-    if (known_->session) {
-      const datapath::SessionRow& row = *known_->session;
-      return forwarded(fmt::format(
-          "forwarded by its session as {} > {}; the other half is {}", wire::to_string(row.nat_ip),
-          wire::to_string(row.remote_ip),
-          row.spi_in == 0 ? "not known yet" : "SPI " + spi_text(row.spi_in)));
+    if (!known.holds_gate) {
+      if (alg->require_ike && !known.ike_answered) return dropped(DropReason::kEspOutNoIke);
+      if (known.gate && !known.is_free)
+        return dropped(
+            DropReason::kEspOutGateBusy,
+            fmt::format("{}; the client {} for its turn",
+                        known.gate->holder
+                            ? fmt::format("{} has the gate", wire::to_string(*known.gate->holder))
+                            : std::string("the gate is kept for who waits"),
+                        known.waits ? "waits" : "will wait"));
     }
+    if (known_->full) return dropped(*known_->full);
     if (known_->subscriber && alg->esp_session_quota != 0 &&
-        known_->subscriber->sessions[static_cast<std::size_t>(Protocol::kEsp)] >=
-            alg->esp_session_quota)
-      return dropped(DropReason::kEspSessionQuota);
+        known_->subscriber->sessions[protocol_index()] >= alg->esp_session_quota)
+      return dropped(DropReason::kEspSessionQuota,
+                     "the client has as many ESP sessions as it may; unless the SPI is the missing "
+                     "half of one of them");
+    if (!say_next_hop(asked_.destination, Side::kOutside)) return;
     if (known.holds_gate)
-      return forwarded("forwarded: its client has the gate, the SPI is learned in that turn");
-    if (alg->require_ike && !known.ike_answered) return dropped(DropReason::kEspOutNoIke);
-    if (known.gate && known.gate->state != GateState::kClosed)
-      return dropped(DropReason::kEspOutGateBusy,
-                     fmt::format("{} has the gate; the client {} for its turn",
-                                 wire::to_string(*known.gate->holder),
-                                 known.waits ? "waits" : "will wait"));
+      return forwarded("its client has the gate, the SPI is learned in that turn, unless it is one "
+                       "too many (spiCandidates)");
     if (!known.gate && !(known_->subscriber && known_->subscriber->nat_ip) &&
         group.addresses_of[worker_].size() > 1)
-      return forwarded("forwarded, if the gate is free at the NAT address with which its client will "
-                       "be paired; the SPI is learned in that turn");
-    if (known.gate && known.gate->waiters != 0 && !known.waits)
-      return dropped(DropReason::kEspOutGateBusy, "others wait for the gate; the client gets its turn");
-    forwarded("forwarded: its client takes the gate, and the SPI is learned in that turn");
+      return forwarded("if the gate is free at the NAT address with which its client will be paired; "
+                       "the SPI is learned in that turn");
+    forwarded("its client takes the gate, and the SPI is learned in that turn");
   }
 
   // ── from outside ──────────────────────────────────────────────────────────────────────────────
 
+  bool passes_source_checks() {
+    if (is_own_address(generation_, asked_.destination)) {
+      decide_local();
+      return false;
+    }
+    if (!wire::is_host_address(asked_.destination)) dropped(DropReason::kIpDestinationInvalid);
+    else if (!wire::is_host_address(asked_.source)) dropped(DropReason::kIpSourceInvalid);
+    else if (generation_.nat_addresses.find(asked_.source) != nullptr ||
+             is_own_address(generation_, asked_.source))
+      dropped(DropReason::kSpoofedNatSource);
+    else if (group_of(asked_.source) != nullptr) dropped(DropReason::kSpoofedClientSource);
+    else return true;
+    return false;
+  }
+
   void explain_inbound() {
-    if (!is_host_address(asked_.destination)) return dropped(DropReason::kIpDestinationInvalid);
-    if (!is_host_address(asked_.source)) return dropped(DropReason::kIpSourceInvalid);
-    if (generation_.nat_addresses.find(asked_.source) != nullptr ||
-        is_own_address(generation_, asked_.source))
-      return dropped(DropReason::kSpoofedNatSource);
-    if (is_own_address(generation_, asked_.destination))
-      return decide("local", "for lsnd itself: it answers echo requests, and others with errors");
     const datapath::NatAddressPlace* const place =
         generation_.nat_addresses.find(asked_.destination);
     if (place == nullptr) {
@@ -439,18 +559,24 @@ class Explanation {
     }
     say("pool", generation_.pools[place->pool].name);
     say_worker();
+    const Group* group = nullptr;
     if (known_->subscriber) {
-      const Group* const group = generation_.group(known_->subscriber->group);
+      group = generation_.group(known_->subscriber->group);
       say("subscriber", wire::to_string(known_->subscriber->ip));
       if (group != nullptr) say_group(*group);
     }
     say_session();
     if (asked_.protocol == Protocol::kEsp) return explain_esp_inbound();
+    if (asked_.protocol == Protocol::kUdp && asked_.source_port == kIkePort &&
+        asked_.destination_port == kIkePort && known_->alg.keeps_ports)
+      return decide("depends", "on the IKE initiator's SPI: clients keep UDP 500 at that NAT address "
+                               "(ikePreservePort); one that none of them has is dropped, "
+                               "ike_spi_unknown");
     if (known_->session) {
       const datapath::SessionRow& row = *known_->session;
       if (!say_next_hop(row.subscriber_ip, Side::kInside)) return;
-      return forwarded(fmt::format("forwarded by its session to {}",
-                                   endpoint(row.subscriber_ip, row.subscriber_port)));
+      return forwarded(
+          fmt::format("by its session to {}", endpoint(row.subscriber_ip, row.subscriber_port)));
     }
     say_mapping();
     if (!known_->mapping)
@@ -464,10 +590,14 @@ class Explanation {
                      fmt::format("the mapping's filtering is {}, and its subscriber has not sent to {}",
                                  to_word(known_->mapping->filtering),
                                  wire::to_string(asked_.source)));
+    if (group == nullptr) return dropped(DropReason::kNoMapping);
+    say_limits(*group);
+    if (exceeds_limits(*group)) return;
     if (!say_next_hop(known_->mapping->subscriber_ip, Side::kInside)) return;
-    forwarded(fmt::format("forwarded: the mapping lets it in, it makes a session with {}",
+    forwarded(fmt::format("the mapping lets it in, it makes a session with {}{}",
                           endpoint(known_->mapping->subscriber_ip,
-                                   known_->mapping->subscriber_port)));
+                                   known_->mapping->subscriber_port),
+                          if_syn(*group)));
   }
 
   void explain_esp_inbound() {
@@ -477,7 +607,7 @@ class Explanation {
     if (known_->session) {
       const datapath::SessionRow& row = *known_->session;
       if (!say_next_hop(row.subscriber_ip, Side::kInside)) return;
-      return forwarded(fmt::format("forwarded by its session to {}: the SPI is that client's",
+      return forwarded(fmt::format("by its session to {}: the SPI is that client's",
                                    wire::to_string(row.subscriber_ip)));
     }
     if (known.seen) {
@@ -486,81 +616,123 @@ class Explanation {
       if (known.seen->learned_by)
         text += fmt::format("; it was {}'s", wire::to_string(*known.seen->learned_by));
       if (known.seen->expected_by != 0)
-        text += fmt::format("; {} client{} may be owed it", known.seen->expected_by,
-                            known.seen->expected_by == 1 ? "" : "s");
+        text += fmt::format("; {}{} client{} expected one when it was refused",
+                            known.seen->expected_by_several ? "more than " : "",
+                            known.seen->expected_by, known.seen->expected_by == 1 ? "" : "s");
       say("SPI", std::move(text));
     } else {
       say("SPI", "the gate has not seen it, or not among the last");
     }
-    if (!known.gate) return dropped(DropReason::kEspInNoGate);
+    if (!known.gate)
+      return dropped(known.no_profile ? DropReason::kEspNoProfile : DropReason::kEspInNoGate);
     const GateRow& gate = *known.gate;
-    switch (gate.state) {
-      case GateState::kExchange:
-        return dropped(DropReason::kEspInAmbiguous,
-                       fmt::format("the exchange of {} is not answered: nobody can have a new SPI yet",
-                                   wire::to_string(*gate.holder)));
-      case GateState::kArmed:
-        return decide("depends",
-                      fmt::format("learned for {}, which has the gate, if it begins anew (a sequence "
-                                  "number up to freshSequence) and no other client may be owed it; "
-                                  "else dropped, esp_in_not_fresh, esp_in_dangling or esp_in_ambiguous",
-                                  wire::to_string(*gate.holder)));
-      case GateState::kClosed: break;
-    }
+    const std::string else_dropped =
+        "else it is dropped: esp_in_not_fresh, esp_in_dangling or esp_in_ambiguous";
+    if (gate.state == GateState::kExchange)
+      return dropped(DropReason::kEspInAmbiguous,
+                     "the exchange under way is not answered: nobody can have a new SPI yet");
+    if (gate.state == GateState::kArmed && gate.holder)
+      return decide("depends",
+                    fmt::format("learned for {}, which has the gate: by its exchange if it begins anew "
+                                "(a sequence number up to freshSequence) and no other client may be "
+                                "owed it, in a turn without an exchange if it answers that client "
+                                "three times (five while others wait); {}",
+                                wire::to_string(*gate.holder), else_dropped));
     if (gate.lingering)
       return decide("depends",
                     fmt::format("learned for {}, whose turn was the last, if it begins anew and no "
-                                "other client may be owed it; else dropped, esp_in_not_fresh, "
-                                "esp_in_dangling or esp_in_ambiguous",
-                                wire::to_string(*gate.lingering)));
+                                "other client may be owed it; {}",
+                                wire::to_string(*gate.lingering), else_dropped));
     decide("depends",
            "learned if it can only be one client's: the only one that is owed an SPI or has half a "
-           "session; else dropped, esp_in_no_gate, esp_in_not_fresh or esp_in_ambiguous");
+           "session; else it is dropped: esp_in_no_gate, esp_in_not_fresh or esp_in_ambiguous");
   }
 
   const CommandContext& context_;
   const Generation& generation_;
-  const Asked& asked_;
+  Asked asked_;
+  From from_;
   const Lookup* known_ = nullptr;
   unsigned worker_ = 0;
+  std::optional<Asked> other_side_;
   std::vector<std::pair<std::string, std::string>> steps_;
   std::string_view verdict_word_ = "depends";
   std::string verdict_;
   const datapath::DropReasonText* reason_ = nullptr;
 };
 
+/// All workers are asked; once more where a reload came in between, and about the other side of a
+/// hairpin.
 class ExplainAnswer final : public Answer {
  public:
-  ExplainAnswer(Format format, const CommandContext& context, Asked asked)
-      : format_(format), context_(context), asked_(asked),
-        missing_(context.dataplane.workers()), found_(missing_) {
-    const Lookup question = Explanation(context_, asked_).lookup();
-    for (unsigned shard = 0; shard < found_.size(); ++shard) {
+  ExplainAnswer(Format format, const CommandContext& context, Asked asked,
+                std::optional<From> from)
+      : format_(format), context_(context), asked_(asked), given_(from) {
+    begin();
+  }
+
+  Progress next(std::string& out) override {
+    for (;;) {
+      if (!has_all()) return Progress::kWaiting;
+      if (generation_ != context_.config.generation().number) {
+        begin();
+        continue;
+      }
+      if (!explanation_) {
+        explanation_.emplace(context_, asked_, from_);
+        explanation_->explain(found_);
+        if (const auto there = explanation_->other_side()) {
+          first_ = std::exchange(found_, {});  // what was said of it stays true
+          ask(*there, From::kOutside);
+          continue;
+        }
+      } else {
+        explanation_->go_on(found_);
+      }
+      explanation_->print(format_, out);
+      return Progress::kDone;
+    }
+  }
+
+ private:
+  void begin() {
+    explanation_.reset();
+    generation_ = context_.config.generation().number;
+    from_ = given_.value_or(guess_side(context_.config.generation(), asked_));
+    ask(asked_, from_);
+  }
+
+  void ask(const Asked& asked, From from) {
+    const unsigned workers = context_.dataplane.workers();
+    const Lookup question = question_about(context_.config.generation(), asked, from);
+    missing_ = workers;
+    found_.assign(workers, {});
+    answers_.clear();
+    for (unsigned shard = 0; shard < workers; ++shard) {
       answers_.emplace_back();
       context_.dataplane.ask_for<Lookup>(shard, question, answers_.back().ask());
     }
   }
 
-  Progress next(std::string& out) override {
+  bool has_all() {
     for (std::size_t shard = 0; shard < answers_.size(); ++shard)
       if (auto answer = answers_[shard].take()) {
         found_[shard] = std::move(*answer);
         --missing_;
       }
-    if (missing_ != 0) return Progress::kWaiting;
-    Explanation explanation(context_, asked_);
-    explanation.explain(found_);
-    explanation.print(format_, out);
-    return Progress::kDone;
+    return missing_ == 0;
   }
 
- private:
   Format format_;
   const CommandContext& context_;
   Asked asked_;
-  std::size_t missing_;
-  std::vector<Lookup> found_;
+  std::optional<From> given_;
+  From from_ = From::kInside;
+  std::uint64_t generation_ = 0;
+  std::size_t missing_ = 0;
+  std::vector<Lookup> found_, first_;
   std::vector<Awaited<Lookup>> answers_;
+  std::optional<Explanation> explanation_;
 };
 
 // ── what is typed ───────────────────────────────────────────────────────────────────────────────
@@ -607,7 +779,21 @@ const ValueSyntax kSpiSyntax{"SPI", "an SPI: a number, or hexadecimal as 0xc3f1a
                                return *spi;
                              }};
 
+const ValueSyntax kSide{"inside|outside", "inside or outside",
+                        [](std::string_view text) -> std::optional<Value> {
+                          for (const std::string_view known : {"inside", "outside"})
+                            if (same_word(known, text)) return std::string(known);
+                          return std::nullopt;
+                        }};
+
 }  // namespace
+
+std::span<const OptionSpec> explain_options() {
+  static const std::array<OptionSpec, 1> kOptions{{
+      {"-from", &kSide, "where it comes in; without it, where its source lies"},
+  }};
+  return kOptions;
+}
 
 std::span<const PositionalSpec> explain_parameters() {
   static const std::array<PositionalSpec, 4> kParameters{{
@@ -642,13 +828,23 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_explain(const Command&
       return std::unexpected(complaint("explain: ESP", "a port", "addresses and an SPI"));
     asked.spi = *spi;
   } else if (spi != nullptr) {
-    return std::unexpected(complaint("explain: SPI", name_of(asked.protocol), "with ESP"));
-  } else if (asked.protocol != Protocol::kIcmp && (!source.port || !destination.port)) {
+    return std::unexpected(complaint("explain", fmt::format("{} behind {}", *spi, name_of(asked.protocol)),
+                                     "an SPI behind ESP"));
+  } else if (asked.protocol == Protocol::kIcmp) {
+    if (source.port && destination.port)
+      return std::unexpected(complaint("explain: ICMP", "two identifiers",
+                                       "A.B.C.D:IDENTIFIER at one of both addresses"));
+    asked.source_port = source.port ? *source.port : destination.port.value_or(0);
+    asked.destination_port = 0;
+  } else if (!source.port || !destination.port) {
     return std::unexpected(complaint(
         fmt::format("explain: {}", source.port ? kDestination : kSource), "no port",
         fmt::format("A.B.C.D:PORT for {}", name_of(asked.protocol))));
   }
-  return std::make_unique<ExplainAnswer>(command.format, context, asked);
+  std::optional<From> from;
+  if (const auto* const side = command.get<std::string>("-from"))
+    from = *side == "inside" ? From::kInside : From::kOutside;
+  return std::make_unique<ExplainAnswer>(command.format, context, asked, from);
 }
 
 }  // namespace lsn::control

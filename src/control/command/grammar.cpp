@@ -408,7 +408,7 @@ std::string usage_of(const CommandSpec& command) {
     }
   const auto add = [&usage](const OptionSpec& option, std::string_view inner) {
     usage += option.value == nullptr
-                 ? fmt::format(" [{}]", option.name)
+                 ? fmt::format(" [{}{}]", option.name, inner)
                  : fmt::format(" [{} {}{}]", option.name, option.value->placeholder, inner);
   };
   for (const OptionSpec& option : command.options) {

@@ -221,9 +221,11 @@ constexpr std::string_view kNameParameter = "NAME";
 std::string shown(const ObjectKind& kind, const std::string* wanted, Format format,
                   const CommandContext& context, const datapath::Usage* usage) {
   const Model& model = context.config.model();
+  const auto by_name = usage == nullptr ? std::nullopt
+                                        : std::optional<UsageByName>(
+                                              std::in_place, *usage, context.config.generation());
   const auto use = [&](const std::string& name) {
-    return usage == nullptr ? std::nullopt
-                            : usage_of(*usage, context.config.generation(), kind.words, name);
+    return by_name ? by_name->of(kind.words, name) : std::nullopt;
   };
   if (format == Format::kText)
     return wanted != nullptr ? text_of(model, kind, *wanted, use(*wanted)) : table_of(model, kind);
@@ -248,7 +250,7 @@ class ShowWithUsage final : public Answer {
         wanted_(wanted == nullptr ? std::nullopt : std::optional(*wanted)),
         format_(format),
         context_(context),
-        survey_(context.dataplane) {}
+        survey_(context) {}
 
   Progress next(std::string& out) override {
     const datapath::Usage* const usage = survey_.take();

@@ -95,7 +95,16 @@ class DropWriter : public ListWriter {
   }
 };
 
-const ValueSyntax kDropReason{"REASON", "a reason that show drops lists",
+/// "filtered, no_mapping, ...": in the order of the table.
+std::string all_reasons() {
+  std::string text = "one of ";
+  for (const datapath::DropReasonText& known : datapath::kDropReasonTexts)
+    text += fmt::format("{}{}", &known == datapath::kDropReasonTexts.data() ? "" : ", ", known.name);
+  return text;
+}
+const std::string kAllReasons = all_reasons();
+
+const ValueSyntax kDropReason{"REASON", kAllReasons,
                               [](std::string_view text) -> std::optional<Value> {
                                 for (const auto& known : datapath::kDropReasonTexts)
                                   if (same_word(known.name, text)) return std::string(known.name);
@@ -128,17 +137,22 @@ class ArpAnswer final : public Answer {
   };
 
   void add(const NeighbourRow& row) {
-    Known& known = all_[{row.interface, row.ip.value}];
-    if (known.row.reachable) {
-      known.row.waiting += row.waiting;
-      known.row.used_seconds = std::min(known.row.used_seconds, row.used_seconds);
-      known.row.confirmed_seconds = std::min(known.row.confirmed_seconds, row.confirmed_seconds);
-    } else {
-      const std::uint32_t waiting = known.row.waiting + row.waiting;
-      known.row = row;
-      known.row.waiting = waiting;
-    }
+    const auto [at, is_new] = all_.try_emplace({row.interface, row.ip.value}, Known{row, 0});
+    Known& known = at->second;
     if (row.reachable) ++known.workers;
+    if (is_new) return;
+    // Of those that can reach it, if any can.
+    const std::uint32_t waiting = known.row.waiting + row.waiting;
+    const std::uint32_t used = std::min(known.row.used_seconds, row.used_seconds);
+    const std::uint32_t confirmed =
+        known.row.reachable == row.reachable
+            ? std::min(known.row.confirmed_seconds, row.confirmed_seconds)
+        : row.reachable ? row.confirmed_seconds
+                        : known.row.confirmed_seconds;
+    if (row.reachable) known.row = row;
+    known.row.waiting = waiting;
+    known.row.used_seconds = used;
+    known.row.confirmed_seconds = confirmed;
   }
 
   [[nodiscard]] std::string interface_of(const NeighbourRow& row) const {
@@ -205,7 +219,11 @@ std::span<const OptionSpec> drop_options() {
 
 std::unique_ptr<Answer> list_of_recent_drops(Format format, const CommandContext& context,
                                              const DropFilter& filter) {
-  return std::make_unique<PagedAnswer<DropPage, DropWriter>>(context, filter, DropWriter(format));
+  // The latest first; all that the rings of some workers have.
+  constexpr std::size_t kMost = 100'000;
+  return std::make_unique<TopAnswer<DropPage, DropWriter>>(
+      context, filter, DropWriter(format), kMost,
+      [](const DropRow& row) { return UINT64_MAX - row.age_ms; });
 }
 
 std::expected<std::unique_ptr<Answer>, std::string> begin_show_drops(

@@ -234,6 +234,9 @@ bool CommandServer::begin_next(Client& client) {
     return true;
   }
   (*command)->by = client.by;
+  // What changes objects is logged when it is in force (RunningConfig).
+  if ((*command)->spec->changes && !(*command)->spec->takes_words)
+    spdlog::info("asked for by {}: {}", client.by, line);
   if (auto begun = (*command)->spec->begin(**command, context_); !begun) {
     fail(client, begun.error());
   } else {

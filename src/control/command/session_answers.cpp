@@ -61,9 +61,13 @@ std::string_view direction_of(const SessionRow& row) {
 /// The writer of rows in one of both formats.
 class SessionWriter {
  public:
-  enum class Rows : std::uint8_t { kShown, kCounted };
+  enum class Rows : std::uint8_t { kShown, kShownWithBytes, kCounted };
 
-  SessionWriter(Format format, Rows rows) : format_(format), counts_(rows == Rows::kCounted) {}
+  SessionWriter(Format format, Rows rows)
+      : format_(format),
+        counts_(rows == Rows::kCounted),
+        with_bytes_(rows == Rows::kShownWithBytes),
+        table_(columns(with_bytes_)) {}
 
   void begin(std::string& out) const {
     if (counts_) return;
@@ -76,9 +80,7 @@ class SessionWriter {
     } else if (format_ == Format::kJson)
       add_json(row, generation.group(row.group), out);
     else
-      table_.add({subscriber_of(row), nat_of(row), destination_of(row),
-                  std::string(name_of(row.protocol)), std::string(direction_of(row)),
-                  std::string(to_word(row.state)), fmt::format("{} s", row.idle_seconds)});
+      table_.add(cells(row));
     ++count_;
   }
 
@@ -115,16 +117,38 @@ class SessionWriter {
 
   static std::string quoted(const std::string& name) { return nlohmann::json(name).dump(); }
 
+  static std::vector<Table::Column> columns(bool with_bytes) {
+    std::vector<Table::Column> all{{"subscriber", kLeft, kEndpointWidth},
+                                   {"nat", kLeft, kEndpointWidth},
+                                   {"destination", kLeft, kEndpointWidth},
+                                   {"protocol", kLeft},
+                                   {"direction", kLeft},
+                                   {"state", kLeft, std::string_view("SYN-RECEIVED").size()},
+                                   {"idle", kRight, std::string_view("604800 s").size()}};
+    if (with_bytes) {
+      all.push_back({"bytes out", kRight, std::string_view("1000000000").size()});
+      all.push_back({"bytes in", kRight, std::string_view("1000000000").size()});
+    }
+    return all;
+  }
+
+  [[nodiscard]] std::vector<std::string> cells(const SessionRow& row) const {
+    std::vector<std::string> all{subscriber_of(row), nat_of(row), destination_of(row),
+                                 std::string(name_of(row.protocol)),
+                                 std::string(direction_of(row)), std::string(to_word(row.state)),
+                                 fmt::format("{} s", row.idle_seconds)};
+    if (with_bytes_) {
+      all.push_back(std::to_string(row.bytes[counter_list::kOut]));
+      all.push_back(std::to_string(row.bytes[counter_list::kIn]));
+    }
+    return all;
+  }
+
   Format format_;
   bool counts_;
+  bool with_bytes_;
   std::uint64_t count_ = 0;
-  Table table_{{{"subscriber", kLeft, kEndpointWidth},
-                {"nat", kLeft, kEndpointWidth},
-                {"destination", kLeft, kEndpointWidth},
-                {"protocol", kLeft},
-                {"direction", kLeft},
-                {"state", kLeft, std::string_view("SYN-RECEIVED").size()},
-                {"idle", kRight, std::string_view("604800 s").size()}}};
+  Table table_;
 };
 
 using ShowSessions = PagedAnswer<SessionPage, SessionWriter, &Dataplane::sessions>;
@@ -238,6 +262,8 @@ std::uint32_t top_of(const Command& command) {
   return top == nullptr ? kUnlessGiven : *top;
 }
 
+const ValueSyntax kClientName{"NAME", "the name of an existing lsn client", kNameSyntax.parse};
+
 namespace {
 
 const ValueSyntax kSessionOrder{"idle|bytes", "idle or bytes",
@@ -253,7 +279,7 @@ constexpr std::string_view kCountOption = "-count";
 /// The filter, and what show has beyond it.
 const std::array<OptionSpec, kFilterOptions + 3>& session_options() {
   static const std::array<OptionSpec, kFilterOptions + 3> kOptions{{
-      {"-clientname", &kNameSyntax, "of subscribers of this client"},
+      {"-clientname", &kClientName, "of subscribers of this client"},
       {"-subscrIP", &kAnyAddress, "of this subscriber"},
       {"-network", &kAnyAddress, "of subscribers in this network"},
       {"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it", "-network"},
@@ -285,7 +311,9 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_session(
       return std::unexpected(complaint("show lsn session: -count", "with -sort", "one of them"));
     const bool by_idle = *order == "idle";
     return std::make_unique<TopSessions>(
-        context, std::move(*filter), SessionWriter(command.format, SessionWriter::Rows::kShown),
+        context, std::move(*filter),
+        SessionWriter(command.format, by_idle ? SessionWriter::Rows::kShown
+                                              : SessionWriter::Rows::kShownWithBytes),
         top_of(command), [by_idle](const SessionRow& row) {
           return by_idle ? row.idle_seconds : row.bytes[0] + row.bytes[1];
         });

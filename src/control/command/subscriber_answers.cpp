@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -244,6 +245,19 @@ class SubscriberAnswer final : public Answer {
     return id == nullptr ? nullptr : generation.group(*id);
   }
 
+  /// What an address is that is in no group.
+  [[nodiscard]] std::string nobodys() const {
+    const Generation& generation = context_.config.generation();
+    if (const auto* const place = generation.nat_addresses.find(address_))
+      return fmt::format("none: it is a NAT address of {}", generation.pools[place->pool].name);
+    if (generation.link_addresses.find(address_) == datapath::LinkAddress::kOwn)
+      return "none: it is lsnd's own address";
+    const std::string client = client_without_group(context_.config.model(), address_);
+    return client.empty() ? "none: no client has a network with this address"
+                          : fmt::format("{}, which is in no group (bind or add one: add lsn group)",
+                                        client);
+  }
+
   void say_json(std::string& out) const {
     Json list = Json::array();
     for (const SubscriberRow& row : rows_)
@@ -260,7 +274,7 @@ class SubscriberAnswer final : public Answer {
     const Group* const group = configured_group();
     out += fmt::format("subscriber {}\n", wire::to_string(address_));
     if (group == nullptr) {
-      out += "  client     none: no client has a network with this address\n";
+      out += fmt::format("  client     {}\n", nobodys());
     } else {
       out += fmt::format("  client     {}\n  group      {}\n", group->client, group->name);
     }
@@ -310,8 +324,13 @@ class SequenceAnswer final : public Answer {
   Progress next(std::string& out) override {
     for (; at_ < parts_.size(); ++at_) {
       Part& part = parts_[at_];
-      for (Progress progress; (progress = part.answer->next(text_)) != Progress::kDone;)
+      for (Progress progress; (progress = part.answer->next(text_)) != Progress::kDone;) {
         if (progress == Progress::kWaiting) return Progress::kWaiting;
+        if (progress == Progress::kFailed) {
+          errors_ = part.answer->errors();
+          return Progress::kFailed;
+        }
+      }
       if (format_ == Format::kText) {
         if (!part.title.empty()) out += fmt::format("\n{}\n\n", part.title);
         out += text_;
@@ -337,9 +356,27 @@ class SequenceAnswer final : public Answer {
 
 }  // namespace
 
+std::string client_without_group(const Model& model, wire::Ipv4Address address) {
+  for (const ClientConfig& client : model.lsn.client) {
+    const bool is_in_group = std::ranges::any_of(
+        model.lsn.group, [&](const GroupConfig& group) { return group.clientname == client.name; });
+    const bool has_it =
+        std::ranges::any_of(client.network,
+                            [&](const wire::Ipv4Prefix& n) { return n.contains(address); }) ||
+        std::ranges::any_of(client.aclname, [&](const std::string& name) {
+          const AclConfig* const acl = find_by_name(model.lsn.acl, name);
+          return acl != nullptr && std::ranges::any_of(acl->src_ip, [&](const wire::Ipv4Range& r) {
+                   return r.contains(address);
+                 });
+        });
+    if (has_it && !is_in_group) return client.name;
+  }
+  return {};
+}
+
 std::span<const OptionSpec> subscriber_options() {
   static const std::array<OptionSpec, 7> kOptions{{
-      {"-clientname", &kNameSyntax, "of this client"},
+      {"-clientname", &kClientName, "of this client"},
       {"-subscrIP", &kAnyAddress, "this one"},
       {"-network", &kAnyAddress, "in this network"},
       {"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it", "-network"},
@@ -352,7 +389,7 @@ std::span<const OptionSpec> subscriber_options() {
 
 std::span<const OptionSpec> mapping_options() {
   static const std::array<OptionSpec, 8> kOptions{{
-      {"-clientname", &kNameSyntax, "of subscribers of this client"},
+      {"-clientname", &kClientName, "of subscribers of this client"},
       {"-subscrIP", &kAnyAddress, "of this subscriber"},
       {"-network", &kAnyAddress, "of subscribers in this network"},
       {"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it", "-network"},

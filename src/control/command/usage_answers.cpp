@@ -22,8 +22,9 @@ using datapath::Usage;
 using Json = nlohmann::ordered_json;
 using enum Table::Align;
 
-/// The NAT ports of an address that anybody may get: the well-known ones are for those who had one.
-constexpr std::uint64_t kPortsOfAddress = 65536 - 1024;
+/// What one address has for anybody. The ports below 1024 are on top, for those who had one there
+/// (portpreserverange); identifiers of ICMP are all alike.
+constexpr std::array<std::uint64_t, kPortProtocols> kPortsOfAddress = {64512, 64512, 65536};
 constexpr std::string_view kNameParameter = "NAME";
 
 std::string lower_name(std::size_t protocol) {
@@ -32,10 +33,11 @@ std::string lower_name(std::size_t protocol) {
 
 /// Per cent of the ports of the protocol of which most are taken.
 double percent(const Usage::OfPool& pool) {
-  const std::uint64_t most = *std::max_element(pool.ports.begin(), pool.ports.end());
-  return pool.addresses == 0 ? 0
-                             : 100.0 * static_cast<double>(most) /
-                                   static_cast<double>(pool.addresses * kPortsOfAddress);
+  double most = 0;
+  for (std::size_t p = 0; p < kPortProtocols && pool.addresses != 0; ++p)
+    most = std::max(most, 100.0 * static_cast<double>(pool.ports[p]) /
+                              static_cast<double>(pool.addresses * kPortsOfAddress[p]));
+  return std::min(most, 100.0);
 }
 
 /// "TCP 12, UDP 3, ICMP 0"
@@ -86,7 +88,7 @@ class StatUsage final : public Answer {
 
   StatUsage(Of of, std::string name, Format format, const CommandContext& context)
       : of_(of), name_(std::move(name)), format_(format), context_(context),
-        survey_(context.dataplane) {}
+        survey_(context) {}
 
   Progress next(std::string& out) override {
     const Usage* const usage = survey_.take();
@@ -105,7 +107,7 @@ class StatUsage final : public Answer {
     Json list = Json::array();
     Table table({{"pool"},
                  {"addresses", kRight},
-                 {"subscribers", kRight},
+                 {"paired", kRight},
                  {"TCP ports", kRight},
                  {"UDP ports", kRight},
                  {"ICMP ids", kRight},
@@ -190,10 +192,13 @@ std::expected<std::unique_ptr<Answer>, std::string> begin(StatUsage::Of of, cons
 
 }  // namespace
 
-UsageSurvey::UsageSurvey(Dataplane& dataplane) : missing_(dataplane.workers()) {
-  for (unsigned shard = 0; shard < dataplane.workers(); ++shard) {
+UsageSurvey::UsageSurvey(const CommandContext& context) : missing_(context.dataplane.workers()) {
+  Usage empty;
+  empty.pools.resize(context.config.generation().pools.size());
+  empty.groups.resize(context.config.generation().groups.size());
+  for (unsigned shard = 0; shard < context.dataplane.workers(); ++shard) {
     asked_.emplace_back();
-    dataplane.ask_for<Usage>(shard, {}, asked_.back().ask());
+    context.dataplane.ask_for<Usage>(shard, empty, asked_.back().ask());
   }
 }
 
@@ -226,28 +231,35 @@ bool has_usage(std::string_view kind) {
   return kind == "lsn pool" || kind == "lsn group" || kind == "lsn client";
 }
 
-std::optional<ObjectUsage> usage_of(const Usage& usage, const Generation& generation,
-                                    std::string_view kind, std::string_view name) {
+UsageByName::UsageByName(const Usage& usage, const Generation& generation) : usage_(usage) {
+  for (std::size_t id = 0; id < generation.pools.size(); ++id)
+    if (generation.pools[id].present)
+      pools_.emplace(generation.pools[id].name, static_cast<std::uint16_t>(id));
+  for (std::size_t id = 0; id < generation.groups.size(); ++id) {
+    if (!generation.groups[id].present) continue;
+    groups_.emplace(generation.groups[id].name, static_cast<std::uint16_t>(id));
+    clients_.emplace(generation.groups[id].client, static_cast<std::uint16_t>(id));
+  }
+}
+
+std::optional<ObjectUsage> UsageByName::of(std::string_view kind, const std::string& name) const {
+  const auto id_in = [&](const Ids& ids) {
+    const auto found = ids.find(name);
+    return found == ids.end() ? kNoId : found->second;
+  };
   ObjectUsage found;
   if (kind == "lsn pool") {
-    const Usage::OfPool pool = at_or_none(usage.pools, id_of(generation.pools, name));
-    found.lines = {{"subscribers", std::to_string(pool.paired)},
+    const Usage::OfPool pool = at_or_none(usage_.pools, id_in(pools_));
+    found.lines = {{"subscribers", fmt::format("{} paired with an address", pool.paired)},
                    {"ports in use", fmt::format("{} ({:.1f} %)", by_protocol(pool.ports),
                                                 percent(pool))},
                    {"ports waiting", std::to_string(pool.waiting)}};
     found.json = to_json(pool);
     return found;
   }
-  std::uint16_t id = kNoId;
-  if (kind == "lsn group") id = id_of(generation.groups, name);
-  else if (kind == "lsn client") {
-    for (std::size_t i = 0; i < generation.groups.size(); ++i)
-      if (generation.groups[i].present && generation.groups[i].client == name)
-        id = static_cast<std::uint16_t>(i);
-  } else {
-    return std::nullopt;
-  }
-  const Usage::OfGroup group = at_or_none(usage.groups, id);
+  if (kind != "lsn group" && kind != "lsn client") return std::nullopt;
+  const Usage::OfGroup group =
+      at_or_none(usage_.groups, id_in(kind == "lsn group" ? groups_ : clients_));
   found.lines = {{"subscribers", std::to_string(group.subscribers)},
                  {"sessions", by_protocol(group.sessions)},
                  {"ports in use", by_protocol(group.ports)}};

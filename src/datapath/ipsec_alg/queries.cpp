@@ -196,6 +196,7 @@ AlgLookup look_up(const Shard& shard, wire::Be32 client, wire::Be32 nat_ip, wire
                   Spi spi) {
   const Tables& tables = shard.alg;
   AlgLookup found;
+  found.no_profile = tables.max_fresh_sequence == 0;
   const PeerId peer_id = client.raw() == 0 ? state::kNone : find_peer(shard, client, server);
   GateId gate_id = nat_ip.raw() == 0 ? state::kNone : find_gate(shard, nat_ip, server);
   if (peer_id != state::kNone) {
@@ -210,6 +211,8 @@ AlgLookup look_up(const Shard& shard, wire::Be32 client, wire::Be32 nat_ip, wire
   if (gate_id == state::kNone) return found;
   const Gate& gate = tables.gates[gate_id];
   found.gate = row_of(shard, gate);
+  found.keeps_ports = gate.port_keepers != 0;
+  found.is_free = is_free_for(gate, peer_id);
   for (const SeenSpi& seen : gate.seen) {
     if (spi == kNoSpi || seen.spi != spi) continue;
     const SeenHistory& history = gate.history(seen);
@@ -220,6 +223,7 @@ AlgLookup look_up(const Shard& shard, wire::Be32 client, wire::Be32 nat_ip, wire
       known.learned_by = wire::Ipv4Address{tables.peers[history.learned_by].client};
     known.expected_by = static_cast<std::uint32_t>(std::ranges::count_if(
         history.expected_by, [](PeerId id) { return id != SeenHistory::kNobodys; }));
+    known.expected_by_several = history.expected_by_several;
   }
   return found;
 }

@@ -178,6 +178,25 @@ std::expected<NatEndpoint, DropReason> take_port(Shard& shard, Subscriber& subsc
   return taken.endpoint();
 }
 
+bool is_port_left(Shard& shard, const Subscriber* subscriber, const Group& group,
+                  Protocol protocol, Pooling pooling) {
+  const auto p = static_cast<std::size_t>(protocol);
+  const PortRange range = protocol == Protocol::kIcmp ? PortRange{0, 65535} : PortRange{1024, 65535};
+  const auto has_one = [&](const NatAddress& address) {
+    for (unsigned c = 0; c < state::kPortClasses; ++c)
+      if ((range.classes() >> c & 1) != 0 && !address.ports[p].is_full(c)) return true;
+    return false;
+  };
+  if (pooling == Pooling::kPaired && subscriber != nullptr && subscriber->paired_ip.raw() != 0) {
+    const NatAddress* const address = find_nat_address(shard, subscriber->paired_ip);
+    return address != nullptr && has_one(*address);
+  }
+  const ShardAddresses& addresses = *shard.lsn44.addresses;
+  const std::uint32_t slot =
+      addresses.full.find_with_room(addresses_of(shard, group), p, range.classes(), 0);
+  return slot != state::kNone && has_one(*addresses.by_slot[slot]);
+}
+
 PortOutlook look_ahead(Shard& shard, const Subscriber* subscriber, const Group& group,
                        Protocol protocol, Pooling pooling, std::uint32_t& draw, Fetches& fetches) {
   PortOutlook outlook;

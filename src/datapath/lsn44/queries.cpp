@@ -224,29 +224,37 @@ void list_mappings(Shard& shard, MappingPage& page, std::size_t budget) {
 void survey_usage(Shard& shard, Usage& usage, std::size_t budget) {
   const Tables& tables = shard.lsn44;
   const Generation& generation = *shard.generation;
-  if (!usage.addresses_done) {
-    usage.pools.resize(std::max(usage.pools.size(), generation.pools.size()));
+  // Room for all has been made by who asks; what a reload has brought since is left out.
+  const auto pool_of = [&](std::size_t id) { return id < usage.pools.size() ? &usage.pools[id] : nullptr; };
+  constexpr std::size_t kAddressCosts = 4;  // it and its protocols' counts are lines far apart
+  if (usage.step == Usage::Step::kAddresses) {
     const auto& all = generation.nat_addresses.all();
     for (; usage.cursor < all.size(); ++usage.cursor) {
       if (budget == 0) return;
-      --budget;
       const NatAddressPlace& place = all[usage.cursor].value;
-      if (place.owner != shard.id) continue;
-      const NatAddress* const address = tables.addresses->by_number[place.number];
-      if (address == nullptr) continue;
-      Usage::OfPool& pool = usage.pools[place.pool];
-      ++pool.addresses;
-      pool.paired += address->subscribers;
-      for (std::size_t p = 0; p < kPortProtocols; ++p) pool.ports[p] += address->ports[p].taken();
+      const NatAddress* const address =
+          place.owner == shard.id ? tables.addresses->by_number[place.number] : nullptr;
+      budget -= address == nullptr ? 1 : std::min(budget, kAddressCosts);
+      Usage::OfPool* const pool = pool_of(place.pool);
+      if (address == nullptr || pool == nullptr) continue;
+      ++pool->addresses;
+      pool->paired += address->subscribers;
+      for (std::size_t p = 0; p < kPortProtocols; ++p) pool->ports[p] += address->ports[p].taken();
     }
-    for (std::size_t id = 0; id < std::min(usage.pools.size(), tables.addresses->realloc.size());
-         ++id)
-      if (const ReallocQueue* const queue = tables.addresses->realloc[id])
-        usage.pools[id].waiting = queue->size();
-    usage.addresses_done = true;
+    usage.step = Usage::Step::kWaitingPorts;
     usage.cursor = 0;
   }
-  usage.groups.resize(std::max(usage.groups.size(), generation.groups.size()));
+  if (usage.step == Usage::Step::kWaitingPorts) {
+    for (; usage.cursor < tables.addresses->realloc.size(); ++usage.cursor) {
+      if (budget == 0) return;
+      --budget;
+      const ReallocQueue* const queue = tables.addresses->realloc[usage.cursor];
+      if (Usage::OfPool* const pool = pool_of(usage.cursor); queue != nullptr && pool != nullptr)
+        pool->waiting = queue->size();
+    }
+    usage.step = Usage::Step::kSubscribers;
+    usage.cursor = 0;
+  }
   for (; usage.cursor < tables.subscribers.high_water(); ++usage.cursor) {
     if (budget == 0) return;
     --budget;
@@ -273,7 +281,7 @@ void list_drops(Shard& shard, DropPage& page, std::size_t budget) {
       continue;
     DropRow row;
     row.reason = reason;
-    row.age_ms = static_cast<std::uint32_t>(std::max<std::int32_t>(shard.now - drop.at, 0)) * 10;
+    row.age_ms = std::uint64_t{static_cast<std::uint32_t>(std::max<std::int32_t>(shard.now - drop.at, 0))} * 10;
     row.protocol = drop.protocol;
     row.source = wire::Ipv4Address{drop.source};
     row.destination = wire::Ipv4Address{drop.destination};
@@ -372,6 +380,25 @@ void look_up(Shard& shard, Lookup& lookup, std::size_t) {
     }
   }
   if (subscriber != state::kNone) lookup.subscriber = row_of(tables.subscribers[subscriber]);
+  if (tables.sessions.size() == tables.sessions.capacity())
+    lookup.full = DropReason::kSessionTableFull;
+  else if (out && subscriber == state::kNone &&
+           tables.subscribers.size() == tables.subscribers.capacity())
+    lookup.full = DropReason::kSubscriberTableFull;
+  if (const Group* const group = out ? shard.generation->group(lookup.group) : nullptr;
+      group != nullptr && !is_esp) {
+    lookup.has_port = is_port_left(
+        shard, subscriber == state::kNone ? nullptr : &tables.subscribers[subscriber], *group,
+        lookup.protocol, lookup.policy.pooling);
+    if (!lookup.full && has_mapping(lookup.policy) && !lookup.mapping &&
+        tables.mappings.size() == tables.mappings.capacity())
+      lookup.full = DropReason::kMappingTableFull;
+  }
+  if (lookup.hop) {
+    const NeighbourId hop = shard.neighbours.find(lookup.hop->interface, lookup.hop->via.be());
+    lookup.hop_known = hop != kNoNeighbour &&
+                       shard.neighbours[hop].state == NeighbourState::kReachable;
+  }
   const wire::Be32 client = out ? local : wire::Be32{};
   lookup.alg = ipsec_alg::look_up(shard, client, out ? nat_ip_of(shard, subscriber, local) : local,
                                   remote, is_esp && !out ? spi : ipsec_alg::kNoSpi);

@@ -304,6 +304,41 @@ TEST_P(AlgQueries, IkeSessionsAndWhatALookUpKnowsOfAPair) {
   EXPECT_TRUE((list<datapath::ipsec_alg::IkePage>(of_client("192.0.2.99"), 16, 7,
                                                   datapath::list_ike_sessions)
                    .empty()));
+
+  const Peer c2 = joins(2);
+  const auto look_up = [&](datapath::Direction direction, Ip local, std::uint32_t spi) {
+    datapath::Lookup best;
+    for (unsigned id = 0; id < lab().shards(); ++id) {
+      datapath::Lookup lookup;
+      lookup.direction = direction;
+      lookup.protocol = Protocol::kEsp;
+      lookup.local = address(local);
+      lookup.remote = address(kS);
+      lookup.spi = spi;
+      datapath::look_up(lab().shard(id), lookup, 1);
+      if (lookup.session || lookup.alg.gate) best = lookup;
+    }
+    return best;
+  };
+  using enum datapath::Direction;
+  auto found = look_up(kOutbound, c1.ip, 0x1001);
+  ASSERT_TRUE(found.alg.gate);
+  EXPECT_TRUE(found.alg.is_free && found.alg.ike_answered && !found.alg.holds_gate);
+  sends_esp(c1, 0x1001, 1);
+  found = look_up(kOutbound, c1.ip, 0x1001);
+  ASSERT_TRUE(found.session);
+  EXPECT_TRUE(found.alg.holds_gate);
+  found = look_up(kOutbound, c2.ip, 0x1002);
+  EXPECT_FALSE(found.session || found.alg.is_free || found.alg.waits);
+  esp_refused_out(c2, 0x1002, DropReason::kEspOutGateBusy, 1);
+  found = look_up(kOutbound, c2.ip, 0x1002);
+  EXPECT_TRUE(found.alg.waits);
+  EXPECT_EQ(found.alg.gate->first_waiters[0].value, c2.ip.value);
+  EXPECT_FALSE(look_up(kInbound, c1.nat.ip, 0x2001).alg.seen);
+  esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 70000);
+  found = look_up(kInbound, c1.nat.ip, 0x2001);
+  ASSERT_TRUE(found.alg.seen);
+  EXPECT_FALSE(found.alg.seen->learned_by || found.session);
 }
 
 INSTANTIATE_TEST_SUITE_P(, AlgQueries, shardings(), sharding_name);

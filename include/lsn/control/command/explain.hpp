@@ -1,4 +1,4 @@
-// `explain SRC[:PORT] DST[:PORT] [TCP|UDP|ICMP|esp SPI]`: what would become of such a packet now, and
+// `explain SRC[:PORT] DST[:PORT] [TCP|UDP|ICMP|esp SPI] [-from inside|outside]`: what would become of such a packet now, and
 // which client, group, profile, mapping, session or gate decides it, from the real tables.
 //
 // What the configuration decides is read from the generation in force; all workers are asked for what
@@ -15,6 +15,7 @@
 
 namespace lsn::control {
 
+[[nodiscard]] std::span<const OptionSpec> explain_options();
 [[nodiscard]] std::span<const PositionalSpec> explain_parameters();
 [[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_explain(
     const Command& command, const CommandContext& context);

@@ -24,6 +24,7 @@ namespace lsn::control {
 [[nodiscard]] std::expected<datapath::SessionFilter, std::string> session_filter_of(
     const Command& command, const CommandContext& context);
 
+extern const ValueSyntax kClientName;    ///< std::string: of an existing one
 extern const ValueSyntax kProtocolName;  ///< std::string: TCP, UDP, ICMP or ESP
 extern const ValueSyntax kTopNumber;     ///< std::uint32_t: of -top
 /// How many -top wants.

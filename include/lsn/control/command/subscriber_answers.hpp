@@ -18,6 +18,9 @@ namespace lsn::control {
     const Command& command, const CommandContext& context);
 [[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_mapping(
     const Command& command, const CommandContext& context);
+/// The client that has an address and is in no group; empty: there is none.
+[[nodiscard]] std::string client_without_group(const Model& model, wire::Ipv4Address address);
+
 /// Everything about one of them.
 [[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_subscriber(
     const Command& command, const CommandContext& context);

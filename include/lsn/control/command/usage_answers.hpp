@@ -5,6 +5,7 @@
 // subscribers.
 #pragma once
 
+#include <cstdint>
 #include <expected>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -12,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -23,7 +25,7 @@ namespace lsn::control {
 /// What all workers counted, added up.
 class UsageSurvey {
  public:
-  explicit UsageSurvey(Dataplane& dataplane);
+  explicit UsageSurvey(const CommandContext& context);
 
   /// nullptr: not all have answered.
   [[nodiscard]] const datapath::Usage* take();
@@ -39,10 +41,21 @@ struct ObjectUsage {
   std::vector<std::pair<std::string, std::string>> lines;
   nlohmann::ordered_json json;
 };
-/// `kind`: "lsn pool", "lsn group", "lsn client"; nothing for other kinds.
-[[nodiscard]] std::optional<ObjectUsage> usage_of(const datapath::Usage& usage,
-                                                  const datapath::Generation& generation,
-                                                  std::string_view kind, std::string_view name);
+/// Of many objects, by their names.
+class UsageByName {
+ public:
+  UsageByName(const datapath::Usage& usage, const datapath::Generation& generation);
+
+  /// `kind`: "lsn pool", "lsn group", "lsn client"; nothing for other kinds.
+  [[nodiscard]] std::optional<ObjectUsage> of(std::string_view kind, const std::string& name) const;
+
+ private:
+  using Ids = std::unordered_map<std::string, std::uint16_t>;
+
+  const datapath::Usage& usage_;
+  Ids pools_, groups_;
+  Ids clients_;  ///< of the groups that have them
+};
 [[nodiscard]] bool has_usage(std::string_view kind);
 
 [[nodiscard]] std::span<const PositionalSpec> usage_parameters();

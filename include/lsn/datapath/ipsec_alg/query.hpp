@@ -92,7 +92,8 @@ struct GatePage {
 struct SeenSpiRow {
   std::uint32_t first_seconds = 0, last_seconds = 0;  ///< since then
   std::optional<wire::Ipv4Address> learned_by{};      ///< whose it was
-  std::uint32_t expected_by = 0;                      ///< clients that may be owed it
+  std::uint32_t expected_by = 0;  ///< clients that were owed one when it was refused
+  bool expected_by_several = false;  ///< and others
 };
 
 /// What a shard's ALG knows of a client, a NAT address, a server and an SPI (Lookup).
@@ -102,6 +103,9 @@ struct AlgLookup {
   bool ike_answered = false;       ///< one of them
   bool holds_gate = false;         ///< the client
   bool waits = false;              ///< the client, at the gate
+  bool is_free = true;             ///< the gate, for the client
+  bool keeps_ports = false;        ///< UDP 500 at that NAT address is found by IKE SPIs (ikePreservePort)
+  bool no_profile = false;         ///< no group has an ALG
   std::uint32_t esp_sessions = 0;  ///< of the client, with any server
   std::optional<SeenSpiRow> seen{};  ///< inbound
 };

@@ -61,6 +61,10 @@ inline void release_subscriber(Shard& shard, SubscriberId id) {
                                                                Protocol protocol, Pooling pooling,
                                                                wire::Be16 inside_port,
                                                                std::optional<wire::Be16> wanted);
+/// Whether take_port() would find one, whatever the inside port; nullptr: a subscriber that is not there
+/// yet.
+[[nodiscard]] bool is_port_left(Shard& shard, const Subscriber* subscriber, const Group& group,
+                                Protocol protocol, Pooling pooling);
 /// Which NAT endpoint take_port() is going to find, as far as that can be told before; for who
 /// fetches early what it will touch (foresight.cpp). Nothing is taken.
 struct PortOutlook {

@@ -150,7 +150,8 @@ TEST(ShowIpsecalgSession, TakesNothingElse) {
 TEST(FlushIpsecalgSession, SaysDone) {
   Bench bench;
   bench.dataplane.esp_rows(1).push_back(tunnel(1, 1));
-  EXPECT_EQ(bench.text("flush ipsecalg session"), "Done\n");
+  EXPECT_EQ(bench.text("flush ipsecalg session"),
+            "1 ESP session and 3 IKE sessions flushed\nDone\n");
   EXPECT_TRUE(bench.dataplane.esp_rows(1).empty());
 }
 
