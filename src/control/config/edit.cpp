@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <map>
 #include <set>
+#include <type_traits>
 #include <utility>
 
 #include "lsn/control/config/describe.hpp"
@@ -251,7 +252,9 @@ class Editor {
     const auto parsed = Syntax::parse(text_);
     if (!parsed) return report<Syntax>();
     const auto there = std::find(list.begin(), list.end(), *parsed);
-    if (change_ == Change::kErase && there == list.end()) {
+    if (change_ == Change::kErase && there == list.end() && take_out_of_range(list, *parsed)) {
+      // what is around it stays
+    } else if (change_ == Change::kErase && there == list.end()) {
       std::vector<std::string> bound;
       for (const auto& value : list) bound.push_back(Syntax::format(value));
       result = refuse(label_, text_, bound.empty() ? "nothing, as nothing is bound"
@@ -268,6 +271,36 @@ class Editor {
 
  private:
   [[nodiscard]] bool is_it(std::string_view setting) const { return setting == setting_; }
+
+  static std::uint32_t number_of(wire::Ipv4Address address) { return address.value; }
+  static std::uint32_t number_of(std::uint16_t port) { return port; }
+  template <class End>
+  static End end_of(std::uint32_t number) {
+    if constexpr (std::is_same_v<End, wire::Ipv4Address>) return wire::Ipv4Address{number};
+    else return static_cast<End>(number);
+  }
+
+  /// A part of one of the ranges: that one becomes what is before it and what is behind it.
+  template <class Value>
+  static bool take_out_of_range(std::vector<Value>& list, const Value& part) {
+    if constexpr (requires { part.first; part.last; }) {
+      using End = std::remove_cvref_t<decltype(part.first)>;
+      const std::uint32_t first = number_of(part.first), last = number_of(part.last);
+      const auto whole = std::find_if(list.begin(), list.end(), [&](const Value& range) {
+        return number_of(range.first) <= first && last <= number_of(range.last);
+      });
+      if (whole == list.end()) return false;
+      std::vector<Value> left;
+      if (number_of(whole->first) < first)
+        left.push_back({whole->first, end_of<End>(first - 1)});
+      if (last < number_of(whole->last))
+        left.push_back({end_of<End>(last + 1), whole->last});
+      list.insert(list.erase(whole), left.begin(), left.end());
+      return true;
+    } else {
+      return false;
+    }
+  }
 
   template <class Syntax>
   void report() {

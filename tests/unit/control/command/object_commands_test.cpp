@@ -150,6 +150,22 @@ TEST(ObjectCommands, BindAndUnbindAddAndTake) {
   EXPECT_EQ(bench.config.model(), before);
 }
 
+// A single address that is on a blacklist: the others of its range stay, and so do their sessions.
+TEST(ObjectCommands, UnbindTakesAPartOutOfARange) {
+  Bench bench;
+  const auto bound = [&] { return bench.json("show lsn pool P1")["lsn.pool"][0]["lsnip"]; };
+  EXPECT_EQ(bench.say("unbind lsn pool P1 203.0.113.5").out, "Done\n");
+  EXPECT_EQ(bound(), nlohmann::json({"203.0.113.0-203.0.113.4", "203.0.113.6-203.0.113.9"}));
+  EXPECT_EQ(bench.say("unbind lsn pool P1 203.0.113.0-203.0.113.1").out, "Done\n");
+  EXPECT_EQ(bench.say("unbind lsn pool P1 203.0.113.9").out, "Done\n");
+  EXPECT_EQ(bound(), nlohmann::json({"203.0.113.2-203.0.113.4", "203.0.113.6-203.0.113.8"}));
+  EXPECT_EQ(bench.say("unbind lsn pool P1 203.0.113.7").out, "Done\n");
+  EXPECT_EQ(bound(), nlohmann::json({"203.0.113.2-203.0.113.4", "203.0.113.6", "203.0.113.8"}));
+  EXPECT_EQ(bench.say("unbind lsn appsprofile UDP-ALL 5060-5061").out, "Done\n");
+  EXPECT_EQ(bench.json("show lsn appsprofile UDP-ALL")["lsn.appsprofile"][0]["lsnport"],
+            nlohmann::json({"1-5059", "5062-65535"}));
+}
+
 TEST(ObjectCommands, AChangeIsInForceWhenItsAnswerComes) {
   Bench bench;
   bench.dataplane.hold = true;
@@ -249,8 +265,9 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"bind lsn pool P1 203.0.113.5",
                 "pool P1: lsnip: given 203.0.113.5, allowed an address in one pool once; "
                 "203.0.113.0-203.0.113.9 of pool P1 overlaps"},
-        Refused{"unbind lsn pool P1 203.0.113.5",
-                "pool P1: lsnip: given 203.0.113.5, allowed what is bound: 203.0.113.0-203.0.113.9"},
+        Refused{"unbind lsn pool P1 203.0.113.9-203.0.113.10",
+                "pool P1: lsnip: given 203.0.113.9-203.0.113.10, allowed what is bound: "
+                "203.0.113.0-203.0.113.9"},
         Refused{"bind lsn client C1 -netmask 255.255.255.0",
                 "client C1: netmask: given without -network, allowed together with it"},
         Refused{"bind lsn client C1 -network 10.5.0.0 -netmask 255.0.255.0",
