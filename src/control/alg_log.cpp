@@ -47,6 +47,8 @@ std::string_view end_word(SessionEnd why) {
       return "flushed";
     case SessionEnd::kReload:
       return "ended by a reload";
+    case SessionEnd::kWithdrawn:
+      return "withdrawn";
   }
   return "?";
 }

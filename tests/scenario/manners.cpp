@@ -636,9 +636,22 @@ TEST_P(Manners, WithoutARouteAPacketIsRefusedAndLeavesNothing) {
   Config config = Config::standard();
   config.routes = {{"198.18.0.0/16", kGateway}};
   start(config);
-  refused_from_inside(udp(kClient, {"198.19.0.1", 9}), DropReason::kNoRoute);
-  EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
+  const Endpoint nowhere = {"198.19.0.1", 9};
+  refused_from_inside(udp(kClient, nowhere), DropReason::kNoRoute);
+  refused_from_inside(tcp(kClient, nowhere, kSyn), DropReason::kNoRoute);
+  refused_from_inside(ping(kClient, nowhere.ip, 1), DropReason::kNoRoute);
   EXPECT_EQ(lab().subscribers(), 0u);
+  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp}) {
+    EXPECT_EQ(lab().session_count(protocol), 0u);
+    const auto ended = [&](SessionEnd why) {
+      std::uint64_t sum = 0;
+      for (unsigned id = 0; id < lab().shards(); ++id)
+        sum += lab().shard(id).counters.of(protocol).ended[static_cast<std::size_t>(why)].get();
+      return sum;
+    };
+    EXPECT_EQ(ended(SessionEnd::kWithdrawn), 1u);
+    EXPECT_EQ(ended(SessionEnd::kFlushed), 0u) << "nobody has flushed anything";
+  }
   translated(udp(kClient, kServer));
 }
 

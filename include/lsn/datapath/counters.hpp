@@ -52,8 +52,13 @@ struct InterfaceCounters {
 };
 
 /// Why sessions end.
-enum class SessionEnd : std::uint8_t { kExpired, kFlushed, kReload };
-inline constexpr std::size_t kSessionEnds = 3;
+enum class SessionEnd : std::uint8_t {
+  kExpired,
+  kFlushed,
+  kReload,
+  kWithdrawn,  ///< its first packet could not be sent on; of ESP: it gave way, or was joined
+};
+inline constexpr std::size_t kSessionEnds = 4;
 
 /// Of one protocol.
 struct ProtocolCounters {

@@ -144,7 +144,9 @@ std::string report_lsn(Format format, const CommandContext& context) {
   }
 
   std::string text = protocol_table(
-      {"sessions", "mappings", "created", "expired", "flushed", "ended_by_reload"}, workers);
+      {"sessions", "mappings", "created", "expired", "flushed", "ended_by_reload",
+       "withdrawn"},
+      workers);
   text += '\n';
   text += protocol_table({"outbound_packets", "outbound_bytes", "inbound_packets", "inbound_bytes"},
                          workers);

@@ -123,7 +123,7 @@ bool replace_single(Shard& shard, const Peer& peer) {
     const lsn44::Session& session = shard.lsn44.sessions[esp.session];
     if (session.packets[0] > 1 || session.packets[1] > 1 || esp.again[0] || esp.again[1]) continue;
     count(shard, tables.peers[esp.peer].profile, AlgCounter::kEspSessionsReplaced);
-    lsn44::end_session(shard, esp.session, SessionEnd::kFlushed);
+    lsn44::end_session(shard, esp.session, SessionEnd::kWithdrawn);
     return true;
   }
   return false;
@@ -246,7 +246,7 @@ std::expected<SessionId, DropReason> learn(Shard& shard, PeerId peer_id, Directi
   esp.spi[at(direction)] = spi;
   if (!insert_keys(shard, id, direction)) {
     esp.spi[at(direction)] = kNoSpi;
-    if (!completes) lsn44::end_session(shard, esp.session, SessionEnd::kFlushed);
+    if (!completes) lsn44::end_session(shard, esp.session, SessionEnd::kWithdrawn);
     return std::unexpected(DropReason::kFlowTableFull);
   }
   if (completes) {
@@ -293,7 +293,7 @@ void forget_spi(Shard& shard, EspId id, Direction direction) {
   Tables& tables = shard.alg;
   EspSession& esp = tables.esp_sessions[id];
   if (esp.spi[at(opposite(direction))] == kNoSpi) {
-    lsn44::end_session(shard, esp.session, SessionEnd::kFlushed);
+    lsn44::end_session(shard, esp.session, SessionEnd::kWithdrawn);
     return;
   }
   leave_candidates(shard, id, direction);
@@ -376,7 +376,7 @@ bool restore_esp(Shard& shard, PeerId peer_id, Spi out, Spi in) {
   if (esp.is_half_open()) {
     shard.lsn44.sessions[esp.session].flags |= SessionFlags::kInspect;
     if (esp.spi[0] == kNoSpi && esp.spi[1] == kNoSpi) {
-      lsn44::end_session(shard, esp.session, SessionEnd::kFlushed);
+      lsn44::end_session(shard, esp.session, SessionEnd::kWithdrawn);
       return false;
     }
     enter_half_open(shard, *made);
@@ -410,7 +410,7 @@ void join_halves(Shard& shard, PeerId peer_id) {
   to.nat_port = from.nat_port;  // note_sequence()
   to.remote_port = from.remote_port;
   if (from.last_seen.later_than(to.last_seen)) to.last_seen = from.last_seen;
-  lsn44::end_session(shard, goes.session, SessionEnd::kFlushed);
+  lsn44::end_session(shard, goes.session, SessionEnd::kWithdrawn);
   stays.spi[kIn] = spi;
   if (!insert_keys(shard, out, Direction::kInbound)) {
     stays.spi[kIn] = kNoSpi;

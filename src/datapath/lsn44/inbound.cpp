@@ -111,7 +111,7 @@ Verdict inbound(Shard& shard, Packet& packet) {
     session = *opened;
     const Verdict verdict = forward_slowly<Direction::kInbound>(shard, packet, session);
     if (verdict.is_drop() && packet.protocol != Protocol::kEsp)
-      end_session(shard, session, SessionEnd::kFlushed);
+      end_session(shard, session, SessionEnd::kWithdrawn);
     return verdict;
   }
   return forward_any<Direction::kInbound>(shard, packet, session);

@@ -178,7 +178,7 @@ Verdict outbound(Shard& shard, Packet& packet) {
     const Verdict verdict = forward_slowly<Direction::kOutbound>(shard, packet, session);
     // What cannot be sent leaves no session behind; but an SPI that was learned is true.
     if (verdict.is_drop() && packet.protocol != Protocol::kEsp)
-      end_session(shard, session, SessionEnd::kFlushed);
+      end_session(shard, session, SessionEnd::kWithdrawn);
     return verdict;
   }
   return forward_any<Direction::kOutbound>(shard, packet, session);

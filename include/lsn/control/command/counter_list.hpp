@@ -65,6 +65,10 @@ constexpr std::size_t at(SessionEnd end) { return static_cast<std::size_t>(end);
       Text{"ended_by_reload", kCounter,
            "Sessions that ended because a new configuration does not allow them.",
            [](const ProtocolCounters& c) { return c.ended[at(SessionEnd::kReload)].get(); }},
+      Text{"withdrawn", kCounter,
+           "Sessions that ended at once because their first packet could not be sent on; of ESP also "
+           "those that gave way to others or were joined with their other half.",
+           [](const ProtocolCounters& c) { return c.ended[at(SessionEnd::kWithdrawn)].get(); }},
       Text{"outbound_packets", kCounter, "Packets translated from inside to outside.",
            [](const ProtocolCounters& c) { return c.translated[kOut].packets.get(); }},
       Text{"outbound_bytes", kCounter, "Bytes of IP translated from inside to outside.",

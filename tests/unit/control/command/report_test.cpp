@@ -80,6 +80,7 @@ TEST(StatLsn, AddsAllWorkersUp) {
                                                   {"expired", 100},
                                                   {"flushed", 40},
                                                   {"ended_by_reload", 10},
+                                                  {"withdrawn", 0},
                                                   {"outbound_packets", 2000},
                                                   {"outbound_bytes", 128'000},
                                                   {"inbound_packets", 1000},
@@ -96,7 +97,7 @@ TEST(StatLsn, PrintsTablesWithTotals) {
   BusyBench bench;
   const std::string text = bench.text("stat lsn");
   EXPECT_THAT(text, ContainsRegex("protocol +sessions +mappings +created"));
-  EXPECT_THAT(text, ContainsRegex("UDP +21 +6 +200 +100 +40 +10\n"));
+  EXPECT_THAT(text, ContainsRegex("UDP +21 +6 +200 +100 +40 +10 +0\n"));
   EXPECT_THAT(text, ContainsRegex("total +29 +6 +200"));
   EXPECT_THAT(text, ContainsRegex("subscribers +12 +6,000\n"));
   EXPECT_THAT(text, ContainsRegex("sessions +29 +2,000\n"));
