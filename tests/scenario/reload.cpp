@@ -275,6 +275,44 @@ TEST_P(Reload, RoutesChangeUnderLiveSessions) {
   translated_to(packet, nat);
 }
 
+// What was translated before a reload and waits for its next hop's hardware address leaves only if its
+// NAT address is still ours, and its receiver still a client.
+TEST_P(Reload, WhatWaitsForItsNextHopDoesNotLeaveFromAnAddressThatIsOursNoMore) {
+  config() = Config::standard();
+  config().pool().addresses = {"203.0.113.3"};
+  start(config());
+  lab().silence(kGateway);
+  expect_frames(lab().from_inside(udp(kClient, kServer).bytes()), {});
+  config().pool().addresses = {"203.0.113.4"};
+  EXPECT_EQ(lab().reload(config()), 1u);
+  lab().unsilence(kGateway);
+  expect_frames(lab().advance(1100ms), {});
+  expect_drops({{DropReason::kNoSession, 1}});
+  // From an address that is still there it does; and so inside, by its receiver.
+  lab().silence(kGateway);
+  lab().advance(100s);
+  const IpPacket packet = udp(kClient, kServer);
+  expect_frames(lab().from_inside(packet.bytes()), {});
+  config().group().udp().session_timeout = 77s;
+  EXPECT_EQ(lab().reload(config()), 0u);
+  lab().unsilence(kGateway);
+  const std::vector<Frame> frames = lab().advance(1100ms);
+  const Bytes out = only(frames, 1);
+  ASSERT_FALSE(out.empty());
+  const Endpoint nat = source_of(out);
+  EXPECT_EQ(nat.ip, Ip{"203.0.113.4"});
+  lab().advance(40s);
+  lab().silence(kClient.ip);
+  lab().advance(400s);
+  const Endpoint again = translated(packet);
+  expect_frames(lab().from_outside(udp(kServer, again).bytes()), {});
+  config().group().clients = {"192.0.2.128/25"};
+  EXPECT_EQ(lab().reload(config()), 1u);
+  lab().unsilence(kClient.ip);
+  expect_frames(lab().advance(1100ms), {});
+  expect_drops({{DropReason::kNoMapping, 1}});
+}
+
 TEST_P(Reload, TimeoutsHoldFromTheNextTimeASessionIsLookedAt) {
   start();
   translated(udp(kClient, kServer));

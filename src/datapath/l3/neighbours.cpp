@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "lsn/datapath/l3/output.hpp"
+#include "lsn/datapath/pipeline.hpp"
 #include "lsn/datapath/shard.hpp"
 
 namespace lsn::datapath {
@@ -149,6 +150,19 @@ void Neighbours::rearm(NeighbourId id, state::Ticks deadline) {
   wheel_.schedule(id, deadline, wheel_links());
 }
 
+namespace {
+
+/// Whether what was translated before a reload may go on after it: the NAT address may be somebody
+/// else's by now, the client may be none any more.
+bool may_still_leave(const Generation& generation, Side side, const wire::Ipv4Header& ip) {
+  if (is_own_address(generation, ip.source)) return true;
+  if (side == Side::kOutside)
+    return generation.nat_addresses.find(wire::Ipv4Address{ip.source}) != nullptr;
+  return generation.maps.front()->group_of(wire::Ipv4Address{ip.destination}) != nullptr;
+}
+
+}  // namespace
+
 void Neighbours::wait(Shard& shard, NeighbourId id, rte_mbuf* packet) {
   Neighbour& neighbour = table_[id];
   neighbour.last_used = shard.now;
@@ -165,6 +179,7 @@ void Neighbours::wait(Shard& shard, NeighbourId id, rte_mbuf* packet) {
     return;
   }
   waiting_[place].packet = packet;
+  waiting_[place].adopted = shard.adopted;
   state::list_push(neighbour.waiting, place, waiting_links());
   ++neighbour.waiting_count;
 }
@@ -186,18 +201,23 @@ void Neighbours::learned(Shard& shard, NeighbourId id, const wire::MacAddress& m
   rearm(id, shard.now + kConfirmAfter);
 
   // Those that waited, in the order in which they came: the list has the last one in front.
-  std::array<rte_mbuf*, kWaitingPerNeighbour> packets;
+  std::array<WaitingPacket, kWaitingPerNeighbour> packets;
   std::uint32_t count = 0;
   while (!neighbour.waiting.empty()) {
     const std::uint32_t place = neighbour.waiting.first;
-    packets[count++] = waiting_[place].packet;
+    packets[count++] = waiting_[place];
     state::list_remove(neighbour.waiting, place, waiting_links());
     waiting_.release(place);
   }
   neighbour.waiting_count = 0;
   while (count != 0) {
-    rte_mbuf* packet = packets[--count];
-    send(shard, packet, rte_pktmbuf_mtod(packet, wire::Ipv4Header*), id);
+    const auto& [packet, adopted, links] = packets[--count];
+    auto* const ip = rte_pktmbuf_mtod(packet, wire::Ipv4Header*);
+    if (adopted != shard.adopted && !may_still_leave(*shard.generation, on.side, *ip)) {
+      shard.drop(packet, on.side == Side::kOutside ? DropReason::kNoSession : DropReason::kNoMapping);
+      continue;
+    }
+    send(shard, packet, ip, id);
   }
 }
 

@@ -181,6 +181,7 @@ class Neighbours {
  private:
   struct WaitingPacket {
     rte_mbuf* packet;
+    std::uint32_t adopted;  ///< Shard::adopted when it came: with which generation it was translated
     state::ListLinks links;
   };
 
