@@ -250,19 +250,8 @@ void DpdkDataplane::restore(std::vector<datapath::StateRecord> records,
   restored_ = std::move(done);
 }
 
-void DpdkDataplane::state(unsigned shard, datapath::StatePage page,
-                          std::function<void(datapath::StatePage)> done) {
-  workers_[shard]->mailbox().post(std::make_unique<ListState>(std::move(page), std::move(done)));
-}
-
 datapath::StateRing& DpdkDataplane::state_changes(unsigned shard) {
   return workers_[shard]->state_changes();
-}
-
-void DpdkDataplane::sessions(unsigned shard, datapath::SessionPage page,
-                             std::function<void(datapath::SessionPage)> done) {
-  workers_[shard]->mailbox().post(
-      std::make_unique<ListSessions>(std::move(page), std::move(done)));
 }
 
 void DpdkDataplane::flush(unsigned shard, datapath::SessionFlush flush,
@@ -271,17 +260,6 @@ void DpdkDataplane::flush(unsigned shard, datapath::SessionFlush flush,
       flush, [then = std::move(done)](const datapath::SessionFlush& done_with) {
         then(done_with.flushed);
       }));
-}
-
-void DpdkDataplane::esp_sessions(unsigned shard, datapath::ipsec_alg::EspPage page,
-                                 std::function<void(datapath::ipsec_alg::EspPage)> done) {
-  workers_[shard]->mailbox().post(
-      std::make_unique<ListEspSessions>(std::move(page), std::move(done)));
-}
-
-void DpdkDataplane::gates(unsigned shard, datapath::ipsec_alg::GatePage page,
-                          std::function<void(datapath::ipsec_alg::GatePage)> done) {
-  workers_[shard]->mailbox().post(std::make_unique<ListGates>(std::move(page), std::move(done)));
 }
 
 void DpdkDataplane::flush_alg(unsigned shard, datapath::ipsec_alg::AlgFlush flush,

@@ -22,6 +22,9 @@ Command::Progress AdoptGeneration::step(datapath::Shard& shard) {
 namespace {
 
 /// Which step answers which question.
+void answer(datapath::Shard& shard, datapath::SessionPage& page) {
+  datapath::list_sessions(shard, page, kStepBudget);
+}
 void answer(datapath::Shard& shard, datapath::SubscriberPage& page) {
   datapath::list_subscribers(shard, page, kStepBudget);
 }
@@ -34,8 +37,17 @@ void answer(datapath::Shard& shard, datapath::NeighbourPage& page) {
 void answer(datapath::Shard& shard, datapath::DropPage& page) {
   datapath::list_drops(shard, page, kStepBudget);
 }
+void answer(datapath::Shard& shard, datapath::ipsec_alg::EspPage& page) {
+  datapath::list_esp_sessions(shard, page, kStepBudget);
+}
 void answer(datapath::Shard& shard, datapath::ipsec_alg::IkePage& page) {
   datapath::list_ike_sessions(shard, page, kStepBudget);
+}
+void answer(datapath::Shard& shard, datapath::ipsec_alg::GatePage& page) {
+  datapath::list_gates(shard, page, kStepBudget);
+}
+void answer(datapath::Shard& shard, datapath::StatePage& page) {
+  datapath::list_state(shard, page, kStepBudget);
 }
 void answer(datapath::Shard& shard, datapath::Usage& usage) {
   datapath::survey_usage(shard, usage, kStepBudget);
@@ -45,6 +57,19 @@ void answer(datapath::Shard& shard, datapath::Lookup& lookup) {
 }
 
 }  // namespace
+
+Asked::Asked(Question question, std::function<void(Question)> answered)
+    : question_(std::move(question)), answered_(std::move(answered)) {
+  // Room for a page, so that the worker allocates nothing.
+  std::visit(
+      [](auto& page) {
+        if constexpr (requires { page.rows; }) {
+          page.rows.clear();
+          page.rows.reserve(page.limit);
+        }
+      },
+      question_);
+}
 
 Command::Progress Asked::step(datapath::Shard& shard) {
   return std::visit(

@@ -68,32 +68,23 @@ class Dataplane {
   virtual void restore(std::vector<datapath::StateRecord> records,
                        std::function<void(std::uint64_t restored)> done) = 0;
 
-  /// One page of what a shard would have restored after a restart, and what changes of it.
-  virtual void state(unsigned shard, datapath::StatePage page,
-                     std::function<void(datapath::StatePage)> done) = 0;
+  /// What changes of what a shard would have restored after a restart (StatePage).
   [[nodiscard]] virtual datapath::StateRing& state_changes(unsigned shard) = 0;
-
-  /// One page of a shard's sessions.
-  virtual void sessions(unsigned shard, datapath::SessionPage page,
-                        std::function<void(datapath::SessionPage)> done) = 0;
 
   /// Ends the sessions that match; `done` with their number.
   virtual void flush(unsigned shard, datapath::SessionFlush flush,
                      std::function<void(std::uint64_t flushed)> done) = 0;
 
   /// The same of the ALG.
-  virtual void esp_sessions(unsigned shard, datapath::ipsec_alg::EspPage page,
-                            std::function<void(datapath::ipsec_alg::EspPage)> done) = 0;
-  virtual void gates(unsigned shard, datapath::ipsec_alg::GatePage page,
-                     std::function<void(datapath::ipsec_alg::GatePage)> done) = 0;
   virtual void flush_alg(unsigned shard, datapath::ipsec_alg::AlgFlush flush,
                          std::function<void(datapath::ipsec_alg::AlgFlush)> done) = 0;
 
   /// What a shard answers in one go or in pages: it comes back with what was found.
   using Question =
-      std::variant<datapath::SubscriberPage, datapath::MappingPage, datapath::Usage,
-                   datapath::NeighbourPage, datapath::DropPage, datapath::ipsec_alg::IkePage,
-                   datapath::Lookup>;
+      std::variant<datapath::SessionPage, datapath::SubscriberPage, datapath::MappingPage,
+                   datapath::Usage, datapath::NeighbourPage, datapath::DropPage,
+                   datapath::ipsec_alg::EspPage, datapath::ipsec_alg::IkePage,
+                   datapath::ipsec_alg::GatePage, datapath::StatePage, datapath::Lookup>;
   virtual void ask(unsigned shard, Question question, std::function<void(Question)> done) = 0;
 
   /// What a shard's ALG tells the log. The control thread is the one that takes it.

@@ -288,8 +288,9 @@ static_assert([] {
          (reason >= DropReason::kGateQuota && reason <= DropReason::kEspSessionTableFull);
 }
 
-[[nodiscard]] constexpr std::string_view name_of(DropReason reason) {
-  return kDropReasonTexts[static_cast<std::size_t>(reason)].name;
+[[nodiscard]] constexpr const DropReasonText& text_of(DropReason reason) {
+  return kDropReasonTexts[static_cast<std::size_t>(reason)];
 }
+[[nodiscard]] constexpr std::string_view name_of(DropReason reason) { return text_of(reason).name; }
 
 }  // namespace lsn::datapath

@@ -182,6 +182,15 @@ struct Generation {
   [[nodiscard]] const Group* group(std::uint16_t id) const {
     return id < groups.size() && groups[id].present ? &groups[id] : nullptr;
   }
+  /// The group of a source address; nullptr: it is not of a configured client.
+  [[nodiscard]] const Group* group_of(wire::Ipv4Address source) const {
+    const std::uint16_t* const id = maps.empty() ? nullptr : maps.front()->group_of(source);
+    return id == nullptr ? nullptr : group(*id);
+  }
+  /// Whether an address is one of our interfaces'.
+  [[nodiscard]] bool is_own_address(wire::Ipv4Address address) const {
+    return link_addresses.find(address) == LinkAddress::kOwn;
+  }
 
   /// After `interfaces` has been set.
   void index_link_addresses() {

@@ -31,7 +31,7 @@ void settle(Shard& shard, Packet& packet, Verdict verdict);
 
 /// Whether an address is one of our interfaces'.
 [[nodiscard]] inline bool is_own_address(const Generation& generation, wire::Be32 address) {
-  return generation.link_addresses.find(wire::Ipv4Address{address}) == LinkAddress::kOwn;
+  return generation.is_own_address(wire::Ipv4Address{address});
 }
 
 using wire::is_host_address;

@@ -1,9 +1,5 @@
-// What the control thread asks a shard about its sessions, and what it gets: plain data.
-//
-// A shard holds millions of sessions, so questions come in pages: a page visits at most `budget`
-// slots from `cursor`, returns at most `rows.capacity()` rows, and says where to go on. A session
-// that lives through all pages is listed exactly once; one that begins or ends meanwhile, at most
-// once.
+// What the control thread asks a shard about its sessions, and what it gets: plain data, in pages
+// (page.hpp).
 #pragma once
 
 #include <array>
@@ -15,6 +11,7 @@
 #include "lsn/datapath/drop_reason.hpp"
 #include "lsn/datapath/generation.hpp"
 #include "lsn/datapath/ipsec_alg/query.hpp"
+#include "lsn/datapath/page.hpp"
 #include "lsn/datapath/state_record.hpp"
 #include "lsn/state/none.hpp"
 #include "lsn/wire/ipv4_address.hpp"
@@ -58,13 +55,7 @@ struct SessionRow {
   std::uint64_t bytes[kDirections] = {};
 };
 
-struct SessionPage {
-  SessionFilter filter;
-  std::uint32_t cursor = 0;  ///< in: where to begin; out: where to go on
-  bool finished = false;     ///< out: nothing is left
-  std::uint32_t limit = 256;  ///< rows at most; the caller reserves them
-  std::vector<SessionRow> rows;
-};
+using SessionPage = Page<SessionRow, SessionFilter>;
 
 /// What `flush lsn session` asks of a shard, in steps like pages.
 struct SessionFlush {
@@ -90,14 +81,9 @@ struct SubscriberRow {
 struct SubscriberFilter : SessionFilter {  ///< group, network and nat_ip count
   bool with_bytes = false;  ///< rows have them: that costs a visit of each session
 };
-struct SubscriberPage {
-  SubscriberFilter filter;
-  std::uint32_t cursor = 0;
+struct SubscriberPage : Page<SubscriberRow, SubscriberFilter> {
   std::uint32_t next = state::kNone;  ///< session of the one at the cursor where to go on, ...
   std::uint64_t bytes[kDirections] = {};  ///< ... and what those before it have carried
-  bool finished = false;
-  std::uint32_t limit = 256;
-  std::vector<SubscriberRow> rows;
 };
 
 struct MappingRow {
@@ -113,13 +99,7 @@ struct MappingRow {
   std::uint32_t left_seconds = 0;  ///< until it goes; with sessions: it does not
 };
 
-struct MappingPage {
-  SessionFilter filter;
-  std::uint32_t cursor = 0;
-  bool finished = false;
-  std::uint32_t limit = 256;
-  std::vector<MappingRow> rows;
-};
+using MappingPage = Page<MappingRow, SessionFilter>;
 
 /// What a shard's subscribers use, by pool and by group (stable ids).
 struct Usage {
@@ -154,14 +134,7 @@ struct NeighbourRow {
   std::uint32_t used_seconds = 0, confirmed_seconds = 0;  ///< since then
 };
 
-struct NeighbourFilter {};
-struct NeighbourPage {
-  NeighbourFilter filter;
-  std::uint32_t cursor = 0;
-  bool finished = false;
-  std::uint32_t limit = 256;
-  std::vector<NeighbourRow> rows;
-};
+using NeighbourPage = Page<NeighbourRow, NoFilter>;
 
 /// A packet as it stood when it was dropped.
 struct DropRow {
@@ -179,13 +152,7 @@ struct DropFilter {
   std::optional<wire::Ipv4Address> address{};  ///< source or destination
   std::optional<DropReason> reason{};
 };
-struct DropPage {
-  DropFilter filter;
-  std::uint32_t cursor = 0;
-  bool finished = false;
-  std::uint32_t limit = 256;
-  std::vector<DropRow> rows;
-};
+using DropPage = Page<DropRow, DropFilter>;
 
 // ── one packet ──────────────────────────────────────────────────────────────────────────────────
 
@@ -215,12 +182,8 @@ struct Lookup {
 };
 
 /// All that a restart must not lose (state_record.hpp), in pages.
-struct StatePage {
+struct StatePage : Page<StateRecord, NoFilter> {
   StateRecord::Kind kind = StateRecord::Kind::kMapping;  ///< where to go on, with `cursor`
-  std::uint32_t cursor = 0;
-  bool finished = false;
-  std::uint32_t limit = 256;
-  std::vector<StateRecord> rows;
 };
 
 /// Room in a shard's tables, for `stat worker`.

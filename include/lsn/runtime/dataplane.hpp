@@ -41,22 +41,14 @@ class DpdkDataplane final : public control::Dataplane {
   [[nodiscard]] std::vector<control::PortStatus> ports() override;
   void publish(std::shared_ptr<const datapath::Generation> generation,
                std::function<void(std::uint64_t ended)> done) override;
-  void sessions(unsigned shard, datapath::SessionPage page,
-                std::function<void(datapath::SessionPage)> done) override;
   void flush(unsigned shard, datapath::SessionFlush flush,
              std::function<void(std::uint64_t flushed)> done) override;
-  void esp_sessions(unsigned shard, datapath::ipsec_alg::EspPage page,
-                    std::function<void(datapath::ipsec_alg::EspPage)> done) override;
-  void gates(unsigned shard, datapath::ipsec_alg::GatePage page,
-             std::function<void(datapath::ipsec_alg::GatePage)> done) override;
   void flush_alg(unsigned shard, datapath::ipsec_alg::AlgFlush flush,
                  std::function<void(datapath::ipsec_alg::AlgFlush)> done) override;
   void ask(unsigned shard, Question question, std::function<void(Question)> done) override;
   [[nodiscard]] datapath::ipsec_alg::EventRing& alg_events(unsigned shard) override;
   void restore(std::vector<datapath::StateRecord> records,
                std::function<void(std::uint64_t restored)> done) override;
-  void state(unsigned shard, datapath::StatePage page,
-             std::function<void(datapath::StatePage)> done) override;
   [[nodiscard]] datapath::StateRing& state_changes(unsigned shard) override;
   void poll() override;
 

@@ -52,40 +52,12 @@ class AdoptGeneration final : public Command {
   datapath::GenerationSweep sweep_;
 };
 
-/// One page of what a shard lists.
-template <class Page, void (*list)(datapath::Shard&, Page&, std::size_t)>
-class ListPage final : public Command {
- public:
-  ListPage(Page page, std::function<void(Page)> listed)
-      : page_(std::move(page)), listed_(std::move(listed)) {
-    page_.rows.clear();
-    page_.rows.reserve(page_.limit);
-  }
-
-  [[nodiscard]] Progress step(datapath::Shard& shard) override {
-    list(shard, page_, kStepBudget);
-    return page_.finished || page_.rows.size() >= page_.limit ? Progress::kFinished
-                                                              : Progress::kMore;
-  }
-  void done() override { listed_(std::move(page_)); }
-
- private:
-  Page page_;
-  std::function<void(Page)> listed_;
-};
-
-using ListSessions = ListPage<datapath::SessionPage, datapath::list_sessions>;
-using ListEspSessions = ListPage<datapath::ipsec_alg::EspPage, datapath::list_esp_sessions>;
-using ListGates = ListPage<datapath::ipsec_alg::GatePage, datapath::list_gates>;
-using ListState = ListPage<datapath::StatePage, datapath::list_state>;
-
-/// Any other question (control::Dataplane::ask), until it is answered.
+/// A question (control::Dataplane::ask), until it is answered or its page is full.
 class Asked final : public Command {
  public:
   using Question = control::Dataplane::Question;
 
-  Asked(Question question, std::function<void(Question)> answered)
-      : question_(std::move(question)), answered_(std::move(answered)) {}
+  Asked(Question question, std::function<void(Question)> answered);
 
   [[nodiscard]] Progress step(datapath::Shard& shard) override;
   void done() override { answered_(std::move(question_)); }

@@ -40,6 +40,17 @@ struct Ticks {
   return static_cast<std::int32_t>(a.value - b.value);
 }
 
+/// The time from `then` to `now`; none where `then` is the later one.
+[[nodiscard]] constexpr TickDuration elapsed(Ticks now, Ticks then) {
+  return now.later_than(then) ? TickDuration{now.value - then.value} : TickDuration{};
+}
+
+/// The same in whole seconds, rounded down.
+[[nodiscard]] constexpr std::uint32_t seconds_since(Ticks now, Ticks then) {
+  return static_cast<std::uint32_t>(
+      std::chrono::duration_cast<std::chrono::seconds>(elapsed(now, then)).count());
+}
+
 [[nodiscard]] constexpr Ticks operator+(Ticks at, TickDuration span) {
   return Ticks{at.value + span.count()};
 }

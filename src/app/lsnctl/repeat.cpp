@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <map>
@@ -21,9 +20,8 @@ using Json = nlohmann::ordered_json;
 using Values = std::vector<std::pair<std::string, double>>;
 
 bool take_number(const std::string& text, unsigned& number) {
-  const char* const end = text.data() + text.size();
-  const auto [last, error] = std::from_chars(text.data(), end, number);
-  return error == std::errc{} && last == end && number >= 1 && number <= 1'000'000;
+  number = control::parse_number(text, 1'000'000).value_or(0);
+  return number >= 1;
 }
 
 /// Every number of a document by its path; elements of a list by their name, where they have one.

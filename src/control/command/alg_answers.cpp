@@ -47,6 +47,12 @@ std::string json_address(const std::optional<wire::Ipv4Address>& address) {
   return address ? fmt::format("\"{}\"", wire::to_string(*address)) : "null";
 }
 
+std::string json_profile(const Generation& generation, std::uint16_t id) {
+  const auto& profiles = generation.alg_profiles;
+  const bool known = id < profiles.size() && profiles[id].present;
+  return known ? nlohmann::json(profiles[id].name).dump() : "null";
+}
+
 std::string or_dash(const std::optional<wire::Ipv4Address>& address) {
   return address ? wire::to_string(*address) : "-";
 }
@@ -70,8 +76,6 @@ class EspWriter : public ListWriter {
 
   void add(const EspRow& row, const Generation& generation, std::string& out) {
     if (is_json()) {
-      const auto& profiles = generation.alg_profiles;
-      const bool known = row.profile < profiles.size() && profiles[row.profile].present;
       fmt::format_to(
           std::back_inserter(out),
           "{}{{\"source_ip\":\"{}\",\"nat_ip\":\"{}\",\"destination_ip\":\"{}\",\"spi_in\":{},"
@@ -81,7 +85,7 @@ class EspWriter : public ListWriter {
           separator(), wire::to_string(row.client), wire::to_string(row.nat_ip),
           wire::to_string(row.server), json_spi(row.spi_in), json_spi(row.spi_out),
           row.spi_in == 0 || row.spi_out == 0,
-          known ? nlohmann::json(profiles[row.profile].name).dump() : "null", row.age_seconds,
+          json_profile(generation, row.profile), row.age_seconds,
           row.idle_seconds, row.packets[kOut], row.bytes[kOut], row.packets[kIn], row.bytes[kIn]);
     } else {
       table().add({wire::to_string(row.client), wire::to_string(row.nat_ip),
@@ -114,8 +118,6 @@ class IkeWriter : public ListWriter {
 
   void add(const IkeRow& row, const Generation& generation, std::string& out) {
     if (is_json()) {
-      const auto& profiles = generation.alg_profiles;
-      const bool known = row.profile < profiles.size() && profiles[row.profile].present;
       fmt::format_to(
           std::back_inserter(out),
           "{}{{\"source_ip\":\"{}\",\"source_port\":{},\"nat_ip\":\"{}\",\"nat_port\":{},"
@@ -125,7 +127,7 @@ class IkeWriter : public ListWriter {
           separator(), wire::to_string(row.client), row.client_port, wire::to_string(row.nat_ip),
           row.nat_port, wire::to_string(row.server), row.version, row.initiator, row.responder,
           row.answered, row.keeps_port, row.exchanges, row.esp,
-          known ? nlohmann::json(profiles[row.profile].name).dump() : "null", row.idle_seconds);
+          json_profile(generation, row.profile), row.idle_seconds);
     } else {
       table().add({wire::to_string(row.client), std::to_string(row.client_port),
                    wire::to_string(row.nat_ip), std::to_string(row.nat_port),
@@ -188,29 +190,23 @@ class GateWriter : public ListWriter {
   }
 };
 
-using ShowEspSessions = PagedAnswer<EspPage, EspWriter, &Dataplane::esp_sessions>;
-using ShowGates = PagedAnswer<GatePage, GateWriter, &Dataplane::gates>;
-
 class FlushAlgSessions final : public Answer {
  public:
   FlushAlgSessions(Format format, const CommandContext& context, const AlgFilter& filter)
-      : format_(format), missing_(context.dataplane.workers()) {
-    for (unsigned shard = 0; shard < context.dataplane.workers(); ++shard) {
-      AlgFlush flush;
-      flush.filter = filter;
-      flushed_.emplace_back();
-      context.dataplane.flush_alg(shard, flush, flushed_.back().ask());
-    }
+      : format_(format) {
+    AlgFlush flush;
+    flush.filter = filter;
+    flushed_.ask(context.dataplane.workers(), [&](unsigned shard, auto done) {
+      context.dataplane.flush_alg(shard, flush, std::move(done));
+    });
   }
 
   Progress next(std::string& out) override {
-    for (auto& flushed : flushed_)
-      if (const auto done = flushed.take()) {
-        esp_sessions_ += done->esp_sessions;
-        ike_sessions_ += done->ike_sessions;
-        --missing_;
-      }
-    if (missing_ != 0) return Progress::kWaiting;
+    const bool all = flushed_.take([this](unsigned, const AlgFlush& done) {
+      esp_sessions_ += done.esp_sessions;
+      ike_sessions_ += done.ike_sessions;
+    });
+    if (!all) return Progress::kWaiting;
     out += format_ == Format::kJson
                ? fmt::format("{{\"result\":\"Done\",\"flushed\":{},\"ike_sessions\":{}}}\n",
                              esp_sessions_, ike_sessions_)
@@ -222,10 +218,9 @@ class FlushAlgSessions final : public Answer {
 
  private:
   Format format_;
-  unsigned missing_;
   std::uint64_t esp_sessions_ = 0;
   std::uint64_t ike_sessions_ = 0;
-  std::vector<Awaited<AlgFlush>> flushed_;
+  AwaitedOfAll<AlgFlush> flushed_;
 };
 
 AlgFilter filter_of(const Command& command) {
@@ -251,7 +246,7 @@ std::span<const OptionSpec> alg_filter_options() {
 
 std::unique_ptr<Answer> list_of_esp_sessions(Format format, const CommandContext& context,
                                              const AlgFilter& filter) {
-  return std::make_unique<ShowEspSessions>(context, filter, EspWriter(format));
+  return std::make_unique<PagedAnswer<EspPage, EspWriter>>(context, filter, EspWriter(format));
 }
 std::unique_ptr<Answer> list_of_ike_sessions(Format format, const CommandContext& context,
                                              const AlgFilter& filter) {
@@ -259,7 +254,7 @@ std::unique_ptr<Answer> list_of_ike_sessions(Format format, const CommandContext
 }
 std::unique_ptr<Answer> list_of_gates(Format format, const CommandContext& context,
                                       const AlgFilter& filter) {
-  return std::make_unique<ShowGates>(context, filter, GateWriter(format));
+  return std::make_unique<PagedAnswer<GatePage, GateWriter>>(context, filter, GateWriter(format));
 }
 
 BegunAnswer begin_show_ipsecalg_session(const Command& command, const CommandContext& context) {

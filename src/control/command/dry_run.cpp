@@ -35,24 +35,19 @@ class DryRunAnswer final : public Answer {
         pages_(context.dataplane, {}, 8 * kPageRows) {}
 
   Progress next(std::string& out) override {
-    decltype(SessionPage::rows) rows;
-    for (Got got; (got = pages_.next(rows)) != Got::kEnd;) {
-      if (got == Got::kWaiting) return Progress::kWaiting;
-      for (const SessionRow& row : rows)
-        if (ends(row)) ++ended_[client_of(row)];
-    }
+    const bool all = pages_.take([this](const SessionRow& row) {
+      if (ends(row)) ++ended_[client_of(row)];
+    });
+    if (!all) return Progress::kWaiting;
     format_ == Format::kJson ? say_json(out) : say_text(out);
     return Progress::kDone;
   }
 
  private:
-  using Got = Pages<SessionPage, &Dataplane::sessions>::Got;
-
   /// What a worker asks of a session after a reload (lsn44::is_allowed), as far as it can be told from
   /// here: the filtering of a mapping is not.
   [[nodiscard]] bool ends(const SessionRow& row) const {
-    const std::uint16_t* const id = wanted_->maps.front()->group_of(row.subscriber_ip);
-    const datapath::Group* const group = id == nullptr ? nullptr : wanted_->group(*id);
+    const datapath::Group* const group = wanted_->group_of(row.subscriber_ip);
     if (group == nullptr) return true;
     if (row.protocol == datapath::Protocol::kEsp && group->alg_profile == datapath::kNoId)
       return true;
@@ -100,7 +95,7 @@ class DryRunAnswer final : public Answer {
   const CommandContext& context_;
   Changes changes_;
   std::shared_ptr<const Generation> wanted_;
-  Pages<SessionPage, &Dataplane::sessions> pages_;
+  Pages<SessionPage> pages_;
   std::map<std::string, std::uint64_t> ended_;  ///< by client
 };
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -55,34 +54,28 @@ struct Asked {
   }
 };
 
-bool is_own_address(const Generation& generation, wire::Ipv4Address address) {
-  return generation.link_addresses.find(address) == datapath::LinkAddress::kOwn;
-}
-
 std::string quota_text(std::uint64_t used, std::uint64_t limit) {
   return limit == 0 ? fmt::format("{}, no limit", used) : fmt::format("{} of {}", used, limit);
 }
 
-/// Where a packet comes in.
-enum class From : std::uint8_t { kInside, kOutside };
-
-/// Its source is a client's, or lies inside; or it is nobody's, and what it is for is not ours.
-From guess_side(const Generation& generation, const Asked& asked) {
+/// Where a packet comes in. Inside: its source is a client's, or lies there; or it is nobody's, and
+/// what it is for is not ours.
+Side guess_side(const Generation& generation, const Asked& asked) {
   const auto is_client = [&](wire::Ipv4Address address) {
     return !generation.maps.empty() && generation.maps.front()->group_of(address) != nullptr;
   };
-  if (is_client(asked.source)) return From::kInside;
+  if (is_client(asked.source)) return Side::kInside;
   const datapath::Route* const route = generation.routes.find(asked.source.value);
   if (route != nullptr && generation.interfaces[route->interface].side == Side::kInside)
-    return From::kInside;
+    return Side::kInside;
   const bool is_ours = generation.nat_addresses.find(asked.destination) != nullptr ||
-                       is_own_address(generation, asked.destination);
-  return is_ours || is_client(asked.destination) ? From::kOutside : From::kInside;
+                       generation.is_own_address(asked.destination);
+  return is_ours || is_client(asked.destination) ? Side::kOutside : Side::kInside;
 }
 
 /// What the workers are asked about a packet.
-Lookup question_about(const Generation& generation, const Asked& asked, From from) {
-  const bool out = from == From::kInside;
+Lookup question_about(const Generation& generation, const Asked& asked, Side from) {
+  const bool out = from == Side::kInside;
   Lookup lookup;
   lookup.direction = out ? Direction::kOutbound : Direction::kInbound;
   lookup.protocol = asked.protocol;
@@ -112,11 +105,11 @@ Lookup question_about(const Generation& generation, const Asked& asked, From fro
 /// verdict.
 class Explanation {
  public:
-  Explanation(const CommandContext& context, const Asked& asked, From from)
+  Explanation(const CommandContext& context, const Asked& asked, Side from)
       : context_(context), generation_(context.config.generation()), asked_(asked), from_(from) {}
 
   void explain(const std::vector<Lookup>& found) {
-    const bool out = from_ == From::kInside;
+    const bool out = from_ == Side::kInside;
     say("packet", fmt::format("{}, from {}", asked_.text(), out ? "inside" : "outside"));
     choose(found);
     if (out) explain_outbound();
@@ -128,7 +121,7 @@ class Explanation {
   /// ... which decides then.
   void go_on(const std::vector<Lookup>& found) {
     asked_ = *other_side_;
-    from_ = From::kOutside;
+    from_ = Side::kOutside;
     say("hairpin", asked_.text());
     choose(found);
     explain_inbound();
@@ -162,24 +155,17 @@ class Explanation {
   }
   void forwarded(std::string how) { decide("forwarded", std::move(how)); }
   void dropped(DropReason reason, const std::string& why = {}) {
-    for (const datapath::DropReasonText& text : datapath::kDropReasonTexts)
-      if (text.reason == reason) reason_ = &text;
+    reason_ = &datapath::text_of(reason);
     decide("dropped", why.empty() ? std::string(reason_->meaning) : why);
   }
 
   // ── what is known ─────────────────────────────────────────────────────────────────────────────
 
-  [[nodiscard]] const Group* group_of(wire::Ipv4Address address) const {
-    if (generation_.maps.empty()) return nullptr;
-    const std::uint16_t* const id = generation_.maps.front()->group_of(address);
-    return id == nullptr ? nullptr : generation_.group(*id);
-  }
-
   /// The worker that has most to say: a session, a subscriber or mapping; if none has, the owner.
   void choose(const std::vector<Lookup>& found) {
     const auto owner = [&]() -> std::size_t {
       if (generation_.maps.empty()) return 0;
-      if (from_ == From::kInside) return generation_.maps.front()->owner_of(asked_.source);
+      if (from_ == Side::kInside) return generation_.maps.front()->owner_of(asked_.source);
       const auto* const place = generation_.nat_addresses.find(asked_.destination);
       return place == nullptr ? 0 : place->owner;
     }();
@@ -238,8 +224,8 @@ class Explanation {
         asked_.destination_port == kNatTraversalPort)
       profile += "; its pooling follows that of UDP 500";
     say("policy", fmt::format("{}: ippooling {}, mapping {}, filtering {}", profile,
-                              policy.pooling == datapath::Pooling::kPaired ? "PAIRED" : "RANDOM",
-                              to_word(policy.mapping), to_word(policy.filtering)));
+                              to_word(policy.pooling), to_word(policy.mapping),
+                              to_word(policy.filtering)));
   }
 
   void say_limits(const Group& group) {
@@ -362,14 +348,14 @@ class Explanation {
   // ── from inside ───────────────────────────────────────────────────────────────────────────────
 
   void explain_outbound() {
-    if (is_own_address(generation_, asked_.destination)) return decide_local();
+    if (generation_.is_own_address(asked_.destination)) return decide_local();
     if (!wire::is_host_address(asked_.source)) return dropped(DropReason::kIpSourceInvalid);
-    if (is_own_address(generation_, asked_.source) ||
+    if (generation_.is_own_address(asked_.source) ||
         generation_.nat_addresses.find(asked_.source) != nullptr)
       return dropped(DropReason::kSpoofedNatSource);
     if (!wire::is_host_address(asked_.destination))
       return dropped(DropReason::kIpDestinationInvalid);
-    const Group* const group = group_of(asked_.source);
+    const Group* const group = generation_.group_of(asked_.source);
     if (group == nullptr) {
       say_no_group(asked_.source);
       return dropped(DropReason::kNotAClient);
@@ -536,16 +522,17 @@ class Explanation {
   // ── from outside ──────────────────────────────────────────────────────────────────────────────
 
   bool passes_source_checks() {
-    if (is_own_address(generation_, asked_.destination)) {
+    if (generation_.is_own_address(asked_.destination)) {
       decide_local();
       return false;
     }
     if (!wire::is_host_address(asked_.destination)) dropped(DropReason::kIpDestinationInvalid);
     else if (!wire::is_host_address(asked_.source)) dropped(DropReason::kIpSourceInvalid);
     else if (generation_.nat_addresses.find(asked_.source) != nullptr ||
-             is_own_address(generation_, asked_.source))
+             generation_.is_own_address(asked_.source))
       dropped(DropReason::kSpoofedNatSource);
-    else if (group_of(asked_.source) != nullptr) dropped(DropReason::kSpoofedClientSource);
+    else if (generation_.group_of(asked_.source) != nullptr)
+      dropped(DropReason::kSpoofedClientSource);
     else return true;
     return false;
   }
@@ -651,7 +638,7 @@ class Explanation {
   const CommandContext& context_;
   const Generation& generation_;
   Asked asked_;
-  From from_;
+  Side from_;
   const Lookup* known_ = nullptr;
   unsigned worker_ = 0;
   std::optional<Asked> other_side_;
@@ -666,7 +653,7 @@ class Explanation {
 class ExplainAnswer final : public Answer {
  public:
   ExplainAnswer(Format format, const CommandContext& context, Asked asked,
-                std::optional<From> from)
+                std::optional<Side> from)
       : format_(format), context_(context), asked_(asked), given_(from) {
     begin();
   }
@@ -682,8 +669,7 @@ class ExplainAnswer final : public Answer {
         explanation_.emplace(context_, asked_, from_);
         explanation_->explain(found_);
         if (const auto there = explanation_->other_side()) {
-          first_ = std::exchange(found_, {});  // what was said of it stays true
-          ask(*there, From::kOutside);
+          ask(*there, Side::kOutside);  // what was said stays true
           continue;
         }
       } else {
@@ -702,36 +688,27 @@ class ExplainAnswer final : public Answer {
     ask(asked_, from_);
   }
 
-  void ask(const Asked& asked, From from) {
+  void ask(const Asked& asked, Side from) {
     const unsigned workers = context_.dataplane.workers();
     const Lookup question = question_about(context_.config.generation(), asked, from);
-    missing_ = workers;
     found_.assign(workers, {});
-    answers_.clear();
-    for (unsigned shard = 0; shard < workers; ++shard) {
-      answers_.emplace_back();
-      context_.dataplane.ask_for<Lookup>(shard, question, answers_.back().ask());
-    }
+    answers_.ask(workers, [&](unsigned shard, auto done) {
+      context_.dataplane.ask_for<Lookup>(shard, question, std::move(done));
+    });
   }
 
   bool has_all() {
-    for (std::size_t shard = 0; shard < answers_.size(); ++shard)
-      if (auto answer = answers_[shard].take()) {
-        found_[shard] = std::move(*answer);
-        --missing_;
-      }
-    return missing_ == 0;
+    return answers_.take([&](unsigned shard, Lookup answer) { found_[shard] = std::move(answer); });
   }
 
   Format format_;
   const CommandContext& context_;
   Asked asked_;
-  std::optional<From> given_;
-  From from_ = From::kInside;
+  std::optional<Side> given_;
+  Side from_ = Side::kInside;
   std::uint64_t generation_ = 0;
-  std::size_t missing_ = 0;
-  std::vector<Lookup> found_, first_;
-  std::vector<Awaited<Lookup>> answers_;
+  std::vector<Lookup> found_;
+  AwaitedOfAll<Lookup> answers_;
   std::optional<Explanation> explanation_;
 };
 
@@ -747,13 +724,7 @@ struct Given {
 
 std::optional<std::uint32_t> number(std::string_view text, std::uint32_t most) {
   const bool hex = text.starts_with("0x") || text.starts_with("0X");
-  if (hex) text.remove_prefix(2);
-  std::uint32_t value = 0;
-  const auto [end, error] =
-      std::from_chars(text.data(), text.data() + text.size(), value, hex ? 16 : 10);
-  if (error != std::errc{} || end != text.data() + text.size() || value > most)
-    return std::nullopt;
-  return value;
+  return hex ? parse_number(text.substr(2), most, 16) : parse_number(text, most);
 }
 
 std::optional<Given> parse_given(std::string_view text) {
@@ -780,11 +751,7 @@ const ValueSyntax kSpiSyntax{"SPI", "an SPI: a number, or hexadecimal as 0xc3f1a
                              }};
 
 const ValueSyntax kSide{"inside|outside", "inside or outside",
-                        [](std::string_view text) -> std::optional<Value> {
-                          for (const std::string_view known : {"inside", "outside"})
-                            if (same_word(known, text)) return std::string(known);
-                          return std::nullopt;
-                        }};
+                        [](std::string_view text) { return one_of({"inside", "outside"}, text); }};
 
 }  // namespace
 
@@ -815,8 +782,7 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_explain(const Command&
   asked.source_port = source.port.value_or(0);
   asked.destination_port = destination.port.value_or(0);
   if (const auto* const name = command.get<std::string>(kProtocolParameter)) {
-    for (const Protocol each : {Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp, Protocol::kEsp})
-      if (same_word(name_of(each), *name)) asked.protocol = each;
+    asked.protocol = protocol_named(*name).value_or(asked.protocol);
   } else if (!source.port && !destination.port) {
     asked.protocol = Protocol::kIcmp;
   }
@@ -841,9 +807,9 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_explain(const Command&
         fmt::format("explain: {}", source.port ? kDestination : kSource), "no port",
         fmt::format("A.B.C.D:PORT for {}", name_of(asked.protocol))));
   }
-  std::optional<From> from;
+  std::optional<Side> from;
   if (const auto* const side = command.get<std::string>("-from"))
-    from = *side == "inside" ? From::kInside : From::kOutside;
+    from = parse_word<Side>(*side);
   return std::make_unique<ExplainAnswer>(command.format, context, asked, from);
 }
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "lsn/control/command/protocol.hpp"
 #include "lsn/control/command/words.hpp"
@@ -149,6 +148,12 @@ class ArgumentParser {
 
 }  // namespace
 
+std::optional<Value> one_of(std::initializer_list<std::string_view> words, std::string_view text) {
+  for (const std::string_view word : words)
+    if (same_word(word, text)) return std::string(word);
+  return std::nullopt;
+}
+
 const ValueSyntax kAnyText{"TEXT", "text",
                            [](std::string_view text) -> std::optional<Value> {
                              return std::string(text);
@@ -176,13 +181,7 @@ const ValueSyntax kNetmask{"A.B.C.D", "a netmask such as 255.255.255.0",
 
 const ValueSyntax kPortNumber{"PORT", "0-65535",
                               [](std::string_view text) -> std::optional<Value> {
-                                std::uint32_t port = 0;
-                                const char* const end = text.data() + text.size();
-                                const auto [last, error] =
-                                    std::from_chars(text.data(), end, port);
-                                if (error != std::errc{} || last != end || port > 65535)
-                                  return std::nullopt;
-                                return port;
+                                return parse_number(text, 65535);
                               }};
 
 std::expected<std::optional<Command>, std::string> Grammar::parse(std::string_view line) const {

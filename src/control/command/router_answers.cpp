@@ -86,13 +86,6 @@ class DropWriter : public ListWriter {
     }
     counted();
   }
-
- private:
-  static std::string_view name_of(DropReason reason) {
-    for (const datapath::DropReasonText& text : datapath::kDropReasonTexts)
-      if (text.reason == reason) return text.name;
-    return "?";
-  }
 };
 
 /// "filtered, no_mapping, ...": in the order of the table.
@@ -120,17 +113,12 @@ class ArpAnswer final : public Answer {
       : format_(format), context_(context), pages_(context.dataplane, {}) {}
 
   Progress next(std::string& out) override {
-    decltype(NeighbourPage::rows) rows;
-    for (Got got; (got = pages_.next(rows)) != Got::kEnd;) {
-      if (got == Got::kWaiting) return Progress::kWaiting;
-      for (const NeighbourRow& row : rows) add(row);
-    }
+    if (!pages_.take([this](const NeighbourRow& row) { add(row); })) return Progress::kWaiting;
     format_ == Format::kJson ? say_json(out) : say_text(out);
     return Progress::kDone;
   }
 
  private:
-  using Got = Pages<NeighbourPage>::Got;
   struct Known {
     NeighbourRow row;
     unsigned workers = 0;  ///< that can reach it

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -58,43 +57,18 @@ std::string_view direction_of(const SessionRow& row) {
   return row.direction == Direction::kOutbound ? "OUTBOUND" : "INBOUND";
 }
 
-/// The writer of rows in one of both formats.
-class SessionWriter {
+class SessionWriter : public ListWriter {
  public:
-  enum class Rows : std::uint8_t { kShown, kShownWithBytes, kCounted };
-
-  SessionWriter(Format format, Rows rows)
-      : format_(format),
-        counts_(rows == Rows::kCounted),
-        with_bytes_(rows == Rows::kShownWithBytes),
-        table_(columns(with_bytes_)) {}
-
-  void begin(std::string& out) const {
-    if (counts_) return;
-    out += format_ == Format::kJson ? "{\"sessions\":[" : table_.print_head();
-  }
+  SessionWriter(Format format, Rows rows, bool with_bytes)
+      : ListWriter(format, Table(columns(with_bytes)), "sessions", "session", "sessions", rows),
+        with_bytes_(with_bytes) {}
 
   void add(const SessionRow& row, const datapath::Generation& generation, std::string& out) {
-    if (counts_) {
-      // nothing is shown
-    } else if (format_ == Format::kJson)
-      add_json(row, generation.group(row.group), out);
-    else
-      table_.add(cells(row));
-    ++count_;
-  }
-
-  void end_page(std::string& out) {
-    if (!counts_ && format_ == Format::kText) out += table_.print_rows();
-  }
-
-  void end(std::string& out) const {
-    if (format_ == Format::kJson && counts_)
-      out += fmt::format("{{\"count\":{}}}\n", count_);
-    else if (format_ == Format::kJson)
-      out += fmt::format("{}],\"count\":{}}}\n", count_ == 0 ? "" : "\n", count_);
-    else
-      out += fmt::format("{} session{}\n", count_, count_ == 1 ? "" : "s");
+    if (is_shown()) {
+      if (is_json()) add_json(row, generation.group(row.group), out);
+      else table().add(cells(row));
+    }
+    counted();
   }
 
  private:
@@ -103,11 +77,11 @@ class SessionWriter {
     // By hand: there may be millions of them, and only names need escaping.
     fmt::format_to(
         std::back_inserter(out),
-        "{}\n{{\"protocol\":\"{}\",\"subscriber\":\"{}\",\"nat\":\"{}\",\"destination\":\"{}\","
+        "{}{{\"protocol\":\"{}\",\"subscriber\":\"{}\",\"nat\":\"{}\",\"destination\":\"{}\","
         "\"direction\":\"{}\",\"state\":\"{}\",\"idle\":{},\"age\":{},\"hairpin\":{},"
         "\"client\":{},\"group\":{},\"outbound_packets\":{},\"outbound_bytes\":{},"
         "\"inbound_packets\":{},\"inbound_bytes\":{}}}",
-        count_ == 0 ? "" : ",", name_of(row.protocol), subscriber_of(row), nat_of(row),
+        separator(), name_of(row.protocol), subscriber_of(row), nat_of(row),
         destination_of(row), direction_of(row),
         to_word(row.state), row.idle_seconds, row.age_seconds, row.hairpin,
         group == nullptr ? "null" : quoted(group->client),
@@ -144,35 +118,23 @@ class SessionWriter {
     return all;
   }
 
-  Format format_;
-  bool counts_;
   bool with_bytes_;
-  std::uint64_t count_ = 0;
-  Table table_;
 };
-
-using ShowSessions = PagedAnswer<SessionPage, SessionWriter, &Dataplane::sessions>;
-using TopSessions = TopAnswer<SessionPage, SessionWriter, &Dataplane::sessions>;
 
 class FlushSessions final : public Answer {
  public:
   FlushSessions(Format format, const CommandContext& context, const SessionFilter& filter)
-      : format_(format), missing_(context.dataplane.workers()) {
-    for (unsigned shard = 0; shard < context.dataplane.workers(); ++shard) {
-      datapath::SessionFlush flush;
-      flush.filter = filter;
-      flushed_.emplace_back();
-      context.dataplane.flush(shard, std::move(flush), flushed_.back().ask());
-    }
+      : format_(format) {
+    datapath::SessionFlush flush;
+    flush.filter = filter;
+    flushed_.ask(context.dataplane.workers(), [&](unsigned shard, auto done) {
+      context.dataplane.flush(shard, flush, std::move(done));
+    });
   }
 
   Progress next(std::string& out) override {
-    for (auto& flushed : flushed_)
-      if (const auto sessions = flushed.take()) {
-        total_ += *sessions;
-        --missing_;
-      }
-    if (missing_ != 0) return Progress::kWaiting;
+    if (!flushed_.take([this](unsigned, std::uint64_t sessions) { total_ += sessions; }))
+      return Progress::kWaiting;
     out += format_ == Format::kJson
                ? fmt::format("{{\"result\":\"Done\",\"flushed\":{}}}\n", total_)
                : fmt::format("{} session{} flushed\nDone\n", total_, total_ == 1 ? "" : "s");
@@ -181,9 +143,8 @@ class FlushSessions final : public Answer {
 
  private:
   Format format_;
-  unsigned missing_;
   std::uint64_t total_ = 0;
-  std::vector<Awaited<std::uint64_t>> flushed_;
+  AwaitedOfAll<std::uint64_t> flushed_;
 };
 
 std::expected<std::uint16_t, std::string> group_of_client(const std::string& name,
@@ -230,8 +191,7 @@ std::expected<SessionFilter, std::string> session_filter_of(const Command& comma
   if (const auto* destination = command.get<wire::Ipv4Address>("-destIP"))
     filter.destination_ip = *destination;
   if (const auto* protocol = command.get<std::string>("-protocol"))
-    for (const Protocol each : {Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp, Protocol::kEsp})
-      if (same_word(name_of(each), *protocol)) filter.protocol = each;
+    filter.protocol = protocol_named(*protocol);
   if (const auto* nat_ip = command.get<wire::Ipv4Address>("-natIP")) filter.nat_ip = *nat_ip;
   if (const auto* nat_port = command.get<std::uint32_t>("-natPort"))
     filter.nat_port = static_cast<std::uint16_t>(*nat_port);
@@ -240,20 +200,21 @@ std::expected<SessionFilter, std::string> session_filter_of(const Command& comma
 
 const ValueSyntax kProtocolName{"TCP|UDP|ICMP|ESP", "TCP, UDP, ICMP or ESP",
                             [](std::string_view text) -> std::optional<Value> {
-                              for (const std::string_view known : {"TCP", "UDP", "ICMP", "ESP"})
-                                if (same_word(known, text)) return std::string(known);
-                              return std::nullopt;
+                              const auto known = protocol_named(text);
+                              if (!known) return std::nullopt;
+                              return std::string(name_of(*known));
                             }};
 
+std::optional<Protocol> protocol_named(std::string_view name) {
+  for (const Protocol each : {Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp, Protocol::kEsp})
+    if (same_word(name_of(each), name)) return each;
+  return std::nullopt;
+}
+
 const ValueSyntax kTopNumber{"N", "1-1000", [](std::string_view text) -> std::optional<Value> {
-                               std::uint32_t number = 0;
-                               const char* const end = text.data() + text.size();
-                               const auto [last, error] =
-                                   std::from_chars(text.data(), end, number);
-                               if (error != std::errc{} || last != end || number == 0 ||
-                                   number > 1000)
-                                 return std::nullopt;
-                               return number;
+                               const auto number = parse_number(text, 1000);
+                               if (!number || *number == 0) return std::nullopt;
+                               return *number;
                              }};
 
 std::uint32_t top_of(const Command& command) {
@@ -266,12 +227,9 @@ const ValueSyntax kClientName{"NAME", "the name of an existing lsn client", kNam
 
 namespace {
 
-const ValueSyntax kSessionOrder{"idle|bytes", "idle or bytes",
-                                [](std::string_view text) -> std::optional<Value> {
-                                  for (const std::string_view known : {"idle", "bytes"})
-                                    if (same_word(known, text)) return std::string(known);
-                                  return std::nullopt;
-                                }};
+const ValueSyntax kSessionOrder{
+    "idle|bytes", "idle or bytes",
+    [](std::string_view text) { return one_of({"idle", "bytes"}, text); }};
 
 constexpr std::size_t kFilterOptions = 8;
 constexpr std::string_view kCountOption = "-count";
@@ -296,6 +254,10 @@ const std::array<OptionSpec, kFilterOptions + 3>& session_options() {
 
 }  // namespace
 
+ListWriter::Rows rows_of(const Command& command) {
+  return command.has(kCountOption) ? ListWriter::Rows::kCounted : ListWriter::Rows::kShown;
+}
+
 std::span<const OptionSpec> session_filter_options() {
   return std::span(session_options()).first(kFilterOptions);
 }
@@ -310,19 +272,15 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_session(
     if (command.has(kCountOption))
       return std::unexpected(complaint("show lsn session: -count", "with -sort", "one of them"));
     const bool by_idle = *order == "idle";
-    return std::make_unique<TopSessions>(
+    return std::make_unique<TopAnswer<SessionPage, SessionWriter>>(
         context, std::move(*filter),
-        SessionWriter(command.format, by_idle ? SessionWriter::Rows::kShown
-                                              : SessionWriter::Rows::kShownWithBytes),
-        top_of(command), [by_idle](const SessionRow& row) {
+        SessionWriter(command.format, ListWriter::Rows::kShown, !by_idle), top_of(command),
+        [by_idle](const SessionRow& row) {
           return by_idle ? row.idle_seconds : row.bytes[0] + row.bytes[1];
         });
   }
-  return std::make_unique<ShowSessions>(context, std::move(*filter),
-                                        SessionWriter(command.format,
-                                                      command.has(kCountOption)
-                                                          ? SessionWriter::Rows::kCounted
-                                                          : SessionWriter::Rows::kShown));
+  return std::make_unique<PagedAnswer<SessionPage, SessionWriter>>(
+      context, std::move(*filter), SessionWriter(command.format, rows_of(command), false));
 }
 
 std::expected<std::unique_ptr<Answer>, std::string> begin_flush_lsn_session(

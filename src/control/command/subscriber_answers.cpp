@@ -69,8 +69,7 @@ std::string use(std::uint64_t used, std::uint32_t quota) {
 Json to_json(const SubscriberRow& row, const Generation& generation, bool with_bytes) {
   const Group* const group = generation.group(row.group);
   Json json{{"subscriber", wire::to_string(row.ip)}};
-  json["client"] = group == nullptr ? Json() : Json(group->client);
-  json["group"] = group == nullptr ? Json() : Json(group->name);
+  put_group(json, group);
   json["nat_ip"] = row.nat_ip ? Json(wire::to_string(*row.nat_ip)) : Json();
   for (std::size_t p = 0; p < kProtocols; ++p) {
     const std::string name = lower(name_of(static_cast<Protocol>(p)));
@@ -96,8 +95,7 @@ class SubscriberWriter : public ListWriter {
   void add(const SubscriberRow& row, const Generation& generation, std::string& out) {
     if (is_json()) {
       out += separator();
-      out += to_json(row, generation, with_bytes_)
-                 .dump(-1, ' ', false, Json::error_handler_t::replace);
+      out += line_of(to_json(row, generation, with_bytes_));
     } else {
       const Group* const group = generation.group(row.group);
       std::vector<std::string> cells{wire::to_string(row.ip), group == nullptr ? "-" : group->name,
@@ -132,11 +130,8 @@ class SubscriberWriter : public ListWriter {
 };
 
 const ValueSyntax kSubscriberOrder{"sessions|ports|bits", "sessions, ports or bits",
-                                   [](std::string_view text) -> std::optional<Value> {
-                                     for (const std::string_view known :
-                                          {"sessions", "ports", "bits"})
-                                       if (same_word(known, text)) return std::string(known);
-                                     return std::nullopt;
+                                   [](std::string_view text) {
+                                     return one_of({"sessions", "ports", "bits"}, text);
                                    }};
 
 // ── mappings ────────────────────────────────────────────────────────────────────────────────────
@@ -149,8 +144,8 @@ std::string destination_of(const MappingRow& row) {
 
 class MappingWriter : public ListWriter {
  public:
-  MappingWriter(Format format, bool counts)
-      : ListWriter(counts ? Format::kText : format,
+  MappingWriter(Format format, Rows rows)
+      : ListWriter(format,
                    Table({{"subscriber", kLeft, kEndpointWidth},
                           {"nat", kLeft, kEndpointWidth},
                           {"destination", kLeft, kEndpointWidth},
@@ -159,21 +154,12 @@ class MappingWriter : public ListWriter {
                           {"filtering", kLeft, kDependenceWidth},
                           {"sessions", kRight},
                           {"left", kRight, std::string_view("1200 s").size()}}),
-                   "mappings", "mapping", "mappings"),
-        counts_(counts), json_count_(counts && format == Format::kJson) {}
-
-  void begin(std::string& out) const {
-    if (!counts_) ListWriter::begin(out);
-  }
-  void end(std::string& out) const {
-    if (json_count_) out += fmt::format("{{\"count\":{}}}\n", count());
-    else ListWriter::end(out);
-  }
+                   "mappings", "mapping", "mappings", rows) {}
 
   void add(const MappingRow& row, const Generation& generation, std::string& out) {
     const Group* const group = generation.group(row.group);
-    if (counts_) {
-      // nothing is shown
+    if (!is_shown()) {
+      // nothing is written
     } else if (is_json()) {
       out += separator();
       Json json{{"protocol", name_of(row.protocol)},
@@ -182,11 +168,10 @@ class MappingWriter : public ListWriter {
       json["destination"] = row.remote_ip ? Json(destination_of(row)) : Json();
       json["mapping"] = to_word(row.mapping);
       json["filtering"] = to_word(row.filtering);
-      json["client"] = group == nullptr ? Json() : Json(group->client);
-      json["group"] = group == nullptr ? Json() : Json(group->name);
+      put_group(json, group);
       json["sessions"] = row.sessions;
       json["left"] = row.sessions != 0 ? Json() : Json(row.left_seconds);
-      out += json.dump(-1, ' ', false, Json::error_handler_t::replace);
+      out += line_of(json);
     } else {
       table().add({endpoint(row.subscriber_ip, row.subscriber_port),
                    endpoint(row.nat_ip, row.nat_port), destination_of(row),
@@ -199,14 +184,13 @@ class MappingWriter : public ListWriter {
 
  private:
   static constexpr std::size_t kDependenceWidth = std::string_view("ADDRESS-PORT-DEPENDENT").size();
-  bool counts_;
-  bool json_count_;
 };
 
 std::unique_ptr<Answer> list_of_mappings(Format format, const CommandContext& context,
-                                         const datapath::SessionFilter& filter, bool counts) {
+                                         const datapath::SessionFilter& filter,
+                                         ListWriter::Rows rows) {
   return std::make_unique<PagedAnswer<MappingPage, MappingWriter>>(context, filter,
-                                                                   MappingWriter(format, counts));
+                                                                   MappingWriter(format, rows));
 }
 
 // ── one subscriber ──────────────────────────────────────────────────────────────────────────────
@@ -219,18 +203,13 @@ class SubscriberAnswer final : public Answer {
         pages_(context.dataplane, filter_of(address)) {}
 
   Progress next(std::string& out) override {
-    decltype(SubscriberPage::rows) rows;
-    for (Got got; (got = pages_.next(rows)) != Got::kEnd;) {
-      if (got == Got::kWaiting) return Progress::kWaiting;
-      for (SubscriberRow& row : rows) rows_.push_back(std::move(row));
-    }
+    if (!pages_.take([this](const SubscriberRow& row) { rows_.push_back(row); }))
+      return Progress::kWaiting;
     format_ == Format::kJson ? say_json(out) : say_text(out);
     return Progress::kDone;
   }
 
  private:
-  using Got = Pages<SubscriberPage>::Got;
-
   static SubscriberFilter filter_of(wire::Ipv4Address address) {
     SubscriberFilter filter;
     filter.network = wire::Ipv4Prefix{address, 32};
@@ -239,10 +218,7 @@ class SubscriberAnswer final : public Answer {
   }
 
   [[nodiscard]] const Group* configured_group() const {
-    const Generation& generation = context_.config.generation();
-    if (generation.maps.empty()) return nullptr;
-    const std::uint16_t* const id = generation.maps.front()->group_of(address_);
-    return id == nullptr ? nullptr : generation.group(*id);
+    return context_.config.generation().group_of(address_);
   }
 
   /// What an address is that is in no group.
@@ -250,8 +226,7 @@ class SubscriberAnswer final : public Answer {
     const Generation& generation = context_.config.generation();
     if (const auto* const place = generation.nat_addresses.find(address_))
       return fmt::format("none: it is a NAT address of {}", generation.pools[place->pool].name);
-    if (generation.link_addresses.find(address_) == datapath::LinkAddress::kOwn)
-      return "none: it is lsnd's own address";
+    if (generation.is_own_address(address_)) return "none: it is lsnd's own address";
     const std::string client = client_without_group(context_.config.model(), address_);
     return client.empty() ? "none: no client has a network with this address"
                           : fmt::format("{}, which is in no group (bind or add one: add lsn group)",
@@ -264,8 +239,7 @@ class SubscriberAnswer final : public Answer {
       list.push_back(to_json(row, context_.config.generation(), true));
     const Group* const group = configured_group();
     Json json{{"address", wire::to_string(address_)}};
-    json["client"] = group == nullptr ? Json() : Json(group->client);
-    json["group"] = group == nullptr ? Json() : Json(group->name);
+    put_group(json, group);
     json["subscribers"] = std::move(list);
     out += document(json);
   }
@@ -388,16 +362,14 @@ std::span<const OptionSpec> subscriber_options() {
 }
 
 std::span<const OptionSpec> mapping_options() {
-  static const std::array<OptionSpec, 8> kOptions{{
-      {"-clientname", &kClientName, "of subscribers of this client"},
-      {"-subscrIP", &kAnyAddress, "of this subscriber"},
-      {"-network", &kAnyAddress, "of subscribers in this network"},
-      {"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it", "-network"},
-      {"-natIP", &kAnyAddress, "with this NAT address"},
-      {"-natPort", &kPortNumber, "with this NAT port, or ICMP identifier"},
-      {"-protocol", &kProtocolName, "of this protocol"},
-      {"-count", nullptr, "only how many there are"},
-  }};
+  // As of sessions, but a mapping has no destination.
+  static const std::vector<OptionSpec> kOptions = [] {
+    std::vector<OptionSpec> all;
+    for (const OptionSpec& option : session_show_options())
+      if (option.name != "-destIP" && option.name != "-sort" && option.name != "-top")
+        all.push_back(option);
+    return all;
+  }();
   return kOptions;
 }
 
@@ -424,7 +396,7 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_mapping(
     const Command& command, const CommandContext& context) {
   auto filter = session_filter_of(command, context);
   if (!filter) return std::unexpected(std::move(filter.error()));
-  return list_of_mappings(command.format, context, *filter, command.has("-count"));
+  return list_of_mappings(command.format, context, *filter, rows_of(command));
 }
 
 std::span<const PositionalSpec> show_subscriber_parameters() {
@@ -441,7 +413,8 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_show_subscriber(
   const datapath::ipsec_alg::AlgFilter alg{.source_ip = address};
   std::vector<SequenceAnswer::Part> parts;
   parts.push_back({"", "", std::make_unique<SubscriberAnswer>(format, context, address)});
-  parts.push_back({"mappings", "mappings", list_of_mappings(format, context, sessions, false)});
+  parts.push_back({"mappings", "mappings",
+                   list_of_mappings(format, context, sessions, ListWriter::Rows::kShown)});
   parts.push_back({"IKE sessions", "ike_sessions", list_of_ike_sessions(format, context, alg)});
   parts.push_back({"ESP sessions", "esp_sessions", list_of_esp_sessions(format, context, alg)});
   parts.push_back({"gates of its servers", "gates", list_of_gates(format, context, alg)});

@@ -192,39 +192,35 @@ std::expected<std::unique_ptr<Answer>, std::string> begin(StatUsage::Of of, cons
 
 }  // namespace
 
-UsageSurvey::UsageSurvey(const CommandContext& context) : missing_(context.dataplane.workers()) {
+UsageSurvey::UsageSurvey(const CommandContext& context) {
   Usage empty;
   empty.pools.resize(context.config.generation().pools.size());
   empty.groups.resize(context.config.generation().groups.size());
-  for (unsigned shard = 0; shard < context.dataplane.workers(); ++shard) {
-    asked_.emplace_back();
-    context.dataplane.ask_for<Usage>(shard, empty, asked_.back().ask());
-  }
+  asked_.ask(context.dataplane.workers(), [&](unsigned shard, auto done) {
+    context.dataplane.ask_for<Usage>(shard, empty, std::move(done));
+  });
 }
 
 const Usage* UsageSurvey::take() {
-  for (auto& asked : asked_) {
-    const auto part = asked.take();
-    if (!part) continue;
-    --missing_;
-    total_.pools.resize(std::max(total_.pools.size(), part->pools.size()));
-    total_.groups.resize(std::max(total_.groups.size(), part->groups.size()));
-    for (std::size_t id = 0; id < part->pools.size(); ++id) {
+  const bool all = asked_.take([this](unsigned, const Usage& part) {
+    total_.pools.resize(std::max(total_.pools.size(), part.pools.size()));
+    total_.groups.resize(std::max(total_.groups.size(), part.groups.size()));
+    for (std::size_t id = 0; id < part.pools.size(); ++id) {
       Usage::OfPool& pool = total_.pools[id];
-      pool.addresses += part->pools[id].addresses;
-      pool.paired += part->pools[id].paired;
-      pool.waiting += part->pools[id].waiting;
-      for (std::size_t p = 0; p < kPortProtocols; ++p) pool.ports[p] += part->pools[id].ports[p];
+      pool.addresses += part.pools[id].addresses;
+      pool.paired += part.pools[id].paired;
+      pool.waiting += part.pools[id].waiting;
+      for (std::size_t p = 0; p < kPortProtocols; ++p) pool.ports[p] += part.pools[id].ports[p];
     }
-    for (std::size_t id = 0; id < part->groups.size(); ++id) {
+    for (std::size_t id = 0; id < part.groups.size(); ++id) {
       Usage::OfGroup& group = total_.groups[id];
-      group.subscribers += part->groups[id].subscribers;
+      group.subscribers += part.groups[id].subscribers;
       for (std::size_t p = 0; p < kProtocols; ++p)
-        group.sessions[p] += part->groups[id].sessions[p];
-      for (std::size_t p = 0; p < kPortProtocols; ++p) group.ports[p] += part->groups[id].ports[p];
+        group.sessions[p] += part.groups[id].sessions[p];
+      for (std::size_t p = 0; p < kPortProtocols; ++p) group.ports[p] += part.groups[id].ports[p];
     }
-  }
-  return missing_ == 0 ? &total_ : nullptr;
+  });
+  return all ? &total_ : nullptr;
 }
 
 bool has_usage(std::string_view kind) {

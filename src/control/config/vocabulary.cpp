@@ -31,21 +31,6 @@ bool all_printable(std::string_view text) {
   return true;
 }
 
-/// What can be somebody's address: not "this network" (RFC 1122 section 3.2.1.3 a), loopback (g),
-/// multicast, or the reserved class E with the limited broadcast.
-bool unicast(wire::Ipv4Address address) {
-  const std::uint32_t first = address.value >> 24;
-  return first != 0 && first != 127 && first < 224;
-}
-
-std::optional<unsigned> parse_number(std::string_view text, unsigned highest) {
-  unsigned value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || value > highest)
-    return std::nullopt;
-  return value;
-}
-
 /// Letters that have to be inserted, removed or changed, without regard to case.
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -100,6 +85,14 @@ bool same_word(std::string_view a, std::string_view b) {
                     [](char x, char y) { return lower(x) == lower(y); });
 }
 
+std::optional<unsigned> parse_number(std::string_view text, unsigned highest, int base) {
+  unsigned value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  if (error != std::errc{} || end != text.data() + text.size() || value > highest)
+    return std::nullopt;
+  return value;
+}
+
 std::optional<std::string_view> nearest_word(std::string_view given,
                                              std::span<const std::string_view> candidates) {
   std::optional<std::string_view> best;
@@ -129,7 +122,7 @@ std::optional<std::string> check_name(std::string_view name, std::size_t longest
 
 std::optional<wire::Ipv4Prefix> InterfaceAddressSyntax::parse(std::string_view text) {
   const auto prefix = wire::parse_ipv4_prefix(text);
-  if (!prefix || prefix->length == 0 || !unicast(prefix->address)) return std::nullopt;
+  if (!prefix || prefix->length == 0 || !wire::is_host_address(prefix->address)) return std::nullopt;
   // RFC 3021: both addresses of a /31 are hosts.
   if (prefix->length <= 30 &&
       (prefix->address == prefix->first() || prefix->address == prefix->last()))
@@ -157,7 +150,7 @@ std::optional<wire::Ipv4Prefix> NetworkSyntax::parse(std::string_view text) {
 
 std::optional<wire::Ipv4Address> AddressSyntax::parse(std::string_view text) {
   const auto address = wire::parse_ipv4(text);
-  return address && unicast(*address) ? address : std::nullopt;
+  return address && wire::is_host_address(*address) ? address : std::nullopt;
 }
 
 std::optional<wire::Ipv4Range> AddressRangeSyntax::parse(std::string_view text) {
@@ -171,7 +164,7 @@ std::optional<wire::Ipv4Range> AddressRangeSyntax::parse(std::string_view text) 
   } else if (const auto address = wire::parse_ipv4(text)) {
     range = {*address, *address};
   }
-  if (!range || !unicast(range->first) || !unicast(range->last) ||
+  if (!range || !wire::is_host_address(range->first) || !wire::is_host_address(range->last) ||
       (range->first.value >> 24 < 127 && range->last.value >> 24 > 127))
     return std::nullopt;
   return range;

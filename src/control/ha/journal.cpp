@@ -195,13 +195,13 @@ void Journal::begin_walk() {
 
 void Journal::ask(datapath::StatePage page) {
   page.limit = kPage;
-  page.rows.clear();
-  dataplane_.state(shard_, std::move(page),
-                   [self = std::weak_ptr(self_), walk = walk_](datapath::StatePage got) {
-                     const auto alive = self.lock();
-                     if (alive && (*alive)->walking_ && (*alive)->walk_ == walk)
-                       (*alive)->take_page(std::move(got));
-                   });
+  dataplane_.ask_for<datapath::StatePage>(
+      shard_, std::move(page),
+      [self = std::weak_ptr(self_), walk = walk_](datapath::StatePage got) {
+        const auto alive = self.lock();
+        if (alive && (*alive)->walking_ && (*alive)->walk_ == walk)
+          (*alive)->take_page(std::move(got));
+      });
 }
 
 void Journal::take_page(datapath::StatePage page) {

@@ -27,12 +27,6 @@ constexpr std::chrono::seconds kRecordsAge{300};
 /// Ticks are compared with others at most half their range away; a month is as good as more.
 constexpr std::uint32_t kLongestAge = 30 * 86400;
 
-std::uint32_t seconds_since(const Shard& shard, state::Ticks then) {
-  const state::TickDuration time{
-      static_cast<std::uint32_t>(std::max<std::int32_t>(shard.now - then, 0))};
-  return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(time).count());
-}
-
 bool is_recorded(const Shard& shard, const Peer& peer) {
   return profile_of(shard, peer).conn_failover;
 }
@@ -53,7 +47,7 @@ StateRecord record_of(const Shard& shard, EspId id) {
   record.place = id;
   record.spi_out = wire::Be32::raw(esp.spi[at(Direction::kOutbound)]);
   record.spi_in = wire::Be32::raw(esp.spi[at(Direction::kInbound)]);
-  record.idle_seconds = seconds_since(shard, shard.lsn44.sessions[esp.session].last_seen);
+  record.idle_seconds = seconds_since(shard.now, shard.lsn44.sessions[esp.session].last_seen);
   return record;
 }
 
@@ -77,7 +71,7 @@ StateRecord record_of(const Shard& shard, const IkeSession& ike) {
   record.nat_port = mapping == state::kNone ? ike.nat_port : shard.lsn44.sessions[mapping].nat_port;
   record.initiator = ike.initiator;
   record.responder = ike.responder;
-  record.idle_seconds = seconds_since(shard, ike.last_message);
+  record.idle_seconds = seconds_since(shard.now, ike.last_message);
   return record;
 }
 
@@ -90,7 +84,7 @@ StateRecord record_of(const Shard& shard, const Exchange& exchange) {
   record.latest_request = exchange.latest_request;
   record.answered = exchange.claims;
   record.initiator = ike.initiator;
-  record.idle_seconds = seconds_since(shard, exchange.admitted);
+  record.idle_seconds = seconds_since(shard.now, exchange.admitted);
   return record;
 }
 
@@ -213,10 +207,7 @@ void note_mapping(Shard& shard, PeerId id, wire::Be16 inside_port) {
 void list_state(Shard& shard, StatePage& page, std::size_t budget) {
   const ipsec_alg::Tables& tables = shard.alg;
   const auto walk = [&](std::uint32_t end, Kind next, auto&& add) {
-    for (; page.cursor < end && budget != 0 && page.rows.size() < page.limit;
-         ++page.cursor, --budget)
-      add(page.cursor);
-    if (page.cursor < end) return;
+    if (!walk_page(page, end, budget, add)) return;
     page.cursor = 0;
     page.finished = page.kind == next;
     page.kind = next;

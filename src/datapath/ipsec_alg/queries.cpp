@@ -35,14 +35,6 @@ bool matches(const Shard& shard, const AlgFilter& filter, GateId id) {
   return peer != state::kNone && shard.alg.peers[peer].gate == id;
 }
 
-state::TickDuration since(state::Ticks now, state::Ticks then) {
-  return state::TickDuration{static_cast<std::uint32_t>(std::max<std::int32_t>(now - then, 0))};
-}
-
-std::uint32_t seconds(state::TickDuration time) {
-  return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(time).count());
-}
-
 EspRow row_of(const Shard& shard, const EspSession& esp) {
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
   const Peer& peer = shard.alg.peers[esp.peer];
@@ -53,8 +45,8 @@ EspRow row_of(const Shard& shard, const EspSession& esp) {
   row.spi_out = wire::Be32::raw(esp.spi[at(Direction::kOutbound)]).host();
   row.spi_in = wire::Be32::raw(esp.spi[at(Direction::kInbound)]).host();
   row.profile = peer.profile;
-  row.idle_seconds = seconds(since(shard.now, session.last_seen));
-  row.age_seconds = seconds(since(shard.now, shard.lsn44.cold[esp.session].created));
+  row.idle_seconds = seconds_since(shard.now, session.last_seen);
+  row.age_seconds = seconds_since(shard.now, shard.lsn44.cold[esp.session].created);
   for (std::size_t d = 0; d < kDirections; ++d) {
     row.packets[d] = session.packets[d];
     row.bytes[d] = session.bytes[d];
@@ -67,7 +59,7 @@ std::uint32_t left_of(const Shard& shard, const Turn& turn) {
   const state::Ticks end =
       turn.began + profile_of(shard, shard.alg.peers[turn.holder]).gate_timeout;
   return static_cast<std::uint32_t>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(since(end, shard.now)).count());
+      std::chrono::duration_cast<std::chrono::milliseconds>(elapsed(end, shard.now)).count());
 }
 
 GateRow row_of(const Shard& shard, const Gate& gate) {
@@ -116,23 +108,18 @@ bool flush_peer(Shard& shard, AlgFlush& flush, PeerId id, std::size_t& budget) {
 
 void list_esp_sessions(Shard& shard, EspPage& page, std::size_t budget) {
   const auto& sessions = shard.alg.esp_sessions;
-  for (; page.cursor < sessions.high_water(); ++page.cursor) {
-    if (budget == 0 || page.rows.size() >= page.limit) return;
-    --budget;
-    const EspSession& esp = sessions[page.cursor];
+  page.finished = walk_page(page, sessions.high_water(), budget, [&](EspId id) {
+    const EspSession& esp = sessions[id];
     if (esp.in_use && matches(shard, page.filter, shard.alg.peers[esp.peer]))
       page.rows.push_back(row_of(shard, esp));
-  }
-  page.finished = true;
+  });
 }
 
 void list_ike_sessions(Shard& shard, IkePage& page, std::size_t budget) {
   const auto& sessions = shard.alg.ike_sessions;
-  for (; page.cursor < sessions.high_water(); ++page.cursor) {
-    if (budget == 0 || page.rows.size() >= page.limit) return;
-    --budget;
-    const IkeSession& ike = sessions[page.cursor];
-    if (!ike.in_use || !matches(shard, page.filter, shard.alg.peers[ike.peer])) continue;
+  page.finished = walk_page(page, sessions.high_water(), budget, [&](IkeId id) {
+    const IkeSession& ike = sessions[id];
+    if (!ike.in_use || !matches(shard, page.filter, shard.alg.peers[ike.peer])) return;
     const Peer& peer = shard.alg.peers[ike.peer];
     IkeRow row;
     row.client = wire::Ipv4Address{peer.client};
@@ -148,21 +135,17 @@ void list_ike_sessions(Shard& shard, IkePage& page, std::size_t budget) {
     row.exchanges = ike.exchange_count;
     row.esp = ike.esp_count;
     row.profile = peer.profile;
-    row.idle_seconds = seconds(since(shard.now, ike.last_message));
+    row.idle_seconds = seconds_since(shard.now, ike.last_message);
     page.rows.push_back(row);
-  }
-  page.finished = true;
+  });
 }
 
 void list_gates(Shard& shard, GatePage& page, std::size_t budget) {
   const auto& gates = shard.alg.gates;
-  for (; page.cursor < gates.high_water(); ++page.cursor) {
-    if (budget == 0 || page.rows.size() >= page.limit) return;
-    --budget;
-    if (gates[page.cursor].in_use && matches(shard, page.filter, page.cursor))
-      page.rows.push_back(row_of(shard, gates[page.cursor]));
-  }
-  page.finished = true;
+  page.finished = walk_page(page, gates.high_water(), budget, [&](GateId id) {
+    if (gates[id].in_use && matches(shard, page.filter, id))
+      page.rows.push_back(row_of(shard, gates[id]));
+  });
 }
 
 void flush_alg(Shard& shard, AlgFlush& flush, std::size_t budget) {
@@ -217,8 +200,8 @@ AlgLookup look_up(const Shard& shard, wire::Be32 client, wire::Be32 nat_ip, wire
     if (spi == kNoSpi || seen.spi != spi) continue;
     const SeenHistory& history = gate.history(seen);
     SeenSpiRow& known = found.seen.emplace();
-    known.first_seconds = seconds(since(shard.now, seen.first));
-    known.last_seconds = seconds(since(shard.now, seen.last));
+    known.first_seconds = seconds_since(shard.now, seen.first);
+    known.last_seconds = seconds_since(shard.now, seen.last);
     if (history.learned_by != SeenHistory::kNobodys)
       known.learned_by = wire::Ipv4Address{tables.peers[history.learned_by].client};
     known.expected_by = static_cast<std::uint32_t>(std::ranges::count_if(

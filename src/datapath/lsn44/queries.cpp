@@ -37,10 +37,6 @@ bool matches(const SessionFilter& filter, const auto& object) {
   return object.protocol != Protocol::kEsp && *filter.nat_port == object.nat_port.host();
 }
 
-std::uint32_t seconds_since(state::Ticks now, state::Ticks then) {
-  return static_cast<std::uint32_t>(std::max<std::int32_t>(now - then, 0)) / 100;
-}
-
 SessionRow row_of(const Shard& shard, const Session& session, const SessionCold& cold) {
   SessionRow row;
   row.protocol = session.protocol;
@@ -108,19 +104,16 @@ MappingRow row_of(const Shard& shard, const Mapping& mapping) {
 
 void list_sessions(Shard& shard, SessionPage& page, std::size_t budget) {
   const Tables& tables = shard.lsn44;
-  for (; page.cursor < tables.sessions.high_water(); ++page.cursor) {
-    if (budget == 0 || page.rows.size() >= page.limit) return;
-    --budget;
-    const Session& session = tables.sessions[page.cursor];
-    if ((session.flags & SessionFlags::kInUse) == 0) continue;
-    const SessionCold& cold = tables.cold[page.cursor];
+  page.finished = walk_page(page, tables.sessions.high_water(), budget, [&](SessionId id) {
+    const Session& session = tables.sessions[id];
+    if ((session.flags & SessionFlags::kInUse) == 0) return;
+    const SessionCold& cold = tables.cold[id];
     if (page.filter.group != kNoId &&
         tables.subscribers[cold.subscriber].group != page.filter.group)
-      continue;
+      return;
     if (matches_subscriber(page.filter, session.inside_ip) && matches(page.filter, session))
       page.rows.push_back(row_of(shard, session, cold));
-  }
-  page.finished = true;
+  });
 }
 
 void flush_sessions(Shard& shard, SessionFlush& flush, std::size_t budget) {
@@ -207,18 +200,15 @@ void list_subscribers(Shard& shard, SubscriberPage& page, std::size_t budget) {
 
 void list_mappings(Shard& shard, MappingPage& page, std::size_t budget) {
   const Tables& tables = shard.lsn44;
-  for (; page.cursor < tables.mappings.high_water(); ++page.cursor) {
-    if (budget == 0 || page.rows.size() >= page.limit) return;
-    --budget;
-    const Mapping& mapping = tables.mappings[page.cursor];
+  page.finished = walk_page(page, tables.mappings.high_water(), budget, [&](MappingId id) {
+    const Mapping& mapping = tables.mappings[id];
     if (mapping.in_use == 0 ||
         (page.filter.group != kNoId &&
          tables.subscribers[mapping.subscriber].group != page.filter.group))
-      continue;
+      return;
     if (matches_subscriber(page.filter, mapping.inside_ip) && matches(page.filter, mapping))
       page.rows.push_back(row_of(shard, mapping));
-  }
-  page.finished = true;
+  });
 }
 
 void survey_usage(Shard& shard, Usage& usage, std::size_t budget) {
@@ -269,19 +259,16 @@ void survey_usage(Shard& shard, Usage& usage, std::size_t budget) {
 }
 
 void list_drops(Shard& shard, DropPage& page, std::size_t budget) {
-  for (; page.cursor < kDropReasons * RecentDrops::kKept; ++page.cursor) {
-    if (budget == 0 || page.rows.size() >= page.limit) return;
-    --budget;
-    const auto reason = static_cast<DropReason>(page.cursor / RecentDrops::kKept);
-    const RecentDrops::Drop& drop =
-        shard.recent_drops.at(reason, page.cursor % RecentDrops::kKept);
+  page.finished = walk_page(page, kDropReasons * RecentDrops::kKept, budget, [&](std::uint32_t at) {
+    const auto reason = static_cast<DropReason>(at / RecentDrops::kKept);
+    const RecentDrops::Drop& drop = shard.recent_drops.at(reason, at % RecentDrops::kKept);
     if (!drop.some || (page.filter.reason && *page.filter.reason != reason) ||
         (page.filter.address && page.filter.address->be() != drop.source &&
          page.filter.address->be() != drop.destination))
-      continue;
+      return;
     DropRow row;
     row.reason = reason;
-    row.age_ms = std::uint64_t{static_cast<std::uint32_t>(std::max<std::int32_t>(shard.now - drop.at, 0))} * 10;
+    row.age_ms = std::uint64_t{elapsed(shard.now, drop.at).count()} * 10;
     row.protocol = drop.protocol;
     row.source = wire::Ipv4Address{drop.source};
     row.destination = wire::Ipv4Address{drop.destination};
@@ -296,19 +283,16 @@ void list_drops(Shard& shard, DropPage& page, std::size_t budget) {
       row.spi = wire::Be32::raw(drop.l4).host();
     }
     page.rows.push_back(row);
-  }
-  page.finished = true;
+  });
 }
 
 void list_neighbours(Shard& shard, NeighbourPage& page, std::size_t budget) {
   Neighbours& neighbours = shard.neighbours;
-  for (; page.cursor < neighbours.high_water(); ++page.cursor) {
-    if (budget == 0 || page.rows.size() >= page.limit) return;
-    --budget;
-    const auto id = static_cast<NeighbourId>(page.cursor);
+  page.finished = walk_page(page, neighbours.high_water(), budget, [&](std::uint32_t slot) {
+    const auto id = static_cast<NeighbourId>(slot);
     const Neighbour& neighbour = neighbours[id];
     if (neighbour.state == NeighbourState::kFree || neighbour.state == NeighbourState::kForgotten)
-      continue;
+      return;
     NeighbourRow row;
     row.interface = neighbour.interface;
     row.ip = wire::Ipv4Address{neighbour.ip};
@@ -319,8 +303,7 @@ void list_neighbours(Shard& shard, NeighbourPage& page, std::size_t budget) {
     row.used_seconds = seconds_since(shard.now, neighbour.last_used);
     row.confirmed_seconds = seconds_since(shard.now, neighbour.confirmed);
     page.rows.push_back(row);
-  }
-  page.finished = true;
+  });
 }
 
 namespace {
@@ -330,9 +313,7 @@ namespace {
 wire::Be32 nat_ip_of(const Shard& shard, SubscriberId subscriber, wire::Be32 address) {
   if (subscriber != state::kNone && shard.lsn44.subscribers[subscriber].paired_ip.raw() != 0)
     return shard.lsn44.subscribers[subscriber].paired_ip;
-  const std::uint16_t* const id =
-      shard.generation->maps.front()->group_of(wire::Ipv4Address{address});
-  const Group* const group = id == nullptr ? nullptr : shard.generation->group(*id);
+  const Group* const group = shard.generation->group_of(wire::Ipv4Address{address});
   if (group == nullptr || group->addresses_of[shard.id].size() != 1) return {};
   return group->addresses_of[shard.id].front().be();
 }

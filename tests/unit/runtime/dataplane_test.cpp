@@ -227,7 +227,7 @@ TEST_F(TwoWorkers, ListAndFlushTheirSessionsOnRequest) {
     page.limit = 30;
     for (bool finished = false; !finished;) {
       bool answered = false;
-      dataplane->sessions(worker, std::move(page), [&](datapath::SessionPage answer) {
+      dataplane->ask_for<datapath::SessionPage>(worker, std::move(page), [&](auto answer) {
         EXPECT_LE(answer.rows.size(), 30U);
         for (const auto& row : answer.rows) ++rows[row.subscriber_ip.value];
         finished = answer.finished;
@@ -290,12 +290,12 @@ TEST_F(TwoWorkers, ServeTheAlgsQuestionsAndTellItsEvents) {
   std::map<std::uint32_t, std::uint32_t> spis;
   unsigned gates = 0, answers = 0;
   for (const unsigned worker : {0U, 1U}) {
-    dataplane->esp_sessions(worker, {}, [&](datapath::ipsec_alg::EspPage page) {
+    dataplane->ask_for<datapath::ipsec_alg::EspPage>(worker, {}, [&](const auto& page) {
       EXPECT_TRUE(page.finished);
       for (const auto& row : page.rows) spis[row.client.value] = row.spi_out;
       ++answers;
     });
-    dataplane->gates(worker, {}, [&](datapath::ipsec_alg::GatePage page) {
+    dataplane->ask_for<datapath::ipsec_alg::GatePage>(worker, {}, [&](const auto& page) {
       gates += static_cast<unsigned>(page.rows.size());
       ++answers;
     });

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "lsn/control/command/grammar.hpp"
 #include "lsn/control/dataplane.hpp"
@@ -87,6 +88,34 @@ class Awaited {
 
  private:
   std::shared_ptr<std::optional<T>> slot_;
+};
+
+/// What all workers answer to the same question.
+template <class T>
+class AwaitedOfAll {
+ public:
+  /// `ask_one(shard, done)` asks each of them. An earlier question is forgotten.
+  template <class AskOne>
+  void ask(unsigned workers, AskOne&& ask_one) {
+    answers_ = std::vector<Awaited<T>>(workers);
+    missing_ = workers;
+    for (unsigned shard = 0; shard < workers; ++shard) ask_one(shard, answers_[shard].ask());
+  }
+
+  /// `visit(shard, answer)` gets each answer, once, when it is there. Whether those were the last.
+  template <class Visit>
+  bool take(Visit&& visit) {
+    for (unsigned shard = 0; shard < answers_.size(); ++shard)
+      if (auto answer = answers_[shard].take()) {
+        visit(shard, std::move(*answer));
+        --missing_;
+      }
+    return missing_ == 0;
+  }
+
+ private:
+  std::vector<Awaited<T>> answers_;
+  unsigned missing_ = 0;
 };
 
 }  // namespace lsn::control

@@ -23,9 +23,20 @@ inline constexpr std::size_t kEndpointWidth = 26;
   return fmt::format("{}:{}", wire::to_string(address), port);
 }
 
-/// One JSON document; bytes that are no UTF-8 are replaced.
+/// In one line; bytes that are no UTF-8 are replaced.
+[[nodiscard]] inline std::string line_of(const nlohmann::ordered_json& json) {
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+/// One JSON document.
 [[nodiscard]] inline std::string document(const nlohmann::ordered_json& json) {
-  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
+  return line_of(json) + '\n';
+}
+
+/// Whose something is: null if the group is not known.
+inline void put_group(nlohmann::ordered_json& json, const datapath::Group* group) {
+  using Json = nlohmann::ordered_json;
+  json["client"] = group == nullptr ? Json() : Json(group->client);
+  json["group"] = group == nullptr ? Json() : Json(group->name);
 }
 
 /// As a key of JSON.
@@ -33,15 +44,6 @@ inline constexpr std::size_t kEndpointWidth = 26;
   std::string result(text);
   for (char& c : result) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return result;
-}
-
-[[nodiscard]] constexpr std::string_view to_word(datapath::Dependence dependence) {
-  switch (dependence) {
-    case datapath::Dependence::kEndpointIndependent: return "ENDPOINT-INDEPENDENT";
-    case datapath::Dependence::kAddress: return "ADDRESS-DEPENDENT";
-    case datapath::Dependence::kAddressPort: return "ADDRESS-PORT-DEPENDENT";
-  }
-  return "?";
 }
 
 }  // namespace lsn::control

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <expected>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -41,6 +42,10 @@ struct ValueSyntax {
   std::string_view allowed;      ///< completes "..., allowed ..."
   std::optional<Value> (*parse)(std::string_view text);
 };
+
+/// A ValueSyntax of a few words, in any case: the one of them that the text is.
+[[nodiscard]] std::optional<Value> one_of(std::initializer_list<std::string_view> words,
+                                          std::string_view text);
 
 extern const ValueSyntax kAnyText;      ///< std::string
 extern const ValueSyntax kNameSyntax;   ///< std::string: an object's name

@@ -19,9 +19,8 @@ namespace lsn::control {
 /// Rows of a page: some 200 KB while they are asked for, and as much text while they are read.
 inline constexpr std::uint32_t kPageRows = 2048;
 
-/// The pages of all workers, one after the other. `ask`: a function of Dataplane that takes a shard, a
-/// page and what to do with it.
-template <class Page, auto ask = &Dataplane::ask_for<Page>>
+/// The pages of all workers, one after the other.
+template <class Page>
 class Pages {
  public:
   Pages(Dataplane& dataplane, decltype(Page::filter) filter, std::uint32_t size = kPageRows)
@@ -46,11 +45,20 @@ class Pages {
       Page page = std::move(next_);
       page.filter = filter_;
       page.limit = size_;
-      page.rows.clear();
-      page.rows.reserve(size_);
-      (dataplane_.*ask)(shard_, std::move(page), page_.ask());
+      dataplane_.ask_for<Page>(shard_, std::move(page), page_.ask());
     }
     return Got::kWaiting;
+  }
+
+  /// Visits the rows of all pages that are there; whether those were all.
+  template <class Visit>
+  bool take(Visit&& visit) {
+    decltype(Page::rows) rows;
+    for (Got got; (got = next(rows)) != Got::kEnd;) {
+      if (got == Got::kWaiting) return false;
+      for (const auto& row : rows) visit(row);
+    }
+    return true;
   }
 
  private:
@@ -63,7 +71,7 @@ class Pages {
 };
 
 /// All rows, as they come.
-template <class Page, class Writer, auto ask = &Dataplane::ask_for<Page>>
+template <class Page, class Writer>
 class PagedAnswer final : public Answer {
  public:
   PagedAnswer(const CommandContext& context, decltype(Page::filter) filter, Writer writer)
@@ -91,16 +99,16 @@ class PagedAnswer final : public Answer {
   }
 
  private:
-  using Got = typename Pages<Page, ask>::Got;
+  using Got = typename Pages<Page>::Got;
 
   const CommandContext& context_;
-  Pages<Page, ask> pages_;
+  Pages<Page> pages_;
   Writer writer_;
   bool begun_ = false;
 };
 
 /// The rows with the highest keys, the highest first: `top` at most are kept.
-template <class Page, class Writer, auto ask = &Dataplane::ask_for<Page>>
+template <class Page, class Writer>
 class TopAnswer final : public Answer {
  public:
   using Row = typename decltype(Page::rows)::value_type;
@@ -115,11 +123,7 @@ class TopAnswer final : public Answer {
         key_(std::move(key)) {}
 
   Progress next(std::string& out) override {
-    decltype(Page::rows) rows;
-    for (Got got; (got = pages_.next(rows)) != Got::kEnd;) {
-      if (got == Got::kWaiting) return Progress::kWaiting;
-      for (const Row& row : rows) keep(row);
-    }
+    if (!pages_.take([this](const Row& row) { keep(row); })) return Progress::kWaiting;
     std::sort_heap(kept_.begin(), kept_.end(), is_higher);
     writer_.begin(out);
     for (const auto& [key, row] : kept_) writer_.add(row, context_.config.generation(), out);
@@ -129,7 +133,6 @@ class TopAnswer final : public Answer {
   }
 
  private:
-  using Got = typename Pages<Page, ask>::Got;
   /// A page per tick: ten million are seen in some seconds.
   static constexpr std::uint32_t kRowsLookedAt = 8 * kPageRows;
   using Kept = std::pair<std::uint64_t, Row>;
@@ -148,7 +151,7 @@ class TopAnswer final : public Answer {
   }
 
   const CommandContext& context_;
-  Pages<Page, ask> pages_;
+  Pages<Page> pages_;
   Writer writer_;
   std::size_t top_;
   Key key_;

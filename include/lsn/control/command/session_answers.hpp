@@ -6,11 +6,13 @@
 
 #include <expected>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "lsn/control/command/answer.hpp"
+#include "lsn/control/command/list_writer.hpp"
 #include "lsn/datapath/query.hpp"
 
 namespace lsn::control {
@@ -26,9 +28,12 @@ namespace lsn::control {
 
 extern const ValueSyntax kClientName;    ///< std::string: of an existing one
 extern const ValueSyntax kProtocolName;  ///< std::string: TCP, UDP, ICMP or ESP
+[[nodiscard]] std::optional<datapath::Protocol> protocol_named(std::string_view name);
 extern const ValueSyntax kTopNumber;     ///< std::uint32_t: of -top
 /// How many -top wants.
 [[nodiscard]] std::uint32_t top_of(const Command& command);
+/// What -count leaves of a list.
+[[nodiscard]] ListWriter::Rows rows_of(const Command& command);
 
 [[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_session(
     const Command& command, const CommandContext& context);

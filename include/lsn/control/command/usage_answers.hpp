@@ -31,8 +31,7 @@ class UsageSurvey {
   [[nodiscard]] const datapath::Usage* take();
 
  private:
-  unsigned missing_;
-  std::vector<Awaited<datapath::Usage>> asked_;
+  AwaitedOfAll<datapath::Usage> asked_;
   datapath::Usage total_;
 };
 

@@ -109,6 +109,10 @@ template <class Enum>
   return std::nullopt;
 }
 
+/// Digits and nothing else, up to `highest`.
+[[nodiscard]] std::optional<unsigned> parse_number(std::string_view text, unsigned highest,
+                                                   int base = 10);
+
 /// "TCP, UDP or ICMP"
 template <class Enum>
 [[nodiscard]] std::string all_words() {

@@ -1,16 +1,16 @@
-// What the control thread asks a shard about the ALG, and what it gets: plain data, in pages like
-// those of datapath/query.hpp. The functions that answer stand in path.hpp.
+// What the control thread asks a shard about the ALG, and what it gets: plain data, in pages
+// (datapath/page.hpp). The functions that answer stand in path.hpp.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <vector>
 
 #include "lsn/datapath/counters.hpp"
 #include "lsn/datapath/generation.hpp"
 #include "lsn/datapath/ipsec_alg/states.hpp"
+#include "lsn/datapath/page.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
 namespace lsn::datapath::ipsec_alg {
@@ -33,13 +33,7 @@ struct EspRow {
   std::uint64_t bytes[kDirections] = {};
 };
 
-struct EspPage {
-  AlgFilter filter;
-  std::uint32_t cursor = 0;  ///< in: where to begin; out: where to go on
-  bool finished = false;     ///< out: nothing is left
-  std::uint32_t limit = 256;  ///< rows at most; the caller reserves them
-  std::vector<EspRow> rows;
-};
+using EspPage = Page<EspRow, AlgFilter>;
 
 /// As `show ipsecalg ike` prints it.
 struct IkeRow {
@@ -55,13 +49,7 @@ struct IkeRow {
   std::uint32_t idle_seconds = 0;
 };
 
-struct IkePage {
-  AlgFilter filter;
-  std::uint32_t cursor = 0;
-  bool finished = false;
-  std::uint32_t limit = 256;
-  std::vector<IkeRow> rows;
-};
+using IkePage = Page<IkeRow, AlgFilter>;
 
 /// Those at the head of a gate's queue.
 inline constexpr std::size_t kShownWaiters = 8;
@@ -80,13 +68,7 @@ struct GateRow {
   std::optional<CloseReason> last_reason{};  ///< of the turn before
 };
 
-struct GatePage {
-  AlgFilter filter;
-  std::uint32_t cursor = 0;
-  bool finished = false;
-  std::uint32_t limit = 256;
-  std::vector<GateRow> rows;
-};
+using GatePage = Page<GateRow, AlgFilter>;
 
 /// What a gate remembers of an SPI that came from the server, if it is not a session's.
 struct SeenSpiRow {

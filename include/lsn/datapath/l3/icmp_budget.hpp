@@ -59,10 +59,9 @@ class IcmpBudget {
     const auto k = static_cast<std::size_t>(kind);
     Bucket& bucket = buckets_[k];
     const std::uint64_t full = rate * kToken;
-    const auto elapsed =
-        static_cast<std::uint64_t>(std::max<std::int32_t>(now - bucket.refilled, 0));
+    const std::uint64_t passed = elapsed(now, bucket.refilled).count();
     bucket.refilled = now;
-    bucket.tokens = std::min(std::min(bucket.tokens, full) + elapsed * rate, full);
+    bucket.tokens = std::min(std::min(bucket.tokens, full) + passed * rate, full);
     if (bucket.tokens < kToken) return false;
     Slot& slot = slots_[k][(to.raw() * secret_) >> (64 - kSlotBits)];
     const std::int32_t age = now - slot.since;

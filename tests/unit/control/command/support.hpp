@@ -35,10 +35,6 @@ class FakeDataplane final : public Dataplane {
       alg_counters_.push_back(std::make_unique<datapath::ipsec_alg::AlgCounters>());
       alg_events_.push_back(std::make_unique<datapath::ipsec_alg::EventRing>());
       state_changes_.push_back(std::make_unique<datapath::StateRing>());
-      state_.emplace_back();
-      esp_sessions_.emplace_back();
-      gates_.emplace_back();
-      sessions_.emplace_back();
       asked_.emplace_back();
     }
   }
@@ -67,39 +63,20 @@ class FakeDataplane final : public Dataplane {
     });
   }
 
-  void sessions(unsigned shard, datapath::SessionPage page,
-                std::function<void(datapath::SessionPage)> done) override {
-    ++pages_asked;
-    page_answered = false;
-    answers_.push_back([this, shard, page = std::move(page), done = std::move(done)]() mutable {
-      page.rows.clear();
-      const auto& all = sessions_[shard];
-      while (page.cursor < all.size() && page.rows.size() < page.limit)
-        if (matches(page.filter, all[page.cursor++])) page.rows.push_back(all[page.cursor - 1]);
-      page.finished = page.cursor >= all.size();
-      page_answered = true;
-      done(std::move(page));
-    });
-  }
-
   void flush(unsigned shard, datapath::SessionFlush flush,
              std::function<void(std::uint64_t)> done) override {
     answers_.push_back([this, shard, filter = flush.filter, done = std::move(done)] {
-      done(std::erase_if(sessions_[shard],
+      done(std::erase_if(asked_[shard].sessions,
                          [&](const auto& row) { return matches(filter, row); }));
     });
   }
 
-  void esp_sessions(unsigned shard, datapath::ipsec_alg::EspPage page,
-                    std::function<void(datapath::ipsec_alg::EspPage)> done) override {
-    list(std::move(page), esp_sessions_[shard], std::move(done));
-  }
-  void gates(unsigned shard, datapath::ipsec_alg::GatePage page,
-             std::function<void(datapath::ipsec_alg::GatePage)> done) override {
-    list(std::move(page), gates_[shard], std::move(done));
-  }
   /// What ask() answers with: pages and questions by worker.
   struct Answers {
+    std::vector<datapath::SessionRow> sessions;
+    std::vector<datapath::StateRecord> state;
+    std::vector<datapath::ipsec_alg::EspRow> esp;
+    std::vector<datapath::ipsec_alg::GateRow> gates;
     std::vector<datapath::SubscriberRow> subscribers;
     std::vector<datapath::MappingRow> mappings;
     std::vector<datapath::NeighbourRow> neighbours;
@@ -109,6 +86,7 @@ class FakeDataplane final : public Dataplane {
     std::function<void(datapath::Lookup&)> look_up = [](datapath::Lookup&) {};
   };
   void ask(unsigned shard, Question question, std::function<void(Question)> done) override {
+    ++pages_asked;
     answers_.push_back(
         [this, shard, question = std::move(question), done = std::move(done)]() mutable {
           std::visit([&](auto& asked) { answer(asked, asked_[shard]); }, question);
@@ -121,7 +99,7 @@ class FakeDataplane final : public Dataplane {
                  std::function<void(datapath::ipsec_alg::AlgFlush)> done) override {
     answers_.push_back([this, shard, flush, done = std::move(done)]() mutable {
       flush.esp_sessions = std::erase_if(
-          esp_sessions_[shard], [&](const auto& row) { return matches(flush.filter, row); });
+          asked_[shard].esp, [&](const auto& row) { return matches(flush.filter, row); });
       flush.ike_sessions = shard + 1;
       flush.finished = true;
       done(flush);
@@ -132,22 +110,11 @@ class FakeDataplane final : public Dataplane {
     to_restore = std::move(records);
     restored = std::move(done);
   }
-  void state(unsigned shard, datapath::StatePage page,
-             std::function<void(datapath::StatePage)> done) override {
-    answers_.push_back([this, shard, page = std::move(page), done = std::move(done)]() mutable {
-      page.rows.clear();
-      const auto& all = state_[shard];
-      while (page.cursor < all.size() && page.rows.size() < page.limit)
-        page.rows.push_back(all[page.cursor++]);
-      page.finished = page.cursor >= all.size();
-      done(std::move(page));
-    });
-  }
   [[nodiscard]] datapath::StateRing& state_changes(unsigned shard) override {
     return *state_changes_[shard];
   }
   [[nodiscard]] std::vector<datapath::StateRecord>& state_rows(unsigned shard) {
-    return state_[shard];
+    return asked_[shard].state;
   }
   [[nodiscard]] datapath::ipsec_alg::EventRing& alg_events(unsigned shard) override {
     return *alg_events_[shard];
@@ -163,16 +130,16 @@ class FakeDataplane final : public Dataplane {
 
   [[nodiscard]] datapath::Counters& counters(unsigned shard) { return *counters_[shard]; }
   [[nodiscard]] std::vector<datapath::SessionRow>& rows(unsigned shard) {
-    return sessions_[shard];
+    return asked_[shard].sessions;
   }
   [[nodiscard]] datapath::ipsec_alg::AlgCounters& alg_counters(unsigned shard) {
     return *alg_counters_[shard];
   }
   [[nodiscard]] std::vector<datapath::ipsec_alg::EspRow>& esp_rows(unsigned shard) {
-    return esp_sessions_[shard];
+    return asked_[shard].esp;
   }
   [[nodiscard]] std::vector<datapath::ipsec_alg::GateRow>& gate_rows(unsigned shard) {
-    return gates_[shard];
+    return asked_[shard].gates;
   }
   std::vector<datapath::StateRecord> to_restore;
   std::function<void(std::uint64_t)> restored;
@@ -185,18 +152,26 @@ class FakeDataplane final : public Dataplane {
   unsigned publications = 0;
   unsigned pages_asked = 0;
   unsigned polls = 0;
-  bool page_answered = true;
   std::atomic<bool> hold = false;  ///< any thread
 
  private:
   std::vector<std::unique_ptr<datapath::StateRing>> state_changes_;
-  std::vector<std::vector<datapath::StateRecord>> state_;
   template <class Page>
   static void page_of(Page& page, const auto& all) {
     page.rows.clear();
     while (page.cursor < all.size() && page.rows.size() < page.limit)
       if (matches(page.filter, all[page.cursor++])) page.rows.push_back(all[page.cursor - 1]);
     page.finished = page.cursor >= all.size();
+  }
+  static void answer(datapath::SessionPage& page, const Answers& all) {
+    page_of(page, all.sessions);
+  }
+  static void answer(datapath::StatePage& page, const Answers& all) { page_of(page, all.state); }
+  static void answer(datapath::ipsec_alg::EspPage& page, const Answers& all) {
+    page_of(page, all.esp);
+  }
+  static void answer(datapath::ipsec_alg::GatePage& page, const Answers& all) {
+    page_of(page, all.gates);
   }
   static void answer(datapath::SubscriberPage& page, const Answers& all) {
     page_of(page, all.subscribers);
@@ -235,9 +210,7 @@ class FakeDataplane final : public Dataplane {
     return is_of(filter, row.subscriber_ip, row.group) &&
            filter.protocol.value_or(row.protocol) == row.protocol;
   }
-  static bool matches(const datapath::NeighbourFilter&, const datapath::NeighbourRow&) {
-    return true;
-  }
+  static bool matches(const datapath::NoFilter&, const auto&) { return true; }
   static bool matches(const datapath::DropFilter& filter, const datapath::DropRow& row) {
     return filter.reason.value_or(row.reason) == row.reason &&
            (!filter.address || *filter.address == row.source || *filter.address == row.destination);
@@ -247,18 +220,6 @@ class FakeDataplane final : public Dataplane {
     return filter.source_ip.value_or(row.client) == row.client &&
            filter.nat_ip.value_or(row.nat_ip) == row.nat_ip &&
            filter.destination_ip.value_or(row.server) == row.server;
-  }
-
-  template <class Page, class Row>
-  void list(Page page, const std::vector<Row>& all, std::function<void(Page)> done) {
-    ++pages_asked;
-    answers_.push_back([&all, page = std::move(page), done = std::move(done)]() mutable {
-      page.rows.clear();
-      while (page.cursor < all.size() && page.rows.size() < page.limit)
-        if (matches(page.filter, all[page.cursor++])) page.rows.push_back(all[page.cursor - 1]);
-      page.finished = page.cursor >= all.size();
-      done(std::move(page));
-    });
   }
 
   static bool matches(const datapath::ipsec_alg::AlgFilter& filter,
@@ -286,9 +247,6 @@ class FakeDataplane final : public Dataplane {
   std::vector<std::unique_ptr<datapath::Counters>> counters_;
   std::vector<std::unique_ptr<datapath::ipsec_alg::AlgCounters>> alg_counters_;
   std::vector<std::unique_ptr<datapath::ipsec_alg::EventRing>> alg_events_;
-  std::vector<std::vector<datapath::SessionRow>> sessions_;
-  std::vector<std::vector<datapath::ipsec_alg::EspRow>> esp_sessions_;
-  std::vector<std::vector<datapath::ipsec_alg::GateRow>> gates_;
   std::vector<Answers> asked_;
   std::deque<std::function<void()>> answers_;
 };
