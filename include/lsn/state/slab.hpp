@@ -41,6 +41,11 @@ class Slab {
   [[nodiscard]] T& operator[](std::uint32_t index) { return objects_[index]; }
   [[nodiscard]] const T& operator[](std::uint32_t index) const { return objects_[index]; }
 
+  /// The index of one of its objects: what lies in a ParallelArray is found from the object.
+  [[nodiscard]] std::uint32_t index_of(const T& object) const {
+    return static_cast<std::uint32_t>(&object - objects_.data());
+  }
+
   /// Fetches the first cache line of an object.
   void prefetch(std::uint32_t index) const { objects_.prefetch(index); }
 

@@ -63,7 +63,8 @@ SeenSpi& place_in_seen(Gate& gate, Spi spi) {
 Seen note_seen(Shard& shard, Gate& gate, Spi spi, std::uint32_t sequence, bool is_fresh) {
   SeenSpi& seen = place_in_seen(gate, spi);
   if (seen.spi != spi) {
-    gate.forget(seen);
+    seen = {};
+    shard.alg.history(gate, seen) = {};
     gate.latest_seen = static_cast<std::uint8_t>(&seen - gate.seen.data());
     seen.spi = spi;
     seen.first = shard.now;
@@ -72,7 +73,7 @@ Seen note_seen(Shard& shard, Gate& gate, Spi spi, std::uint32_t sequence, bool i
   }
   seen.last = shard.now;
   seen.known = false;
-  return {seen, gate.history(seen)};
+  return {seen, shard.alg.history(gate, seen)};
 }
 
 /// It was refused while that peer had the turn or dangled.
@@ -320,9 +321,9 @@ bool is_reply(const Shard& shard, const Gate& gate, Seen seen) {
     return false;
   const auto rivals = std::ranges::count_if(gate.seen, [&](const SeenSpi& other) {
     return &other != &seen.at && other.spi != kNoSpi && !other.known &&
-           gate.history(other).replier == turn.holder &&
+           shard.alg.history(gate, other).replier == turn.holder &&
            (other.last + kRivals).later_than(shard.now) &&
-           4u * gate.history(other).replies > seen.history.replies;
+           4u * shard.alg.history(gate, other).replies > seen.history.replies;
   });
   return static_cast<std::size_t>(rivals) < half_open_of(shard.alg, shard.alg.peers[turn.holder]);
 }

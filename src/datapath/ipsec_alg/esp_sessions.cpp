@@ -344,7 +344,7 @@ void withdraw(Shard& shard, EspId id) {
     unsettle(shard, settled);
   for (SeenSpi& seen : gate.seen)
     if (seen.spi == esp.spi[at(Direction::kInbound)]) {
-      SeenHistory& history = gate.history(seen);
+      SeenHistory& history = shard.alg.history(gate, seen);
       history.withdrawn = peer_id;
       history.expected_by[0] = peer_id;
       history.learned_by = SeenHistory::kNobodys;

@@ -1,7 +1,6 @@
 #include "lsn/datapath/ipsec_alg/foresight.hpp"
 
 #include <array>
-#include <cstddef>
 
 #include "lsn/datapath/ipsec_alg/attribution.hpp"
 #include "lsn/datapath/ipsec_alg/keys.hpp"
@@ -17,8 +16,7 @@ void prefetch_front(const void* object) {
   for (std::size_t at = 0; at < size; at += state::kCacheLine) __builtin_prefetch(bytes + at);
 }
 
-/// Up to the SPIs that it has seen.
-void prefetch(const Gate& gate) { prefetch_front<offsetof(Gate, histories)>(&gate); }
+void prefetch(const Gate& gate) { prefetch_front<sizeof(Gate)>(&gate); }
 void prefetch(const Peer& peer) { prefetch_front<sizeof(Peer)>(&peer); }
 
 }  // namespace
@@ -52,7 +50,7 @@ void foresee(Shard& shard, std::span<const Packet* const> packets) {
     if (asked.gate == state::kNone) continue;
     const Gate& gate = tables.gates[asked.gate];
     // The SPI is likely to take the place of the oldest, which is the next one if many come.
-    __builtin_prefetch(&gate.histories[(gate.latest_seen + 1u) % kSeenSpis], 1);
+    __builtin_prefetch(&tables.histories[asked.gate][(gate.latest_seen + 1u) % kSeenSpis], 1);
     asked.peer = asked_about(gate);
     prefetch(tables.peers[asked.peer]);
     if (!gate.claimants.empty()) prefetch(tables.peers[gate.claimants.first]);

@@ -148,7 +148,7 @@ void give_up_exchanges(Shard& shard, Gate& gate) {
   for (ExchangeId id = peer.owed.first; id != state::kNone;) {
     Exchange& e = tables.exchanges[id];
     const ExchangeId next = e.of_peer.next;
-    if (e.turn == gate.turn.serial && !has_refused_since(gate, e.admitted)) {
+    if (e.turn == gate.turn.serial && !has_refused_since(tables, gate, e.admitted)) {
       mark_settled(shard, id);
       e.went_on = true;
     }
@@ -349,10 +349,11 @@ bool resumes(CloseReason reason) {
 
 }  // namespace
 
-bool has_refused_since(const Gate& gate, state::Ticks then) {
+bool has_refused_since(const Tables& tables, const Gate& gate, state::Ticks then) {
   return std::ranges::any_of(gate.seen, [&](const SeenSpi& seen) {
-    return seen.spi != kNoSpi && !seen.known && gate.history(seen).learned_by == SeenHistory::kNobodys &&
-           seen.fresh_at_first && !then.later_than(seen.first);
+    return seen.spi != kNoSpi && !seen.known &&
+           tables.history(gate, seen).learned_by == SeenHistory::kNobodys && seen.fresh_at_first &&
+           !then.later_than(seen.first);
   });
 }
 

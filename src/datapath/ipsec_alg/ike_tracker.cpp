@@ -506,7 +506,7 @@ bool settle_older(Shard& shard, PeerId peer_id, std::uint32_t turn) {
         // Its server may speak first, and late: as long as its client dangles, and if something came
         // since that may be it.
         if (!(e.admitted + 2 * lasts).later_than(shard.now) &&
-            !has_refused_since(tables.gates[peer.gate], e.admitted))
+            !has_refused_since(tables, tables.gates[peer.gate], e.admitted))
           mark_settled(shard, id);
       } else if (e.is_undecided() && !(e.admitted + lasts).later_than(shard.now)) {
         // An answer that was lost before it came to us may still bring an SPI for as long.

@@ -89,8 +89,12 @@ void remove_peer(Shard& shard, PeerId id) {
   if (peer.is_claimant) state::list_remove(gate.claimants, id, tables.claimant_links());
   if (gate.sender == id) gate.sender = state::kNone;
   for (SeenSpi& seen : gate.seen) {
-    SeenHistory& history = gate.history(seen);
-    if (history.learned_by == id) gate.forget(seen);
+    if (seen.spi == kNoSpi) continue;
+    SeenHistory& history = tables.history(gate, seen);
+    if (history.learned_by == id) {
+      seen = {};
+      continue;
+    }
     // Another peer may get its number.
     if (history.withdrawn == id) history.withdrawn = SeenHistory::kNobodys;
     if (history.replier == id) history.replier = SeenHistory::kNobodys;

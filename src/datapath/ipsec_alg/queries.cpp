@@ -198,7 +198,7 @@ AlgLookup look_up(const Shard& shard, wire::Be32 client, wire::Be32 nat_ip, wire
   found.is_free = is_free_for(gate, peer_id);
   for (const SeenSpi& seen : gate.seen) {
     if (spi == kNoSpi || seen.spi != spi) continue;
-    const SeenHistory& history = gate.history(seen);
+    const SeenHistory& history = tables.history(gate, seen);
     SeenSpiRow& known = found.seen.emplace();
     known.first_seconds = seconds_since(shard.now, seen.first);
     known.last_seconds = seconds_since(shard.now, seen.last);

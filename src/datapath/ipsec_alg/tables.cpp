@@ -33,6 +33,7 @@ Tables::Tables(const Capacity& capacity, std::uint32_t max_subscribers, state::T
           secret, memory),
       quoted(entries(2ull * capacity.esp_sessions), secret, memory),
       gates(capacity.gates, memory),
+      histories(capacity.gates, memory),
       peers(peer_capacity(capacity), memory),
       ike_sessions(capacity.ike_sessions, memory),
       exchanges(exchange_capacity(capacity), memory),

@@ -71,7 +71,7 @@ void note_message(Shard& shard, PeerId peer, ExchangeId exchange);
 /// An exchange that was admitted then is restored: the restart has ended its turn.
 void turn_was_lost(Shard& shard, PeerId peer, state::Ticks admitted);
 /// Whether an unknown SPI that began anew since then was refused and is nobody's yet.
-[[nodiscard]] bool has_refused_since(const Gate& gate, state::Ticks then);
+[[nodiscard]] bool has_refused_since(const Tables& tables, const Gate& gate, state::Ticks then);
 /// Whether an exchange belongs to the turn that its peer has.
 [[nodiscard]] bool in_turn(const Gate& gate, PeerId peer, const Exchange& exchange);
 

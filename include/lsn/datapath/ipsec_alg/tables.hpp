@@ -239,6 +239,8 @@ struct SeenSpi {
 };
 static_assert(sizeof(SeenSpi) == 16);
 
+/// The rest of what is remembered of an unknown SPI. Most gates never see one: it lies apart, in
+/// Tables::histories, and is written when the SPI is noted.
 struct SeenHistory {
   static constexpr PeerId kNobodys = state::kNone;
 
@@ -286,18 +288,6 @@ struct alignas(64) Gate {
   state::ListHead dangling;   ///< those who were dangling when last looked at
   state::WheelLinks wheel;
   std::array<SeenSpi, kSeenSpis> seen;
-  std::array<SeenHistory, kSeenSpis> histories;  ///< of `seen`
-
-  [[nodiscard]] SeenHistory& history(const SeenSpi& of) {
-    return histories[static_cast<std::size_t>(&of - seen.data())];
-  }
-  [[nodiscard]] const SeenHistory& history(const SeenSpi& of) const {
-    return histories[static_cast<std::size_t>(&of - seen.data())];
-  }
-  void forget(SeenSpi& spi) {
-    history(spi) = {};
-    spi = {};
-  }
 };
 
 /// A client and a server.
@@ -442,6 +432,8 @@ struct Tables {
   state::FlowTable index;   ///< gates, peers, IKE sessions
   state::FlowTable quoted;  ///< ESP sessions by what ICMP errors quote of them
   state::Slab<Gate> gates;
+  /// Of Gate::seen, by GateId; meaningless where the SPI is kNoSpi.
+  state::ParallelArray<std::array<SeenHistory, kSeenSpis>> histories;
   state::Slab<Peer> peers;
   state::Slab<IkeSession> ike_sessions;
   state::Slab<Exchange> exchanges;
@@ -480,6 +472,13 @@ struct Tables {
   AlgCounters counters;
   EventRing events;
   StateRing journal;
+
+  [[nodiscard]] SeenHistory& history(const Gate& gate, const SeenSpi& of) {
+    return histories[gates.index_of(gate)][static_cast<std::size_t>(&of - gate.seen.data())];
+  }
+  [[nodiscard]] const SeenHistory& history(const Gate& gate, const SeenSpi& of) const {
+    return histories[gates.index_of(gate)][static_cast<std::size_t>(&of - gate.seen.data())];
+  }
 
   // The links of every list, queue and wheel.
   [[nodiscard]] auto gate_wheel_links() {
