@@ -62,12 +62,12 @@ class Controller::Loop {
         alg_log_(dataplane_, config_),
         journal_(config_.model().dataplane.state_file, dataplane_),
         timer_(checked(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), "timerfd")),
-        server_(std::move(options.socket), lsn_commands(), CommandContext{dataplane_, config_},
+        server_(std::move(options.socket), lsn_commands(), CommandContext{dataplane_, config_, cleared_},
                 events_, Clock::now()),
         watchdog_(dataplane_, service_watchdog(), Clock::now()) {
     if (options.view_socket)
       view_server_.emplace(std::move(*options.view_socket), lsn_commands(),
-                           CommandContext{dataplane_, config_, false}, events_, Clock::now());
+                           CommandContext{dataplane_, config_, cleared_, false}, events_, Clock::now());
     const sigset_t signals = our_signals();
     signals_ =
         FileDescriptor(checked(signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC), "signalfd"));
@@ -161,6 +161,7 @@ class Controller::Loop {
   Dataplane& dataplane_;
   EventLoop events_;
   RunningConfig config_;
+  ClearedCounters cleared_;
   AlgLog alg_log_;
   Journal journal_;
   FileDescriptor timer_;

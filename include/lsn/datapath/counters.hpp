@@ -20,6 +20,14 @@ namespace lsn::datapath {
 
 class Counter {
  public:
+  Counter() = default;
+  /// A copy has what its reader saw.
+  Counter(const Counter& other) : value_(other.get()) {}
+  Counter& operator=(const Counter& other) {
+    if (this != &other) set(other.get());
+    return *this;
+  }
+
   void add(std::uint64_t n = 1) {
     value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }

@@ -8,6 +8,7 @@
 
 #include "lsn/control/command/counter_list.hpp"
 #include "lsn/control/command/field_text.hpp"
+#include "lsn/control/command/report.hpp"
 #include "lsn/control/command/table.hpp"
 #include "lsn/control/command/words.hpp"
 
@@ -37,9 +38,9 @@ constexpr std::size_t kBuckets = kWaitBounds.size() + 1;
 class Sums {
  public:
   /// `profile`: a stable id, or nothing for the total.
-  Sums(const Dataplane& dataplane, std::optional<std::size_t> profile) {
-    for (unsigned shard = 0; shard < dataplane.workers(); ++shard) {
-      const AlgCounters* counters = dataplane.worker(shard).alg;
+  Sums(const Counts& counts, std::optional<std::size_t> profile) {
+    for (unsigned shard = 0; shard < counts.workers(); ++shard) {
+      const AlgCounters* counters = counts.alg(shard);
       if (counters != nullptr)
         sets_.push_back(profile ? &counters->profiles[*profile] : &counters->total);
     }
@@ -95,10 +96,10 @@ void each_drop_reason(const Visit& visit) {
   visit(datapath::kDropReasonTexts[static_cast<std::size_t>(DropReason::kProtocolAh)]);
 }
 
-std::uint64_t dropped(const Dataplane& dataplane, DropReason reason) {
+std::uint64_t dropped(const Counts& counts, DropReason reason) {
   std::uint64_t total = 0;
-  for (unsigned shard = 0; shard < dataplane.workers(); ++shard)
-    total += dataplane.worker(shard).counters->dropped(reason);
+  for (unsigned shard = 0; shard < counts.workers(); ++shard)
+    total += counts.of(shard).dropped(reason);
   return total;
 }
 
@@ -115,11 +116,12 @@ datapath::ShardCapacity capacity_of(const Dataplane& dataplane) {
 }
 
 /// Profiles that have a row: those that are there, and those that were and have counted something.
-std::vector<const AlgProfile*> listed_profiles(const CommandContext& context) {
+std::vector<const AlgProfile*> listed_profiles(const CommandContext& context,
+                                               const Counts& counts) {
   std::vector<const AlgProfile*> listed;
   for (const AlgProfile& profile : context.config.generation().alg_profiles)
     if (profile.present ||
-        (profile.id < kCountedProfiles && !Sums(context.dataplane, profile.id).is_empty()))
+        (profile.id < kCountedProfiles && !Sums(counts, profile.id).is_empty()))
       listed.push_back(&profile);
   return listed;
 }
@@ -148,39 +150,41 @@ Json to_json(const Sums& sums, bool is_total) {
   return json;
 }
 
-Json to_json(const AlgProfile& profile, const CommandContext& context) {
+Json to_json(const AlgProfile& profile, const Counts& counts) {
   Json json{{"profile", profile.name}, {"id", profile.id}, {"present", profile.present}};
   const bool counted = profile.id < kCountedProfiles;
   json["counted"] = counted;
-  if (counted) json.update(to_json(Sums(context.dataplane, profile.id), false));
+  if (counted) json.update(to_json(Sums(counts, profile.id), false));
   return json;
 }
 
 std::string report_json(const AlgProfile* only, const CommandContext& context) {
+  const Counts counts(context.dataplane, context.cleared);
   Json json = Json::object();
   Json profiles = Json::array();
   if (only != nullptr) {
-    profiles.push_back(to_json(*only, context));
+    profiles.push_back(to_json(*only, counts));
   } else {
-    for (const AlgProfile* profile : listed_profiles(context))
-      profiles.push_back(to_json(*profile, context));
-    json["total"] = to_json(Sums(context.dataplane, std::nullopt), true);
+    for (const AlgProfile* profile : listed_profiles(context, counts))
+      profiles.push_back(to_json(*profile, counts));
+    json["total"] = to_json(Sums(counts, std::nullopt), true);
     const datapath::ShardCapacity capacity = capacity_of(context.dataplane);
     Json room = Json::object();
     for (const auto& each : alg_capacities()) room[std::string(each.name)] = each.read(capacity);
     json["capacity"] = std::move(room);
     Json drops = Json::object();
     each_drop_reason([&](const datapath::DropReasonText& text) {
-      drops[std::string(text.name)] = dropped(context.dataplane, text.reason);
+      drops[std::string(text.name)] = dropped(counts, text.reason);
     });
     json["drops"] = std::move(drops);
     std::uint64_t lost = 0;
     for (unsigned shard = 0; shard < context.dataplane.workers(); ++shard)
-      lost += context.dataplane.alg_events(shard).lost();
+      lost += context.dataplane.alg_events(shard).lost() -
+              (context.cleared.is_set() ? context.cleared.worker(shard).events_lost : 0);
     json["events_lost"] = lost;
   }
   json["profiles"] = std::move(profiles);
-  return document(json);
+  return document_with_beginning(std::move(json), context.cleared);
 }
 
 // ── tables ──────────────────────────────────────────────────────────────────────────────────────
@@ -205,7 +209,7 @@ std::vector<std::string> overview_cells(std::string name, const Sums* sums) {
 
 /// What an operator looks at first: a row for each profile.
 std::string overview(const std::vector<const AlgProfile*>& profiles, bool with_total,
-                     const CommandContext& context) {
+                     const Counts& counts) {
   Table table({{"profile", kLeft},
                {"active", kRight},
                {"total", kRight},
@@ -220,14 +224,14 @@ std::string overview(const std::vector<const AlgProfile*>& profiles, bool with_t
   for (const AlgProfile* profile : profiles) {
     const std::string name = profile->name + (profile->present ? "" : " (removed)");
     if (profile->id < kCountedProfiles) {
-      const Sums sums(context.dataplane, profile->id);
+      const Sums sums(counts, profile->id);
       table.add(overview_cells(name, &sums));
     } else {
       table.add(overview_cells(name, nullptr));
     }
   }
   if (with_total) {
-    const Sums sums(context.dataplane, std::nullopt);
+    const Sums sums(counts, std::nullopt);
     table.add_total(overview_cells("total", &sums));
   }
   return table.print();
@@ -264,11 +268,11 @@ std::string details(const Sums& sums, bool is_total, const CommandContext& conte
   return now.print() + '\n' + counters.print() + '\n' + closed.print() + '\n' + waited.print();
 }
 
-std::string drops(const CommandContext& context) {
+std::string drops(const Counts& counts) {
   Table table({{"dropped by the ALG", kLeft}, {"packets", kRight}, {"meaning", kLeft}});
   std::uint64_t total = 0;
   each_drop_reason([&](const datapath::DropReasonText& text) {
-    const std::uint64_t packets = dropped(context.dataplane, text.reason);
+    const std::uint64_t packets = dropped(counts, text.reason);
     total += packets;
     if (packets != 0)
       table.add({std::string(text.name), grouped(packets), std::string(text.meaning)});
@@ -278,16 +282,17 @@ std::string drops(const CommandContext& context) {
 }
 
 std::string report_text(const AlgProfile* only, const CommandContext& context) {
+  const Counts counts(context.dataplane, context.cleared);
   if (only != nullptr) {
-    std::string text = overview({only}, false, context);
+    std::string text = overview({only}, false, counts);
     if (only->id < kCountedProfiles)
-      return text + '\n' + details(Sums(context.dataplane, only->id), false, context);
+      return text + '\n' + details(Sums(counts, only->id), false, context);
     return text + fmt::format("counted apart are the first {} profiles that lsnd has seen; this one "
                               "is in the total only\n",
                               kCountedProfiles);
   }
-  return overview(listed_profiles(context), true, context) + '\n' +
-         details(Sums(context.dataplane, std::nullopt), true, context) + '\n' + drops(context);
+  return overview(listed_profiles(context, counts), true, counts) + '\n' +
+         details(Sums(counts, std::nullopt), true, context) + '\n' + drops(counts);
 }
 
 }  // namespace
@@ -306,9 +311,10 @@ BegunAnswer begin_stat_ipsecalg(const Command& command, const CommandContext& co
       return std::unexpected(complaint_about_word("stat ipsecalg", *name, known,
                                                   "the name of an ipsecalg profile"));
   }
-  return std::make_unique<WholeAnswer>(command.format == Format::kJson
-                                           ? report_json(only, context)
-                                           : report_text(only, context));
+  return std::make_unique<WholeAnswer>(
+      command.format == Format::kJson
+          ? report_json(only, context)
+          : with_beginning(report_text(only, context), context.cleared));
 }
 
 }  // namespace lsn::control

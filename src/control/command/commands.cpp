@@ -136,6 +136,11 @@ Begun begin_save_config(const Command& command, const CommandContext& context) {
   return std::make_unique<SaveAnswer>(command.format, command, context);
 }
 
+Begun begin_clear_counters(const Command& command, const CommandContext& context) {
+  context.cleared.clear(context.dataplane, command.by, std::chrono::system_clock::now());
+  return whole(command.format == Format::kText ? "Done\n" : document(Json{{"result", "Done"}}));
+}
+
 constexpr std::string_view kTextParameter = "TEXT";
 
 /// For a shell: what may follow.
@@ -282,6 +287,8 @@ const Grammar& lsn_commands() {
       {"stat worker", "load, sessions and handovers of each worker", begin_report<report_workers>},
       {"show drops", "packets that were not forwarded, by reason", begin_show_drops,
        drop_options()},
+      {"clear counters", "stat and show drops count from now on; metrics and telemetry go on",
+       begin_clear_counters, {}, {}, false, true},
       {"show arp", "next hops and their hardware addresses", begin_show_arp},
       {"show route", "connected networks and configured routes", begin_show_route},
       {"show changes", "what is in force and not in the file, as commands", begin_show_changes},

@@ -22,10 +22,9 @@ using enum Table::Align;
 /// Above that many workers a table of drops has no column for each of them.
 constexpr unsigned kMostWorkerColumns = 8;
 
-std::vector<const Counters*> all_counters(const Dataplane& dataplane) {
+std::vector<const Counters*> all_of(const Counts& counts) {
   std::vector<const Counters*> all;
-  for (unsigned shard = 0; shard < dataplane.workers(); ++shard)
-    all.push_back(dataplane.worker(shard).counters);
+  for (unsigned shard = 0; shard < counts.workers(); ++shard) all.push_back(&counts.of(shard));
   return all;
 }
 
@@ -113,8 +112,21 @@ PortStatus port_of(const std::vector<PortStatus>& ports, const Interface& interf
 
 }  // namespace
 
+std::string with_beginning(std::string table, const ClearedCounters& cleared) {
+  if (cleared.is_set())
+    table += fmt::format("counted since {}, when {} cleared the counters\n", cleared.at(),
+                         cleared.by());
+  return table;
+}
+
+std::string document_with_beginning(Json json, const ClearedCounters& cleared) {
+  if (cleared.is_set()) json["cleared"] = {{"at", cleared.at()}, {"by", cleared.by()}};
+  return document(json);
+}
+
 std::string report_lsn(Format format, const CommandContext& context) {
-  const auto workers = all_counters(context.dataplane);
+  const Counts counts(context.dataplane, context.cleared);
+  const auto workers = all_of(counts);
   const datapath::ShardCapacity capacity = capacity_of(context.dataplane);
   const std::uint64_t sessions = sum(workers, [](const Counters& c) {
     std::uint64_t total = 0;
@@ -140,7 +152,7 @@ std::string report_lsn(Format format, const CommandContext& context) {
       protocols.push_back(std::move(one));
     }
     json["protocols"] = std::move(protocols);
-    return document(json);
+    return document_with_beginning(std::move(json), context.cleared);
   }
 
   std::string text = protocol_table(
@@ -161,12 +173,13 @@ std::string report_lsn(Format format, const CommandContext& context) {
                counter.name == "subscribers" ? grouped(capacity.subscribers) : ""});
   table.add({"drops", grouped(drops), ""});
   table.add({"generation", grouped(context.config.generation().number), ""});
-  return text + table.print();
+  return with_beginning(text + table.print(), context.cleared);
 }
 
 std::string report_interfaces(Format format, const CommandContext& context) {
-  const auto workers = all_counters(context.dataplane);
-  const std::vector<PortStatus> ports = context.dataplane.ports();
+  const Counts counts(context.dataplane, context.cleared);
+  const auto workers = all_of(counts);
+  const std::vector<PortStatus> ports = context.cleared.since(context.dataplane.ports());
   const std::vector<Interface>& interfaces = context.config.generation().interfaces;
   const auto count = [&](std::size_t i, const auto& counter) {
     return sum(workers, [&](const Counters& c) { return counter.read(c.interfaces[i]); });
@@ -202,7 +215,8 @@ std::string report_interfaces(Format format, const CommandContext& context) {
         json[std::string(counter.name)] = counter.read(port);
       devices.push_back(std::move(json));
     }
-    return document(Json{{"interfaces", std::move(list)}, {"devices", std::move(devices)}});
+    return document_with_beginning(
+        Json{{"interfaces", std::move(list)}, {"devices", std::move(devices)}}, context.cleared);
   }
 
   std::vector<Table::Column> columns{{"interface", kLeft}, {"role", kLeft}, {"address", kLeft},
@@ -248,10 +262,11 @@ std::string report_interfaces(Format format, const CommandContext& context) {
   }
   std::string text = table.print() + '\n' + devices.print();
   if (!steering.empty()) text += '\n' + steering;
-  return text;
+  return with_beginning(std::move(text), context.cleared);
 }
 
 std::string report_workers(Format format, const CommandContext& context) {
+  const Counts counts(context.dataplane, context.cleared);
   const auto sessions_of = [](const Counters& c) {
     std::uint64_t total = 0;
     for (const ProtocolCounters& protocol : c.protocols) total += protocol.sessions.get();
@@ -279,7 +294,7 @@ std::string report_workers(Format format, const CommandContext& context) {
     Json list = Json::array();
     for (unsigned shard = 0; shard < context.dataplane.workers(); ++shard) {
       const WorkerStatus worker = context.dataplane.worker(shard);
-      const Counters& c = *worker.counters;
+      const Counters& c = counts.of(shard);
       Json json{{"worker", shard},
                 {"cpu", worker.cpu},
                 {"numa_node", worker.numa_node},
@@ -295,7 +310,7 @@ std::string report_workers(Format format, const CommandContext& context) {
       for (const auto& counter : worker_counters()) json[std::string(counter.name)] = counter.read(c);
       list.push_back(std::move(json));
     }
-    return document(Json{{"workers", std::move(list)}});
+    return document_with_beginning(Json{{"workers", std::move(list)}}, context.cleared);
   }
 
   Table table({{"worker", kRight},
@@ -315,7 +330,7 @@ std::string report_workers(Format format, const CommandContext& context) {
   std::array<std::uint64_t, 8> totals{};
   for (unsigned shard = 0; shard < context.dataplane.workers(); ++shard) {
     const WorkerStatus worker = context.dataplane.worker(shard);
-    const Counters& c = *worker.counters;
+    const Counters& c = counts.of(shard);
     const std::uint64_t polls = c.polls.get();
     const std::uint64_t busy = polls - std::min(polls, c.idle_polls.get());
     const std::array<std::uint64_t, 8> values{
@@ -338,11 +353,12 @@ std::string report_workers(Format format, const CommandContext& context) {
   for (const std::uint64_t total : totals) cells.push_back(grouped(total));
   cells.resize(14);
   table.add_total(std::move(cells));
-  return table.print();
+  return with_beginning(table.print(), context.cleared);
 }
 
 std::string report_drops(Format format, const CommandContext& context) {
-  const auto workers = all_counters(context.dataplane);
+  const Counts counts(context.dataplane, context.cleared);
+  const auto workers = all_of(counts);
 
   if (format == Format::kJson) {
     Json list = Json::array();
@@ -355,7 +371,8 @@ std::string report_drops(Format format, const CommandContext& context) {
            {"workers", std::move(by_worker)},
            {"meaning", text.meaning}});
     }
-    return document(Json{{"drops", std::move(list)}, {"packets", sum(workers, all_drops)}});
+    return document_with_beginning(
+        Json{{"drops", std::move(list)}, {"packets", sum(workers, all_drops)}}, context.cleared);
   }
 
   const bool each = workers.size() > 1 && workers.size() <= kMostWorkerColumns;
@@ -379,7 +396,7 @@ std::string report_drops(Format format, const CommandContext& context) {
     if (sum(workers, read) != 0) add(false, text.name, text.meaning, read);
   }
   add(true, "total", "", all_drops);
-  return table.print();
+  return with_beginning(table.print(), context.cleared);
 }
 
 }  // namespace lsn::control

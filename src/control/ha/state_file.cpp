@@ -141,7 +141,7 @@ StateRecord load(const Stored& s, std::uint64_t now) {
 
 /// Records of the same thing have the same name.
 using Name = std::tuple<Kind, std::uint32_t, std::uint32_t, std::uint64_t, std::uint64_t>;
-Name name_of(const StateRecord& r) {
+Name key_of(const StateRecord& r) {
   switch (r.kind) {
     case Kind::kEspSession:
       return {r.kind, r.shard, r.place, 0, 0};
@@ -245,7 +245,7 @@ std::expected<StoredState, std::string> read_state_file(const std::string& path,
       continue;
     }
     const StateRecord record = load(stored, now);
-    const auto [place, is_new] = places.try_emplace(name_of(record), all.size());
+    const auto [place, is_new] = places.try_emplace(key_of(record), all.size());
     if (is_new)
       all.push_back(record);
     else

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "lsn/control/command/counts.hpp"
 #include "lsn/control/command/grammar.hpp"
 #include "lsn/control/dataplane.hpp"
 #include "lsn/control/running_config.hpp"
@@ -60,6 +61,7 @@ class WholeAnswer final : public Answer {
 struct CommandContext {
   Dataplane& dataplane;
   RunningConfig& config;
+  ClearedCounters& cleared;
   bool may_change = true;  ///< who asks may do more than look
 };
 

@@ -5,12 +5,19 @@
 // have what a person looks for.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "lsn/control/command/answer.hpp"
 #include "lsn/control/command/grammar.hpp"
 
 namespace lsn::control {
+
+/// A table of counters and since when they count, if somebody has cleared them.
+[[nodiscard]] std::string with_beginning(std::string table, const ClearedCounters& cleared);
+/// The same as a document.
+[[nodiscard]] std::string document_with_beginning(nlohmann::ordered_json json,
+                                                  const ClearedCounters& cleared);
 
 [[nodiscard]] std::string report_lsn(Format format, const CommandContext& context);
 [[nodiscard]] std::string report_interfaces(Format format, const CommandContext& context);

@@ -149,7 +149,7 @@ TEST_F(Servers, SayErrorsOnTheOtherStreamInOneLine) {
   EXPECT_EQ(said.status, 1);
   EXPECT_EQ(said.out, "");
   EXPECT_EQ(said.err,
-            "ERROR: command: given \"frobnicate\", allowed show, flush, explain, stat, save, reload, complete, help, add, set, unset, bind, unbind, rm or apply\n");
+            "ERROR: command: given \"frobnicate\", allowed show, flush, explain, stat, clear, save, reload, complete, help, add, set, unset, bind, unbind, rm or apply\n");
 }
 
 TEST_F(Servers, AnswerOneRequestAfterTheOtherOfOneConnection) {

@@ -375,7 +375,8 @@ struct Bench {
  public:
   FakeDataplane dataplane;
   RunningConfig config{file, model_of(text_), dataplane};
-  CommandContext context{dataplane, config};
+  ClearedCounters cleared;
+  CommandContext context{dataplane, config, cleared};
 };
 
 }  // namespace lsn::control

@@ -1,0 +1,70 @@
+// What `stat` and `show drops` count from: the start of lsnd, or the last `clear counters`.
+//
+// The workers' counters themselves are never set back: metrics, telemetry, the watchdog and whoever
+// else reads them see them grow. ClearedCounters remembers where they stood when somebody cleared
+// them, and Counts is what has been counted since, a copy. Gauges are what there is now.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lsn/control/dataplane.hpp"
+
+namespace lsn::control {
+
+/// Where the counters stood when they were cleared.
+class ClearedCounters {
+ public:
+  struct OfWorker {
+    datapath::Counters counters;
+    datapath::ipsec_alg::AlgCounters alg;
+    std::uint64_t events_lost = 0;  ///< Dataplane::alg_events()
+  };
+
+  void clear(Dataplane& dataplane, std::string by, std::chrono::system_clock::time_point now);
+
+  [[nodiscard]] bool is_set() const { return !at_.empty(); }
+  /// "2026-11-30T10:20:11Z" (RFC 3339).
+  [[nodiscard]] const std::string& at() const { return at_; }
+  /// Who cleared them.
+  [[nodiscard]] const std::string& by() const { return by_; }
+  [[nodiscard]] const OfWorker& worker(unsigned shard) const { return *workers_[shard]; }
+
+  /// What devices have counted since.
+  [[nodiscard]] std::vector<PortStatus> since(std::vector<PortStatus> ports) const;
+
+ private:
+  std::vector<std::unique_ptr<const OfWorker>> workers_;
+  std::vector<PortStatus> ports_;
+  std::string at_;
+  std::string by_;
+};
+
+/// What has been counted since then. Without a clear(): the counters themselves.
+class Counts {
+ public:
+  Counts(const Dataplane& dataplane, const ClearedCounters& cleared);
+
+  [[nodiscard]] unsigned workers() const { return static_cast<unsigned>(workers_.size()); }
+  [[nodiscard]] const datapath::Counters& of(unsigned shard) const {
+    return *workers_[shard].counters;
+  }
+  /// nullptr: there is no ALG.
+  [[nodiscard]] const datapath::ipsec_alg::AlgCounters* alg(unsigned shard) const {
+    return workers_[shard].alg;
+  }
+
+ private:
+  struct OfWorker {
+    const datapath::Counters* counters;
+    const datapath::ipsec_alg::AlgCounters* alg;
+  };
+  std::vector<OfWorker> workers_;
+  std::vector<std::unique_ptr<const ClearedCounters::OfWorker>> copies_;
+};
+
+}  // namespace lsn::control
