@@ -584,6 +584,24 @@ void process(Shard& shard, std::span<rte_mbuf* const> mbufs, ParseLink&& parse_l
   add_totals(shard);
 }
 
+/// Does what is due by now, as far as the budget goes. Whether that was all.
+bool keep_up(Shard& shard, std::size_t budget) {
+  lsn44::expire_sessions(shard, budget);
+  lsn44::expire_mappings(shard, budget);
+  ipsec_alg::housekeep(shard, budget);
+  const bool ports_are_free = lsn44::free_waiting_ports(shard, budget);
+  shard.reassembly.advance(shard, budget);
+  shard.neighbours.advance(shard, budget);
+  const state::Ticks now = shard.now;
+  const std::uint32_t lag =
+      std::max({shard.lsn44.session_wheel.lag(now), shard.lsn44.mapping_wheel.lag(now),
+                shard.alg.gate_wheel.lag(now), shard.alg.ike_wheel.lag(now),
+                shard.alg.waiter_wheel.lag(now), shard.reassembly.lag(now),
+                shard.neighbours.lag(now)});
+  shard.counters.timer_lag.set(lag);
+  return lag == 0 && ports_are_free;
+}
+
 }  // namespace
 
 void process_received(Shard& shard, std::uint16_t device, std::span<rte_mbuf* const> packets) {
@@ -606,18 +624,10 @@ void process_handoff(Shard& shard, std::span<rte_mbuf* const> packets) {
 }
 
 void housekeep(Shard& shard, std::size_t budget) {
-  lsn44::expire_sessions(shard, budget);
-  lsn44::expire_mappings(shard, budget);
-  ipsec_alg::housekeep(shard, budget);
-  lsn44::free_waiting_ports(shard, budget);
-  shard.reassembly.advance(shard, budget);
-  shard.neighbours.advance(shard, budget);
-  const state::Ticks now = shard.now;
-  shard.counters.timer_lag.set(
-      std::max({shard.lsn44.session_wheel.lag(now), shard.lsn44.mapping_wheel.lag(now),
-                shard.alg.gate_wheel.lag(now), shard.alg.ike_wheel.lag(now),
-                shard.alg.waiter_wheel.lag(now), shard.reassembly.lag(now),
-                shard.neighbours.lag(now)}));
+  // Nothing more becomes due until the next tick: this is all that most polls do.
+  if (shard.kept_up_to != shard.now && keep_up(shard, budget)) shard.kept_up_to = shard.now;
+  ipsec_alg::after_burst(shard);
+  if (shard.neighbours.has_more(shard)) shard.neighbours.advance(shard, budget);
 }
 
 ShardCapacity capacity_of(const Shard& shard) {

@@ -12,6 +12,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -100,6 +101,8 @@ struct Shard {
   std::uint32_t stamp = 1;
   std::uint32_t adopted = 1;    ///< the stamp with which the generation came
   bool inbound_refresh = true;  ///< of the generation
+  /// housekeep() has done all that was due by then. Not set: it has not, or a generation is new.
+  std::optional<state::Ticks> kept_up_to;
 
   const ShardId id;
   const unsigned shards;  ///< in all

@@ -119,21 +119,6 @@ void remove_peer(Shard& shard, PeerId id) {
 
 }  // namespace
 
-const AlgProfile* find_profile(const Shard& shard, std::uint16_t group_id) {
-  const Generation& generation = *shard.generation;
-  const Group* group = generation.group(group_id);
-  if (group == nullptr || group->alg_profile >= generation.alg_profiles.size()) return nullptr;
-  const AlgProfile& profile = generation.alg_profiles[group->alg_profile];
-  return profile.present ? &profile : nullptr;
-}
-
-const AlgProfile& profile_of(const Shard& shard, const Peer& peer) {
-  static const AlgProfile defaults;
-  const AlgProfile* profile =
-      find_profile(shard, shard.lsn44.subscribers[peer.subscriber].group);
-  return profile == nullptr ? defaults : *profile;
-}
-
 void count(Shard& shard, std::uint16_t profile, AlgCounter counter, std::uint64_t n) {
   AlgCounters& counters = shard.alg.counters;
   counters.total.of(counter).add(n);

@@ -395,7 +395,6 @@ void housekeep(Shard& shard, std::size_t budget) {
   expire_waiters(shard, budget);
   expire_ike_sessions(shard, budget);
   count_traffic(shard, kCountedPerTick);
-  after_burst(shard);
 }
 
 void adopt_generation(Shard& shard) {

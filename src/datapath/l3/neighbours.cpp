@@ -441,6 +441,11 @@ void Neighbours::advance(Shard& shard, std::size_t budget) {
     ask_for_gateways(shard, std::min(budget, kAnnouncedAtOnce));
 }
 
+bool Neighbours::has_more(const Shard& shard) const {
+  return announcing_count_ != 0 || next_gateway_ < shard.generation->gateways.size() || freeing_ ||
+         table_.size() > kFreeBeyond;
+}
+
 void Neighbours::clear(Shard& shard) {
   for (std::uint32_t id = 0; id < table_.high_water(); ++id)
     if (table_[id].state != NeighbourState::kFree)

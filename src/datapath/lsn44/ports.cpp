@@ -274,7 +274,7 @@ void give_back_port(Shard& shard, Subscriber& subscriber, Protocol protocol,
   release_port(shard, *address, p, endpoint.port.host());
 }
 
-void free_waiting_ports(Shard& shard, std::size_t budget) {
+bool free_waiting_ports(Shard& shard, std::size_t budget) {
   const std::vector<ReallocQueue*>& queues = shard.lsn44.addresses->realloc;
   for (std::size_t id = 0; id < queues.size(); ++id) {
     ReallocQueue* queue = queues[id];
@@ -293,6 +293,7 @@ void free_waiting_ports(Shard& shard, std::size_t budget) {
       queue->pop();
     }
   }
+  return budget != 0;
 }
 
 void pair_with(Shard& shard, Subscriber& subscriber, wire::Be32 nat_ip) {

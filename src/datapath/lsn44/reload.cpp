@@ -25,6 +25,7 @@ void adopt_generation(Shard& shard, const Generation* generation,
   shard.counters.generation.set(generation->number);
   shard.inbound_refresh = generation->inbound_refresh;
   shard.adopted = ++shard.stamp;
+  shard.kept_up_to.reset();
   ipsec_alg::adopt_generation(shard);
 }
 

@@ -13,10 +13,23 @@
 namespace lsn::datapath::ipsec_alg {
 
 /// The profile of a group, or nullptr: it has none.
-[[nodiscard]] const AlgProfile* find_profile(const Shard& shard, std::uint16_t group);
+[[nodiscard]] inline const AlgProfile* find_profile(const Shard& shard, std::uint16_t group_id) {
+  const Generation& generation = *shard.generation;
+  const Group* const group = generation.group(group_id);
+  if (group == nullptr || group->alg_profile == kNoId) return nullptr;
+  const AlgProfile& profile = generation.alg_profiles[group->alg_profile];
+  return profile.present ? &profile : nullptr;
+}
+
+inline constinit const AlgProfile kDefaultProfile{};
+
 /// The profile that a peer follows now: a reload changes it for what exists. Between a reload that
 /// unbinds it and the end of the peer, the defaults.
-[[nodiscard]] const AlgProfile& profile_of(const Shard& shard, const Peer& peer);
+[[nodiscard]] inline const AlgProfile& profile_of(const Shard& shard, const Peer& peer) {
+  const AlgProfile* const profile =
+      find_profile(shard, shard.lsn44.subscribers[peer.subscriber].group);
+  return profile == nullptr ? kDefaultProfile : *profile;
+}
 
 /// Counts for a profile (by stable id) and in total.
 void count(Shard& shard, std::uint16_t profile, AlgCounter counter, std::uint64_t n = 1);

@@ -164,6 +164,8 @@ class Neighbours {
 
   /// Sends due requests and announcements, gives up, forgets, frees. At most `budget` of each.
   void advance(Shard& shard, std::size_t budget);
+  /// Whether advance() has something to do that no clock says: announcements, gateways, places to free.
+  [[nodiscard]] bool has_more(const Shard& shard) const;
 
   /// All that were ever made have indices below it; those that are not there now are kFree.
   [[nodiscard]] std::uint32_t high_water() const { return table_.high_water(); }

@@ -90,8 +90,8 @@ void narrow(PortOutlook& outlook, const Group& group, Protocol protocol, wire::B
                                                          wire::Be16 inside_port);
 /// Gives a port back, after the pool's portrealloctimeout if it has one.
 void give_back_port(Shard& shard, Subscriber& subscriber, Protocol protocol, NatEndpoint endpoint);
-/// Frees ports that have waited long enough.
-void free_waiting_ports(Shard& shard, std::size_t budget);
+/// Frees ports that have waited long enough, at most `budget`. Whether it came to an end before that.
+bool free_waiting_ports(Shard& shard, std::size_t budget);
 /// Pairs a subscriber with a NAT address of this shard; with any of its group's, the less loaded of
 /// two chosen at random (false: there is none).
 void pair_with(Shard& shard, Subscriber& subscriber, wire::Be32 nat_ip);
