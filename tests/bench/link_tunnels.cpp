@@ -14,7 +14,7 @@ constexpr std::uint16_t kIkeFrame = kIke + kIkeHeader;
 constexpr std::uint32_t kInitiator = 0x1C0FFEE1, kResponder = 0x5E54E400;  // upper halves of the SPIs
 /// Tunnels that come up at a time, and when a step is repeated.
 constexpr std::uint32_t kWindow = 512;
-constexpr double kRepeat = 0.1;
+constexpr double kRepeat = 0.005;
 constexpr double kGiveUp = 10;
 
 }  // namespace
