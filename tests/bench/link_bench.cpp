@@ -23,6 +23,8 @@
 //   run BOX KIND DIRECTION FLOWS SECS FLOOD    the same, mixed one to one with packets that nobody asked
 //                                      for: tuples, spis, server-spis, syn (link_floods.hpp)
 //   latency BOX FLOWS GAP SECS         single UDP packets outbound, GAP seconds apart on average
+//   latency BOX FLOWS GAP SECS sleep   the same, asleep while none is under way, for others on its CPU; with
+//                                      every time
 //   quit
 //
 // The generator keeps the box's rings full and waits where they are; "ring_full" says in what share
@@ -132,8 +134,9 @@ class Program {
     if (verb == "latency") {
       std::uint32_t flows = 0;
       double gap = 0, seconds = 0;
-      words >> flows >> gap >> seconds;
-      return box.udp.latency(flows, gap, seconds);
+      std::string sleep;
+      words >> flows >> gap >> seconds >> sleep;
+      return box.udp.latency(flows, gap, seconds, sleep == "sleep");
     }
     throw std::runtime_error("no such command: " + verb);
   }

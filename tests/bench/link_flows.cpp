@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <deque>
+#include <thread>
 
 #include "results.hpp"
 
@@ -21,6 +23,8 @@ constexpr double kAskAgain = 0.005;
 constexpr double kLost = 0.01;
 /// After so long without an answer to anything the box is not going to.
 constexpr double kGiveUp = 3;
+/// How long a generator sleeps that does: it wakes up some 50 us late.
+constexpr std::chrono::microseconds kNap{50};
 constexpr std::uint32_t kPoolFirst = 0xCB007100, kPoolLast = 0xCB0074FF;  // 203.0.113.0 on
 
 }  // namespace
@@ -287,7 +291,7 @@ nlohmann::json Flows::run(const std::string& direction, std::uint32_t flows, dou
           {"first_fault", tally.first_fault}};
 }
 
-nlohmann::json Flows::latency(std::uint32_t flows, double gap, double seconds) {
+nlohmann::json Flows::latency(std::uint32_t flows, double gap, double seconds, bool sleeps) {
   need(flows);
   link_.drain();
   Tally tally;
@@ -302,6 +306,8 @@ nlohmann::json Flows::latency(std::uint32_t flows, double gap, double seconds) {
   };
   std::uint64_t sent = 0;
   const std::uint64_t begin = rte_rdtsc(), end = begin + clocks_of(seconds);
+  const std::uint64_t nap = clocks_of(1e-6 * static_cast<double>(kNap.count()));
+  std::uint64_t latest = begin;
   // Exponential gaps: a box cannot fall into step with them.
   const auto until_next = [&] {
     return clocks_of(-gap * std::log((sequence_.below(1U << 24) + 1) / double{1U << 24}));
@@ -312,16 +318,22 @@ nlohmann::json Flows::latency(std::uint32_t flows, double gap, double seconds) {
       const auto n = static_cast<std::uint32_t>(sent++ % flows);
       link_.prepare(pending, 1, [&](std::uint8_t* frame, unsigned) { write_outbound(frame, n); });
       due += until_next();
-      sent_at[n] = rte_rdtsc();
+      latest = sent_at[n] = rte_rdtsc();
       while (!pending.empty()) link_.flush(kInside, pending);
     }
     link_.receive(taken);
+    const std::uint64_t later = rte_rdtsc();
+    const bool waits = times.size() != sent && later < latest + clocks_of(kLost);
+    if (sleeps && !waits && due > later + 2 * nap) std::this_thread::sleep_for(kNap);
   }
   link_.settle(taken);
   if (times.empty()) throw std::runtime_error("nothing came back");
   std::sort(times.begin(), times.end());
+  nlohmann::json all = nlohmann::json::array();
+  if (sleeps) all = times;
   return {{"sent", sent},
           {"received", times.size()},
+          {"times", std::move(all)},
           {"p50", percentile(times, 0.5)},
           {"p99", percentile(times, 0.99)},
           {"p999", percentile(times, 0.999)},

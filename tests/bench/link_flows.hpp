@@ -46,7 +46,8 @@ class Flows {
                      Flood* flood = nullptr);
 
   /// Single outbound packets with random gaps of `gap` seconds on average: how long each was under way.
-  nlohmann::json latency(std::uint32_t flows, double gap, double seconds);
+  /// If it `sleeps`, then while none is under way: others may have its CPU. Then it has each time, too.
+  nlohmann::json latency(std::uint32_t flows, double gap, double seconds, bool sleeps = false);
 
   /// The NAT endpoint of a flow is known (ESP: from its tunnel).
   void learn(std::uint32_t number, const Endpoint& endpoint);

@@ -19,7 +19,10 @@ template <class T>
 class Slab {
  public:
   Slab(std::uint32_t capacity, ZeroedMemory* memory)
-      : objects_(capacity, memory), free_(capacity, memory) {}
+      : objects_(capacity, memory), free_(capacity, memory) {
+    // The first release() is a packet's: it does not wait for the kernel to make a page.
+    if (capacity != 0) free_[0] = 0;
+  }
 
   /// The index of a fresh T{}, or kNone when all are in use.
   [[nodiscard]] std::uint32_t allocate() {
