@@ -165,6 +165,30 @@ def test_prometheus_reads_what_lsnctl_says(lab, served, tmp_path):
             assert rule["state"] == "inactive", rule
 
 
+def test_clear_counters_is_lsnctls_own(lab, served):
+    """What programs read goes on growing; gauges are what there is; who cleared them is said and logged."""
+    server = lab.s1.udp(9)
+    udp_exchange(lab.c1.udp(), server, (S1, 9), tries=3)
+    before = served.ctl("stat", "lsn")
+    assert "cleared" not in before
+    assert served.table("clear", "counters") == "Done\n"
+
+    def udp(stat):
+        return next(p for p in stat["protocols"] if p["protocol"] == "UDP")
+    after = served.ctl("stat", "lsn")
+    assert udp(before)["created"] == 1 and udp(after)["created"] == 0
+    assert udp(after)["sessions"] == 1
+    assert re.fullmatch(r"root \(uid 0, process \d+\)", after["cleared"]["by"])
+    assert re.search(r"\ncounted since 20\S+Z, when root \(uid 0, process \d+\) cleared the counters\n$",
+                     served.table("show", "drops"))
+    read = samples(scrape(lab))
+    assert read['lsnd_lsn_created_total{protocol="UDP",worker="0"}'] == 1
+    udp_exchange(lab.c2.udp(), server, (S1, 9), tries=3)
+    assert udp(served.ctl("stat", "lsn"))["created"] == 1
+    assert samples(scrape(lab))['lsnd_lsn_created_total{protocol="UDP",worker="0"}'] == 2
+    assert re.search(r"asked for by root \(uid 0, process \d+\): clear counters", served.log())
+
+
 def test_hundreds_of_clients_that_hang_stop_neither_a_scrape_nor_lsnctl(lab, served):
     hanging = []
     for n in range(250):

@@ -162,7 +162,8 @@ def test_who_may_look_changes_nothing(daemon):
     assert look("show", "lsn", "group").returncode == 0
     for words in (["add", "lsn", "pool", "X"], ["set", "lsn", "pool", "LSN-POOL-1", "-portrealloctimeout", "1"],
                   ["flush", "lsn", "session"], ["save", "config"], ["reload", "config"],
-                  ["flush", "ipsecalg", "session"], ["rm", "lsn", "group", "LSN-GROUP-1"]):
+                  ["flush", "ipsecalg", "session"], ["clear", "counters"],
+                  ["rm", "lsn", "group", "LSN-GROUP-1"]):
         done = look(*words)
         assert done.returncode == 1 and "control.group" in done.stderr, done
     done = subprocess.run([BIN / "lsnctl", "--socket", view], input="add lsn pool X\n", text=True,
@@ -240,6 +241,10 @@ def test_a_stat_repeats_with_rates(lab, router):
     ping(lab.c1, S1, 3)
     out, _ = done.communicate(timeout=20)
     assert done.returncode == 0 and "per second" in out and re.search(r"ICMP|icmp", out), out
+    for words, complaint in ((["-nt", "0"], "1-1000000"), (["-int", "1"], "without -ntimes")):
+        done = lsnctl(router, "stat", "lsn", *words)
+        assert done.returncode == 1 and complaint in done.stderr, done
+    assert lsnctl(router, "stat", "lsn", "-nt", "1").stdout.startswith("protocol")
 
 
 # NetScaler's files --------------------------------------------------------------------------------

@@ -64,11 +64,7 @@ void change(const lsn::control::Command& command, Model& model) {
 }
 
 void read_line(std::string_view line, Model& model) {
-  const auto names = [&model](std::string_view kind) {
-    const auto* const known = lsn::control::find_kind(kind);
-    return known == nullptr ? std::vector<std::string>{} : lsn::control::names_of(model, *known);
-  };
-  (void)lsn::control::lsn_commands().complete(line, names);
+  (void)lsn::control::lsn_commands().complete(line, lsn::control::objects_of(model));
   const auto command = lsn::control::lsn_commands().parse(line);
   if (!command) {
     require(!command.error().empty(), "a refused line gets a reason");

@@ -19,6 +19,12 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Values = std::vector<std::pair<std::string, double>>;
 
+/// The option, or its beginning: stat has no others.
+bool is_meant(std::string_view text, std::string_view option) {
+  return text.size() >= 2 && text.size() <= option.size() &&
+         control::same_word(option.substr(0, text.size()), text);
+}
+
 bool take_number(const std::string& text, unsigned& number) {
   number = control::parse_number(text, 1'000'000).value_or(0);
   return number >= 1;
@@ -67,16 +73,17 @@ std::optional<Repetition> repetition_of(std::string_view line) {
   if (!words || words->empty() || !control::same_word((*words)[0].text, "stat")) return std::nullopt;
   Repetition repetition;
   std::vector<std::string> rest;
-  bool repeated = false;
+  bool repeated = false, counts = false;
   for (std::size_t i = 0; i < words->size(); ++i) {
     const std::string& text = (*words)[i].text;
-    const bool times = control::same_word(text, "-ntimes");
-    const bool interval = control::same_word(text, "-interval");
+    const bool times = is_meant(text, "-ntimes");
+    const bool interval = is_meant(text, "-interval");
     if (!times && !interval) {
       rest.push_back(text);
       continue;
     }
     repeated = true;
+    counts = counts || times;
     if (i + 1 == words->size() ||
         !take_number((*words)[i + 1].text, times ? repetition.times : repetition.interval))
       repetition.error = control::complaint(
@@ -84,6 +91,8 @@ std::optional<Repetition> repetition_of(std::string_view line) {
     ++i;
   }
   if (!repeated) return std::nullopt;
+  if (!counts && repetition.error.empty())
+    repetition.error = control::complaint("-interval", "without -ntimes", "together with it");
   repetition.command = control::join_words(rest);
   return repetition;
 }

@@ -146,12 +146,8 @@ constexpr std::string_view kTextParameter = "TEXT";
 /// For a shell: what may follow.
 Begun begin_complete(const Command& command, const CommandContext& context) {
   const std::string* const text = command.get<std::string>(kTextParameter);
-  const auto names = [&context](std::string_view kind) {
-    const ObjectKind* const known = find_kind(kind);
-    return known == nullptr ? std::vector<std::string>{}
-                            : names_of(context.config.model(), *known);
-  };
-  const auto found = lsn_commands().complete(text == nullptr ? "" : *text, names);
+  const auto found = lsn_commands().complete(text == nullptr ? "" : *text,
+                                             objects_of(context.config.model()));
   if (command.format == Format::kJson) {
     Json list = Json::array();
     for (const Candidate& c : found)
@@ -162,8 +158,6 @@ Begun begin_complete(const Command& command, const CommandContext& context) {
   for (const Candidate& c : found) lines += c.text + '\n';
   return whole(std::move(lines));
 }
-
-constexpr std::string_view kCommandParameter = "COMMAND";
 
 /// The commands that begin with the words of `help COMMAND ...`.
 std::vector<const CommandSpec*> asked_for(const Command& command) {
@@ -181,7 +175,20 @@ std::vector<const CommandSpec*> asked_for(const Command& command) {
   return found;
 }
 
-std::string help_text(const std::vector<const CommandSpec*>& commands) {
+std::string usage_text(const CommandSpec& spec) {
+  std::string text = fmt::format("{}\n    {}\n", usage_of(spec), spec.does);
+  if (spec.options.empty()) return text;
+  Table table({{"option"}, {"value"}, {"does"}});
+  for (const OptionSpec& option : spec.options)
+    table.add({std::string(option.name),
+               option.value == nullptr ? "" : std::string(option.value->allowed),
+               std::string(option.does)});
+  return text + '\n' + table.print();
+}
+
+/// What one takes; of several what each does. `asked`: the one whose words were given, if others begin
+/// with them.
+std::string help_text(const std::vector<const CommandSpec*>& commands, const CommandSpec* asked) {
   if (commands.size() > 1) {
     Table table({{"command"}, {"does"}});
     const bool all = commands.size() == lsn_commands().commands().size();
@@ -198,18 +205,10 @@ std::string help_text(const std::vector<const CommandSpec*>& commands) {
         }
         table.add({fmt::format("{} {}", verbs, kind.words), std::string(kind.does)});
       }
-    return table.print() +
+    return (asked == nullptr ? "" : usage_text(*asked) + '\n') + table.print() +
            "\nhelp COMMAND says what it takes; --json gives one JSON document instead of tables.\n";
   }
-  const CommandSpec& spec = *commands.front();
-  std::string text = fmt::format("{}\n    {}\n", usage_of(spec), spec.does);
-  if (spec.options.empty()) return text;
-  Table table({{"option"}, {"value"}, {"does"}});
-  for (const OptionSpec& option : spec.options)
-    table.add({std::string(option.name),
-               option.value == nullptr ? "" : std::string(option.value->allowed),
-               std::string(option.does)});
-  return text + '\n' + table.print();
+  return usage_text(*commands.front());
 }
 
 std::string help_json(const std::vector<const CommandSpec*>& commands) {
@@ -239,7 +238,31 @@ Begun begin_help(const Command& command, const CommandContext&) {
     for (const CommandSpec& spec : lsn_commands().commands()) known.push_back(spec.words);
     return std::unexpected(complaint_about_word("help", given, known, "a command that help lists"));
   }
-  return whole(command.format == Format::kText ? help_text(commands) : help_json(commands));
+  if (command.format == Format::kJson) return whole(help_json(commands));
+  const auto asked = std::ranges::find_if(commands, [&](const CommandSpec* spec) {
+    return static_cast<std::size_t>(std::ranges::count(spec->words, ' ')) + 1 ==
+           command.arguments.size();
+  });
+  return whole(help_text(commands, asked == commands.end() ? nullptr : *asked));
+}
+
+}  // namespace
+
+namespace {
+
+/// lsnctl's own (app/lsnctl/repeat.cpp): to whoever else sends them the answer comes once.
+const ValueSyntax kRepetitions{"N", "1-1000000",
+                               [](std::string_view text) -> std::optional<Value> {
+                                 const auto n = parse_number(text, 1'000'000);
+                                 if (!n || *n == 0) return std::nullopt;
+                                 return static_cast<std::uint32_t>(*n);
+                               }};
+
+std::span<const OptionSpec> stat_options() {
+  static const std::array<OptionSpec, 2> kOptions{
+      {{"-ntimes", &kRepetitions, "the table, then so many times less one what has moved, with rates"},
+       {"-interval", &kRepetitions, "seconds between them, 1 without it", "-ntimes"}}};
+  return kOptions;
 }
 
 }  // namespace
@@ -276,15 +299,17 @@ const Grammar& lsn_commands() {
       {"flush ipsecalg session", "ends ESP and IKE sessions, turns and waiting of clients",
        begin_flush_ipsecalg_session, alg_filter_options(), {}, false, true},
       {"stat lsn", "sessions and translated packets by protocol, and what the router did",
-       begin_report<report_lsn>},
-      {"stat lsn pool", "NAT ports in use by pool", begin_stat_lsn_pool, {}, usage_parameters()},
-      {"stat lsn group", "subscribers, sessions and NAT ports by group", begin_stat_lsn_group, {},
+       begin_report<report_lsn>, stat_options()},
+      {"stat lsn pool", "NAT ports in use by pool", begin_stat_lsn_pool, stat_options(),
        usage_parameters()},
+      {"stat lsn group", "subscribers, sessions and NAT ports by group", begin_stat_lsn_group,
+       stat_options(), usage_parameters()},
       {"stat ipsecalg", "the IPsec ALG by profile: sessions, packets, turns at gates, waiting times",
-       begin_stat_ipsecalg, {}, kStatIpsecalgParameters},
+       begin_stat_ipsecalg, stat_options(), kStatIpsecalgParameters},
       {"stat interface", "links, packets, what devices dropped and how they spread packets",
-       begin_report<report_interfaces>},
-      {"stat worker", "load, sessions and handovers of each worker", begin_report<report_workers>},
+       begin_report<report_interfaces>, stat_options()},
+      {"stat worker", "load, sessions and handovers of each worker", begin_report<report_workers>,
+       stat_options()},
       {"show drops", "packets that were not forwarded, by reason", begin_show_drops,
        drop_options()},
       {"clear counters", "stat and show drops count from now on; metrics and telemetry go on",

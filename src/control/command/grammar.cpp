@@ -57,6 +57,17 @@ std::vector<std::string_view> beginning_with(const std::vector<std::string_view>
   return found;
 }
 
+/// The option that a word names, or those that begin with it.
+std::vector<const OptionSpec*> options_meant(const CommandSpec& spec, std::string_view word) {
+  std::vector<const OptionSpec*> meant;
+  for (const OptionSpec& option : spec.options) {
+    if (same_word(option.name, word)) return {&option};
+    if (option.name.size() > word.size() && same_word(option.name.substr(0, word.size()), word))
+      meant.push_back(&option);
+  }
+  return meant;
+}
+
 /// Goes through the words behind a command's own.
 class ArgumentParser {
  public:
@@ -102,23 +113,26 @@ class ArgumentParser {
   }
 
   Taken take_option(const std::string& name) {
-    std::vector<std::string_view> names;
-    for (const OptionSpec& option : spec_.options) {
-      if (!same_word(option.name, name)) {
-        names.push_back(option.name);
-        continue;
-      }
-      if (given(option.name)) return std::unexpected(complaint(label(option.name), "twice", "once"));
-      if (option.value == nullptr) {
-        command_.arguments.push_back({option.name, std::string()});
-        return {};
-      }
-      if (words_.empty() || words_.front().is_option())
-        return std::unexpected(complaint(label(option.name), "no value", option.value->allowed));
-      return take_value(option.name, *option.value, next().text);
+    const std::vector<const OptionSpec*> meant = options_meant(spec_, name);
+    if (meant.size() != 1) {
+      std::vector<std::string_view> names;
+      for (const OptionSpec* option : meant) names.push_back(option->name);
+      if (!meant.empty())
+        return std::unexpected(complaint(std::string(spec_.words), fmt::format("\"{}\"", name),
+                                         fmt::format("one of {}", one_of(names))));
+      for (const OptionSpec& option : spec_.options) names.push_back(option.name);
+      return std::unexpected(complaint_about_word(std::string(spec_.words), name, names,
+                                                  names.empty() ? "no options" : one_of(names)));
     }
-    return std::unexpected(complaint_about_word(std::string(spec_.words), name, names,
-                                                names.empty() ? "no options" : one_of(names)));
+    const OptionSpec& option = *meant.front();
+    if (given(option.name)) return std::unexpected(complaint(label(option.name), "twice", "once"));
+    if (option.value == nullptr) {
+      command_.arguments.push_back({option.name, std::string()});
+      return {};
+    }
+    if (words_.empty() || words_.front().is_option())
+      return std::unexpected(complaint(label(option.name), "no value", option.value->allowed));
+    return take_value(option.name, *option.value, next().text);
   }
 
   Taken take_positional(const std::string& text) {
@@ -292,26 +306,29 @@ void offer(std::vector<Candidate>& all, std::string_view begun, std::string_view
 
 /// What may follow as the value of a parameter: its words, or what it is.
 void offer_values(std::vector<Candidate>& all, std::string_view begun, const ValueSyntax& value,
-                  const Grammar::NamesOf& names) {
-  std::string_view rest = value.placeholder;
-  if (rest.find('|') != std::string_view::npos) {
-    while (!rest.empty()) {
-      const std::string_view word = rest.substr(0, rest.find('|'));
+                  const Grammar::Objects& objects) {
+  const auto offer_each = [&](std::string_view words, std::string_view between) {
+    while (!words.empty()) {
+      const std::string_view word = words.substr(0, words.find(between));
       offer(all, begun, word, "");
-      rest.remove_prefix(std::min(rest.size(), word.size() + 1));
+      words.remove_prefix(std::min(words.size(), word.size() + between.size()));
     }
-    return;
-  }
+  };
+  if (value.placeholder.find('|') != std::string_view::npos)
+    return offer_each(value.placeholder, "|");
+  constexpr std::string_view kOneOf = "one of ";
+  if (value.allowed.starts_with(kOneOf))
+    return offer_each(value.allowed.substr(kOneOf.size()), ", ");
   constexpr std::string_view kNameOf = "the name of an existing ";
   if (value.allowed.starts_with(kNameOf))
-    for (const std::string& name : names(value.allowed.substr(kNameOf.size())))
+    for (const std::string& name : objects.names(value.allowed.substr(kNameOf.size())))
       offer(all, begun, name, "");
   if (all.empty()) all.push_back({std::string(value.placeholder), std::string(value.allowed), true});
 }
 
 }  // namespace
 
-std::vector<Candidate> Grammar::complete(std::string_view text, const NamesOf& names) const {
+std::vector<Candidate> Grammar::complete(std::string_view text, const Objects& objects) const {
   std::vector<Candidate> all;
   auto split = split_words(text);
   if (!split) return all;
@@ -344,25 +361,46 @@ std::vector<Candidate> Grammar::complete(std::string_view text, const NamesOf& n
       offer(all, begun, word, is_one ? here.front()->does : "");
     }
   if (spec == nullptr) return all;
+  if (!spec->positionals.empty() && spec->positionals.back().name == kCommandParameter) {
+    Commands meant;
+    for (const CommandSpec& command : commands_) meant.push_back(&command);
+    for (std::size_t i = depth; i < words.size(); ++i) meant = named(meant, i - depth, words[i].text);
+    for (const std::string_view word : keywords_at(meant, words.size() - depth))
+      offer(all, begun, word, "");
+    return all;
+  }
 
+  // An object that the command is about; a new one has a new name.
+  const std::size_t blank = spec->words.find(' ');
+  const std::string_view kind =
+      blank == std::string_view::npos ? std::string_view{} : spec->words.substr(blank + 1);
+  const bool unbinds = spec->words.starts_with("unbind ");
+  std::string object;
+  /// What may stand there: of an object that has it, what it has.
+  const auto offer_what_fits = [&](std::vector<Candidate>& out, std::string_view parameter,
+                                   const ValueSyntax& value) {
+    if (unbinds)
+      for (const std::string& bound : objects.bound(kind, object, parameter))
+        offer(out, begun, bound, "");
+    if (out.empty()) offer_values(out, begun, value, objects);
+  };
   std::size_t positional = 0;
   const OptionSpec* open = nullptr;  // it lacks its value
   std::vector<std::string_view> given;
   for (std::size_t i = depth; i < words.size(); ++i) {
     if (!words[i].is_option()) {
-      if (open == nullptr) ++positional;
+      if (open == nullptr && positional++ == 0) object = words[i].text;
       open = nullptr;
       continue;
     }
     open = nullptr;
-    for (const OptionSpec& option : spec->options) {
-      if (!same_word(option.name, words[i].text)) continue;
-      given.push_back(option.name);
-      if (option.value != nullptr) open = &option;
-    }
+    const auto meant = options_meant(*spec, words[i].text);
+    if (meant.size() != 1) continue;
+    given.push_back(meant.front()->name);
+    if (meant.front()->value != nullptr) open = meant.front();
   }
   if (open != nullptr) {
-    offer_values(all, begun, *open->value, names);
+    offer_what_fits(all, open->name.substr(1), *open->value);
     return all;
   }
   if (!spec->positionals.empty() && !begun.starts_with('-')) {
@@ -373,12 +411,9 @@ std::vector<Candidate> Grammar::complete(std::string_view text, const NamesOf& n
                                                                           : nullptr;
     if (next != nullptr) {
       std::vector<Candidate> values;
-      // An object that the command is about; a new one has a new name.
-      const std::size_t blank = spec->words.find(' ');
-      if (next->name == "NAME" && !spec->words.starts_with("add ") && blank != std::string_view::npos)
-        for (const std::string& name : names(spec->words.substr(blank + 1)))
-          offer(values, begun, name, "");
-      if (values.empty()) offer_values(values, begun, *next->value, names);
+      if (next->name == "NAME" && !spec->words.starts_with("add ") && !kind.empty())
+        for (const std::string& name : objects.names(kind)) offer(values, begun, name, "");
+      if (values.empty()) offer_what_fits(values, next->name, *next->value);
       for (Candidate& value : values) all.push_back(std::move(value));
     }
   }

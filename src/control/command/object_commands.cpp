@@ -57,7 +57,12 @@ std::expected<Edit, std::string> edit_of(const Command& command) {
   for (const Word& word : command.words) {
     if (word.is_option()) {
       const std::size_t hyphens = word.text.starts_with("--") ? 2 : 1;
-      const std::string name = word.text.substr(hyphens);
+      std::string name = word.text.substr(hyphens);
+      const std::vector<std::string> meant = kind->options_meant(name, verb);
+      if (meant.size() > 1)
+        return std::unexpected(complaint(command.spec->words, fmt::format("\"-{}\"", name),
+                                         fmt::format("one of -{}", fmt::join(meant, ", -"))));
+      if (meant.size() == 1) name = meant.front();
       if (std::any_of(edit.options.begin(), edit.options.end(), [&](const Edit::Option& o) {
             return same_word(o.name, name) && !is_binding(*kind, name);
           }))
@@ -392,6 +397,22 @@ class Made {
 const std::vector<CommandSpec>& object_commands() {
   static const Made kMade;
   return kMade.specs;
+}
+
+Grammar::Objects objects_of(const Model& model) {
+  using Names = std::vector<std::string>;
+  return {[&model](std::string_view kind) {
+            const ObjectKind* const known = find_kind(kind);
+            return known == nullptr ? Names{} : names_of(model, *known);
+          },
+          [&model](std::string_view kind, std::string_view name, std::string_view parameter) {
+            const ObjectKind* const known = find_kind(kind);
+            if (known == nullptr) return Names{};
+            for (ParameterValue& value : values_of(model, *known, name))
+              if (value.parameter->is_binding && same_word(value.parameter->name, parameter))
+                return std::move(value.values);
+            return Names{};
+          }};
 }
 
 std::unique_ptr<Answer> begin_batch(Batch batch, const CommandContext& context) {

@@ -26,6 +26,8 @@ constexpr std::string_view kAppsProfile = "lsn appsprofile";
 constexpr std::string_view kTransportProfile = "lsn transportprofile";
 constexpr std::string_view kAlgProfile = "ipsecalg profile";
 constexpr std::string_view kGroup = "lsn group";
+/// With -network.
+constexpr std::string_view kNetmaskOption = "netmask";
 
 /// Calls f with the list of a kind's objects.
 template <class AnyModel, class Function>
@@ -102,6 +104,17 @@ constexpr Ignored kIgnored[] = {
     {kAcl, "logstate", "an access list logs nothing"},
     {kAcl, "ratelimit", "an access list logs nothing"},
 };
+
+const Ignored* find_ignored(std::string_view kind, std::string_view option) {
+  for (const Ignored& ignored : kIgnored)
+    if (ignored.kind == kind && same_word(ignored.name, option)) return &ignored;
+  return nullptr;
+}
+
+/// -network A -netmask M: the mask is no parameter of its own.
+bool is_netmask(std::string_view kind, std::string_view option) {
+  return kind == kClient && same_word(option, kNetmaskOption);
+}
 
 /// Collects the parameters of a default-constructed object.
 class ParameterList {
@@ -520,7 +533,7 @@ class Operation {
   // bind lsn client NAME -network A [-netmask M]
 
   [[nodiscard]] bool is_mask(std::string_view option) const {
-    return kind_.words == kClient && same_word(option, "netmask");
+    return is_netmask(kind_.words, option);
   }
 
   [[nodiscard]] static std::optional<unsigned> mask_length(const Edit::Option& option) {
@@ -554,12 +567,10 @@ class Operation {
   }
 
   bool remark_ignored(const Edit::Option& option) {
-    for (const Ignored& ignored : kIgnored) {
-      if (ignored.kind != kind_.words || !same_word(ignored.name, option.name)) continue;
-      remarks_.push_back(fmt::format("-{} is ignored: {}", ignored.name, ignored.means));
-      return true;
-    }
-    return false;
+    const Ignored* const ignored = find_ignored(kind_.words, option.name);
+    if (ignored == nullptr) return false;
+    remarks_.push_back(fmt::format("-{} is ignored: {}", ignored->name, ignored->means));
+    return true;
   }
 
   [[nodiscard]] std::unexpected<std::string> unknown(const Edit::Option& option) const {
@@ -613,6 +624,21 @@ const Parameter* ObjectKind::find(std::string_view name) const {
   for (const Parameter& p : parameters)
     if (same_word(p.name, name)) return &p;
   return nullptr;
+}
+
+std::vector<std::string> ObjectKind::options_meant(std::string_view typed, Verb verb) const {
+  if (find(typed) != nullptr || find_ignored(words, typed) != nullptr || is_netmask(words, typed))
+    return {std::string(typed)};
+  const bool binds = verb == Verb::kBind || verb == Verb::kUnbind;
+  std::vector<std::string> meant;
+  const auto consider = [&](std::string_view name) {
+    if (name.size() >= typed.size() && same_word(name.substr(0, typed.size()), typed))
+      meant.emplace_back(name);
+  };
+  for (const Parameter& p : parameters)
+    if (verb == Verb::kAdd || p.is_binding == binds) consider(p.name);
+  if (binds && words == kClient) consider(kNetmaskOption);
+  return meant;
 }
 
 std::span<const ObjectKind> object_kinds() {

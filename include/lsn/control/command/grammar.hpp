@@ -62,6 +62,9 @@ struct OptionSpec {
 
 enum class Occurs : std::uint8_t { kOnce, kAtMostOnce, kAnyTimes };
 
+/// A positional parameter of that name is the words of another command.
+inline constexpr std::string_view kCommandParameter = "COMMAND";
+
 struct PositionalSpec {
   std::string_view name;  ///< as help calls it
   const ValueSyntax* value;
@@ -130,8 +133,15 @@ struct Candidate {
 
 class Grammar {
  public:
-  /// The names of the objects of a kind ("lsn pool"), for completion.
-  using NamesOf = std::function<std::vector<std::string>(std::string_view kind)>;
+  /// What there is, for completion.
+  struct Objects {
+    /// The names of the objects of a kind ("lsn pool").
+    std::function<std::vector<std::string>(std::string_view kind)> names;
+    /// What is bound to one of them as that parameter ("lsnip").
+    std::function<std::vector<std::string>(std::string_view kind, std::string_view name,
+                                           std::string_view parameter)>
+        bound;
+  };
 
   /// The commands outlive it.
   constexpr explicit Grammar(std::span<const CommandSpec> commands) : commands_(commands) {}
@@ -141,7 +151,8 @@ class Grammar {
       std::string_view line) const;
 
   /// What may follow `text`, whose last word may not be complete.
-  [[nodiscard]] std::vector<Candidate> complete(std::string_view text, const NamesOf& names) const;
+  [[nodiscard]] std::vector<Candidate> complete(std::string_view text,
+                                                const Objects& objects) const;
 
   /// A request of several lines (protocol.hpp). A line that changes no object is none of it.
   [[nodiscard]] Batch parse_batch(std::string_view request) const;

@@ -22,6 +22,9 @@ namespace lsn::control {
 /// What a command that changes an object means. Error: one line.
 [[nodiscard]] std::expected<Edit, std::string> edit_of(const Command& command);
 
+/// What completion knows of a model, which outlives it.
+[[nodiscard]] Grammar::Objects objects_of(const Model& model);
+
 [[nodiscard]] std::unique_ptr<Answer> begin_batch(Batch batch, const CommandContext& context);
 
 }  // namespace lsn::control

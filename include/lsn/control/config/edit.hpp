@@ -64,6 +64,9 @@ struct ObjectKind {
   [[nodiscard]] bool has_bindings() const;
   /// By name in any case, or one of the names that published examples use.
   [[nodiscard]] const Parameter* find(std::string_view name) const;
+  /// The options, without hyphens, that what is typed may stand for: itself if it is one, also one that is
+  /// ignored; otherwise those that the verb takes and that begin so.
+  [[nodiscard]] std::vector<std::string> options_meant(std::string_view typed, Verb verb) const;
 };
 
 /// In the order in which objects refer to each other: what is named first.

@@ -516,6 +516,49 @@ TEST(ObjectCommands, CompletionKnowsKeywordsOptionsValuesAndNames) {
   EXPECT_THAT(completed(bench, "nonsense "), IsEmpty());
 }
 
+TEST(ObjectCommands, CompletionKnowsWhatIsBoundAndWhatAReasonMayBe) {
+  Bench bench;
+  const auto bound = [&](const std::string& show, const char* key) {
+    return bench.json(show).begin().value()[0][key].get<std::vector<std::string>>();
+  };
+  EXPECT_EQ(completed(bench, "unbind lsn pool P1 "), bound("show lsn pool P1", "lsnip"));
+  EXPECT_EQ(completed(bench, "unbind lsn client C1 -network "), bound("show lsn client C1", "network"));
+  EXPECT_EQ(completed(bench, "unbind lsn group G1 -pool"), std::vector<std::string>{"-poolname"});
+  EXPECT_EQ(completed(bench, "unbind lsn group G1 -poolname "), bound("show lsn group G1", "poolname"));
+  EXPECT_THAT(completed(bench, "show drops -recent -reason no_m"), ElementsAre("no_mapping"));
+  EXPECT_THAT(completed(bench, "show drops -rec -rea no_ro"), ElementsAre("no_route"));
+}
+
+TEST(ObjectCommands, HelpCompletesTheWordsOfCommands) {
+  Bench bench;
+  EXPECT_THAT(completed(bench, "help unb"), ElementsAre("unbind"));
+  EXPECT_THAT(completed(bench, "help show ipsecalg "), ElementsAre("session", "ike", "gate", "profile"));
+  EXPECT_THAT(completed(bench, "help nonsense "), IsEmpty());
+}
+
+TEST(ObjectCommands, TheBeginningOfASingleOptionStandsForIt) {
+  Bench bench;
+  EXPECT_EQ(bench.say("show lsn session -destI 198.18.0.1"),
+            bench.say("show lsn session -destIP 198.18.0.1"));
+  EXPECT_THAT(bench.error("show lsn session -nat 203.0.113.3"),
+              HasSubstr("given \"-nat\", allowed one of -natIP"));
+  EXPECT_EQ(bench.text("set lsn pool P1 -portre 7"), "Done\n");
+  EXPECT_EQ(bench.json("show lsn pool P1")["lsn.pool"][0]["portrealloctimeout"], 7);
+  EXPECT_THAT(bench.error("bind lsn client C1 -net 10.9.0.0"),
+              HasSubstr("given \"-net\", allowed one of -network, -netmask"));
+  // What is known is never the beginning of something else.
+  EXPECT_THAT(bench.text("add lsn client C9 -td 5"), HasSubstr("-td is ignored"));
+  EXPECT_THAT(bench.error("set lsn pool P1 -x 7"), HasSubstr("\"-x\""));
+}
+
+TEST(ObjectCommands, HelpSaysThatAStatCanBeRepeated) {
+  Bench bench;
+  for (const CommandSpec& spec : lsn_commands().commands()) {
+    if (!spec.words.starts_with("stat ")) continue;
+    EXPECT_THAT(bench.text("help " + std::string(spec.words)), HasSubstr("[-ntimes N [-interval N]]"));
+  }
+}
+
 TEST(ObjectCommands, TheBeginningOfASingleWordStandsForIt) {
   Bench bench;
   EXPECT_EQ(bench.say("sh lsn po P1"), bench.say("show lsn pool P1"));
