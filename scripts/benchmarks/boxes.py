@@ -168,7 +168,7 @@ class Lsnd(Process):
             cpu=options.cpus[0], eal=", ".join(f'"{word}"' for word in (*link.eal(), "--no-pci")),
             sessions=sessions, tunnels=max(64, tunnels), inside=inside, outside=outside,
             power_save="true" if power_save else "false", control=self.control))
-        super().__init__(link.box(name, [str(options.build / "bin" / "lsnd"), "--config", str(config)]),
+        super().__init__(link.box(name, [str(options.lsnd), "--config", str(config)]),
                          directory / f"{name}.log")
 
     def drops(self):
