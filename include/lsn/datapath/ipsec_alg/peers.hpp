@@ -21,7 +21,7 @@ namespace lsn::datapath::ipsec_alg {
   return profile.present ? &profile : nullptr;
 }
 
-inline constinit const AlgProfile kDefaultProfile{};
+inline const AlgProfile kDefaultProfile{};
 
 /// The profile that a peer follows now: a reload changes it for what exists. Between a reload that
 /// unbinds it and the end of the peer, the defaults.
