@@ -154,8 +154,10 @@ std::shared_ptr<const ShardMap> first_map(std::vector<IntervalMap<std::uint16_t>
 
 }  // namespace
 
-std::unique_ptr<Generation> build(const Config& config, unsigned shards, const Generation* before) {
+std::unique_ptr<Generation> build(const Config& config, unsigned shards, const Generation* before,
+                                  std::shared_ptr<datapath::DisplacedSubscribers> displaced) {
   auto generation = std::make_unique<Generation>();
+  generation->displaced = std::move(displaced);
   Generation& g = *generation;
   g.number = before == nullptr ? 1 : before->number + 1;
 

@@ -126,8 +126,10 @@ struct Config {
   [[nodiscard]] int interface_of(Ip ip) const;
 };
 
-/// The generation after `before` (or the first one).
-[[nodiscard]] std::unique_ptr<datapath::Generation> build(const Config& config, unsigned shards,
-                                                          const datapath::Generation* before);
+/// The generation after `before` (or the first one, with a table of displaced subscribers that somebody
+/// else needs no more, if there is one: it has megabytes).
+[[nodiscard]] std::unique_ptr<datapath::Generation> build(
+    const Config& config, unsigned shards, const datapath::Generation* before,
+    std::shared_ptr<datapath::DisplacedSubscribers> displaced = nullptr);
 
 }  // namespace lsn::test

@@ -152,7 +152,7 @@ void Lab::renew(const Config& config, Arrival arrival) {
   next_ = 0;
   // Nobody needs a former generation, nor its map of shards.
   const std::uint64_t number = generations_.back()->number;
-  auto fresh = build(config, options_.shards, nullptr);
+  auto fresh = build(config, options_.shards, nullptr, generations_.back()->displaced);
   fresh->number = number + 1;
   config_ = config;
   configs_.push_back(config);

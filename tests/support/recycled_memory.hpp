@@ -25,20 +25,27 @@ class RecycledMemory final : public state::ZeroedMemory {
   ~RecycledMemory() override {
     for (const Kind& kind : kinds_)
       for (void* block : kind.free) {
-        __lsan_unregister_root_region(block, kind.bytes);
+        if constexpr (kSanitized) __lsan_unregister_root_region(block, kind.bytes);
         pages_.deallocate(block, kind.bytes, kind.alignment);
       }
   }
 
  private:
   static constexpr std::size_t kClearedByHand = 32 << 10;
+#if defined(__SANITIZE_ADDRESS__)
+  static constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+  static constexpr bool kSanitized = __has_feature(address_sanitizer);
+#else
+  static constexpr bool kSanitized = false;
+#endif
 
   void* do_allocate(std::size_t bytes, std::size_t alignment) override {
     std::vector<void*>& free = kind_of(bytes, alignment).free;
     if (free.empty()) {
       void* const fresh = pages_.allocate(bytes, alignment);
       // What a shard in it has on the heap is no leak.
-      __lsan_register_root_region(fresh, bytes);
+      if constexpr (kSanitized) __lsan_register_root_region(fresh, bytes);
       return fresh;
     }
     void* const block = free.back();

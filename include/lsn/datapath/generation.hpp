@@ -206,12 +206,13 @@ struct Generation {
 };
 
 /// The last step of making a generation: its shard map, and what it has to know of the one before
-/// (nullptr: it is the first one).
+/// (nullptr: it is the first one). `displaced` is made unless the generation has it already.
 inline void follow(Generation& generation, const Generation* before, unsigned shards,
                    std::shared_ptr<const ShardMap> map) {
   generation.maps = {std::move(map)};
   if (before == nullptr) {
-    if (shards > 1) generation.displaced = std::make_shared<DisplacedSubscribers>(shards);
+    if (shards > 1 && generation.displaced == nullptr)
+      generation.displaced = std::make_shared<DisplacedSubscribers>(shards);
     return;
   }
   generation.displaced = before->displaced;
