@@ -235,7 +235,7 @@ IkeId create(Shard& shard, PeerId peer_id, const wire::IkeMessage& message, Dire
   Event event = event_of(shard, EventKind::kIkeSessionCreated, peer);
   event.initiator = message.initiator;
   tables.events.put(event);
-  note_ike_session(shard, id, false);
+  note_ike_session(shard, id, false, &udp);
   return id;
 }
 
@@ -322,7 +322,7 @@ IkeId track(Shard& shard, PeerId peer_id, const wire::IkeMessage& message, Direc
     session.nat_port = udp.nat_port;
     if (session.is_answered()) {
       keep_port(shard, peer_id, session.inside_port);
-      note_ike_session(shard, id, false);
+      note_ike_session(shard, id, false, &udp);
     }
   }
   if (session.responder == wire::kNoIkeSpi) session.responder = message.responder;
@@ -334,7 +334,7 @@ IkeId track(Shard& shard, PeerId peer_id, const wire::IkeMessage& message, Direc
     session.heard[at(direction)] = true;
     if (session.is_answered()) {
       keep_port(shard, peer_id, session.inside_port);
-      note_ike_session(shard, id, false);
+      note_ike_session(shard, id, false, &udp);
     }
   }
   return id;

@@ -59,7 +59,8 @@ SessionId find_ike_mapping(const Shard& shard, const Peer& peer, wire::Be16 insi
   return table.find(key, table.hash(key));
 }
 
-StateRecord record_of(const Shard& shard, const IkeSession& ike) {
+StateRecord record_of(const Shard& shard, const IkeSession& ike,
+                      const lsn44::Session* udp = nullptr) {
   const Peer& peer = shard.alg.peers[ike.peer];
   StateRecord record = record_of(shard, Kind::kIkeSession, peer);
   record.version = ike.version;
@@ -67,8 +68,11 @@ StateRecord record_of(const Shard& shard, const IkeSession& ike) {
   record.keeps_port = ike.keeps_port;
   record.inside_port = ike.inside_port;
   // Its mapping may be another one than when its own last message came.
-  const SessionId mapping = find_ike_mapping(shard, peer, ike.inside_port);
-  record.nat_port = mapping == state::kNone ? ike.nat_port : shard.lsn44.sessions[mapping].nat_port;
+  if (udp == nullptr || udp->inside_port != ike.inside_port) {
+    const SessionId mapping = find_ike_mapping(shard, peer, ike.inside_port);
+    udp = mapping == state::kNone ? nullptr : &shard.lsn44.sessions[mapping];
+  }
+  record.nat_port = udp == nullptr ? ike.nat_port : udp->nat_port;
   record.initiator = ike.initiator;
   record.responder = ike.responder;
   record.idle_seconds = seconds_since(shard.now, ike.last_message);
@@ -170,10 +174,10 @@ void note_esp_session(Shard& shard, EspId id, bool gone) {
   shard.alg.journal.put(record);
 }
 
-void note_ike_session(Shard& shard, IkeId id, bool gone) {
+void note_ike_session(Shard& shard, IkeId id, bool gone, const lsn44::Session* udp) {
   const IkeSession& ike = shard.alg.ike_sessions[id];
   if (!is_recorded(shard, shard.alg.peers[ike.peer])) return;
-  StateRecord record = record_of(shard, ike);
+  StateRecord record = record_of(shard, ike, udp);
   record.gone = gone;
   shard.alg.journal.put(record);
 }

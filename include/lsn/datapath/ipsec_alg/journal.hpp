@@ -9,7 +9,8 @@ namespace lsn::datapath::ipsec_alg {
 
 /// Something about it has changed, or it has gone.
 void note_esp_session(Shard& shard, EspId id, bool gone);
-void note_ike_session(Shard& shard, IkeId id, bool gone);
+/// `udp`: the session of the message that is the reason, which saves looking for it.
+void note_ike_session(Shard& shard, IkeId id, bool gone, const lsn44::Session* udp = nullptr);
 /// An exchange that may still bring an inbound SPI: it is neither settled nor forgotten.
 void note_exchange(Shard& shard, ExchangeId id, bool gone);
 /// The UDP mapping of one of a peer's inside ports is kept from now on.
