@@ -192,6 +192,8 @@ std::string page_of_file() {
             "Where lsnd looks for it; as installed it has every "
             "setting in comments, and an example that has to be replaced.");
   page.item(italic("/usr/share/doc/lsnd/examples/sample.conf"), "A small one that runs.");
+  page.item(italic("/usr/share/doc/lsnd/examples/rfc.conf"),
+            "One with everything that RFC 4787, 5382, 5508 and 6888 ask for.");
   return page.finish(reference("lsnd", '8') + " ,\n" + reference("lsnctl", '1'));
 }
 

@@ -98,6 +98,19 @@ TEST(CheckReport, AGroupAsTheRfcsWantItHasNoDeviations) {
   EXPECT_THAT(check_report(model), Not(HasSubstr("in group G2 that deviate")));
 }
 
+TEST(CheckReport, TheFileThatIsSaidToBeRfcCleanHasNoDeviations) {
+  const auto model = load_config(project_file("config/rfc.conf"));
+  ASSERT_TRUE(model) << to_string(model.error());
+  EXPECT_THAT(check_report(*model), Not(HasSubstr("deviate")));
+  EXPECT_THAT(deviations(model->dataplane), IsEmpty());
+  ASSERT_EQ(model->lsn.group.size(), 1U);
+  EXPECT_THAT(deviations(*model, model->lsn.group[0]), IsEmpty());
+  // The word is that of the report: the sample has some.
+  const auto sample = load_config(project_file("config/sample.conf"));
+  ASSERT_TRUE(sample) << to_string(sample.error());
+  EXPECT_THAT(check_report(*sample), HasSubstr("deviate"));
+}
+
 TEST(CheckReport, AGivenValueIsJudgedAsADefaultIs) {
   const Model model = model_with_group2(
       "appsprofilename = [ \"A\", \"B\" ]; transportprofilename = [ \"TT\", \"TU\", \"TI\" ];",

@@ -27,8 +27,8 @@ TEST(Render, TheFileThatIsWrittenGivesTheSameModel) {
                                   "rxQueueSize = 512; txQueueSize = 256;")));
 }
 
-TEST(Render, TheSampleAndTheDocumentedFileComeBackAsTheyWere) {
-  for (const char* name : {"config/sample.conf", "config/lsnd.conf"}) {
+TEST(Render, TheFilesThatComeWithItComeBackAsTheyWere) {
+  for (const char* name : {"config/sample.conf", "config/lsnd.conf", "config/rfc.conf"}) {
     const auto model = load_config(project_file(name));
     ASSERT_TRUE(model) << to_string(model.error());
     expect_round_trip(*model);
