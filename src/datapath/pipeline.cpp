@@ -625,9 +625,12 @@ void process_handoff(Shard& shard, std::span<rte_mbuf* const> packets) {
 
 void housekeep(Shard& shard, std::size_t budget) {
   // Nothing more becomes due until the next tick: this is all that most polls do.
-  if (shard.kept_up_to != shard.now && keep_up(shard, budget)) shard.kept_up_to = shard.now;
+  if (shard.kept_up_to != shard.now) {
+    if (keep_up(shard, budget)) shard.kept_up_to = shard.now;
+  } else if (shard.neighbours.has_more(shard)) {
+    shard.neighbours.advance(shard, budget);
+  }
   ipsec_alg::after_burst(shard);
-  if (shard.neighbours.has_more(shard)) shard.neighbours.advance(shard, budget);
 }
 
 ShardCapacity capacity_of(const Shard& shard) {

@@ -23,8 +23,8 @@
 namespace lsn::runtime {
 namespace {
 
-/// Objects of each kind per poll that housekeeping may touch. A wheel that has nothing due costs a
-/// comparison; one million sessions per second expiring is 10,000 per tick, a dozen per poll.
+/// Objects of each kind per poll that housekeeping may touch until a tick's are done: one million
+/// sessions per second expiring is 10,000 per tick.
 constexpr std::size_t kHousekeepBudget = 32;
 
 /// Between two lines about tables that take long to make.

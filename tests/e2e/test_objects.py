@@ -160,6 +160,7 @@ def test_who_may_look_changes_nothing(daemon):
         return subprocess.run([BIN / "lsnctl", "--socket", view, *words], text=True, timeout=20,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert look("show", "lsn", "group").returncode == 0
+    assert "this was a dry run" in look("reload", "config", "-dryRun").stdout
     for words in (["add", "lsn", "pool", "X"], ["set", "lsn", "pool", "LSN-POOL-1", "-portrealloctimeout", "1"],
                   ["flush", "lsn", "session"], ["save", "config"], ["reload", "config"],
                   ["flush", "ipsecalg", "session"], ["clear", "counters"],
@@ -241,10 +242,26 @@ def test_a_stat_repeats_with_rates(lab, router):
     ping(lab.c1, S1, 3)
     out, _ = done.communicate(timeout=20)
     assert done.returncode == 0 and "per second" in out and re.search(r"ICMP|icmp", out), out
-    for words, complaint in ((["-nt", "0"], "1-1000000"), (["-int", "1"], "without -ntimes")):
+    for words, complaint in ((["-nt", "0"], "1-1000000"), (["-int", "1"], "without -ntimes"),
+                             (["-nt", "2", "-nt", "3"], "twice")):
         done = lsnctl(router, "stat", "lsn", *words)
         assert done.returncode == 1 and complaint in done.stderr, done
     assert lsnctl(router, "stat", "lsn", "-nt", "1").stdout.startswith("protocol")
+
+
+def test_a_stat_repeats_in_a_file_which_exit_ends(lab, router):
+    done = subprocess.Popen([BIN / "lsnctl", "--socket", router.socket], text=True,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    done.stdin.write("stat lsn -ntimes 3 -interval 1\nexit\nnonsense\n")
+    done.stdin.close()
+    ping(lab.c1, S1, 3)
+    time.sleep(1.2)
+    assert lsnctl(router, "clear", "counters").returncode == 0
+    out = done.stdout.read()
+    assert done.wait(20) == 0 and not done.stderr.read(), out
+    # What moved is counted from the clearing: nothing has moved backwards.
+    assert re.search(r"\nroot \(uid 0, process \d+\) cleared the counters", out), out
+    assert not re.search(r"packets +\d+ +-\d", out), out
 
 
 # NetScaler's files --------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -39,7 +40,7 @@ void flatten(const Json& json, const std::string& path, Values& out) {
   if (json.is_array())
     for (std::size_t i = 0; i < json.size(); ++i) {
       std::string name = std::to_string(i);
-      for (const char* key : {"name", "reason", "profile", "worker", "interface"})
+      for (const char* key : {"name", "reason", "protocol", "profile", "worker", "interface", "device"})
         if (json[i].is_object() && json[i].contains(key)) {
           name = json[i][key].is_string() ? json[i][key].get<std::string>() : json[i][key].dump();
           break;
@@ -60,7 +61,8 @@ std::string rates(const Values& before, const Values& after, double seconds) {
     const double change = value - (there == earlier.end() ? 0 : there->second);
     if (change == 0) continue;
     any = true;
-    table.add({path, fmt::format("{:.0f}", value), fmt::format("{:+.0f}", change),
+    const int digits = value == std::floor(value) && change == std::floor(change) ? 0 : 3;
+    table.add({path, fmt::format("{:.{}f}", value, digits), fmt::format("{:+.{}f}", change, digits),
                fmt::format("{:.1f}", change / seconds)});
   }
   return any ? table.print() : "nothing has moved\n";
@@ -70,10 +72,11 @@ std::string rates(const Values& before, const Values& after, double seconds) {
 
 std::optional<Repetition> repetition_of(std::string_view line) {
   const auto words = control::split_words(line);
-  if (!words || words->empty() || !control::same_word((*words)[0].text, "stat")) return std::nullopt;
+  // "st" is no other command's beginning.
+  if (!words || words->empty() || !is_meant((*words)[0].text, "stat")) return std::nullopt;
   Repetition repetition;
   std::vector<std::string> rest;
-  bool repeated = false, counts = false;
+  bool repeated = false, counts = false, interval_given = false;
   for (std::size_t i = 0; i < words->size(); ++i) {
     const std::string& text = (*words)[i].text;
     const bool times = is_meant(text, "-ntimes");
@@ -82,12 +85,15 @@ std::optional<Repetition> repetition_of(std::string_view line) {
       rest.push_back(text);
       continue;
     }
+    if (times ? counts : interval_given)
+      repetition.error = control::complaint(times ? "-ntimes" : "-interval", "twice", "once");
+    interval_given = interval_given || interval;
     repeated = true;
     counts = counts || times;
     if (i + 1 == words->size() ||
         !take_number((*words)[i + 1].text, times ? repetition.times : repetition.interval))
       repetition.error = control::complaint(
-          text, i + 1 == words->size() ? "no value" : (*words)[i + 1].text, "1-1000000");
+          times ? "stat: -ntimes" : "stat: -interval", i + 1 == words->size() ? "no value" : (*words)[i + 1].text, "1-1000000");
     ++i;
   }
   if (!repeated) return std::nullopt;
@@ -103,6 +109,7 @@ int run_repeatedly(control::CommandClient& client, const Repetition& repetition,
     return 1;
   }
   Values before;
+  Json cleared;  // when somebody has cleared the counters
   auto then = std::chrono::steady_clock::now();
   for (unsigned i = 0; i < repetition.times; ++i) {
     if (i != 0) std::this_thread::sleep_for(std::chrono::seconds{repetition.interval});
@@ -123,15 +130,22 @@ int run_repeatedly(control::CommandClient& client, const Repetition& repetition,
       fmt::print("{}", answer);
     } else {
       Values after;
-      if (const Json document = Json::parse(answer, nullptr, false); !document.is_discarded())
+      Json cleared_now;
+      if (const Json document = Json::parse(answer, nullptr, false); !document.is_discarded()) {
         flatten(document, "", after);
-      if (i == 0) {
+        if (document.is_object()) cleared_now = document.value("cleared", Json());
+      }
+      if (i != 0 && cleared_now != cleared)
+        fmt::print("\n{} cleared the counters: what moves is counted from there\n",
+                   cleared_now.value("by", "somebody"));
+      else if (i == 0) {
         if (const auto shown = client.run(repetition.command, stdout, stderr); !shown || *shown != 0)
           return 1;
       } else {
         fmt::print("\n{}", rates(before, after, std::chrono::duration<double>(now - then).count()));
       }
       before = std::move(after);
+      cleared = std::move(cleared_now);
     }
     then = now;
     std::fflush(stdout);

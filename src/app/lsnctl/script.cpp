@@ -12,6 +12,7 @@
 #include "lsn/control/command/protocol.hpp"
 #include "lsn/control/command/words.hpp"
 #include "lsn/control/config/vocabulary.hpp"
+#include "repeat.hpp"
 
 namespace lsn::ctl {
 namespace {
@@ -33,6 +34,14 @@ bool changes_object(const std::string& line) {
   return false;
 }
 
+/// As in the shell.
+bool is_end(const std::string& line) {
+  const auto words = control::split_words(line);
+  return words && words->size() == 1 &&
+         (control::same_word(words->front().text, "exit") ||
+          control::same_word(words->front().text, "quit"));
+}
+
 class Script {
  public:
   Script(control::CommandClient& client, const ScriptOptions& options)
@@ -51,6 +60,7 @@ class Script {
         continue;
       }
       send();
+      if (!stopped_ && is_end(text)) break;
       if (!stopped_) single({number, text});
     }
     if (lines.bad()) {
@@ -63,6 +73,10 @@ class Script {
 
  private:
   void single(const Line& line) {
+    if (const auto repetition = repetition_of(line.text)) {
+      if (run_repeatedly(client_, *repetition, options_.json) != 0) refused(line);
+      return;
+    }
     const auto status = client_.run(with_format(line.text), stdout, stderr);
     if (!status) return broken(status.error());
     if (*status != 0) refused(line);

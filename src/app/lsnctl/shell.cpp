@@ -126,13 +126,25 @@ class Shell {
     return 1;
   }
 
+  /// Where words stand in a line: the last place, and only as whole ones, as what was wrong is rarely
+  /// before what was right.
+  static std::size_t place_of(const std::string& line, std::string_view words) {
+    const auto is_edge = [&](std::size_t at) {
+      return at >= line.size() || line[at] == ' ' || line[at] == '"' || line[at] == '\'';
+    };
+    for (std::size_t at = line.rfind(words); at != std::string::npos && !words.empty();
+         at = at == 0 ? std::string::npos : line.rfind(words, at - 1))
+      if ((at == 0 || is_edge(at - 1)) && is_edge(at + words.size())) return at;
+    return std::string::npos;
+  }
+
   /// The error, with a mark below the word that it is about.
   void say_error(const std::string& line, std::string_view text) {
     const bool colours = isatty(STDERR_FILENO) != 0;
     const std::size_t quote = text.find('"');
     const std::size_t end = quote == std::string_view::npos ? quote : text.find('"', quote + 1);
     if (end != std::string_view::npos) {
-      const std::size_t at = line.find(text.substr(quote + 1, end - quote - 1));
+      const std::size_t at = place_of(line, text.substr(quote + 1, end - quote - 1));
       if (at != std::string::npos && colours)
         fmt::print(stderr, "{}^\n", std::string(std::strlen(kPrompt) + at, ' '));
     }

@@ -161,18 +161,36 @@ Begun begin_complete(const Command& command, const CommandContext& context) {
 
 /// The commands that begin with the words of `help COMMAND ...`.
 std::vector<const CommandSpec*> asked_for(const Command& command) {
-  std::vector<const CommandSpec*> found;
-  for (const CommandSpec& spec : lsn_commands().commands()) {
-    std::string_view rest = spec.words;
-    bool matches = true;
-    for (const Command::Argument& argument : command.arguments) {
-      const std::string_view word = rest.substr(0, rest.find(' '));
-      matches = matches && same_word(word, std::get<std::string>(argument.value));
-      rest.remove_prefix(std::min(word.size() + 1, rest.size()));
-    }
-    if (matches) found.push_back(&spec);
+  struct Asked {
+    const CommandSpec* spec;
+    std::string_view rest;  ///< of its words
+  };
+  std::vector<Asked> found;
+  for (const CommandSpec& spec : lsn_commands().commands()) found.push_back({&spec, spec.words});
+  for (const Command::Argument& argument : command.arguments) {
+    const std::string& typed = std::get<std::string>(argument.value);
+    const auto word_of = [](const Asked& one) { return one.rest.substr(0, one.rest.find(' ')); };
+    const auto keep = [&](auto&& matches) {
+      std::vector<Asked> kept;
+      for (Asked one : found) {
+        const std::string_view word = word_of(one);
+        if (word.empty() || !matches(word)) continue;
+        one.rest.remove_prefix(std::min(word.size() + 1, one.rest.size()));
+        kept.push_back(one);
+      }
+      return kept;
+    };
+    // The whole word; if there is none, its beginning.
+    auto kept = keep([&](std::string_view word) { return same_word(word, typed); });
+    if (kept.empty())
+      kept = keep([&](std::string_view word) {
+        return word.size() > typed.size() && same_word(word.substr(0, typed.size()), typed);
+      });
+    found = std::move(kept);
   }
-  return found;
+  std::vector<const CommandSpec*> specs;
+  for (const Asked& one : found) specs.push_back(one.spec);
+  return specs;
 }
 
 std::string usage_text(const CommandSpec& spec) {
@@ -322,7 +340,7 @@ const Grammar& lsn_commands() {
       {"show running config", "the configuration file that would give the present state",
        begin_show_running_config},
       {"reload config", "reads the configuration file anew", begin_reload_config, kReloadOptions, {},
-       false, true},
+       false, true, kDryRun},
       {"complete", "what may follow a text, for shells", begin_complete, {}, kCompleteParameters},
       {"help", "this list, or what a command takes", begin_help, {}, kHelpParameters},
   };

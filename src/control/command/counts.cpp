@@ -92,12 +92,15 @@ void ClearedCounters::clear(Dataplane& dataplane, std::string by,
   by_ = std::move(by);
 }
 
-std::vector<PortStatus> ClearedCounters::since(std::vector<PortStatus> ports) const {
+std::vector<PortStatus> ClearedCounters::since(std::vector<PortStatus> ports) {
   for (std::size_t i = 0; i < std::min(ports.size(), ports_.size()); ++i)
     for (std::uint64_t PortStatus::*const count :
          {&PortStatus::rx_missed, &PortStatus::rx_errors, &PortStatus::rx_no_buffer,
-          &PortStatus::tx_errors})
-      ports[i].*count = difference(ports[i].*count, ports_[i].*count);
+          &PortStatus::tx_errors}) {
+      // A device that was taken out and put in again counts from the beginning.
+      if (ports[i].*count < ports_[i].*count) ports_[i].*count = 0;
+      ports[i].*count -= ports_[i].*count;
+    }
   return ports;
 }
 

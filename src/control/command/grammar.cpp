@@ -364,9 +364,17 @@ std::vector<Candidate> Grammar::complete(std::string_view text, const Objects& o
   if (!spec->positionals.empty() && spec->positionals.back().name == kCommandParameter) {
     Commands meant;
     for (const CommandSpec& command : commands_) meant.push_back(&command);
-    for (std::size_t i = depth; i < words.size(); ++i) meant = named(meant, i - depth, words[i].text);
-    for (const std::string_view word : keywords_at(meant, words.size() - depth))
-      offer(all, begun, word, "");
+    std::size_t at = 0;
+    for (std::size_t i = depth; i < words.size(); ++i) {
+      if (words[i].is_option()) continue;
+      Commands narrowed = named(meant, at, words[i].text);
+      if (narrowed.empty())
+        if (const auto one = beginning_with(keywords_at(meant, at), words[i].text); one.size() == 1)
+          narrowed = named(meant, at, one.front());
+      meant = std::move(narrowed);
+      ++at;
+    }
+    for (const std::string_view word : keywords_at(meant, at)) offer(all, begun, word, "");
     return all;
   }
 
@@ -413,6 +421,8 @@ std::vector<Candidate> Grammar::complete(std::string_view text, const Objects& o
       std::vector<Candidate> values;
       if (next->name == "NAME" && !spec->words.starts_with("add ") && !kind.empty())
         for (const std::string& name : objects.names(kind)) offer(values, begun, name, "");
+      if (next->name == "PROFILE")
+        for (const std::string& name : objects.names("ipsecalg profile")) offer(values, begun, name, "");
       if (values.empty()) offer_what_fits(values, next->name, *next->value);
       for (Candidate& value : values) all.push_back(std::move(value));
     }

@@ -229,13 +229,13 @@ bool CommandServer::begin_next(Client& client) {
     append_end(client.out, 0);
     return true;
   }
-  if ((*command)->spec->changes && !context_.may_change) {
+  if ((*command)->is_change() && !context_.may_change) {
     refuse_change(client, (*command)->spec->words);
     return true;
   }
   (*command)->by = client.by;
   // What changes objects is logged when it is in force (RunningConfig).
-  if ((*command)->spec->changes && !(*command)->spec->takes_words)
+  if ((*command)->is_change() && !(*command)->spec->takes_words)
     spdlog::info("asked for by {}: {}", client.by, line);
   if (auto begun = (*command)->spec->begin(**command, context_); !begun) {
     fail(client, begun.error());

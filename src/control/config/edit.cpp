@@ -627,7 +627,7 @@ const Parameter* ObjectKind::find(std::string_view name) const {
 }
 
 std::vector<std::string> ObjectKind::options_meant(std::string_view typed, Verb verb) const {
-  if (find(typed) != nullptr || find_ignored(words, typed) != nullptr || is_netmask(words, typed))
+  if (verb == Verb::kRemove || find(typed) != nullptr || find_ignored(words, typed) != nullptr || is_netmask(words, typed))
     return {std::string(typed)};
   const bool binds = verb == Verb::kBind || verb == Verb::kUnbind;
   std::vector<std::string> meant;
@@ -637,7 +637,7 @@ std::vector<std::string> ObjectKind::options_meant(std::string_view typed, Verb 
   };
   for (const Parameter& p : parameters)
     if (verb == Verb::kAdd || p.is_binding == binds) consider(p.name);
-  if (binds && words == kClient) consider(kNetmaskOption);
+  if ((binds || verb == Verb::kAdd) && words == kClient) consider(kNetmaskOption);
   return meant;
 }
 

@@ -34,8 +34,8 @@ class ClearedCounters {
   [[nodiscard]] const std::string& by() const { return by_; }
   [[nodiscard]] const OfWorker& worker(unsigned shard) const { return *workers_[shard]; }
 
-  /// What devices have counted since.
-  [[nodiscard]] std::vector<PortStatus> since(std::vector<PortStatus> ports) const;
+  /// What devices have counted since. One that has begun anew is remembered as such.
+  [[nodiscard]] std::vector<PortStatus> since(std::vector<PortStatus> ports);
 
  private:
   std::vector<std::unique_ptr<const OfWorker>> workers_;

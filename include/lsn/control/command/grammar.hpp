@@ -85,6 +85,8 @@ struct CommandSpec {
   bool takes_words = false;
   /// It changes something: nothing for who may only look.
   bool changes = false;
+  /// But not with this option.
+  std::string_view looks_with = {};
 };
 
 /// A line that has been understood.
@@ -101,6 +103,10 @@ struct Command {
   std::string line;         ///< as it was typed
   std::string by;           ///< who typed it, for the log
 
+  /// Whether it would change something.
+  [[nodiscard]] bool is_change() const {
+    return spec->changes && (spec->looks_with.empty() || !has(spec->looks_with));
+  }
   /// Whether an argument was given.
   [[nodiscard]] bool has(std::string_view name) const {
     for (const Argument& argument : arguments)

@@ -101,10 +101,12 @@ TEST(ClearCounters, WhatDevicesHaveCounted) {
   ASSERT_EQ(bench.text("clear counters"), "Done\n");
   bench.dataplane.port_status[0].rx_missed = 20;
   bench.dataplane.port_status[1].rx_errors = 4;  // it was taken out and put in again
+  EXPECT_EQ(bench.json("stat interface")["devices"][1]["rx_errors"], 4);
+  bench.dataplane.port_status[1].rx_errors = 6;
   const auto devices = bench.json("stat interface")["devices"];
   EXPECT_EQ(devices[0]["rx_missed"], 3);
   EXPECT_EQ(devices[0]["rx_errors"], 0);
-  EXPECT_EQ(devices[1]["rx_errors"], 4);
+  EXPECT_EQ(devices[1]["rx_errors"], 6);
   EXPECT_EQ(devices[1]["speed_mbps"], 10'000);
 }
 

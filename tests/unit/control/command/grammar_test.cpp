@@ -193,8 +193,8 @@ TEST(Help, OfOneCommandListsItsOptions) {
     EXPECT_THAT(text, HasSubstr(option));
   EXPECT_THAT(bench.text("help STAT"), HasSubstr("stat worker"));
   EXPECT_THAT(bench.text("help STAT"), testing::Not(HasSubstr("show drops")));
-  EXPECT_EQ(bench.error("help show drop"),
-            "help: given \"show drop\" (did you mean \"show drops\"?), allowed a command that help "
+  EXPECT_EQ(bench.error("help show dorps"),
+            "help: given \"show dorps\" (did you mean \"show drops\"?), allowed a command that help "
             "lists");
 }
 

@@ -527,6 +527,17 @@ TEST(ObjectCommands, CompletionKnowsWhatIsBoundAndWhatAReasonMayBe) {
   EXPECT_EQ(completed(bench, "unbind lsn group G1 -poolname "), bound("show lsn group G1", "poolname"));
   EXPECT_THAT(completed(bench, "show drops -recent -reason no_m"), ElementsAre("no_mapping"));
   EXPECT_THAT(completed(bench, "show drops -rec -rea no_ro"), ElementsAre("no_route"));
+  EXPECT_THAT(completed(bench, "stat ipsecalg "), ElementsAre("ALG", "-ntimes", "-interval"));
+}
+
+TEST(ObjectCommands, HelpTakesTheBeginningsThatCommandsTake) {
+  Bench bench;
+  EXPECT_EQ(bench.text("help sh lsn sess"), bench.text("help show lsn session"));
+  EXPECT_EQ(bench.text("help unb lsn cl"), bench.text("help unbind lsn client"));
+  const std::string several = bench.text("help s");
+  for (const char* command : {"show lsn session", "stat lsn", "save config", "set lsn pool"})
+    EXPECT_THAT(several, HasSubstr(command));
+  EXPECT_THAT(bench.error("help sh lsn nonsense"), HasSubstr("sh lsn nonsense"));
 }
 
 TEST(ObjectCommands, HelpCompletesTheWordsOfCommands) {
@@ -534,6 +545,8 @@ TEST(ObjectCommands, HelpCompletesTheWordsOfCommands) {
   EXPECT_THAT(completed(bench, "help unb"), ElementsAre("unbind"));
   EXPECT_THAT(completed(bench, "help show ipsecalg "), ElementsAre("session", "ike", "gate", "profile"));
   EXPECT_THAT(completed(bench, "help nonsense "), IsEmpty());
+  EXPECT_EQ(completed(bench, "help --json unb"), completed(bench, "help unb"));
+  EXPECT_EQ(completed(bench, "help sta ls "), completed(bench, "help stat lsn "));
 }
 
 TEST(ObjectCommands, TheBeginningOfASingleOptionStandsForIt) {
@@ -546,6 +559,11 @@ TEST(ObjectCommands, TheBeginningOfASingleOptionStandsForIt) {
   EXPECT_EQ(bench.json("show lsn pool P1")["lsn.pool"][0]["portrealloctimeout"], 7);
   EXPECT_THAT(bench.error("bind lsn client C1 -net 10.9.0.0"),
               HasSubstr("given \"-net\", allowed one of -network, -netmask"));
+  EXPECT_EQ(bench.text("add lsn client C7 -netw 10.79.0.0 -netm 255.255.0.0"), "Done\n");
+  EXPECT_THAT(bench.error("add lsn client C8 -net 10.77.0.0 -netmask 255.255.0.0"),
+              HasSubstr("one of -network, -netmask"));
+  // rm takes a name alone, and ignores the rest.
+  EXPECT_THAT(bench.text("rm lsn client C7 -ne 1"), AllOf(HasSubstr("is ignored"), HasSubstr("Done")));
   // What is known is never the beginning of something else.
   EXPECT_THAT(bench.text("add lsn client C9 -td 5"), HasSubstr("-td is ignored"));
   EXPECT_THAT(bench.error("set lsn pool P1 -x 7"), HasSubstr("\"-x\""));
