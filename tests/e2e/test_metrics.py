@@ -185,7 +185,8 @@ def test_clear_counters_is_lsnctls_own(lab, served):
     assert read['lsnd_lsn_created_total{protocol="UDP",worker="0"}'] == 1
     udp_exchange(lab.c2.udp(), server, (S1, 9), tries=3)
     assert udp(served.ctl("stat", "lsn"))["created"] == 1
-    assert samples(scrape(lab))['lsnd_lsn_created_total{protocol="UDP",worker="0"}'] == 2
+    wait_until("metrics go on from there", lambda: samples(scrape(lab))[
+        'lsnd_lsn_created_total{protocol="UDP",worker="0"}'] == 2)
     assert re.search(r"asked for by root \(uid 0, process \d+\): clear counters", served.log())
 
 
