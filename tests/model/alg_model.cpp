@@ -1,4 +1,4 @@
-// The ALG under randomised peers, in virtual time: what must never happen (section 9 of the design)
+// The ALG under randomised peers, in virtual time: what must never happen (design 9)
 // does not happen in any of many worlds (alg_world.hpp), as a witness sees it who knows for whom
 // each packet is (alg_witness.hpp).
 //

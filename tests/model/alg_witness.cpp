@@ -26,10 +26,10 @@ std::string reason(std::size_t i) {
 
 /// What is due at a moment may happen a poll later.
 constexpr Time kSlack = 1500;
-/// Section 5, fresh: five answers say whose they are while others wait, and who keeps his tunnel alive
+/// Design 5.8, replies: five answers say whose they are while others wait, and who keeps his tunnel alive
 /// sends a packet in 50 s at least.
 constexpr Time kFiveAnswers = 6 * 50 * kSecond;
-/// Section 4.8: a turn that is unanswered for so long may yield.
+/// Design 4.8: a turn that is unanswered for so long may yield.
 constexpr Time kYield = 5 * kSecond;
 
 std::string number(auto value) { return std::to_string(value); }
@@ -146,7 +146,7 @@ bool Watch::is_at_limit(std::uint32_t client) {
 }
 Watch::IkeSeen& Watch::note_ike(std::uint32_t id) {
   IkeSeen& ike = ike_seen(id);
-  // Section 6: it may have gone; then it arises anew, unanswered.
+  // Design 6: it may have gone; then it arises anew, unanswered.
   if (ike.latest != kNever && world_.now() >= ike.latest + life_of(ike) - kSlack) {
     ike.heard[0] = ike.heard[1] = false;
     ike.arose = world_.now();
@@ -240,7 +240,7 @@ bool Watch::is_for_old_mapping(const Seen& packet) {
   return packet.on_4500 && packet.destination != mappings_4500_[link];
 }
 
-/// Section 3: ordinary UDP.
+/// Design 3: ordinary UDP.
 void Watch::nat_t_came(const Seen& packet, const Link& link, Party from, bool passed) {
   for_old_mapping_ = from == Party::kServer && is_for_old_mapping(packet);
   if (from == Party::kClient && !passed && !is_unsettled())
@@ -284,7 +284,7 @@ void Watch::phase_two_came(const Message& message, bool passed) {
   Exchange& x = world_.exchanges[message.exchange];
   const Link& link = world_.links[x.link];
   const Time now = world_.now();
-  // An IKE_AUTH message that comes after its turn was lost waits as a new turn (section 4.2).
+  // An IKE_AUTH message that comes after its turn was lost waits as a new turn (design 4.2).
   const bool goes_on = (x.first_left != kNever || x.is_unwatched) && x.kind == Kind::kAuth && !message.is_answer &&
                        message.step >= x.requests_left;
   if (x.known_since != kNever && !goes_on) {
@@ -293,7 +293,7 @@ void Watch::phase_two_came(const Message& message, bool passed) {
       if (message.is_answer) x.answers_left = std::max(x.answers_left, message.step + 1);
       return;
     }
-    // Section 3: messages of an exchange that was admitted once always pass: all that are
+    // Design 3: messages of an exchange that was admitted once always pass: all that are
     // unanswered, up to 64, and the last 8 that are answered.
     const IkeSa& ike = world_.ike_sas[x.ike];
     const bool is_known =
@@ -360,8 +360,8 @@ void Watch::esp_came(const Seen& packet, Party from, bool passed) {
   }
   if (!is_on()) return;
   const bool is_at_home = from == Party::kClient || packet.destination.ip == gate_of(link).first;
-  // Section 4.4: known SPIs pass all the time. (Those with a single packet may be forgotten; section
-  // 9.1: one whose client has sent nothing since it came, for T, may be taken back.)
+  // Design 4.4: known SPIs pass all the time. (Those with a single packet may be forgotten;
+  // design 9.1: one whose client has sent nothing since it came, for T, may be taken back.)
   const bool is_silent = from == Party::kServer &&
                          peer_of(link).latest_esp_out <= tunnel.answered &&
                          now >= tunnel.answered + world_.rules.gate_timeout - kSlack;
@@ -379,7 +379,7 @@ void Watch::esp_came(const Seen& packet, Party from, bool passed) {
     return;
   }
   if (!passed) tunnel.received_since = kNever;  // whoever had it has it no more
-  // Section 5: no tunnel stays one-way for longer than its turn takes to come round.
+  // Design 5: no tunnel stays one-way for longer than its turn takes to come round.
   const bool talks =
       tunnel.last_left[0] != kNever && now - tunnel.last_left[0] <= 10 * kSecond && tunnel.alive[0];
   if (passed || !talks || !is_at_home) {
@@ -445,7 +445,7 @@ void Watch::ike_left(const Seen& packet, Party to) {
 
   Mapping& mapping = mapping_of(link);
   if (to == Party::kServer) {
-    // Section 6: its UDP 500 mapping towards that server stays.
+    // Design 6: its UDP 500 mapping towards that server stays.
     const bool is_kept = mapping.nat.port != 0 && now < mapping.kept_until - kSlack;
     if (mapping.nat != packet.source && !(is_kept && is_leaving(packet.source.ip))) {
       if (is_kept && !is_at_limit(link.client))
@@ -464,7 +464,7 @@ void Watch::ike_left(const Seen& packet, Party to) {
   IkeSeen& ike = note_ike(x.ike);
   ike.heard[at(from)] = true;
   const Time lasts = life_of(ike);
-  // Section 3: a session that floats is freed; what it has goes on like any UDP mapping.
+  // Design 3: a session that floats is freed; what it has goes on like any UDP mapping.
   if (!link.nat_traversal) {
     mapping.keep(now, lasts);
     mapping.is_answered |= ike.heard[0] && ike.heard[1];
@@ -526,7 +526,7 @@ void Watch::first_left(std::uint32_t id) {
   const Link& link = world_.links[x.link];
   const Time now = world_.now();
   GateSeen& gate = gates_[gate_of(link)];
-  // Section 9.3: nobody else has an unanswered exchange within his turn. When his turn began is
+  // Design 9.3: nobody else has an unanswered exchange within his turn. When his turn began is
   // seen from outside only if nothing earlier can have begun it.
   const Time recently = now - std::min(kYield, world_.rules.gate_timeout) + 100;
   while (!gate.recent.empty() && world_.exchanges[gate.recent.front()].first_left <= recently)
@@ -581,7 +581,7 @@ void Watch::esp_left(const Seen& packet, Party to) {
     ++tunnel.left[0];
     if (tunnel.new_since == kNever || now >= tunnel.last_left[0] + world_.rules.esp_timeout)
       tunnel.new_since = now;
-    // Section 5: its own ESP on an SPI that the server has not answered begins a turn. An answer may
+    // Design 5: its own ESP on an SPI that the server has not answered begins a turn. An answer may
     // have been taken for that of another SPI of its which has none.
     if (!tunnel.is_answered &&
         std::ranges::find(of.unanswered, packet.record) == of.unanswered.end())
@@ -636,7 +636,7 @@ void Watch::misdelivered(const Seen& packet, std::uint32_t receiver) {
   to.foreign.push_back({now, false});
   if (std::exchange(tunnel.receiver, receiver) != receiver || tunnel.received_since == kNever)
     tunnel.received_since = now;
-  // Section 9.1: it is taken back if the receiver has followed it with nothing for T.
+  // Design 9.1: it is taken back if the receiver has followed it with nothing for T.
   if (tunnel.misdelivery != Misdelivery::kSameSpi && is_owed(tunnel) &&
       came_to_ == gate_of(link).first && to.latest_esp_out < tunnel.received_since &&
       now > tunnel.received_since + world_.rules.gate_timeout + kSlack)
@@ -737,7 +737,7 @@ bool Watch::is_owed(const Tunnel& tunnel) {
          world_.now() < ike.latest + life_of(ike) - kSlack;
 }
 
-/// Section 9.1, each class as it stands there; what is none of them is wrong.
+/// Design 9.1, each class as it stands there; what is none of them is wrong.
 Misdelivery Watch::classify(std::uint32_t id, const Seen& packet, std::uint32_t receiver) {
   const Tunnel& tunnel = world_.tunnels[id];
   const Link& link = world_.links[tunnel.link];
@@ -793,7 +793,7 @@ Misdelivery Watch::classify(std::uint32_t id, const Seen& packet, std::uint32_t 
   if (is_late && (has_turn || !is_owed(tunnel))) return Misdelivery::kLate;
   if (is_confused(tunnel)) return Misdelivery::kConsequence;
   if (!has_turn) return Misdelivery::kWrong;
-  // Section 5, inbound 1: while the owner dangles, only after the receiver sent on a new SPI.
+  // Design 5.5, inbound 1: while the owner dangles, only after the receiver sent on a new SPI.
   if (to.latest_new_esp_out == kNever || now - to.latest_new_esp_out > kSecond + 100)
     return Misdelivery::kWrong;
   return world_.is_malicious(receiver) ? Misdelivery::kLured : Misdelivery::kContended;
@@ -825,7 +825,7 @@ void Watch::take_events() {
           if (event.kind == EventKind::kEspSessionEnded) pairs.erase(event.spi_out.host());
           else pairs[event.spi_out.host()] = event.spi_in.host();
         }
-        // Section 5, candidates: a single packet on it may be forgotten, over and over.
+        // Design 5.10, candidates: a single packet on it may be forgotten, over and over.
         for (const Party from : {Party::kClient, Party::kServer}) {
           const auto [first, last] = world_.by_spi[at(other(from))].equal_range(
               (from == Party::kClient ? event.spi_out : event.spi_in).host());
@@ -946,13 +946,13 @@ void Watch::look_at_tables() {
       const auto& gate = tables.gates[g];
       if (!gate.in_use) continue;
       const std::uint32_t server = server_of(Ip{gate.server.host()});
-      // Section 9.2.
+      // Design 9.2.
       if (gate.state != datapath::ipsec_alg::GateState::kClosed &&
           Time{world_.lab().now() - gate.turn.began} * 10 > rules.gate_timeout + kSlack)
         fault(server, "a turn lasts longer than espGateTimeout");
       if (gate.waiter_count > rules.hold) fault(server, "more waiters than phase2Hold");
       // An exchange counts as answered no more when it goes on (IKE_AUTH), or rekeyed the IKE SA.
-      // Nor do those that are known from before and not answered (section 5, outbound 2).
+      // Nor do those that are known from before and not answered (design 5.2, outbound 2).
       const std::uint32_t before =
           gate.turn.holder == state::kNone ? 0 : tables.peers[gate.turn.holder].esp_count;
       const std::uint32_t spis = std::max(gate.turn.spis[0], gate.turn.spis[1]);

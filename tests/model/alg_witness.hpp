@@ -1,4 +1,4 @@
-// Who watches the NAT from outside and says what must never happen (section 9 of the design).
+// Who watches the NAT from outside and says what must never happen (design 9).
 //
 // It knows from the world's marks for whom each packet is, and from the wire when it came and left.
 // Of the product's own state it uses the times at which turns ended, to tell a misdelivery that
@@ -116,7 +116,7 @@ class Watch final : public Witness {
   /// A message of it comes.
   IkeSeen& note_ike(std::uint32_t ike);
   [[nodiscard]] Time life_of(const IkeSeen& ike) const;
-  /// So many IKE sessions that some may pass without being tracked (section 3).
+  /// So many IKE sessions that some may pass without being tracked (design 3).
   [[nodiscard]] bool is_at_limit(std::uint32_t client);
   [[nodiscard]] GateKey gate_of(const Link& link) const;
   [[nodiscard]] std::uint32_t client_of(Ip ip) const;
@@ -148,7 +148,7 @@ class Watch final : public Witness {
   [[nodiscard]] bool is_owed(const Tunnel& tunnel);
   [[nodiscard]] bool is_confused(const Tunnel& tunnel);
   [[nodiscard]] bool any_tunnel_beside(const Tunnel& tunnel, auto&& is_it) const;
-  /// Section 5: its exchange came to nothing, as far as anybody can see.
+  /// Design 5: its exchange came to nothing, as far as anybody can see.
   [[nodiscard]] bool came_to_nothing(const Tunnel& tunnel);
   void went_on(Peer& peer, Party from);
   void misdelivered(const Seen& packet, std::uint32_t receiver);

@@ -70,7 +70,7 @@ static_assert(sizeof(PacketOrigin) <= kAskedOffset);
 }
 
 /// In Packet::tcp_flags of inbound ESP while a gate is armed: its sequence number is that of a new
-/// SA (ipsec-alg section 5, the same SPI twice). Its bit leaves the shortest path, like TCP's RST.
+/// SA (design 5.12, the same SPI twice). Its bit leaves the shortest path, like TCP's RST.
 inline constexpr std::uint8_t kBeginsAnew = 0x04;
 
 /// What parse made of a packet.

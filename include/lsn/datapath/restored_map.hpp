@@ -1,4 +1,4 @@
-// Whose is a client after a restart? (ipsec-alg section 6, warm restart)
+// Whose is a client after a restart? (design 6.4, warm restart)
 //
 // What a client had is restored where its NAT address is now. That may be another worker than the
 // present map gives the client to: the number of workers has changed, or reloads had dealt out the

@@ -1,4 +1,4 @@
-// What cannot be learned again from packets after a restart (ipsec-alg section 6, warm restart): one
+// What cannot be learned again from packets after a restart (design 6.4, warm restart): one
 // record per thing, plain data. Workers write them as things change; the control thread keeps them
 // in a file, and hands them back before the first packet.
 //

@@ -35,7 +35,7 @@ bool may_still_expect(const Shard& shard, PeerId id) {
 }
 
 /// Where an SPI stands, or where it is to be noted: in the place of the one that has not come for the
-/// longest time, but of those that somebody may be owed (section 9.1) only when they fill more than
+/// longest time, but of those that somebody may be owed (design 9.1) only when they fill more than
 /// half.
 SeenSpi& place_in_seen(Gate& gate, Spi spi) {
   SeenSpi* free = nullptr;
@@ -99,7 +99,7 @@ void note_expected_by_all(Shard& shard, Gate& gate, Seen seen) {
   }
 }
 
-/// It may be what another client is owed (section 9.1): one that dangles, or one for whom it was
+/// It may be what another client is owed (design 9.1): one that dangles, or one for whom it was
 /// not late when it first came. That stays when the dangling ends, until that one has got its own.
 bool is_in_doubt(Shard& shard, Gate& gate, Seen seen, PeerId peer) {
   for (const PeerId other : seen.history.expected_by)
@@ -262,7 +262,7 @@ bool may_be_replying(const Shard& shard, const Gate& gate, Seen seen) {
          (*shard.alg.peers[gate.sender].asked + kReplySoon).later_than(shard.now);
 }
 
-/// Section 5, fresh: in a turn without an exchange numbers prove nothing. Notes whether a packet of an
+/// Design 5.8, replies: in a turn without an exchange numbers prove nothing. Notes whether a packet of an
 /// unknown SPI came soon after one of the holder's. Who sends a packet in half a minute has several turns
 /// before there are enough: they add up.
 void note_reply(Shard& shard, Gate& gate, Seen seen) {
@@ -336,7 +336,7 @@ std::expected<SessionId, DropReason> claimed(Shard& shard, PeerId peer, Seen see
   return learn(shard, peer, Direction::kInbound, seen.at.spi, nullptr, began(seen, peer));
 }
 
-/// Section 7: there is no room for the holder's SPI, and not because it had too many in this turn.
+/// Design 7: there is no room for the holder's SPI, and not because it had too many in this turn.
 bool is_out_of_room(DropReason reason) {
   switch (reason) {
     case DropReason::kEspSessionQuota:
@@ -413,7 +413,7 @@ std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate,
         expecting_since(shard, shard.alg.peers[last], gate.lingering.began);
     if (owes_last ? !is_fresh(seen, fresh_now, since) : !seen.at.new_at_first)
       return std::unexpected(DropReason::kEspInNotFresh);
-    // It was on its way before, or it may be what another client is owed: nobody's (section 9.1).
+    // It was on its way before, or it may be what another client is owed: nobody's (design 9.1).
     if (is_of_another(seen, last, since)) return std::unexpected(DropReason::kEspInAmbiguous);
     if (is_in_doubt(shard, gate, seen, last)) return std::unexpected(DropReason::kEspInDangling);
     const auto learned = accept(shard, gate.lingering, Direction::kInbound, spi, began(seen, last));
@@ -434,7 +434,7 @@ std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate,
   return claimed(shard, sole.peer, seen);
 }
 
-/// Section 5, outbound 2: C takes the closed gate without an exchange.
+/// Design 5.2, outbound 2: C takes the closed gate without an exchange.
 std::expected<SessionId, DropReason> take_gate(Shard& shard, PeerId id, Spi spi) {
   begin_turn(shard, id, GateEvent::kOutboundSpi);
   const GateId gate_id = shard.alg.peers[id].gate;

@@ -111,7 +111,7 @@ EspId latest_settled_half(const Tables& tables, const Peer& peer, Direction know
   return state::kNone;
 }
 
-/// Section 6: at its quota a subscriber's oldest session of single packets goes, one in either
+/// Design 6: at its quota a subscriber's oldest session of single packets goes, one in either
 /// direction. False: a few of the oldest that might have been are none.
 bool replace_single(Shard& shard, const Peer& peer) {
   Tables& tables = shard.alg;
@@ -220,7 +220,7 @@ std::uint64_t sent_by(const Shard& shard, const Peer& peer) {
   return sum;
 }
 
-/// Section 9.1: the inbound SPI is new, nothing has followed it.
+/// Design 9.1: the inbound SPI is new, nothing has followed it.
 void watch_followers(Shard& shard, EspSession& esp) {
   esp.learned_in = shard.now;
   esp.followed = false;
@@ -269,8 +269,8 @@ std::expected<SessionId, DropReason> learn(Shard& shard, PeerId peer_id, Directi
     if (esp.settled == state::kNone && peer.awaited != 0) --peer.awaited;
     watch_followers(shard, esp);
   }
-  // Its next packets leave the fast path: they say that the pair works (4.5), ask for the SPI that
-  // lacks (outbound 2), or say whose it is (9.1).
+  // Its next packets leave the fast path: they say that the pair works (design 4.5), ask for the SPI that
+  // lacks (outbound 2), or say whose it is (design 9.1).
   shard.lsn44.sessions[esp.session].flags |= SessionFlags::kInspect;
   report(shard, completes ? EventKind::kEspSpiLearned : EventKind::kEspSessionCreated, id);
   return esp.session;

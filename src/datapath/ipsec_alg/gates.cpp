@@ -30,28 +30,28 @@ struct Transition {
 };
 
 constexpr Transition kTransitions[] = {
-    // Section 4, the figure: the first phase 2 message of C with S via N. Nothing is learned yet:
+    // Design 4, the figure: the first phase 2 message of C with S via N. Nothing is learned yet:
     // an SA does not exist before its exchange is answered.
     {GateState::kClosed, GateEvent::kRequest, GateState::kExchange, Half::kUnarm, Half::kUnarm},
-    // Section 3: a late answer of an admitted exchange finds the gate closed and starts a turn,
+    // Design 3: a late answer of an admitted exchange finds the gate closed and starts a turn,
     // armed.
     {GateState::kClosed, GateEvent::kAnswer, GateState::kArmed, Half::kArm, Half::kArm},
-    // Section 5, outbound 2: C takes it without an exchange, out half passed, in half armed.
+    // Design 5.2, outbound 2: C takes it without an exchange, out half passed, in half armed.
     {GateState::kClosed, GateEvent::kOutboundSpi, GateState::kArmed, Half::kPass, Half::kArm},
 
-    // 4.3: several exchanges may be outstanding; each belongs to the turn.
+    // Design 4.3: several exchanges may be outstanding; each belongs to the turn.
     {GateState::kExchange, GateEvent::kRequest, GateState::kExchange, Half::kKeep, Half::kKeep},
-    // 4.4: the first answer arms both halves.
+    // Design 4.4: the first answer arms both halves.
     {GateState::kExchange, GateEvent::kAnswer, GateState::kArmed, Half::kArm, Half::kArm},
     // The holder's own ESP before any answer is of another tunnel of its, idle until now: learned,
     // but it says nothing about the exchange.
     {GateState::kExchange, GateEvent::kOutboundSpi, GateState::kExchange, Half::kKeep, Half::kKeep},
 
-    // 4.3
+    // Design 4.3
     {GateState::kArmed, GateEvent::kRequest, GateState::kArmed, Half::kKeep, Half::kKeep},
     // A further exchange's answer: its SPIs are learned as further candidates.
     {GateState::kArmed, GateEvent::kAnswer, GateState::kArmed, Half::kKeep, Half::kKeep},
-    // 4.4: the first ESP packet of an unknown SPI passes its half; so do further ones (4.3).
+    // Design 4.4: the first ESP packet of an unknown SPI passes its half; so do further ones (design 4.3).
     {GateState::kArmed, GateEvent::kOutboundSpi, GateState::kArmed, Half::kPass, Half::kKeep},
     {GateState::kArmed, GateEvent::kInboundSpi, GateState::kArmed, Half::kKeep, Half::kPass},
     // Closing, from both open states and for all reasons, is close_turn().
@@ -88,7 +88,7 @@ void step(Shard& shard, Gate& gate, GateEvent event) {
 
 bool is_due(state::Ticks deadline, state::Ticks now) { return !deadline.later_than(now); }
 
-/// 4.9, old-spi: the session whose going on says that the exchange made nothing new: the peer's
+/// Design 4.9, old-spi: the session whose going on says that the exchange made nothing new: the peer's
 /// latest that had both SPIs when the answer came.
 EspId old_session(const Tables& tables, const Peer& peer) {
   unsigned looked = 0;
@@ -112,7 +112,7 @@ void watch_old_session(Shard& shard, Gate& gate) {
 
 bool watches_old_session(const Gate& gate) {
   const Turn& turn = gate.turn;
-  // Not while another exchange of the turn waits for its answer (section 9.3).
+  // Not while another exchange of the turn waits for its answer (design 9.3).
   return gate.state == GateState::kArmed && turn.old_session != state::kNone &&
          turn.spis[0] == 0 && turn.spis[1] == 0 && turn.unanswered == 0;
 }
@@ -140,7 +140,7 @@ bool goes_on_with_old_spis(const Shard& shard, Gate& gate) {
   return turn.old_steps >= kOldSpiSteps;
 }
 
-/// Section 5, owed: the exchanges of the turn came to nothing, the old SPIs go on.
+/// Design 5.3, owed: the exchanges of the turn came to nothing, the old SPIs go on.
 void give_up_exchanges(Shard& shard, Gate& gate) {
   Tables& tables = shard.alg;
   gate.turn.old_spis = true;
@@ -160,7 +160,7 @@ void give_up_exchanges(Shard& shard, Gate& gate) {
 
 state::Ticks later(state::Ticks a, state::Ticks b) { return a.later_than(b) ? a : b; }
 
-/// 4.5: the pair works, and all that is missing are further inbound SPIs.
+/// Design 4.5: the pair works, and all that is missing are further inbound SPIs.
 bool lacks_only_further_spis(const Gate& gate) {
   const Turn& turn = gate.turn;
   return gate.state == GateState::kArmed && turn.unanswered == 0 && turn.returned &&
@@ -168,7 +168,7 @@ bool lacks_only_further_spis(const Gate& gate) {
          gate.halves[at(Direction::kInbound)] == HalfGate::kPassed;
 }
 
-/// 4.5 and 4.8: when a turn ends for the sake of those who wait; nobody waits: never.
+/// Design 4.5 and 4.8: when a turn ends for the sake of those who wait; nobody waits: never.
 std::optional<state::Ticks> shortened(const Gate& gate) {
   const Turn& turn = gate.turn;
   if (gate.waiters.empty()) return std::nullopt;
@@ -193,7 +193,7 @@ state::Ticks deadline_of(const Shard& shard, const Turn& turn) {
 
 /// What has become due for an open gate.
 std::optional<CloseReason> due_reason(Shard& shard, Gate& gate) {
-  // 4.2: one deadline; nothing extends it.
+  // Design 4.2: one deadline; nothing extends it.
   if (is_due(deadline_of(shard, gate.turn), shard.now)) return CloseReason::kDeadline;
   if (const auto when = shortened(gate); when && is_due(*when, shard.now))
     return lacks_only_further_spis(gate) ? CloseReason::kPaired : CloseReason::kYield;
@@ -279,7 +279,7 @@ bool has_all_it_expects(const Tables& tables, const Turn& turn) {
   return turn.spis[at(Direction::kInbound)] >= expected_pairs(turn) && !owes_of_turn(tables, turn);
 }
 
-/// Section 5, dangling: what a turn's end leaves behind.
+/// Design 5.11, dangling: what a turn's end leaves behind.
 void dangle_after(Shard& shard, const Gate& gate, PeerId id, CloseReason reason) {
   Peer& peer = shard.alg.peers[id];
   const Turn& turn = gate.turn;
@@ -303,7 +303,7 @@ void dangle_after(Shard& shard, const Gate& gate, PeerId id, CloseReason reason)
     default:
       lacks = lacks || in < turn.answered + turn.unanswered;
       // Of those that were given up because the old SPIs went on one may come all the same.
-      // Beyond the letter, for section 9.1: a client that showed an outbound SPI and got no inbound
+      // Beyond the letter, for design 9.1: a client that showed an outbound SPI and got no inbound
       // one is owed one as much as with an exchange that we saw (its tunnel may be older than this
       // process), if anything has come that may be it.
       awaited = turn.unanswered != 0 || (lacks && turn.old_spis) ||
@@ -340,7 +340,7 @@ void linger(Shard& shard, GateId id) {
   raise(shard, shard.alg.peers[gate.lingering.holder].profile, AlgGauge::kLingering);
 }
 
-/// Section 5, lingering is suspended while another client has the gate. It goes on afterwards only
+/// Design 5.9, lingering is suspended while another client has the gate. It goes on afterwards only
 /// if that turn left nothing behind that might be the other's.
 bool resumes(CloseReason reason) {
   return reason == CloseReason::kIkeRekey || reason == CloseReason::kFloat ||
@@ -663,7 +663,7 @@ void returned(Shard& shard, GateId id) {
 
 void close_if_paired(Shard& shard, GateId id) {
   const Gate& gate = shard.alg.gates[id];
-  // 4.5: both halves have passed, a packet came back after the out half, nothing is unanswered, and
+  // Design 4.5: both halves have passed, a packet came back after the out half, nothing is unanswered, and
   // there is an inbound SPI for each exchange.
   if (lacks_only_further_spis(gate) && has_all_it_expects(shard.alg, gate.turn))
     close_turn(shard, id, CloseReason::kPaired);

@@ -141,7 +141,7 @@ std::expected<WaiterId, DropReason> obtain_place(Shard& shard, PeerId peer_id) {
   Peer& peer = tables.peers[peer_id];
   if (peer.waiter != state::kNone) return peer.waiter;
   const std::uint32_t places = profile_of(shard, peer).phase2_hold;
-  // 4.7: phase2Hold = 0 drops.
+  // Design 4.7: phase2Hold = 0 drops.
   if (places == 0) return std::unexpected(DropReason::kIkeGateBlocked);
   Gate& gate = tables.gates[peer.gate];
   if (gate.waiter_count >= places) return std::unexpected(DropReason::kIkeWaitersFull);
@@ -184,7 +184,7 @@ std::expected<FlightId, DropReason> obtain_flight(Shard& shard, WaiterId waiter_
   return id;
 }
 
-/// 4.7: what a retransmission repeats.
+/// Design 4.7: what a retransmission repeats.
 HeldId find_copy(const Tables& tables, const Flight& flight, Direction direction,
                  const wire::IkeMessage& message) {
   for (HeldId id = flight.packets.first; id != state::kNone; id = tables.held[id].links.next) {
@@ -196,7 +196,7 @@ HeldId find_copy(const Tables& tables, const Flight& flight, Direction direction
   return state::kNone;
 }
 
-/// 4.7: of a message that finds no room nothing is kept; what of it comes later neither, until it is
+/// Design 4.7: of a message that finds no room nothing is kept; what of it comes later neither, until it is
 /// repeated.
 void refuse_message(Shard& shard, Flight& flight, const Held& held, DropReason reason) {
   Tables& tables = shard.alg;
@@ -256,7 +256,7 @@ Held held_of(const Shard& shard, const Packet& packet, Direction direction, Peer
   return held;
 }
 
-/// Section 6: what is held has a bound in all and for each client.
+/// Design 6: what is held has a bound in all and for each client.
 bool fits(Tables& tables, const Held& held, std::uint32_t instead_of = 0) {
   const std::uint32_t of_client = client_of(tables, held.peer).held_bytes;
   return tables.held_bytes - instead_of + held.bytes <= tables.max_held_bytes &&
@@ -358,7 +358,7 @@ bool admit_flight(Shard& shard, const Flight& flight) {
                flight.answer ? Opening::kAnswer : Opening::kRequest);
 }
 
-/// Section 3: a client that began anew asks for a phase 2. What it had asked for before, from the same
+/// Design 3: a client that began anew asks for a phase 2. What it had asked for before, from the same
 /// port, is dropped if it is silent about it now; its place stays.
 void drop_replaced(Shard& shard, Waiter& waiter, IkeId ike) {
   Tables& tables = shard.alg;
@@ -552,7 +552,7 @@ void expire_waiters(Shard& shard, std::size_t budget) {
       shard.now, budget, tables.waiter_wheel_links(),
       [&](std::uint32_t id) -> std::optional<state::Ticks> {
         const Waiter& waiter = tables.waiters[id];
-        // 4.7: closing is handled before ageing. It may be this waiter's turn now.
+        // Design 4.7: closing is handled before ageing. It may be this waiter's turn now.
         catch_up(shard, tables.peers[waiter.peer].gate);
         if (!waiter.in_use) return std::nullopt;
         const state::Ticks deadline = waiter.last_message + kPlaceKept;

@@ -15,7 +15,7 @@ namespace {
 
 namespace exchange = wire::ike_exchange;
 
-/// Section 4.9, always watched: the first request of whoever initiated the IKE SA has message ID 0 in
+/// Design 4.9, always watched: the first request of whoever initiated the IKE SA has message ID 0 in
 /// IKE_SA_INIT and, outside of phase 1, only if a CREATE_CHILD_SA exchange has made the SA (RFC 7296
 /// section 2.2). The responder's first request says nothing: its numbers begin with 0 anyway.
 bool comes_from_a_rekey(const wire::IkeMessage& message) {
@@ -114,7 +114,7 @@ ExchangeId oldest(const Tables& tables, const IkeSession& session, Which&& which
 /// It is answered and owed nothing: all that it is remembered for are retransmissions.
 bool is_over(const Exchange& e) { return e.answered && e.settled; }
 
-/// Section 2: of the answered ones the last 8 are remembered; those that are owed an SPI, too.
+/// Design 2: of the answered ones the last 8 are remembered; those that are owed an SPI, too.
 void forget_answered(Shard& shard, IkeSession& session) {
   const Tables& tables = shard.alg;
   unsigned over = 0;
@@ -172,7 +172,7 @@ void leave_port_keepers(Tables& tables, IkeId id) {
   --tables.gates[gate].port_keepers;
 }
 
-/// Section 6: the session that is replaced at a client's limit, the one that was silent for longest
+/// Design 6: the session that is replaced at a client's limit, the one that was silent for longest
 /// of those without a purpose. What the client itself has never sent a message of goes first, and a
 /// message from outside replaces nothing else.
 IkeId replaceable(const Shard& shard, const Client& client, Direction cause) {
@@ -302,7 +302,7 @@ IkeId track(Shard& shard, PeerId peer_id, const wire::IkeMessage& message, Direc
   if (id == state::kNone) {
     id = create(shard, peer_id, message, direction, udp);
     if (id == state::kNone) return id;
-    // Section 7: it came here because of that exchange.
+    // Design 7: it came here because of that exchange.
     if (tables.ike_sessions[id].keeps_port && tables.ike_sessions[id].began_midway &&
         direction == Direction::kInbound)
       follow_child(shard, peer_id, std::nullopt);

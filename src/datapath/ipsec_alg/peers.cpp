@@ -57,7 +57,7 @@ bool peer_has_purpose(const Shard& shard, PeerId id) {
   return false;
 }
 
-/// Section 6: at a subscriber's limit of gates the one without a purpose whose IKE was silent for
+/// Design 6: at a subscriber's limit of gates the one without a purpose whose IKE was silent for
 /// longest is replaced.
 void replace_silent_gate(Shard& shard, SubscriberId subscriber) {
   Tables& tables = shard.alg;

@@ -59,7 +59,7 @@ struct Payload {
 
 // ── IKE on UDP 500 ──────────────────────────────────────────────────────────────────────────────
 
-/// A message of an exchange that was admitted once: passes (section 3) ...
+/// A message of an exchange that was admitted once: passes (design 3) ...
 Verdict admitted_message(Shard& shard, const Packet& packet, Direction direction, IkeId ike,
                          ExchangeId exchange, const wire::IkeMessage& message) {
   const Exchange& e = shard.alg.exchanges[exchange];
@@ -77,7 +77,7 @@ Verdict admitted_message(Shard& shard, const Packet& packet, Direction direction
   // Quick Mode's third message.
   if (message.version == 1 || message.is_response() || message.message_id <= e.latest_request)
     return Verdict::next();
-  // ... but an IKE_AUTH message that comes after its turn was lost waits as a new turn (section 4.2).
+  // ... but an IKE_AUTH message that comes after its turn was lost waits as a new turn (design 4.2).
   if (e.name.kind == ExchangeKind::kAuth && !in_turn(gate, peer, e)) {
     if (!is_free_for(gate, peer) && !holds(gate, peer))
       return hold(shard, packet, direction, ike, e.name, message);
@@ -107,7 +107,7 @@ Verdict phase_two(Shard& shard, const Packet& packet, Direction direction, IkeId
     count(shard, shard.alg.peers[peer_id].profile, AlgCounter::kIkeUntracked);
     return Verdict::next();
   }
-  // 4.1: what is another client's must not be forwarded. 4.8: nor what its session cannot remember.
+  // Design 4.1: what is another client's must not be forwarded; design 4.8: nor what its session cannot.
   if (is_blocked || !has_room(shard, session))
     return hold(shard, packet, direction, ike, name, message);
   release_held(shard, direction, ike, name, message);
@@ -148,7 +148,7 @@ Verdict inspect_ike(Shard& shard, const Packet& packet, const Session& session,
   count(shard, profile->id, AlgCounter::kIkeMessages);
   // A mapping at another NAT address than that of the client's gates is none of theirs.
   if (!follow_ike_mapping(shard, subscriber, session.nat_ip)) return Verdict::next();
-  // Section 6: from outside only a server that the client has sent IKE to can begin anything.
+  // Design 6: from outside only a server that the client has sent IKE to can begin anything.
   if (direction == Direction::kInbound && !client_has_sent(shard, session)) {
     count(shard, profile->id, AlgCounter::kIkeUnsolicited);
     return Verdict::next();
@@ -197,7 +197,7 @@ void notice_float(Shard& shard, const Packet& packet, const Session& session) {
 
 // ── ESP of known SPIs ───────────────────────────────────────────────────────────────────────────
 
-/// Section 5, the same SPI twice: a known SPI begins anew while another client waits for its own.
+/// Design 5.12, the same SPI twice: a known SPI begins anew while another client waits for its own.
 void suspect_collision(Shard& shard, const Packet& packet, const Session& session,
                        const EspSession& esp, Gate& gate) {
   if (gate.state != GateState::kArmed || gate.turn.holder == esp.peer ||
@@ -217,7 +217,7 @@ void suspect_collision(Shard& shard, const Packet& packet, const Session& sessio
   shard.alg.events.put(event);
 }
 
-/// Section 5, outbound 2: ESP of a client on an SPI that the server has not answered asks for a turn,
+/// Design 5.2, outbound 2: ESP of a client on an SPI that the server has not answered asks for a turn,
 /// though the SPI is known and the packet passes. One that brought nothing is not repeated at once.
 void ask_for_turn(Shard& shard, EspId id) {
   Tables& tables = shard.alg;
@@ -391,7 +391,7 @@ void after_burst(Shard& shard) {
 }
 
 void housekeep(Shard& shard, std::size_t budget) {
-  expire_gates(shard, budget);  // 4.7: closing is handled before ageing
+  expire_gates(shard, budget);  // design 4.7: closing is handled before ageing
   expire_waiters(shard, budget);
   expire_ike_sessions(shard, budget);
   count_traffic(shard, kCountedPerTick);

@@ -4,7 +4,7 @@
 //   from outside  quotes what we sent:      NAT -> remote;     its source becomes the inside endpoint
 //   from inside   quotes what we delivered: remote -> inside;  its destination becomes the NAT's
 //
-// ESP is named by the SPI of the quoted packet, which is not rewritten (ipsec-alg section 7).
+// ESP is named by the SPI of the quoted packet, which is not rewritten (design 7).
 //
 // The outer header follows, and every checksum on the way, by differences: the quoted IP header's,
 // the quoted TCP, UDP or ICMP header's as far as it is quoted, ICMP's own over all of it. The

@@ -77,7 +77,7 @@ class Alg : public Scenario {
   }
 
   void TearDown() override {
-    // Section 8: nothing that is dropped is left out.
+    // Design 8: nothing that is dropped is left out.
     std::uint64_t dropped = 0;
     for (const auto& text : datapath::kDropReasonTexts)
       if (is_esp_reason(text.reason)) dropped += lab().drops(text.reason);

@@ -1,4 +1,4 @@
-// Section 5 of the ALG's design, "Attribution of an ESP packet": rule by rule.
+// Design 5, "Attribution of an ESP packet": rule by rule.
 #include "alg_scenario.hpp"
 
 namespace lsn::test {
@@ -320,7 +320,7 @@ TEST_P(AlgEsp, OfTwoSpisThatReplyAlikeNeitherIsTheHolders) {
   EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 0u);
 }
 
-// A stream that another client waits for says nothing, however many packets it has (section 9.1).
+// A stream that another client waits for says nothing, however many packets it has (design 9.1).
 TEST_P(AlgEsp, AStreamForAnotherIsNoReplyHoweverLongItIs) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
@@ -602,7 +602,7 @@ TEST_P(AlgEsp, AnAnswerThatWasLostBehindTheServerMayStillBringAnSpi) {
   waits(c2, c2.auth());
   happens(6s, {out_frame(c2, c2.auth())});
   gets(c2, response(c2.auth()));
-  esp_refused_in(0x2001, DropReason::kEspInDangling);  // it may be c1's (section 9.1)
+  esp_refused_in(0x2001, DropReason::kEspInDangling);  // it may be c1's (design 9.1)
   sends_esp(c2, 0x1002);
   gets_esp(c2, 0x2002);
 }
@@ -1306,7 +1306,7 @@ TEST_P(AlgEsp, AnExchangeIsOwedNothingWhenTheOldSpisGoOnForTwoSeconds) {
   gets_esp(c2, 0x2002, 9);
 }
 
-// ── what was learned wrongly does not last (section 9.1) ────────────────────────────────────────
+// ── what was learned wrongly does not last (design 9.1) ────────────────────────────────────────
 
 TEST_P(AlgEsp, AnSpiThatItsHolderNeverFollowsIsTakenBackWhileAnotherClientIsOwedOne) {
   start();

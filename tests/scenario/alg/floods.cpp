@@ -168,7 +168,7 @@ TEST_P(AlgFlood, AClientThatIsOwedByThousandsOfExchanges) {
   victim_is_well();
 }
 
-// Section 6: a full table shuts no IKE out that an ordinary NAT would pass.
+// Design 6: a full table shuts no IKE out that an ordinary NAT would pass.
 TEST_P(AlgFlood, AClientThatTakesAllExchangesThatAreRemembered) {
   Lab::Options options;
   options.alg = {.ike_sessions = 256, .esp_sessions = 1024, .gates = 512, .held_bytes = 8u << 20};

@@ -1,4 +1,4 @@
-// Section 4 of the ALG's design, "The gate": its ten points, in their order.
+// Design 4, "The gate": its ten points, in their order.
 #include "alg_scenario.hpp"
 
 namespace lsn::test {
@@ -714,7 +714,7 @@ TEST_P(AlgGateScenario, OldSpisReleaseNothingWhileAnotherExchangeIsUnanswered) {
   for (std::uint32_t i = 2; i < 40; ++i) {
     sends_esp(c1, 0x1001, i);
     gets_esp(c1, 0x2001, i);
-    quiet(100ms);  // section 9.3: c2 is not let in
+    quiet(100ms);  // design 9.3: c2 is not let in
   }
   EXPECT_TRUE(turn());
 }

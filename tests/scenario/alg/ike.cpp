@@ -1,4 +1,4 @@
-// Section 3 of the ALG's design, "Recognising IKE": sentence by sentence.
+// Design 3, "Recognising IKE": sentence by sentence.
 #include "alg_scenario.hpp"
 
 namespace lsn::test {

@@ -1,4 +1,4 @@
-// Section 6 of the ALG's design, "Lifetimes and bounds".
+// Design 6, "Lifetimes and bounds".
 #include "alg_scenario.hpp"
 
 namespace lsn::test {

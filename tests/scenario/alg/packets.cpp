@@ -1,4 +1,4 @@
-// Section 7 of the ALG's design, "The rest of the packet".
+// Design 7, "The rest of the packet".
 #include "alg_scenario.hpp"
 
 namespace lsn::test {

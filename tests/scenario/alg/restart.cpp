@@ -1,4 +1,4 @@
-// Section 6 of the ALG's design, warm restart: what is restored before the first packet, and that it
+// Design 6.4, warm restart: what is restored before the first packet, and that it
 // makes no difference to anybody.
 #include "alg_scenario.hpp"
 

@@ -1,4 +1,4 @@
-// The file of what a restart must not lose (dataplane.stateFile; ipsec-alg section 6): a header, then
+// The file of what a restart must not lose (dataplane.stateFile; design 6): a header, then
 // records of fixed size, each with its checksum. A record replaces the earlier one of the same thing
 // or takes it away, so changes are appended; a whole new file takes the old one's place by rename.
 //

@@ -1,4 +1,4 @@
-// Whose is an ESP packet of an unknown SPI? (section 5 of the design)
+// Whose is an ESP packet of an unknown SPI? (design 5)
 //
 // Both functions are the section's numbered rules in their order. What they refuse is a packet, not an
 // SPI: as soon as there is one owner left it is learned. They learn the SPI, so that the

@@ -31,7 +31,7 @@ void forget_spi(Shard& shard, EspId id, Direction direction);
 /// place.
 void join_halves(Shard& shard, PeerId peer);
 
-/// Section 9.1: whether its client has sent nothing to the server for espGateTimeout, since its inbound
+/// Design 9.1: whether its client has sent nothing to the server for espGateTimeout, since its inbound
 /// SPI was learned, and another client is owed one. Notes if that is out of question from now on.
 [[nodiscard]] bool is_followed_by_nothing(Shard& shard, EspSession& esp);
 /// Takes the inbound SPI back. The session goes if it has no other one.

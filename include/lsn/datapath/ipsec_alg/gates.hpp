@@ -1,4 +1,4 @@
-// The gate of a NAT address and a server: whose turn it is (section 4 of the design).
+// The gate of a NAT address and a server: whose turn it is (design 4).
 //
 // While client C has the gate (N, S) no other client's phase 2 message passes, so the next unknown
 // SPI between S and N is C's. A turn begins with C's first forwarded message, has one deadline,
@@ -46,10 +46,10 @@ void catch_up(Shard& shard, GateId id);
 void begin_turn(Shard& shard, PeerId peer, GateEvent how);
 /// Ends the turn. The first waiter's begins.
 void close_turn(Shard& shard, GateId id, CloseReason reason);
-/// Section 4.8: a phase 2 message of that peer's finds another's turn without an exchange, which
+/// Design 4.8: a phase 2 message of that peer's finds another's turn without an exchange, which
 /// yields.
 void yield_to(Shard& shard, GateId id, PeerId peer);
-/// Section 3: the holder's new IKE session asks for a phase 2 of its own. The turn ends if its
+/// Design 3: the holder's new IKE session asks for a phase 2 of its own. The turn ends if its
 /// exchanges, of a former session, are unanswered and silent.
 void replace_session(Shard& shard, PeerId peer, IkeId ike);
 
@@ -89,11 +89,11 @@ void returned(Shard& shard, GateId id);
 /// Closes the gate if it is paired.
 void close_if_paired(Shard& shard, GateId id);
 
-/// What the tracker sees (section 4.9).
+/// What the tracker sees (design 4.9).
 void ike_rekeyed(Shard& shard, PeerId peer, ExchangeId exchange);
 void floated(Shard& shard, PeerId peer, IkeId ike);
 
-/// Whether a peer is dangling now (section 5).
+/// Whether a peer is dangling now (design 5).
 [[nodiscard]] bool is_dangling(const Shard& shard, const Peer& peer);
 /// Whether any other of the gate is.
 [[nodiscard]] bool does_another_dangle(Shard& shard, Gate& gate, PeerId except);
@@ -104,7 +104,7 @@ void floated(Shard& shard, PeerId peer, IkeId ike);
 /// Puts a peer on the gate's lists, or takes it off, as its exchanges and half-open sessions are.
 void update_claimant(Shard& shard, PeerId id);
 
-/// Forgets what lingers: unknown SPIs that were one packet are forgotten (section 5, candidates).
+/// Forgets what lingers: unknown SPIs that were one packet are forgotten (design 5.10, candidates).
 void end_lingering(Shard& shard, GateId id);
 /// The turn, present or lingering, of that serial; nullptr: over.
 [[nodiscard]] Turn* find_turn(Gate& gate, std::uint32_t serial);

@@ -1,4 +1,4 @@
-// Messages that are held while another client has the gate (section 4.7 of the design).
+// Messages that are held while another client has the gate (design 4.7).
 //
 // A client waits in a gate's queue with its flights, one per exchange, of at most 16 messages, whole
 // or in fragments: a retransmission replaces what it repeats, and of a message that finds no room
@@ -36,7 +36,7 @@ void release_held(Shard& shard, Direction direction, IkeId ike, const ExchangeNa
 /// Whether messages of an IKE session are held.
 [[nodiscard]] bool has_flight(const Shard& shard, PeerId peer, IkeId ike);
 
-/// Section 4.8: who lost a turn queues behind everyone who waits.
+/// Design 4.8: who lost a turn queues behind everyone who waits.
 void queue_behind_all(Shard& shard, WaiterId id);
 /// Gives up a place, or the flights of one IKE session in it.
 void remove_waiter(Shard& shard, WaiterId id, DropReason reason);

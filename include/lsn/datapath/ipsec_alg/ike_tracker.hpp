@@ -1,4 +1,4 @@
-// IKE sessions, and the phase 2 exchanges that they remember (section 3 of the design).
+// IKE sessions, and the phase 2 exchanges that they remember (design 3).
 //
 // An IKE session is named by its peer and the initiator SPI. It arises from any well-formed message
 // and goes ikeSessionTimeout after its last one, a minute after if it never had an answer. It
@@ -17,7 +17,7 @@
 
 namespace lsn::datapath::ipsec_alg {
 
-/// Section 3's table.
+/// Design 3's table.
 enum class IkePhase : std::uint8_t {
   kOne,       ///< always passes
   kTwo,       ///< gated
@@ -30,7 +30,7 @@ enum class IkePhase : std::uint8_t {
 
 /// Finds or makes the session of a message, and notes the message. A new session may say that the
 /// client restarted, or that an exchange rekeyed the IKE SA: the gate is told. state::kNone: there is
-/// no room for a new one, in the table or among the client's sessions (section 6).
+/// no room for a new one, in the table or among the client's sessions (design 6).
 [[nodiscard]] IkeId track(Shard& shard, PeerId peer, const wire::IkeMessage& message,
                           Direction direction, const lsn44::Session& session);
 
@@ -40,7 +40,7 @@ enum class Owed : std::uint8_t { kForHoweverLong, kLately };
 /// it has ESP sessions. One without a purpose may be replaced.
 [[nodiscard]] bool has_purpose(const Shard& shard, IkeId id, Owed owed);
 
-/// Section 6: the mapping of that inside port, which the server knows from phase 1, lives as long as
+/// Design 6: the mapping of that inside port, which the server knows from phase 1, lives as long as
 /// the peer's ESP.
 void keep_port(Shard& shard, PeerId peer, wire::Be16 inside_port, bool bore_esp = false);
 /// An SPI was learned for an exchange of that session: its mapping is kept rather than others.
@@ -49,7 +49,7 @@ void port_bore_esp(Tables& tables, IkeId ike);
 /// The UDP session of a client with port 500 of a server has ended, and its mapping with it.
 void mapping_ended(Shard& shard, const lsn44::Session& session);
 
-/// ikePreservePort (section 7): the IKE session of a gate whose UDP session a message from the server
+/// ikePreservePort (design 7): the IKE session of a gate whose UDP session a message from the server
 /// belongs to, by its initiator SPI; an unknown one is of the only client with an answered
 /// CREATE_CHILD_SA that no new IKE SPI has followed yet. kNone: nobody's.
 [[nodiscard]] IkeId find_port_keeper(Shard& shard, GateId gate, wire::IkeSpi initiator);
@@ -66,7 +66,7 @@ void mapping_ended(Shard& shard, const lsn44::Session& session);
 
 /// Whether a session remembers one more: an unanswered exchange is never forgotten for a newer one.
 [[nodiscard]] bool has_room(const Shard& shard, const IkeSession& session);
-/// It would, but others have taken the whole table: its message passes as ordinary UDP (section 6).
+/// It would, but others have taken the whole table: its message passes as ordinary UDP (design 6).
 [[nodiscard]] bool lacks_room_in_table(const Shard& shard, const IkeSession& session);
 /// A newly admitted exchange; kNone: there is no room.
 [[nodiscard]] ExchangeId add_exchange(Shard& shard, IkeId id, const ExchangeName& name,
@@ -89,11 +89,11 @@ void unsettle(Shard& shard, ExchangeId id);
 ExchangeId settle_one(Shard& shard, PeerId peer, std::uint32_t turn, state::Ticks began);
 /// Settles all exchanges of a session.
 void settle_session(Shard& shard, IkeId id);
-/// Section 5, owed: those came to nothing that are older than an exchange of the same session that
+/// Design 5.3, owed: those came to nothing that are older than an exchange of the same session that
 /// was answered in that turn, which is paired now. True: one of them was owed an SPI.
 bool settle_older(Shard& shard, PeerId peer, std::uint32_t turn);
 
-/// Section 3: its server has answered.
+/// Design 3: its server has answered.
 [[nodiscard]] bool has_answered_ike(const Shard& shard, const Peer& peer);
 
 /// A message on UDP 4500 behind the marker: the session floated, and is nobody's concern any more.

@@ -1,4 +1,4 @@
-// What the ALG has of state that a restart must not lose (section 6 of the design, warm restart):
+// What the ALG has of state that a restart must not lose (design 6.4, warm restart):
 // written as it changes, listed in steps, and restored before the first packet. Profiles with
 // connfailover DISABLED are in no record.
 #pragma once

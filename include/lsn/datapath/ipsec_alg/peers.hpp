@@ -49,7 +49,7 @@ void lower(Shard& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t n 
 [[nodiscard]] std::expected<PeerId, DropReason> obtain_peer(Shard& shard, SubscriberId subscriber,
                                                             wire::Be32 server, Direction cause);
 
-/// Section 2: a profile may be bound while a client has live UDP 500 mappings, at another address than
+/// Design 2: a profile may be bound while a client has live UDP 500 mappings, at another address than
 /// it is paired with, or unpaired. A client that has nothing of the ALG yet is paired with the address
 /// of its IKE mapping. False: it is paired with another one.
 [[nodiscard]] bool follow_ike_mapping(Shard& shard, SubscriberId subscriber, wire::Be32 nat_ip);

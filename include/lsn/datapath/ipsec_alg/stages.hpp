@@ -26,7 +26,7 @@ namespace lsn::datapath::ipsec_alg {
 [[nodiscard]] bool wants(const Shard& shard, std::uint16_t group, Protocol protocol,
                          wire::Be16 server_port);
 
-/// ikePreservePort (section 7): whether a session's packets keep source port 500.
+/// ikePreservePort (design 7): whether a session's packets keep source port 500.
 [[nodiscard]] bool wants_port_kept(const Shard& shard, std::uint16_t group, wire::Be16 inside_port,
                                    wire::Be16 server_port);
 /// Whether an inbound packet is IKE to a port 500 that several clients may share.

@@ -10,7 +10,7 @@ namespace lsn::datapath::ipsec_alg {
 enum class GateState : std::uint8_t { kClosed, kExchange, kArmed };
 enum class HalfGate : std::uint8_t { kUnarmed, kArmed, kPassed, kTimedOut };
 
-/// Why a turn ended (section 4.9); the order of AlgCounter::kClosedPaired and following.
+/// Why a turn ended (design 4.9); the order of AlgCounter::kClosedPaired and following.
 enum class CloseReason : std::uint8_t {
   kPaired,
   kDeadline,

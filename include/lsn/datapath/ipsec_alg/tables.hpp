@@ -55,24 +55,24 @@ inline constexpr Spi kNoSpi = 0;
 
 // ── the numbers of the design that are not parameters ───────────────────────────────────────────
 
-inline constexpr std::uint32_t kUnansweredExchanges = 64;      // section 2, IKE session
-inline constexpr std::uint32_t kAnsweredExchanges = 8;         // section 2, IKE session
-inline constexpr std::uint32_t kFlightDatagrams = 16;          // section 4.7
+inline constexpr std::uint32_t kUnansweredExchanges = 64;      // design 2, IKE session
+inline constexpr std::uint32_t kAnsweredExchanges = 8;         // design 2, IKE session
+inline constexpr std::uint32_t kFlightDatagrams = 16;          // design 4.7
 inline constexpr std::uint32_t kFlightPackets = 64;            // with fragments, of IKE and of IP
 inline constexpr std::uint32_t kFlightsPerWaiter = kUnansweredExchanges;
-inline constexpr std::uint32_t kIkeSessionsPerSubscriber = 64; // section 6
-inline constexpr std::uint32_t kGatesPerSubscriber = 64;       // section 6
-inline constexpr state::TickDuration kPlaceKept = std::chrono::seconds{35};      // section 4.7
-inline constexpr state::TickDuration kAnswerExpected = std::chrono::seconds{5};  // section 4.8
-inline constexpr state::TickDuration kFurtherSpi = std::chrono::seconds{2};      // section 4.5
-inline constexpr state::TickDuration kGateKept = std::chrono::seconds{1};        // section 4.8
-inline constexpr state::TickDuration kSilentExchange = std::chrono::seconds{5};  // section 3
-inline constexpr state::TickDuration kReplySoon = std::chrono::seconds{1};       // section 5
+inline constexpr std::uint32_t kIkeSessionsPerSubscriber = 64; // design 6
+inline constexpr std::uint32_t kGatesPerSubscriber = 64;       // design 6
+inline constexpr state::TickDuration kPlaceKept = std::chrono::seconds{35};      // design 4.7
+inline constexpr state::TickDuration kAnswerExpected = std::chrono::seconds{5};  // design 4.8
+inline constexpr state::TickDuration kFurtherSpi = std::chrono::seconds{2};      // design 4.5
+inline constexpr state::TickDuration kGateKept = std::chrono::seconds{1};        // design 4.8
+inline constexpr state::TickDuration kSilentExchange = std::chrono::seconds{5};  // design 3
+inline constexpr state::TickDuration kReplySoon = std::chrono::seconds{1};       // design 5.8
 inline constexpr state::TickDuration kRivals = std::chrono::seconds{60};         // other SPIs that reply
-inline constexpr unsigned kReplies = 3, kRepliesAmongOthers = 5;                 // section 5, fresh
-inline constexpr state::TickDuration kOldSpiStep = std::chrono::seconds{1};      // section 4.9:
+inline constexpr unsigned kReplies = 3, kRepliesAmongOthers = 5;                 // design 5.8
+inline constexpr state::TickDuration kOldSpiStep = std::chrono::seconds{1};      // design 4.9:
 inline constexpr unsigned kOldSpiSteps = 2;                                      // 2 s, in steps
-inline constexpr state::TickDuration kUnansweredIke = std::chrono::seconds{60};  // section 6
+inline constexpr state::TickDuration kUnansweredIke = std::chrono::seconds{60};  // design 6
 
 /// UDP 500 mappings that the ESP sessions of a peer keep alive.
 inline constexpr std::uint32_t kKeptPorts = 16;
@@ -87,7 +87,7 @@ inline constexpr std::uint32_t kAsks = 16;
 
 enum class ExchangeKind : std::uint8_t { kNone, kQuickMode, kAuth, kCreateChild };
 
-/// Within an IKE session (section 3).
+/// Within an IKE session (design 3).
 struct ExchangeName {
   ExchangeKind kind = ExchangeKind::kNone;
   Direction initiator = Direction::kOutbound;  ///< who sent the request
@@ -113,7 +113,7 @@ struct Exchange {
   bool answered = false;  ///< the latest request
   bool claims = false;    ///< some request: an inbound SPI may come of it
   bool settled = false;   ///< no inbound SPI is expected (any more)
-  bool went_on = false;   ///< settled because the old SPIs went on (section 4.9, old-spi)
+  bool went_on = false;   ///< settled because the old SPIs went on (design 4.9, old-spi)
   state::ListLinks of_session;
   state::ListLinks of_peer;  ///< among Peer::owed or Peer::undecided
 
@@ -210,7 +210,7 @@ struct Turn {
   bool old_spis = false;       ///< its exchanges were settled because the old SPIs went on
   bool returned = false;       ///< a packet on a learned SPI came in after the out half had passed
   bool collision_told = false;
-  // Section 4.9, old-spi: is the holder's old ESP session still in use?
+  // Design 4.9, old-spi: is the holder's old ESP session still in use?
   EspId old_session = state::kNone;
   std::uint64_t old_packets[kDirections] = {};
   state::Ticks old_checked;
@@ -234,7 +234,7 @@ struct SeenSpi {
   bool known = false;         ///< it still is SeenHistory::learned_by's
   bool expected = false;      ///< by whom SeenHistory::expected_by names
 
-  /// Section 9.1: somebody may be owed it.
+  /// Design 9.1: somebody may be owed it.
   [[nodiscard]] bool is_in_doubt() const { return expected && fresh_at_first && !known; }
 };
 static_assert(sizeof(SeenSpi) == 16);
@@ -278,13 +278,13 @@ struct alignas(64) Gate {
   state::QueueHead waiters;
   std::uint32_t waiter_count;
   std::uint32_t held_flights;  ///< of the waiters
-  PeerId kept_for = state::kNone;  ///< section 4.8: a client without an exchange whose turn it is
+  PeerId kept_for = state::kNone;  ///< design 4.8: a client without an exchange whose turn it is
   state::Ticks kept_until;
   PeerId sender = state::kNone;  ///< of the latest packet on an SPI without an answer that passed
   std::uint32_t port_keepers; ///< IKE sessions whose UDP sessions keep port 500
   state::ListHead peers;      ///< all of them
-  state::ListHead owed;       ///< those who are owed an inbound SPI (section 5)
-  state::ListHead claimants;  ///< those who have a half-open session (section 5, inbound 3)
+  state::ListHead owed;       ///< those who are owed an inbound SPI (design 5)
+  state::ListHead claimants;  ///< those who have a half-open session (design 5.5, inbound 3)
   state::ListHead dangling;   ///< those who were dangling when last looked at
   state::WheelLinks wheel;
   std::array<SeenSpi, kSeenSpis> seen;
@@ -454,11 +454,11 @@ struct Tables {
   const std::uint32_t max_held_bytes;
   [[nodiscard]] std::uint32_t max_held_by_client() const {
     return max_held_bytes / 4;
-  }  // section 6
+  }  // design 6
 
   std::uint32_t armed_gates = 0;
   /// While a gate is armed: known inbound SPIs with sequence numbers up to here are looked at
-  /// (section 5, the same SPI twice). Otherwise 0.
+  /// (design 5.12, the same SPI twice). Otherwise 0.
   std::uint32_t watched_sequence = 0;
   std::uint32_t max_fresh_sequence = 0;  ///< of all profiles of the generation; 0: it has none
 
