@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from .boxes import Bench
-from .common import count_text, say, table
+from .common import count_text, middle, say, table
 from .link import alone, kind_of_link
 
 FLOWS = 1000     # that single packets belong to; no flush ends these
@@ -116,8 +116,7 @@ def run_beside(options, results, directory):
                 for name in ("p50", "p99", "p999", "max"):
                     results["cells"].append({"table": "link tables", "beside": what,
                                              "sessions": flows, "what": name, "unit": "us",
-                                             "median": told[name], "low": told[name],
-                                             "high": told[name], "runs": [told[name]]})
+                                             **middle([told[name]])})
                 if told["lost"]:
                     box.complain(f"{told['lost']} packets lost beside {what}")
             box.end()

@@ -25,6 +25,7 @@ namespace lsn::ctl {
 namespace {
 
 using control::Model;
+using control::begins_with;
 using control::same_word;
 
 /// Commands that have no counterpart here, and what that means. The first that fits counts.
@@ -57,9 +58,7 @@ constexpr Meaning kMeanings[] = {
 
 std::string_view meaning_of(std::string_view line) {
   for (const Meaning& meaning : kMeanings)
-    if (line.size() >= meaning.words.size() &&
-        same_word(line.substr(0, meaning.words.size()), meaning.words))
-      return meaning.means;
+    if (begins_with(line, meaning.words)) return meaning.means;
   return "no part of large scale NAT";
 }
 

@@ -22,8 +22,7 @@ using Values = std::vector<std::pair<std::string, double>>;
 
 /// The option, or its beginning: stat has no others.
 bool is_meant(std::string_view text, std::string_view option) {
-  return text.size() >= 2 && text.size() <= option.size() &&
-         control::same_word(option.substr(0, text.size()), text);
+  return text.size() >= 2 && control::begins_with(option, text);
 }
 
 bool take_number(const std::string& text, unsigned& number) {
@@ -93,7 +92,8 @@ std::optional<Repetition> repetition_of(std::string_view line) {
     if (i + 1 == words->size() ||
         !take_number((*words)[i + 1].text, times ? repetition.times : repetition.interval))
       repetition.error = control::complaint(
-          times ? "stat: -ntimes" : "stat: -interval", i + 1 == words->size() ? "no value" : (*words)[i + 1].text, "1-1000000");
+          times ? "stat: -ntimes" : "stat: -interval",
+          i + 1 == words->size() ? "no value" : (*words)[i + 1].text, "1-1000000");
     ++i;
   }
   if (!repeated) return std::nullopt;

@@ -34,14 +34,6 @@ bool changes_object(const std::string& line) {
   return false;
 }
 
-/// As in the shell.
-bool is_end(const std::string& line) {
-  const auto words = control::split_words(line);
-  return words && words->size() == 1 &&
-         (control::same_word(words->front().text, "exit") ||
-          control::same_word(words->front().text, "quit"));
-}
-
 class Script {
  public:
   Script(control::CommandClient& client, const ScriptOptions& options)
@@ -165,6 +157,13 @@ class Script {
 };
 
 }  // namespace
+
+bool is_end(const std::string& line) {
+  const auto words = control::split_words(line);
+  return words && words->size() == 1 &&
+         (control::same_word(words->front().text, "exit") ||
+          control::same_word(words->front().text, "quit"));
+}
 
 int run_script(control::CommandClient& client, std::istream& lines, const ScriptOptions& options) {
   return Script(client, options).run(lines);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <iosfwd>
+#include <string>
 
 #include "lsn/control/command/client.hpp"
 
@@ -16,6 +17,9 @@ struct ScriptOptions {
   bool keep_going = false;  ///< after a line that is refused
   bool atomic = false;      ///< all lines or none
 };
+
+/// `exit` or `quit`: what ends the shell, and a file of commands.
+[[nodiscard]] bool is_end(const std::string& line);
 
 /// The exit code.
 [[nodiscard]] int run_script(control::CommandClient& client, std::istream& lines,

@@ -23,6 +23,7 @@
 #include "lsn/control/command/words.hpp"
 #include "lsn/control/config/vocabulary.hpp"
 #include "repeat.hpp"
+#include "script.hpp"
 
 namespace lsn::ctl {
 namespace {
@@ -101,7 +102,7 @@ class Shell {
       HistEvent event;
       history(history_, &event, H_ENTER, line.c_str());
       save_history();
-      if (control::same_word(line, "exit") || control::same_word(line, "quit")) return code;
+      if (is_end(line)) return code;
       code = carry_out(line);
     }
     fmt::print("\n");

@@ -183,9 +183,7 @@ std::vector<const CommandSpec*> asked_for(const Command& command) {
     // The whole word; if there is none, its beginning.
     auto kept = keep([&](std::string_view word) { return same_word(word, typed); });
     if (kept.empty())
-      kept = keep([&](std::string_view word) {
-        return word.size() > typed.size() && same_word(word.substr(0, typed.size()), typed);
-      });
+      kept = keep([&](std::string_view word) { return begins_with(word, typed); });
     found = std::move(kept);
   }
   std::vector<const CommandSpec*> specs;

@@ -52,9 +52,17 @@ std::vector<std::string_view> beginning_with(const std::vector<std::string_view>
                                              std::string_view text) {
   std::vector<std::string_view> found;
   for (const std::string_view word : words)
-    if (word.size() >= text.size() && same_word(word.substr(0, text.size()), text))
-      found.push_back(word);
+    if (begins_with(word, text)) found.push_back(word);
   return found;
+}
+
+/// Those that a word names, or the only keyword that begins with it; none otherwise.
+Commands meant_by(const Commands& commands, std::size_t depth, std::string_view word) {
+  Commands narrowed = named(commands, depth, word);
+  if (narrowed.empty())
+    if (const auto meant = beginning_with(keywords_at(commands, depth), word); meant.size() == 1)
+      narrowed = named(commands, depth, meant.front());
+  return narrowed;
 }
 
 /// The option that a word names, or those that begin with it.
@@ -62,8 +70,7 @@ std::vector<const OptionSpec*> options_meant(const CommandSpec& spec, std::strin
   std::vector<const OptionSpec*> meant;
   for (const OptionSpec& option : spec.options) {
     if (same_word(option.name, word)) return {&option};
-    if (option.name.size() > word.size() && same_word(option.name.substr(0, word.size()), word))
-      meant.push_back(&option);
+    if (begins_with(option.name, word)) meant.push_back(&option);
   }
   return meant;
 }
@@ -217,12 +224,11 @@ std::expected<std::optional<Command>, std::string> Grammar::parse(std::string_vi
   std::string path;
   for (std::size_t depth = 0;; ++depth) {
     if (depth < words.size() && !words[depth].is_option()) {
-      Commands narrowed = named(candidates, depth, words[depth].text);
+      // The beginning of a single one stands for it.
+      Commands narrowed = meant_by(candidates, depth, words[depth].text);
       if (narrowed.empty()) {
-        // The beginning of a single one stands for it.
         const auto meant = beginning_with(keywords_at(candidates, depth), words[depth].text);
-        if (meant.size() == 1) narrowed = named(candidates, depth, meant.front());
-        if (meant.size() > 1)
+        if (!meant.empty())
           return std::unexpected(complaint(path.empty() ? "command" : path,
                                            fmt::format("\"{}\"", words[depth].text),
                                            fmt::format("one of {}", one_of(meant))));
@@ -296,9 +302,7 @@ namespace {
 void offer(std::vector<Candidate>& all, std::string_view begun, std::string_view text,
            std::string_view does, bool is_value = false) {
   constexpr std::size_t kMost = 500;  // nobody reads more
-  if (all.size() >= kMost || text.size() < begun.size() ||
-      !same_word(text.substr(0, begun.size()), begun))
-    return;
+  if (all.size() >= kMost || !begins_with(text, begun)) return;
   const bool is_known = std::any_of(all.begin(), all.end(),
                                     [text](const Candidate& c) { return c.text == text; });
   if (!is_known) all.push_back({std::string(text), std::string(does), is_value});
@@ -343,11 +347,7 @@ std::vector<Candidate> Grammar::complete(std::string_view text, const Objects& o
   for (const CommandSpec& command : commands_) candidates.push_back(&command);
   std::size_t depth = 0;
   for (; depth < words.size() && !words[depth].is_option(); ++depth) {
-    Commands narrowed = named(candidates, depth, words[depth].text);
-    if (narrowed.empty())
-      if (const auto meant = beginning_with(keywords_at(candidates, depth), words[depth].text);
-          meant.size() == 1)
-        narrowed = named(candidates, depth, meant.front());
+    Commands narrowed = meant_by(candidates, depth, words[depth].text);
     if (narrowed.empty()) break;
     candidates = std::move(narrowed);
   }
@@ -367,12 +367,7 @@ std::vector<Candidate> Grammar::complete(std::string_view text, const Objects& o
     std::size_t at = 0;
     for (std::size_t i = depth; i < words.size(); ++i) {
       if (words[i].is_option()) continue;
-      Commands narrowed = named(meant, at, words[i].text);
-      if (narrowed.empty())
-        if (const auto one = beginning_with(keywords_at(meant, at), words[i].text); one.size() == 1)
-          narrowed = named(meant, at, one.front());
-      meant = std::move(narrowed);
-      ++at;
+      meant = meant_by(meant, at++, words[i].text);
     }
     for (const std::string_view word : keywords_at(meant, at)) offer(all, begun, word, "");
     return all;

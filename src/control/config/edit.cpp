@@ -627,13 +627,13 @@ const Parameter* ObjectKind::find(std::string_view name) const {
 }
 
 std::vector<std::string> ObjectKind::options_meant(std::string_view typed, Verb verb) const {
-  if (verb == Verb::kRemove || find(typed) != nullptr || find_ignored(words, typed) != nullptr || is_netmask(words, typed))
+  if (verb == Verb::kRemove || find(typed) != nullptr || find_ignored(words, typed) != nullptr ||
+      is_netmask(words, typed))
     return {std::string(typed)};
   const bool binds = verb == Verb::kBind || verb == Verb::kUnbind;
   std::vector<std::string> meant;
   const auto consider = [&](std::string_view name) {
-    if (name.size() >= typed.size() && same_word(name.substr(0, typed.size()), typed))
-      meant.emplace_back(name);
+    if (begins_with(name, typed)) meant.emplace_back(name);
   };
   for (const Parameter& p : parameters)
     if (verb == Verb::kAdd || p.is_binding == binds) consider(p.name);

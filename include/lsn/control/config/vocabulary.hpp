@@ -94,6 +94,10 @@ struct Words<datapath::Dependence> {
 
 /// Same letters, in any case (ASCII).
 [[nodiscard]] bool same_word(std::string_view a, std::string_view b);
+/// Whether a word is, or goes on from, what was typed of it; in any case.
+[[nodiscard]] inline bool begins_with(std::string_view word, std::string_view typed) {
+  return same_word(word.substr(0, typed.size()), typed);
+}
 
 template <class Enum>
 [[nodiscard]] constexpr std::string_view to_word(Enum value) {
