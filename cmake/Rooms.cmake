@@ -1,7 +1,8 @@
-# One static library per room; a room sees only the rooms named as its dependencies.
+# A room is a directory of include/lsn and src: its sources, and what others may include of it. Each has
+# an include root of its own, in the build directory, that leads to its headers alone; so a room that
+# includes another one's header without naming that one here does not compile.
 
 add_library(lsn_flags INTERFACE)
-target_include_directories(lsn_flags INTERFACE ${PROJECT_SOURCE_DIR}/include)
 target_compile_options(lsn_flags INTERFACE -march=${LSN_ARCH} -Wall -Wextra -Wconversion -Wshadow
                        -fno-strict-aliasing)
 target_compile_definitions(lsn_flags INTERFACE LSN_VERSION="${PROJECT_VERSION}"
@@ -27,25 +28,43 @@ if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
                          -Wno-deprecated-declarations)
 endif()
 
+# lsn_root(ROOM PATH ...): the interface target lsn_ROOM_headers, whose users may include <lsn/PATH>.
+function(lsn_root room)
+  set(root ${CMAKE_BINARY_DIR}/include/${room})
+  file(REMOVE_RECURSE ${root})
+  foreach(path ${ARGN})
+    get_filename_component(directory ${root}/lsn/${path} DIRECTORY)
+    file(MAKE_DIRECTORY ${directory})
+    file(CREATE_LINK ${PROJECT_SOURCE_DIR}/include/lsn/${path} ${root}/lsn/${path} SYMBOLIC)
+  endforeach()
+  add_library(lsn_${room}_headers INTERFACE)
+  target_include_directories(lsn_${room}_headers INTERFACE ${root})
+endfunction()
+
+# lsn_room(ROOM DEPENDS TARGET ...): a static library of src/ROOM
 function(lsn_room name)
   cmake_parse_arguments(ROOM "" "" "DEPENDS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cpp)
+  lsn_root(${name} ${name})
   add_library(lsn_${name} STATIC ${sources})
   set_target_properties(lsn_${name} PROPERTIES LINKER_LANGUAGE CXX)
-  target_link_libraries(lsn_${name} PUBLIC lsn_flags ${ROOM_DEPENDS})
+  target_link_libraries(lsn_${name} PUBLIC lsn_${name}_headers lsn_flags ${ROOM_DEPENDS})
+endfunction()
+
+# lsn_header_room(ROOM DEPENDS TARGET ...): without sources
+function(lsn_header_room name)
+  cmake_parse_arguments(ROOM "" "" "DEPENDS" ${ARGN})
+  lsn_root(${name} ${name})
+  add_library(lsn_${name} INTERFACE)
+  target_link_libraries(lsn_${name} INTERFACE lsn_${name}_headers lsn_flags ${ROOM_DEPENDS})
 endfunction()
 
 # A room that another build has made.
 function(lsn_ready_room name library)
+  lsn_root(${name} ${name})
   add_library(lsn_${name} STATIC IMPORTED GLOBAL)
   set_target_properties(lsn_${name} PROPERTIES IMPORTED_LOCATION ${library})
-  target_link_libraries(lsn_${name} INTERFACE lsn_flags ${ARGN})
-endfunction()
-
-# The plain data that control and datapath share: headers only.
-function(lsn_plain_room)
-  add_library(lsn_plain INTERFACE)
-  target_link_libraries(lsn_plain INTERFACE lsn_flags lsn_wire)
+  target_link_libraries(lsn_${name} INTERFACE lsn_${name}_headers lsn_flags ${ARGN})
 endfunction()
 
 function(lsn_program name)

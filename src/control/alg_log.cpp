@@ -7,19 +7,19 @@
 #include <algorithm>
 
 #include "lsn/control/command/alg_answers.hpp"
-#include "lsn/control/command/counter_list.hpp"
-#include "lsn/datapath/ipsec_alg/states.hpp"
+#include "lsn/shared/counter_list.hpp"
+#include "lsn/shared/alg_states.hpp"
 
 namespace lsn::control {
 namespace {
 
-using counter_list::kIn;
-using counter_list::kOut;
-using datapath::SessionEnd;
-using datapath::ipsec_alg::AlgEnd;
-using datapath::ipsec_alg::CloseReason;
-using datapath::ipsec_alg::Event;
-using datapath::ipsec_alg::EventKind;
+using shared::counter_list::kIn;
+using shared::counter_list::kOut;
+using shared::SessionEnd;
+using shared::AlgEnd;
+using shared::CloseReason;
+using shared::Event;
+using shared::EventKind;
 
 std::string text_of(wire::Be32 address) { return wire::to_string(wire::Ipv4Address{address}); }
 
@@ -128,12 +128,12 @@ std::string line_of(const Event& event, const std::string& profile) {
 }
 
 bool AlgLog::logs_sessions(wire::Ipv4Address client) {
-  const datapath::Generation& generation = config_.generation();
+  const shared::Generation& generation = config_.generation();
   if (logging_generation_ != generation.number) {
     logging_generation_ = generation.number;
     logging_groups_.assign(generation.groups.size(), false);
     for (std::size_t id = 0; id < generation.groups.size(); ++id) {
-      const datapath::Group& group = generation.groups[id];
+      const shared::Group& group = generation.groups[id];
       const GroupConfig* config = find_by_name(config_.model().lsn.group, group.name);
       logging_groups_[id] = group.present && config != nullptr &&
                             config->logging == Switch::kEnabled &&
@@ -186,7 +186,7 @@ void AlgLog::report_missing(Time now) {
 void AlgLog::tick(Time now) {
   Event event;
   for (unsigned shard = 0; shard < dataplane_.workers(); ++shard) {
-    datapath::ipsec_alg::EventRing& events = dataplane_.alg_events(shard);
+    shared::EventRing& events = dataplane_.alg_events(shard);
     for (unsigned n = 0; n < kEventsPerTick && events.take(event); ++n) write(event, now);
   }
   report_missing(now);

@@ -12,12 +12,12 @@
 #include "lsn/control/config/validate.hpp"
 #include "lsn/control/config/vocabulary.hpp"
 #include "lsn/control/log.hpp"
-#include "lsn/datapath/restored_map.hpp"
+#include "lsn/shared/restored_map.hpp"
 
 namespace lsn::control {
 namespace {
 
-using datapath::Generation;
+using shared::Generation;
 
 /// Lines that a reload logs about removed addresses; the rest is summed up in one more.
 constexpr std::size_t kMostRemovals = 20;
@@ -63,8 +63,8 @@ RunningConfig::RunningConfig(std::string path, Model model, Dataplane& dataplane
 
 RunningConfig::~RunningConfig() = default;
 
-void RunningConfig::expect(std::span<const datapath::StateRecord> records) {
-  auto map = datapath::map_of_restored(*generation_, records);
+void RunningConfig::expect(std::span<const shared::StateRecord> records) {
+  auto map = shared::map_of_restored(*generation_, records);
   if (map == nullptr) return;
   auto generation = std::make_shared<Generation>(*generation_);
   generation->maps.push_back(std::move(map));
@@ -268,7 +268,7 @@ void RunningConfig::drop_former_maps() {
   auto generation = std::make_shared<Generation>(*generation_);
   ++generation->number;
   generation->maps.resize(1);
-  for (datapath::Group& group : generation->groups) group.shortened = {};
+  for (shared::Group& group : generation->groups) group.shortened = {};
   spdlog::debug("no subscriber is with a former owner any more: generation {} forgets their map",
                 generation->number);
   publish(std::move(generation), [this](std::uint64_t) { finished({}); });

@@ -34,7 +34,7 @@ state::Random::Seed fresh_seed() {
   return seed;
 }
 
-bool same_addresses(const datapath::NatAddressMap& a, const datapath::NatAddressMap& b) {
+bool same_addresses(const shared::NatAddressMap& a, const shared::NatAddressMap& b) {
   const auto& x = a.all();
   const auto& y = b.all();
   return std::equal(x.begin(), x.end(), y.begin(), y.end(),
@@ -110,7 +110,7 @@ std::expected<void, std::string> DpdkDataplane::start_workers(TableMemory::HugeP
   clock_.advance_to(Clock::Source::now());
   for (unsigned shard = 0; shard < count; ++shard) {
     WorkerConfig config;
-    config.shard.id = static_cast<datapath::ShardId>(shard);
+    config.shard.id = static_cast<shared::ShardId>(shard);
     config.shard.shards = count;
     config.shard.max_sessions = plan_.sessions_per_worker;
     config.shard.max_fragments = plan_.fragments_per_worker;
@@ -120,11 +120,11 @@ std::expected<void, std::string> DpdkDataplane::start_workers(TableMemory::HugeP
     config.shard.indirect_buffers = buffers_.on(nodes_[shard]).indirect.get();
     config.shard.seed = fresh_seed();
     config.ingress.assign(
-        ports_.size(), std::vector<datapath::InterfaceId>(4096, datapath::kNoInterface));
+        ports_.size(), std::vector<shared::InterfaceId>(4096, shared::kNoInterface));
     for (std::size_t i = 0; i < plan_.interfaces.size(); ++i) {
       const InterfacePlan& interface = plan_.interfaces[i];
       config.shard.links.push_back({ports_[interface.device]->port().mac(), interface.side});
-      config.ingress[interface.device][interface.vlan] = static_cast<datapath::InterfaceId>(i);
+      config.ingress[interface.device][interface.vlan] = static_cast<shared::InterfaceId>(i);
     }
     for (std::size_t device = 0; device < ports_.size(); ++device) {
       config.ports.push_back(&ports_[device]->port());
@@ -216,13 +216,13 @@ control::WorkerStatus DpdkDataplane::worker(unsigned shard) const {
   return status;
 }
 
-std::vector<control::PortStatus> DpdkDataplane::ports() {
-  std::vector<control::PortStatus> all;
+std::vector<shared::PortStatus> DpdkDataplane::ports() {
+  std::vector<shared::PortStatus> all;
   for (const auto& port : ports_) all.push_back(port->status());
   return all;
 }
 
-void DpdkDataplane::publish(std::shared_ptr<const datapath::Generation> generation,
+void DpdkDataplane::publish(std::shared_ptr<const shared::Generation> generation,
                             std::function<void(std::uint64_t ended)> done) {
   const bool new_addresses =
       publisher_->current() == nullptr ||
@@ -243,27 +243,27 @@ void DpdkDataplane::publish(std::shared_ptr<const datapath::Generation> generati
                       publisher_->current() == nullptr ? restoration_ : nullptr);
 }
 
-void DpdkDataplane::restore(std::vector<datapath::StateRecord> records,
+void DpdkDataplane::restore(std::vector<shared::StateRecord> records,
                             std::function<void(std::uint64_t restored)> done) {
   restoration_ = std::make_shared<Restoration>();
   restoration_->records = std::move(records);
   restored_ = std::move(done);
 }
 
-datapath::StateRing& DpdkDataplane::state_changes(unsigned shard) {
+shared::StateRing& DpdkDataplane::state_changes(unsigned shard) {
   return workers_[shard]->state_changes();
 }
 
-void DpdkDataplane::flush(unsigned shard, datapath::SessionFlush flush,
+void DpdkDataplane::flush(unsigned shard, shared::SessionFlush flush,
                           std::function<void(std::uint64_t flushed)> done) {
   workers_[shard]->mailbox().post(std::make_unique<FlushSessions>(
-      flush, [then = std::move(done)](const datapath::SessionFlush& done_with) {
+      flush, [then = std::move(done)](const shared::SessionFlush& done_with) {
         then(done_with.flushed);
       }));
 }
 
-void DpdkDataplane::flush_alg(unsigned shard, datapath::ipsec_alg::AlgFlush flush,
-                              std::function<void(datapath::ipsec_alg::AlgFlush)> done) {
+void DpdkDataplane::flush_alg(unsigned shard, shared::AlgFlush flush,
+                              std::function<void(shared::AlgFlush)> done) {
   workers_[shard]->mailbox().post(std::make_unique<FlushAlg>(flush, std::move(done)));
 }
 
@@ -271,7 +271,7 @@ void DpdkDataplane::ask(unsigned shard, Question question, std::function<void(Qu
   workers_[shard]->mailbox().post(std::make_unique<Asked>(std::move(question), std::move(done)));
 }
 
-datapath::ipsec_alg::EventRing& DpdkDataplane::alg_events(unsigned shard) {
+shared::EventRing& DpdkDataplane::alg_events(unsigned shard) {
   return workers_[shard]->alg_events();
 }
 
@@ -312,10 +312,10 @@ void DpdkDataplane::watch_ports(Clock::Source::time_point now) {
 
 void DpdkDataplane::announce(std::uint16_t device) {
   if (publisher_->current() == nullptr || !ports_[device]->port().carries()) return;
-  std::vector<datapath::InterfaceId> interfaces;
+  std::vector<shared::InterfaceId> interfaces;
   for (std::size_t i = 0; i < plan_.interfaces.size(); ++i)
     if (plan_.interfaces[i].device == device)
-      interfaces.push_back(static_cast<datapath::InterfaceId>(i));
+      interfaces.push_back(static_cast<shared::InterfaceId>(i));
   workers_.front()->mailbox().post(std::make_unique<AnnounceAddresses>(std::move(interfaces)));
 }
 

@@ -133,7 +133,7 @@ Plan make_plan(const control::Model& model) {
       if (interface.device != device) continue;
       ++count;
       if (count <= kNamed) port.interfaces += (count == 1 ? "" : ", ") + interface.name;
-      (interface.role == datapath::Side::kInside ? port.inside : port.outside) = true;
+      (interface.role == shared::Side::kInside ? port.inside : port.outside) = true;
       port.mtu = std::max(port.mtu, interface.mtu);
       port.rx_descriptors = std::max(port.rx_descriptors, interface.rx_queue_size);
       port.tx_descriptors = std::max(port.tx_descriptors, interface.tx_queue_size);

@@ -434,7 +434,7 @@ Port::Event Port::watch() {
   return up ? Event::kUp : Event::kDown;
 }
 
-void Port::steer(const datapath::Generation& generation) {
+void Port::steer(const shared::Generation& generation) {
   const Attempt attempt;
   if (!started_ || removed()) return;
   steering_.update(generation);
@@ -453,8 +453,8 @@ std::string Port::steering() const {
   return steering_text_;
 }
 
-control::PortStatus Port::status(bool is_touchable) {
-  control::PortStatus status;
+shared::PortStatus Port::status(bool is_touchable) {
+  shared::PortStatus status;
   status.device = plan_.device;
   status.driver = driver_;
   status.link_up = carries();

@@ -90,12 +90,12 @@ void PortKeeper::try_again() {
   });
 }
 
-void PortKeeper::steer(std::shared_ptr<const datapath::Generation> generation) {
+void PortKeeper::steer(std::shared_ptr<const shared::Generation> generation) {
   generation_ = std::move(generation);
   errands_.give([this, rules = generation_] { port_->steer(*rules); });
 }
 
-control::PortStatus PortKeeper::status() {
+shared::PortStatus PortKeeper::status() {
   return port_->status(stage_ == Stage::kServing);
 }
 

@@ -8,7 +8,7 @@ Command::Progress AdoptGeneration::step(datapath::Shard& shard) {
     is_current_ = true;
     if (restoration_ != nullptr) {
       std::uint64_t restored = 0;
-      for (const datapath::StateRecord& record : restoration_->records)
+      for (const shared::StateRecord& record : restoration_->records)
         restored += datapath::restore_state(shard, record) ? 1 : 0;
       datapath::finish_restoring(shard);
       restoration_->restored += restored;
@@ -22,37 +22,37 @@ Command::Progress AdoptGeneration::step(datapath::Shard& shard) {
 namespace {
 
 /// Which step answers which question.
-void answer(datapath::Shard& shard, datapath::SessionPage& page) {
+void answer(datapath::Shard& shard, shared::SessionPage& page) {
   datapath::list_sessions(shard, page, kStepBudget);
 }
-void answer(datapath::Shard& shard, datapath::SubscriberPage& page) {
+void answer(datapath::Shard& shard, shared::SubscriberPage& page) {
   datapath::list_subscribers(shard, page, kStepBudget);
 }
-void answer(datapath::Shard& shard, datapath::MappingPage& page) {
+void answer(datapath::Shard& shard, shared::MappingPage& page) {
   datapath::list_mappings(shard, page, kStepBudget);
 }
-void answer(datapath::Shard& shard, datapath::NeighbourPage& page) {
+void answer(datapath::Shard& shard, shared::NeighbourPage& page) {
   datapath::list_neighbours(shard, page, kStepBudget);
 }
-void answer(datapath::Shard& shard, datapath::DropPage& page) {
+void answer(datapath::Shard& shard, shared::DropPage& page) {
   datapath::list_drops(shard, page, kStepBudget);
 }
-void answer(datapath::Shard& shard, datapath::ipsec_alg::EspPage& page) {
+void answer(datapath::Shard& shard, shared::EspPage& page) {
   datapath::list_esp_sessions(shard, page, kStepBudget);
 }
-void answer(datapath::Shard& shard, datapath::ipsec_alg::IkePage& page) {
+void answer(datapath::Shard& shard, shared::IkePage& page) {
   datapath::list_ike_sessions(shard, page, kStepBudget);
 }
-void answer(datapath::Shard& shard, datapath::ipsec_alg::GatePage& page) {
+void answer(datapath::Shard& shard, shared::GatePage& page) {
   datapath::list_gates(shard, page, kStepBudget);
 }
-void answer(datapath::Shard& shard, datapath::StatePage& page) {
+void answer(datapath::Shard& shard, shared::StatePage& page) {
   datapath::list_state(shard, page, kStepBudget);
 }
-void answer(datapath::Shard& shard, datapath::Usage& usage) {
+void answer(datapath::Shard& shard, shared::Usage& usage) {
   datapath::survey_usage(shard, usage, kStepBudget);
 }
-void answer(datapath::Shard& shard, datapath::Lookup& lookup) {
+void answer(datapath::Shard& shard, shared::Lookup& lookup) {
   datapath::look_up(shard, lookup, kStepBudget);
 }
 

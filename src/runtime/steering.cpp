@@ -106,7 +106,7 @@ rte_flow* Steering::queue_rule(std::uint32_t address, std::uint16_t queue) {
   return flow;
 }
 
-void Steering::update(const datapath::Generation& generation) {
+void Steering::update(const shared::Generation& generation) {
   if (!wants_rules_) return;
   rte_flow_error error{};
   for (auto rule = rules_.begin(); rule != rules_.end();) {
@@ -122,7 +122,7 @@ void Steering::update(const datapath::Generation& generation) {
   refusal_.clear();
   for (const auto& range : generation.nat_addresses.all()) {
     const std::uint32_t address = range.first;
-    const datapath::ShardId owner = range.value.owner;
+    const shared::ShardId owner = range.value.owner;
     if (rules_.contains(address) || owner >= queue_of_.size() || queue_of_[owner] < 0) continue;
     rte_flow* const flow = queue_rule(address, static_cast<std::uint16_t>(queue_of_[owner]));
     // One refusal (no such rules, or no more of them) speaks for the rest.

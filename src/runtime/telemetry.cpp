@@ -15,12 +15,12 @@
 #include <string_view>
 #include <utility>
 
-#include "lsn/control/command/counter_list.hpp"
+#include "lsn/shared/counter_list.hpp"
 
 namespace lsn::runtime {
 namespace {
 
-using datapath::Counters;
+using shared::Counters;
 
 /// What the callbacks read; copied at start.
 struct Source {
@@ -77,16 +77,16 @@ std::optional<std::size_t> number_of(std::string_view parameter, std::size_t end
 
 /// The counters of each protocol, in a dictionary of their own.
 int add_protocols(rte_tel_data* dict, const Source& from) {
-  for (std::size_t p = 0; p < datapath::kProtocols; ++p) {
+  for (std::size_t p = 0; p < shared::kProtocols; ++p) {
     Container container;
     if (!container.valid()) return -ENOMEM;
-    for (const auto& counter : control::protocol_counters())
+    for (const auto& counter : shared::protocol_counters())
       if (const int error = add(container.get(), counter.name, sum(from, [&](const Counters& c) {
                                   return counter.read(c.protocols[p]);
                                 }));
           error != 0)
         return error;
-    std::string name(control::name_of(static_cast<datapath::Protocol>(p)));
+    std::string name(shared::name_of(static_cast<shared::Protocol>(p)));
     for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     if (const int error = container.into_dict(dict, name); error != 0) return error;
   }
@@ -95,7 +95,7 @@ int add_protocols(rte_tel_data* dict, const Source& from) {
 
 int answer_stat(const Source& from, std::string_view, rte_tel_data* data) {
   rte_tel_data_start_dict(data);
-  for (const auto& counter : control::router_counters())
+  for (const auto& counter : shared::router_counters())
     if (const int error = add(data, counter.name, sum(from, counter.read)); error != 0)
       return error;
   return add_protocols(data, from);
@@ -103,7 +103,7 @@ int answer_stat(const Source& from, std::string_view, rte_tel_data* data) {
 
 int answer_drops(const Source& from, std::string_view, rte_tel_data* data) {
   rte_tel_data_start_dict(data);
-  for (const datapath::DropReasonText& text : datapath::kDropReasonTexts)
+  for (const shared::DropReasonText& text : shared::kDropReasonTexts)
     if (const int error = add(data, text.name, sum(from, [&](const Counters& c) {
                                 return c.dropped(text.reason);
                               }));
@@ -129,7 +129,7 @@ int answer_interfaces(const Source& from, std::string_view parameter, rte_tel_da
     Container container;
     if (!container.valid()) return -ENOMEM;
     int error = rte_tel_data_add_dict_string(container.get(), "name", from.interfaces[i].c_str());
-    for (const auto& counter : control::interface_counters())
+    for (const auto& counter : shared::interface_counters())
       if (error == 0)
         error = add(container.get(), counter.name, sum(from, [&](const Counters& c) {
                       return counter.read(c.interfaces[i]);
@@ -142,10 +142,9 @@ int answer_interfaces(const Source& from, std::string_view parameter, rte_tel_da
 
 /// Without a parameter all profiles together, with one the profile of that id.
 int answer_ipsecalg(const Source& from, std::string_view parameter, rte_tel_data* data) {
-  namespace alg = datapath::ipsec_alg;
   std::optional<std::size_t> profile;
   if (!parameter.empty()) {
-    profile = number_of(parameter, alg::kCountedProfiles);
+    profile = number_of(parameter, shared::kCountedProfiles);
     if (!profile) return -EINVAL;
   }
   const auto sum_of = [&](const auto& read) {
@@ -155,25 +154,25 @@ int answer_ipsecalg(const Source& from, std::string_view parameter, rte_tel_data
     return total;
   };
   rte_tel_data_start_dict(data);
-  for (const alg::AlgGaugeText& text : alg::kAlgGaugeTexts) {
-    if (profile && text.gauge == alg::AlgGauge::kGates) continue;
-    if (const int error = add(data, text.name, sum_of([&](const alg::AlgCounterSet& c) {
+  for (const shared::AlgGaugeText& text : shared::kAlgGaugeTexts) {
+    if (profile && text.gauge == shared::AlgGauge::kGates) continue;
+    if (const int error = add(data, text.name, sum_of([&](const shared::AlgCounterSet& c) {
                                 return c.of(text.gauge).get();
                               }));
         error != 0)
       return error;
   }
-  for (const alg::AlgCounterText& text : alg::kAlgCounterTexts)
-    if (const int error = add(data, text.name, sum_of([&](const alg::AlgCounterSet& c) {
+  for (const shared::AlgCounterText& text : shared::kAlgCounterTexts)
+    if (const int error = add(data, text.name, sum_of([&](const shared::AlgCounterSet& c) {
                                 return c.of(text.counter).get();
                               }));
         error != 0)
       return error;
   Container waited;
   if (!waited.valid()) return -ENOMEM;
-  for (std::size_t i = 0; i <= alg::kWaitBounds.size(); ++i)
-    if (const int error = add(waited.get(), control::wait_bucket_name(i),
-                              sum_of([&](const alg::AlgCounterSet& c) {
+  for (std::size_t i = 0; i <= shared::kWaitBounds.size(); ++i)
+    if (const int error = add(waited.get(), shared::wait_bucket_name(i),
+                              sum_of([&](const shared::AlgCounterSet& c) {
                                 return c.waited[i].get();
                               }));
         error != 0)
@@ -195,10 +194,10 @@ int answer_workers(const Source& from, std::string_view parameter, rte_tel_data*
   const control::WorkerStatus& worker = from.workers[*number];
   rte_tel_data_start_dict(data);
   std::uint64_t sessions = 0;
-  for (const datapath::ProtocolCounters& protocol : worker.counters->protocols)
+  for (const shared::ProtocolCounters& protocol : worker.counters->protocols)
     sessions += protocol.sessions.get();
   std::uint64_t drops = 0;
-  for (const datapath::Counter& drop : worker.counters->drops) drops += drop.get();
+  for (const shared::Counter& drop : worker.counters->drops) drops += drop.get();
   int result = add(data, "cpu", worker.cpu);
   const auto also = [&](std::string_view name, std::uint64_t value) {
     if (result == 0) result = add(data, name, value);
@@ -206,9 +205,9 @@ int answer_workers(const Source& from, std::string_view parameter, rte_tel_data*
   also("sessions", sessions);
   also("max_sessions", worker.capacity.sessions);
   also("drops", drops);
-  for (const auto& counter : control::router_counters())
+  for (const auto& counter : shared::router_counters())
     also(counter.name, counter.read(*worker.counters));
-  for (const auto& counter : control::worker_counters())
+  for (const auto& counter : shared::worker_counters())
     also(counter.name, counter.read(*worker.counters));
   return result;
 }

@@ -216,8 +216,8 @@ void Worker::send_on(datapath::Shard& shard, std::uint16_t device) {
   datapath::TxBuffer& buffer = shard.tx[device];
   const Port& port = *config_.ports[device];
   if (!port.carries()) [[unlikely]] {
-    shard.counters.drop(datapath::DropReason::kLinkDown, buffer.count);
-    shard.recent_drops.note(datapath::DropReason::kLinkDown, buffer.packets[0], shard.now);
+    shard.counters.drop(shared::DropReason::kLinkDown, buffer.count);
+    shard.recent_drops.note(shared::DropReason::kLinkDown, buffer.packets[0], shard.now);
     rte_pktmbuf_free_bulk(buffer.packets.data(), buffer.count);
     buffer.count = 0;
     return;
@@ -229,7 +229,7 @@ void Worker::send_on(datapath::Shard& shard, std::uint16_t device) {
         ++i;
         continue;
       }
-      shard.drop(packet, datapath::DropReason::kNoBuffer);
+      shard.drop(packet, shared::DropReason::kNoBuffer);
       std::copy(buffer.packets.begin() + i + 1, buffer.packets.begin() + buffer.count,
                 buffer.packets.begin() + i);
       --buffer.count;
@@ -242,8 +242,8 @@ void Worker::send_on(datapath::Shard& shard, std::uint16_t device) {
                                               static_cast<std::uint16_t>(buffer.count));
   if (queue.lock != nullptr) queue.lock->unlock();
   if (sent < buffer.count) {
-    shard.counters.drop(datapath::DropReason::kTxFull, buffer.count - sent);
-    shard.recent_drops.note(datapath::DropReason::kTxFull, buffer.packets[sent], shard.now);
+    shard.counters.drop(shared::DropReason::kTxFull, buffer.count - sent);
+    shard.recent_drops.note(shared::DropReason::kTxFull, buffer.packets[sent], shard.now);
     rte_pktmbuf_free_bulk(buffer.packets.data() + sent, buffer.count - sent);
   }
   buffer.count = 0;
@@ -266,8 +266,8 @@ void Worker::hand_over(datapath::Shard& shard) {
     const unsigned taken =
         config_.handoff->put(shard.id, to, {buffer.packets.data(), buffer.count});
     if (taken < buffer.count) {
-      shard.counters.drop(datapath::DropReason::kHandoffFull, buffer.count - taken);
-      shard.recent_drops.note(datapath::DropReason::kHandoffFull, buffer.packets[taken],
+      shard.counters.drop(shared::DropReason::kHandoffFull, buffer.count - taken);
+      shard.recent_drops.note(shared::DropReason::kHandoffFull, buffer.packets[taken],
                               shard.now);
       rte_pktmbuf_free_bulk(buffer.packets.data() + taken, buffer.count - taken);
     }

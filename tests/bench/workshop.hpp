@@ -56,12 +56,12 @@ struct WorkshopConfig {
   std::uint32_t max_sessions = 65536;
   std::uint32_t flows = 1;  ///< subscribers are as many as these need
   state::Pages pages = state::Pages::kLarge;
-  datapath::AppPolicy policy{};
+  shared::AppPolicy policy{};
   Kind kind = Kind::kUdp;
   bool cold_frames = false;  ///< flushed to memory before they are processed
   std::uint32_t networks = 1;   ///< that the subscribers' network is divided into
   std::uint32_t addresses = 0;  ///< NAT addresses; 0: as many as the sessions need
-  datapath::ShardId id = 0;  ///< of `shards`: its flows are those of subscribers that are its own
+  shared::ShardId id = 0;  ///< of `shards`: its flows are those of subscribers that are its own
   unsigned shards = 1;
   rte_mempool* buffers = nullptr;
 };
@@ -134,7 +134,7 @@ class Workshop {
   WorkshopConfig config_;
   std::vector<std::uint32_t> own_;  ///< with several shards: the numbers of its flows
   CountedMemory memory_;
-  datapath::Generation generation_;
+  shared::Generation generation_;
   datapath::lsn44::AddressStore store_;
   std::unique_ptr<datapath::lsn44::ShardAddresses> addresses_;
   std::unique_ptr<datapath::Shard> shard_;

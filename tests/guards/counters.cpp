@@ -15,14 +15,14 @@
 #include <string_view>
 #include <vector>
 
-#include "lsn/control/command/counter_list.hpp"
+#include "lsn/shared/counter_list.hpp"
 #include "lsn/datapath/shard.hpp"
 #include "support/lab.hpp"
 
 namespace lsn::test {
 namespace {
 
-using datapath::ipsec_alg::AlgCounterSet;
+using shared::AlgCounterSet;
 
 struct Elsewhere {
   std::string_view counter;
@@ -45,21 +45,21 @@ class Moved {
   }
 
   void look_at(const datapath::Shard& shard) {
-    const datapath::Counters& counters = shard.counters;
+    const shared::Counters& counters = shard.counters;
     std::size_t at = 0;
     const auto note = [&](std::uint64_t value) {
       if (value != 0) moved_[at] = true;
       ++at;
     };
-    for (const auto& text : control::protocol_counters())
+    for (const auto& text : shared::protocol_counters())
       for (const auto& protocol : counters.protocols) note(text.read(protocol));
-    for (const auto& text : control::router_counters()) note(text.read(counters));
-    for (const auto& text : control::interface_counters()) {
+    for (const auto& text : shared::router_counters()) note(text.read(counters));
+    for (const auto& text : shared::interface_counters()) {
       std::uint64_t sum = 0;
       for (std::size_t i = 0; i < shard.links.size(); ++i) sum += text.read(counters.interfaces[i]);
       note(sum);
     }
-    for (const auto& text : control::worker_counters()) note(text.read(counters));
+    for (const auto& text : shared::worker_counters()) note(text.read(counters));
     for (const auto& drops : counters.drops) note(drops.get());
     const AlgCounterSet& alg = shard.alg.counters.total;
     for (const auto& counter : alg.counters) note(counter.get());
@@ -77,15 +77,15 @@ class Moved {
  private:
   Moved() {
     constexpr std::string_view kProtocolNames[] = {"TCP", "UDP", "ICMP", "ESP"};
-    for (const auto& text : control::protocol_counters())
+    for (const auto& text : shared::protocol_counters())
       for (const std::string_view protocol : kProtocolNames) add(protocol, text.name);
-    for (const auto& text : control::router_counters()) add("router", text.name);
-    for (const auto& text : control::interface_counters()) add("interface", text.name);
-    for (const auto& text : control::worker_counters()) add("worker", text.name);
-    for (const auto& text : datapath::kDropReasonTexts) add("drop", text.name);
-    for (const auto& text : datapath::ipsec_alg::kAlgCounterTexts) add("alg", text.name);
-    for (const auto& text : datapath::ipsec_alg::kAlgGaugeTexts) add("alg", text.name);
-    for (std::size_t i = 0; i <= datapath::ipsec_alg::kWaitBounds.size(); ++i)
+    for (const auto& text : shared::router_counters()) add("router", text.name);
+    for (const auto& text : shared::interface_counters()) add("interface", text.name);
+    for (const auto& text : shared::worker_counters()) add("worker", text.name);
+    for (const auto& text : shared::kDropReasonTexts) add("drop", text.name);
+    for (const auto& text : shared::kAlgCounterTexts) add("alg", text.name);
+    for (const auto& text : shared::kAlgGaugeTexts) add("alg", text.name);
+    for (std::size_t i = 0; i <= shared::kWaitBounds.size(); ++i)
       add("waited", std::to_string(i));
     moved_.resize(names_.size());
   }

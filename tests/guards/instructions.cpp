@@ -72,14 +72,14 @@ constexpr Figure kFigures[] = {
     {"UDP, endpoint-independent expired", 768.9},
 };
 
-constexpr datapath::AppPolicy kEndpointIndependent = {
-    datapath::Pooling::kRandom, datapath::Dependence::kEndpointIndependent,
-    datapath::Dependence::kEndpointIndependent};
+constexpr shared::AppPolicy kEndpointIndependent = {
+    shared::Pooling::kRandom, shared::Dependence::kEndpointIndependent,
+    shared::Dependence::kEndpointIndependent};
 
 struct Traffic {
   const char* name;
   Kind kind;
-  datapath::AppPolicy policy;
+  shared::AppPolicy policy;
 };
 constexpr Traffic kTraffic[] = {
     {"UDP", Kind::kUdp, {}},
@@ -127,7 +127,7 @@ void measure_traffic(const Traffic& traffic, rte_mempool* buffers) {
   };
   bursts("outbound", true, [&](Sequence& s) { shop.burst_outbound(s, kFlows); });
   bursts("inbound", true, [&](Sequence& s) { shop.burst_inbound(s, kFlows); });
-  if (traffic.policy.filtering != datapath::Dependence::kEndpointIndependent)
+  if (traffic.policy.filtering != shared::Dependence::kEndpointIndependent)
     bursts("to no session", false, [&](Sequence& s) { shop.burst_unknown(s); });
   if (traffic.kind == Kind::kEsp)
     bursts("of an unknown SPI", false, [&](Sequence& s) { shop.burst_spoofed(s, kFlows); });

@@ -10,7 +10,7 @@
 namespace lsn::test::alg {
 namespace {
 
-using datapath::ipsec_alg::AlgGauge;
+using shared::AlgGauge;
 
 constexpr std::array<const char*, static_cast<std::size_t>(Misdelivery::kCount)> kNames = {
     "none",      "late",  "same SPI",  "forged",   "consequence",
@@ -18,10 +18,10 @@ constexpr std::array<const char*, static_cast<std::size_t>(Misdelivery::kCount)>
 
 /// Why a turn ended, by its counter's name.
 std::string reason(std::size_t i) {
-  using datapath::ipsec_alg::AlgCounter;
+  using shared::AlgCounter;
   const auto counter =
       static_cast<AlgCounter>(static_cast<std::size_t>(AlgCounter::kClosedPaired) + i);
-  return std::string{datapath::ipsec_alg::name_of(counter).substr(sizeof "closed_" - 1)};
+  return std::string{shared::name_of(counter).substr(sizeof "closed_" - 1)};
 }
 
 /// What is due at a moment may happen a poll later.
@@ -185,7 +185,7 @@ std::string Watch::drops() {
     const auto reason = static_cast<DropReason>(i);
     const std::uint64_t count = world_.lab().drops(reason);
     if (std::exchange(dropped_[i], count) != count)
-      text += cat({" ", datapath::name_of(reason)});
+      text += cat({" ", shared::name_of(reason)});
   }
   return text;
 }
@@ -802,7 +802,7 @@ Misdelivery Watch::classify(std::uint32_t id, const Seen& packet, std::uint32_t 
 // ── the product's own word ──────────────────────────────────────────────────────────────────────
 
 void Watch::take_events() {
-  using namespace datapath::ipsec_alg;
+  using namespace shared;
   Event event;
   for (unsigned id = 0; id < world_.lab().shards(); ++id) {
     while (world_.lab().shard(id).alg.events.take(event)) {
@@ -947,7 +947,7 @@ void Watch::look_at_tables() {
       if (!gate.in_use) continue;
       const std::uint32_t server = server_of(Ip{gate.server.host()});
       // Design 9.2.
-      if (gate.state != datapath::ipsec_alg::GateState::kClosed &&
+      if (gate.state != shared::GateState::kClosed &&
           Time{world_.lab().now() - gate.turn.began} * 10 > rules.gate_timeout + kSlack)
         fault(server, "a turn lasts longer than espGateTimeout");
       if (gate.waiter_count > rules.hold) fault(server, "more waiters than phase2Hold");
@@ -980,20 +980,20 @@ void Watch::finish() {
   look_at_tables();
   for (unsigned id = 0; id < world_.lab().shards(); ++id) {
     const auto& alg = world_.lab().shard(id).alg;
-    for (std::size_t g = 0; g < datapath::ipsec_alg::kAlgGauges; ++g)
+    for (std::size_t g = 0; g < shared::kAlgGauges; ++g)
       if (alg.counters.total.gauges[g].get() != 0 || alg.counters.profiles[0].gauges[g].get() != 0)
         fault(kNobody, cat({"after everything has expired the gauge ",
-                            datapath::ipsec_alg::kAlgGaugeTexts[g].name, " is ",
+                            shared::kAlgGaugeTexts[g].name, " is ",
                             number(alg.counters.total.gauges[g].get()), " (profile: ",
                             number(alg.counters.profiles[0].gauges[g].get()), ")"}));
     if (alg.peers.size() + alg.flights.size() + alg.held.size() != 0)
       fault(kNobody, "peers or flights are left");
     std::uint64_t dropped = 0;
-    for (const auto& text : datapath::kDropReasonTexts)
+    for (const auto& text : shared::kDropReasonTexts)
       if (is_esp_reason(text.reason))
         dropped +=
             world_.lab().shard(id).counters.drops[static_cast<std::size_t>(text.reason)].get();
-    if (alg.counters.total.of(datapath::ipsec_alg::AlgCounter::kEspDropped).get() != dropped)
+    if (alg.counters.total.of(shared::AlgCounter::kEspDropped).get() != dropped)
       fault(kNobody, "esp_dropped is not the sum of the reasons");
     if (alg.events.lost() != 0) fault(kNobody, "events were lost");
   }

@@ -35,7 +35,7 @@ struct Sums {
   std::uint64_t waited = 0;        ///< exchanges whose first message had to wait
   std::uint64_t turns_came = 0, waited_ms = 0;  ///< of these
   std::uint64_t overlaps_checked = 0, overlaps_unclear = 0;
-  std::array<std::uint64_t, datapath::ipsec_alg::kCloseReasons> closed{};  ///< turns by reason
+  std::array<std::uint64_t, shared::kCloseReasons> closed{};  ///< turns by reason
 
   void add(const Sums& other);
   /// Contended, consequence and lured: what better rules would give less of.
@@ -207,7 +207,7 @@ class Watch final : public Witness {
   std::set<std::uint32_t> strayed_;  ///< messages to where their client is no more, or not yet
   Ip came_to_;                    ///< whereto the last one from a server was addressed
   Time looked_ = 0;
-  std::array<std::uint64_t, datapath::kDropReasons> dropped_{};
+  std::array<std::uint64_t, shared::kDropReasons> dropped_{};
   bool remembers_;  ///< notes, for a failure's replay
 };
 

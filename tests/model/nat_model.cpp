@@ -299,7 +299,7 @@ class Round {
   }
   void no_drop() { expect_drops(std::nullopt); }
   void expect_drops(std::optional<DropReason> expected) {
-    for (std::size_t i = 0; i < datapath::kDropReasons; ++i) {
+    for (std::size_t i = 0; i < shared::kDropReasons; ++i) {
       const auto reason = static_cast<DropReason>(i);
       const std::uint64_t count = lab_->drops(reason);
       EXPECT_EQ(count - counted_[i], expected == reason ? 1u : 0u) << name_of(reason);
@@ -380,7 +380,7 @@ class Round {
   std::unique_ptr<Lab> lab_;
   std::optional<Reference> reference_;
   std::int64_t now_ = 0;
-  std::array<std::uint64_t, datapath::kDropReasons> counted_{};
+  std::array<std::uint64_t, shared::kDropReasons> counted_{};
   std::size_t buffers_before_ = 0;
   std::deque<std::string> steps_;
 };

@@ -41,8 +41,8 @@ struct Plan {
   struct Group {
     unsigned version = 0;                                                     ///< of its name
     unsigned pools = 1;                                                       ///< bit per pool
-    std::array<std::array<AppPolicy, 2>, datapath::kPortProtocols> policies;  ///< up to 1000, above
-    std::array<TransportPolicy, datapath::kPortProtocols> transport;
+    std::array<std::array<AppPolicy, 2>, shared::kPortProtocols> policies;  ///< up to 1000, above
+    std::array<TransportPolicy, shared::kPortProtocols> transport;
   };
   std::array<Group, kGroups> groups;
   std::array<int, kAddresses> pool_of{};  ///< kNobody: not configured
@@ -259,11 +259,11 @@ class Round {
   /// Sends it; what comes of it, and no more steps between shards than there are shards.
   std::vector<Frame> send(bool out, const IpPacket& sent) {
     note(cat({out ? "out " : "in  ", summary_of_frame(ethernet({}, {}, kTypeIpv4, sent.bytes()))}));
-    const std::uint64_t handoffs = lab_->total(&datapath::Counters::handoff_sent);
-    const std::uint64_t arp = lab_->total(&datapath::Counters::arp_replies_received);
+    const std::uint64_t handoffs = lab_->total(&shared::Counters::handoff_sent);
+    const std::uint64_t arp = lab_->total(&shared::Counters::arp_replies_received);
     auto frames = out ? lab_->from_inside(sent.bytes()) : lab_->from_outside(sent.bytes());
-    if (lab_->total(&datapath::Counters::arp_replies_received) == arp) {
-      EXPECT_LE(lab_->total(&datapath::Counters::handoff_sent) - handoffs, lab_->shards() + 1);
+    if (lab_->total(&shared::Counters::arp_replies_received) == arp) {
+      EXPECT_LE(lab_->total(&shared::Counters::handoff_sent) - handoffs, lab_->shards() + 1);
     }
     return frames;
   }
@@ -271,7 +271,7 @@ class Round {
   /// The drop that was counted since the last time, if there was one.
   std::optional<DropReason> dropped() {
     std::optional<DropReason> reason;
-    for (std::size_t i = 0; i < datapath::kDropReasons; ++i) {
+    for (std::size_t i = 0; i < shared::kDropReasons; ++i) {
       const std::uint64_t count = lab_->drops(static_cast<DropReason>(i));
       EXPECT_LE(count - counted_[i], reason ? 0u : 1u) << name_of(static_cast<DropReason>(i));
       if (count != counted_[i]) reason = static_cast<DropReason>(i);
@@ -602,7 +602,7 @@ class Round {
       for (const Kind kind : kKinds)
         sum += lab_->shard(id)
                    .counters.of(kind)
-                   .ended[static_cast<std::size_t>(datapath::SessionEnd::kReload)]
+                   .ended[static_cast<std::size_t>(shared::SessionEnd::kReload)]
                    .get();
     return sum;
   }
@@ -623,7 +623,7 @@ class Round {
     for (const auto& [key, session] : reference_->sessions()) expected.emplace(key, session.nat);
     expect_all_of(rows, expected, "only in the product's table");
     expect_all_of(expected, rows, "missing from the product's table");
-    std::array<std::uint64_t, datapath::kPortProtocols> mappings{};
+    std::array<std::uint64_t, shared::kPortProtocols> mappings{};
     for (const auto& [id, m] : reference_->mappings()) ++mappings[static_cast<std::size_t>(m.kind)];
     for (const Kind kind : kKinds) {
       EXPECT_EQ(lab_->session_count(kind), reference_->count(kind));
@@ -639,7 +639,7 @@ class Round {
     const auto subscribers = reference_->subscribers();
     EXPECT_EQ(lab_->subscribers(), subscribers.size());
     std::uint64_t displaced = 0;
-    const datapath::Generation& generation = lab_->generation();
+    const shared::Generation& generation = lab_->generation();
     for (const auto& [client, addresses] : subscribers) {
       std::set<ShardId> shards;
       for (const Ip nat : addresses)
@@ -648,11 +648,11 @@ class Round {
       if (generation.maps.front()->owner_of(wire::Ipv4Address{client.value}) != *shards.begin())
         ++displaced;
     }
-    EXPECT_EQ(lab_->total(&datapath::Counters::strangers), displaced);
+    EXPECT_EQ(lab_->total(&shared::Counters::strangers), displaced);
   }
 
   void compare_limits() {
-    for (const datapath::Group& group : lab_->generation().groups) {
+    for (const shared::Group& group : lab_->generation().groups) {
       const auto config = std::find_if(config_.groups.begin(), config_.groups.end(),
                                        [&](const GroupConfig& g) { return g.name == group.name; });
       for (const Kind kind : kKinds) {
@@ -694,8 +694,8 @@ class Round {
   std::unique_ptr<Lab> lab_;
   std::optional<ReloadReference> reference_;
   std::int64_t now_ = 0;
-  std::array<std::uint64_t, datapath::kDropReasons> counted_{};
-  std::array<std::vector<Endpoint>, datapath::kPortProtocols> former_;  ///< of before the reload
+  std::array<std::uint64_t, shared::kDropReasons> counted_{};
+  std::array<std::vector<Endpoint>, shared::kPortProtocols> former_;  ///< of before the reload
   std::map<unsigned, datapath::GenerationSweep> sweeps_;                ///< by shard
   std::size_t buffers_before_ = 0;
   std::deque<std::string> steps_;

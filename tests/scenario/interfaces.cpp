@@ -42,14 +42,14 @@ TEST_P(Interfaces, AThousandVlansCountTheirOwnPacketsAndGetTheirOwnAnswers) {
   for (unsigned i = 0; i < 2 + kVlans; ++i) {
     const bool used = i >= 2 && (i - 2) % 7 == 0;
     const auto of = [&](auto direction) {
-      return lab().total([&](const Counters& c) -> const datapath::Counter& {
+      return lab().total([&](const Counters& c) -> const shared::Counter& {
         return (c.interfaces[i].*direction).packets;
       });
     };
     if (i == 1) continue;  // all of them
     // What comes in is an answer to our ARP request, too.
-    EXPECT_EQ(of(&datapath::InterfaceCounters::rx) >= 1, used) << "interface " << i;
-    EXPECT_EQ(of(&datapath::InterfaceCounters::tx), used ? 1u : 0u) << "interface " << i;
+    EXPECT_EQ(of(&shared::InterfaceCounters::rx) >= 1, used) << "interface " << i;
+    EXPECT_EQ(of(&shared::InterfaceCounters::tx), used ? 1u : 0u) << "interface " << i;
   }
 }
 

@@ -55,7 +55,7 @@ TEST_P(Queries, APageVisitsNoMoreThanItsBudgetAndHasNoMoreRowsThanItsLimit) {
   start();
   open(150);
   datapath::Shard& shard = lab().shard();
-  datapath::SessionPage page;
+  shared::SessionPage page;
   page.limit = 10;
   page.rows.reserve(10);
   std::uint32_t before = 0;
@@ -83,7 +83,7 @@ TEST_P(Queries, WhileSessionsComeAndGoThoseThatStayAreListedOnceAndNoneTwice) {
   std::map<Key, unsigned> listed;
   unsigned next = 1000;
   for (unsigned id = 0; id < lab().shards(); ++id) {
-    datapath::SessionPage page;
+    shared::SessionPage page;
     page.limit = 5;
     while (!page.finished) {
       page.rows.clear();
@@ -185,7 +185,7 @@ TEST_P(Queries, AFlushEndsSessionsOfEveryProtocol) {
       flushed += lab()
                      .shard(id)
                      .counters.of(protocol)
-                     .ended[static_cast<std::size_t>(datapath::SessionEnd::kFlushed)]
+                     .ended[static_cast<std::size_t>(shared::SessionEnd::kFlushed)]
                      .get();
     EXPECT_EQ(flushed, 1u);
   }
@@ -266,7 +266,7 @@ TEST_P(Queries, AFlushOfOneSubscriberWithManySessionsGoesOnFromStepToStep) {
     translated(udp({kClient.ip, static_cast<std::uint16_t>(2000 + i)}, kServer));
   std::uint64_t flushed = 0;
   for (unsigned id = 0; id < lab().shards(); ++id) {
-    datapath::SessionFlush flush;
+    shared::SessionFlush flush;
     while (!flush.finished) {
       const std::uint64_t before = flush.flushed;
       flush_sessions(lab().shard(id), flush, 10);
@@ -335,9 +335,9 @@ TEST_P(Queries, EverySubscriberIsListedOnceWithWhatItUses) {
       translated(udp({Ip{"192.0.2.100"} + i, static_cast<std::uint16_t>(3000 + n)}, kServer));
   for (const bool with_bytes : {false, true})
     for (const auto& [limit, budget] : {std::pair{1u, 1u}, {7u, 3u}, {1000u, 64u}}) {
-      datapath::SubscriberFilter filter;
+      shared::SubscriberFilter filter;
       filter.with_bytes = with_bytes;
-      const auto rows = all_pages<datapath::SubscriberPage>(lab(), filter, limit, budget,
+      const auto rows = all_pages<shared::SubscriberPage>(lab(), filter, limit, budget,
                                                             datapath::list_subscribers);
       ASSERT_EQ(rows.size(), 30u);
       std::set<std::uint32_t> seen;
@@ -353,17 +353,17 @@ TEST_P(Queries, EverySubscriberIsListedOnceWithWhatItUses) {
       }
       EXPECT_EQ(seen.size(), 30u);
     }
-  datapath::SubscriberFilter one;
+  shared::SubscriberFilter one;
   one.network = prefix("192.0.2.105", 32);
   one.with_bytes = true;
   const auto rows =
-      all_pages<datapath::SubscriberPage>(lab(), one, 10, 2, datapath::list_subscribers);
+      all_pages<shared::SubscriberPage>(lab(), one, 10, 2, datapath::list_subscribers);
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].sessions[static_cast<std::size_t>(Protocol::kUdp)], 6u);
   EXPECT_NE(rows[0].bytes[0], 0u);
   one.network = prefix("192.0.2.99", 32);
   EXPECT_TRUE(
-      all_pages<datapath::SubscriberPage>(lab(), one, 10, 2, datapath::list_subscribers).empty());
+      all_pages<shared::SubscriberPage>(lab(), one, 10, 2, datapath::list_subscribers).empty());
 }
 
 TEST_P(Queries, BytesOfASubscriberAreAddedUpWhileItsSessionsEnd) {
@@ -373,7 +373,7 @@ TEST_P(Queries, BytesOfASubscriberAreAddedUpWhileItsSessionsEnd) {
   const std::uint64_t each = sessions().at(0).bytes[0];
   for (unsigned id = 0; id < lab().shards(); ++id) {
     datapath::Shard& shard = lab().shard(id);
-    datapath::SubscriberPage page;
+    shared::SubscriberPage page;
     page.filter.with_bytes = true;
     std::uint64_t flushed = 0;
     for (unsigned steps = 0; !page.finished; ++steps) {
@@ -381,7 +381,7 @@ TEST_P(Queries, BytesOfASubscriberAreAddedUpWhileItsSessionsEnd) {
       datapath::list_subscribers(shard, page, 3);
       // Now and then the very session where it would go on ends: what was added up begins anew.
       if (steps % 9 != 4 || page.next == lsn::state::kNone || flushed == 5) continue;
-      datapath::SessionFlush flush;
+      shared::SessionFlush flush;
       flush.filter.nat_ip = wire::Ipv4Address{shard.lsn44.sessions[page.next].nat_ip};
       flush.filter.nat_port = shard.lsn44.sessions[page.next].nat_port.host();
       while (!flush.finished) datapath::flush_sessions(shard, flush, 100);
@@ -401,30 +401,30 @@ TEST_P(Queries, MappingsAreListedWithAndWithoutSessions) {
   config.group().app(Protocol::kUdp, kEndpointIndependent);
   start(config);
   const Endpoint nat = translated(udp(kClient, kServer));
-  auto rows = all_pages<datapath::MappingPage>(lab(), {}, 10, 3, datapath::list_mappings);
+  auto rows = all_pages<shared::MappingPage>(lab(), {}, 10, 3, datapath::list_mappings);
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].sessions, 1u);
   EXPECT_EQ(rows[0].nat_port, nat.port);
   EXPECT_EQ(rows[0].subscriber_port, kClient.port);
   EXPECT_FALSE(rows[0].remote_ip);
   lab().advance(100s);
-  rows = all_pages<datapath::MappingPage>(lab(), {}, 10, 3, datapath::list_mappings);
+  rows = all_pages<shared::MappingPage>(lab(), {}, 10, 3, datapath::list_mappings);
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].sessions, 0u);
   EXPECT_NEAR(rows[0].left_seconds, 260, 5);
   SessionFilter other;
   other.nat_port = static_cast<std::uint16_t>(nat.port ^ 1);
-  EXPECT_TRUE(all_pages<datapath::MappingPage>(lab(), other, 10, 3, datapath::list_mappings).empty());
+  EXPECT_TRUE(all_pages<shared::MappingPage>(lab(), other, 10, 3, datapath::list_mappings).empty());
 }
 
 TEST_P(Queries, UsageCountsAddressesPortsSubscribersAndSessions) {
   start(two_groups());
   open(100);
-  datapath::Usage sum;
+  shared::Usage sum;
   sum.pools.resize(1);
   sum.groups.resize(2);
   for (unsigned id = 0; id < lab().shards(); ++id) {
-    datapath::Usage usage;
+    shared::Usage usage;
     usage.pools.resize(1);
     usage.groups.resize(2);
     while (!usage.finished) datapath::survey_usage(lab().shard(id), usage, 3);
@@ -453,9 +453,9 @@ TEST_P(Queries, TheLastDroppedPacketsAreKeptByReason) {
   lab().advance(1s);
   refused_from_outside(udp({"198.18.0.78", 8}, nat), DropReason::kFiltered);
   refused_from_outside(udp({"198.18.0.79", 9}, nat), DropReason::kFiltered);  // in the same tick
-  datapath::DropFilter filter;
+  shared::DropFilter filter;
   filter.reason = DropReason::kFiltered;
-  auto rows = all_pages<datapath::DropPage>(lab(), filter, 10, 7, datapath::list_drops);
+  auto rows = all_pages<shared::DropPage>(lab(), filter, 10, 7, datapath::list_drops);
   std::sort(rows.begin(), rows.end(), [](auto& a, auto& b) { return a.age_ms > b.age_ms; });
   ASSERT_GE(rows.size(), 2u);
   EXPECT_EQ(rows[0].source.value, Ip{"198.18.0.77"}.value);
@@ -466,7 +466,7 @@ TEST_P(Queries, TheLastDroppedPacketsAreKeptByReason) {
   EXPECT_NEAR(static_cast<double>(rows[0].age_ms), 1000, 20);
   EXPECT_EQ(rows[1].source.value, Ip{"198.18.0.78"}.value);
   filter.address = wire::Ipv4Address{Ip{"198.18.0.77"}.value};
-  EXPECT_EQ(all_pages<datapath::DropPage>(lab(), filter, 10, 7, datapath::list_drops).size(), 1u);
+  EXPECT_EQ(all_pages<shared::DropPage>(lab(), filter, 10, 7, datapath::list_drops).size(), 1u);
   // One ring does not push another one's out, and each keeps no more than its room.
   for (unsigned i = 0; i < 100; ++i) {
     refused_from_outside(udp({Ip{"198.18.1.0"} + i, 9}, nat), DropReason::kFiltered);
@@ -474,7 +474,7 @@ TEST_P(Queries, TheLastDroppedPacketsAreKeptByReason) {
   }
   filter = {};
   filter.reason = DropReason::kFiltered;
-  rows = all_pages<datapath::DropPage>(lab(), filter, 1000, 7, datapath::list_drops);
+  rows = all_pages<shared::DropPage>(lab(), filter, 1000, 7, datapath::list_drops);
   EXPECT_EQ(rows.size(), datapath::RecentDrops::kKept);
   for (const auto& row : rows) EXPECT_GE(row.source.value, Ip{"198.18.1.68"}.value);
 }
@@ -483,7 +483,7 @@ TEST_P(Queries, NeighboursAreListed) {
   start();
   translated(udp(kClient, kServer));
   const auto rows =
-      all_pages<datapath::NeighbourPage>(lab(), {}, 10, 3, datapath::list_neighbours);
+      all_pages<shared::NeighbourPage>(lab(), {}, 10, 3, datapath::list_neighbours);
   EXPECT_TRUE(std::ranges::any_of(rows, [](const auto& row) {
     return row.reachable && row.ip.value == kGateway.value && row.gateway &&
            row.mac != wire::MacAddress{};
@@ -495,10 +495,10 @@ TEST_P(Queries, ALookUpFindsWhatDecidesAboutAPacketAndChangesNothing) {
   config.group().app(Protocol::kUdp, kEndpointIndependent);
   start(config);
   const Endpoint nat = translated(udp(kClient, kServer));
-  const auto ask = [&](datapath::Direction direction, Endpoint local, Endpoint remote) {
-    datapath::Lookup best;
+  const auto ask = [&](shared::Direction direction, Endpoint local, Endpoint remote) {
+    shared::Lookup best;
     for (unsigned id = 0; id < lab().shards(); ++id) {
-      datapath::Lookup lookup;
+      shared::Lookup lookup;
       lookup.direction = direction;
       lookup.protocol = Protocol::kUdp;
       lookup.local = wire::Ipv4Address{local.ip.value};
@@ -513,7 +513,7 @@ TEST_P(Queries, ALookUpFindsWhatDecidesAboutAPacketAndChangesNothing) {
     }
     return best;
   };
-  using enum datapath::Direction;
+  using enum shared::Direction;
   const auto out = ask(kOutbound, kClient, kServer);
   ASSERT_TRUE(out.session && out.subscriber && out.mapping);
   EXPECT_EQ(out.session->nat_port, nat.port);

@@ -376,7 +376,7 @@ TEST_P(Refusals, NeverDoesAClientsAddressGoOutWhateverItSends) {
   // Each was forwarded or counted under exactly one reason.
   std::uint64_t dropped = 0;
   Drops all;
-  for (std::size_t i = 0; i < datapath::kDropReasons; ++i) {
+  for (std::size_t i = 0; i < shared::kDropReasons; ++i) {
     all[static_cast<DropReason>(i)] = lab().drops(static_cast<DropReason>(i));
     dropped += lab().drops(static_cast<DropReason>(i));
   }

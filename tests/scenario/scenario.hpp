@@ -25,10 +25,10 @@
 
 namespace lsn::test {
 
-using datapath::Counters;
-using datapath::SessionEnd;
-using datapath::SessionFilter;
-using datapath::SessionState;
+using shared::Counters;
+using shared::SessionEnd;
+using shared::SessionFilter;
+using shared::SessionState;
 
 struct Sharding {
   const char* name;
@@ -81,7 +81,7 @@ class Laboratory : public ::testing::Test {
 
   /// The process is killed and begins again, with other random numbers; what is given is restored.
   /// `shards`: as many from now on; none: as before.
-  std::uint64_t restart(const Config& config, const std::vector<datapath::StateRecord>& records,
+  std::uint64_t restart(const Config& config, const std::vector<shared::StateRecord>& records,
                         std::optional<unsigned> shards = std::nullopt) {
     config_ = config;
     lab().shut_down();
@@ -115,7 +115,7 @@ class Laboratory : public ::testing::Test {
 
   /// Exactly these were counted since the last time.
   void expect_drops(const Drops& expected, Where where = Where::current()) {
-    for (std::size_t i = 0; i < datapath::kDropReasons; ++i) {
+    for (std::size_t i = 0; i < shared::kDropReasons; ++i) {
       const auto reason = static_cast<DropReason>(i);
       const std::uint64_t before = std::exchange(counted_[i], lab().drops(reason));
       const auto wanted = expected.find(reason);
@@ -297,7 +297,7 @@ class Laboratory : public ::testing::Test {
  private:
   Config config_;
   std::unique_ptr<Lab> lab_;
-  std::array<std::uint64_t, datapath::kDropReasons> counted_{};
+  std::array<std::uint64_t, shared::kDropReasons> counted_{};
   std::size_t buffers_before_ = 0;
 };
 

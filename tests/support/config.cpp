@@ -6,7 +6,7 @@
 
 namespace lsn::test {
 
-using namespace datapath;
+using namespace shared;
 
 namespace {
 
@@ -137,8 +137,8 @@ namespace {
 
 /// The map of a first generation. A fuzzer makes the same few again and again.
 std::shared_ptr<const ShardMap> first_map(std::vector<IntervalMap<std::uint16_t>::Range> networks,
-                                          const std::vector<datapath::ShardShares>& shares) {
-  using Key = std::pair<std::vector<std::array<std::uint32_t, 3>>, std::vector<datapath::ShardShares>>;
+                                          const std::vector<shared::ShardShares>& shares) {
+  using Key = std::pair<std::vector<std::array<std::uint32_t, 3>>, std::vector<shared::ShardShares>>;
   static std::map<Key, std::shared_ptr<const ShardMap>> known;
   constexpr std::size_t kMost = 64;
   Key key;
@@ -155,7 +155,7 @@ std::shared_ptr<const ShardMap> first_map(std::vector<IntervalMap<std::uint16_t>
 }  // namespace
 
 std::unique_ptr<Generation> build(const Config& config, unsigned shards, const Generation* before,
-                                  std::shared_ptr<datapath::DisplacedSubscribers> displaced) {
+                                  std::shared_ptr<shared::DisplacedSubscribers> displaced) {
   auto generation = std::make_unique<Generation>();
   generation->displaced = std::move(displaced);
   Generation& g = *generation;
@@ -253,7 +253,7 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
         add_route(Network{std::string_view{route.prefix}}, i, route.via);
         g.gateways.push_back(routes.back().value);
       }
-  std::sort(g.gateways.begin(), g.gateways.end(), datapath::by_interface_and_address);
+  std::sort(g.gateways.begin(), g.gateways.end(), shared::by_interface_and_address);
   g.gateways.erase(std::unique(g.gateways.begin(), g.gateways.end()), g.gateways.end());
   g.routes = IntervalMap<Route>(std::move(routes));
   g.index_link_addresses();

@@ -13,18 +13,18 @@
 #include <string>
 #include <vector>
 
-#include "lsn/datapath/generation.hpp"
+#include "lsn/shared/generation.hpp"
 #include "support/bytes.hpp"
 
 namespace lsn::test {
 
-using datapath::AlgProfile;
-using datapath::AppPolicy;
-using datapath::Dependence;
-using datapath::Pooling;
-using datapath::Protocol;
-using datapath::Side;
-using datapath::TransportPolicy;
+using shared::AlgProfile;
+using shared::AppPolicy;
+using shared::Dependence;
+using shared::Pooling;
+using shared::Protocol;
+using shared::Side;
+using shared::TransportPolicy;
 
 /// A.B.C.D/L, a range A-B or one address.
 struct Network {
@@ -62,7 +62,7 @@ struct PoolConfig {
 };
 
 /// An ipsecalg profile is a value of the product's own parameters; only its name counts beside them.
-using datapath::AlgProfile;
+using shared::AlgProfile;
 
 struct GroupConfig {
   struct App {
@@ -75,7 +75,7 @@ struct GroupConfig {
   std::vector<Network> clients;
   std::vector<std::string> pools;
   std::vector<App> apps;
-  std::array<TransportPolicy, datapath::kPortProtocols> transport;
+  std::array<TransportPolicy, shared::kPortProtocols> transport;
   std::string alg;  ///< the name of its ipsecalg profile; empty: none
 
   /// An application profile for these destination ports, or for all.
@@ -128,8 +128,8 @@ struct Config {
 
 /// The generation after `before` (or the first one, with a table of displaced subscribers that somebody
 /// else needs no more, if there is one: it has megabytes).
-[[nodiscard]] std::unique_ptr<datapath::Generation> build(
-    const Config& config, unsigned shards, const datapath::Generation* before,
-    std::shared_ptr<datapath::DisplacedSubscribers> displaced = nullptr);
+[[nodiscard]] std::unique_ptr<shared::Generation> build(
+    const Config& config, unsigned shards, const shared::Generation* before,
+    std::shared_ptr<shared::DisplacedSubscribers> displaced = nullptr);
 
 }  // namespace lsn::test

@@ -11,7 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "lsn/datapath/restored_map.hpp"
+#include "lsn/shared/restored_map.hpp"
 #include "support/packet_checker.hpp"
 #include "support/path_guard.hpp"
 
@@ -130,7 +130,7 @@ std::string Lab::end_all() {
   settle();
   flush({});
   for (const auto& shard : shards_) {
-    ipsec_alg::AlgFlush all;
+    shared::AlgFlush all;
     while (!all.finished) flush_alg(*shard, all, 1024);
   }
   std::string left = "never looked";
@@ -152,7 +152,7 @@ void Lab::renew(const Config& config, Arrival arrival) {
   next_ = 0;
   // Nobody needs a former generation, nor its map of shards.
   const std::uint64_t number = generations_.back()->number;
-  auto fresh = build(config, options_.shards, nullptr, generations_.back()->displaced);
+  auto fresh = test::build(config, options_.shards, nullptr, generations_.back()->displaced);
   fresh->number = number + 1;
   config_ = config;
   configs_.push_back(config);
@@ -488,7 +488,7 @@ void Lab::publish(const Config& config) {
   config_ = config;
   configs_.push_back(config);
   generations_.push_back(
-      build(config, options_.shards, generations_.empty() ? nullptr : generations_.back().get()));
+      test::build(config, options_.shards, generations_.empty() ? nullptr : generations_.back().get()));
   for (unsigned id = 0; id < options_.shards; ++id)
     addresses_[id].push_back(stores_[id].prepare(*generations_.back(), static_cast<ShardId>(id)));
 }

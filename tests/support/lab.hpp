@@ -31,10 +31,10 @@
 
 namespace lsn::test {
 
-using datapath::Direction;
-using datapath::DropReason;
-using datapath::SessionRow;
-using datapath::ShardId;
+using shared::Direction;
+using shared::DropReason;
+using shared::SessionRow;
+using shared::ShardId;
 using namespace std::chrono_literals;
 
 /// Which shard's queue a packet comes to.
@@ -148,16 +148,16 @@ class Lab {
   [[nodiscard]] datapath::Shard& shard(unsigned id = 0) { return *shards_.at(id); }
   [[nodiscard]] const Options& options() const { return options_; }
   [[nodiscard]] unsigned shards() const { return static_cast<unsigned>(shards_.size()); }
-  [[nodiscard]] const datapath::Generation& generation() const { return *generations_.back(); }
+  [[nodiscard]] const shared::Generation& generation() const { return *generations_.back(); }
   /// All sessions of all shards, asked for in pages of `limit` rows with a budget of `budget`.
-  [[nodiscard]] std::vector<SessionRow> sessions(const datapath::SessionFilter& filter = {},
+  [[nodiscard]] std::vector<SessionRow> sessions(const shared::SessionFilter& filter = {},
                                                  std::uint32_t limit = 16, std::size_t budget = 7);
-  std::uint64_t flush(const datapath::SessionFilter& filter, std::size_t budget = 7);
+  std::uint64_t flush(const shared::SessionFilter& filter, std::size_t budget = 7);
   /// What a restart must not lose, and giving it to shards that have seen no packet yet: how many
   /// records held.
-  [[nodiscard]] std::vector<datapath::StateRecord> state(std::uint32_t limit = 3,
+  [[nodiscard]] std::vector<shared::StateRecord> state(std::uint32_t limit = 3,
                                                          std::size_t budget = 2);
-  std::uint64_t restore(const std::vector<datapath::StateRecord>& records);
+  std::uint64_t restore(const std::vector<shared::StateRecord>& records);
 
   /// A counter's sum over all shards.
   template <class Member>
@@ -235,7 +235,7 @@ class Lab {
   Options options_;
   state::PageMemory memory_{state::Pages::kSmall};
   state::Ticks now_;
-  std::vector<std::unique_ptr<datapath::Generation>> generations_;
+  std::vector<std::unique_ptr<shared::Generation>> generations_;
   std::vector<Config> configs_;  ///< of generations_
   std::vector<datapath::lsn44::AddressStore> stores_;
   std::vector<std::vector<std::unique_ptr<datapath::lsn44::ShardAddresses>>> addresses_;

@@ -16,7 +16,7 @@
 
 #include "lsn/control/dataplane.hpp"
 #include "lsn/control/running_config.hpp"
-#include "lsn/datapath/ipsec_alg/events.hpp"
+#include "lsn/shared/events.hpp"
 
 namespace lsn::control {
 
@@ -57,7 +57,7 @@ class AlgLog {
   void tick(Time now);
 
  private:
-  void write(const datapath::ipsec_alg::Event& event, Time now);
+  void write(const shared::Event& event, Time now);
   [[nodiscard]] bool logs_sessions(wire::Ipv4Address client);
   void report_missing(Time now);
 
@@ -74,7 +74,7 @@ class AlgLog {
 };
 
 /// The line of an event; `profile`: its name, or nothing.
-[[nodiscard]] std::string line_of(const datapath::ipsec_alg::Event& event,
+[[nodiscard]] std::string line_of(const shared::Event& event,
                                   const std::string& profile);
 
 }  // namespace lsn::control

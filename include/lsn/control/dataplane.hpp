@@ -14,39 +14,23 @@
 #include <variant>
 #include <vector>
 
-#include "lsn/datapath/counters.hpp"
-#include "lsn/datapath/generation.hpp"
-#include "lsn/datapath/ipsec_alg/counters.hpp"
-#include "lsn/datapath/ipsec_alg/events.hpp"
-#include "lsn/datapath/ipsec_alg/query.hpp"
-#include "lsn/datapath/query.hpp"
+#include "lsn/shared/counters.hpp"
+#include "lsn/shared/generation.hpp"
+#include "lsn/shared/alg_counters.hpp"
+#include "lsn/shared/events.hpp"
+#include "lsn/shared/alg_queries.hpp"
+#include "lsn/shared/port_status.hpp"
+#include "lsn/shared/queries.hpp"
 
 namespace lsn::control {
-
-/// A device as `stat interface` shows it.
-struct PortStatus {
-  std::string device;  ///< as configured
-  std::string driver;
-  bool link_up = false;
-  bool removed = false;  ///< the device disappeared
-  std::uint32_t speed_mbps = 0;
-  std::string mac;
-  unsigned rx_queues = 0;
-  unsigned tx_queues = 0;
-  std::string steering;  ///< what the port got of RSS and flow rules, in words
-  std::uint64_t rx_missed = 0;   ///< dropped by the NIC: no descriptor in time
-  std::uint64_t rx_errors = 0;
-  std::uint64_t rx_no_buffer = 0;
-  std::uint64_t tx_errors = 0;
-};
 
 /// A worker as `stat worker` shows it.
 struct WorkerStatus {
   unsigned cpu = 0;
   int numa_node = 0;
-  const datapath::Counters* counters = nullptr;  ///< lives as long as the dataplane
-  const datapath::ipsec_alg::AlgCounters* alg = nullptr;  ///< as long
-  datapath::ShardCapacity capacity;
+  const shared::Counters* counters = nullptr;  ///< lives as long as the dataplane
+  const shared::AlgCounters* alg = nullptr;  ///< as long
+  shared::ShardCapacity capacity;
 };
 
 class Dataplane {
@@ -56,39 +40,39 @@ class Dataplane {
   [[nodiscard]] virtual unsigned workers() const = 0;
   [[nodiscard]] virtual WorkerStatus worker(unsigned shard) const = 0;
   /// By device index (Interface::device).
-  [[nodiscard]] virtual std::vector<PortStatus> ports() = 0;
+  [[nodiscard]] virtual std::vector<shared::PortStatus> ports() = 0;
 
   /// Makes a generation the current one; `done(ended)` when every worker works with it and the
   /// sessions that it does not allow any more are ended (their number).
-  virtual void publish(std::shared_ptr<const datapath::Generation> generation,
+  virtual void publish(std::shared_ptr<const shared::Generation> generation,
                        std::function<void(std::uint64_t ended)> done) = 0;
 
   /// Before the first publish(): what its workers restore with it, before their first packet; `done`
   /// with the number of records that hold.
-  virtual void restore(std::vector<datapath::StateRecord> records,
+  virtual void restore(std::vector<shared::StateRecord> records,
                        std::function<void(std::uint64_t restored)> done) = 0;
 
   /// What changes of what a shard would have restored after a restart (StatePage).
-  [[nodiscard]] virtual datapath::StateRing& state_changes(unsigned shard) = 0;
+  [[nodiscard]] virtual shared::StateRing& state_changes(unsigned shard) = 0;
 
   /// Ends the sessions that match; `done` with their number.
-  virtual void flush(unsigned shard, datapath::SessionFlush flush,
+  virtual void flush(unsigned shard, shared::SessionFlush flush,
                      std::function<void(std::uint64_t flushed)> done) = 0;
 
   /// The same of the ALG.
-  virtual void flush_alg(unsigned shard, datapath::ipsec_alg::AlgFlush flush,
-                         std::function<void(datapath::ipsec_alg::AlgFlush)> done) = 0;
+  virtual void flush_alg(unsigned shard, shared::AlgFlush flush,
+                         std::function<void(shared::AlgFlush)> done) = 0;
 
   /// What a shard answers in one go or in pages: it comes back with what was found.
   using Question =
-      std::variant<datapath::SessionPage, datapath::SubscriberPage, datapath::MappingPage,
-                   datapath::Usage, datapath::NeighbourPage, datapath::DropPage,
-                   datapath::ipsec_alg::EspPage, datapath::ipsec_alg::IkePage,
-                   datapath::ipsec_alg::GatePage, datapath::StatePage, datapath::Lookup>;
+      std::variant<shared::SessionPage, shared::SubscriberPage, shared::MappingPage,
+                   shared::Usage, shared::NeighbourPage, shared::DropPage,
+                   shared::EspPage, shared::IkePage,
+                   shared::GatePage, shared::StatePage, shared::Lookup>;
   virtual void ask(unsigned shard, Question question, std::function<void(Question)> done) = 0;
 
   /// What a shard's ALG tells the log. The control thread is the one that takes it.
-  [[nodiscard]] virtual datapath::ipsec_alg::EventRing& alg_events(unsigned shard) = 0;
+  [[nodiscard]] virtual shared::EventRing& alg_events(unsigned shard) = 0;
 
   /// ask() for one kind.
   template <class T>

@@ -29,7 +29,7 @@
 #include "lsn/control/config/save.hpp"
 #include "lsn/control/dataplane.hpp"
 #include "lsn/control/errands.hpp"
-#include "lsn/datapath/state_record.hpp"
+#include "lsn/shared/records.hpp"
 
 namespace lsn::control {
 
@@ -53,7 +53,7 @@ class RunningConfig {
 
   [[nodiscard]] const Model& model() const { return model_; }
   /// The newest one that was published.
-  [[nodiscard]] const datapath::Generation& generation() const { return *generation_; }
+  [[nodiscard]] const shared::Generation& generation() const { return *generation_; }
   [[nodiscard]] const std::string& path() const { return path_; }
 
   void reload(Done done);
@@ -82,7 +82,7 @@ class RunningConfig {
 
   /// Before start(): what is going to be restored. Its clients belong where their NAT addresses
   /// are.
-  void expect(std::span<const datapath::StateRecord> records);
+  void expect(std::span<const shared::StateRecord> records);
 
   /// Called now and then: drops the former map if nobody is displaced.
   void drop_former_maps();
@@ -97,14 +97,14 @@ class RunningConfig {
   void begin_changes();
   [[nodiscard]] ChangeOutcome apply_all(const Change& change, Model& model) const;
   void refuse(std::vector<std::string> problems);
-  void publish(std::shared_ptr<const datapath::Generation> generation,
+  void publish(std::shared_ptr<const shared::Generation> generation,
                std::function<void(std::uint64_t ended)> then);
   void finished(const Outcome& outcome);
 
   std::string path_;
   Model model_;
   Dataplane& dataplane_;
-  std::shared_ptr<const datapath::Generation> generation_;
+  std::shared_ptr<const shared::Generation> generation_;
   bool publishing_ = false;
   std::vector<Done> present_;  ///< who is answered by the reload under way
   std::vector<Done> next_;     ///< who is answered by the one after it

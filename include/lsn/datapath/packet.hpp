@@ -13,7 +13,8 @@
 
 #include <cstdint>
 
-#include "lsn/datapath/generation.hpp"
+#include "lsn/datapath/verdict.hpp"
+#include "lsn/shared/generation.hpp"
 #include "lsn/state/flow_table.hpp"
 #include "lsn/wire/ethernet.hpp"
 #include "lsn/wire/ipv4.hpp"

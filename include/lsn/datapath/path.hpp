@@ -28,9 +28,9 @@
 #include <cstdint>
 #include <span>
 
-#include "lsn/datapath/generation.hpp"
-#include "lsn/datapath/ipsec_alg/query.hpp"
-#include "lsn/datapath/query.hpp"
+#include "lsn/shared/generation.hpp"
+#include "lsn/shared/alg_queries.hpp"
+#include "lsn/shared/queries.hpp"
 #include "lsn/datapath/shard.hpp"
 
 namespace lsn::datapath {
@@ -73,10 +73,10 @@ void list_neighbours(Shard& shard, NeighbourPage& page, std::size_t budget);
 void look_up(Shard& shard, Lookup& lookup, std::size_t budget);
 void list_drops(Shard& shard, DropPage& page, std::size_t budget);
 void flush_sessions(Shard& shard, SessionFlush& flush, std::size_t budget);
-void list_esp_sessions(Shard& shard, ipsec_alg::EspPage& page, std::size_t budget);
-void list_ike_sessions(Shard& shard, ipsec_alg::IkePage& page, std::size_t budget);
-void list_gates(Shard& shard, ipsec_alg::GatePage& page, std::size_t budget);
-void flush_alg(Shard& shard, ipsec_alg::AlgFlush& flush, std::size_t budget);
+void list_esp_sessions(Shard& shard, EspPage& page, std::size_t budget);
+void list_ike_sessions(Shard& shard, IkePage& page, std::size_t budget);
+void list_gates(Shard& shard, GatePage& page, std::size_t budget);
+void flush_alg(Shard& shard, AlgFlush& flush, std::size_t budget);
 void list_state(Shard& shard, StatePage& page, std::size_t budget);
 
 /// Before the first packet, after the first generation: what a process before this one knew (warm

@@ -11,7 +11,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "lsn/datapath/drop_reason.hpp"
+#include "lsn/datapath/verdict.hpp"
+#include "lsn/shared/drop_reason.hpp"
 #include "lsn/state/ticks.hpp"
 #include "lsn/wire/big_endian.hpp"
 

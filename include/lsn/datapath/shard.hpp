@@ -16,8 +16,8 @@
 #include <span>
 #include <vector>
 
-#include "lsn/datapath/counters.hpp"
-#include "lsn/datapath/generation.hpp"
+#include "lsn/shared/counters.hpp"
+#include "lsn/shared/generation.hpp"
 #include "lsn/datapath/ipsec_alg/tables.hpp"
 #include "lsn/datapath/l3/icmp_budget.hpp"
 #include "lsn/datapath/l3/identification.hpp"

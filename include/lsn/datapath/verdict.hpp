@@ -9,10 +9,13 @@
 
 #include <cstdint>
 
-#include "lsn/datapath/drop_reason.hpp"
-#include "lsn/datapath/shard_map.hpp"
+#include "lsn/shared/drop_reason.hpp"
+#include "lsn/shared/shard_map.hpp"
 
 namespace lsn::datapath {
+
+/// The packet path speaks of what both threads may see (lsn/shared) without saying so each time.
+using namespace shared;
 
 class Verdict {
  public:

@@ -38,18 +38,18 @@ class DpdkDataplane final : public control::Dataplane {
 
   [[nodiscard]] unsigned workers() const override;
   [[nodiscard]] control::WorkerStatus worker(unsigned shard) const override;
-  [[nodiscard]] std::vector<control::PortStatus> ports() override;
-  void publish(std::shared_ptr<const datapath::Generation> generation,
+  [[nodiscard]] std::vector<shared::PortStatus> ports() override;
+  void publish(std::shared_ptr<const shared::Generation> generation,
                std::function<void(std::uint64_t ended)> done) override;
-  void flush(unsigned shard, datapath::SessionFlush flush,
+  void flush(unsigned shard, shared::SessionFlush flush,
              std::function<void(std::uint64_t flushed)> done) override;
-  void flush_alg(unsigned shard, datapath::ipsec_alg::AlgFlush flush,
-                 std::function<void(datapath::ipsec_alg::AlgFlush)> done) override;
+  void flush_alg(unsigned shard, shared::AlgFlush flush,
+                 std::function<void(shared::AlgFlush)> done) override;
   void ask(unsigned shard, Question question, std::function<void(Question)> done) override;
-  [[nodiscard]] datapath::ipsec_alg::EventRing& alg_events(unsigned shard) override;
-  void restore(std::vector<datapath::StateRecord> records,
+  [[nodiscard]] shared::EventRing& alg_events(unsigned shard) override;
+  void restore(std::vector<shared::StateRecord> records,
                std::function<void(std::uint64_t restored)> done) override;
-  [[nodiscard]] datapath::StateRing& state_changes(unsigned shard) override;
+  [[nodiscard]] shared::StateRing& state_changes(unsigned shard) override;
   void poll() override;
 
   /// Whether all workers have left their shards within the time.

@@ -66,16 +66,16 @@ class Mailbox {
 
 class ShardHandle {
  public:
-  ShardHandle(Mailbox& mailbox, const datapath::Counters& counters)
+  ShardHandle(Mailbox& mailbox, const shared::Counters& counters)
       : mailbox_(&mailbox), counters_(&counters) {}
 
   void post(std::unique_ptr<Command> command) { mailbox_->post(std::move(command)); }
   std::size_t collect() { return mailbox_->collect(); }
-  [[nodiscard]] const datapath::Counters& counters() const { return *counters_; }
+  [[nodiscard]] const shared::Counters& counters() const { return *counters_; }
 
  private:
   Mailbox* mailbox_;
-  const datapath::Counters* counters_;
+  const shared::Counters* counters_;
 };
 
 }  // namespace lsn::runtime

@@ -35,7 +35,7 @@ struct PortPlan {
 struct InterfacePlan {
   std::uint16_t device = 0;
   std::uint16_t vlan = 0;
-  datapath::Side side = datapath::Side::kInside;
+  shared::Side side = shared::Side::kInside;
 };
 
 /// Buffers that a pool is made of where so many are needed. It is kept in a ring: one less than a power

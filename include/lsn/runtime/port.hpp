@@ -25,7 +25,7 @@
 #include <vector>
 
 #include "lsn/control/dataplane.hpp"
-#include "lsn/datapath/generation.hpp"
+#include "lsn/shared/generation.hpp"
 #include "lsn/runtime/buffers.hpp"
 #include "lsn/runtime/device_events.hpp"
 #include "lsn/runtime/plan.hpp"
@@ -127,10 +127,10 @@ class Port {
   [[nodiscard]] Event watch();
 
   /// Rules for the NAT addresses of a generation; on the thread that starts and stops the port.
-  void steer(const datapath::Generation& generation);
+  void steer(const shared::Generation& generation);
 
   /// `is_touchable`: nobody is about to stop or to start it.
-  [[nodiscard]] control::PortStatus status(bool is_touchable);
+  [[nodiscard]] shared::PortStatus status(bool is_touchable);
   /// One line for the log.
   [[nodiscard]] std::string describe() const;
   /// "interface a, b: device "..."", for messages.

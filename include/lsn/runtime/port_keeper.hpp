@@ -23,7 +23,7 @@
 
 #include "lsn/control/dataplane.hpp"
 #include "lsn/control/errands.hpp"
-#include "lsn/datapath/generation.hpp"
+#include "lsn/shared/generation.hpp"
 #include "lsn/runtime/port.hpp"
 
 namespace lsn::runtime {
@@ -55,9 +55,9 @@ class PortKeeper {
   void withdraw();
 
   /// Rules for a new generation, as soon as they can be had.
-  void steer(std::shared_ptr<const datapath::Generation> generation);
+  void steer(std::shared_ptr<const shared::Generation> generation);
 
-  [[nodiscard]] control::PortStatus status();
+  [[nodiscard]] shared::PortStatus status();
 
   /// Workers have ended. False: the driver holds up the keeper's thread.
   [[nodiscard]] bool stop(std::chrono::milliseconds patience);
@@ -70,7 +70,7 @@ class PortKeeper {
 
   std::unique_ptr<Port> port_;
   std::shared_ptr<rte_rcu_qsbr> quiescence_;
-  std::shared_ptr<const datapath::Generation> generation_;  ///< that steers
+  std::shared_ptr<const shared::Generation> generation_;  ///< that steers
   Stage stage_ = Stage::kServing;
   std::uint64_t token_ = 0;
   Time next_try_{};

@@ -20,7 +20,7 @@
 #include <memory>
 #include <vector>
 
-#include "lsn/datapath/generation.hpp"
+#include "lsn/shared/generation.hpp"
 #include "lsn/datapath/lsn44/pools.hpp"
 #include "lsn/runtime/mailbox.hpp"
 
@@ -30,7 +30,7 @@ struct Restoration;
 
 class Publisher {
  public:
-  using Generation = std::shared_ptr<const datapath::Generation>;
+  using Generation = std::shared_ptr<const shared::Generation>;
   using Done = std::function<void(std::uint64_t ended)>;
 
   /// By shard. All live longer than this.

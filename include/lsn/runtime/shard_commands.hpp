@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "lsn/control/dataplane.hpp"
-#include "lsn/datapath/generation.hpp"
+#include "lsn/shared/generation.hpp"
 #include "lsn/datapath/lsn44/pools.hpp"
 #include "lsn/datapath/path.hpp"
-#include "lsn/datapath/query.hpp"
+#include "lsn/shared/queries.hpp"
 #include "lsn/runtime/mailbox.hpp"
 
 namespace lsn::runtime {
@@ -23,7 +23,7 @@ inline constexpr std::size_t kStepBudget = 64;
 
 /// What a process before this one knew, and how many records of it hold.
 struct Restoration {
-  std::vector<datapath::StateRecord> records;
+  std::vector<shared::StateRecord> records;
   std::atomic<std::uint64_t> restored{0};
 };
 
@@ -31,7 +31,7 @@ struct Restoration {
 /// first one restores in the same step what is to be restored: no packet comes between.
 class AdoptGeneration final : public Command {
  public:
-  AdoptGeneration(const datapath::Generation* generation,
+  AdoptGeneration(const shared::Generation* generation,
                   datapath::lsn44::ShardAddresses* addresses,
                   std::shared_ptr<Restoration> restoration,
                   std::function<void(std::uint64_t ended)> adopted)
@@ -44,7 +44,7 @@ class AdoptGeneration final : public Command {
   void done() override { adopted_(sweep_.ended); }
 
  private:
-  const datapath::Generation* generation_;
+  const shared::Generation* generation_;
   datapath::lsn44::ShardAddresses* addresses_;
   std::shared_ptr<Restoration> restoration_;  ///< nullptr: nothing to restore
   std::function<void(std::uint64_t)> adopted_;
@@ -85,20 +85,20 @@ class FlushAll final : public Command {
   std::function<void(Flush)> flushed_;
 };
 
-using FlushSessions = FlushAll<datapath::SessionFlush, datapath::flush_sessions>;
-using FlushAlg = FlushAll<datapath::ipsec_alg::AlgFlush, datapath::flush_alg>;
+using FlushSessions = FlushAll<shared::SessionFlush, datapath::flush_sessions>;
+using FlushAlg = FlushAll<shared::AlgFlush, datapath::flush_alg>;
 
 /// Tells the networks of some interfaces where our addresses are (gratuitous ARP).
 class AnnounceAddresses final : public Command {
  public:
-  explicit AnnounceAddresses(std::vector<datapath::InterfaceId> interfaces)
+  explicit AnnounceAddresses(std::vector<shared::InterfaceId> interfaces)
       : interfaces_(std::move(interfaces)) {}
 
   [[nodiscard]] Progress step(datapath::Shard& shard) override;
   void done() override {}
 
  private:
-  std::vector<datapath::InterfaceId> interfaces_;
+  std::vector<shared::InterfaceId> interfaces_;
   std::size_t next_ = 0;
 };
 

@@ -18,7 +18,7 @@
 #include <string>
 #include <vector>
 
-#include "lsn/datapath/generation.hpp"
+#include "lsn/shared/generation.hpp"
 
 namespace lsn::runtime {
 
@@ -31,7 +31,7 @@ class Steering {
   void start(std::uint16_t port, const std::vector<unsigned>& poller_of, bool inside, bool outside);
 
   /// Rules for the NAT addresses of a generation instead of those of the one before.
-  void update(const datapath::Generation& generation);
+  void update(const shared::Generation& generation);
 
   /// Before the port stops.
   void stop();
@@ -42,7 +42,7 @@ class Steering {
  private:
   struct Rule {
     rte_flow* flow;
-    datapath::ShardId owner;
+    shared::ShardId owner;
   };
 
   void hash_source_only();

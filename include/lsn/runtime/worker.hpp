@@ -31,7 +31,7 @@ struct WorkerConfig {
   bool power_save = false;
   TableMemory::HugePages huge_pages = TableMemory::HugePages::kLeave;
   bool mappings = false;                           ///< mappings will be as many as sessions
-  std::vector<std::vector<datapath::InterfaceId>> ingress;  ///< [device]: 4096 interface indices by VLAN
+  std::vector<std::vector<shared::InterfaceId>> ingress;  ///< [device]: 4096 interface indices by VLAN
 
   /// A receive queue that it polls.
   struct Queue {
@@ -66,14 +66,14 @@ class Worker {
   }
 
   [[nodiscard]] Mailbox& mailbox() { return mailbox_; }
-  [[nodiscard]] const datapath::Counters& counters() const { return shard_->counters; }
-  [[nodiscard]] const datapath::ipsec_alg::AlgCounters& alg_counters() const {
+  [[nodiscard]] const shared::Counters& counters() const { return shard_->counters; }
+  [[nodiscard]] const shared::AlgCounters& alg_counters() const {
     return shard_->alg.counters;
   }
   /// The worker puts, the control thread takes.
-  [[nodiscard]] datapath::ipsec_alg::EventRing& alg_events() { return shard_->alg.events; }
-  [[nodiscard]] datapath::StateRing& state_changes() { return shard_->alg.journal; }
-  [[nodiscard]] const datapath::ShardCapacity& capacity() const { return capacity_; }
+  [[nodiscard]] shared::EventRing& alg_events() { return shard_->alg.events; }
+  [[nodiscard]] shared::StateRing& state_changes() { return shard_->alg.journal; }
+  [[nodiscard]] const shared::ShardCapacity& capacity() const { return capacity_; }
   /// Of what every session takes, of what every mapping takes, and of the rest.
   [[nodiscard]] std::array<const TableMemory*, 3> memory() const {
     return {&session_memory_, &mapping_memory_, &memory_};
@@ -104,7 +104,7 @@ class Worker {
   TableMemory memory_;
   Mailbox mailbox_;
   std::unique_ptr<datapath::Shard> shard_;
-  datapath::ShardCapacity capacity_;
+  shared::ShardCapacity capacity_;
   std::string error_;
   std::vector<Port::TxQueue> tx_queues_;  ///< by device
   std::vector<std::uint16_t> idle_senders_;  ///< devices, see Port::wants_idle_sends()

@@ -163,13 +163,13 @@ class Converter {
 
   [[nodiscard]] bool is_covered(const wire::Ipv4Prefix& network) const {
     for (const auto& link : model_.interfaces)
-      if (link.role == datapath::Side::kInside && link.address.length <= network.length &&
+      if (link.role == shared::Side::kInside && link.address.length <= network.length &&
           link.address.contains(network.address))
         return true;
     for (const auto& route : model_.routes) {
       const auto link = std::find_if(model_.interfaces.begin(), model_.interfaces.end(),
                                      [&](const auto& i) { return i.address.contains(route.via); });
-      if (link != model_.interfaces.end() && link->role == datapath::Side::kInside &&
+      if (link != model_.interfaces.end() && link->role == shared::Side::kInside &&
           route.prefix.length <= network.length && route.prefix.contains(network.address))
         return true;
     }
@@ -184,7 +184,7 @@ class Converter {
     const wire::Ipv4Prefix* outside = nullptr;
     for (const wire::Ipv4Prefix& a : addresses_)
       if (gateway && a.contains(*gateway)) outside = &a;
-    const auto link = [this](std::string name, datapath::Side role, wire::Ipv4Prefix address,
+    const auto link = [this](std::string name, shared::Side role, wire::Ipv4Prefix address,
                              unsigned n) {
       control::InterfaceConfig interface;
       interface.name = std::move(name);
@@ -196,7 +196,7 @@ class Converter {
     unsigned n = 0;
     for (const wire::Ipv4Prefix& a : addresses_) {
       if (&a == outside) continue;
-      link(fmt::format("inside{}", n == 0 ? "" : fmt::format("{}", n)), datapath::Side::kInside, a, n);
+      link(fmt::format("inside{}", n == 0 ? "" : fmt::format("{}", n)), shared::Side::kInside, a, n);
       ++n;
     }
     const auto placeholder = [](unsigned net, unsigned host) {
@@ -205,12 +205,12 @@ class Converter {
     if (n == 0) {
       notes_.emplace_back("The file does not say which link the subscribers are on: address and device "
                           "of interface inside are placeholders.");
-      link("inside", datapath::Side::kInside, placeholder(1, 1), n++);
+      link("inside", shared::Side::kInside, placeholder(1, 1), n++);
     }
     if (outside == nullptr)
       notes_.emplace_back("The file does not say which link leads outside: address and device of "
                           "interface outside are placeholders.");
-    link("outside", datapath::Side::kOutside, outside == nullptr ? placeholder(2, 1) : *outside, n);
+    link("outside", shared::Side::kOutside, outside == nullptr ? placeholder(2, 1) : *outside, n);
     notes_.emplace_back("Devices are placeholders: give the NICs' PCI addresses.");
     for (const auto& [line, route] : routes_) {
       const bool connected = std::any_of(
@@ -225,7 +225,7 @@ class Converter {
   /// Subscribers whom no link or route leads to.
   void add_client_routes() {
     const auto inside = std::find_if(model_.interfaces.begin(), model_.interfaces.end(), [](const auto& i) {
-      return i.role == datapath::Side::kInside;
+      return i.role == shared::Side::kInside;
     });
     const wire::Ipv4Address next{inside->address.address.value ^ 3u};
     const wire::Ipv4Address via = inside->address.length <= 30 && inside->address.contains(next) &&

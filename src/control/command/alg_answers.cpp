@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "lsn/control/command/counter_list.hpp"
+#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/list_writer.hpp"
 #include "lsn/control/command/paged_answer.hpp"
@@ -18,18 +18,18 @@
 namespace lsn::control {
 namespace {
 
-using counter_list::kIn;
-using counter_list::kOut;
-using datapath::Generation;
-using datapath::ipsec_alg::AlgFilter;
-using datapath::ipsec_alg::AlgFlush;
-using datapath::ipsec_alg::EspPage;
-using datapath::ipsec_alg::EspRow;
-using datapath::ipsec_alg::GatePage;
-using datapath::ipsec_alg::GateRow;
-using datapath::ipsec_alg::GateState;
-using datapath::ipsec_alg::IkePage;
-using datapath::ipsec_alg::IkeRow;
+using shared::counter_list::kIn;
+using shared::counter_list::kOut;
+using shared::Generation;
+using shared::AlgFilter;
+using shared::AlgFlush;
+using shared::EspPage;
+using shared::EspRow;
+using shared::GatePage;
+using shared::GateRow;
+using shared::GateState;
+using shared::IkePage;
+using shared::IkeRow;
 using enum Table::Align;
 
 /// "0xffffffff"
@@ -275,8 +275,8 @@ BegunAnswer begin_flush_ipsecalg_session(const Command& command, const CommandCo
 
 std::string spi_text(std::uint32_t spi) { return spi == 0 ? "-" : fmt::format("0x{:08x}", spi); }
 
-std::string_view to_word(datapath::ipsec_alg::GateState state) {
-  using enum datapath::ipsec_alg::GateState;
+std::string_view to_word(shared::GateState state) {
+  using enum shared::GateState;
   switch (state) {
     case kClosed:
       return "CLOSED";
@@ -288,8 +288,8 @@ std::string_view to_word(datapath::ipsec_alg::GateState state) {
   return "?";
 }
 
-std::string_view to_word(datapath::ipsec_alg::HalfGate half) {
-  using enum datapath::ipsec_alg::HalfGate;
+std::string_view to_word(shared::HalfGate half) {
+  using enum shared::HalfGate;
   switch (half) {
     case kUnarmed:
       return "UNARMED";
@@ -303,8 +303,8 @@ std::string_view to_word(datapath::ipsec_alg::HalfGate half) {
   return "?";
 }
 
-std::string_view to_word(datapath::ipsec_alg::CloseReason reason) {
-  using enum datapath::ipsec_alg::CloseReason;
+std::string_view to_word(shared::CloseReason reason) {
+  using enum shared::CloseReason;
   switch (reason) {
     case kPaired:
       return "PAIRED";

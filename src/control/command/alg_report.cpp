@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "lsn/control/command/counter_list.hpp"
+#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/report.hpp"
 #include "lsn/control/command/table.hpp"
@@ -15,20 +15,20 @@
 namespace lsn::control {
 namespace {
 
-using datapath::AlgProfile;
-using datapath::DropReason;
-using datapath::ipsec_alg::AlgCounter;
-using datapath::ipsec_alg::AlgCounters;
-using datapath::ipsec_alg::AlgCounterSet;
-using datapath::ipsec_alg::AlgCounterText;
-using datapath::ipsec_alg::AlgGauge;
-using datapath::ipsec_alg::AlgGaugeText;
-using datapath::ipsec_alg::CloseReason;
-using datapath::ipsec_alg::kAlgCounterTexts;
-using datapath::ipsec_alg::kAlgGaugeTexts;
-using datapath::ipsec_alg::kCloseReasons;
-using datapath::ipsec_alg::kCountedProfiles;
-using datapath::ipsec_alg::kWaitBounds;
+using shared::AlgProfile;
+using shared::DropReason;
+using shared::AlgCounter;
+using shared::AlgCounters;
+using shared::AlgCounterSet;
+using shared::AlgCounterText;
+using shared::AlgGauge;
+using shared::AlgGaugeText;
+using shared::CloseReason;
+using shared::kAlgCounterTexts;
+using shared::kAlgGaugeTexts;
+using shared::kCloseReasons;
+using shared::kCountedProfiles;
+using shared::kWaitBounds;
 using Json = nlohmann::ordered_json;
 using enum Table::Align;
 
@@ -91,9 +91,9 @@ template <class Visit>
 void each_drop_reason(const Visit& visit) {
   for (auto i = static_cast<std::size_t>(DropReason::kAlgHairpin);
        i <= static_cast<std::size_t>(DropReason::kEspSessionTableFull); ++i)
-    visit(datapath::kDropReasonTexts[i]);
-  visit(datapath::kDropReasonTexts[static_cast<std::size_t>(DropReason::kEspNoProfile)]);
-  visit(datapath::kDropReasonTexts[static_cast<std::size_t>(DropReason::kProtocolAh)]);
+    visit(shared::kDropReasonTexts[i]);
+  visit(shared::kDropReasonTexts[static_cast<std::size_t>(DropReason::kEspNoProfile)]);
+  visit(shared::kDropReasonTexts[static_cast<std::size_t>(DropReason::kProtocolAh)]);
 }
 
 std::uint64_t dropped(const Counts& counts, DropReason reason) {
@@ -103,10 +103,10 @@ std::uint64_t dropped(const Counts& counts, DropReason reason) {
   return total;
 }
 
-datapath::ShardCapacity capacity_of(const Dataplane& dataplane) {
-  datapath::ShardCapacity total;
+shared::ShardCapacity capacity_of(const Dataplane& dataplane) {
+  shared::ShardCapacity total;
   for (unsigned shard = 0; shard < dataplane.workers(); ++shard) {
-    const datapath::ShardCapacity capacity = dataplane.worker(shard).capacity;
+    const shared::ShardCapacity capacity = dataplane.worker(shard).capacity;
     total.ike_sessions += capacity.ike_sessions;
     total.esp_sessions += capacity.esp_sessions;
     total.gates += capacity.gates;
@@ -168,12 +168,12 @@ std::string report_json(const AlgProfile* only, const CommandContext& context) {
     for (const AlgProfile* profile : listed_profiles(context, counts))
       profiles.push_back(to_json(*profile, counts));
     json["total"] = to_json(Sums(counts, std::nullopt), true);
-    const datapath::ShardCapacity capacity = capacity_of(context.dataplane);
+    const shared::ShardCapacity capacity = capacity_of(context.dataplane);
     Json room = Json::object();
-    for (const auto& each : alg_capacities()) room[std::string(each.name)] = each.read(capacity);
+    for (const auto& each : shared::alg_capacities()) room[std::string(each.name)] = each.read(capacity);
     json["capacity"] = std::move(room);
     Json drops = Json::object();
-    each_drop_reason([&](const datapath::DropReasonText& text) {
+    each_drop_reason([&](const shared::DropReasonText& text) {
       drops[std::string(text.name)] = dropped(counts, text.reason);
     });
     json["drops"] = std::move(drops);
@@ -238,7 +238,7 @@ std::string overview(const std::vector<const AlgProfile*>& profiles, bool with_t
 }
 
 std::string details(const Sums& sums, bool is_total, const CommandContext& context) {
-  const datapath::ShardCapacity capacity = capacity_of(context.dataplane);
+  const shared::ShardCapacity capacity = capacity_of(context.dataplane);
   Table now({{"now", kLeft}, {"value", kRight}, {"capacity", kRight}, {"meaning", kLeft}});
   for (const AlgGaugeText& text : kAlgGaugeTexts) {
     if (!is_total && text.gauge == AlgGauge::kGates) continue;
@@ -263,7 +263,7 @@ std::string details(const Sums& sums, bool is_total, const CommandContext& conte
   }
   Table waited({{"held messages waited", kLeft}, {"messages", kRight}});
   for (std::size_t i = 0; i < kBuckets; ++i)
-    waited.add({(i < kWaitBounds.size() ? "up to " : "") + wait_bucket_name(i),
+    waited.add({(i < kWaitBounds.size() ? "up to " : "") + shared::wait_bucket_name(i),
                 grouped(sums.waited(i))});
   return now.print() + '\n' + counters.print() + '\n' + closed.print() + '\n' + waited.print();
 }
@@ -271,7 +271,7 @@ std::string details(const Sums& sums, bool is_total, const CommandContext& conte
 std::string drops(const Counts& counts) {
   Table table({{"dropped by the ALG", kLeft}, {"packets", kRight}, {"meaning", kLeft}});
   std::uint64_t total = 0;
-  each_drop_reason([&](const datapath::DropReasonText& text) {
+  each_drop_reason([&](const shared::DropReasonText& text) {
     const std::uint64_t packets = dropped(counts, text.reason);
     total += packets;
     if (packets != 0)

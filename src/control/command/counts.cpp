@@ -10,13 +10,13 @@
 namespace lsn::control {
 namespace {
 
-using datapath::Counter;
-using datapath::Counters;
-using datapath::InterfaceCounters;
-using datapath::PacketsAndBytes;
-using datapath::ProtocolCounters;
-using datapath::ipsec_alg::AlgCounters;
-using datapath::ipsec_alg::AlgCounterSet;
+using shared::Counter;
+using shared::Counters;
+using shared::InterfaceCounters;
+using shared::PacketsAndBytes;
+using shared::ProtocolCounters;
+using shared::AlgCounters;
+using shared::AlgCounterSet;
 
 /// One that began anew in between, as a device's do if it was taken out, has counted what it says.
 std::uint64_t difference(std::uint64_t now, std::uint64_t then) {
@@ -92,11 +92,11 @@ void ClearedCounters::clear(Dataplane& dataplane, std::string by,
   by_ = std::move(by);
 }
 
-std::vector<PortStatus> ClearedCounters::since(std::vector<PortStatus> ports) {
+std::vector<shared::PortStatus> ClearedCounters::since(std::vector<shared::PortStatus> ports) {
   for (std::size_t i = 0; i < std::min(ports.size(), ports_.size()); ++i)
-    for (std::uint64_t PortStatus::*const count :
-         {&PortStatus::rx_missed, &PortStatus::rx_errors, &PortStatus::rx_no_buffer,
-          &PortStatus::tx_errors}) {
+    for (std::uint64_t shared::PortStatus::*const count :
+         {&shared::PortStatus::rx_missed, &shared::PortStatus::rx_errors, &shared::PortStatus::rx_no_buffer,
+          &shared::PortStatus::tx_errors}) {
       // A device that was taken out and put in again counts from the beginning.
       if (ports[i].*count < ports_[i].*count) ports_[i].*count = 0;
       ports[i].*count -= ports_[i].*count;

@@ -19,9 +19,9 @@
 namespace lsn::control {
 namespace {
 
-using datapath::Generation;
-using datapath::SessionPage;
-using datapath::SessionRow;
+using shared::Generation;
+using shared::SessionPage;
+using shared::SessionRow;
 using Json = nlohmann::ordered_json;
 
 class DryRunAnswer final : public Answer {
@@ -47,12 +47,12 @@ class DryRunAnswer final : public Answer {
   /// What a worker asks of a session after a reload (lsn44::is_allowed), as far as it can be told from
   /// here: the filtering of a mapping is not.
   [[nodiscard]] bool ends(const SessionRow& row) const {
-    const datapath::Group* const group = wanted_->group_of(row.subscriber_ip);
+    const shared::Group* const group = wanted_->group_of(row.subscriber_ip);
     if (group == nullptr) return true;
-    if (row.protocol == datapath::Protocol::kEsp && group->alg_profile == datapath::kNoId)
+    if (row.protocol == shared::Protocol::kEsp && group->alg_profile == shared::kNoId)
       return true;
-    const datapath::NatAddressPlace* const place = wanted_->nat_addresses.find(row.nat_ip);
-    const datapath::NatAddressPlace* const before =
+    const shared::NatAddressPlace* const place = wanted_->nat_addresses.find(row.nat_ip);
+    const shared::NatAddressPlace* const before =
         context_.config.generation().nat_addresses.find(row.nat_ip);
     if (place != nullptr && before != nullptr && place->owner != before->owner) return true;
     return place == nullptr || std::find(group->pools.begin(), group->pools.end(), place->pool) ==
@@ -60,7 +60,7 @@ class DryRunAnswer final : public Answer {
   }
 
   [[nodiscard]] std::string client_of(const SessionRow& row) const {
-    const datapath::Group* const group = context_.config.generation().group(row.group);
+    const shared::Group* const group = context_.config.generation().group(row.group);
     return group == nullptr ? "-" : group->client;
   }
 

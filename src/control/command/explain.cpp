@@ -9,27 +9,27 @@
 #include <vector>
 
 #include "lsn/control/command/alg_answers.hpp"
-#include "lsn/control/command/counter_list.hpp"
+#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/session_answers.hpp"
 #include "lsn/control/command/subscriber_answers.hpp"
 #include "lsn/control/command/words.hpp"
 #include "lsn/control/config/vocabulary.hpp"
-#include "lsn/datapath/drop_reason.hpp"
+#include "lsn/shared/drop_reason.hpp"
 
 namespace lsn::control {
 namespace {
 
-using datapath::Direction;
-using datapath::DropReason;
-using datapath::Generation;
-using datapath::Group;
-using datapath::kNoId;
-using datapath::Lookup;
-using datapath::Protocol;
-using datapath::Side;
-using datapath::ipsec_alg::GateRow;
-using datapath::ipsec_alg::GateState;
+using shared::Direction;
+using shared::DropReason;
+using shared::Generation;
+using shared::Group;
+using shared::kNoId;
+using shared::Lookup;
+using shared::Protocol;
+using shared::Side;
+using shared::GateRow;
+using shared::GateState;
 using Json = nlohmann::ordered_json;
 
 constexpr std::uint16_t kIkePort = 500, kNatTraversalPort = 4500;
@@ -65,7 +65,7 @@ Side guess_side(const Generation& generation, const Asked& asked) {
     return !generation.maps.empty() && generation.maps.front()->group_of(address) != nullptr;
   };
   if (is_client(asked.source)) return Side::kInside;
-  const datapath::Route* const route = generation.routes.find(asked.source.value);
+  const shared::Route* const route = generation.routes.find(asked.source.value);
   if (route != nullptr && generation.interfaces[route->interface].side == Side::kInside)
     return Side::kInside;
   const bool is_ours = generation.nat_addresses.find(asked.destination) != nullptr ||
@@ -95,8 +95,8 @@ Lookup question_about(const Generation& generation, const Asked& asked, Side fro
       if (group != nullptr && asked.protocol != Protocol::kEsp)
         lookup.policy = group->app(asked.protocol, asked.destination_port);
     }
-  if (const datapath::Route* const route = generation.routes.find(lookup.remote.value); out && route)
-    lookup.hop = datapath::Route{route->interface,
+  if (const shared::Route* const route = generation.routes.find(lookup.remote.value); out && route)
+    lookup.hop = shared::Route{route->interface,
                                  route->via.value != 0 ? route->via : asked.destination};
   return lookup;
 }
@@ -155,7 +155,7 @@ class Explanation {
   }
   void forwarded(std::string how) { decide("forwarded", std::move(how)); }
   void dropped(DropReason reason, const std::string& why = {}) {
-    reason_ = &datapath::text_of(reason);
+    reason_ = &shared::text_of(reason);
     decide("dropped", why.empty() ? std::string(reason_->meaning) : why);
   }
 
@@ -180,7 +180,7 @@ class Explanation {
     known_ = &found[worker_];
   }
 
-  [[nodiscard]] const datapath::AlgProfile* alg_of(const Group& group) const {
+  [[nodiscard]] const shared::AlgProfile* alg_of(const Group& group) const {
     return group.alg_profile < generation_.alg_profiles.size()
                ? &generation_.alg_profiles[group.alg_profile]
                : nullptr;
@@ -194,7 +194,7 @@ class Explanation {
 
   void say_group(const Group& group) {
     say("client", group.client);
-    const datapath::AlgProfile* const alg = alg_of(group);
+    const shared::AlgProfile* const alg = alg_of(group);
     say("group", group.name + (alg == nullptr ? ", no IPsec ALG" : ", IPsec ALG " + alg->name));
   }
 
@@ -211,7 +211,7 @@ class Explanation {
   }
 
   void say_policy(const Group& group) {
-    const datapath::AppPolicy policy = group.app(asked_.protocol, asked_.destination_port);
+    const shared::AppPolicy policy = group.app(asked_.protocol, asked_.destination_port);
     const Model& model = context_.config.model();
     const auto* const config = find_by_name(model.lsn.group, group.name);
     std::string profile = "no appsprofile covers it";
@@ -233,12 +233,12 @@ class Explanation {
     const auto& subscriber = known_->subscriber;
     const std::uint32_t sessions = subscriber ? subscriber->sessions[p] : 0;
     if (asked_.protocol == Protocol::kEsp) {
-      const datapath::AlgProfile* const alg = alg_of(group);
+      const shared::AlgProfile* const alg = alg_of(group);
       say("limits", fmt::format("ESP sessions {}",
                                 quota_text(sessions, alg == nullptr ? 0 : alg->esp_session_quota)));
       return;
     }
-    const datapath::TransportPolicy& policy = group.transport[p];
+    const shared::TransportPolicy& policy = group.transport[p];
     std::string text = fmt::format(
         "{} sessions {}; NAT ports {}", name_of(asked_.protocol),
         quota_text(sessions, policy.session_quota),
@@ -254,7 +254,7 @@ class Explanation {
       say("session", "none");
       return;
     }
-    const datapath::SessionRow& row = *known_->session;
+    const shared::SessionRow& row = *known_->session;
     say("session",
         fmt::format("{}, begun from {}, idle {} s, {} packets out, {} in", to_word(row.state),
                     row.direction == Direction::kOutbound ? "inside" : "outside",
@@ -263,7 +263,7 @@ class Explanation {
 
   void say_mapping() {
     if (!known_->mapping) return;
-    const datapath::MappingRow& row = *known_->mapping;
+    const shared::MappingRow& row = *known_->mapping;
     say("mapping",
         fmt::format("{} is {}, {} mapping, {} filtering, {} session{}",
                     endpoint(row.subscriber_ip, row.subscriber_port),
@@ -272,7 +272,7 @@ class Explanation {
   }
 
   void say_gate() {
-    const datapath::ipsec_alg::AlgLookup& alg = known_->alg;
+    const shared::AlgLookup& alg = known_->alg;
     if (!alg.gate) {
       say("gate", "none: nobody has to do with that server through that NAT address");
       return;
@@ -294,14 +294,14 @@ class Explanation {
 
   /// Where it goes on; false: the verdict is a drop.
   bool say_next_hop(wire::Ipv4Address to, Side wanted) {
-    const datapath::Route* const route = generation_.routes.find(to.value);
+    const shared::Route* const route = generation_.routes.find(to.value);
     if (route == nullptr) {
       dropped(DropReason::kNoRoute, fmt::format("no route to {}", wire::to_string(to)));
       return false;
     }
-    const datapath::Interface& interface = generation_.interfaces[route->interface];
+    const shared::Interface& interface = generation_.interfaces[route->interface];
     const bool direct = route->via.value == 0;
-    if (direct && generation_.link_addresses.find(to) != datapath::LinkAddress::kNone) {
+    if (direct && generation_.link_addresses.find(to) != shared::LinkAddress::kNone) {
       dropped(DropReason::kNoRoute,
               fmt::format("{} is a network's own or its broadcast address", wire::to_string(to)));
       return false;
@@ -323,7 +323,7 @@ class Explanation {
   /// Whether a new session would be refused by a limit: then that is the verdict.
   bool exceeds_limits(const Group& group) {
     const std::size_t p = protocol_index();
-    const datapath::TransportPolicy& policy = group.transport[p];
+    const shared::TransportPolicy& policy = group.transport[p];
     const auto& subscriber = known_->subscriber;
     if (known_->full == DropReason::kSubscriberTableFull) dropped(*known_->full);
     else if (policy.session_quota != 0 && subscriber &&
@@ -363,7 +363,7 @@ class Explanation {
     say_group(*group);
     say_worker();
     if (context_.dataplane.workers() > 1 &&
-        generation_.maps.front()->owner_of(asked_.source) == datapath::kNoShard)
+        generation_.maps.front()->owner_of(asked_.source) == shared::kNoShard)
       return dropped(DropReason::kPoolExhausted,
                      fmt::format("group {} has no NAT address", group->name));
     if (asked_.protocol == Protocol::kEsp) return explain_esp_outbound(*group);
@@ -378,7 +378,7 @@ class Explanation {
       say_mapping();
       if (exceeds_limits(*group)) return;
       if (!known_->mapping) {
-        const datapath::TransportPolicy& policy = group->transport[protocol_index()];
+        const shared::TransportPolicy& policy = group->transport[protocol_index()];
         if (known_->full == DropReason::kMappingTableFull) return dropped(*known_->full);
         if (policy.port_quota != 0 && known_->subscriber &&
             known_->subscriber->ports[protocol_index()] >= policy.port_quota)
@@ -423,7 +423,7 @@ class Explanation {
 
   [[nodiscard]] bool is_paired(const Group& group) const {
     return group.app(asked_.protocol, asked_.destination_port).pooling ==
-               datapath::Pooling::kPaired &&
+               shared::Pooling::kPaired &&
            known_->subscriber && known_->subscriber->nat_ip;
   }
 
@@ -469,12 +469,12 @@ class Explanation {
   }
 
   void explain_esp_outbound(const Group& group) {
-    const datapath::AlgProfile* const alg = alg_of(group);
+    const shared::AlgProfile* const alg = alg_of(group);
     say_limits(group);
     say_session();
     if (known_->session) {
       if (!say_next_hop(asked_.destination, Side::kOutside)) return;
-      const datapath::SessionRow& row = *known_->session;
+      const shared::SessionRow& row = *known_->session;
       return forwarded(fmt::format(
           "by its session as {} > {}; the other half is {}", wire::to_string(row.nat_ip),
           wire::to_string(row.remote_ip),
@@ -484,7 +484,7 @@ class Explanation {
     if (asked_.spi == 0) return dropped(DropReason::kEspSpiZero);
     if (generation_.nat_addresses.find(asked_.destination) != nullptr)
       return dropped(DropReason::kAlgHairpin);
-    const datapath::ipsec_alg::AlgLookup& known = known_->alg;
+    const shared::AlgLookup& known = known_->alg;
     say("IKE", known.ike_sessions == 0
                    ? "no session of that client and server"
                    : fmt::format("{} session{} of that client and server, {}", known.ike_sessions,
@@ -538,7 +538,7 @@ class Explanation {
   }
 
   void explain_inbound() {
-    const datapath::NatAddressPlace* const place =
+    const shared::NatAddressPlace* const place =
         generation_.nat_addresses.find(asked_.destination);
     if (place == nullptr) {
       say("pool", fmt::format("none has {}", wire::to_string(asked_.destination)));
@@ -560,7 +560,7 @@ class Explanation {
                                "(ikePreservePort); one that none of them has is dropped, "
                                "ike_spi_unknown");
     if (known_->session) {
-      const datapath::SessionRow& row = *known_->session;
+      const shared::SessionRow& row = *known_->session;
       if (!say_next_hop(row.subscriber_ip, Side::kInside)) return;
       return forwarded(
           fmt::format("by its session to {}", endpoint(row.subscriber_ip, row.subscriber_port)));
@@ -589,10 +589,10 @@ class Explanation {
 
   void explain_esp_inbound() {
     if (asked_.spi == 0) return dropped(DropReason::kEspSpiZero);
-    const datapath::ipsec_alg::AlgLookup& known = known_->alg;
+    const shared::AlgLookup& known = known_->alg;
     say_gate();
     if (known_->session) {
-      const datapath::SessionRow& row = *known_->session;
+      const shared::SessionRow& row = *known_->session;
       if (!say_next_hop(row.subscriber_ip, Side::kInside)) return;
       return forwarded(fmt::format("by its session to {}: the SPI is that client's",
                                    wire::to_string(row.subscriber_ip)));
@@ -645,7 +645,7 @@ class Explanation {
   std::vector<std::pair<std::string, std::string>> steps_;
   std::string_view verdict_word_ = "depends";
   std::string verdict_;
-  const datapath::DropReasonText* reason_ = nullptr;
+  const shared::DropReasonText* reason_ = nullptr;
 };
 
 /// All workers are asked; once more where a reload came in between, and about the other side of a

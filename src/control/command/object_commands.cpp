@@ -224,7 +224,7 @@ constexpr std::string_view kNameParameter = "NAME";
 
 /// `usage`: nullptr if that kind has none, or the workers are not asked.
 std::string shown(const ObjectKind& kind, const std::string* wanted, Format format,
-                  const CommandContext& context, const datapath::Usage* usage) {
+                  const CommandContext& context, const shared::Usage* usage) {
   const Model& model = context.config.model();
   const auto by_name = usage == nullptr ? std::nullopt
                                         : std::optional<UsageByName>(
@@ -258,7 +258,7 @@ class ShowWithUsage final : public Answer {
         survey_(context) {}
 
   Progress next(std::string& out) override {
-    const datapath::Usage* const usage = survey_.take();
+    const shared::Usage* const usage = survey_.take();
     if (usage == nullptr) return Progress::kWaiting;
     // Somebody may have removed it meanwhile.
     const std::vector<std::string> names = names_of(context_.config.model(), kind_);

@@ -6,16 +6,16 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "lsn/control/command/counter_list.hpp"
+#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/command/table.hpp"
 #include "lsn/control/config/vocabulary.hpp"
 
 namespace lsn::control {
 namespace {
 
-using datapath::Counters;
-using datapath::Interface;
-using datapath::ProtocolCounters;
+using shared::Counters;
+using shared::Interface;
+using shared::ProtocolCounters;
 using Json = nlohmann::ordered_json;
 using enum Table::Align;
 
@@ -38,14 +38,14 @@ std::uint64_t sum(const std::vector<const Counters*>& workers, const Read& read)
 
 std::uint64_t all_drops(const Counters& counters) {
   std::uint64_t total = 0;
-  for (const datapath::Counter& drop : counters.drops) total += drop.get();
+  for (const shared::Counter& drop : counters.drops) total += drop.get();
   return total;
 }
 
-datapath::ShardCapacity capacity_of(const Dataplane& dataplane) {
-  datapath::ShardCapacity total;
+shared::ShardCapacity capacity_of(const Dataplane& dataplane) {
+  shared::ShardCapacity total;
   for (unsigned shard = 0; shard < dataplane.workers(); ++shard) {
-    const datapath::ShardCapacity capacity = dataplane.worker(shard).capacity;
+    const shared::ShardCapacity capacity = dataplane.worker(shard).capacity;
     total.sessions += capacity.sessions;
     total.mappings += capacity.mappings;
     total.subscribers += capacity.subscribers;
@@ -53,9 +53,9 @@ datapath::ShardCapacity capacity_of(const Dataplane& dataplane) {
   return total;
 }
 
-Json to_json(const datapath::ShardCapacity& capacity) {
+Json to_json(const shared::ShardCapacity& capacity) {
   Json json;
-  for (const auto& each : lsn_capacities()) json[std::string(each.name)] = each.read(capacity);
+  for (const auto& each : shared::lsn_capacities()) json[std::string(each.name)] = each.read(capacity);
   return json;
 }
 
@@ -70,17 +70,17 @@ std::string grouped(std::uint64_t number) {
 std::string protocol_table(const std::vector<std::string_view>& names,
                            const std::vector<const Counters*>& workers) {
   std::vector<Table::Column> columns{{"protocol", kLeft}};
-  std::vector<const CounterText<ProtocolCounters>*> shown;
+  std::vector<const shared::CounterText<ProtocolCounters>*> shown;
   for (const std::string_view name : names)
-    for (const auto& counter : protocol_counters())
+    for (const auto& counter : shared::protocol_counters())
       if (counter.name == name) {
         columns.push_back({counter.name, kRight});
         shown.push_back(&counter);
       }
   Table table(columns);
   std::vector<std::uint64_t> totals(shown.size());
-  for (std::size_t p = 0; p < datapath::kProtocols; ++p) {
-    std::vector<std::string> cells{std::string(name_of(static_cast<datapath::Protocol>(p)))};
+  for (std::size_t p = 0; p < shared::kProtocols; ++p) {
+    std::vector<std::string> cells{std::string(name_of(static_cast<shared::Protocol>(p)))};
     for (std::size_t i = 0; i < shown.size(); ++i) {
       const std::uint64_t value =
           sum(workers, [&](const Counters& c) { return shown[i]->read(c.protocols[p]); });
@@ -95,7 +95,7 @@ std::string protocol_table(const std::vector<std::string_view>& names,
   return table.print();
 }
 
-std::string link_word(const PortStatus& port) {
+std::string link_word(const shared::PortStatus& port) {
   if (port.removed) return "removed";
   return port.link_up ? "up" : "down";
 }
@@ -106,8 +106,8 @@ std::string speed_text(std::uint32_t mbps) {
 }
 
 /// The device of an interface; one that says nothing if the dataplane does not know it.
-PortStatus port_of(const std::vector<PortStatus>& ports, const Interface& interface) {
-  return interface.device < ports.size() ? ports[interface.device] : PortStatus{};
+shared::PortStatus port_of(const std::vector<shared::PortStatus>& ports, const Interface& interface) {
+  return interface.device < ports.size() ? ports[interface.device] : shared::PortStatus{};
 }
 
 }  // namespace
@@ -127,7 +127,7 @@ std::string document_with_beginning(Json json, const ClearedCounters& cleared) {
 std::string report_lsn(Format format, const CommandContext& context) {
   const Counts counts(context.dataplane, context.cleared);
   const auto workers = all_of(counts);
-  const datapath::ShardCapacity capacity = capacity_of(context.dataplane);
+  const shared::ShardCapacity capacity = capacity_of(context.dataplane);
   const std::uint64_t sessions = sum(workers, [](const Counters& c) {
     std::uint64_t total = 0;
     for (const ProtocolCounters& protocol : c.protocols) total += protocol.sessions.get();
@@ -141,12 +141,12 @@ std::string report_lsn(Format format, const CommandContext& context) {
               {"sessions", sessions},
               {"capacity", to_json(capacity)},
               {"drops", drops}};
-    for (const auto& counter : router_counters())
+    for (const auto& counter : shared::router_counters())
       json[std::string(counter.name)] = sum(workers, counter.read);
     Json protocols = Json::array();
-    for (std::size_t p = 0; p < datapath::kProtocols; ++p) {
-      Json one{{"protocol", name_of(static_cast<datapath::Protocol>(p))}};
-      for (const auto& counter : protocol_counters())
+    for (std::size_t p = 0; p < shared::kProtocols; ++p) {
+      Json one{{"protocol", name_of(static_cast<shared::Protocol>(p))}};
+      for (const auto& counter : shared::protocol_counters())
         one[std::string(counter.name)] =
             sum(workers, [&](const Counters& c) { return counter.read(c.protocols[p]); });
       protocols.push_back(std::move(one));
@@ -168,7 +168,7 @@ std::string report_lsn(Format format, const CommandContext& context) {
   text += '\n';
   Table table({{"counter", kLeft}, {"value", kRight}, {"capacity", kRight}});
   table.add({"sessions", grouped(sessions), grouped(capacity.sessions)});
-  for (const auto& counter : router_counters())
+  for (const auto& counter : shared::router_counters())
     table.add({std::string(counter.name), grouped(sum(workers, counter.read)),
                counter.name == "subscribers" ? grouped(capacity.subscribers) : ""});
   table.add({"drops", grouped(drops), ""});
@@ -179,7 +179,7 @@ std::string report_lsn(Format format, const CommandContext& context) {
 std::string report_interfaces(Format format, const CommandContext& context) {
   const Counts counts(context.dataplane, context.cleared);
   const auto workers = all_of(counts);
-  const std::vector<PortStatus> ports = context.cleared.since(context.dataplane.ports());
+  const std::vector<shared::PortStatus> ports = context.cleared.since(context.dataplane.ports());
   const std::vector<Interface>& interfaces = context.config.generation().interfaces;
   const auto count = [&](std::size_t i, const auto& counter) {
     return sum(workers, [&](const Counters& c) { return counter.read(c.interfaces[i]); });
@@ -189,7 +189,7 @@ std::string report_interfaces(Format format, const CommandContext& context) {
     Json list = Json::array();
     for (std::size_t i = 0; i < interfaces.size(); ++i) {
       const Interface& interface = interfaces[i];
-      const PortStatus port = port_of(ports, interface);
+      const shared::PortStatus port = port_of(ports, interface);
       Json json{{"name", interface.name},
                 {"role", to_word(interface.side)},
                 {"device", port.device},
@@ -197,12 +197,12 @@ std::string report_interfaces(Format format, const CommandContext& context) {
                 {"mtu", interface.mtu},
                 {"address", wire::to_string(interface.address)},
                 {"link", link_word(port)}};
-      for (const auto& counter : interface_counters())
+      for (const auto& counter : shared::interface_counters())
         json[std::string(counter.name)] = count(i, counter);
       list.push_back(std::move(json));
     }
     Json devices = Json::array();
-    for (const PortStatus& port : ports) {
+    for (const shared::PortStatus& port : ports) {
       Json json{{"device", port.device},
                 {"driver", port.driver},
                 {"link", link_word(port)},
@@ -211,7 +211,7 @@ std::string report_interfaces(Format format, const CommandContext& context) {
                 {"rx_queues", port.rx_queues},
                 {"tx_queues", port.tx_queues},
                 {"steering", port.steering}};
-      for (const auto& counter : device_counters())
+      for (const auto& counter : shared::device_counters())
         json[std::string(counter.name)] = counter.read(port);
       devices.push_back(std::move(json));
     }
@@ -221,9 +221,9 @@ std::string report_interfaces(Format format, const CommandContext& context) {
 
   std::vector<Table::Column> columns{{"interface", kLeft}, {"role", kLeft}, {"address", kLeft},
                                      {"vlan", kRight},     {"mtu", kRight}, {"link", kLeft}};
-  for (const auto& counter : interface_counters()) columns.push_back({counter.name, kRight});
+  for (const auto& counter : shared::interface_counters()) columns.push_back({counter.name, kRight});
   Table table(columns);
-  std::vector<std::uint64_t> totals(interface_counters().size());
+  std::vector<std::uint64_t> totals(shared::interface_counters().size());
   for (std::size_t i = 0; i < interfaces.size(); ++i) {
     const Interface& interface = interfaces[i];
     std::vector<std::string> cells{interface.name,
@@ -233,7 +233,7 @@ std::string report_interfaces(Format format, const CommandContext& context) {
                                    std::to_string(interface.mtu),
                                    link_word(port_of(ports, interface))};
     for (std::size_t c = 0; c < totals.size(); ++c) {
-      const std::uint64_t value = count(i, interface_counters()[c]);
+      const std::uint64_t value = count(i, shared::interface_counters()[c]);
       totals[c] += value;
       cells.push_back(grouped(value));
     }
@@ -246,17 +246,17 @@ std::string report_interfaces(Format format, const CommandContext& context) {
   std::vector<Table::Column> device_columns{{"device", kLeft}, {"driver", kLeft}, {"link", kLeft},
                                             {"speed", kRight}, {"mac", kLeft},
                                             {"rx/tx queues", kRight}};
-  for (const auto& counter : device_counters()) device_columns.push_back({counter.name, kRight});
+  for (const auto& counter : shared::device_counters()) device_columns.push_back({counter.name, kRight});
   Table devices(device_columns);
   std::string steering;
-  for (const PortStatus& port : ports) {
+  for (const shared::PortStatus& port : ports) {
     std::vector<std::string> row{port.device,
                                  port.driver,
                                  link_word(port),
                                  speed_text(port.speed_mbps),
                                  port.mac,
                                  fmt::format("{}/{}", port.rx_queues, port.tx_queues)};
-    for (const auto& counter : device_counters()) row.push_back(grouped(counter.read(port)));
+    for (const auto& counter : shared::device_counters()) row.push_back(grouped(counter.read(port)));
     devices.add(std::move(row));
     if (!port.steering.empty()) steering += fmt::format("{}: {}\n", port.device, port.steering);
   }
@@ -279,13 +279,13 @@ std::string report_workers(Format format, const CommandContext& context) {
   };
   const auto received = [](const Counters& c) {
     std::uint64_t total = 0;
-    for (const datapath::InterfaceCounters& interface : c.interfaces)
+    for (const shared::InterfaceCounters& interface : c.interfaces)
       total += interface.rx.packets.get();
     return total;
   };
   const auto sent = [](const Counters& c) {
     std::uint64_t total = 0;
-    for (const datapath::InterfaceCounters& interface : c.interfaces)
+    for (const shared::InterfaceCounters& interface : c.interfaces)
       total += interface.tx.packets.get();
     return total;
   };
@@ -307,7 +307,7 @@ std::string report_workers(Format format, const CommandContext& context) {
                 {"tx_packets", sent(c)},
                 {"drops", all_drops(c)},
                 {"handoff", c.handoff_sent.get()}};
-      for (const auto& counter : worker_counters()) json[std::string(counter.name)] = counter.read(c);
+      for (const auto& counter : shared::worker_counters()) json[std::string(counter.name)] = counter.read(c);
       list.push_back(std::move(json));
     }
     return document_with_beginning(Json{{"workers", std::move(list)}}, context.cleared);
@@ -362,7 +362,7 @@ std::string report_drops(Format format, const CommandContext& context) {
 
   if (format == Format::kJson) {
     Json list = Json::array();
-    for (const datapath::DropReasonText& text : datapath::kDropReasonTexts) {
+    for (const shared::DropReasonText& text : shared::kDropReasonTexts) {
       Json by_worker = Json::array();
       for (const Counters* counters : workers) by_worker.push_back(counters->dropped(text.reason));
       list.push_back(
@@ -391,7 +391,7 @@ std::string report_drops(Format format, const CommandContext& context) {
     cells.emplace_back(meaning);
     total ? table.add_total(std::move(cells)) : table.add(std::move(cells));
   };
-  for (const datapath::DropReasonText& text : datapath::kDropReasonTexts) {
+  for (const shared::DropReasonText& text : shared::kDropReasonTexts) {
     const auto read = [&](const Counters& c) { return c.dropped(text.reason); };
     if (sum(workers, read) != 0) add(false, text.name, text.meaning, read);
   }

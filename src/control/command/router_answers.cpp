@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "lsn/control/command/counter_list.hpp"
+#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/list_writer.hpp"
 #include "lsn/control/command/paged_answer.hpp"
@@ -23,13 +23,13 @@
 namespace lsn::control {
 namespace {
 
-using datapath::DropFilter;
-using datapath::DropPage;
-using datapath::DropReason;
-using datapath::DropRow;
-using datapath::Generation;
-using datapath::NeighbourPage;
-using datapath::NeighbourRow;
+using shared::DropFilter;
+using shared::DropPage;
+using shared::DropReason;
+using shared::DropRow;
+using shared::Generation;
+using shared::NeighbourPage;
+using shared::NeighbourRow;
 using Json = nlohmann::ordered_json;
 using enum Table::Align;
 
@@ -91,15 +91,15 @@ class DropWriter : public ListWriter {
 /// "filtered, no_mapping, ...": in the order of the table.
 std::string all_reasons() {
   std::string text = "one of ";
-  for (const datapath::DropReasonText& known : datapath::kDropReasonTexts)
-    text += fmt::format("{}{}", &known == datapath::kDropReasonTexts.data() ? "" : ", ", known.name);
+  for (const shared::DropReasonText& known : shared::kDropReasonTexts)
+    text += fmt::format("{}{}", &known == shared::kDropReasonTexts.data() ? "" : ", ", known.name);
   return text;
 }
 const std::string kAllReasons = all_reasons();
 
 const ValueSyntax kDropReason{"REASON", kAllReasons,
                               [](std::string_view text) -> std::optional<Value> {
-                                for (const auto& known : datapath::kDropReasonTexts)
+                                for (const auto& known : shared::kDropReasonTexts)
                                   if (same_word(known.name, text)) return std::string(known.name);
                                 return std::nullopt;
                               }};
@@ -222,7 +222,7 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_show_drops(
   if (const auto* const address = command.get<wire::Ipv4Address>("-subscrIP"))
     filter.address = *address;
   if (const auto* const reason = command.get<std::string>("-reason"))
-    for (const datapath::DropReasonText& text : datapath::kDropReasonTexts)
+    for (const shared::DropReasonText& text : shared::kDropReasonTexts)
       if (text.name == *reason) filter.reason = text.reason;
   return list_of_recent_drops(command.format, context, filter);
 }
@@ -245,10 +245,10 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_show_route(
                                                       interface.address.length}),
                      "", interface.name});
   for (const RouteConfig& route : model.routes) {
-    const datapath::Route* const found =
+    const shared::Route* const found =
         generation.routes.find(route.prefix.first().value);
-    const datapath::Route* const way = generation.routes.find(route.via.value);
-    const datapath::Route* const by = way != nullptr ? way : found;
+    const shared::Route* const way = generation.routes.find(route.via.value);
+    const shared::Route* const by = way != nullptr ? way : found;
     lines.push_back({wire::to_string(route.prefix), wire::to_string(route.via),
                      by == nullptr ? "?" : generation.interfaces[by->interface].name});
   }

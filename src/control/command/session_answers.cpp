@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "lsn/control/command/alg_answers.hpp"
-#include "lsn/control/command/counter_list.hpp"
+#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/paged_answer.hpp"
 #include "lsn/control/command/table.hpp"
@@ -20,15 +20,15 @@
 namespace lsn::control {
 namespace {
 
-using datapath::Direction;
-using datapath::Protocol;
-using datapath::SessionFilter;
-using datapath::SessionPage;
-using datapath::SessionRow;
+using shared::Direction;
+using shared::Protocol;
+using shared::SessionFilter;
+using shared::SessionPage;
+using shared::SessionRow;
 using enum Table::Align;
 
 /// Group ids go by name and stay; kNoId means any group, so "none" is one that nobody has.
-constexpr std::uint16_t kNobodysGroup = datapath::kNoId - 1;
+constexpr std::uint16_t kNobodysGroup = shared::kNoId - 1;
 
 /// Where ESP has an SPI other protocols have a port: the receiver's. So the subscriber's, and what
 /// is sent to its NAT address, is the inbound one.
@@ -63,7 +63,7 @@ class SessionWriter : public ListWriter {
       : ListWriter(format, Table(columns(with_bytes)), "sessions", "session", "sessions", rows),
         with_bytes_(with_bytes) {}
 
-  void add(const SessionRow& row, const datapath::Generation& generation, std::string& out) {
+  void add(const SessionRow& row, const shared::Generation& generation, std::string& out) {
     if (is_shown()) {
       if (is_json()) add_json(row, generation.group(row.group), out);
       else table().add(cells(row));
@@ -72,8 +72,8 @@ class SessionWriter : public ListWriter {
   }
 
  private:
-  void add_json(const SessionRow& row, const datapath::Group* group, std::string& out) {
-    using counter_list::kIn, counter_list::kOut;
+  void add_json(const SessionRow& row, const shared::Group* group, std::string& out) {
+    using shared::counter_list::kIn, shared::counter_list::kOut;
     // By hand: there may be millions of them, and only names need escaping.
     fmt::format_to(
         std::back_inserter(out),
@@ -112,8 +112,8 @@ class SessionWriter : public ListWriter {
                                  std::string(direction_of(row)), std::string(to_word(row.state)),
                                  fmt::format("{} s", row.idle_seconds)};
     if (with_bytes_) {
-      all.push_back(std::to_string(row.bytes[counter_list::kOut]));
-      all.push_back(std::to_string(row.bytes[counter_list::kIn]));
+      all.push_back(std::to_string(row.bytes[shared::counter_list::kOut]));
+      all.push_back(std::to_string(row.bytes[shared::counter_list::kIn]));
     }
     return all;
   }
@@ -125,7 +125,7 @@ class FlushSessions final : public Answer {
  public:
   FlushSessions(Format format, const CommandContext& context, const SessionFilter& filter)
       : format_(format) {
-    datapath::SessionFlush flush;
+    shared::SessionFlush flush;
     flush.filter = filter;
     flushed_.ask(context.dataplane.workers(), [&](unsigned shard, auto done) {
       context.dataplane.flush(shard, flush, std::move(done));
@@ -290,8 +290,8 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_flush_lsn_session(
   return std::make_unique<FlushSessions>(command.format, context, *filter);
 }
 
-std::string_view to_word(datapath::SessionState state) {
-  using enum datapath::SessionState;
+std::string_view to_word(shared::SessionState state) {
+  using enum shared::SessionState;
   switch (state) {
     case kSynSent:
       return "SYN-SENT";

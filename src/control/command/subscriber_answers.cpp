@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "lsn/control/command/alg_answers.hpp"
-#include "lsn/control/command/counter_list.hpp"
+#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/list_writer.hpp"
 #include "lsn/control/command/paged_answer.hpp"
@@ -23,17 +23,17 @@
 namespace lsn::control {
 namespace {
 
-using datapath::Direction;
-using datapath::Generation;
-using datapath::Group;
-using datapath::kPortProtocols;
-using datapath::kProtocols;
-using datapath::MappingPage;
-using datapath::MappingRow;
-using datapath::Protocol;
-using datapath::SubscriberFilter;
-using datapath::SubscriberPage;
-using datapath::SubscriberRow;
+using shared::Direction;
+using shared::Generation;
+using shared::Group;
+using shared::kPortProtocols;
+using shared::kProtocols;
+using shared::MappingPage;
+using shared::MappingRow;
+using shared::Protocol;
+using shared::SubscriberFilter;
+using shared::SubscriberPage;
+using shared::SubscriberRow;
 using Json = nlohmann::ordered_json;
 using enum Table::Align;
 
@@ -187,7 +187,7 @@ class MappingWriter : public ListWriter {
 };
 
 std::unique_ptr<Answer> list_of_mappings(Format format, const CommandContext& context,
-                                         const datapath::SessionFilter& filter,
+                                         const shared::SessionFilter& filter,
                                          ListWriter::Rows rows) {
   return std::make_unique<PagedAnswer<MappingPage, MappingWriter>>(context, filter,
                                                                    MappingWriter(format, rows));
@@ -408,9 +408,9 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_show_subscriber(
     const Command& command, const CommandContext& context) {
   const wire::Ipv4Address address = *command.get<wire::Ipv4Address>("ADDRESS");
   const Format format = command.format;
-  datapath::SessionFilter sessions;
+  shared::SessionFilter sessions;
   sessions.network = wire::Ipv4Prefix{address, 32};
-  const datapath::ipsec_alg::AlgFilter alg{.source_ip = address};
+  const shared::AlgFilter alg{.source_ip = address};
   std::vector<SequenceAnswer::Part> parts;
   parts.push_back({"", "", std::make_unique<SubscriberAnswer>(format, context, address)});
   parts.push_back({"mappings", "mappings",

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <array>
 
-#include "lsn/control/command/counter_list.hpp"
+#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/table.hpp"
 #include "lsn/control/command/words.hpp"
@@ -13,12 +13,12 @@
 namespace lsn::control {
 namespace {
 
-using datapath::Generation;
-using datapath::kNoId;
-using datapath::kPortProtocols;
-using datapath::kProtocols;
-using datapath::Protocol;
-using datapath::Usage;
+using shared::Generation;
+using shared::kNoId;
+using shared::kPortProtocols;
+using shared::kProtocols;
+using shared::Protocol;
+using shared::Usage;
 using Json = nlohmann::ordered_json;
 using enum Table::Align;
 

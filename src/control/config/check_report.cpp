@@ -11,9 +11,9 @@
 namespace lsn::control {
 namespace {
 
-using datapath::Dependence;
-using datapath::Pooling;
-using datapath::Protocol;
+using shared::Dependence;
+using shared::Pooling;
+using shared::Protocol;
 
 constexpr std::array kAllProtocols{Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp};
 
@@ -211,7 +211,7 @@ std::string addresses_of(const ByName<AclConfig>& acls, const ClientConfig& clie
 /// Whether it is the last address of an outside interface's network.
 bool is_broadcast(const Model& model, wire::Ipv4Address address) {
   return std::any_of(model.interfaces.begin(), model.interfaces.end(), [&](const auto& interface) {
-    return interface.role == datapath::Side::kOutside && interface.address.last() == address;
+    return interface.role == shared::Side::kOutside && interface.address.last() == address;
   });
 }
 

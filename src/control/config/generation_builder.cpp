@@ -10,13 +10,13 @@
 namespace lsn::control {
 namespace {
 
-using datapath::AlgProfile;
-using datapath::AppPolicy;
-using datapath::Generation;
-using datapath::IntervalMap;
-using datapath::kNoId;
-using datapath::Protocol;
-using datapath::ShardShares;
+using shared::AlgProfile;
+using shared::AppPolicy;
+using shared::Generation;
+using shared::IntervalMap;
+using shared::kNoId;
+using shared::Protocol;
+using shared::ShardShares;
 
 using Ids = std::map<std::string_view, std::uint16_t>;
 
@@ -81,14 +81,14 @@ void build_alg_profiles(const Model& model, const Generation* before, Generation
 void build_pools(const Model& model, const Generation* before, Generation& out, Ids& ids) {
   ids = assign_places(out.pools, before == nullptr ? nullptr : &before->pools, model.lsn.pool);
   const auto shards = static_cast<unsigned>(model.dataplane.workers.size());
-  std::vector<datapath::PoolRanges> all;
-  for (datapath::Pool& pool : out.pools) {
+  std::vector<shared::PoolRanges> all;
+  for (shared::Pool& pool : out.pools) {
     pool.ranges.clear();
     pool.addresses_of.assign(shards, {});
   }
   for (const PoolConfig& config : model.lsn.pool) {
     const std::uint16_t id = ids.at(config.name);
-    datapath::Pool& pool = out.pools[id];
+    shared::Pool& pool = out.pools[id];
     pool.port_realloc_timeout = config.portrealloctimeout;
     pool.max_realloc_queue = config.max_port_realloc_tmq;
     pool.ranges = nat_ranges(model, config);
@@ -98,14 +98,14 @@ void build_pools(const Model& model, const Generation* before, Generation& out, 
   const auto ascending = [](const wire::Ipv4Range& a, const wire::Ipv4Range& b) {
     return a.first < b.first;
   };
-  for (datapath::PoolRanges& pool : all)
+  for (shared::PoolRanges& pool : all)
     std::sort(pool.ranges.begin(), pool.ranges.end(), ascending);
   std::sort(all.begin(), all.end(), [ascending](const auto& a, const auto& b) {
     if (a.ranges.empty() || b.ranges.empty()) return !b.ranges.empty();
     return ascending(a.ranges[0], b.ranges[0]);
   });
   out.nat_addresses =
-      datapath::NatAddressMap(all, shards, before == nullptr ? nullptr : &before->nat_addresses);
+      shared::NatAddressMap(all, shards, before == nullptr ? nullptr : &before->nat_addresses);
   for (const auto& range : out.nat_addresses.all())
     out.pools[range.value.pool].addresses_of[range.value.owner].push_back(
         wire::Ipv4Address{range.first});
@@ -143,9 +143,9 @@ IntervalMap<AppPolicy> build_apps(const Model& model, const GroupConfig& config,
   return IntervalMap<AppPolicy>(std::move(ranges));
 }
 
-datapath::TransportPolicy build_transport(const Model& model, const GroupConfig& config,
+shared::TransportPolicy build_transport(const Model& model, const GroupConfig& config,
                                           Protocol protocol) {
-  datapath::TransportPolicy policy;
+  shared::TransportPolicy policy;
   const TransportProfileConfig* found = transport_profile(model, config, protocol);
   const TransportProfileConfig profile = found == nullptr ? TransportProfileConfig{} : *found;
   policy.session_timeout = profile.sessiontimeout;
@@ -166,7 +166,7 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
   const Ids ids =
       assign_places(out.groups, before == nullptr ? nullptr : &before->groups, model.lsn.group);
   const std::size_t shards = model.dataplane.workers.size();
-  for (datapath::Group& group : out.groups)
+  for (shared::Group& group : out.groups)
     if (!group.present) {
       // A group that is gone has no addresses; its name, id and usage stay.
       group.pools.clear();
@@ -179,13 +179,13 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
   const ByName clients(model.lsn.client);
   for (const GroupConfig& config : model.lsn.group) {
     const std::uint16_t id = ids.at(config.name);
-    datapath::Group& group = out.groups[id];
+    shared::Group& group = out.groups[id];
     group.client = config.clientname;
     group.pools.clear();
     group.addresses_of.assign(shards, {});
     for (const std::string& name : config.poolname) {
       group.pools.push_back(pools.at(name));
-      const datapath::Pool& pool = out.pools[group.pools.back()];
+      const shared::Pool& pool = out.pools[group.pools.back()];
       for (std::size_t shard = 0; shard < shards; ++shard) {
         const auto& addresses = pool.addresses_of[shard];
         group.addresses_of[shard].insert(group.addresses_of[shard].end(), addresses.begin(),
@@ -200,7 +200,7 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
     }
     group.alg_profile =
         config.ipsec_alg_profile.empty() ? kNoId : algs.at(config.ipsec_alg_profile.front());
-    if (!group.usage) group.usage = std::make_shared<datapath::GroupUsage>();
+    if (!group.usage) group.usage = std::make_shared<shared::GroupUsage>();
     if (const ClientConfig* client = clients.find(config.clientname)) {
       for (const wire::Ipv4Prefix& network : client->network)
         networks.push_back({network.first().value, network.last().value, id});
@@ -208,9 +208,9 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
         networks.push_back({range.first.value, range.last.value, id});
     }
   }
-  datapath::follow(
+  shared::follow(
       out, before, static_cast<unsigned>(shards),
-      std::make_shared<const datapath::ShardMap>(
+      std::make_shared<const shared::ShardMap>(
           IntervalMap<std::uint16_t>(std::move(networks)), shares,
           before == nullptr || before->maps.empty() ? nullptr : before->maps.front().get()));
 }
@@ -219,7 +219,7 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
 std::vector<InterfaceConfig> ordered_interfaces(const Model& model, const Generation* before) {
   if (before == nullptr) return model.interfaces;
   std::vector<InterfaceConfig> ordered;
-  for (const datapath::Interface& interface : before->interfaces)
+  for (const shared::Interface& interface : before->interfaces)
     if (const auto* config = find_by_name(model.interfaces, interface.name))
       ordered.push_back(*config);
   return ordered.size() == model.interfaces.size() ? ordered : model.interfaces;
@@ -228,11 +228,11 @@ std::vector<InterfaceConfig> ordered_interfaces(const Model& model, const Genera
 void build_routes(const Model& model, const Generation* before, Generation& out) {
   const std::vector<InterfaceConfig> interfaces = ordered_interfaces(model, before);
   const std::vector<std::string> all_devices = devices(interfaces);
-  std::vector<IntervalMap<datapath::Route>::Range> ranges;
+  std::vector<IntervalMap<shared::Route>::Range> ranges;
   const auto add = [&ranges](const wire::Ipv4Prefix& prefix, std::size_t interface,
                              wire::Ipv4Address via) {
     ranges.push_back({prefix.first().value, prefix.last().value,
-                      datapath::Route{static_cast<datapath::InterfaceId>(interface), via}});
+                      shared::Route{static_cast<shared::InterfaceId>(interface), via}});
   };
   for (std::size_t i = 0; i < interfaces.size(); ++i) {
     const InterfaceConfig& config = interfaces[i];
@@ -248,9 +248,9 @@ void build_routes(const Model& model, const Generation* before, Generation& out)
         add(route.prefix, i, route.via);
         out.gateways.push_back(ranges.back().value);
       }
-  std::sort(out.gateways.begin(), out.gateways.end(), datapath::by_interface_and_address);
+  std::sort(out.gateways.begin(), out.gateways.end(), shared::by_interface_and_address);
   out.gateways.erase(std::unique(out.gateways.begin(), out.gateways.end()), out.gateways.end());
-  out.routes = IntervalMap<datapath::Route>(std::move(ranges));
+  out.routes = IntervalMap<shared::Route>(std::move(ranges));
   out.index_link_addresses();
 }
 

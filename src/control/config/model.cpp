@@ -43,7 +43,7 @@ std::vector<wire::Ipv4Range> nat_ranges(const Model& model, const PoolConfig& po
   };
   for (const InterfaceConfig& interface : model.interfaces) {
     // A link of two or of one has neither (RFC 3021).
-    if (interface.role != datapath::Side::kOutside || interface.address.length > 30) continue;
+    if (interface.role != shared::Side::kOutside || interface.address.length > 30) continue;
     leave_out(interface.address.first());
     leave_out(interface.address.last());
   }
@@ -60,12 +60,12 @@ std::vector<wire::Ipv4Range> acl_ranges(const ByName<AclConfig>& acls,
 }
 
 CoveringProfile covering_profile(const Model& model, const GroupConfig& group,
-                                 datapath::Protocol protocol, std::uint16_t port) {
+                                 shared::Protocol protocol, std::uint16_t port) {
   CoveringProfile best;
   for (const std::string& name : group.appsprofilename) {
     const AppsProfileConfig* profile = find_by_name(model.lsn.appsprofile, name);
     if (profile == nullptr || profile->transportprotocol != protocol) continue;
-    if (protocol == datapath::Protocol::kIcmp) return {profile, {0, 65535}};
+    if (protocol == shared::Protocol::kIcmp) return {profile, {0, 65535}};
     for (const PortRange range : profile->lsnport)
       if (range.contains(port) && (best.profile == nullptr || range.width() < best.range.width()))
         best = {profile, range};
@@ -74,7 +74,7 @@ CoveringProfile covering_profile(const Model& model, const GroupConfig& group,
 }
 
 const TransportProfileConfig* transport_profile(const Model& model, const GroupConfig& group,
-                                                datapath::Protocol protocol) {
+                                                shared::Protocol protocol) {
   for (const std::string& name : group.transportprofilename) {
     const auto* profile = find_by_name(model.lsn.transportprofile, name);
     if (profile != nullptr && profile->transportprotocol == protocol) return profile;

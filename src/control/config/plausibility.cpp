@@ -13,7 +13,7 @@ namespace {
 
 struct Destination {
   wire::Ipv4Prefix prefix;
-  datapath::Side side;
+  shared::Side side;
 };
 
 /// Where packets go, by the interfaces' networks and by the routes.
@@ -34,14 +34,14 @@ std::vector<Destination> destinations(const Model& model) {
 bool reached_inside(const wire::Ipv4Prefix& network, const std::vector<Destination>& all) {
   const Destination* longest = nullptr;
   for (const Destination& to : all) {
-    if (to.side == datapath::Side::kInside && to.prefix.length >= network.length &&
+    if (to.side == shared::Side::kInside && to.prefix.length >= network.length &&
         network.contains(to.prefix.address))
       return true;
     if (to.prefix.length <= network.length && to.prefix.contains(network.address) &&
         (longest == nullptr || longest->prefix.length < to.prefix.length))
       longest = &to;
   }
-  return longest != nullptr && longest->side == datapath::Side::kInside;
+  return longest != nullptr && longest->side == shared::Side::kInside;
 }
 
 constexpr std::string_view kInsideNetwork =
@@ -83,7 +83,7 @@ void check_pool_links(const Model& model, Findings& findings) {
     const PoolConfig& pool = model.lsn.pool[p];
     for (std::size_t n = 0; n < pool.lsnip.size(); ++n)
       for (const InterfaceConfig& interface : model.interfaces) {
-        if (interface.role != datapath::Side::kInside ||
+        if (interface.role != shared::Side::kInside ||
             pool.lsnip[n].last < interface.address.first() ||
             interface.address.last() < pool.lsnip[n].first)
           continue;
@@ -103,7 +103,7 @@ void check_outside_addresses(const Model& model, Findings& findings) {
   const ByName acls(model.lsn.acl);
   for (std::size_t i = 0; i < model.interfaces.size(); ++i) {
     const InterfaceConfig& interface = model.interfaces[i];
-    if (interface.role != datapath::Side::kOutside) continue;
+    if (interface.role != shared::Side::kOutside) continue;
     for (const ClientConfig& client : model.lsn.client) {
       const auto network = std::find_if(
           client.network.begin(), client.network.end(),

@@ -15,7 +15,7 @@
 namespace lsn::control {
 namespace {
 
-using datapath::Protocol;
+using shared::Protocol;
 
 std::string element(std::string_view list, std::size_t i) {
   return fmt::format("{}[{}]", list, i);
@@ -36,7 +36,7 @@ void check_names(const std::vector<Object>& objects, std::string_view list, std:
                  Findings& findings) {
   // Twice as many ids as names, so that after a reload all can have new ones.
   constexpr std::size_t kMost = 32768;
-  static_assert(kMost <= datapath::kNoId / 2 + 1);
+  static_assert(kMost <= shared::kNoId / 2 + 1);
   if (objects.size() > kMost)
     findings.report(std::string(list), fmt::format("{}s", kind), fmt::format("{}", objects.size()),
                     fmt::format("{} at most", kMost));
@@ -177,11 +177,11 @@ std::vector<Owned> pool_ranges(const Model& model) {
 class PoolAddresses {
  public:
   explicit PoolAddresses(const Model& model) : model_(model) {
-    std::vector<datapath::IntervalMap<std::size_t>::Range> ranges;
+    std::vector<shared::IntervalMap<std::size_t>::Range> ranges;
     for (std::size_t p = 0; p < model.lsn.pool.size(); ++p)
       for (const wire::Ipv4Range& range : model.lsn.pool[p].lsnip)
         ranges.push_back({range.first.value, range.last.value, p});
-    map_ = datapath::IntervalMap<std::size_t>(std::move(ranges));
+    map_ = shared::IntervalMap<std::size_t>(std::move(ranges));
   }
   [[nodiscard]] const PoolConfig* find(wire::Ipv4Address address) const {
     const std::size_t* pool = map_.find(address.value);
@@ -190,7 +190,7 @@ class PoolAddresses {
 
  private:
   const Model& model_;
-  datapath::IntervalMap<std::size_t> map_;
+  shared::IntervalMap<std::size_t> map_;
 };
 
 // The rules -----------------------------------------------------------------------------------
@@ -198,9 +198,9 @@ class PoolAddresses {
 void check_dataplane(const Model& model, Findings& findings) {
   const auto& workers = model.dataplane.workers;
   const std::string path = "dataplane.workers";
-  if (findings.sound(path) && (workers.empty() || workers.size() > datapath::kMaxShards))
+  if (findings.sound(path) && (workers.empty() || workers.size() > shared::kMaxShards))
     findings.report(path, path, fmt::format("{} CPUs", workers.size()),
-                    fmt::format("1-{}", datapath::kMaxShards));
+                    fmt::format("1-{}", shared::kMaxShards));
   for (std::size_t i = 0; i < workers.size(); ++i)
     if (std::find(workers.begin(), workers.begin() + static_cast<std::ptrdiff_t>(i), workers[i]) !=
         workers.begin() + static_cast<std::ptrdiff_t>(i))
@@ -290,25 +290,25 @@ void check_devices(const std::vector<InterfaceConfig>& interfaces, Findings& fin
         findings.report(path(name), label(name), fmt::format("{}", mine),
                         fmt::format("{} as of interface {} on the same device", theirs, b.name));
   }
-  if (first_on.size() > datapath::kMaxDevices)
+  if (first_on.size() > shared::kMaxDevices)
     findings.report("interfaces", "interfaces", fmt::format("{} devices", first_on.size()),
-                    fmt::format("{} devices at most", datapath::kMaxDevices));
+                    fmt::format("{} devices at most", shared::kMaxDevices));
 }
 
 void check_interfaces(const Model& model, Findings& findings) {
   const auto& interfaces = model.interfaces;
   check_names(interfaces, "interfaces", "interface", findings);
   if (findings.sound("interfaces")) {
-    for (const datapath::Side side : {datapath::Side::kInside, datapath::Side::kOutside})
+    for (const shared::Side side : {shared::Side::kInside, shared::Side::kOutside})
       if (std::none_of(interfaces.begin(), interfaces.end(),
                        [side](const InterfaceConfig& i) { return i.role == side; }))
         findings.report("interfaces",
                         fmt::format("interfaces: none has role \"{}\"", to_word(side)), "",
                         "one at least of each role");
   }
-  if (interfaces.size() > datapath::kMaxInterfaces) {
+  if (interfaces.size() > shared::kMaxInterfaces) {
     findings.report("interfaces", "interfaces", fmt::format("{}", interfaces.size()),
-                    fmt::format("{} at most", datapath::kMaxInterfaces));
+                    fmt::format("{} at most", shared::kMaxInterfaces));
     return;
   }
   check_networks_of_links(interfaces, findings);
@@ -498,7 +498,7 @@ std::string free_profile_name(const Model& model) {
 void check_alg_of_group(const Model& model, const GroupConfig& group, const std::string& path,
                         Findings& findings) {
   const CoveringProfile ike = covering_profile(model, group, Protocol::kUdp, kIkePort);
-  if (ike.profile != nullptr && ike.profile->ippooling == datapath::Pooling::kPaired) return;
+  if (ike.profile != nullptr && ike.profile->ippooling == shared::Pooling::kPaired) return;
   std::string given;
   std::string commands;
   if (ike.profile == nullptr)
@@ -513,7 +513,7 @@ void check_alg_of_group(const Model& model, const GroupConfig& group, const std:
     const auto ready = std::find_if(model.lsn.appsprofile.begin(), model.lsn.appsprofile.end(),
                                     [exact](const AppsProfileConfig& p) {
                                       return p.transportprotocol == Protocol::kUdp &&
-                                             p.ippooling == datapath::Pooling::kPaired &&
+                                             p.ippooling == shared::Pooling::kPaired &&
                                              p.lsnport == std::vector{exact};
                                     });
     std::string name;

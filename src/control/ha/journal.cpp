@@ -38,14 +38,14 @@ struct Journal::File {
 
   using Result = std::expected<void, std::string>;
 
-  void append(const std::vector<datapath::StateRecord>& records) {
+  void append(const std::vector<shared::StateRecord>& records) {
     note(writer.append(records, wall_clock()), false);
   }
   void begin() {
     is_walk_broken = false;
     note(writer.begin(), true);
   }
-  void add(const std::vector<datapath::StateRecord>& records) {
+  void add(const std::vector<shared::StateRecord>& records) {
     if (!is_walk_broken) note(writer.add(records, wall_clock()), true);
   }
   void commit() {
@@ -145,7 +145,7 @@ void Journal::take_outcome(Time now) {
 bool Journal::is_busy() const { return writer_->outstanding() >= kMostWrites; }
 
 void Journal::take_changes() {
-  datapath::StateRecord record;
+  shared::StateRecord record;
   for (unsigned shard = 0; shard < lost_.size(); ++shard)
     while (changes_.size() < kMostChanges && dataplane_.state_changes(shard).take(record))
       changes_.push_back(record);
@@ -193,18 +193,18 @@ void Journal::begin_walk() {
   ask({});
 }
 
-void Journal::ask(datapath::StatePage page) {
+void Journal::ask(shared::StatePage page) {
   page.limit = kPage;
-  dataplane_.ask_for<datapath::StatePage>(
+  dataplane_.ask_for<shared::StatePage>(
       shard_, std::move(page),
-      [self = std::weak_ptr(self_), walk = walk_](datapath::StatePage got) {
+      [self = std::weak_ptr(self_), walk = walk_](shared::StatePage got) {
         const auto alive = self.lock();
         if (alive && (*alive)->walking_ && (*alive)->walk_ == walk)
           (*alive)->take_page(std::move(got));
       });
 }
 
-void Journal::take_page(datapath::StatePage page) {
+void Journal::take_page(shared::StatePage page) {
   walked_ += page.rows.size();
   writer_->give([file = file_, rows = std::exchange(page.rows, {})] { file->add(rows); });
   if (page.finished) {
@@ -212,7 +212,7 @@ void Journal::take_page(datapath::StatePage page) {
     page = {};
   }
   if (is_busy())
-    next_page_ = std::make_unique<datapath::StatePage>(std::move(page));
+    next_page_ = std::make_unique<shared::StatePage>(std::move(page));
   else
     ask(std::move(page));
 }

@@ -45,8 +45,8 @@ HttpAnswer verdict(const std::optional<std::string>& reason, std::string_view wo
   return reason ? said(503, *reason + '\n') : said(200, std::string(word) + '\n');
 }
 
-std::vector<const datapath::Counters*> counters_of(const MetricsSource& source) {
-  std::vector<const datapath::Counters*> all;
+std::vector<const shared::Counters*> counters_of(const MetricsSource& source) {
+  std::vector<const shared::Counters*> all;
   for (const WorkerStatus& worker : source.workers) all.push_back(worker.counters);
   return all;
 }
@@ -90,7 +90,7 @@ std::expected<FileDescriptor, std::string> open_metrics_socket(const MetricsConf
 }
 
 MetricsServer::MetricsServer(FileDescriptor socket, Dataplane& dataplane,
-                             const datapath::Generation& generation, Time now)
+                             const shared::Generation& generation, Time now)
     : dataplane_(dataplane),
       source_(MetricsSource::of(dataplane, generation)),
       pulse_(counters_of(source_), now),
@@ -110,7 +110,7 @@ MetricsServer::~MetricsServer() {
   thread_.join();
 }
 
-void MetricsServer::tick(Time now, Phase phase, const datapath::Generation& generation) {
+void MetricsServer::tick(Time now, Phase phase, const shared::Generation& generation) {
   pulse_.beat(now, phase);
   if (now < next_facts_) return;
   // Freed after the lock.

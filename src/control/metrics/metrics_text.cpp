@@ -9,22 +9,22 @@
 #include <string_view>
 #include <utility>
 
-#include "lsn/control/command/counter_list.hpp"
+#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/config/vocabulary.hpp"
-#include "lsn/datapath/drop_reason.hpp"
+#include "lsn/shared/drop_reason.hpp"
 
 namespace lsn::control {
 namespace {
 
-using datapath::Counters;
-using datapath::ipsec_alg::AlgCounterSet;
-using datapath::ipsec_alg::AlgCounterText;
-using datapath::ipsec_alg::AlgGauge;
-using datapath::ipsec_alg::AlgGaugeText;
-using datapath::ipsec_alg::kAlgCounterTexts;
-using datapath::ipsec_alg::kAlgGaugeTexts;
-using datapath::ipsec_alg::kCountedProfiles;
-using datapath::ipsec_alg::kWaitBounds;
+using shared::Counters;
+using shared::AlgCounterSet;
+using shared::AlgCounterText;
+using shared::AlgGauge;
+using shared::AlgGaugeText;
+using shared::kAlgCounterTexts;
+using shared::kAlgGaugeTexts;
+using shared::kCountedProfiles;
+using shared::kWaitBounds;
 using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
@@ -114,9 +114,9 @@ class Collection {
     return {all_, MetricType::Gauge, "", name, meaning};
   }
   template <class Of>
-  [[nodiscard]] Family family(std::string_view prefix, const CounterText<Of>& counter) {
+  [[nodiscard]] Family family(std::string_view prefix, const shared::CounterText<Of>& counter) {
     return {all_,
-            counter.kind == CounterKind::kCounter ? MetricType::Counter : MetricType::Gauge,
+            counter.kind == shared::CounterKind::kCounter ? MetricType::Counter : MetricType::Gauge,
             prefix, counter.name, counter.meaning};
   }
 
@@ -129,9 +129,9 @@ class Collection {
 
   /// Counters that each worker has once; `of(worker)` is what they are read from.
   template <class Of, class Get>
-  void add_by_worker(std::string_view prefix, std::span<const CounterText<Of>> counters,
+  void add_by_worker(std::string_view prefix, std::span<const shared::CounterText<Of>> counters,
                      const Get& of) {
-    for (const CounterText<Of>& counter : counters) {
+    for (const shared::CounterText<Of>& counter : counters) {
       Family one = family(prefix, counter);
       each_worker([&](std::size_t shard, const WorkerStatus& worker) {
         one.add(of_worker(shard), counter.read(of(worker)));
@@ -152,17 +152,17 @@ class Collection {
   void add_lsn() {
     gauge("lsn_generation", "Generation of the configuration in force.")
         .add({}, facts_.generation);
-    for (const auto& counter : protocol_counters()) {
+    for (const auto& counter : shared::protocol_counters()) {
       Family one = family("lsn_", counter);
-      for (std::size_t p = 0; p < datapath::kProtocols; ++p)
+      for (std::size_t p = 0; p < shared::kProtocols; ++p)
         each_worker([&](std::size_t shard, const WorkerStatus& worker) {
-          one.add(of_worker("protocol", name_of(static_cast<datapath::Protocol>(p)), shard),
+          one.add(of_worker("protocol", name_of(static_cast<shared::Protocol>(p)), shard),
                   counter.read(worker.counters->protocols[p]));
         });
     }
-    add_by_worker("lsn_", router_counters(),
+    add_by_worker("lsn_", shared::router_counters(),
                   [](const WorkerStatus& w) -> const Counters& { return *w.counters; });
-    add_by_worker("lsn_capacity_", lsn_capacities(),
+    add_by_worker("lsn_capacity_", shared::lsn_capacities(),
                   [](const WorkerStatus& w) -> const auto& { return w.capacity; });
   }
 
@@ -170,7 +170,7 @@ class Collection {
   void add_drops() {
     Family one(all_, MetricType::Counter, "", "drops",
                "Packets that were not forwarded, by reason.");
-    for (const datapath::DropReasonText& text : datapath::kDropReasonTexts)
+    for (const shared::DropReasonText& text : shared::kDropReasonTexts)
       each_worker([&](std::size_t shard, const WorkerStatus& worker) {
         one.add(of_worker("reason", text.name, shard), worker.counters->dropped(text.reason));
       });
@@ -178,21 +178,21 @@ class Collection {
 
   /// `stat interface`, of all workers together: there may be thousands of interfaces.
   void add_interfaces() {
-    const auto of_interface = [](const datapath::Interface& interface) {
+    const auto of_interface = [](const shared::Interface& interface) {
       return Labels{{"interface", interface.name}, {"role", std::string(to_word(interface.side))}};
     };
     Family info = gauge("interface_info", "1; the labels say where the interface is.");
     Family link = gauge("interface_link_up", "1: the device of the interface has a link.");
-    for (const datapath::Interface& interface : source_.interfaces) {
-      const PortStatus port =
-          interface.device < facts_.ports.size() ? facts_.ports[interface.device] : PortStatus{};
+    for (const shared::Interface& interface : source_.interfaces) {
+      const shared::PortStatus port =
+          interface.device < facts_.ports.size() ? facts_.ports[interface.device] : shared::PortStatus{};
       Labels labels = of_interface(interface);
       link.add(labels, port.link_up && !port.removed);
       labels.push_back({"device", port.device});
       labels.push_back({"vlan", std::to_string(interface.vlan)});
       info.add(std::move(labels), true);
     }
-    for (const auto& counter : interface_counters()) {
+    for (const auto& counter : shared::interface_counters()) {
       Family one = family("interface_", counter);
       for (std::size_t i = 0; i < source_.interfaces.size(); ++i) {
         std::uint64_t total = 0;
@@ -210,16 +210,16 @@ class Collection {
     Family link = gauge("device_link_up", "1: the device has a link.");
     Family removed = gauge("device_removed", "1: the device has disappeared.");
     Family speed = gauge("device_speed_mbps", "Speed of the link in Mbit/s; 0: not known.");
-    const auto of_device = [](const PortStatus& port) { return Labels{{"device", port.device}}; };
-    for (const PortStatus& port : facts_.ports) {
+    const auto of_device = [](const shared::PortStatus& port) { return Labels{{"device", port.device}}; };
+    for (const shared::PortStatus& port : facts_.ports) {
       info.add({{"device", port.device}, {"driver", port.driver}, {"mac", port.mac}}, true);
       link.add(of_device(port), port.link_up && !port.removed);
       removed.add(of_device(port), port.removed);
       speed.add(of_device(port), std::uint64_t{port.speed_mbps});
     }
-    for (const auto& counter : device_counters()) {
+    for (const auto& counter : shared::device_counters()) {
       Family one = family("device_", counter);
-      for (const PortStatus& port : facts_.ports) one.add(of_device(port), counter.read(port));
+      for (const shared::PortStatus& port : facts_.ports) one.add(of_device(port), counter.read(port));
     }
   }
 
@@ -235,7 +235,7 @@ class Collection {
       info.add(std::move(labels), true);
       silence.add(of_worker(shard), seconds(pulse_.worker_silence(shard, now_)));
     });
-    add_by_worker("worker_", worker_counters(),
+    add_by_worker("worker_", shared::worker_counters(),
                   [](const WorkerStatus& w) -> const Counters& { return *w.counters; });
   }
 
@@ -266,7 +266,7 @@ class Collection {
         one.add(of_worker(shard), read(worker.alg->total));
       });
     });
-    add_by_worker("ipsecalg_capacity_", alg_capacities(),
+    add_by_worker("ipsecalg_capacity_", shared::alg_capacities(),
                   [](const WorkerStatus& w) -> const auto& { return w.capacity; });
     Family lost(all_, MetricType::Counter, kOfAll, "events_lost",
                 "Events for the log for which there was no room.");
@@ -324,7 +324,7 @@ class Collection {
 
 }  // namespace
 
-MetricsSource MetricsSource::of(Dataplane& dataplane, const datapath::Generation& generation) {
+MetricsSource MetricsSource::of(Dataplane& dataplane, const shared::Generation& generation) {
   MetricsSource source;
   for (unsigned shard = 0; shard < dataplane.workers(); ++shard) {
     source.workers.push_back(dataplane.worker(shard));
@@ -334,10 +334,10 @@ MetricsSource MetricsSource::of(Dataplane& dataplane, const datapath::Generation
   return source;
 }
 
-MetricsFacts MetricsFacts::of(Dataplane& dataplane, const datapath::Generation& generation) {
+MetricsFacts MetricsFacts::of(Dataplane& dataplane, const shared::Generation& generation) {
   MetricsFacts facts;
   facts.generation = generation.number;
-  for (const datapath::AlgProfile& profile : generation.alg_profiles)
+  for (const shared::AlgProfile& profile : generation.alg_profiles)
     if (profile.id < kCountedProfiles)
       facts.profiles.push_back({profile.id, profile.name, profile.present});
   facts.ports = dataplane.ports();

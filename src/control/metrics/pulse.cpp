@@ -14,9 +14,9 @@ std::string stands_still(std::string_view who, Pulse::Time::duration silence) {
 
 }  // namespace
 
-Pulse::Pulse(std::vector<const datapath::Counters*> workers, Time now)
+Pulse::Pulse(std::vector<const shared::Counters*> workers, Time now)
     : beat_(now.time_since_epoch().count()) {
-  for (const datapath::Counters* counters : workers)
+  for (const shared::Counters* counters : workers)
     workers_.push_back({counters, counters->polls.get(), now});
 }
 

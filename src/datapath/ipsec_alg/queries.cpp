@@ -7,7 +7,7 @@
 #include "lsn/datapath/ipsec_alg/gates.hpp"
 #include "lsn/datapath/ipsec_alg/holding.hpp"
 #include "lsn/datapath/ipsec_alg/peers.hpp"
-#include "lsn/datapath/ipsec_alg/query.hpp"
+#include "lsn/shared/alg_queries.hpp"
 #include "lsn/datapath/ipsec_alg/stages.hpp"
 #include "lsn/datapath/lsn44/lifecycle.hpp"
 #include "lsn/datapath/path.hpp"

@@ -14,8 +14,8 @@
 
 namespace lsn::test {
 
-using datapath::ipsec_alg::AlgCounter;
-using datapath::ipsec_alg::AlgGauge;
+using shared::AlgCounter;
+using shared::AlgGauge;
 
 inline constexpr Ip kN = "203.0.113.3";
 inline constexpr Ip kS = "198.18.0.1";
@@ -79,7 +79,7 @@ class Alg : public Scenario {
   void TearDown() override {
     // Design 8: nothing that is dropped is left out.
     std::uint64_t dropped = 0;
-    for (const auto& text : datapath::kDropReasonTexts)
+    for (const auto& text : shared::kDropReasonTexts)
       if (is_esp_reason(text.reason)) dropped += lab().drops(text.reason);
     EXPECT_EQ(counted(AlgCounter::kEspDropped), dropped);
     Scenario::TearDown();

@@ -148,9 +148,9 @@ TEST_P(AlgPackets, AhIsDroppedAndCounted) {
   EXPECT_EQ(counted(AlgCounter::kAhDropped), 3u);
   unsigned told = 0;
   for (unsigned i = 0; i < lab().shards(); ++i) {
-    datapath::ipsec_alg::Event event;
+    shared::Event event;
     while (lab().shard(i).alg.events.take(event))
-      told += event.kind == datapath::ipsec_alg::EventKind::kAhRefused;
+      told += event.kind == shared::EventKind::kAhRefused;
   }
   EXPECT_GE(told, 1u);
   EXPECT_LE(told, lab().shards());  // logged once per client (and worker that saw it)

@@ -7,15 +7,15 @@
 namespace lsn::test {
 namespace {
 
-using datapath::ipsec_alg::AlgFilter;
-using datapath::ipsec_alg::AlgFlush;
-using datapath::ipsec_alg::CloseReason;
-using datapath::ipsec_alg::EspPage;
-using datapath::ipsec_alg::EspRow;
-using datapath::ipsec_alg::GatePage;
-using datapath::ipsec_alg::GateRow;
-using datapath::ipsec_alg::GateState;
-using datapath::ipsec_alg::HalfGate;
+using shared::AlgFilter;
+using shared::AlgFlush;
+using shared::CloseReason;
+using shared::EspPage;
+using shared::EspRow;
+using shared::GatePage;
+using shared::GateRow;
+using shared::GateState;
+using shared::HalfGate;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
@@ -89,7 +89,7 @@ TEST_P(AlgQueries, ASessionHasItsSpisItsTimesAndItsTraffic) {
   EXPECT_EQ(rows[0].packets[0], 2u);
   EXPECT_EQ(rows[0].packets[1], 1u);
   EXPECT_EQ(rows[0].bytes[0], 2 * esp(c1.ip, kS, 0x1001, 1).bytes().size());
-  EXPECT_NE(rows[0].profile, datapath::kNoId);
+  EXPECT_NE(rows[0].profile, shared::kNoId);
 
   const std::vector<SessionRow> lsn = lab().sessions();
   const auto found = std::find_if(lsn.begin(), lsn.end(), [](const SessionRow& row) {
@@ -293,7 +293,7 @@ TEST_P(AlgQueries, TrafficOfManySessionsIsCountedSomeAtATime) {
 TEST_P(AlgQueries, IkeSessionsAndWhatALookUpKnowsOfAPair) {
   start();
   const Peer c1 = joins(1);
-  const std::vector<datapath::ipsec_alg::IkeRow> rows = list<datapath::ipsec_alg::IkePage>(
+  const std::vector<shared::IkeRow> rows = list<shared::IkePage>(
       {}, 16, 7, datapath::list_ike_sessions);
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].client.value, c1.ip.value);
@@ -301,15 +301,15 @@ TEST_P(AlgQueries, IkeSessionsAndWhatALookUpKnowsOfAPair) {
   EXPECT_TRUE(rows[0].answered);
   EXPECT_EQ(rows[0].initiator, c1.spi);
   EXPECT_EQ(rows[0].responder, c1.server_spi);
-  EXPECT_TRUE((list<datapath::ipsec_alg::IkePage>(of_client("192.0.2.99"), 16, 7,
+  EXPECT_TRUE((list<shared::IkePage>(of_client("192.0.2.99"), 16, 7,
                                                   datapath::list_ike_sessions)
                    .empty()));
 
   const Peer c2 = joins(2);
-  const auto look_up = [&](datapath::Direction direction, Ip local, std::uint32_t spi) {
-    datapath::Lookup best;
+  const auto look_up = [&](shared::Direction direction, Ip local, std::uint32_t spi) {
+    shared::Lookup best;
     for (unsigned id = 0; id < lab().shards(); ++id) {
-      datapath::Lookup lookup;
+      shared::Lookup lookup;
       lookup.direction = direction;
       lookup.protocol = Protocol::kEsp;
       lookup.local = address(local);
@@ -320,7 +320,7 @@ TEST_P(AlgQueries, IkeSessionsAndWhatALookUpKnowsOfAPair) {
     }
     return best;
   };
-  using enum datapath::Direction;
+  using enum shared::Direction;
   auto found = look_up(kOutbound, c1.ip, 0x1001);
   ASSERT_TRUE(found.alg.gate);
   EXPECT_TRUE(found.alg.is_free && found.alg.ike_answered && !found.alg.holds_gate);

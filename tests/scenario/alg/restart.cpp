@@ -138,9 +138,9 @@ TEST_P(AlgRestart, AMappingThatEndedIsInNoRecord) {
   std::map<std::uint32_t, std::uint16_t> mappings;  // by client: its NAT port
   const auto follow = [&] {
     for (unsigned i = 0; i < lab().shards(); ++i) {
-      datapath::StateRecord r;
+      shared::StateRecord r;
       while (lab().shard(i).alg.journal.take(r)) {
-        if (r.kind != datapath::StateRecord::Kind::kMapping) continue;
+        if (r.kind != shared::StateRecord::Kind::kMapping) continue;
         if (r.gone)
           mappings.erase(r.client.host());
         else
@@ -252,15 +252,15 @@ TEST_P(AlgRestart, ChangesAddUpToWhatAWalkSees) {
   gets_esp(c2, 0x2002);
   quiet(kT + 1s);
   using Key = std::tuple<int, std::uint32_t, std::uint64_t>;
-  const auto key = [](const datapath::StateRecord& r) {
+  const auto key = [](const shared::StateRecord& r) {
     return Key{static_cast<int>(r.kind), r.client.raw(),
-               r.kind == datapath::StateRecord::Kind::kEspSession
+               r.kind == shared::StateRecord::Kind::kEspSession
                    ? std::uint64_t{r.place} << 32 | r.shard
                    : r.initiator ^ r.inside_port.raw()};
   };
   std::map<Key, std::pair<std::uint32_t, std::uint32_t>> by_changes, by_walk;
   for (unsigned i = 0; i < lab().shards(); ++i) {
-    datapath::StateRecord r;
+    shared::StateRecord r;
     while (lab().shard(i).alg.journal.take(r)) {
       if (r.gone)
         by_changes.erase(key(r));

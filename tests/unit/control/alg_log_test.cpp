@@ -5,17 +5,17 @@
 
 #include <sstream>
 
-#include "lsn/datapath/ipsec_alg/states.hpp"
+#include "lsn/shared/alg_states.hpp"
 #include "unit/control/command/support.hpp"
 
 namespace lsn::control {
 namespace {
 
-using datapath::SessionEnd;
-using datapath::ipsec_alg::CloseReason;
-using datapath::ipsec_alg::Event;
-using datapath::ipsec_alg::EventKind;
-using datapath::ipsec_alg::EventRing;
+using shared::SessionEnd;
+using shared::CloseReason;
+using shared::Event;
+using shared::EventKind;
+using shared::EventRing;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;

@@ -71,7 +71,7 @@ class TwoWorkers : public testing::Test {
     publish(control::build_generation(model));
   }
 
-  void publish(std::shared_ptr<const datapath::Generation> next, std::uint64_t* ended = nullptr) {
+  void publish(std::shared_ptr<const shared::Generation> next, std::uint64_t* ended = nullptr) {
     bool done = false;
     current = next;
     dataplane->publish(next, [&](std::uint64_t n) {
@@ -93,7 +93,7 @@ class TwoWorkers : public testing::Test {
     return true;
   }
 
-  std::uint64_t sum(const datapath::Counter datapath::Counters::* counter) {
+  std::uint64_t sum(const shared::Counter shared::Counters::* counter) {
     std::uint64_t total = 0;
     for (unsigned worker = 0; worker < dataplane->workers(); ++worker)
       total += (dataplane->worker(worker).counters->*counter).get();
@@ -141,7 +141,7 @@ class TwoWorkers : public testing::Test {
 
   std::vector<std::unique_ptr<test::RingDevice>> devices;
   control::Model model;
-  std::shared_ptr<const datapath::Generation> current;
+  std::shared_ptr<const shared::Generation> current;
   std::unique_ptr<DpdkDataplane> dataplane;
 };
 
@@ -179,7 +179,7 @@ TEST_F(TwoWorkers, OnOneQueueDevicesTranslateForEachOtherInBothDirections) {
 
   EXPECT_EQ(dropped(), 0U);
   for (const unsigned worker : {0U, 1U}) {
-    const datapath::Counters& counters = *dataplane->worker(worker).counters;
+    const shared::Counters& counters = *dataplane->worker(worker).counters;
     EXPECT_GT(counters.handoff_received.get(), kHosts) << "worker " << worker;
     EXPECT_GT(counters.busy_cycles.get(), 0U);
     EXPECT_GE(counters.polls.get(), counters.idle_polls.get());
@@ -223,11 +223,11 @@ TEST_F(TwoWorkers, ListAndFlushTheirSessionsOnRequest) {
 
   std::map<std::uint32_t, unsigned> rows;
   for (const unsigned worker : {0U, 1U}) {
-    datapath::SessionPage page;
+    shared::SessionPage page;
     page.limit = 30;
     for (bool finished = false; !finished;) {
       bool answered = false;
-      dataplane->ask_for<datapath::SessionPage>(worker, std::move(page), [&](auto answer) {
+      dataplane->ask_for<shared::SessionPage>(worker, std::move(page), [&](auto answer) {
         EXPECT_LE(answer.rows.size(), 30U);
         for (const auto& row : answer.rows) ++rows[row.subscriber_ip.value];
         finished = answer.finished;
@@ -240,7 +240,7 @@ TEST_F(TwoWorkers, ListAndFlushTheirSessionsOnRequest) {
   ASSERT_EQ(rows.size(), kHosts);
   for (const auto& [host, sessions] : rows) EXPECT_EQ(sessions, 50U);
 
-  datapath::SessionFlush one_host;
+  shared::SessionFlush one_host;
   one_host.filter.network = wire::Ipv4Prefix{wire::Ipv4Address{kSubscribers + 3}, 32};
   std::uint64_t flushed = 0;
   unsigned answers = 0;
@@ -280,8 +280,8 @@ TEST_F(TwoWorkers, ServeTheAlgsQuestionsAndTellItsEvents) {
     std::uint64_t sessions = 0, packets = 0;
     for (const unsigned worker : {0U, 1U}) {
       const auto& total = dataplane->worker(worker).alg->total;
-      sessions += total.of(datapath::ipsec_alg::AlgGauge::kEspSessions).get();
-      packets += total.of(datapath::ipsec_alg::AlgCounter::kEspPacketsOut).get();
+      sessions += total.of(shared::AlgGauge::kEspSessions).get();
+      packets += total.of(shared::AlgCounter::kEspPacketsOut).get();
     }
     return sessions == kHosts && packets == kHosts;
   };
@@ -290,12 +290,12 @@ TEST_F(TwoWorkers, ServeTheAlgsQuestionsAndTellItsEvents) {
   std::map<std::uint32_t, std::uint32_t> spis;
   unsigned gates = 0, answers = 0;
   for (const unsigned worker : {0U, 1U}) {
-    dataplane->ask_for<datapath::ipsec_alg::EspPage>(worker, {}, [&](const auto& page) {
+    dataplane->ask_for<shared::EspPage>(worker, {}, [&](const auto& page) {
       EXPECT_TRUE(page.finished);
       for (const auto& row : page.rows) spis[row.client.value] = row.spi_out;
       ++answers;
     });
-    dataplane->ask_for<datapath::ipsec_alg::GatePage>(worker, {}, [&](const auto& page) {
+    dataplane->ask_for<shared::GatePage>(worker, {}, [&](const auto& page) {
       gates += static_cast<unsigned>(page.rows.size());
       ++answers;
     });
@@ -306,18 +306,18 @@ TEST_F(TwoWorkers, ServeTheAlgsQuestionsAndTellItsEvents) {
   EXPECT_EQ(gates, kHosts);
 
   unsigned created = 0;
-  datapath::ipsec_alg::Event event;
+  shared::Event event;
   for (const unsigned worker : {0U, 1U})
     while (dataplane->alg_events(worker).take(event))
-      created += event.kind == datapath::ipsec_alg::EventKind::kEspSessionCreated ? 1 : 0;
+      created += event.kind == shared::EventKind::kEspSessionCreated ? 1 : 0;
   EXPECT_EQ(created, kHosts);
 
-  datapath::ipsec_alg::AlgFlush one_host;
+  shared::AlgFlush one_host;
   one_host.filter.source_ip = wire::Ipv4Address{kSubscribers + 3};
   std::uint64_t flushed = 0;
   answers = 0;
   for (const unsigned worker : {0U, 1U})
-    dataplane->flush_alg(worker, one_host, [&](const datapath::ipsec_alg::AlgFlush& flush) {
+    dataplane->flush_alg(worker, one_host, [&](const shared::AlgFlush& flush) {
       flushed += flush.esp_sessions;
       ++answers;
     });
@@ -371,10 +371,10 @@ TEST_F(TwoWorkers, CarryTrafficAfterTheyHaveSlept) {
   ASSERT_NO_FATAL_FAILURE(start(config(inside.device(), outside.device(), "powerSave = true;")));
   ASSERT_NO_FATAL_FAILURE(introduce(inside, outside, 2));
   const Mac in_mac = mac_of(0);
-  const std::uint64_t polls = sum(&datapath::Counters::polls);
+  const std::uint64_t polls = sum(&shared::Counters::polls);
   std::this_thread::sleep_for(300ms);
   // Two workers that sleep half a millisecond at a time poll a few hundred times, not millions.
-  EXPECT_LT(sum(&datapath::Counters::polls) - polls, 20'000U);
+  EXPECT_LT(sum(&shared::Counters::polls) - polls, 20'000U);
   inside.put(test::udp(in_mac, kClientMac, kSubscribers, 5000, kServer, 53));
   inside.put(test::udp(in_mac, kClientMac, kSubscribers + 1, 5000, kServer, 53));
   EXPECT_EQ(collect(outside, 2).size(), 2U);

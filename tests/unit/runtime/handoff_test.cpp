@@ -4,7 +4,7 @@
 
 #include <array>
 
-#include "lsn/datapath/shard_map.hpp"
+#include "lsn/shared/shard_map.hpp"
 #include "lsn/runtime/buffers.hpp"
 #include "support.hpp"
 
@@ -51,7 +51,7 @@ TEST_F(Handoff, CarriesPacketsToTheRightWorkerInOrder) {
 }
 
 TEST_F(Handoff, HasRingsForAsManyWorkersAsThereCanBe) {
-  const auto rings = HandoffRings::make(64, std::vector<int>(datapath::kMaxShards, 0));
+  const auto rings = HandoffRings::make(64, std::vector<int>(shared::kMaxShards, 0));
   EXPECT_TRUE(rings) << rings.error();
 }
 

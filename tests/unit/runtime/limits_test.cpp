@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "lsn/control/config/describe.hpp"
-#include "lsn/datapath/generation.hpp"
+#include "lsn/shared/generation.hpp"
 #include "lsn/datapath/l3/output.hpp"
 #include "lsn/datapath/lsn44/pools.hpp"
 #include "lsn/datapath/shard.hpp"

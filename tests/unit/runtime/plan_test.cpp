@@ -9,7 +9,7 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-control::InterfaceConfig interface(const char* name, datapath::Side role, const char* device) {
+control::InterfaceConfig interface(const char* name, shared::Side role, const char* device) {
   control::InterfaceConfig result;
   result.name = name;
   result.role = role;
@@ -21,9 +21,9 @@ control::Model three_interfaces() {
   control::Model model;
   model.dataplane.workers = {2, 5};
   model.dataplane.max_sessions = 1001;
-  model.interfaces = {interface("in10", datapath::Side::kInside, "net_tap0"),
-                      interface("out", datapath::Side::kOutside, "0000:03:00.0"),
-                      interface("in20", datapath::Side::kInside, "net_tap0")};
+  model.interfaces = {interface("in10", shared::Side::kInside, "net_tap0"),
+                      interface("out", shared::Side::kOutside, "0000:03:00.0"),
+                      interface("in20", shared::Side::kInside, "net_tap0")};
   model.interfaces[0].vlan = 10;
   model.interfaces[2].vlan = 20;
   model.interfaces[2].mtu = 9000;
@@ -60,7 +60,7 @@ TEST(Plan, DividesSessionsSoThatNoneOfTheConfiguredIsLost) {
 }
 
 TEST(Plan, KnowsWhetherSessionsWillHaveMappings) {
-  using enum datapath::Dependence;
+  using enum shared::Dependence;
   control::Model model = three_interfaces();
   EXPECT_FALSE(make_plan(model).mappings);
   // ADDRESS-PORT-DEPENDENT, both.

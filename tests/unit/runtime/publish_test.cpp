@@ -64,8 +64,8 @@ class Publish : public testing::Test {
     }
   }
 
-  std::shared_ptr<const datapath::Generation> generation(
-      const std::string& addresses, const datapath::Generation* predecessor = nullptr) {
+  std::shared_ptr<const shared::Generation> generation(
+      const std::string& addresses, const shared::Generation* predecessor = nullptr) {
     return control::build_generation(model_with_pool(addresses), predecessor);
   }
 
@@ -124,7 +124,7 @@ TEST_F(Publish, AddressesThatStayKeepTheirObjects) {
   const auto first = generation("203.0.113.0-203.0.113.1");
   publisher->publish(first, nullptr);
   settle();
-  const auto find = [&](const datapath::Generation& in, const char* text) {
+  const auto find = [&](const shared::Generation& in, const char* text) {
     const auto* place = in.nat_addresses.find(*wire::parse_ipv4(text));
     return shards[place->owner].shard.lsn44.addresses->by_number[place->number];
   };
@@ -137,7 +137,7 @@ TEST_F(Publish, AddressesThatStayKeepTheirObjects) {
 
 TEST_F(Publish, KeepsTheOldGenerationUntilNobodyCanHoldIt) {
   auto first = generation("203.0.113.0");
-  std::weak_ptr<const datapath::Generation> watched = first;
+  std::weak_ptr<const shared::Generation> watched = first;
   publisher->publish(first, nullptr);
   settle();
   auto second = generation("203.0.113.0-203.0.113.1", first.get());

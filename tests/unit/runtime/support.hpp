@@ -46,7 +46,7 @@ struct SmallShard {
 
   datapath::ShardConfig config(unsigned id, unsigned shards) {
     datapath::ShardConfig config;
-    config.id = static_cast<datapath::ShardId>(id);
+    config.id = static_cast<shared::ShardId>(id);
     config.shards = shards;
     config.max_sessions = 1024;
     config.max_fragments = 64;

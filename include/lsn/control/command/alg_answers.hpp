@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "lsn/control/command/answer.hpp"
-#include "lsn/datapath/ipsec_alg/query.hpp"
+#include "lsn/shared/alg_queries.hpp"
 
 namespace lsn::control {
 
@@ -30,17 +30,17 @@ using BegunAnswer = std::expected<std::unique_ptr<Answer>, std::string>;
 
 /// The lists themselves.
 [[nodiscard]] std::unique_ptr<Answer> list_of_esp_sessions(
-    Format format, const CommandContext& context, const datapath::ipsec_alg::AlgFilter& filter);
+    Format format, const CommandContext& context, const shared::AlgFilter& filter);
 [[nodiscard]] std::unique_ptr<Answer> list_of_ike_sessions(
-    Format format, const CommandContext& context, const datapath::ipsec_alg::AlgFilter& filter);
+    Format format, const CommandContext& context, const shared::AlgFilter& filter);
 [[nodiscard]] std::unique_ptr<Answer> list_of_gates(Format format, const CommandContext& context,
-                                                    const datapath::ipsec_alg::AlgFilter& filter);
+                                                    const shared::AlgFilter& filter);
 
 /// An SPI as people write it: "0x0000abcd"; "-": not known.
 [[nodiscard]] std::string spi_text(std::uint32_t spi);
 
-[[nodiscard]] std::string_view to_word(datapath::ipsec_alg::GateState state);
-[[nodiscard]] std::string_view to_word(datapath::ipsec_alg::HalfGate half);
-[[nodiscard]] std::string_view to_word(datapath::ipsec_alg::CloseReason reason);
+[[nodiscard]] std::string_view to_word(shared::GateState state);
+[[nodiscard]] std::string_view to_word(shared::HalfGate half);
+[[nodiscard]] std::string_view to_word(shared::CloseReason reason);
 
 }  // namespace lsn::control

@@ -19,8 +19,8 @@ namespace lsn::control {
 class ClearedCounters {
  public:
   struct OfWorker {
-    datapath::Counters counters;
-    datapath::ipsec_alg::AlgCounters alg;
+    shared::Counters counters;
+    shared::AlgCounters alg;
     std::uint64_t events_lost = 0;  ///< Dataplane::alg_events()
   };
 
@@ -34,11 +34,11 @@ class ClearedCounters {
   [[nodiscard]] const OfWorker& worker(unsigned shard) const { return *workers_[shard]; }
 
   /// What devices have counted since. One that has begun anew is remembered as such.
-  [[nodiscard]] std::vector<PortStatus> since(std::vector<PortStatus> ports);
+  [[nodiscard]] std::vector<shared::PortStatus> since(std::vector<shared::PortStatus> ports);
 
  private:
   std::vector<std::unique_ptr<const OfWorker>> workers_;
-  std::vector<PortStatus> ports_;
+  std::vector<shared::PortStatus> ports_;
   std::string at_;
   std::string by_;
 };
@@ -49,18 +49,18 @@ class Counts {
   Counts(const Dataplane& dataplane, const ClearedCounters& cleared);
 
   [[nodiscard]] unsigned workers() const { return static_cast<unsigned>(workers_.size()); }
-  [[nodiscard]] const datapath::Counters& of(unsigned shard) const {
+  [[nodiscard]] const shared::Counters& of(unsigned shard) const {
     return *workers_[shard].counters;
   }
   /// nullptr: there is no ALG.
-  [[nodiscard]] const datapath::ipsec_alg::AlgCounters* alg(unsigned shard) const {
+  [[nodiscard]] const shared::AlgCounters* alg(unsigned shard) const {
     return workers_[shard].alg;
   }
 
  private:
   struct OfWorker {
-    const datapath::Counters* counters;
-    const datapath::ipsec_alg::AlgCounters* alg;
+    const shared::Counters* counters;
+    const shared::AlgCounters* alg;
   };
   std::vector<OfWorker> workers_;
   std::vector<std::unique_ptr<const ClearedCounters::OfWorker>> copies_;

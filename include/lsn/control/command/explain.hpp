@@ -2,7 +2,7 @@
 // which client, group, profile, mapping, session or gate decides it, from the real tables.
 //
 // What the configuration decides is read from the generation in force; all workers are asked for what
-// they have (datapath::Lookup). The rules are asked in the order in which the packet path asks them
+// they have (shared::Lookup). The rules are asked in the order in which the packet path asks them
 // (lsn44/outbound.cpp, lsn44/inbound.cpp). Nothing is changed by it.
 #pragma once
 

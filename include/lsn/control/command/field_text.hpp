@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "lsn/datapath/generation.hpp"
+#include "lsn/shared/generation.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
 namespace lsn::control {
@@ -33,7 +33,7 @@ inline constexpr std::size_t kEndpointWidth = 26;
 }
 
 /// Whose something is: null if the group is not known.
-inline void put_group(nlohmann::ordered_json& json, const datapath::Group* group) {
+inline void put_group(nlohmann::ordered_json& json, const shared::Group* group) {
   using Json = nlohmann::ordered_json;
   json["client"] = group == nullptr ? Json() : Json(group->client);
   json["group"] = group == nullptr ? Json() : Json(group->name);

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "lsn/control/command/answer.hpp"
-#include "lsn/datapath/query.hpp"
+#include "lsn/shared/queries.hpp"
 
 namespace lsn::control {
 
@@ -18,7 +18,7 @@ namespace lsn::control {
     const Command& command, const CommandContext& context);
 [[nodiscard]] std::unique_ptr<Answer> list_of_recent_drops(Format format,
                                                            const CommandContext& context,
-                                                           const datapath::DropFilter& filter);
+                                                           const shared::DropFilter& filter);
 [[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_arp(
     const Command& command, const CommandContext& context);
 [[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_route(

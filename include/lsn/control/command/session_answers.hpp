@@ -13,7 +13,7 @@
 
 #include "lsn/control/command/answer.hpp"
 #include "lsn/control/command/list_writer.hpp"
-#include "lsn/datapath/query.hpp"
+#include "lsn/shared/queries.hpp"
 
 namespace lsn::control {
 
@@ -23,12 +23,12 @@ namespace lsn::control {
 [[nodiscard]] std::span<const OptionSpec> session_show_options();
 
 /// What the options say, for whoever has some of them.
-[[nodiscard]] std::expected<datapath::SessionFilter, std::string> session_filter_of(
+[[nodiscard]] std::expected<shared::SessionFilter, std::string> session_filter_of(
     const Command& command, const CommandContext& context);
 
 extern const ValueSyntax kClientName;    ///< std::string: of an existing one
 extern const ValueSyntax kProtocolName;  ///< std::string: TCP, UDP, ICMP or ESP
-[[nodiscard]] std::optional<datapath::Protocol> protocol_named(std::string_view name);
+[[nodiscard]] std::optional<shared::Protocol> protocol_named(std::string_view name);
 extern const ValueSyntax kTopNumber;     ///< std::uint32_t: of -top
 /// How many -top wants.
 [[nodiscard]] std::uint32_t top_of(const Command& command);
@@ -40,6 +40,6 @@ extern const ValueSyntax kTopNumber;     ///< std::uint32_t: of -top
 [[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_flush_lsn_session(
     const Command& command, const CommandContext& context);
 
-[[nodiscard]] std::string_view to_word(datapath::SessionState state);
+[[nodiscard]] std::string_view to_word(shared::SessionState state);
 
 }  // namespace lsn::control

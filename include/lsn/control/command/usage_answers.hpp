@@ -1,7 +1,7 @@
 // How much of what there is to give is in use, by pool and by group: `stat lsn pool`, `stat lsn
 // group`, and the usage that `show lsn pool`, `show lsn group` and `show lsn client` add.
 //
-// The workers count it when they are asked (datapath::Usage): a walk over their addresses and
+// The workers count it when they are asked (shared::Usage): a walk over their addresses and
 // subscribers.
 #pragma once
 
@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "lsn/control/command/answer.hpp"
-#include "lsn/datapath/query.hpp"
+#include "lsn/shared/queries.hpp"
 
 namespace lsn::control {
 
@@ -28,11 +28,11 @@ class UsageSurvey {
   explicit UsageSurvey(const CommandContext& context);
 
   /// nullptr: not all have answered.
-  [[nodiscard]] const datapath::Usage* take();
+  [[nodiscard]] const shared::Usage* take();
 
  private:
-  AwaitedOfAll<datapath::Usage> asked_;
-  datapath::Usage total_;
+  AwaitedOfAll<shared::Usage> asked_;
+  shared::Usage total_;
 };
 
 /// An object's usage in words ("ports in use: TCP 12, UDP 3, ICMP 0 (0.0 %)") and as JSON.
@@ -43,7 +43,7 @@ struct ObjectUsage {
 /// Of many objects, by their names.
 class UsageByName {
  public:
-  UsageByName(const datapath::Usage& usage, const datapath::Generation& generation);
+  UsageByName(const shared::Usage& usage, const shared::Generation& generation);
 
   /// `kind`: "lsn pool", "lsn group", "lsn client"; nothing for other kinds.
   [[nodiscard]] std::optional<ObjectUsage> of(std::string_view kind, const std::string& name) const;
@@ -51,7 +51,7 @@ class UsageByName {
  private:
   using Ids = std::unordered_map<std::string, std::uint16_t>;
 
-  const datapath::Usage& usage_;
+  const shared::Usage& usage_;
   Ids pools_, groups_;
   Ids clients_;  ///< of the groups that have them
 };

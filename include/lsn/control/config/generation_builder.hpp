@@ -10,12 +10,12 @@
 #include <memory>
 
 #include "lsn/control/config/model.hpp"
-#include "lsn/datapath/generation.hpp"
+#include "lsn/shared/generation.hpp"
 
 namespace lsn::control {
 
 /// `model` has been checked and, if there is a predecessor, diff_for_reload() found nothing.
-[[nodiscard]] std::shared_ptr<const datapath::Generation> build_generation(
-    const Model& model, const datapath::Generation* predecessor = nullptr);
+[[nodiscard]] std::shared_ptr<const shared::Generation> build_generation(
+    const Model& model, const shared::Generation* predecessor = nullptr);
 
 }  // namespace lsn::control

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "lsn/control/config/vocabulary.hpp"
-#include "lsn/datapath/generation.hpp"
+#include "lsn/shared/generation.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
 namespace lsn::control {
@@ -65,7 +65,7 @@ struct DataplaneConfig {
 
 struct InterfaceConfig {
   std::string name;
-  datapath::Side role = datapath::Side::kInside;
+  shared::Side role = shared::Side::kInside;
   std::string device;
   wire::Ipv4Prefix address;
   std::uint16_t vlan = 0;  ///< 0: untagged
@@ -137,10 +137,10 @@ struct PoolConfig {
 
 struct AppsProfileConfig {
   std::string name;
-  datapath::Protocol transportprotocol = datapath::Protocol::kTcp;
-  datapath::Pooling ippooling = datapath::Pooling::kRandom;
-  datapath::Dependence mapping = datapath::Dependence::kAddressPort;
-  datapath::Dependence filtering = datapath::Dependence::kAddressPort;
+  shared::Protocol transportprotocol = shared::Protocol::kTcp;
+  shared::Pooling ippooling = shared::Pooling::kRandom;
+  shared::Dependence mapping = shared::Dependence::kAddressPort;
+  shared::Dependence filtering = shared::Dependence::kAddressPort;
   std::vector<PortRange> lsnport;
   std::vector<std::string> appsattributesname;
 
@@ -149,7 +149,7 @@ struct AppsProfileConfig {
 
 struct TransportProfileConfig {
   std::string name;
-  datapath::Protocol transportprotocol = datapath::Protocol::kTcp;
+  shared::Protocol transportprotocol = shared::Protocol::kTcp;
   Seconds sessiontimeout{120};
   Seconds finrsttimeout{30};
   Seconds stuntimeout{600};
@@ -258,7 +258,7 @@ class ByName {
 };
 
 /// The devices of the interfaces, each once, in the order of the interfaces: what
-/// datapath::Interface::device counts.
+/// shared::Interface::device counts.
 [[nodiscard]] std::vector<std::string> devices(const std::vector<InterfaceConfig>& interfaces);
 
 /// A device without its arguments: what DPDK tells devices apart by.
@@ -284,12 +284,12 @@ struct CoveringProfile {
   PortRange range;
 };
 [[nodiscard]] CoveringProfile covering_profile(const Model& model, const GroupConfig& group,
-                                               datapath::Protocol protocol, std::uint16_t port);
+                                               shared::Protocol protocol, std::uint16_t port);
 
 /// The group's transport profile for a protocol, or nullptr.
 [[nodiscard]] const TransportProfileConfig* transport_profile(const Model& model,
                                                               const GroupConfig& group,
-                                                              datapath::Protocol protocol);
+                                                              shared::Protocol protocol);
 
 /// RFC 3947 and RFC 5996: IKE, and IKE and ESP behind a NAT.
 inline constexpr std::uint16_t kIkePort = 500;

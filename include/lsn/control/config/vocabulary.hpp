@@ -14,7 +14,7 @@
 #include <string_view>
 #include <utility>
 
-#include "lsn/datapath/generation.hpp"
+#include "lsn/shared/generation.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
 namespace lsn::control {
@@ -61,28 +61,28 @@ struct Words<LogLevel> {
        {LogLevel::kCritical, "critical"}}};
 };
 template <>
-struct Words<datapath::Side> {
-  static constexpr std::array<std::pair<datapath::Side, std::string_view>, 2> kAll{
-      {{datapath::Side::kInside, "inside"}, {datapath::Side::kOutside, "outside"}}};
+struct Words<shared::Side> {
+  static constexpr std::array<std::pair<shared::Side, std::string_view>, 2> kAll{
+      {{shared::Side::kInside, "inside"}, {shared::Side::kOutside, "outside"}}};
 };
 template <>
-struct Words<datapath::Protocol> {
-  static constexpr std::array<std::pair<datapath::Protocol, std::string_view>, 3> kAll{
-      {{datapath::Protocol::kTcp, "TCP"},
-       {datapath::Protocol::kUdp, "UDP"},
-       {datapath::Protocol::kIcmp, "ICMP"}}};
+struct Words<shared::Protocol> {
+  static constexpr std::array<std::pair<shared::Protocol, std::string_view>, 3> kAll{
+      {{shared::Protocol::kTcp, "TCP"},
+       {shared::Protocol::kUdp, "UDP"},
+       {shared::Protocol::kIcmp, "ICMP"}}};
 };
 template <>
-struct Words<datapath::Pooling> {
-  static constexpr std::array<std::pair<datapath::Pooling, std::string_view>, 2> kAll{
-      {{datapath::Pooling::kPaired, "PAIRED"}, {datapath::Pooling::kRandom, "RANDOM"}}};
+struct Words<shared::Pooling> {
+  static constexpr std::array<std::pair<shared::Pooling, std::string_view>, 2> kAll{
+      {{shared::Pooling::kPaired, "PAIRED"}, {shared::Pooling::kRandom, "RANDOM"}}};
 };
 template <>
-struct Words<datapath::Dependence> {
-  static constexpr std::array<std::pair<datapath::Dependence, std::string_view>, 3> kAll{
-      {{datapath::Dependence::kEndpointIndependent, "ENDPOINT-INDEPENDENT"},
-       {datapath::Dependence::kAddress, "ADDRESS-DEPENDENT"},
-       {datapath::Dependence::kAddressPort, "ADDRESS-PORT-DEPENDENT"}}};
+struct Words<shared::Dependence> {
+  static constexpr std::array<std::pair<shared::Dependence, std::string_view>, 3> kAll{
+      {{shared::Dependence::kEndpointIndependent, "ENDPOINT-INDEPENDENT"},
+       {shared::Dependence::kAddress, "ADDRESS-DEPENDENT"},
+       {shared::Dependence::kAddressPort, "ADDRESS-PORT-DEPENDENT"}}};
 };
 
 /// How many bytes at the beginning of `text` are one printable character of UTF-8 (RFC 3629); 0: it

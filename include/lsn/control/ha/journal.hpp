@@ -35,7 +35,7 @@ class Journal {
 
   /// Before the first generation is published: has restored what the file says. `look` sees it
   /// first.
-  using Look = std::function<void(std::span<const datapath::StateRecord>)>;
+  using Look = std::function<void(std::span<const shared::StateRecord>)>;
   void restore(const Look& look = {});
   void tick(Time now);
 
@@ -50,20 +50,20 @@ class Journal {
   void take_outcome(Time now);
   void append();
   void begin_walk();
-  void ask(datapath::StatePage page);
-  void take_page(datapath::StatePage page);
+  void ask(shared::StatePage page);
+  void take_page(shared::StatePage page);
   void finish_walk();
   [[nodiscard]] bool is_busy() const;
 
   std::string path_;
   Dataplane& dataplane_;
   std::shared_ptr<File> file_;  ///< the writer's thread has it as well
-  std::vector<datapath::StateRecord> changes_;  ///< not in the file yet
-  std::vector<datapath::StateRecord> since_walk_;  ///< not in the new file, which the walk writes
+  std::vector<shared::StateRecord> changes_;  ///< not in the file yet
+  std::vector<shared::StateRecord> since_walk_;  ///< not in the new file, which the walk writes
   std::vector<std::uint64_t> lost_;             ///< of each shard's ring, when last looked at
   bool walking_ = false;
   std::uint64_t walk_ = 0;   ///< counts them: pages of an earlier one come to nothing
-  std::unique_ptr<datapath::StatePage> next_page_;  ///< to be asked for when the writer has caught up
+  std::unique_ptr<shared::StatePage> next_page_;  ///< to be asked for when the writer has caught up
   bool has_told_ = false;    ///< an error
   unsigned shard_ = 0;       ///< of the walk
   std::uint64_t walked_ = 0; ///< records of the walk

@@ -19,11 +19,11 @@
 
 #include "lsn/control/command/file_descriptor.hpp"
 #include "lsn/control/lock_file.hpp"
-#include "lsn/datapath/state_record.hpp"
+#include "lsn/shared/records.hpp"
 
 namespace lsn::control {
 
-using datapath::StateRecord;
+using shared::StateRecord;
 
 /// Version 2 has exchanges. Files of version 1 are read as well: they have none.
 inline constexpr std::uint32_t kStateFileVersion = 2;

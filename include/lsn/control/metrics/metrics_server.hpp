@@ -40,13 +40,13 @@ class MetricsServer {
 
   /// On the control thread, as tick(). The dataplane outlives it.
   MetricsServer(FileDescriptor socket, Dataplane& dataplane,
-                const datapath::Generation& generation, Time now);
+                const shared::Generation& generation, Time now);
   ~MetricsServer();
   MetricsServer(const MetricsServer&) = delete;
   MetricsServer& operator=(const MetricsServer&) = delete;
 
   /// At each tick of the control thread.
-  void tick(Time now, Phase phase, const datapath::Generation& generation);
+  void tick(Time now, Phase phase, const shared::Generation& generation);
 
  private:
   void run();

@@ -18,19 +18,19 @@
 
 #include "lsn/control/dataplane.hpp"
 #include "lsn/control/metrics/pulse.hpp"
-#include "lsn/datapath/generation.hpp"
+#include "lsn/shared/generation.hpp"
 
 namespace lsn::control {
 
 /// What does not change while lsnd runs. What it points at lives as long as the dataplane.
 struct MetricsSource {
   std::vector<WorkerStatus> workers;                                ///< by shard
-  std::vector<const datapath::ipsec_alg::EventRing*> alg_events;    ///< by shard
-  std::vector<datapath::Interface> interfaces;                      ///< by InterfaceId
+  std::vector<const shared::EventRing*> alg_events;    ///< by shard
+  std::vector<shared::Interface> interfaces;                      ///< by InterfaceId
 
   /// On the control thread.
   [[nodiscard]] static MetricsSource of(Dataplane& dataplane,
-                                        const datapath::Generation& generation);
+                                        const shared::Generation& generation);
 };
 
 /// What only the control thread may look at.
@@ -42,10 +42,10 @@ struct MetricsFacts {
   };
   std::uint64_t generation = 0;
   std::vector<Profile> profiles;  ///< those that are counted apart
-  std::vector<PortStatus> ports;  ///< by device
+  std::vector<shared::PortStatus> ports;  ///< by device
 
   [[nodiscard]] static MetricsFacts of(Dataplane& dataplane,
-                                       const datapath::Generation& generation);
+                                       const shared::Generation& generation);
 };
 
 /// On the thread that looks at the pulse.

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "lsn/datapath/counters.hpp"
+#include "lsn/shared/counters.hpp"
 
 namespace lsn::control {
 
@@ -30,7 +30,7 @@ class Pulse {
   static constexpr std::chrono::seconds kLongestSilence{5};
 
   /// By shard; they outlive it.
-  Pulse(std::vector<const datapath::Counters*> workers, Time now);
+  Pulse(std::vector<const shared::Counters*> workers, Time now);
 
   // ── control thread ────────────────────────────────────────────────────────────────────────────
 
@@ -51,7 +51,7 @@ class Pulse {
 
  private:
   struct Worker {
-    const datapath::Counters* counters;
+    const shared::Counters* counters;
     std::uint64_t polls;  ///< at the last look
     Time moved;           ///< when they were others than at the look before
   };

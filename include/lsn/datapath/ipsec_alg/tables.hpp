@@ -19,11 +19,11 @@
 #include <cstdint>
 #include <optional>
 
-#include "lsn/datapath/ipsec_alg/counters.hpp"
-#include "lsn/datapath/ipsec_alg/events.hpp"
-#include "lsn/datapath/ipsec_alg/states.hpp"
+#include "lsn/shared/alg_counters.hpp"
+#include "lsn/shared/events.hpp"
+#include "lsn/shared/alg_states.hpp"
 #include "lsn/datapath/lsn44/tables.hpp"
-#include "lsn/datapath/state_record.hpp"
+#include "lsn/shared/records.hpp"
 #include "lsn/state/index_list.hpp"
 #include "lsn/state/index_queue.hpp"
 #include "lsn/state/slab.hpp"

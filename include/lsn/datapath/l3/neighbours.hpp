@@ -36,7 +36,7 @@
 #include "lsn/state/slab.hpp"
 #include "lsn/state/ticks.hpp"
 #include "lsn/state/timer_wheel.hpp"
-#include "lsn/datapath/generation.hpp"
+#include "lsn/shared/generation.hpp"
 #include "lsn/datapath/verdict.hpp"
 #include "lsn/wire/ethernet.hpp"
 

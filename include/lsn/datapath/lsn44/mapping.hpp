@@ -16,7 +16,8 @@
 
 #include <cstdint>
 
-#include "lsn/datapath/generation.hpp"
+#include "lsn/datapath/verdict.hpp"
+#include "lsn/shared/generation.hpp"
 #include "lsn/state/flow_table.hpp"
 #include "lsn/state/index_list.hpp"
 #include "lsn/state/ticks.hpp"

@@ -19,7 +19,8 @@
 #include <memory>
 #include <vector>
 
-#include "lsn/datapath/generation.hpp"
+#include "lsn/datapath/verdict.hpp"
+#include "lsn/shared/generation.hpp"
 #include "lsn/state/port_allocator.hpp"
 #include "lsn/state/ticks.hpp"
 #include "lsn/wire/big_endian.hpp"

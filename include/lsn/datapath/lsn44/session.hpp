@@ -9,10 +9,10 @@
 
 #include <cstdint>
 
-#include "lsn/datapath/counters.hpp"
+#include "lsn/shared/counters.hpp"
 #include "lsn/datapath/l3/neighbours.hpp"
 #include "lsn/datapath/packet.hpp"
-#include "lsn/datapath/query.hpp"
+#include "lsn/shared/queries.hpp"
 #include "lsn/state/index_list.hpp"
 #include "lsn/state/ticks.hpp"
 #include "lsn/state/timer_wheel.hpp"

@@ -7,12 +7,12 @@
 namespace lsn::control {
 namespace {
 
-using datapath::ipsec_alg::CloseReason;
-using datapath::ipsec_alg::EspRow;
-using datapath::ipsec_alg::GateRow;
-using datapath::ipsec_alg::GateState;
-using datapath::ipsec_alg::HalfGate;
-using datapath::ipsec_alg::IkeRow;
+using shared::CloseReason;
+using shared::EspRow;
+using shared::GateRow;
+using shared::GateState;
+using shared::HalfGate;
+using shared::IkeRow;
 using testing::EndsWith;
 using testing::HasSubstr;
 
@@ -254,8 +254,8 @@ TEST(ShowIpsecalg, ListsEverythingOfManyPagesOnce) {
 
 TEST(ShowLsnSession, OfEspHasSpisInPlaceOfPorts) {
   Bench bench;
-  datapath::SessionRow row = udp_session(7, 0);
-  row.protocol = datapath::Protocol::kEsp;
+  shared::SessionRow row = udp_session(7, 0);
+  row.protocol = shared::Protocol::kEsp;
   row.subscriber_port = row.remote_port = 0;
   row.spi_out = 0xAB;
   row.spi_in = 0xCD;

@@ -5,11 +5,11 @@
 namespace lsn::control {
 namespace {
 
-using datapath::DropReason;
-using datapath::ipsec_alg::AlgCounter;
-using datapath::ipsec_alg::AlgGauge;
-using datapath::ipsec_alg::kAlgCounterTexts;
-using datapath::ipsec_alg::kAlgGaugeTexts;
+using shared::DropReason;
+using shared::AlgCounter;
+using shared::AlgGauge;
+using shared::kAlgCounterTexts;
+using shared::kAlgGaugeTexts;
 using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;

@@ -6,8 +6,8 @@
 #include <sstream>
 #include <string>
 
-#include "lsn/control/command/counter_list.hpp"
-#include "lsn/datapath/drop_reason.hpp"
+#include "lsn/shared/counter_list.hpp"
+#include "lsn/shared/drop_reason.hpp"
 #include "../config/support.hpp"
 
 namespace lsn::control {
@@ -24,7 +24,7 @@ class CountersDocument : public ::testing::Test {
   void expect_rows(const Counters& counters) const {
     ASSERT_FALSE(counters.empty());
     for (const auto& counter : counters)
-      expect_row(counter.name, counter.kind == CounterKind::kGauge ? "gauge | " : "counter | ",
+      expect_row(counter.name, counter.kind == shared::CounterKind::kGauge ? "gauge | " : "counter | ",
                  counter.meaning);
   }
 
@@ -37,22 +37,22 @@ class CountersDocument : public ::testing::Test {
 };
 
 TEST_F(CountersDocument, HasEveryCounter) {
-  expect_rows(protocol_counters());
-  expect_rows(router_counters());
-  expect_rows(interface_counters());
-  expect_rows(worker_counters());
-  expect_rows(device_counters());
+  expect_rows(shared::protocol_counters());
+  expect_rows(shared::router_counters());
+  expect_rows(shared::interface_counters());
+  expect_rows(shared::worker_counters());
+  expect_rows(shared::device_counters());
 }
 
 TEST_F(CountersDocument, HasEveryCounterOfTheAlg) {
-  for (const auto& text : datapath::ipsec_alg::kAlgGaugeTexts)
+  for (const auto& text : shared::kAlgGaugeTexts)
     expect_row(text.name, "gauge | ", text.meaning);
-  for (const auto& text : datapath::ipsec_alg::kAlgCounterTexts)
+  for (const auto& text : shared::kAlgCounterTexts)
     expect_row(text.name, "counter | ", text.meaning);
 }
 
 TEST_F(CountersDocument, HasEveryDropReason) {
-  for (const datapath::DropReasonText& text : datapath::kDropReasonTexts)
+  for (const shared::DropReasonText& text : shared::kDropReasonTexts)
     expect_row(text.name, "", text.meaning);
 }
 

@@ -1,18 +1,18 @@
 #include "lsn/control/command/counts.hpp"
 
-#include "lsn/control/command/counter_list.hpp"
+#include "lsn/shared/counter_list.hpp"
 #include "unit/control/command/support.hpp"
 
 namespace lsn::control {
 namespace {
 
-using datapath::Counter;
-using datapath::Counters;
-using datapath::DropReason;
-using datapath::Protocol;
-using datapath::ipsec_alg::AlgCounter;
-using datapath::ipsec_alg::AlgCounters;
-using datapath::ipsec_alg::AlgGauge;
+using shared::Counter;
+using shared::Counters;
+using shared::DropReason;
+using shared::Protocol;
+using shared::AlgCounter;
+using shared::AlgCounters;
+using shared::AlgGauge;
 using testing::HasSubstr;
 using testing::MatchesRegex;
 using testing::Not;
@@ -43,9 +43,9 @@ struct ClearedBench : Bench {
 
 /// What is in a list and what of it was cleared.
 template <class Of>
-void expect_since(std::span<const CounterText<Of>> list, const Of& counts) {
-  for (const CounterText<Of>& text : list)
-    EXPECT_EQ(text.read(counts), text.kind == CounterKind::kCounter ? 3U : 13U) << text.name;
+void expect_since(std::span<const shared::CounterText<Of>> list, const Of& counts) {
+  for (const shared::CounterText<Of>& text : list)
+    EXPECT_EQ(text.read(counts), text.kind == shared::CounterKind::kCounter ? 3U : 13U) << text.name;
 }
 
 TEST(ClearCounters, EveryCounterCountsFromThenOnAndEveryGaugeSaysWhatThereIs) {
@@ -54,13 +54,13 @@ TEST(ClearCounters, EveryCounterCountsFromThenOnAndEveryGaugeSaysWhatThereIs) {
   ASSERT_EQ(counts.workers(), 2U);
   for (unsigned shard = 0; shard < 2; ++shard) {
     const Counters& c = counts.of(shard);
-    expect_since(router_counters(), c);
-    expect_since(worker_counters(), c);
-    for (const auto& protocol : c.protocols) expect_since(protocol_counters(), protocol);
-    for (const auto& interface : c.interfaces) expect_since(interface_counters(), interface);
+    expect_since(shared::router_counters(), c);
+    expect_since(shared::worker_counters(), c);
+    for (const auto& protocol : c.protocols) expect_since(shared::protocol_counters(), protocol);
+    for (const auto& interface : c.interfaces) expect_since(shared::interface_counters(), interface);
     for (const Counter& drop : c.drops) EXPECT_EQ(drop.get(), 3U);
     const AlgCounters& alg = *counts.alg(shard);
-    const auto expect_set = [](const datapath::ipsec_alg::AlgCounterSet& set) {
+    const auto expect_set = [](const shared::AlgCounterSet& set) {
       for (const Counter& counter : set.counters) EXPECT_EQ(counter.get(), 3U);
       for (const Counter& waited : set.waited) EXPECT_EQ(waited.get(), 3U);
       for (const Counter& gauge : set.gauges) EXPECT_EQ(gauge.get(), 13U);
@@ -92,7 +92,7 @@ TEST(ClearCounters, OneThatBeganAnewInBetweenIsWhatItSays) {
 
 TEST(ClearCounters, WhatDevicesHaveCounted) {
   Bench bench;
-  PortStatus port;
+  shared::PortStatus port;
   port.device = "0000:03:00.0";
   port.rx_missed = 17;
   port.rx_errors = 5;
@@ -131,7 +131,7 @@ TEST(ClearCounters, AnswersAddUpWhatTheWorkersCountedSince) {
   ClearedBench bench;
   EXPECT_EQ(bench.json("stat lsn")["consumed"], 2 * 3);
   EXPECT_EQ(bench.json("stat lsn")["subscribers"], 2 * 13);
-  EXPECT_EQ(bench.json("show drops")["packets"], 2 * 3 * datapath::kDropReasons);
+  EXPECT_EQ(bench.json("show drops")["packets"], 2 * 3 * shared::kDropReasons);
   EXPECT_EQ(bench.json("stat ipsecalg")["total"]["turns"], 2 * 3);
   EXPECT_EQ(bench.json("stat worker")["workers"][1]["handoff_sent"], 3);
 }

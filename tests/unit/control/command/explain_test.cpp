@@ -6,11 +6,11 @@
 namespace lsn::control {
 namespace {
 
-using datapath::Direction;
-using datapath::DropReason;
-using datapath::Lookup;
-using datapath::Protocol;
-using datapath::ipsec_alg::GateState;
+using shared::Direction;
+using shared::DropReason;
+using shared::Lookup;
+using shared::Protocol;
+using shared::GateState;
 using testing::HasSubstr;
 
 /// A box in which nobody has anything, but for what a test says.
@@ -29,16 +29,16 @@ struct Explain : testing::Test {
     return json["verdict"].get<std::string>() +
            (json["reason"].is_null() ? "" : " " + json["reason"].get<std::string>());
   }
-  static datapath::SubscriberRow subscriber(std::uint32_t sessions, std::uint32_t ports = 0) {
-    datapath::SubscriberRow row;
+  static shared::SubscriberRow subscriber(std::uint32_t sessions, std::uint32_t ports = 0) {
+    shared::SubscriberRow row;
     row.ip = ip("192.0.2.10");
     row.group = 0;
     row.sessions.fill(sessions);
     row.ports.fill(ports);
     return row;
   }
-  static datapath::MappingRow mapping() {
-    datapath::MappingRow row;
+  static shared::MappingRow mapping() {
+    shared::MappingRow row;
     row.subscriber_ip = ip("192.0.2.10");
     row.subscriber_port = 5000;
     row.nat_ip = ip("203.0.113.3");
@@ -46,8 +46,8 @@ struct Explain : testing::Test {
     row.group = 0;
     return row;
   }
-  static datapath::ipsec_alg::GateRow gate(GateState state) {
-    datapath::ipsec_alg::GateRow row;
+  static shared::GateRow gate(GateState state) {
+    shared::GateRow row;
     row.nat_ip = ip("203.0.113.3");
     row.server = ip("198.18.0.1");
     row.state = state;

@@ -2,15 +2,15 @@
 
 #include <set>
 
-#include "lsn/control/command/counter_list.hpp"
+#include "lsn/shared/counter_list.hpp"
 #include "unit/control/command/support.hpp"
 
 namespace lsn::control {
 namespace {
 
-using datapath::Counters;
-using datapath::DropReason;
-using datapath::Protocol;
+using shared::Counters;
+using shared::DropReason;
+using shared::Protocol;
 using testing::ContainsRegex;
 using testing::HasSubstr;
 
@@ -44,7 +44,7 @@ struct BusyBench : Bench {
       c.drop(DropReason::kNoRoute, 3 + shard);
     }
     dataplane.counters(0).drop(DropReason::kFiltered, 1'000'000);
-    PortStatus inside;
+    shared::PortStatus inside;
     inside.device = "net_tap0,iface=t0";
     inside.driver = "net_tap";
     inside.link_up = true;
@@ -54,7 +54,7 @@ struct BusyBench : Bench {
     inside.tx_queues = 2;
     inside.steering = "RSS by source address";
     inside.rx_missed = 17;
-    PortStatus outside;
+    shared::PortStatus outside;
     outside.device = "0000:03:00.0";
     outside.removed = true;
     dataplane.port_status = {inside, outside};
@@ -170,7 +170,7 @@ TEST(ShowDrops, ListsEveryReasonForProgramsAndThoseThatHappenedForPeople) {
   BusyBench bench;
   const auto json = bench.json("show drops");
   EXPECT_EQ(json["packets"], 1'000'007);
-  ASSERT_EQ(json["drops"].size(), datapath::kDropReasons);
+  ASSERT_EQ(json["drops"].size(), shared::kDropReasons);
   std::set<std::string> reasons;
   for (const auto& drop : json["drops"]) {
     reasons.insert(drop["reason"]);
@@ -182,7 +182,7 @@ TEST(ShowDrops, ListsEveryReasonForProgramsAndThoseThatHappenedForPeople) {
       EXPECT_EQ(drop["meaning"], "No route covers the packet's destination.");
     }
   }
-  EXPECT_EQ(reasons.size(), datapath::kDropReasons);
+  EXPECT_EQ(reasons.size(), shared::kDropReasons);
 
   const std::string text = bench.text("show drops");
   EXPECT_THAT(text, ContainsRegex("reason +packets +worker 0 +worker 1 +meaning\n"));
@@ -201,17 +201,17 @@ TEST(RunningConfigCommand, PrintsAFileThatGivesTheSame) {
 TEST(CounterNames, AreOnesThatADocumentCanHave) {
   std::set<std::string_view> names{"generation", "workers", "sessions", "capacity", "drops",
                                    "protocols"};
-  for (const auto& counter : router_counters())
+  for (const auto& counter : shared::router_counters())
     EXPECT_TRUE(names.insert(counter.name).second) << counter.name;
   names = {"protocol"};
-  for (const auto& counter : protocol_counters())
+  for (const auto& counter : shared::protocol_counters())
     EXPECT_TRUE(names.insert(counter.name).second) << counter.name;
   names = {"name", "role", "device", "vlan", "mtu", "address", "link"};
-  for (const auto& counter : interface_counters())
+  for (const auto& counter : shared::interface_counters())
     EXPECT_TRUE(names.insert(counter.name).second) << counter.name;
   names = {"worker", "cpu", "numa_node", "capacity", "sessions", "mappings", "subscribers",
            "strangers", "rx_packets", "tx_packets", "drops", "handoff"};
-  for (const auto& counter : worker_counters())
+  for (const auto& counter : shared::worker_counters())
     EXPECT_TRUE(names.insert(counter.name).second) << counter.name;
 }
 

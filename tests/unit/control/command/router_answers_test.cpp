@@ -6,9 +6,9 @@
 namespace lsn::control {
 namespace {
 
-using datapath::DropReason;
-using datapath::DropRow;
-using datapath::NeighbourRow;
+using shared::DropReason;
+using shared::DropRow;
+using shared::NeighbourRow;
 using testing::HasSubstr;
 
 DropRow drop(DropReason reason, std::uint8_t protocol) {
@@ -155,11 +155,11 @@ TEST(StatLsn, AddsUpTheUsageOfPoolsAndGroups) {
 TEST(DryRun, SaysWhatWouldChangeAndWhoseSessionsWouldEnd) {
   Bench bench;
   for (unsigned i = 0; i < 5000; ++i) {
-    datapath::SessionRow row = udp_session(10 + i % 200, static_cast<std::uint16_t>(i));
+    shared::SessionRow row = udp_session(10 + i % 200, static_cast<std::uint16_t>(i));
     row.nat_ip = ip(i % 5 == 0 ? "203.0.113.9" : "203.0.113.3");
     bench.dataplane.rows(i % 2).push_back(row);
   }
-  datapath::SessionRow other = udp_session(1, 1);
+  shared::SessionRow other = udp_session(1, 1);
   other.subscriber_ip = ip("10.1.0.1");
   other.nat_ip = ip("203.0.113.128");
   other.group = 1;

@@ -7,10 +7,10 @@
 namespace lsn::control {
 namespace {
 
-using datapath::Direction;
-using datapath::Protocol;
-using datapath::SessionRow;
-using datapath::SessionState;
+using shared::Direction;
+using shared::Protocol;
+using shared::SessionRow;
+using shared::SessionState;
 using testing::HasSubstr;
 
 SessionRow tcp_session() {

@@ -6,10 +6,10 @@
 namespace lsn::control {
 namespace {
 
-using datapath::Dependence;
-using datapath::MappingRow;
-using datapath::Protocol;
-using datapath::SubscriberRow;
+using shared::Dependence;
+using shared::MappingRow;
+using shared::Protocol;
+using shared::SubscriberRow;
 using testing::HasSubstr;
 
 /// 192.0.2.`host` of group 0 (G1: portquota 1000 of UDP).
@@ -185,7 +185,7 @@ TEST(ShowSubscriber, SaysIfNobodyHasIt) {
 TEST(ShowLsnSession, SortsByIdleTimeOrBytes) {
   Bench bench;
   for (unsigned i = 0; i < 5000; ++i) {
-    datapath::SessionRow row = udp_session(i % 250, static_cast<std::uint16_t>(i));
+    shared::SessionRow row = udp_session(i % 250, static_cast<std::uint16_t>(i));
     row.idle_seconds = i * 7919 % 5000;
     row.bytes[0] = i;
     bench.dataplane.rows(i % 2).push_back(row);

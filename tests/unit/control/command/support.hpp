@@ -33,10 +33,10 @@ class FakeDataplane final : public Dataplane {
  public:
   explicit FakeDataplane(unsigned workers = 2) {
     for (unsigned i = 0; i < workers; ++i) {
-      counters_.push_back(std::make_unique<datapath::Counters>());
-      alg_counters_.push_back(std::make_unique<datapath::ipsec_alg::AlgCounters>());
-      alg_events_.push_back(std::make_unique<datapath::ipsec_alg::EventRing>());
-      state_changes_.push_back(std::make_unique<datapath::StateRing>());
+      counters_.push_back(std::make_unique<shared::Counters>());
+      alg_counters_.push_back(std::make_unique<shared::AlgCounters>());
+      alg_events_.push_back(std::make_unique<shared::EventRing>());
+      state_changes_.push_back(std::make_unique<shared::StateRing>());
       asked_.emplace_back();
     }
   }
@@ -53,9 +53,9 @@ class FakeDataplane final : public Dataplane {
     status.capacity = {1000, 2000, 3000, 400, 500, 60, 70'000};
     return status;
   }
-  [[nodiscard]] std::vector<PortStatus> ports() override { return port_status; }
+  [[nodiscard]] std::vector<shared::PortStatus> ports() override { return port_status; }
 
-  void publish(std::shared_ptr<const datapath::Generation> generation,
+  void publish(std::shared_ptr<const shared::Generation> generation,
                std::function<void(std::uint64_t)> done) override {
     ++publications;
     published = generation;
@@ -65,7 +65,7 @@ class FakeDataplane final : public Dataplane {
     });
   }
 
-  void flush(unsigned shard, datapath::SessionFlush flush,
+  void flush(unsigned shard, shared::SessionFlush flush,
              std::function<void(std::uint64_t)> done) override {
     answers_.push_back([this, shard, filter = flush.filter, done = std::move(done)] {
       done(std::erase_if(asked_[shard].sessions,
@@ -75,17 +75,17 @@ class FakeDataplane final : public Dataplane {
 
   /// What ask() answers with: pages and questions by worker.
   struct Answers {
-    std::vector<datapath::SessionRow> sessions;
-    std::vector<datapath::StateRecord> state;
-    std::vector<datapath::ipsec_alg::EspRow> esp;
-    std::vector<datapath::ipsec_alg::GateRow> gates;
-    std::vector<datapath::SubscriberRow> subscribers;
-    std::vector<datapath::MappingRow> mappings;
-    std::vector<datapath::NeighbourRow> neighbours;
-    std::vector<datapath::DropRow> drops;
-    std::vector<datapath::ipsec_alg::IkeRow> ike;
-    datapath::Usage usage;
-    std::function<void(datapath::Lookup&)> look_up = [](datapath::Lookup&) {};
+    std::vector<shared::SessionRow> sessions;
+    std::vector<shared::StateRecord> state;
+    std::vector<shared::EspRow> esp;
+    std::vector<shared::GateRow> gates;
+    std::vector<shared::SubscriberRow> subscribers;
+    std::vector<shared::MappingRow> mappings;
+    std::vector<shared::NeighbourRow> neighbours;
+    std::vector<shared::DropRow> drops;
+    std::vector<shared::IkeRow> ike;
+    shared::Usage usage;
+    std::function<void(shared::Lookup&)> look_up = [](shared::Lookup&) {};
   };
   void ask(unsigned shard, Question question, std::function<void(Question)> done) override {
     ++pages_asked;
@@ -97,8 +97,8 @@ class FakeDataplane final : public Dataplane {
   }
   [[nodiscard]] Answers& answers(unsigned shard) { return asked_[shard]; }
 
-  void flush_alg(unsigned shard, datapath::ipsec_alg::AlgFlush flush,
-                 std::function<void(datapath::ipsec_alg::AlgFlush)> done) override {
+  void flush_alg(unsigned shard, shared::AlgFlush flush,
+                 std::function<void(shared::AlgFlush)> done) override {
     answers_.push_back([this, shard, flush, done = std::move(done)]() mutable {
       flush.esp_sessions = std::erase_if(
           asked_[shard].esp, [&](const auto& row) { return matches(flush.filter, row); });
@@ -107,18 +107,18 @@ class FakeDataplane final : public Dataplane {
       done(flush);
     });
   }
-  void restore(std::vector<datapath::StateRecord> records,
+  void restore(std::vector<shared::StateRecord> records,
                std::function<void(std::uint64_t)> done) override {
     to_restore = std::move(records);
     restored = std::move(done);
   }
-  [[nodiscard]] datapath::StateRing& state_changes(unsigned shard) override {
+  [[nodiscard]] shared::StateRing& state_changes(unsigned shard) override {
     return *state_changes_[shard];
   }
-  [[nodiscard]] std::vector<datapath::StateRecord>& state_rows(unsigned shard) {
+  [[nodiscard]] std::vector<shared::StateRecord>& state_rows(unsigned shard) {
     return asked_[shard].state;
   }
-  [[nodiscard]] datapath::ipsec_alg::EventRing& alg_events(unsigned shard) override {
+  [[nodiscard]] shared::EventRing& alg_events(unsigned shard) override {
     return *alg_events_[shard];
   }
 
@@ -130,26 +130,26 @@ class FakeDataplane final : public Dataplane {
       ready.front()();
   }
 
-  [[nodiscard]] datapath::Counters& counters(unsigned shard) { return *counters_[shard]; }
-  [[nodiscard]] std::vector<datapath::SessionRow>& rows(unsigned shard) {
+  [[nodiscard]] shared::Counters& counters(unsigned shard) { return *counters_[shard]; }
+  [[nodiscard]] std::vector<shared::SessionRow>& rows(unsigned shard) {
     return asked_[shard].sessions;
   }
-  [[nodiscard]] datapath::ipsec_alg::AlgCounters& alg_counters(unsigned shard) {
+  [[nodiscard]] shared::AlgCounters& alg_counters(unsigned shard) {
     return *alg_counters_[shard];
   }
-  [[nodiscard]] std::vector<datapath::ipsec_alg::EspRow>& esp_rows(unsigned shard) {
+  [[nodiscard]] std::vector<shared::EspRow>& esp_rows(unsigned shard) {
     return asked_[shard].esp;
   }
-  [[nodiscard]] std::vector<datapath::ipsec_alg::GateRow>& gate_rows(unsigned shard) {
+  [[nodiscard]] std::vector<shared::GateRow>& gate_rows(unsigned shard) {
     return asked_[shard].gates;
   }
-  std::vector<datapath::StateRecord> to_restore;
+  std::vector<shared::StateRecord> to_restore;
   std::function<void(std::uint64_t)> restored;
   [[nodiscard]] std::size_t outstanding() const { return answers_.size(); }
 
-  std::vector<PortStatus> port_status;
-  std::shared_ptr<const datapath::Generation> published;
-  std::shared_ptr<const datapath::Generation> adopted;
+  std::vector<shared::PortStatus> port_status;
+  std::shared_ptr<const shared::Generation> published;
+  std::shared_ptr<const shared::Generation> adopted;
   std::uint64_t ended_next = 0;  ///< what the next publication ends
   unsigned publications = 0;
   unsigned pages_asked = 0;
@@ -157,7 +157,7 @@ class FakeDataplane final : public Dataplane {
   std::atomic<bool> hold = false;  ///< any thread
 
  private:
-  std::vector<std::unique_ptr<datapath::StateRing>> state_changes_;
+  std::vector<std::unique_ptr<shared::StateRing>> state_changes_;
   template <class Page>
   static void page_of(Page& page, const auto& all) {
     page.rows.clear();
@@ -165,79 +165,79 @@ class FakeDataplane final : public Dataplane {
       if (matches(page.filter, all[page.cursor++])) page.rows.push_back(all[page.cursor - 1]);
     page.finished = page.cursor >= all.size();
   }
-  static void answer(datapath::SessionPage& page, const Answers& all) {
+  static void answer(shared::SessionPage& page, const Answers& all) {
     page_of(page, all.sessions);
   }
-  static void answer(datapath::StatePage& page, const Answers& all) { page_of(page, all.state); }
-  static void answer(datapath::ipsec_alg::EspPage& page, const Answers& all) {
+  static void answer(shared::StatePage& page, const Answers& all) { page_of(page, all.state); }
+  static void answer(shared::EspPage& page, const Answers& all) {
     page_of(page, all.esp);
   }
-  static void answer(datapath::ipsec_alg::GatePage& page, const Answers& all) {
+  static void answer(shared::GatePage& page, const Answers& all) {
     page_of(page, all.gates);
   }
-  static void answer(datapath::SubscriberPage& page, const Answers& all) {
+  static void answer(shared::SubscriberPage& page, const Answers& all) {
     page_of(page, all.subscribers);
   }
-  static void answer(datapath::MappingPage& page, const Answers& all) {
+  static void answer(shared::MappingPage& page, const Answers& all) {
     page_of(page, all.mappings);
   }
-  static void answer(datapath::NeighbourPage& page, const Answers& all) {
+  static void answer(shared::NeighbourPage& page, const Answers& all) {
     page_of(page, all.neighbours);
   }
-  static void answer(datapath::DropPage& page, const Answers& all) { page_of(page, all.drops); }
-  static void answer(datapath::ipsec_alg::IkePage& page, const Answers& all) {
+  static void answer(shared::DropPage& page, const Answers& all) { page_of(page, all.drops); }
+  static void answer(shared::IkePage& page, const Answers& all) {
     page_of(page, all.ike);
   }
-  static void answer(datapath::Usage& usage, const Answers& all) {
+  static void answer(shared::Usage& usage, const Answers& all) {
     usage = all.usage;
     usage.finished = true;
   }
-  static void answer(datapath::Lookup& lookup, const Answers& all) {
+  static void answer(shared::Lookup& lookup, const Answers& all) {
     all.look_up(lookup);
     lookup.finished = true;
   }
 
-  static bool is_of(const datapath::SessionFilter& filter, wire::Ipv4Address subscriber,
+  static bool is_of(const shared::SessionFilter& filter, wire::Ipv4Address subscriber,
                     std::uint16_t group) {
-    if (filter.group != datapath::kNoId && filter.group != group) return false;
+    if (filter.group != shared::kNoId && filter.group != group) return false;
     if (!filter.network) return true;
     const std::uint32_t mask = filter.netmask.value_or(filter.network->mask());
     return (subscriber.value & mask) == (filter.network->address.value & mask);
   }
-  static bool matches(const datapath::SubscriberFilter& filter,
-                      const datapath::SubscriberRow& row) {
+  static bool matches(const shared::SubscriberFilter& filter,
+                      const shared::SubscriberRow& row) {
     return is_of(filter, row.ip, row.group) && (!filter.nat_ip || filter.nat_ip == row.nat_ip);
   }
-  static bool matches(const datapath::SessionFilter& filter, const datapath::MappingRow& row) {
+  static bool matches(const shared::SessionFilter& filter, const shared::MappingRow& row) {
     return is_of(filter, row.subscriber_ip, row.group) &&
            filter.protocol.value_or(row.protocol) == row.protocol;
   }
-  static bool matches(const datapath::NoFilter&, const auto&) { return true; }
-  static bool matches(const datapath::DropFilter& filter, const datapath::DropRow& row) {
+  static bool matches(const shared::NoFilter&, const auto&) { return true; }
+  static bool matches(const shared::DropFilter& filter, const shared::DropRow& row) {
     return filter.reason.value_or(row.reason) == row.reason &&
            (!filter.address || *filter.address == row.source || *filter.address == row.destination);
   }
-  static bool matches(const datapath::ipsec_alg::AlgFilter& filter,
-                      const datapath::ipsec_alg::IkeRow& row) {
+  static bool matches(const shared::AlgFilter& filter,
+                      const shared::IkeRow& row) {
     return filter.source_ip.value_or(row.client) == row.client &&
            filter.nat_ip.value_or(row.nat_ip) == row.nat_ip &&
            filter.destination_ip.value_or(row.server) == row.server;
   }
 
-  static bool matches(const datapath::ipsec_alg::AlgFilter& filter,
-                      const datapath::ipsec_alg::EspRow& row) {
+  static bool matches(const shared::AlgFilter& filter,
+                      const shared::EspRow& row) {
     return filter.source_ip.value_or(row.client) == row.client &&
            filter.nat_ip.value_or(row.nat_ip) == row.nat_ip &&
            filter.destination_ip.value_or(row.server) == row.server;
   }
-  static bool matches(const datapath::ipsec_alg::AlgFilter& filter,
-                      const datapath::ipsec_alg::GateRow& row) {
+  static bool matches(const shared::AlgFilter& filter,
+                      const shared::GateRow& row) {
     return (!filter.source_ip || filter.source_ip == row.holder) &&
            filter.nat_ip.value_or(row.nat_ip) == row.nat_ip &&
            filter.destination_ip.value_or(row.server) == row.server;
   }
-  static bool matches(const datapath::SessionFilter& filter, const datapath::SessionRow& row) {
-    if (filter.group != datapath::kNoId && filter.group != row.group) return false;
+  static bool matches(const shared::SessionFilter& filter, const shared::SessionRow& row) {
+    if (filter.group != shared::kNoId && filter.group != row.group) return false;
     if (filter.network) {
       const std::uint32_t mask = filter.netmask.value_or(filter.network->mask());
       if ((row.subscriber_ip.value & mask) != (filter.network->address.value & mask)) return false;
@@ -246,9 +246,9 @@ class FakeDataplane final : public Dataplane {
     return !filter.nat_port || *filter.nat_port == row.nat_port;
   }
 
-  std::vector<std::unique_ptr<datapath::Counters>> counters_;
-  std::vector<std::unique_ptr<datapath::ipsec_alg::AlgCounters>> alg_counters_;
-  std::vector<std::unique_ptr<datapath::ipsec_alg::EventRing>> alg_events_;
+  std::vector<std::unique_ptr<shared::Counters>> counters_;
+  std::vector<std::unique_ptr<shared::AlgCounters>> alg_counters_;
+  std::vector<std::unique_ptr<shared::EventRing>> alg_events_;
   std::vector<Answers> asked_;
   std::deque<std::function<void()>> answers_;
 };
@@ -260,9 +260,9 @@ inline wire::Ipv4Address ip(std::string_view text) {
 }
 
 /// A UDP session of 192.0.2.`host` to 198.51.100.10:53, by default of group 0.
-inline datapath::SessionRow udp_session(unsigned host, std::uint16_t nat_port) {
-  datapath::SessionRow row;
-  row.protocol = datapath::Protocol::kUdp;
+inline shared::SessionRow udp_session(unsigned host, std::uint16_t nat_port) {
+  shared::SessionRow row;
+  row.protocol = shared::Protocol::kUdp;
   row.subscriber_ip = wire::Ipv4Address{ip("192.0.2.0").value + host};
   row.subscriber_port = 5000;
   row.nat_ip = ip("203.0.113.3");

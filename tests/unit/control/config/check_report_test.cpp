@@ -193,7 +193,7 @@ TEST(CheckReport, WhatIsConfiguredAndDoesNothingIsNamed) {
 TEST(CheckReport, AddressesOfALinkThatNoHostCanHaveAreNamed) {
   Model model = good_model();
   auto outside = std::find_if(model.interfaces.begin(), model.interfaces.end(), [](const auto& i) {
-    return i.role == datapath::Side::kOutside;
+    return i.role == shared::Side::kOutside;
   });
   ASSERT_NE(outside, model.interfaces.end());
   outside->address = {*wire::parse_ipv4("198.51.100.1"), 24};

@@ -7,25 +7,25 @@
 namespace lsn::control {
 namespace {
 
-using datapath::AppPolicy;
-using datapath::Dependence;
-using datapath::Generation;
-using datapath::Pooling;
-using datapath::Protocol;
+using shared::AppPolicy;
+using shared::Dependence;
+using shared::Generation;
+using shared::Pooling;
+using shared::Protocol;
 using wire::Ipv4Address;
 
 Ipv4Address address(const char* text) {
   return *wire::parse_ipv4(text);
 }
 
-const datapath::Group* group(const Generation& g, std::string_view name) {
-  for (const datapath::Group& group : g.groups)
+const shared::Group* group(const Generation& g, std::string_view name) {
+  for (const shared::Group& group : g.groups)
     if (group.name == name && group.present) return &group;
   return nullptr;
 }
 
-const datapath::Pool* pool(const Generation& g, std::string_view name) {
-  for (const datapath::Pool& pool : g.pools)
+const shared::Pool* pool(const Generation& g, std::string_view name) {
+  for (const shared::Pool& pool : g.pools)
     if (pool.name == name && pool.present) return &pool;
   return nullptr;
 }
@@ -56,7 +56,7 @@ TEST(GenerationBuilder, PoliciesFollowTheMostSpecificPortRange) {
 TEST(GenerationBuilder, AnOutsideLinksNetworkAndBroadcastAddressesAreNoNatAddresses) {
   Model model = good_model();
   for (InterfaceConfig& interface : model.interfaces)
-    if (interface.role == datapath::Side::kOutside) interface.address = {address("203.0.113.1"), 28};
+    if (interface.role == shared::Side::kOutside) interface.address = {address("203.0.113.1"), 28};
   model.lsn.pool[0].lsnip = {{address("203.0.113.0"), address("203.0.113.0")},
                              {address("203.0.113.8"), address("203.0.113.31")}};
   const auto g = build_generation(model);
@@ -66,7 +66,7 @@ TEST(GenerationBuilder, AnOutsideLinksNetworkAndBroadcastAddressesAreNoNatAddres
     EXPECT_NE(g->nat_addresses.find(address(some)), nullptr) << some;
   // On a link of two both are hosts (RFC 3021).
   for (InterfaceConfig& interface : model.interfaces)
-    if (interface.role == datapath::Side::kOutside) interface.address = {address("203.0.113.8"), 31};
+    if (interface.role == shared::Side::kOutside) interface.address = {address("203.0.113.8"), 31};
   model.lsn.pool[0].lsnip = {{address("203.0.113.9"), address("203.0.113.10")}};
   EXPECT_NE(build_generation(model)->nat_addresses.find(address("203.0.113.9")), nullptr);
 }
@@ -76,7 +76,7 @@ TEST(GenerationBuilder, TheGatewaysOfAllRoutesAreListedOnce) {
   model.routes.clear();
   std::size_t outside = 0;
   for (std::size_t i = 0; i < model.interfaces.size(); ++i)
-    if (model.interfaces[i].role == datapath::Side::kOutside) outside = i;
+    if (model.interfaces[i].role == shared::Side::kOutside) outside = i;
   model.interfaces[outside].address = {address("198.51.100.1"), 24};
   model.routes = {{{address("0.0.0.0"), 0}, address("198.51.100.20")},
                   {{address("10.0.0.0"), 8}, address("198.51.100.10")},
@@ -138,7 +138,7 @@ TEST(GenerationBuilder, AnAlgProfileIsCarriedOver) {
   EXPECT_EQ(alg.gate_timeout, std::chrono::seconds{20});
   EXPECT_EQ(alg.phase2_hold, 64U);
   EXPECT_TRUE(alg.server_spread);
-  EXPECT_EQ(group(*g, "G2")->alg_profile, datapath::kNoId);
+  EXPECT_EQ(group(*g, "G2")->alg_profile, shared::kNoId);
 }
 
 TEST(GenerationBuilder, AddressesAreDealtToTheWorkers) {
@@ -178,10 +178,10 @@ TEST(GenerationBuilder, RoutesAreConnectedNetworksAndThoseOfTheFile) {
   const auto g = build_generation(
       model_of(good_with(more, more + ", { prefix = \"10.0.0.0/8\"; via = \"192.0.2.2\"; }")));
   const auto route = [&](const char* to) { return *g->routes.find(address(to).value); };
-  EXPECT_EQ(route("192.0.2.55"), (datapath::Route{0, Ipv4Address{}}));
-  EXPECT_EQ(route("198.51.100.10"), (datapath::Route{1, Ipv4Address{}}));
-  EXPECT_EQ(route("8.8.8.8"), (datapath::Route{1, address("198.51.100.10")}));
-  EXPECT_EQ(route("10.9.9.9"), (datapath::Route{0, address("192.0.2.2")}));
+  EXPECT_EQ(route("192.0.2.55"), (shared::Route{0, Ipv4Address{}}));
+  EXPECT_EQ(route("198.51.100.10"), (shared::Route{1, Ipv4Address{}}));
+  EXPECT_EQ(route("8.8.8.8"), (shared::Route{1, address("198.51.100.10")}));
+  EXPECT_EQ(route("10.9.9.9"), (shared::Route{0, address("192.0.2.2")}));
 }
 
 TEST(GenerationBuilder, InterfacesOfOneDeviceShareItsNumber) {
@@ -195,7 +195,7 @@ TEST(GenerationBuilder, InterfacesOfOneDeviceShareItsNumber) {
   EXPECT_EQ(g->interfaces[2].device, 0);
   EXPECT_EQ(g->interfaces[2].vlan, 7);
   EXPECT_EQ(g->interfaces[1].mtu, 1400);
-  EXPECT_EQ(g->interfaces[1].side, datapath::Side::kOutside);
+  EXPECT_EQ(g->interfaces[1].side, shared::Side::kOutside);
   EXPECT_EQ(g->interfaces[1].address.address, address("198.51.100.1"));
 }
 
@@ -296,13 +296,13 @@ TEST(Reload, TheFormerMapStaysWhereOwnersChange) {
 
 TEST(Reload, SaysOfEachGroupAndProtocolWhetherATimeoutIsShorterThanBefore) {
   Model first = good_model();
-  first.lsn.transportprofile = {{.name = "T", .transportprotocol = datapath::Protocol::kUdp}};
+  first.lsn.transportprofile = {{.name = "T", .transportprotocol = shared::Protocol::kUdp}};
   for (auto& each : first.lsn.group) each.transportprofilename = {"T"};
   const auto shortened = [](const Generation& generation, const Model& model) {
     return group(generation, model.lsn.group[0].name.c_str())->shortened;
   };
   const auto g1 = build_generation(first);
-  using Shortened = std::array<bool, datapath::kPortProtocols>;
+  using Shortened = std::array<bool, shared::kPortProtocols>;
   constexpr Shortened kNone{}, kUdp{false, true, false};
   EXPECT_EQ(shortened(*g1, first), kNone);
   const auto after = [&](auto&& change) {
@@ -333,12 +333,12 @@ TEST(Reload, InterfacesKeepTheirNumbersWhateverTheOrderInTheFile) {
 TEST(Reload, IdsThatRanOutAreTakenFromTheLongestGone) {
   // 16-bit ids: names that come and go must not run out of them.
   Generation before;
-  before.pools.resize(datapath::kNoId);
+  before.pools.resize(shared::kNoId);
   for (std::size_t i = 0; i < before.pools.size(); ++i)
     before.pools[i].name = "OLD" + std::to_string(i);
   before.pools[0].present = true;
   const auto g = build_generation(good_model(), &before);
-  EXPECT_EQ(g->pools.size(), datapath::kNoId);
+  EXPECT_EQ(g->pools.size(), shared::kNoId);
   EXPECT_EQ(id_of(g->pools, pool(*g, "P1")), 1) << "0 was in use until now";
   EXPECT_EQ(id_of(g->pools, pool(*g, "P2")), 2);
 }

@@ -4,9 +4,9 @@
 namespace lsn::control {
 namespace {
 
-using datapath::Dependence;
-using datapath::Pooling;
-using datapath::Protocol;
+using shared::Dependence;
+using shared::Pooling;
+using shared::Protocol;
 using testing::HasSubstr;
 
 TEST(Settings, TheGoodTextGivesWhatItSays) {
@@ -17,7 +17,7 @@ TEST(Settings, TheGoodTextGivesWhatItSays) {
   EXPECT_EQ(m.dataplane.fragments.max, 100U);
   EXPECT_EQ(m.dataplane.fragments.timeout, Seconds{3});
   ASSERT_EQ(m.interfaces.size(), 2U);
-  EXPECT_EQ(m.interfaces[0].role, datapath::Side::kInside);
+  EXPECT_EQ(m.interfaces[0].role, shared::Side::kInside);
   EXPECT_EQ(m.interfaces[1].device, "0000:03:00.0");
   EXPECT_EQ(m.interfaces[1].mtu, 1400);
   ASSERT_EQ(m.lsn.pool.size(), 2U);

@@ -5,8 +5,8 @@
 namespace lsn::control {
 namespace {
 
-using datapath::Dependence;
-using datapath::Protocol;
+using shared::Dependence;
+using shared::Protocol;
 using wire::Ipv4Address;
 
 TEST(Vocabulary, EnumerationsAreReadInAnyCaseAndWrittenUpperCase) {

@@ -21,7 +21,7 @@ namespace lsn::control {
 namespace {
 
 using namespace std::chrono_literals;
-using datapath::StateRecord;
+using shared::StateRecord;
 
 class JournalTest : public ::testing::Test {
  protected:
@@ -122,7 +122,7 @@ TEST_F(JournalTest, WhatIsGoingToBeRestoredIsShownBefore) {
 
 TEST_F(JournalTest, WhatARingHasLostComesFromAWalk) {
   start();
-  for (std::uint32_t i = 0; i < datapath::StateRing::kCapacity + 10; ++i)
+  for (std::uint32_t i = 0; i < shared::StateRing::kCapacity + 10; ++i)
     dataplane_.state_changes(1).put(esp(i % 100, false, 1));
   for (std::uint32_t i = 0; i < 3000; ++i) dataplane_.state_rows(1).push_back(esp(i, false, 1));
   pass(2s);

@@ -61,7 +61,7 @@ TEST_F(MetricsServers, ServesTheTextAndWhatTheControlThreadSays) {
 }
 
 TEST_F(MetricsServers, TakesOverWhatOnlyTheControlThreadMaySee) {
-  PortStatus port;
+  shared::PortStatus port;
   port.device = "net_new0";
   bench.dataplane.port_status = {port};
   const auto later = steady_clock::now() + 2s;

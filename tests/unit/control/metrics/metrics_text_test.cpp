@@ -7,20 +7,20 @@
 #include <set>
 #include <sstream>
 
-#include "lsn/control/command/counter_list.hpp"
-#include "lsn/datapath/drop_reason.hpp"
+#include "lsn/shared/counter_list.hpp"
+#include "lsn/shared/drop_reason.hpp"
 #include "unit/control/command/support.hpp"
 
 namespace lsn::control {
 namespace {
 
 using namespace std::chrono_literals;
-using datapath::DropReason;
-using datapath::Protocol;
-using datapath::ipsec_alg::AlgCounter;
-using datapath::ipsec_alg::AlgGauge;
-using datapath::ipsec_alg::kAlgCounterTexts;
-using datapath::ipsec_alg::kAlgGaugeTexts;
+using shared::DropReason;
+using shared::Protocol;
+using shared::AlgCounter;
+using shared::AlgGauge;
+using shared::kAlgCounterTexts;
+using shared::kAlgGaugeTexts;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -65,14 +65,14 @@ std::map<std::string, Metric> parsed(const std::string& text) {
 /// Two workers, two interfaces on two devices, the profile ALG, and whatever has counted.
 struct MetricsBench : Bench {
   MetricsBench() {
-    PortStatus inside;
+    shared::PortStatus inside;
     inside.device = "net_tap0,iface=t0";
     inside.driver = "net_tap";
     inside.link_up = true;
     inside.speed_mbps = 10'000;
     inside.mac = "02:00:00:00:00:01";
     inside.rx_missed = 17;
-    PortStatus outside;
+    shared::PortStatus outside;
     outside.device = "0000:03:00.0";
     outside.removed = true;
     dataplane.port_status = {inside, outside};
@@ -117,16 +117,16 @@ TEST(MetricsText, HasEveryCounterOfTheListsOnceWithItsMeaning) {
                                const std::vector<std::string>& labels) {
     ASSERT_FALSE(list.empty());
     for (const auto& counter : list)
-      expect(prefix + std::string(counter.name), counter.kind == CounterKind::kCounter,
+      expect(prefix + std::string(counter.name), counter.kind == shared::CounterKind::kCounter,
              counter.meaning, samples, labels);
   };
-  expect_list(protocol_counters(), "lsnd_lsn_", 4 * 2, {"protocol", "worker"});
-  expect_list(router_counters(), "lsnd_lsn_", 2, {"worker"});
-  expect_list(lsn_capacities(), "lsnd_lsn_capacity_", 2, {"worker"});
-  expect_list(interface_counters(), "lsnd_interface_", 2, {"interface", "role"});
-  expect_list(device_counters(), "lsnd_device_", 2, {"device"});
-  expect_list(worker_counters(), "lsnd_worker_", 2, {"worker"});
-  expect_list(alg_capacities(), "lsnd_ipsecalg_capacity_", 2, {"worker"});
+  expect_list(shared::protocol_counters(), "lsnd_lsn_", 4 * 2, {"protocol", "worker"});
+  expect_list(shared::router_counters(), "lsnd_lsn_", 2, {"worker"});
+  expect_list(shared::lsn_capacities(), "lsnd_lsn_capacity_", 2, {"worker"});
+  expect_list(shared::interface_counters(), "lsnd_interface_", 2, {"interface", "role"});
+  expect_list(shared::device_counters(), "lsnd_device_", 2, {"device"});
+  expect_list(shared::worker_counters(), "lsnd_worker_", 2, {"worker"});
+  expect_list(shared::alg_capacities(), "lsnd_ipsecalg_capacity_", 2, {"worker"});
   for (const auto& text : kAlgGaugeTexts) {
     const std::string name(text.name);
     expect("lsnd_ipsecalg_" + name, false, text.meaning, 2, {"worker"});
@@ -166,8 +166,8 @@ TEST(MetricsText, HasEveryDropReasonOfEveryWorker) {
   bench.dataplane.counters(1).drop(DropReason::kNoRoute, 3);
   auto drops = bench.metrics()["lsnd_drops_total"];
   EXPECT_EQ(drops.type, "counter");
-  EXPECT_EQ(drops.samples.size(), 2 * datapath::kDropReasons);
-  for (const auto& text : datapath::kDropReasonTexts)
+  EXPECT_EQ(drops.samples.size(), 2 * shared::kDropReasons);
+  for (const auto& text : shared::kDropReasonTexts)
     for (const int worker : {0, 1})
       EXPECT_TRUE(drops.samples.contains(fmt::format(
           "lsnd_drops_total{{reason=\"{}\",worker=\"{}\"}}", text.name, worker)))
@@ -247,7 +247,7 @@ TEST(MetricsText, ForgetsAProfileThatIsGoneAndHasCountedNothing) {
   const auto text = [&] {
     MetricsSource source = MetricsSource::of(bench.dataplane, generation);
     source.workers.resize(1);
-    const datapath::Counters* const only = source.workers[0].counters;
+    const shared::Counters* const only = source.workers[0].counters;
     return metrics_text(source, facts, Pulse({only}, bench.start), bench.start);
   };
   EXPECT_THAT(text(), Not(HasSubstr("profile=\"OLD\"")));

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace lsn::datapath {
+namespace lsn::shared {
 
 enum class DropReason : std::uint8_t {
   // the link
@@ -293,4 +293,4 @@ static_assert([] {
 }
 [[nodiscard]] constexpr std::string_view name_of(DropReason reason) { return text_of(reason).name; }
 
-}  // namespace lsn::datapath
+}  // namespace lsn::shared

@@ -1,11 +1,11 @@
-#include "lsn/datapath/interval_map.hpp"
+#include "lsn/shared/interval_map.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <random>
 
-namespace lsn::datapath {
+namespace lsn::shared {
 namespace {
 
 using Map = IntervalMap<int>;
@@ -55,4 +55,4 @@ TEST(IntervalMap, TheNarrowestRangeWinsAsALinearSearchSays) {
 }
 
 }  // namespace
-}  // namespace lsn::datapath
+}  // namespace lsn::shared

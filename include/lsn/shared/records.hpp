@@ -8,11 +8,11 @@
 
 #include <cstdint>
 
-#include "lsn/datapath/lossy_ring.hpp"
+#include "lsn/shared/lossy_ring.hpp"
 #include "lsn/wire/big_endian.hpp"
 #include "lsn/wire/ike.hpp"
 
-namespace lsn::datapath {
+namespace lsn::shared {
 
 struct StateRecord {
   enum class Kind : std::uint8_t {
@@ -34,7 +34,7 @@ struct StateRecord {
   wire::Be32 server{};
   wire::Be16 inside_port{};       ///< mapping, IKE
   wire::Be16 nat_port{};
-  std::uint8_t exchange = 0;         ///< exchange: ipsec_alg::ExchangeKind
+  std::uint8_t exchange = 0;         ///< exchange: ExchangeKind
   bool from_server = false;          ///< exchange: the server began it
   std::uint32_t message_id = 0;      ///< exchange
   std::uint32_t latest_request = 0;  ///< exchange
@@ -47,4 +47,4 @@ struct StateRecord {
 
 using StateRing = LossyRing<StateRecord, 4096>;
 
-}  // namespace lsn::datapath
+}  // namespace lsn::shared

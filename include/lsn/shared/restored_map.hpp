@@ -11,10 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include "lsn/datapath/generation.hpp"
-#include "lsn/datapath/state_record.hpp"
+#include "lsn/shared/generation.hpp"
+#include "lsn/shared/records.hpp"
 
-namespace lsn::datapath {
+namespace lsn::shared {
 
 /// The map of such clients, to stand behind the present one as if it were of an earlier generation:
 /// they are asked for there first. nullptr: there are none.
@@ -36,4 +36,4 @@ namespace lsn::datapath {
   return std::make_shared<const ShardMap>(IntervalMap<std::uint16_t>(std::move(clients)), shares);
 }
 
-}  // namespace lsn::datapath
+}  // namespace lsn::shared

@@ -7,16 +7,16 @@
 #include <optional>
 #include <vector>
 
-#include "lsn/datapath/counters.hpp"
-#include "lsn/datapath/drop_reason.hpp"
-#include "lsn/datapath/generation.hpp"
-#include "lsn/datapath/ipsec_alg/query.hpp"
-#include "lsn/datapath/page.hpp"
-#include "lsn/datapath/state_record.hpp"
+#include "lsn/shared/counters.hpp"
+#include "lsn/shared/drop_reason.hpp"
+#include "lsn/shared/generation.hpp"
+#include "lsn/shared/alg_queries.hpp"
+#include "lsn/shared/page.hpp"
+#include "lsn/shared/records.hpp"
 #include "lsn/state/none.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
-namespace lsn::datapath {
+namespace lsn::shared {
 
 /// All that is set must hold.
 struct SessionFilter {
@@ -178,7 +178,7 @@ struct Lookup {
   bool has_port = false;                ///< outbound: a NAT port is free for a new session
   std::optional<DropReason> full{};     ///< a table that has no room for a new session
   bool hop_known = false;               ///< `hop` is reachable
-  ipsec_alg::AlgLookup alg{};
+  AlgLookup alg{};
 };
 
 /// All that a restart must not lose (state_record.hpp), in pages.
@@ -197,4 +197,4 @@ struct ShardCapacity {
   std::uint32_t held_bytes = 0;
 };
 
-}  // namespace lsn::datapath
+}  // namespace lsn::shared

@@ -1,4 +1,4 @@
-#include "lsn/datapath/shard_map.hpp"
+#include "lsn/shared/shard_map.hpp"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <map>
 #include <vector>
 
-namespace lsn::datapath {
+namespace lsn::shared {
 namespace {
 
 using wire::Ipv4Address;
@@ -208,4 +208,4 @@ TEST(DisplacedSubscribers, AreSettledFromTheGenerationOnThatEveryShardHasGoneThr
 }
 
 }  // namespace
-}  // namespace lsn::datapath
+}  // namespace lsn::shared

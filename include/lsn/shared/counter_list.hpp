@@ -12,12 +12,12 @@
 #include <string>
 #include <string_view>
 
-#include "lsn/control/dataplane.hpp"
-#include "lsn/datapath/counters.hpp"
-#include "lsn/datapath/ipsec_alg/counters.hpp"
-#include "lsn/datapath/query.hpp"
+#include "lsn/shared/counters.hpp"
+#include "lsn/shared/alg_counters.hpp"
+#include "lsn/shared/port_status.hpp"
+#include "lsn/shared/queries.hpp"
 
-namespace lsn::control {
+namespace lsn::shared {
 
 enum class CounterKind : std::uint8_t { kCounter, kGauge };
 
@@ -31,11 +31,6 @@ struct CounterText {
 
 namespace counter_list {
 
-using datapath::Counters;
-using datapath::Direction;
-using datapath::InterfaceCounters;
-using datapath::ProtocolCounters;
-using datapath::SessionEnd;
 using enum CounterKind;
 
 inline constexpr auto kOut = static_cast<std::size_t>(Direction::kOutbound);
@@ -46,7 +41,7 @@ constexpr std::size_t at(SessionEnd end) { return static_cast<std::size_t>(end);
 }  // namespace counter_list
 
 /// Of one protocol.
-[[nodiscard]] inline std::span<const CounterText<datapath::ProtocolCounters>> protocol_counters() {
+[[nodiscard]] inline std::span<const CounterText<ProtocolCounters>> protocol_counters() {
   using namespace counter_list;
   using Text = CounterText<ProtocolCounters>;
   static constexpr std::array kAll{
@@ -94,7 +89,7 @@ constexpr std::size_t at(SessionEnd end) { return static_cast<std::size_t>(end);
 }
 
 /// Of one interface.
-[[nodiscard]] inline std::span<const CounterText<datapath::InterfaceCounters>>
+[[nodiscard]] inline std::span<const CounterText<InterfaceCounters>>
 interface_counters() {
   using namespace counter_list;
   using Text = CounterText<InterfaceCounters>;
@@ -112,7 +107,7 @@ interface_counters() {
 }
 
 /// Of the router as a whole.
-[[nodiscard]] inline std::span<const CounterText<datapath::Counters>> router_counters() {
+[[nodiscard]] inline std::span<const CounterText<Counters>> router_counters() {
   using namespace counter_list;
   using Text = CounterText<Counters>;
   static constexpr std::array kAll{
@@ -165,7 +160,7 @@ interface_counters() {
 }
 
 /// Of one worker.
-[[nodiscard]] inline std::span<const CounterText<datapath::Counters>> worker_counters() {
+[[nodiscard]] inline std::span<const CounterText<Counters>> worker_counters() {
   using namespace counter_list;
   using Text = CounterText<Counters>;
   static constexpr std::array kAll{
@@ -208,49 +203,48 @@ interface_counters() {
 }
 
 /// What there is room for in a worker's tables: `capacity` of `stat lsn`.
-[[nodiscard]] inline std::span<const CounterText<datapath::ShardCapacity>> lsn_capacities() {
+[[nodiscard]] inline std::span<const CounterText<ShardCapacity>> lsn_capacities() {
   using namespace counter_list;
-  using Text = CounterText<datapath::ShardCapacity>;
+  using Text = CounterText<ShardCapacity>;
   static constexpr std::array kAll{
       Text{"sessions", kGauge, "Sessions that there is room for.",
-           [](const datapath::ShardCapacity& c) { return std::uint64_t{c.sessions}; }},
+           [](const ShardCapacity& c) { return std::uint64_t{c.sessions}; }},
       Text{"mappings", kGauge, "Mappings that there is room for.",
-           [](const datapath::ShardCapacity& c) { return std::uint64_t{c.mappings}; }},
+           [](const ShardCapacity& c) { return std::uint64_t{c.mappings}; }},
       Text{"subscribers", kGauge, "Subscribers that there is room for.",
-           [](const datapath::ShardCapacity& c) { return std::uint64_t{c.subscribers}; }},
+           [](const ShardCapacity& c) { return std::uint64_t{c.subscribers}; }},
   };
   return kAll;
 }
 
 /// The same of `stat ipsecalg`.
-[[nodiscard]] inline std::span<const CounterText<datapath::ShardCapacity>> alg_capacities() {
+[[nodiscard]] inline std::span<const CounterText<ShardCapacity>> alg_capacities() {
   using namespace counter_list;
-  using Text = CounterText<datapath::ShardCapacity>;
+  using Text = CounterText<ShardCapacity>;
   static constexpr std::array kAll{
       Text{"ike_sessions", kGauge, "IKE sessions that there is room for.",
-           [](const datapath::ShardCapacity& c) { return std::uint64_t{c.ike_sessions}; }},
+           [](const ShardCapacity& c) { return std::uint64_t{c.ike_sessions}; }},
       Text{"esp_sessions", kGauge, "ESP sessions that there is room for.",
-           [](const datapath::ShardCapacity& c) { return std::uint64_t{c.esp_sessions}; }},
+           [](const ShardCapacity& c) { return std::uint64_t{c.esp_sessions}; }},
       Text{"gates", kGauge, "Gates that there is room for.",
-           [](const datapath::ShardCapacity& c) { return std::uint64_t{c.gates}; }},
+           [](const ShardCapacity& c) { return std::uint64_t{c.gates}; }},
       Text{"held_bytes", kGauge, "Memory that held packets may take, in bytes.",
-           [](const datapath::ShardCapacity& c) { return std::uint64_t{c.held_bytes}; }},
+           [](const ShardCapacity& c) { return std::uint64_t{c.held_bytes}; }},
   };
   return kAll;
 }
 
 /// A bucket of the histogram of waiting times: "100ms", "300s", "more"; none is counted twice.
 [[nodiscard]] inline std::string wait_bucket_name(std::size_t bucket) {
-  using datapath::ipsec_alg::kWaitBounds;
   if (bucket >= kWaitBounds.size()) return "more";
   const auto ticks = kWaitBounds[bucket].count();
   return ticks % 100 == 0 ? std::to_string(ticks / 100) + "s"
                           : std::to_string(ticks * 10) + "ms";
 }
 
-[[nodiscard]] constexpr std::string_view name_of(datapath::Protocol protocol) {
-  constexpr std::array<std::string_view, datapath::kProtocols> kNames{"TCP", "UDP", "ICMP", "ESP"};
+[[nodiscard]] constexpr std::string_view name_of(Protocol protocol) {
+  constexpr std::array<std::string_view, kProtocols> kNames{"TCP", "UDP", "ICMP", "ESP"};
   return kNames[static_cast<std::size_t>(protocol)];
 }
 
-}  // namespace lsn::control
+}  // namespace lsn::shared

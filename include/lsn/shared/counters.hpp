@@ -13,10 +13,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "lsn/datapath/drop_reason.hpp"
-#include "lsn/datapath/generation.hpp"
+#include "lsn/shared/drop_reason.hpp"
+#include "lsn/shared/generation.hpp"
 
-namespace lsn::datapath {
+namespace lsn::shared {
 
 class Counter {
  public:
@@ -116,4 +116,4 @@ struct alignas(64) Counters {
   }
 };
 
-}  // namespace lsn::datapath
+}  // namespace lsn::shared

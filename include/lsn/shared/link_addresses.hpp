@@ -13,7 +13,7 @@
 
 #include "lsn/wire/ipv4_address.hpp"
 
-namespace lsn::datapath {
+namespace lsn::shared {
 
 enum class LinkAddress : std::uint8_t {
   kNone,       ///< anybody's
@@ -64,4 +64,4 @@ class LinkAddresses {
   std::vector<Known> known_;  ///< in order
 };
 
-}  // namespace lsn::datapath
+}  // namespace lsn::shared

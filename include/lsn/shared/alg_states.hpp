@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace lsn::datapath::ipsec_alg {
+namespace lsn::shared {
 
 enum class GateState : std::uint8_t { kClosed, kExchange, kArmed };
 enum class HalfGate : std::uint8_t { kUnarmed, kArmed, kPassed, kTimedOut };
@@ -27,4 +27,4 @@ inline constexpr std::size_t kCloseReasons = 9;
 /// How an IKE session ends.
 enum class AlgEnd : std::uint8_t { kExpired, kReplaced, kFloated, kFlushed, kReload };
 
-}  // namespace lsn::datapath::ipsec_alg
+}  // namespace lsn::shared

@@ -1,11 +1,11 @@
-#include "lsn/datapath/link_addresses.hpp"
+#include "lsn/shared/link_addresses.hpp"
 
 #include <gtest/gtest.h>
 
 #include <map>
 #include <random>
 
-namespace lsn::datapath {
+namespace lsn::shared {
 namespace {
 
 using wire::Ipv4Address;
@@ -52,4 +52,4 @@ TEST(LinkAddresses, FindsWhatAMapFinds) {
 }
 
 }  // namespace
-}  // namespace lsn::datapath
+}  // namespace lsn::shared

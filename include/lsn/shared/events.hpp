@@ -7,13 +7,13 @@
 
 #include <cstdint>
 
-#include "lsn/datapath/counters.hpp"
-#include "lsn/datapath/lossy_ring.hpp"
+#include "lsn/shared/counters.hpp"
+#include "lsn/shared/lossy_ring.hpp"
 #include "lsn/state/ticks.hpp"
 #include "lsn/wire/big_endian.hpp"
 #include "lsn/wire/ike.hpp"
 
-namespace lsn::datapath::ipsec_alg {
+namespace lsn::shared {
 
 enum class EventKind : std::uint8_t {
   kIkeSessionCreated,
@@ -46,4 +46,4 @@ struct Event {
 
 using EventRing = LossyRing<Event, 4096>;
 
-}  // namespace lsn::datapath::ipsec_alg
+}  // namespace lsn::shared

@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace lsn::datapath {
+namespace lsn::shared {
 
 template <class Value>
 class IntervalMap {
@@ -103,4 +103,4 @@ class IntervalMap {
   std::vector<Range> ranges_;
 };
 
-}  // namespace lsn::datapath
+}  // namespace lsn::shared

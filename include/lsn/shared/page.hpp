@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace lsn::datapath {
+namespace lsn::shared {
 
 struct NoFilter {};
 
@@ -31,4 +31,4 @@ bool walk_page(Page& page, std::uint32_t end, std::size_t budget, Visit&& visit)
   return true;
 }
 
-}  // namespace lsn::datapath
+}  // namespace lsn::shared

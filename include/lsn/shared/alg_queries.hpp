@@ -7,13 +7,13 @@
 #include <cstdint>
 #include <optional>
 
-#include "lsn/datapath/counters.hpp"
-#include "lsn/datapath/generation.hpp"
-#include "lsn/datapath/ipsec_alg/states.hpp"
-#include "lsn/datapath/page.hpp"
+#include "lsn/shared/counters.hpp"
+#include "lsn/shared/generation.hpp"
+#include "lsn/shared/alg_states.hpp"
+#include "lsn/shared/page.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
-namespace lsn::datapath::ipsec_alg {
+namespace lsn::shared {
 
 /// All that is set must hold.
 struct AlgFilter {
@@ -102,4 +102,4 @@ struct AlgFlush {
   std::uint64_t ike_sessions = 0;
 };
 
-}  // namespace lsn::datapath::ipsec_alg
+}  // namespace lsn::shared

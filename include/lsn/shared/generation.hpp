@@ -20,13 +20,13 @@
 #include <utility>
 #include <vector>
 
-#include "lsn/datapath/interval_map.hpp"
-#include "lsn/datapath/link_addresses.hpp"
-#include "lsn/datapath/shard_map.hpp"
+#include "lsn/shared/interval_map.hpp"
+#include "lsn/shared/link_addresses.hpp"
+#include "lsn/shared/shard_map.hpp"
 #include "lsn/state/ticks.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
-namespace lsn::datapath {
+namespace lsn::shared {
 
 /// What is translated. The values index arrays; the first kPortProtocols have ports (ICMP:
 /// identifiers) and are LSN44's, ESP is the ALG's.
@@ -234,4 +234,4 @@ inline void follow(Generation& generation, const Generation* before, unsigned sh
   }
 }
 
-}  // namespace lsn::datapath
+}  // namespace lsn::shared

@@ -9,9 +9,9 @@
 #include <cstring>
 #include <type_traits>
 
-#include "lsn/datapath/counters.hpp"
+#include "lsn/shared/counters.hpp"
 
-namespace lsn::datapath {
+namespace lsn::shared {
 
 /// `kSize`: a power of two.
 template <class Message, std::uint32_t kSize>
@@ -55,4 +55,4 @@ class LossyRing {
   alignas(Message) std::array<std::byte, sizeof(Message) * kCapacity> slots_;
 };
 
-}  // namespace lsn::datapath
+}  // namespace lsn::shared

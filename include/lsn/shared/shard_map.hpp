@@ -27,10 +27,10 @@
 #include <utility>
 #include <vector>
 
-#include "lsn/datapath/interval_map.hpp"
+#include "lsn/shared/interval_map.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
-namespace lsn::datapath {
+namespace lsn::shared {
 
 using ShardId = std::uint8_t;
 inline constexpr unsigned kMaxShards = 64;
@@ -327,4 +327,4 @@ class DisplacedSubscribers {
   std::atomic<std::uint64_t> settled_{0};
 };
 
-}  // namespace lsn::datapath
+}  // namespace lsn::shared

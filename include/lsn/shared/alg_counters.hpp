@@ -1,4 +1,4 @@
-// What the ALG counts: per ipsecalg profile and in total, one writer, like datapath::Counters.
+// What the ALG counts: per ipsecalg profile and in total, one writer, like Counters.
 //
 // Dropped packets have their reasons in DropReason and are counted there in total (`show drops`);
 // AlgCounters has the same drops once more per profile, where the profile is known. Gauges say what
@@ -15,10 +15,10 @@
 #include <cstdint>
 #include <string_view>
 
-#include "lsn/datapath/counters.hpp"
+#include "lsn/shared/counters.hpp"
 #include "lsn/state/ticks.hpp"
 
-namespace lsn::datapath::ipsec_alg {
+namespace lsn::shared {
 
 enum class AlgCounter : std::uint8_t {
   // IKE
@@ -265,4 +265,4 @@ struct AlgCounters {
   std::array<AlgCounterSet, kCountedProfiles> profiles;
 };
 
-}  // namespace lsn::datapath::ipsec_alg
+}  // namespace lsn::shared
