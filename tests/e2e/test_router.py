@@ -1,4 +1,4 @@
-"""A router's manners on the link: ARP, and what it does not forward."""
+"""A router on the link: ARP, and what it does not forward."""
 
 import socket
 import time

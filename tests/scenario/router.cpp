@@ -1,4 +1,4 @@
-// A router's manners: ARP, echo replies, TTL, MTU, routes, ICMP errors of our own.
+// A router: ARP, echo replies, TTL, MTU, routes, the ICMP errors that it sends itself.
 #include "scenario.hpp"
 
 namespace lsn::test {
@@ -31,7 +31,7 @@ class Arp : public Scenario {
   }
 };
 
-TEST_P(Arp, RequestsForOurAddressesAreAnswered) {
+TEST_P(Arp, RequestForAnInterfaceAddress_IsAnswered) {
   start();
   expect_frames(lab().receive(0, request(0, kClient.ip, kRouter)),
                 {answer(0, kClient.ip, kRouter)});
@@ -40,14 +40,14 @@ TEST_P(Arp, RequestsForOurAddressesAreAnswered) {
   EXPECT_EQ(lab().total(&Counters::arp_replies_sent), 2u);
 }
 
-TEST_P(Arp, RequestsForOthersAreNotAnswered) {
+TEST_P(Arp, RequestForAnotherAddress_IsNotAnswered) {
   start();
   expect_frames(lab().receive(0, request(0, kClient.ip, "192.0.2.77")), {});
   expect_frames(lab().receive(0, request(0, kClient.ip, kOutside)), {});
   expect_frames(lab().receive(1, request(1, kGateway, kRouter)), {});
 }
 
-TEST_P(Arp, PoolAddressesAreAnsweredWhereTheNetworkContainsThem) {
+TEST_P(Arp, RequestForAPoolAddressInTheOutsideNetwork_IsAnswered) {
   Config config = Config::standard();
   config.pool().addresses = {"198.51.100.64/29", "203.0.113.5"};
   start(config);
@@ -61,7 +61,7 @@ TEST_P(Arp, PoolAddressesAreAnsweredWhereTheNetworkContainsThem) {
   expect_frames(lab().receive(0, request(0, kClient.ip, "198.51.100.64")), {});
 }
 
-TEST_P(Arp, OurAddressesAreAnnounced) {
+TEST_P(Arp, InterfaceAndPoolAddresses_AreAnnouncedByGratuitousArp) {
   Config config = Config::standard();
   config.pool().addresses = {"198.51.100.64/30", "203.0.113.5"};
   start(config);
@@ -96,7 +96,7 @@ TEST_P(Arp, AnnouncementsOfALargePoolArePaced) {
   expect_frames(lab().housekeep(64), {});
 }
 
-TEST_P(Arp, APacketForAnUnknownNextHopWaitsForTheAnswer) {
+TEST_P(Arp, PacketToAnUnresolvedNextHop_WaitsForTheArpReply) {
   start();
   lab().show_arp();
   lab().silence(kGateway);
@@ -113,7 +113,7 @@ TEST_P(Arp, APacketForAnUnknownNextHopWaitsForTheAnswer) {
   for (unsigned i = 0; i < 20; ++i) translated(udp({Ip{"192.0.2.20"} + i, 4}, kServer));
 }
 
-TEST_P(Arp, OnlySoManyPacketsWaitAndTheyLeaveInTheirOrder) {
+TEST_P(Arp, NeighbourQueue_HoldsFortyEightPacketsInOrder) {
   start();
   lab().silence(kGateway);
   std::vector<IpPacket> packets;
@@ -130,7 +130,7 @@ TEST_P(Arp, OnlySoManyPacketsWaitAndTheyLeaveInTheirOrder) {
   expect_frames(frames, expected);
 }
 
-TEST_P(Arp, ANextHopThatDoesNotAnswerIsAskedThriceThenItsPacketsAreDropped) {
+TEST_P(Arp, SilentNextHop_IsAskedThriceThenItsPacketsAreDropped) {
   start();
   lab().show_arp();
   lab().silence(kGateway);
@@ -150,7 +150,7 @@ TEST_P(Arp, ANextHopThatDoesNotAnswerIsAskedThriceThenItsPacketsAreDropped) {
   EXPECT_EQ(lab().session_count(Protocol::kUdp), 1u);
 }
 
-TEST_P(Arp, ANeighbourInUseIsAskedAgainWhilePacketsGoOn) {
+TEST_P(Arp, NeighbourInUse_IsConfirmedByUnicastRequest) {
   start();
   const Endpoint nat = translated(udp(kClient, kServer));
   lab().show_arp();
@@ -166,7 +166,7 @@ TEST_P(Arp, ANeighbourInUseIsAskedAgainWhilePacketsGoOn) {
   EXPECT_TRUE(asked);
 }
 
-TEST_P(Arp, ANeighbourThatIsGoneIsNoticed) {
+TEST_P(Arp, NeighbourThatStopsAnswering_BecomesUnreachable) {
   start();
   translated(udp(kClient, kServer));
   lab().silence(kGateway);
@@ -184,7 +184,7 @@ TEST_P(Arp, ANeighbourThatIsGoneIsNoticed) {
                 {DropReason::kNeighbourQueueFull, lab().drops(DropReason::kNeighbourQueueFull)}});
 }
 
-TEST_P(Arp, ANewHardwareAddressIsLearnedByAllShards) {
+TEST_P(Arp, GratuitousArpOfANeighbour_UpdatesAllShards) {
   start();
   std::vector<Endpoint> clients;
   for (unsigned i = 0; i < 10; ++i) {
@@ -202,7 +202,7 @@ TEST_P(Arp, ANewHardwareAddressIsLearnedByAllShards) {
   }
 }
 
-TEST_P(Arp, AnAnswerOfAStationOfAnotherNetworkIsNotBelieved) {
+TEST_P(Arp, ReplyFromAnotherNetwork_IsIgnored) {
   start();
   const Ip foreign = "203.0.113.200";
   lab().receive(1,
@@ -211,7 +211,7 @@ TEST_P(Arp, AnAnswerOfAStationOfAnotherNetworkIsNotBelieved) {
   EXPECT_EQ(lab().total(&Counters::neighbours), 0u);
 }
 
-TEST_P(Arp, BrokenAndImpossiblePacketsAreRefused) {
+TEST_P(Arp, MalformedPacket_IsDropped) {
   start();
   const Bytes good = request(0, kClient.ip, kRouter);
   const auto changed = [&](std::size_t at, unsigned value) {
@@ -239,7 +239,7 @@ TEST_P(Arp, BrokenAndImpossiblePacketsAreRefused) {
           DropReason::kMacNotOurs);
 }
 
-TEST_P(Arp, ATableFullOfNextHopsRefusesNewOnes) {
+TEST_P(Arp, NeighbourTableFull_DropsPacketsToNewNextHops) {
   Config config = Config::standard();
   config.interfaces[1].address = "198.32.0.1/12";
   config.routes.clear();
@@ -257,7 +257,7 @@ TEST_P(Arp, ATableFullOfNextHopsRefusesNewOnes) {
   EXPECT_EQ(lab().from_inside(udp(kClient, {"198.33.0.1", 7}).bytes()).size(), 1u);
 }
 
-TEST_P(Arp, WhatIsNotForUsIsShownToNoOtherWorker) {
+TEST_P(Arp, RequestForAnotherAddress_IsNotCopiedToOtherShards) {
   start();
   for (unsigned i = 0; i < 100; ++i)
     lab().receive(0, request(0, Ip{"192.0.2.10"} + i, "192.0.2.200"));
@@ -265,7 +265,7 @@ TEST_P(Arp, WhatIsNotForUsIsShownToNoOtherWorker) {
   EXPECT_EQ(lab().total(&Counters::arp_not_copied), 0u);
 }
 
-TEST_P(Arp, WhatIsForUsIsShownToTheOthersAtALimitedRate) {
+TEST_P(Arp, RequestForAnInterfaceAddress_IsCopiedToOtherShardsAtALimitedRate) {
   start();
   const bool others = lab().shards() > 1;
   const std::size_t receivers = GetParam().arrival == Arrival::kAlternate ? 2 : 1;
@@ -281,7 +281,7 @@ TEST_P(Arp, WhatIsForUsIsShownToTheOthersAtALimitedRate) {
   EXPECT_EQ(lab().total(&Counters::handoff_sent), before + (others ? 2 : 0));
 }
 
-TEST_P(Arp, GatewaysAreAskedForBeforePacketsNeedThem) {
+TEST_P(Arp, Gateway_IsResolvedBeforeTheFirstPacket) {
   start();
   for (unsigned id = 0; id < lab().shards(); ++id)
     lab().shard(id).neighbours.resolve_gateways();
@@ -311,7 +311,7 @@ TEST_P(Arp, AGatewayIsKeptAliveWithoutTraffic) {
   EXPECT_EQ(lab().total(&Counters::neighbours), lab().shards());
 }
 
-TEST_P(Arp, WhatIsNoGatewayAnyMoreIsForgotten) {
+TEST_P(Arp, GatewayOfARemovedRoute_IsForgotten) {
   Config config = Config::standard();
   config.routes.push_back({"198.19.0.0/16", "198.51.100.20"});
   start(config);
@@ -329,7 +329,7 @@ INSTANTIATE_TEST_SUITE_P(Sharded, Arp, shardings(), sharding_name);
 
 // ── echo requests to us ─────────────────────────────────────────────────────────────────────────
 
-class Manners : public Scenario {
+class Router : public Scenario {
  protected:
   /// What we answer to an echo request.
   [[nodiscard]] static IpPacket answer(const IpPacket& request) {
@@ -342,7 +342,7 @@ class Manners : public Scenario {
   }
 };
 
-TEST_P(Manners, PingsToOurAddressesAreAnswered) {
+TEST_P(Router, EchoRequestToAnInterfaceAddress_IsAnswered) {
   start();
   const IpPacket inside = ping(kClient, kRouter, 3, pattern(100));
   expect_frames(lab().from_inside(inside.bytes()), {lab().to_inside(answer(inside))});
@@ -354,7 +354,7 @@ TEST_P(Manners, PingsToOurAddressesAreAnswered) {
   EXPECT_EQ(lab().total(&Counters::echo_replies), 3u);
 }
 
-TEST_P(Manners, WhoIsNoClientMayPingUsAsWell) {
+TEST_P(Router, EchoRequestOfANonSubscriber_IsAnswered) {
   Config config = Config::standard();
   config.group().clients = {"192.0.2.128/25"};
   start(config);
@@ -362,7 +362,7 @@ TEST_P(Manners, WhoIsNoClientMayPingUsAsWell) {
   expect_frames(lab().from_inside(packet.bytes()), {lab().to_inside(answer(packet))});
 }
 
-TEST_P(Manners, ADatagramToAClosedPortOfOursIsAnsweredByPortUnreachable) {
+TEST_P(Router, UdpToAnInterfaceAddress_IsAnsweredByPortUnreachable) {
   start();
   // traceroute's probes: whatever the TTL, also when it ends here (RFC 1812 section 5.3.1).
   for (const unsigned ttl : {1u, 2u, 64u}) {
@@ -382,7 +382,7 @@ TEST_P(Manners, ADatagramToAClosedPortOfOursIsAnsweredByPortUnreachable) {
                      our_error(unchecked.bytes(), kRouter, kUnreachable, 3));
 }
 
-TEST_P(Manners, ASegmentToAnAddressOfOursIsAnsweredByAReset) {
+TEST_P(Router, TcpToAnInterfaceAddress_IsAnsweredByReset) {
   start();
   const auto reset_of = [](const IpPacket& segment, std::uint32_t sequence,
                            std::uint32_t acknowledgment, unsigned flags) {
@@ -410,7 +410,7 @@ TEST_P(Manners, ASegmentToAnAddressOfOursIsAnsweredByAReset) {
   refused_from_inside(tcp(kClient, {kRouter, 22}, kRst | kAck), DropReason::kNoListener);
 }
 
-TEST_P(Manners, AnotherProtocolToAnAddressOfOursIsAnsweredByProtocolUnreachable) {
+TEST_P(Router, OtherProtocolToAnInterfaceAddress_IsAnsweredByProtocolUnreachable) {
   start();
   const IpPacket packet = esp(kServer.ip, kOutside, 1);
   refused_with_error(lab().from_outside(packet.bytes()), DropReason::kNoListener, 1,
@@ -418,7 +418,7 @@ TEST_P(Manners, AnotherProtocolToAnAddressOfOursIsAnsweredByProtocolUnreachable)
   refused_from_outside(pong(kServer.ip, {kOutside, 1}), DropReason::kNotForUs);
 }
 
-TEST_P(Manners, OfFragmentsToAnAddressOfOursOnlyTheFirstIsAnswered) {
+TEST_P(Router, FragmentsToAnInterfaceAddress_OnlyTheFirstIsAnsweredByPortUnreachable) {
   start();
   const IpPacket packet = udp(kClient, {kRouter, 53}, pattern(900));
   const std::vector<Bytes> pieces = packet.fragments({480});
@@ -428,7 +428,7 @@ TEST_P(Manners, OfFragmentsToAnAddressOfOursOnlyTheFirstIsAnswered) {
   EXPECT_EQ(lab().total(&Counters::fragments_waiting), 0u);
 }
 
-TEST_P(Manners, ADatagramToUsWithAWrongChecksumIsNotAnswered) {
+TEST_P(Router, WrongChecksumToAnInterfaceAddress_IsDroppedUnanswered) {
   start();
   refused_from_inside(udp(kClient, {kRouter, 53}).with_checksum_error(1),
                       DropReason::kL4Malformed);
@@ -436,7 +436,7 @@ TEST_P(Manners, ADatagramToUsWithAWrongChecksumIsNotAnswered) {
                       DropReason::kL4Malformed);
 }
 
-TEST_P(Manners, AnswersForOurAddressesAreLimited) {
+TEST_P(Router, PortUnreachableAndReset_AreRateLimited) {
   start();
   std::size_t told = 0;
   for (unsigned i = 0; i < 300; ++i) {
@@ -453,7 +453,7 @@ TEST_P(Manners, AnswersForOurAddressesAreLimited) {
   expect_drops({{DropReason::kNoListener, 1}});
 }
 
-TEST_P(Manners, PingsOfForgedNeighboursTakeNoPlaceOfNextHops) {
+TEST_P(Router, EchoRequestsOfForgedSources_MakeNoNeighbours) {
   Config config = Config::standard();
   config.interfaces[0].address = "192.48.0.1/12";
   config.group().clients = {"192.48.0.0/12"};
@@ -473,12 +473,12 @@ TEST_P(Manners, PingsOfForgedNeighboursTakeNoPlaceOfNextHops) {
   expect_drops({{DropReason::kNoListener, 3000}, {DropReason::kTtlExpired, 3000}});
 }
 
-TEST_P(Manners, APingWithAWrongChecksumIsNotAnswered) {
+TEST_P(Router, EchoRequestWithWrongChecksum_IsDropped) {
   start();
   refused_from_inside(ping(kClient, kRouter).with_checksum_error(1), DropReason::kL4Malformed);
 }
 
-TEST_P(Manners, APingToUsInFragmentsIsAnswered) {
+TEST_P(Router, FragmentedEchoRequest_IsAnsweredInFragments) {
   start();
   const IpPacket packet = ping(kClient, kRouter, 1, pattern(3000)).with_id(77);
   const auto pieces = packet.fragments({1000, 2000});
@@ -492,7 +492,7 @@ TEST_P(Manners, APingToUsInFragmentsIsAnswered) {
 
 // ── TTL ─────────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(Manners, TheLastHopOfAPacketIsTold) {
+TEST_P(Router, TtlOne_IsAnsweredByTimeExceeded) {
   start();
   const IpPacket out = udp(kClient, kServer, pattern(100)).with_ttl(1);
   refused_with_error(lab().from_inside(out.bytes()), DropReason::kTtlExpired, 0,
@@ -510,7 +510,7 @@ TEST_P(Manners, TheLastHopOfAPacketIsTold) {
   returned(udp(kServer, nat).with_ttl(2), kClient);
 }
 
-TEST_P(Manners, AnErrorQuotesAsMuchAsFitsIn576Bytes) {
+TEST_P(Router, TimeExceeded_QuotesAsMuchAsFitsIn576Bytes) {
   start();
   for (const std::size_t size : {0u, 1u, 519u, 520u, 521u, 1400u}) {
     const IpPacket out = udp(kClient, kServer, pattern(size)).with_ttl(1);
@@ -521,7 +521,7 @@ TEST_P(Manners, AnErrorQuotesAsMuchAsFitsIn576Bytes) {
 
 // ── MTU ─────────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(Manners, APacketThatIsTooBigAndMustNotBeCutIsRefusedWithTheMtu) {
+TEST_P(Router, OversizeWithDf_IsAnsweredByFragmentationNeeded) {
   Config config = Config::standard();
   config.interfaces[0].mtu = 1300;
   config.interfaces[1].mtu = 1400;
@@ -537,7 +537,7 @@ TEST_P(Manners, APacketThatIsTooBigAndMustNotBeCutIsRefusedWithTheMtu) {
                      our_error(in.bytes(), kOutside, kUnreachable, 4, 1300));
 }
 
-TEST_P(Manners, TheFirstPacketOfAFlowThatIsTooBigLeavesNoSession) {
+TEST_P(Router, OversizeFirstPacketWithDf_LeavesNoSession) {
   Config config = Config::standard();
   config.interfaces[1].mtu = 1400;
   start(config);
@@ -548,7 +548,7 @@ TEST_P(Manners, TheFirstPacketOfAFlowThatIsTooBigLeavesNoSession) {
   EXPECT_EQ(lab().subscribers(), 0u);
 }
 
-TEST_P(Manners, APacketThatIsTooBigAndMayBeCutIsCut) {
+TEST_P(Router, OversizeWithoutDf_IsFragmented) {
   Config config = Config::standard();
   config.interfaces[0].mtu = 576;
   config.interfaces[1].mtu = 1006;
@@ -561,7 +561,7 @@ TEST_P(Manners, APacketThatIsTooBigAndMayBeCutIsCut) {
   EXPECT_EQ(lab().total(&Counters::fragments_sent), 5u);
 }
 
-TEST_P(Manners, OptionsThatAreNotCopiedStandInTheFirstFragmentOnly) {
+TEST_P(Router, IpOptionWithoutCopyFlag_IsInTheFirstFragmentOnly) {
   Config config = Config::standard();
   config.interfaces[1].mtu = 576;
   start(config);
@@ -577,7 +577,7 @@ TEST_P(Manners, OptionsThatAreNotCopiedStandInTheFirstFragmentOnly) {
                 {lab().frame_to(1, kGateway, first), lab().frame_to(1, kGateway, second)});
 }
 
-TEST_P(Manners, JumboFramesPassWhereConfigured) {
+TEST_P(Router, JumboFramesPassWhereConfigured) {
   Config config = Config::standard();
   for (InterfaceConfig& interface : config.interfaces) interface.mtu = 9000;
   start(config);
@@ -590,7 +590,7 @@ TEST_P(Manners, JumboFramesPassWhereConfigured) {
   returned(udp(kServer, nat, pattern(8972)).with_df(), kClient);
 }
 
-TEST_P(Manners, JumboFramesAreCutForASmallLink) {
+TEST_P(Router, JumboFrame_IsFragmentedForASmallMtu) {
   Config config = Config::standard();
   config.interfaces[0].mtu = 9000;
   start(config);
@@ -600,7 +600,7 @@ TEST_P(Manners, JumboFramesAreCutForASmallLink) {
                 {1480, 2960, 4440});
 }
 
-TEST_P(Manners, MorePiecesThanATransmitBufferHoldsAreCounted) {
+TEST_P(Router, FragmentsBeyondTheTransmitBuffer_AreDropped) {
   Config config = Config::standard();
   config.interfaces[0].mtu = 65535;
   config.interfaces[1].mtu = 68;
@@ -615,7 +615,7 @@ TEST_P(Manners, MorePiecesThanATransmitBufferHoldsAreCounted) {
 
 // ── routes ──────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(Manners, TheLongestPrefixDecides) {
+TEST_P(Router, Route_IsTheLongestPrefixMatch) {
   Config config = Config::standard();
   config.routes.push_back({"198.18.0.0/16", "198.51.100.20"});
   config.routes.push_back({"198.18.7.0/24", "198.51.100.30"});
@@ -632,7 +632,7 @@ TEST_P(Manners, TheLongestPrefixDecides) {
   EXPECT_EQ(via("198.51.100.99"), to_text(Lab::mac_of("198.51.100.99")));
 }
 
-TEST_P(Manners, WithoutARouteAPacketIsRefusedAndLeavesNothing) {
+TEST_P(Router, NoRoute_DropsThePacketWithoutASession) {
   Config config = Config::standard();
   config.routes = {{"198.18.0.0/16", kGateway}};
   start(config);
@@ -655,13 +655,13 @@ TEST_P(Manners, WithoutARouteAPacketIsRefusedAndLeavesNothing) {
   translated(udp(kClient, kServer));
 }
 
-TEST_P(Manners, ALinksBroadcastAddressIsNoHost) {
+TEST_P(Router, SubnetBroadcastDestination_HasNoRoute) {
   start();
   refused_from_inside(udp(kClient, {"198.51.100.255", 9}), DropReason::kNoRoute);
   refused_from_inside(udp(kClient, {"198.51.100.0", 9}), DropReason::kNoRoute);
 }
 
-TEST_P(Manners, SeveralInterfacesOfEachRoleWork) {
+TEST_P(Router, TwoInsideAndTwoOutsideInterfaces_Forward) {
   Config config = Config::standard();
   config.interfaces.push_back({"inside2", Side::kInside, "192.0.3.1/24", 2});
   config.interfaces.push_back({"outside2", Side::kOutside, "198.51.101.1/24", 3});
@@ -685,7 +685,7 @@ TEST_P(Manners, SeveralInterfacesOfEachRoleWork) {
 
 // ── ICMP errors of our own ──────────────────────────────────────────────────────────────────────
 
-TEST_P(Manners, TheCodeOfUnreachableIsConfigurable) {
+TEST_P(Router, UnreachableCode_IsConfigurable) {
   Config config = Config::standard();
   config.group().udp().session_quota = 1;
   config.unreachable_code = 1;
@@ -696,7 +696,7 @@ TEST_P(Manners, TheCodeOfUnreachableIsConfigurable) {
                      our_error(packet.bytes(), kRouter, kUnreachable, 1));
 }
 
-class IcmpBudgets : public Manners {
+class IcmpBudgets : public Router {
  protected:
   /// A configuration in which `kClient` has used up its quota of one session, and so on.
   void start_with_quota(unsigned rate) {
@@ -725,7 +725,7 @@ class IcmpBudgets : public Manners {
 
 // What belongs to a subscriber is told by its own worker; a TTL ends where the packet comes in.
 
-TEST_P(IcmpBudgets, RefusalsAreLimitedToTheConfiguredRate) {
+TEST_P(IcmpBudgets, UnreachablesOfRefusals_AreLimitedToTheConfiguredRate) {
   start_with_quota(20);
   // A tenth of it for one subscriber, all of it for ten; each worker has its own.
   std::size_t all = 0;
@@ -741,7 +741,7 @@ TEST_P(IcmpBudgets, RefusalsAreLimitedToTheConfiguredRate) {
   EXPECT_EQ(refused_by_quota(kClient.ip, 40), 2u);
 }
 
-TEST_P(IcmpBudgets, ASubscriberAtItsQuotaDoesNotSilenceAnothersPathMtuDiscovery) {
+TEST_P(IcmpBudgets, RefusalsOfOneSubscriber_LeaveAnothersFragmentationNeeded) {
   start_with_quota(20);
   EXPECT_EQ(refused_by_quota(kClient.ip, 500), 2u);
   // Neither with refusals, nor with packets that are too big, nor with its TTLs.
@@ -752,7 +752,7 @@ TEST_P(IcmpBudgets, ASubscriberAtItsQuotaDoesNotSilenceAnothersPathMtuDiscovery)
   EXPECT_EQ(refused_by_quota("192.0.2.200", 1), 1u);
 }
 
-TEST_P(IcmpBudgets, ARateOfZeroSilencesRefusalsAlone) {
+TEST_P(IcmpBudgets, RateZero_SuppressesUnreachablesOfRefusalsOnly) {
   start_with_quota(0);
   EXPECT_EQ(refused_by_quota(kClient.ip, 5), 0u);
   EXPECT_EQ(too_big(kClient.ip, 5), 5u);
@@ -762,7 +762,7 @@ TEST_P(IcmpBudgets, ARateOfZeroSilencesRefusalsAlone) {
 
 INSTANTIATE_TEST_SUITE_P(Sharded, IcmpBudgets, shardings(), sharding_name);
 
-TEST_P(Manners, NoErrorIsSentAboutWhatMustNotHaveOne) {
+TEST_P(Router, IcmpErrorOrBroadcastOrInvalidSource_GetsNoIcmpError) {
   start();
   const Endpoint nat = translated(udp(kClient, kServer));
   // An ICMP error.
@@ -777,7 +777,7 @@ TEST_P(Manners, NoErrorIsSentAboutWhatMustNotHaveOne) {
   EXPECT_EQ(lab().total(&Counters::icmp_errors_sent), 0u);
 }
 
-TEST_P(Manners, WithoutAFreeBufferThereIsNoErrorButACount) {
+TEST_P(Router, NoFreeBuffer_SuppressesTimeExceededAndIsCounted) {
   start();
   const IpPacket packet = udp(kClient, kServer).with_ttl(1);
   // The neighbour is known: only the error needs a buffer.
@@ -789,7 +789,7 @@ TEST_P(Manners, WithoutAFreeBufferThereIsNoErrorButACount) {
   unaccounted_ = -1;  // the error that was never made is counted as a packet
 }
 
-INSTANTIATE_TEST_SUITE_P(Sharded, Manners, shardings(), sharding_name);
+INSTANTIATE_TEST_SUITE_P(Sharded, Router, shardings(), sharding_name);
 
 }  // namespace
 }  // namespace lsn::test
