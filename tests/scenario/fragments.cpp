@@ -227,7 +227,7 @@ TEST_P(Fragments, AnIdentificationCanBeUsedAgainWhenItsDatagramIsComplete) {
   }
 }
 
-TEST_P(Fragments, WithoutTheFirstOneAreDroppedAfterTheTimeout) {
+TEST_P(Fragments, WithoutAFirstFragment_AreDroppedAfterTheFragmentTimeout) {
   start();
   const std::vector<Bytes> pieces = udp(kClient, kServer, pattern(1500)).fragments(kCuts);
   expect_frames(in(pieces[1]), {});
@@ -250,7 +250,7 @@ TEST_P(Fragments, TheTimeoutIsConfigurable) {
   expect_drops({{DropReason::kFragmentTimeout, 1}});
 }
 
-TEST_P(Fragments, ThatOverlapAreRefusedWithTheWholeDatagram) {
+TEST_P(Fragments, Overlapping_AreDroppedWithTheWholeDatagram) {
   start();
   const Endpoint nat = translated(udp(kClient, kServer));
   const IpPacket packet = udp(kClient, kServer, pattern(1500)).with_id(3);
@@ -269,7 +269,7 @@ TEST_P(Fragments, ThatOverlapAreRefusedWithTheWholeDatagram) {
   pass(0, packet, packet.from(nat).hop(), kGateway, {1, 0, 2});
 }
 
-TEST_P(Fragments, ThatWaitAreDroppedWhenAnOverlapIsSeen) {
+TEST_P(Fragments, Waiting_AreDroppedWithAnOverlap) {
   start();
   translated(udp(kClient, kServer));
   const IpPacket packet = udp(kClient, kServer, pattern(1500)).with_id(3);
@@ -282,7 +282,7 @@ TEST_P(Fragments, ThatWaitAreDroppedWhenAnOverlapIsSeen) {
   refused(in(first[0]), DropReason::kFragmentOverlap);
 }
 
-TEST_P(Fragments, ARepeatedOneIsAnOverlap) {
+TEST_P(Fragments, Duplicate_IsAnOverlap) {
   start();
   const Endpoint nat = translated(udp(kClient, kServer));
   const IpPacket packet = udp(kClient, kServer, pattern(1500)).with_id(3);
@@ -324,7 +324,7 @@ TEST_P(Fragments, BehindTheEndAreAnOverlap) {
   expect_drops({{DropReason::kFragmentOverlap, 2}});
 }
 
-TEST_P(Fragments, OnlySoManyDatagramsWaitAndTheOldestGoesFirst) {
+TEST_P(Fragments, TableFull_DropsTheOldestWaitingDatagram) {
   start(Config::standard(), {.max_fragments = 4});
   const Endpoint nat = translated(udp(kClient, kServer));
   const auto piece = [&](unsigned id, std::size_t i) {
@@ -345,7 +345,7 @@ TEST_P(Fragments, OnlySoManyDatagramsWaitAndTheOldestGoesFirst) {
   EXPECT_EQ(lab().total(&Counters::fragments_waiting), 4u) << "their ends are still to come";
 }
 
-TEST_P(Fragments, OfASessionAreNotPushedOutByThoseThatWait) {
+TEST_P(Fragments, OfASession_AreNotReplacedByWaitingFragments) {
   start(Config::standard(), {.max_fragments = 4});
   const Endpoint nat = translated(udp(kClient, kServer));
   const IpPacket packet = udp(kClient, kServer, pattern(1500)).with_id(7);
@@ -362,7 +362,7 @@ TEST_P(Fragments, OfASessionAreNotPushedOutByThoseThatWait) {
   expect_frames(in(pieces[2]), {outside(packet.from(nat).hop(), id, kCuts, 2)});
 }
 
-TEST_P(Fragments, OfStrangersDoNotTakeTheRoomOfASessions) {
+TEST_P(Fragments, Unsolicited_DoNotReplaceThoseOfASession) {
   start(Config::standard(), {.max_fragments = 256});
   const Endpoint nat = translated(udp(kClient, kServer));
   lab().introduce(0, kClient.ip);
@@ -393,7 +393,7 @@ TEST_P(Fragments, OfStrangersDoNotTakeTheRoomOfASessions) {
                 {DropReason::kNoMapping, lab().drops(DropReason::kNoMapping)}});
 }
 
-TEST_P(Fragments, OfOneSenderAreBoundedByThemselves) {
+TEST_P(Fragments, OfOneOutsideHost_AreLimitedToASixteenthOfTheTable) {
   start(Config::standard(), {.max_fragments = 256});
   const Endpoint nat = translated(udp(kClient, kServer));
   const auto late = [&](Ip from, unsigned id) {
@@ -407,7 +407,7 @@ TEST_P(Fragments, OfOneSenderAreBoundedByThemselves) {
   expect_drops({{DropReason::kFragmentDisplaced, 500 - 16}});
 }
 
-TEST_P(Fragments, OnlySoManyOfOneDatagramWait) {
+TEST_P(Fragments, OfOneDatagram_AreLimitedToSixtyFourWaiting) {
   start();
   lab().introduce(1, kGateway);
   std::vector<std::size_t> cuts;
@@ -420,7 +420,7 @@ TEST_P(Fragments, OnlySoManyOfOneDatagramWait) {
   EXPECT_EQ(frames.size(), 65u);
 }
 
-TEST_P(Fragments, ThatAreImpossibleAreRefused) {
+TEST_P(Fragments, Malformed_AreDropped) {
   start();
   translated(udp(kClient, kServer));
   const IpPacket packet = udp(kClient, kServer, pattern(1500));
@@ -447,7 +447,7 @@ TEST_P(Fragments, ThatAreImpossibleAreRefused) {
   refused(in(segment.fragments({16})[0]), DropReason::kL4Malformed);
 }
 
-TEST_P(Fragments, OfARefusedDatagramAreAllRefusedForItsReason) {
+TEST_P(Fragments, OfAFilteredDatagram_AreAllDropped) {
   start();
   const Endpoint nat = translated(udp(kClient, kServer));
   const IpPacket packet = udp({"198.18.0.66", 6}, nat, pattern(1500));
@@ -458,7 +458,7 @@ TEST_P(Fragments, OfARefusedDatagramAreAllRefusedForItsReason) {
   expect_drops({{DropReason::kFiltered, 1}, {DropReason::kNoMapping, 2}});
 }
 
-TEST_P(Fragments, OfStrangersAndToNobodyDoNotWait) {
+TEST_P(Fragments, OfNonSubscribersOrSpoofedOrToOtherAddresses_DoNotWait) {
   start();
   const auto second = [](const IpPacket& packet) { return packet.fragments({512})[1]; };
   refused(in(second(udp({"10.0.0.1", 1}, kServer, pattern(900)))), DropReason::kNotAClient);
@@ -471,7 +471,7 @@ TEST_P(Fragments, OfStrangersAndToNobodyDoNotWait) {
   EXPECT_EQ(lab().total(&Counters::fragments_waiting), 0u);
 }
 
-TEST_P(Fragments, OfOtherProtocolsAreRefusedByProtocol) {
+TEST_P(Fragments, OfUntranslatedProtocols_AreDropped) {
   start();
   const auto second = [](unsigned protocol) {
     return other(kClient.ip, kServer.ip, protocol, pattern(900)).fragments({512})[1];
@@ -481,7 +481,7 @@ TEST_P(Fragments, OfOtherProtocolsAreRefusedByProtocol) {
   refused(in(second(99)), DropReason::kProtocolOther);
 }
 
-TEST_P(Fragments, WithTtlOneEndHere) {
+TEST_P(Fragments, TtlOne_OnlyTheFirstIsAnsweredByTimeExceeded) {
   start();
   translated(udp(kClient, kServer));
   const IpPacket packet = udp(kClient, kServer, pattern(1500)).with_ttl(1);
@@ -503,7 +503,7 @@ TEST_P(Fragments, ThatAreTooLargeForTheNextLinkAreCutFurther) {
   expect_pieces(in(in_pieces[0]), 1, kGateway, packet.from(nat).hop(), {576, 1152, 1200});
 }
 
-TEST_P(Fragments, CountersTell) {
+TEST_P(Fragments, ReceivedAndWaiting_AreCounted) {
   start();
   const IpPacket packet = udp(kClient, kServer, pattern(1500));
   const auto pieces = packet.fragments(kCuts);
@@ -516,7 +516,7 @@ TEST_P(Fragments, CountersTell) {
   EXPECT_EQ(lab().total(&Counters::fragments_waiting), 0u);
 }
 
-TEST_P(Fragments, WithoutAnyPlaceFragmentsAreDroppedAndCounted) {
+TEST_P(Fragments, TableOfSizeZero_DropsThem) {
   Lab::Options options;
   options.max_fragments = 0;
   start(Config::standard(), options);

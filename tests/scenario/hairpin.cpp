@@ -63,7 +63,7 @@ class Hairpin : public Laboratory, public ::testing::WithParamInterface<Case> {
   Endpoint alice_, bob_;
 };
 
-TEST_P(Hairpin, UdpArrivesFromAnExternalAddressAndPortAndSoDoesTheAnswer) {
+TEST_P(Hairpin, Udp_HasExternalSourceAddressAndPortBothWays) {
   start();
   const Endpoint bob_nat = translated(udp(bob_, kServer));
   const Endpoint alice_nat = first_crosses(udp(alice_, bob_nat), bob_);
@@ -88,7 +88,7 @@ TEST_P(Hairpin, TcpConnects) {
       2u);
 }
 
-TEST_P(Hairpin, PingsHaveNoPortToBeSentTo) {
+TEST_P(Hairpin, EchoRequestToANatAddress_IsDropped) {
   start();
   // RFC 5508 section 3.3: only a NAT that changes no identifiers can hairpin queries. The
   // identifier is the sender's; nothing in the packet names whom it is for.
@@ -105,7 +105,7 @@ TEST_P(Hairpin, ASubscriberReachesItself) {
   crosses(udp(alice_, other_nat), nat, other);
 }
 
-TEST_P(Hairpin, MappingsAreTheSameTowardsTheOutsideAndTowardsOneAnother) {
+TEST_P(Hairpin, EndpointIndependentMapping_IsTheSameInsideAndOutside) {
   start();
   const Endpoint alice_nat = translated(udp(alice_, kServer));
   const Endpoint bob_nat = translated(udp(bob_, kServer));
@@ -126,7 +126,7 @@ TEST_P(Hairpin, FilteringAppliesToHairpinnedPackets) {
   crosses(udp(alice_, bob_nat), alice_nat, bob_);
 }
 
-TEST_P(Hairpin, WithDefaultsNobodyReachesAnotherSubscriber) {
+TEST_P(Hairpin, DefaultFiltering_DropsHairpinnedPackets) {
   Config config = Config::standard();
   start(config);
   const Endpoint bob_nat = translated(udp(bob_, kServer));
@@ -134,7 +134,7 @@ TEST_P(Hairpin, WithDefaultsNobodyReachesAnotherSubscriber) {
   refused_from_inside(tcp(alice_, bob_nat, kSyn), DropReason::kNoMapping);
 }
 
-TEST_P(Hairpin, ANatEndpointOfNobodyIsRefused) {
+TEST_P(Hairpin, NatEndpointWithoutAMapping_IsDropped) {
   start();
   refused_from_inside(udp(alice_, {"203.0.113.5", 7}), DropReason::kNoMapping);
   refused_from_inside(udp(alice_, {"203.0.113.6", 7}), DropReason::kNoMapping);
@@ -173,7 +173,7 @@ TEST_P(Hairpin, IpOptionsAndChecksumZeroPass) {
   crosses(udp(bob_, alice_nat).with_options({0x94, 4, 0, 0}), bob_nat, alice_);
 }
 
-TEST_P(Hairpin, AnErrorAboutAHairpinnedPacketReachesItsSender) {
+TEST_P(Hairpin, PortUnreachableAboutUdp_ReachesTheSender) {
   start();
   const Endpoint bob_nat = translated(udp(bob_, kServer));
   const IpPacket packet = udp(alice_, bob_nat, pattern(40));
@@ -189,7 +189,7 @@ TEST_P(Hairpin, AnErrorAboutAHairpinnedPacketReachesItsSender) {
   expect_frames(frames, {lab().to_inside(expected.hop())});
 }
 
-TEST_P(Hairpin, AnErrorAboutAHairpinnedConnectionReachesItsSender) {
+TEST_P(Hairpin, PortUnreachableAboutTcp_ReachesTheSender) {
   start();
   const Endpoint bob_nat = translated(tcp(bob_, kServer, kSyn));
   const IpPacket packet = tcp(alice_, bob_nat, kSyn);
@@ -206,7 +206,7 @@ TEST_P(Hairpin, AnErrorAboutAHairpinnedConnectionReachesItsSender) {
   expect_frames(frames, {lab().to_inside(expected.hop())});
 }
 
-TEST_P(Hairpin, APacketThatIsTooBigForTheOtherOnesLinkIsRefusedWithTheMtu) {
+TEST_P(Hairpin, OversizeForTheReceiversLink_IsAnsweredByFragmentationNeeded) {
   Config config = Config::standard();
   config.group().app(Protocol::kUdp, kEndpointIndependent);
   config.interfaces.push_back({"narrow", Side::kInside, "192.0.3.1/24", 2, 0, 1000});

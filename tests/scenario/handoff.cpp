@@ -19,7 +19,7 @@ class Handoff : public Laboratory {
   }
 };
 
-TEST_F(Handoff, APacketOfTheRightShardIsNotHandedOver) {
+TEST_F(Handoff, PacketAtItsOwner_IsNotHandedOff) {
   start();
   const Endpoint mine = {client_of(0), 7};
   const Endpoint nat = translated(udp(mine, kServer));
@@ -28,7 +28,7 @@ TEST_F(Handoff, APacketOfTheRightShardIsNotHandedOver) {
   EXPECT_EQ(lab().total(&Counters::handoff_sent), lab().total(&Counters::arp_replies_received));
 }
 
-TEST_F(Handoff, APacketOfAnotherShardIsHandedOverOnce) {
+TEST_F(Handoff, PacketOfAnotherShard_IsHandedOffOnce) {
   start();
   const Endpoint theirs = {client_of(1), 7};
   const Endpoint nat = translated(udp(theirs, kServer));
@@ -41,7 +41,7 @@ TEST_F(Handoff, APacketOfAnotherShardIsHandedOverOnce) {
   EXPECT_EQ(lab().total(&Counters::handoff_received), lab().total(&Counters::handoff_sent));
 }
 
-TEST_F(Handoff, WhoeverGetsAPacketTheOwnersAddressTranslatesIt) {
+TEST_F(Handoff, PacketAtAnyShard_IsTranslatedToItsOwnersNatAddress) {
   start(Config::standard(), 4, Arrival::kAlternate);
   for (unsigned i = 0; i < 60; ++i) {
     const Endpoint client = {Ip{"192.0.2.20"} + i, 5};
@@ -55,7 +55,7 @@ TEST_F(Handoff, WhoeverGetsAPacketTheOwnersAddressTranslatesIt) {
   }
 }
 
-TEST_F(Handoff, ManyShardsWithFewAddressesServeEverybody) {
+TEST_F(Handoff, MoreShardsThanNatAddresses_ServeAllSubscribers) {
   // More shards than addresses: some have no work, nobody is lost.
   Config config = Config::standard();
   config.pool().addresses = {"203.0.113.3-203.0.113.4"};
@@ -76,7 +76,7 @@ TEST_F(Handoff, APacketKeepsItsVlanOnTheWay) {
   returned(udp(kServer, nat), theirs);
 }
 
-TEST_F(Handoff, AFullBufferIsACountedDrop) {
+TEST_F(Handoff, HandoffBufferFull_DropsThePacket) {
   start();
   const Endpoint theirs = {client_of(1), 7};
   translated(udp(theirs, kServer));
@@ -89,7 +89,7 @@ TEST_F(Handoff, AFullBufferIsACountedDrop) {
   EXPECT_EQ(lab().settle().size(), kRoom);
 }
 
-TEST_F(Handoff, ShardsThatDisagreeDoNotPassAPacketOnForever) {
+TEST_F(Handoff, ShardsOfDifferentGenerations_DoNotHandOffForever) {
   Config config = Config::standard();
   config.pool().addresses = {"203.0.113.3"};  // the first shard's
   start(config);
@@ -118,7 +118,7 @@ TEST_F(Handoff, ShardsThatDisagreeDoNotPassAPacketOnForever) {
   translated(udp(kClient, kServer));
 }
 
-TEST_F(Handoff, APacketThatTwoShardsHandToEachOtherIsACountedDrop) {
+TEST_F(Handoff, HandoffLoopOfTwoShards_DropsThePacket) {
   const auto with_pool = [](const char* addresses) {
     Config config = Config::standard();
     config.pool().addresses = {addresses};
@@ -159,7 +159,7 @@ TEST_F(Handoff, ArpRepliesReachAllShards) {
   }
 }
 
-TEST_F(Handoff, AnIcmpErrorIsSteeredByWhatItQuotes) {
+TEST_F(Handoff, IcmpError_IsSteeredByItsQuotedPacket) {
   start();
   const Endpoint theirs = {client_of(1), 7};
   const Endpoint nat = translated(udp(theirs, kServer));

@@ -132,7 +132,7 @@ TEST_P(IcmpErrors, QuotedIpOptionsAreReadOver) {
   error_comes_in(packet, nat, kTimeExceeded, 0, 0, 68);
 }
 
-TEST_P(IcmpErrors, ARouterInsideThatIsNoClientIsHiddenBehindTheNatAddress) {
+TEST_P(IcmpErrors, TimeExceededOfAnInsideRouter_LeavesFromTheNatAddress) {
   start();
   const Endpoint nat = translated(udp(kClient, kServer));
   const IpPacket got = udp(kServer, kClient);
@@ -141,7 +141,7 @@ TEST_P(IcmpErrors, ARouterInsideThatIsNoClientIsHiddenBehindTheNatAddress) {
   expect_frames(lab().from_inside(error.bytes()), {lab().to_outside(expected.hop())});
 }
 
-TEST_P(IcmpErrors, TheyNeitherRefreshNorEndTheSession) {
+TEST_P(IcmpErrors, PortUnreachable_NeitherRefreshesNorEndsTheSession) {
   start();
   const IpPacket packet = udp(kClient, kServer);
   const Endpoint nat = translated(packet);
@@ -228,7 +228,7 @@ TEST_P(IcmpErrors, AboutALaterFragmentAreRefused) {
                        DropReason::kIcmpErrorNoSession);
 }
 
-TEST_P(IcmpErrors, ThatCannotBeReadAreRefused) {
+TEST_P(IcmpErrors, Malformed_AreDropped) {
   start();
   const IpPacket packet = udp(kClient, kServer);
   const Endpoint nat = translated(packet);
@@ -279,7 +279,7 @@ TEST_P(IcmpErrors, ThatAreFragmentedAreRefused) {
   refused(lab().from_outside(error.fragments({800})[0]), DropReason::kIcmpErrorMalformed);
 }
 
-TEST_P(IcmpErrors, ToNobodyOrFromImpossibleSourcesAreRefused) {
+TEST_P(IcmpErrors, ToOtherAddressesOrFromSpoofedSources_AreDropped) {
   start();
   const IpPacket packet = udp(kClient, kServer);
   const Endpoint nat = translated(packet);
@@ -298,7 +298,7 @@ TEST_P(IcmpErrors, ToNobodyOrFromImpossibleSourcesAreRefused) {
       DropReason::kNotForUs);
 }
 
-TEST_P(IcmpErrors, WithTtlOneEndHereWithoutAnother) {
+TEST_P(IcmpErrors, WithTtlOne_AreDroppedWithoutTimeExceeded) {
   start();
   const IpPacket packet = udp(kClient, kServer);
   const Endpoint nat = translated(packet);
@@ -323,7 +323,7 @@ TEST_P(IcmpErrors, SourceQuenchAndRedirectAreNotTranslated) {
   }
 }
 
-TEST_P(IcmpErrors, AnEndedSessionTellsNothing) {
+TEST_P(IcmpErrors, AboutAnExpiredSession_AreDropped) {
   start();
   const IpPacket packet = udp(kClient, kServer);
   const Endpoint nat = translated(packet);
@@ -332,7 +332,7 @@ TEST_P(IcmpErrors, AnEndedSessionTellsNothing) {
                        DropReason::kIcmpErrorNoSession);
 }
 
-TEST_P(IcmpErrors, AboutAFragmentQuoteTheIdentificationThatItsSenderKnows) {
+TEST_P(IcmpErrors, AboutAFirstFragment_QuoteTheSendersIdentification) {
   Config config = Config::standard();
   config.interfaces[1].mtu = 1400;
   start(config);
@@ -378,7 +378,7 @@ TEST_P(IcmpErrors, OfASubscriberAboutAnothersSessionAreRefused) {
                       DropReason::kIcmpErrorForeign);
 }
 
-TEST_P(IcmpErrors, ToAnotherThanWhomTheyQuoteAreRefused) {
+TEST_P(IcmpErrors, ToAnotherDestinationThanTheQuotedSource_AreDropped) {
   start();
   translated(udp(kClient, kServer));
   const Bytes got = udp(kServer, kClient).bytes();
@@ -388,7 +388,7 @@ TEST_P(IcmpErrors, ToAnotherThanWhomTheyQuoteAreRefused) {
                       DropReason::kIcmpErrorMalformed);
 }
 
-TEST_P(IcmpErrors, OfACoreRouterWithAnAddressThatClientsHaveTooReachWhomTheyQuote) {
+TEST_P(IcmpErrors, OfACoreRouterWithASubscribersAddress_ReachTheQuotedSubscriber) {
   start();
   const IpPacket packet = udp(kClient, kServer);
   const Endpoint nat = translated(packet);

@@ -23,7 +23,7 @@ class Interfaces : public Scenario {
   }
 };
 
-TEST_P(Interfaces, AThousandVlansCountTheirOwnPacketsAndGetTheirOwnAnswers) {
+TEST_P(Interfaces, AThousandVlans_CountAndForwardSeparately) {
   start(many());
   for (unsigned k = 0; k < kVlans; k += 7) {
     const unsigned interface = 2 + k;
@@ -53,7 +53,7 @@ TEST_P(Interfaces, AThousandVlansCountTheirOwnPacketsAndGetTheirOwnAnswers) {
   }
 }
 
-TEST_P(Interfaces, OneOfAThousandAddressesIsOursAndAnswersPings) {
+TEST_P(Interfaces, EchoRequestToOneOfAThousandVlanAddresses_IsAnswered) {
   start(many());
   const unsigned k = kVlans - 1;
   const Endpoint client{Ip{std::string_view{"10." + third(k) + ".9"}}, 7};

@@ -53,7 +53,7 @@ class MappingFilteringMatrix : public Laboratory, public ::testing::WithParamInt
   }
 };
 
-TEST_P(MappingFilteringMatrix, FlowsOfOneEndpointShareANatEndpointAsTheMappingSays) {
+TEST_P(MappingFilteringMatrix, MappingBehaviour_DecidesWhichFlowsShareANatEndpoint) {
   std::vector<Endpoint> nat;
   for (const Endpoint server : kServers) nat.push_back(translated(first(kClient, server)));
   for (std::size_t i = 0; i < nat.size(); ++i)
@@ -74,12 +74,12 @@ TEST_P(MappingFilteringMatrix, AnotherInsidePortHasAnotherNatEndpoint) {
   EXPECT_NE(nat, other);
 }
 
-TEST_P(MappingFilteringMatrix, TheServerThatWasCalledAnswers) {
+TEST_P(MappingFilteringMatrix, ReplyOfTheDestination_IsAdmitted) {
   const Endpoint nat = translated(first(kClient, kServers[0]));
   returned(reply_to(first(nat, kServers[0])), kClient);
 }
 
-TEST_P(MappingFilteringMatrix, AnotherPortOfTheServerIsFilteredAsConfigured) {
+TEST_P(MappingFilteringMatrix, AnotherPortOfTheDestination_IsFilteredIfAddressAndPortDependent) {
   const Endpoint nat = translated(first(kClient, kServers[0]));
   if (filtering() == Dependence::kAddressPort)
     refused_from_outside(first(kServers[1], nat), DropReason::kFiltered);
@@ -87,7 +87,7 @@ TEST_P(MappingFilteringMatrix, AnotherPortOfTheServerIsFilteredAsConfigured) {
     returned(first(kServers[1], nat), kClient);
 }
 
-TEST_P(MappingFilteringMatrix, AnotherAddressIsFilteredAsConfigured) {
+TEST_P(MappingFilteringMatrix, UnsolicitedAddress_IsFilteredUnlessEndpointIndependent) {
   const Endpoint nat = translated(first(kClient, kServers[0]));
   if (filtering() == Dependence::kEndpointIndependent)
     returned(first(kStranger, nat), kClient);
@@ -95,7 +95,7 @@ TEST_P(MappingFilteringMatrix, AnotherAddressIsFilteredAsConfigured) {
     refused_from_outside(first(kStranger, nat), DropReason::kFiltered);
 }
 
-TEST_P(MappingFilteringMatrix, TheAnswerToAStrangerThatWasLetInLeavesFromTheSameNatEndpoint) {
+TEST_P(MappingFilteringMatrix, AnswerToAnAdmittedOutsideHost_LeavesFromTheSameNatEndpoint) {
   const Endpoint nat = translated(first(kClient, kServers[0]));
   if (filtering() != Dependence::kEndpointIndependent) return;
   returned(first(kStranger, nat), kClient);
@@ -110,7 +110,7 @@ TEST_P(MappingFilteringMatrix, AnAddressThatTheMappingHasASessionWithIsAdmittedF
   returned(first(kServers[3], nat), kClient);
 }
 
-TEST_P(MappingFilteringMatrix, ANatEndpointOfNobodyLetsNobodyIn) {
+TEST_P(MappingFilteringMatrix, InboundWithoutAMapping_IsDropped) {
   const Endpoint nat = translated(first(kClient, kServers[0]));
   const Endpoint other = {nat.ip, static_cast<std::uint16_t>(nat.port ^ 1)};
   refused_from_outside(first(kServers[0], other), DropReason::kNoMapping);

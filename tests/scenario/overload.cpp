@@ -46,7 +46,7 @@ class Overloaded : public Scenario {
   }
 };
 
-TEST_P(Overloaded, GivesUnknownFlowsAThirdOfItsTimeAndSessionsWhateverTheyNeed) {
+TEST_P(Overloaded, NewFlows_GetAThirdOfTheTimeAndSessionsLoseNothing) {
   begin();
   ASSERT_EQ(pass(flows(0, 20)), 20u);
   overload();
@@ -71,7 +71,7 @@ TEST_P(Overloaded, GivesUnknownFlowsAThirdOfItsTimeAndSessionsWhateverTheyNeed) 
   expect_drops({{DropReason::kOverload, 12 * kBursts - opened}});
 }
 
-TEST_P(Overloaded, GivesNewFlowsTheirThirdAlsoWhereSessionsHaveLittleTraffic) {
+TEST_P(Overloaded, NewFlowsBesideLittleTraffic_GetTheirThird) {
   begin();
   ASSERT_EQ(pass(flows(0, 20)), 20u);
   overload();
@@ -91,7 +91,7 @@ std::uint64_t slow_clock() {
   return now += 20 * Overload::kClocksPerNew;
 }
 
-TEST_P(Overloaded, ChargesNewFlowsWhatTheyReallyTake) {
+TEST_P(Overloaded, NewFlows_AreChargedTheirMeasuredTime) {
   begin();
   ASSERT_EQ(pass(flows(0, 20)), 20u);
   overload();
@@ -114,7 +114,7 @@ TEST_P(Overloaded, ChargesNewFlowsWhatTheyReallyTake) {
   EXPECT_LE(opened, (15u + 3u) * lab().shards());
 }
 
-TEST_P(Overloaded, SavesNoMoreThanABurst) {
+TEST_P(Overloaded, UnusedTime_IsSavedForOneBurstAtMost) {
   begin();
   ASSERT_EQ(pass(flows(0, 20)), 20u);
   overload();
@@ -125,14 +125,14 @@ TEST_P(Overloaded, SavesNoMoreThanABurst) {
   expect_drops({{DropReason::kOverload, 96 - opened}});
 }
 
-TEST_P(Overloaded, HoldsNobodyBackWithoutTrafficOfSessions) {
+TEST_P(Overloaded, NoSessionTraffic_AdmitsAllNewFlows) {
   begin();
   overload();
   EXPECT_EQ(pass(flows(0, 32)), 32u);
   EXPECT_EQ(pass(flows(100, 32)), 32u);
 }
 
-TEST_P(Overloaded, HoldsNobodyBackWhenItIsOver) {
+TEST_P(Overloaded, EmptyPoll_AdmitsAllNewFlowsAgain) {
   begin();
   ASSERT_EQ(pass(flows(0, 20)), 20u);
   overload();
@@ -141,7 +141,7 @@ TEST_P(Overloaded, HoldsNobodyBackWhenItIsOver) {
   EXPECT_EQ(pass(flows(100, 32)), 32u);
 }
 
-TEST_P(Overloaded, IsNotOverWhereARingWrapsAround) {
+TEST_P(Overloaded, ShortPollAtTheRingsEnd_StaysOverloaded) {
   begin();
   ASSERT_EQ(pass(flows(0, 20)), 20u);
   // A ring of 1024 descriptors, read from the middle of a burst on: every 33rd poll is a short one.
@@ -160,7 +160,7 @@ TEST_P(Overloaded, EndsWithPollsThatAreNotFull) {
   EXPECT_FALSE(holds_back(100));
 }
 
-TEST_P(Overloaded, IsNotWhatBusyWorkersAre) {
+TEST_P(Overloaded, BusyWorkerWithPartialPolls_IsNotOverloaded) {
   begin();
   ASSERT_EQ(pass(flows(0, 20)), 20u);
   // Every third poll finds the end of the queue.
@@ -171,7 +171,7 @@ TEST_P(Overloaded, IsNotWhatBusyWorkersAre) {
   EXPECT_FALSE(holds_back(100));
 }
 
-TEST_P(Overloaded, RefusesStrangersBeforeItLooksForThem) {
+TEST_P(Overloaded, UnsolicitedInbound_IsDroppedBeforeItsMappingIsLookedUp) {
   begin();
   const Endpoint nat = translated(udp(client(0), kServer));
   returned(udp(kServer, nat), client(0));

@@ -76,7 +76,7 @@ TEST_P(Pools, OnlyTheFlowsOfAPairedProfileArePaired) {
   EXPECT_GT(random.size(), 1u);
 }
 
-TEST_P(Pools, APairingLastsAsLongAsTheSubscriberHasAnything) {
+TEST_P(Pools, PairedPooling_LastsAsLongAsTheSubscriberHasSessions) {
   Config config = paired();
   start(config);
   const Endpoint first = translated(udp(kClient, kServer));
@@ -90,7 +90,7 @@ TEST_P(Pools, APairingLastsAsLongAsTheSubscriberHasAnything) {
   EXPECT_EQ(lab().subscribers(), 0u);
 }
 
-TEST_P(Pools, APairedSubscriberWhoseAddressIsExhaustedIsRefusedAndNotMoved) {
+TEST_P(Pools, PairedAddressExhausted_IsAnsweredByUnreachableAndNotMoved) {
   start(paired());
   std::set<Endpoint> nat;
   use_up_well_known_ports(kClient.ip, nat);
@@ -111,7 +111,7 @@ TEST_P(Pools, APairedSubscriberWhoseAddressIsExhaustedIsRefusedAndNotMoved) {
   EXPECT_TRUE(nat.contains(translated(udp({kClient.ip, 7}, kServer))));
 }
 
-TEST_P(Pools, AnotherSubscriberIsServedWhereOneIsExhausted) {
+TEST_P(Pools, PairedAddressExhausted_ServesNewSubscribersFromOtherAddresses) {
   Config config = paired();
   start(config);
   std::set<Endpoint> nat;
@@ -124,7 +124,7 @@ TEST_P(Pools, AnotherSubscriberIsServedWhereOneIsExhausted) {
   EXPECT_EQ(served, 20u);
 }
 
-TEST_P(Pools, AnExhaustedPoolIsRefusedAndServesAgainWhenPortsAreFree) {
+TEST_P(Pools, PoolExhausted_IsAnsweredByUnreachableUntilPortsAreFree) {
   Config config = Config::standard();
   config.pool().addresses = {"203.0.113.5"};
   config.group().udp().preserve_range = true;
@@ -142,7 +142,7 @@ TEST_P(Pools, AnExhaustedPoolIsRefusedAndServesAgainWhenPortsAreFree) {
   translated(one_more);
 }
 
-TEST_P(Pools, AGroupWithoutAddressesIsRefused) {
+TEST_P(Pools, GroupWithoutPool_IsAnsweredByUnreachable) {
   Config config = Config::standard();
   config.group().pools.clear();
   start(config);

@@ -79,7 +79,7 @@ TEST_P(Ports, WellKnownPortsStayWellKnownWhereConfigured) {
   }
 }
 
-TEST_P(Ports, ParityIsKeptWhereConfigured) {
+TEST_P(Ports, PortParity_IsPreservedWhereConfigured) {
   Config config = Config::standard();
   config.group().udp().preserve_parity = true;
   start(config);
@@ -91,7 +91,7 @@ TEST_P(Ports, ParityIsKeptWhereConfigured) {
   EXPECT_EQ(tcp_parities.size(), 2u) << "TCP's profile does not keep parity";
 }
 
-TEST_P(Ports, RangeAndParityYieldWhereNoSuchPortIsLeft) {
+TEST_P(Ports, PortRangeAndParity_YieldWhenNoSuchPortIsLeft) {
   Config config = Config::standard();
   config.pool().addresses = {"203.0.113.5"};
   config.group().udp().preserve_parity = true;
@@ -125,7 +125,7 @@ TEST_P(Ports, RangeAndParityYieldWhereNoSuchPortIsLeft) {
     EXPECT_GE(translated(udp(client(30000 + i), kServer)).port, 1024);
 }
 
-TEST_P(Ports, WhatIsPreferredIsLookedForOnAllAddressesBeforeItYields) {
+TEST_P(Ports, PortRangeAndParity_AreSearchedOnAllNatAddressesFirst) {
   Config config = Config::standard();
   config.pool().addresses = {"203.0.113.4", "203.0.113.6"};
   config.group().udp().preserve_parity = true;
@@ -164,7 +164,7 @@ TEST_P(Ports, APoolOfPairedSubscribersIsUsedToTheLastPortOfTheLastAddress) {
   use_up(Pooling::kPaired);
 }
 
-TEST_P(Ports, WhatIsFullIsKnownAfterAReloadAsWell) {
+TEST_P(Ports, ExhaustedNatAddresses_StayExhaustedAfterAReload) {
   Config config = Config::standard();
   config.pool().addresses = {"203.0.112.0-203.0.112.99"};
   start(config);
@@ -187,7 +187,7 @@ TEST_P(Ports, WhatIsFullIsKnownAfterAReloadAsWell) {
   EXPECT_EQ(found, (std::set<Ip>{"203.0.112.0", "203.0.112.1", "203.0.114.0", "203.0.114.1"}));
 }
 
-TEST_P(Ports, GroupsThatShareAPoolFindTheSamePorts) {
+TEST_P(Ports, PoolSharedByTwoGroups_ServesTheGroupWhoseOtherPoolIsExhausted) {
   Config config = Config::standard();
   config.pool().addresses = {"203.0.112.0-203.0.112.9"};
   config.add_pool("P2", {"203.0.112.20-203.0.112.29"});
@@ -205,7 +205,7 @@ TEST_P(Ports, GroupsThatShareAPoolFindTheSamePorts) {
   }
 }
 
-TEST_P(Ports, NoPortIsGivenTwiceWhateverTheDestination) {
+TEST_P(Ports, PortOverloading_NeverHappens) {
   start(Config::standard(), {.max_sessions = 8192});
   std::set<Endpoint> used;
   for (unsigned i = 0; i < 4000; ++i) {
@@ -231,7 +231,7 @@ TEST_P(Ports, ProtocolsHaveTheirOwnPorts) {
   EXPECT_EQ(of_tcp, of_udp);
 }
 
-TEST_P(Ports, PortsAreSpreadAndDoNotFollowOneAnother) {
+TEST_P(Ports, PortRandomization_SpreadsPortsWithoutSequence) {
   start();
   std::vector<int> ports;
   for (unsigned i = 0; i < 400; ++i)
@@ -248,7 +248,7 @@ TEST_P(Ports, PortsAreSpreadAndDoNotFollowOneAnother) {
   EXPECT_LT(near, 10u);
 }
 
-TEST_P(Ports, WhatIsGivenDependsOnTheSeedAlone) {
+TEST_P(Ports, PortRandomization_DependsOnTheSeedAlone) {
   const auto ports = [&](std::uint64_t seed) {
     Lab other(Config::standard(),
               {.shards = GetParam().shards, .arrival = GetParam().arrival, .seed = seed});
@@ -319,7 +319,7 @@ TEST_P(Ports, OnlyMaxPortReallocTmqPortsWaitTheOthersAreFreeAtOnce) {
   expect_error(frames, 0, our_error(one_more.bytes(), kRouter, kUnreachable, 13));
 }
 
-TEST_P(Ports, APortThatWaitsIsNoPortquotasBusiness) {
+TEST_P(Ports, PortThatWaits_DoesNotCountAgainstPortquota) {
   Config config = Config::standard();
   config.pool().realloc_timeout = 600s;
   config.group().udp().session_timeout = 60s;
@@ -337,7 +337,7 @@ INSTANTIATE_TEST_SUITE_P(Sharded, Ports, shardings(), sharding_name);
 /// With so many shards.
 class PortShares : public Laboratory, public ::testing::WithParamInterface<unsigned> {};
 
-TEST_P(PortShares, NoShardIsExhaustedLongBeforeAnother) {
+TEST_P(PortShares, Shards_AreExhaustedTogether) {
   // Seven addresses: never the same number for each. Whoever has fewer has fewer subscribers.
   Config config = Config::standard();
   config.group().clients = {"10.0.0.0/16"};

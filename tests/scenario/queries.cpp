@@ -75,7 +75,7 @@ TEST_P(Queries, APageVisitsNoMoreThanItsBudgetAndHasNoMoreRowsThanItsLimit) {
   EXPECT_EQ(page.rows.capacity(), 10u) << "rows grow nowhere but where they were reserved";
 }
 
-TEST_P(Queries, WhileSessionsComeAndGoThoseThatStayAreListedOnceAndNoneTwice) {
+TEST_P(Queries, ChurnBetweenPages_ListsLastingSessionsOnce) {
   Config config = Config::standard();
   config.group().udp().session_timeout = 60s;
   start(config);
@@ -101,7 +101,7 @@ TEST_P(Queries, WhileSessionsComeAndGoThoseThatStayAreListedOnceAndNoneTwice) {
   for (const auto& [key, times] : listed) EXPECT_LE(times, 1u);
 }
 
-TEST_P(Queries, FiltersSelect) {
+TEST_P(Queries, Filters_SelectByGroupNetworkMaskAndNatEndpoint) {
   start(two_groups());
   for (unsigned i = 0; i < 50; ++i) translated(udp(client(i), kServer));  // .10 to .59
   const std::vector<SessionRow> all = sessions();
@@ -206,7 +206,7 @@ TEST_P(Queries, AFlushEndsAllSessionsAndForgetsTheirMappings) {
   open(120);
 }
 
-TEST_P(Queries, AFlushWithAFilterEndsWhatMatchesAndNothingElse) {
+TEST_P(Queries, FlushWithAFilter_EndsMatchingSessionsOnly) {
   const auto flushes = [&](const SessionFilter& filter, Where where = Where::current()) {
     const auto before = sessions();
     const auto matching = sessions(filter);
@@ -260,7 +260,7 @@ TEST_P(Queries, AFlushTakesIdleMappingsAlong) {
   EXPECT_EQ(lab().subscribers(), 0u);
 }
 
-TEST_P(Queries, AFlushOfOneSubscriberWithManySessionsGoesOnFromStepToStep) {
+TEST_P(Queries, FlushInSteps_KeepsItsBudget) {
   start();
   for (std::uint16_t i = 0; i < 500; ++i)
     translated(udp({kClient.ip, static_cast<std::uint16_t>(2000 + i)}, kServer));
@@ -328,7 +328,7 @@ decltype(Page::rows) all_pages(Lab& lab, decltype(Page::filter) filter, std::uin
   return all;
 }
 
-TEST_P(Queries, EverySubscriberIsListedOnceWithWhatItUses) {
+TEST_P(Queries, Subscribers_AreListedOnceWithSessionsPortsAndBytes) {
   start();
   for (unsigned i = 0; i < 30; ++i)
     for (unsigned n = 0; n <= i; ++n)
@@ -490,7 +490,7 @@ TEST_P(Queries, NeighboursAreListed) {
   }));
 }
 
-TEST_P(Queries, ALookUpFindsWhatDecidesAboutAPacketAndChangesNothing) {
+TEST_P(Queries, Lookup_FindsSessionAndMappingWithoutChangingThem) {
   Config config = Config::standard();
   config.group().app(Protocol::kUdp, kEndpointIndependent);
   start(config);

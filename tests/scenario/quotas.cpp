@@ -72,7 +72,7 @@ TEST_P(Quotas, SessionquotaLimitsTheSessionsOfASubscriberPerProtocol) {
   refused_and_told(udp(client(0), server(14)), DropReason::kSessionQuota);
 }
 
-TEST_P(Quotas, ARefusedSessionLeavesNothingBehind) {
+TEST_P(Quotas, RefusedSession_LeavesNoSubscriberOrMapping) {
   Config config = Config::standard();
   config.group().app(Protocol::kUdp, kEndpointIndependent);
   config.group().udp().group_session_limit = 1;
@@ -111,7 +111,7 @@ TEST_P(Quotas, GroupSessionLimitIsExactOverAllShards) {
   refused_and_told(udp(client(0), kServer), DropReason::kGroupSessionLimit);
 }
 
-TEST_P(Quotas, GroupSessionLimitsOfTwoGroupsAreTwo) {
+TEST_P(Quotas, GroupSessionLimit_IsPerGroup) {
   Config config = Config::standard();
   config.groups[0].clients = {"192.0.2.0/26"};
   config.groups[0].udp().group_session_limit = 3;
@@ -123,7 +123,7 @@ TEST_P(Quotas, GroupSessionLimitsOfTwoGroupsAreTwo) {
   refused_and_told(udp(client(62), kServer), DropReason::kGroupSessionLimit);
 }
 
-TEST_P(Quotas, AReloadThatBringsALimitCountsWhatIsThere) {
+TEST_P(Quotas, GroupSessionLimitSetByReload_CountsExistingSessions) {
   start();
   for (unsigned i = 0; i < 20; ++i) translated(udp(client(i), kServer));
   config().group().udp().group_session_limit = 25;
@@ -176,7 +176,7 @@ class FullTables : public Quotas {
   }
 };
 
-TEST_P(FullTables, WithoutRoomForASessionNewOnesAreRefusedAndLiveOnesAreUntouched) {
+TEST_P(FullTables, SessionTableFull_RefusesNewSessionsAndKeepsLiveOnes) {
   start(one_address(), {.max_sessions = 16});
   std::vector<Endpoint> nat;
   for (unsigned i = 0; i < 16; ++i) nat.push_back(translated(udp(client(i), kServer)));
@@ -193,7 +193,7 @@ TEST_P(FullTables, WithoutRoomForASessionNewOnesAreRefusedAndLiveOnesAreUntouche
   for (unsigned i = 16; i < 32; ++i) translated(udp(client(i), kServer));
 }
 
-TEST_P(FullTables, AFullSessionTableLetsNoStrangerIn) {
+TEST_P(FullTables, SessionTableFull_RefusesUnsolicitedInbound) {
   Config config = one_address();
   config.group().app(Protocol::kUdp, kEndpointIndependent);
   start(config, {.max_sessions = 16});
@@ -203,7 +203,7 @@ TEST_P(FullTables, AFullSessionTableLetsNoStrangerIn) {
   returned(udp(server(3), nat), client(0));
 }
 
-TEST_P(FullTables, WithoutRoomForAMappingNewOnesAreRefusedAndLiveOnesAreUntouched) {
+TEST_P(FullTables, MappingTableFull_RefusesNewMappingsAndKeepsLiveOnes) {
   Config config = one_address();
   config.group().app(Protocol::kUdp, kEndpointIndependent);
   config.group().udp().session_timeout = 60s;
@@ -221,7 +221,7 @@ TEST_P(FullTables, WithoutRoomForAMappingNewOnesAreRefusedAndLiveOnesAreUntouche
   EXPECT_EQ(lab().mapping_count(Protocol::kUdp), 16u);
 }
 
-TEST_P(FullTables, WithoutRoomForASubscriberNewOnesAreRefusedAndLiveOnesAreUntouched) {
+TEST_P(FullTables, SubscriberTableFull_RefusesNewSubscribersAndKeepsLiveOnes) {
   Config config = one_address();
   config.routes.push_back({"10.1.0.0/16", "192.0.2.2"});
   config.group().clients.push_back("10.1.0.0/16");
@@ -245,7 +245,7 @@ TEST_P(FullTables, WithoutRoomForASubscriberNewOnesAreRefusedAndLiveOnesAreUntou
   translated(udp({"10.1.0.5", 10}, kServer));
 }
 
-TEST_P(FullTables, EveryPlaceIsUsedAgainAfterManyGenerationsOfSessions) {
+TEST_P(FullTables, ExpiredSessions_FreeEveryTableEntry) {
   Config config = one_address();
   config.group().app(Protocol::kUdp, {.mapping = Dependence::kEndpointIndependent,
                                       .filtering = Dependence::kAddress});

@@ -15,7 +15,7 @@ class Refusals : public Scenario {
 };
 
 // A table that is full to its last bucket: it does not happen with the sizes that are made.
-TEST_P(Refusals, ASessionForWhoseKeyNoBucketHasRoom) {
+TEST_P(Refusals, FlowTableBucketFull_IsAnsweredByUnreachable) {
   start();
   for (unsigned id = 0; id < lab().shards(); ++id) {
     state::FlowTable& table = lab().shard(id).lsn44.outbound;
@@ -87,7 +87,7 @@ TEST_P(Refusals, FramesOfUnknownVlans) {
   EXPECT_EQ(lab().receive(0, on_vlan(100)).size(), 1u);
 }
 
-TEST_P(Refusals, ATaggedPriorityIsNoOtherVlan) {
+TEST_P(Refusals, VlanPriorityBits_AreIgnored) {
   Config config = Config::standard();
   config.interfaces[0].vlan = 100;
   start(config);
@@ -118,7 +118,7 @@ TEST_P(Vlans, SeveralInterfacesShareADevice) {
                 {lab().frame_to(2, red.ip, back.to(red).hop().bytes())});
 }
 
-TEST_P(Vlans, ATagThatTheDeviceHasTakenOffCounts) {
+TEST_P(Vlans, TagStrippedByTheDevice_SelectsTheInterface) {
   Config config = Config::standard();
   config.interfaces[0].vlan = 100;
   start(config);
@@ -207,7 +207,7 @@ TEST_P(Refusals, WrongHeaderChecksums) {
   }
 }
 
-TEST_P(Refusals, TheDevicesWordOnChecksumsIsTaken) {
+TEST_P(Refusals, BadChecksumFlagOfTheDevice_IsDropped) {
   start();
   const Bytes good = udp(kClient, kServer).bytes();
   refused(lab().send(0, good, {.flags = RTE_MBUF_F_RX_IP_CKSUM_BAD}), DropReason::kIpChecksum);
@@ -218,7 +218,7 @@ TEST_P(Refusals, TheDevicesWordOnChecksumsIsTaken) {
   refused(lab().send(0, wrong, {.flags = RTE_MBUF_F_RX_IP_CKSUM_UNKNOWN}), DropReason::kIpChecksum);
 }
 
-TEST_P(Refusals, ImpossibleSources) {
+TEST_P(Refusals, MartianSource_IsDropped) {
   start();
   for (const Ip source : {Ip{"0.0.0.0"}, Ip{"0.1.2.3"}, Ip{"127.0.0.1"}, Ip{"224.0.0.1"},
                           Ip{"239.1.1.1"}, Ip{"240.0.0.1"}, Ip{"255.255.255.255"}}) {
@@ -227,7 +227,7 @@ TEST_P(Refusals, ImpossibleSources) {
   }
 }
 
-TEST_P(Refusals, ImpossibleDestinations) {
+TEST_P(Refusals, MartianDestination_IsDropped) {
   start();
   for (const Ip destination : {Ip{"0.0.0.0"}, Ip{"127.0.0.1"}, Ip{"224.0.0.1"}, Ip{"239.1.1.1"},
                                Ip{"240.0.0.1"}, Ip{"255.255.255.255"}}) {
@@ -303,7 +303,7 @@ TEST_P(Refusals, EspWithoutAProfile) {
 
 // ── who may send ────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(Refusals, WhoIsNoClient) {
+TEST_P(Refusals, SourceOfNoGroup_IsDropped) {
   start();
   refused_from_inside(udp({"10.0.0.1", 1}, kServer), DropReason::kNotAClient);
   refused_from_inside(tcp({"192.0.3.1", 1}, kServer, kSyn), DropReason::kNotAClient);
@@ -311,7 +311,7 @@ TEST_P(Refusals, WhoIsNoClient) {
   refused_from_inside(esp("10.0.0.1", kServer.ip, 1), DropReason::kNotAClient);
 }
 
-TEST_P(Refusals, WhatIsNotForUs) {
+TEST_P(Refusals, InboundToNoPoolAddress_IsDropped) {
   start();
   refused_from_outside(udp(kServer, {"198.51.100.77", 1}), DropReason::kNotForUs);
   refused_from_outside(udp(kServer, {"203.0.113.2", 1}), DropReason::kNotForUs);
@@ -321,7 +321,7 @@ TEST_P(Refusals, WhatIsNotForUs) {
   refused_from_outside(ping({kServer.ip, 1}, "8.8.8.8"), DropReason::kNotForUs);
 }
 
-TEST_P(Refusals, ClientsAddressesFromOutside) {
+TEST_P(Refusals, SubscribersSourceFromOutside_IsDroppedAsSpoofed) {
   start();
   const Endpoint nat = translated(udp(kClient, kServer));
   refused_from_outside(udp({"192.0.2.99", 5}, nat), DropReason::kSpoofedClientSource);
@@ -330,7 +330,7 @@ TEST_P(Refusals, ClientsAddressesFromOutside) {
                        DropReason::kSpoofedClientSource);
 }
 
-TEST_P(Refusals, OurOwnAddressesAsSource) {
+TEST_P(Refusals, NatOrInterfaceAddressAsSource_IsDroppedAsSpoofed) {
   start();
   const Endpoint nat = translated(udp(kClient, kServer));
   // From outside and from inside, NAT addresses and our interfaces'.
@@ -342,14 +342,14 @@ TEST_P(Refusals, OurOwnAddressesAsSource) {
   refused_from_inside(ping({kRouter, 5}, kRouter), DropReason::kSpoofedNatSource);
 }
 
-TEST_P(Refusals, OurInsideAddressAsASourceOutsideIsALieHoweverItIsCalled) {
+TEST_P(Refusals, InsideInterfaceAddressFromOutside_IsDroppedAsSpoofed) {
   Config config = Config::standard();
   config.group().clients = {"192.0.2.128/25"};
   start(config);
   refused_from_outside(udp({kRouter, 5}, {"203.0.113.5", 7}), DropReason::kSpoofedNatSource);
 }
 
-TEST_P(Refusals, SubscribersPacketsThatWouldStayInside) {
+TEST_P(Refusals, DestinationInAnInsideNetwork_IsDropped) {
   Config config = Config::standard();
   config.interfaces.push_back({"inside2", Side::kInside, "10.2.0.1/24", 2});
   start(config);
@@ -358,7 +358,7 @@ TEST_P(Refusals, SubscribersPacketsThatWouldStayInside) {
   EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
 }
 
-TEST_P(Refusals, NeverDoesAClientsAddressGoOutWhateverItSends) {
+TEST_P(Refusals, AnyProtocolOrIcmpType_NeverLeaksTheSubscribersAddress) {
   start();
   // The laboratory looks at every frame; here is something of everything.
   std::uint64_t sent = 0;

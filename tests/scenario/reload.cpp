@@ -39,7 +39,7 @@ class Reload : public Scenario {
   std::uint64_t strangers() { return lab().total(&Counters::strangers); }
 };
 
-TEST_P(Reload, OfTheSameChangesNothing) {
+TEST_P(Reload, OfTheSameConfiguration_KeepsAllSessions) {
   start();
   const std::vector<Flow> flows = open(30);
   for (int i = 0; i < 5; ++i) EXPECT_EQ(lab().reload(config()), 0u);
@@ -68,7 +68,7 @@ TEST_P(Reload, ThatTakesAnAddressEndsItsSessionsAndNoOthers) {
   }
 }
 
-TEST_P(Reload, IsEnforcedOnPacketsBeforeTheSweepComesToTheirSession) {
+TEST_P(Reload, ThatRemovesNatAddresses_IsEnforcedPerPacketBeforeTheSweep) {
   start();
   const std::vector<Flow> flows = open(40);
   config().pool().addresses = {"203.0.113.3-203.0.113.6"};
@@ -95,7 +95,7 @@ TEST_P(Reload, IsEnforcedOnPacketsBeforeTheSweepComesToTheirSession) {
   EXPECT_EQ(lab().sweep(), 0u);
 }
 
-TEST_P(Reload, SweepsWithinItsBudgetWhateverASubscriberHas) {
+TEST_P(Reload, Sweep_KeepsItsBudget) {
   start();
   for (std::uint16_t i = 0; i < 300; ++i)
     translated(udp({kClient.ip, static_cast<std::uint16_t>(2000 + i)}, kServer));
@@ -229,7 +229,7 @@ TEST_P(Reload, ANewAddressIsUsed) {
   for (const Flow& flow : flows) lives(flow);
 }
 
-TEST_P(Reload, APairedSubscriberWhoseAddressIsGoneIsPairedAnew) {
+TEST_P(Reload, ThatRemovesAPairedNatAddress_PairsTheSubscriberWithAnother) {
   Config config = Config::standard();
   config.group().app(Protocol::kUdp, {.pooling = Pooling::kPaired});
   start(config);
@@ -277,7 +277,7 @@ TEST_P(Reload, RoutesChangeUnderLiveSessions) {
 
 // What was translated before a reload and waits for its next hop's hardware address leaves only if its
 // NAT address is still ours, and its receiver still a client.
-TEST_P(Reload, WhatWaitsForItsNextHopDoesNotLeaveFromAnAddressThatIsOursNoMore) {
+TEST_P(Reload, PacketWaitingForArp_DoesNotLeaveFromARemovedNatAddress) {
   config() = Config::standard();
   config().pool().addresses = {"203.0.113.3"};
   start(config());
@@ -313,7 +313,7 @@ TEST_P(Reload, WhatWaitsForItsNextHopDoesNotLeaveFromAnAddressThatIsOursNoMore) 
   expect_drops({{DropReason::kNoMapping, 1}});
 }
 
-TEST_P(Reload, TimeoutsHoldFromTheNextTimeASessionIsLookedAt) {
+TEST_P(Reload, LengthenedSessiontimeout_HoldsForLiveSessions) {
   start();
   translated(udp(kClient, kServer));
   config().group().udp().session_timeout = 600s;
@@ -364,7 +364,7 @@ INSTANTIATE_TEST_SUITE_P(Sharded, Reload, shardings(), sharding_name);
 
 // ── who serves a subscriber while the shards of a group change ──────────────────────────────────
 
-class Predecessors : public Reload {
+class ShardMapChange : public Reload {
  protected:
   /// One address: one shard. The second one brings the other shard.
   void start_with_one_address() {
@@ -379,7 +379,7 @@ class Predecessors : public Reload {
   }
 };
 
-TEST_P(Predecessors, ASubscriberWithStateStaysWhereItIs) {
+TEST_P(ShardMapChange, SubscriberWithSessions_IsDisplacedAndKeepsItsNatAddress) {
   start_with_one_address();
   const std::vector<Flow> flows = open(40);
   add_the_second();
@@ -397,7 +397,7 @@ TEST_P(Predecessors, ASubscriberWithStateStaysWhereItIs) {
   }
 }
 
-TEST_P(Predecessors, ANewSubscriberGoesWhereTheNewMapSays) {
+TEST_P(ShardMapChange, NewSubscriber_GoesToTheNewOwner) {
   start_with_one_address();
   open(10);
   add_the_second();
@@ -411,7 +411,7 @@ TEST_P(Predecessors, ANewSubscriberGoesWhereTheNewMapSays) {
   EXPECT_EQ(used.size(), 2u);
 }
 
-TEST_P(Predecessors, WhenItsStateIsGoneASubscriberMoves) {
+TEST_P(ShardMapChange, DisplacedSubscriberWithoutSessions_MovesToTheNewOwner) {
   start_with_one_address();
   const std::vector<Flow> flows = open(40);
   add_the_second();
@@ -423,7 +423,7 @@ TEST_P(Predecessors, WhenItsStateIsGoneASubscriberMoves) {
   EXPECT_EQ(strangers(), 0u);
 }
 
-TEST_P(Predecessors, WithoutStrangersFormerMapsCanGo) {
+TEST_P(ShardMapChange, NoDisplacedSubscribers_DropsTheFormerShardMap) {
   start_with_one_address();
   open(40);
   add_the_second();
@@ -436,7 +436,7 @@ TEST_P(Predecessors, WithoutStrangersFormerMapsCanGo) {
   for (const Flow& flow : open(40)) lives(flow);
 }
 
-TEST_P(Predecessors, ManyReloadsInARowLoseNobody) {
+TEST_P(ShardMapChange, TwentyReloads_KeepAllSessions) {
   start_with_one_address();
   std::vector<Flow> flows = open(30);
   for (unsigned round = 0; round < 20; ++round) {
@@ -450,7 +450,7 @@ TEST_P(Predecessors, ManyReloadsInARowLoseNobody) {
   }
 }
 
-TEST_P(Predecessors, StrangersLiveOnHoweverOftenTheMapChanges) {
+TEST_P(ShardMapChange, DisplacedSubscribers_KeepTheirSessionsOverManyChanges) {
   start_with_one_address();
   const std::vector<Flow> flows = open(16);
   add_the_second();
@@ -463,7 +463,7 @@ TEST_P(Predecessors, StrangersLiveOnHoweverOftenTheMapChanges) {
   }
 }
 
-TEST_P(Predecessors, WhoComesHomeIsFoundWhileSomeShardsDoNotKnowYet) {
+TEST_P(ShardMapChange, DisplacedSubscriberOwnedAgain_IsServedWhileShardsDisagree) {
   start_with_one_address();
   const std::vector<Flow> flows = open(40);
   add_the_second();  // some of them are displaced now
@@ -482,7 +482,7 @@ TEST_P(Predecessors, WhoComesHomeIsFoundWhileSomeShardsDoNotKnowYet) {
   EXPECT_EQ(strangers(), 0u);
 }
 
-TEST_P(Predecessors, APacketIsPassedOnToEachShardOnceAtMost) {
+TEST_P(ShardMapChange, FragmentsOfNewSubscribers_AreHandedOffOncePerShard) {
   start_with_one_address();
   open(40);
   add_the_second();
@@ -500,7 +500,7 @@ TEST_P(Predecessors, APacketIsPassedOnToEachShardOnceAtMost) {
   }
 }
 
-TEST_P(Predecessors, WhoseShardHasNothingLeftForTheGroupIsServedElsewhere) {
+TEST_P(ShardMapChange, OwnerWithoutNatAddresses_MovesItsSubscribers) {
   Config config = Config::standard();
   config.pool().addresses = {"203.0.113.3-203.0.113.4"};
   start(config);
@@ -514,7 +514,7 @@ TEST_P(Predecessors, WhoseShardHasNothingLeftForTheGroupIsServedElsewhere) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Sharded, Predecessors, shardings(), sharding_name);
+INSTANTIATE_TEST_SUITE_P(Sharded, ShardMapChange, shardings(), sharding_name);
 
 }  // namespace
 }  // namespace lsn::test

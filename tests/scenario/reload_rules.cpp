@@ -82,7 +82,7 @@ TEST_P(ReloadRules, AClientMovedToAnotherGroup_IsServedThereBeforeTheSweep) {
   EXPECT_EQ(lab().subscribers(), 1u);
 }
 
-TEST_P(ReloadRules, AStrangerCannotKeepAMovedClientsFormerMapping) {
+TEST_P(ReloadRules, AClientMovedToAnotherGroup_HasItsFormerMappingNotRefreshedFromOutside) {
   start_with(kEndpointIndependent);
   const Endpoint nat = translated(udp(kClient, kServer));
   returned(udp(kStranger, nat), kClient);
@@ -128,7 +128,7 @@ TEST_P(ReloadRules, AGroupThatIsRenamed_KeepsItsSessions) {
   translated_to(udp(kClient, kServer), nat);
 }
 
-TEST_P(ReloadRules, ARemovedClient_IsReachedByNobody) {
+TEST_P(ReloadRules, ARemovedClient_HasNoMappingInbound) {
   start_with(kEndpointIndependent);
   const Endpoint nat = translated(udp(kClient, kServer));
   const Endpoint idle = translated(udp(client(7, 1), kServer));
@@ -162,7 +162,7 @@ TEST_P(ReloadRules, AnIdleMappingOfAPoolThatIsGone_IsNotUsedBeforeTheSweep) {
   EXPECT_EQ(lab().mapping_count(Protocol::kUdp), 1u);
 }
 
-TEST_P(ReloadRules, AMappingInUseOfAPoolThatIsGone_MakesRoomForAnotherBeforeTheSweep) {
+TEST_P(ReloadRules, AMappingInUseOfAPoolThatIsGone_IsReplacedBeforeTheSweep) {
   start_with(kEndpointIndependent);
   translated(udp(kClient, kServer));
   config().group().pools = {"OTHER"};
@@ -212,14 +212,14 @@ class ReloadOfFiltering : public ReloadRules {
   }
 };
 
-TEST_P(ReloadOfFiltering, ThatIsTightened_HoldsForWhatExists) {
+TEST_P(ReloadOfFiltering, ThatIsTightened_HoldsForExistingMappings) {
   tighten(true);
 }
-TEST_P(ReloadOfFiltering, ThatIsTightened_HoldsForWhatExistsBeforeTheSweep) {
+TEST_P(ReloadOfFiltering, ThatIsTightened_HoldsForExistingMappingsBeforeTheSweep) {
   tighten(false);
 }
 
-TEST_P(ReloadOfFiltering, ThatBecomesAddressDependent_KnowsTheSessionsThatAreThere) {
+TEST_P(ReloadOfFiltering, ThatBecomesAddressDependent_CountsExistingSessions) {
   start_with(kEndpointIndependent);
   const Endpoint nat = translated(udp(kClient, kServer));
   returned(udp(kStranger, nat), kClient);
@@ -241,7 +241,7 @@ TEST_P(ReloadOfFiltering, ThatBecomesAddressDependent_KnowsTheSessionsThatAreThe
   refused_from_outside(udp({kServer.ip, 81}, nat), DropReason::kFiltered);
 }
 
-TEST_P(ReloadOfFiltering, ThatIsLoosened_LetsStrangersInToAMapping) {
+TEST_P(ReloadOfFiltering, ThatIsLoosened_AdmitsUnsolicitedInboundToAMapping) {
   start_with(kPortFiltering);
   const Endpoint nat = translated(udp(kClient, kServer));
   refused_from_outside(udp(kStranger, nat), DropReason::kFiltered);
@@ -253,7 +253,7 @@ TEST_P(ReloadOfFiltering, ThatIsLoosened_LetsStrangersInToAMapping) {
 
 // ── mapping (RFC 4787 section 4.1) ──────────────────────────────────────────────────────────────
 
-TEST_P(ReloadRules, AMappingOfAnotherKindThanThePolicys_ServesItsSessionsAndNobodyElse) {
+TEST_P(ReloadRules, AMappingOfAFormerMappingBehaviour_ServesItsSessionsOnly) {
   start_with(kEndpointIndependent);
   const Endpoint nat = translated(udp(kClient, kServer));
   translated_to(udp(kClient, {"198.18.0.2", 2}), nat);
@@ -271,7 +271,7 @@ TEST_P(ReloadRules, AMappingOfAnotherKindThanThePolicys_ServesItsSessionsAndNobo
   EXPECT_NE(translated(udp(kClient, kServer)), nat);
 }
 
-TEST_P(ReloadRules, AnIdleMappingOfAnotherKindThanThePolicys_Goes) {
+TEST_P(ReloadRules, AnIdleMappingOfAFormerMappingBehaviour_Ends) {
   start_with(kEndpointIndependent);
   translated(udp(kClient, kServer));
   lab().advance(130s);
@@ -280,7 +280,7 @@ TEST_P(ReloadRules, AnIdleMappingOfAnotherKindThanThePolicys_Goes) {
   expect_nothing();
 }
 
-TEST_P(ReloadRules, AMappingWhosePortsPolicyHasChanged_IsThatOfAnotherPort) {
+TEST_P(ReloadRules, AMappingWhoseFirstPortsProfileHasGone_ServesThePortsOfAnotherProfile) {
   start_with(kEndpointIndependent);
   config().group().apps.clear();
   config().group().app(Protocol::kUdp, kEndpointIndependent, 1, 1000);
@@ -298,7 +298,7 @@ TEST_P(ReloadRules, AMappingWhosePortsPolicyHasChanged_IsThatOfAnotherPort) {
 
 // ── times ───────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(ReloadRules, AShortenedTimeout_HoldsForWhatExists) {
+TEST_P(ReloadRules, AShortenedTimeout_HoldsForExistingSessions) {
   start_with(kEndpointIndependent);
   for (TransportPolicy& transport : config().group().transport) {
     transport.session_timeout = 86400s;
@@ -361,7 +361,7 @@ TEST_P(ReloadRules, AShortenedStuntimeout_HoldsForAMappingThatIsInUseAgain) {
   expect_nothing();
 }
 
-TEST_P(ReloadRules, AMovedClientsTimersAreItsNewGroups) {
+TEST_P(ReloadRules, AClientMovedToAnotherGroup_HasTheTimeoutsOfItsNewGroup) {
   start_with(kEndpointIndependent);
   config().group(0).udp().session_timeout = 86400s;
   config().group(1).pools = {"OTHER", "POOL"};
@@ -405,7 +405,7 @@ TEST_P(ReloadOfReallocation, ALoweredPortrealloctimeout_HoldsForPortsThatWait) {
   EXPECT_TRUE(keeps_range(7));
 }
 
-TEST_P(ReloadOfReallocation, WithoutPortrealloctimeoutNoPortWaits) {
+TEST_P(ReloadOfReallocation, PortrealloctimeoutZero_FreesPortsThatWait) {
   start_with_ports_that_wait();
   config().pool().realloc_timeout = 0s;
   lab().reload(config());
@@ -422,7 +422,7 @@ TEST_P(ReloadOfReallocation, ALoweredMaxPortReallocTmq_HoldsForPortsThatWait) {
   EXPECT_FALSE(keeps_range(24));
 }
 
-TEST_P(ReloadOfReallocation, PortsOfAnAddressThatGoesToAnotherPoolDoNotWaitForEver) {
+TEST_P(ReloadOfReallocation, AnAddressMovedToAnotherPool_FreesPortsThatWait) {
   start_with_ports_that_wait();
   config().pool().name = "ANOTHER";
   config().group().pools = {"ANOTHER"};
@@ -433,7 +433,7 @@ TEST_P(ReloadOfReallocation, PortsOfAnAddressThatGoesToAnotherPoolDoNotWaitForEv
 
 // ── limits ──────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(ReloadRules, GroupSessionLimit_CountsRightHoweverOftenItIsSetAndTakenAway) {
+TEST_P(ReloadRules, GroupSessionLimitSetAndUnset_CountsExistingSessions) {
   start_with({});
   const auto set_limit = [&](std::uint64_t limit) {
     config().group().udp().group_session_limit = limit;

@@ -64,7 +64,7 @@ TEST_P(Tcp, AHandshakeMakesAnEstablishedSession) {
   expect_state(SessionState::kEstablished);
 }
 
-TEST_P(Tcp, ARowSaysWhatASessionIs) {
+TEST_P(Tcp, SessionRow_HasEndpointsStateAgeAndTraffic) {
   start();
   connect();
   lab().advance(5s);
@@ -88,7 +88,7 @@ TEST_P(Tcp, ARowSaysWhatASessionIs) {
   EXPECT_EQ(row.bytes[1], 40u);
 }
 
-TEST_P(Tcp, WhatIsNoSynMakesNoSession) {
+TEST_P(Tcp, OutboundNonSyn_IsDroppedWithoutASession) {
   start();
   for (const unsigned flags : {kAck, kSyn | kAck, kFin | kAck, kRst, kRst | kAck, kPsh | kAck, 0u,
                                kSyn | kFin, kSyn | kRst, kSyn | kFin | kRst | kAck})
@@ -97,7 +97,7 @@ TEST_P(Tcp, WhatIsNoSynMakesNoSession) {
   EXPECT_EQ(lab().subscribers(), 0u);
 }
 
-TEST_P(Tcp, FromOutsideOnlyASynOpensWhereStrangersAreAdmitted) {
+TEST_P(Tcp, EndpointIndependentFiltering_AdmitsAnInboundSynOnly) {
   Config config = Config::standard();
   config.group().app(Protocol::kTcp, kEndpointIndependent);
   start(config);
@@ -119,7 +119,7 @@ TEST_P(Tcp, FromOutsideOnlyASynOpensWhereStrangersAreAdmitted) {
             1u);
 }
 
-TEST_P(Tcp, WithoutSyncheckAConnectionIsTakenOverInTheMiddle) {
+TEST_P(Tcp, SyncheckOff_TakesOverAConnectionMidStream) {
   Config config = Config::standard();
   config.group().tcp().syn_check = false;
   start(config);
@@ -130,7 +130,7 @@ TEST_P(Tcp, WithoutSyncheckAConnectionIsTakenOverInTheMiddle) {
   ends_after(120s);
 }
 
-TEST_P(Tcp, BothMayOpenAtTheSameTime) {
+TEST_P(Tcp, SimultaneousOpen_EstablishesOneSession) {
   start();
   nat_ = translated(out(kSyn));
   comes_in(kSyn);  // not SYN+ACK: RFC 9293 section 3.5, RFC 5382 REQ-2
@@ -152,7 +152,7 @@ TEST_P(Tcp, AnUnansweredSynEndsAfterSynidletimeout) {
   refused_from_outside(in(kSyn | kAck), DropReason::kNoMapping);
 }
 
-TEST_P(Tcp, AConnectionFromOutsideThatNobodyAnswersEndsAfterSynidletimeout) {
+TEST_P(Tcp, UnansweredInboundSyn_EndsAfterSynidletimeout) {
   Config config = Config::standard();
   config.group().app(Protocol::kTcp, kEndpointIndependent);
   config.group().tcp().syn_idle_timeout = 40s;
@@ -179,7 +179,7 @@ TEST_P(Tcp, AnEstablishedSessionEndsAfterSessiontimeoutOfSilence) {
   refused_from_inside(out(kAck), DropReason::kTcpNotSyn);
 }
 
-TEST_P(Tcp, AHalfClosedConnectionStaysOpen) {
+TEST_P(Tcp, FinOfTheSubscriber_KeepsTheHalfClosedSession) {
   start();
   connect();
   goes_out(kFin | kAck);
@@ -190,7 +190,7 @@ TEST_P(Tcp, AHalfClosedConnectionStaysOpen) {
   ends_after(120s);
 }
 
-TEST_P(Tcp, HalfClosedByTheServerItStaysOpenAsWell) {
+TEST_P(Tcp, FinOfTheServer_KeepsTheHalfClosedSession) {
   start();
   connect();
   comes_in(kFin | kAck);
@@ -200,7 +200,7 @@ TEST_P(Tcp, HalfClosedByTheServerItStaysOpenAsWell) {
   ends_after(120s);
 }
 
-TEST_P(Tcp, ClosedByBothItEndsAfterFinrsttimeout) {
+TEST_P(Tcp, FinOfBothSides_EndsTheSessionAfterFinrsttimeout) {
   start();
   connect();
   close_both();
@@ -220,7 +220,7 @@ TEST_P(Tcp, FinrsttimeoutIsTakenFromTheProfile) {
   ends_after(7s);
 }
 
-TEST_P(Tcp, ResetByTheSubscriberItEndsAfterFourMinutes) {
+TEST_P(Tcp, RstOfTheSubscriber_EndsTheSessionAfterFourMinutes) {
   Config config = Config::standard();
   config.group().tcp().session_timeout = 7440s;
   start(config);
@@ -230,7 +230,7 @@ TEST_P(Tcp, ResetByTheSubscriberItEndsAfterFourMinutes) {
   ends_after(240s);  // RFC 7857 section 2
 }
 
-TEST_P(Tcp, ResetByTheServerItEndsAfterFourMinutes) {
+TEST_P(Tcp, RstOfTheServer_EndsTheSessionAfterFourMinutes) {
   Config config = Config::standard();
   config.group().tcp().session_timeout = 7440s;
   start(config);
@@ -240,7 +240,7 @@ TEST_P(Tcp, ResetByTheServerItEndsAfterFourMinutes) {
   ends_after(240s);
 }
 
-TEST_P(Tcp, ALongerFinrsttimeoutHoldsAfterAResetAsWell) {
+TEST_P(Tcp, RstWithALongerFinrsttimeout_EndsTheSessionAfterFinrsttimeout) {
   Config config = Config::standard();
   config.group().tcp().session_timeout = 7440s;
   config.group().tcp().fin_rst_timeout = 300s;
@@ -250,7 +250,7 @@ TEST_P(Tcp, ALongerFinrsttimeoutHoldsAfterAResetAsWell) {
   ends_after(300s);
 }
 
-TEST_P(Tcp, ARstAfterTheFinsOfBothSidesLeavesFinrsttimeout) {
+TEST_P(Tcp, RstAfterBothFins_EndsTheSessionAfterFinrsttimeout) {
   start();
   connect();
   close_both();
@@ -271,7 +271,7 @@ TEST_P(Tcp, ARstAfterOneFinEndsTheSessionAfterFourMinutes) {
   ends_after(240s);
 }
 
-TEST_P(Tcp, ARefusedConnectionEndsAfterFinrsttimeout) {
+TEST_P(Tcp, RstInAnswerToTheSyn_EndsTheSessionAfterFinrsttimeout) {
   start();
   nat_ = translated(out(kSyn));
   comes_in(kRst | kAck);
@@ -279,7 +279,7 @@ TEST_P(Tcp, ARefusedConnectionEndsAfterFinrsttimeout) {
   ends_after(30s);
 }
 
-TEST_P(Tcp, AConnectionThatGoesOnAfterAResetHasNotBeenReset) {
+TEST_P(Tcp, TrafficAfterARst_ReestablishesTheSession) {
   start();
   connect();
   comes_in(kRst);  // its number was guessed
@@ -290,7 +290,7 @@ TEST_P(Tcp, AConnectionThatGoesOnAfterAResetHasNotBeenReset) {
   ends_after(120s);
 }
 
-TEST_P(Tcp, ASynOpensAClosedSessionAnew) {
+TEST_P(Tcp, SynInTimeWait_ReopensTheSessionOnItsNatEndpoint) {
   start();
   connect();
   close_both();
@@ -303,7 +303,7 @@ TEST_P(Tcp, ASynOpensAClosedSessionAnew) {
   ends_after(120s);
 }
 
-TEST_P(Tcp, OpenedAnewWithoutAnAnswerItEndsAfterSynidletimeout) {
+TEST_P(Tcp, UnansweredSynAfterARst_EndsAfterSynidletimeout) {
   start();
   connect();
   goes_out(kRst);
@@ -342,7 +342,7 @@ TEST_P(Tcp, ASynOfTheSubscriberAfterTheServersFinBeginsTheConnectionAgain) {
   ends_after(120s);
 }
 
-TEST_P(Tcp, ASynFromOutsideAfterOneFinCountsOnlyWhenTheSubscriberAnswersIt) {
+TEST_P(Tcp, InboundSynAfterOneFin_ReopensOnlyWithTheSubscribersSynAck) {
   Config config = Config::standard();
   config.group().tcp().session_timeout = 7440s;
   start(config);
@@ -423,7 +423,7 @@ class TcpNumbers : public Tcp {
   std::uint32_t client_ = 0, server_ = 0;
 };
 
-TEST_P(TcpNumbers, ARstOutOfTheWindowOfEitherSidePassesAndChangesNothing) {
+TEST_P(TcpNumbers, RstOutsideTheWindow_PassesWithoutClosingTheSession) {
   open(1000, 5000);
   for (const std::uint32_t number : {0xDEADBEEFu, 0x00100000u, 0x80000000u, 0xFFFF0000u}) {
     server_resets(number, false);
@@ -435,7 +435,7 @@ TEST_P(TcpNumbers, ARstOutOfTheWindowOfEitherSidePassesAndChangesNothing) {
   ends_after(7440s);
 }
 
-TEST_P(TcpNumbers, ARstInTheWindowOfEitherSideIsBelieved) {
+TEST_P(TcpNumbers, RstInTheWindow_ClosesTheSession) {
   open(1000, 5000);
   server_resets(server_, true);
   server_resets(server_ + 0xFFFF, true);
@@ -443,7 +443,7 @@ TEST_P(TcpNumbers, ARstInTheWindowOfEitherSideIsBelieved) {
   client_resets(client_ + 0xFFFF, true);
 }
 
-TEST_P(TcpNumbers, TheWindowMovesWithWhatTheOtherSideAcknowledges) {
+TEST_P(TcpNumbers, Acknowledgments_MoveTheWindow) {
   open(1000, 5000);
   for (std::uint32_t megabytes = 1; megabytes < 40; megabytes += 3) {
     server_ = 5001 + (megabytes << 20);
@@ -457,7 +457,7 @@ TEST_P(TcpNumbers, TheWindowMovesWithWhatTheOtherSideAcknowledges) {
   }
 }
 
-TEST_P(TcpNumbers, TheWindowWrapsAround) {
+TEST_P(TcpNumbers, SequenceNumberWrap_KeepsTheWindow) {
   open(0xFFFFFF00, 0xFFFF8000);
   server_resets(0xFFFF8001, true);
   server_resets(0x00004000, true);
@@ -472,7 +472,7 @@ TEST_P(TcpNumbers, TheWindowWrapsAround) {
   server_resets(0xFFFF8001, false);
 }
 
-TEST_P(TcpNumbers, WindowsAreScaledIfBothSidesSaySo) {
+TEST_P(TcpNumbers, WindowScaleOfBothSides_ScalesTheWindow) {
   open(1000, 5000, 7, 9);
   // The client's window is up to 65535 * 2^7, the server's 65535 * 2^9.
   server_resets(server_ + (65535u << 7), true);
@@ -481,7 +481,7 @@ TEST_P(TcpNumbers, WindowsAreScaledIfBothSidesSaySo) {
   client_resets(client_ + (65536u << 9) + 0x20000, false);
 }
 
-TEST_P(TcpNumbers, WindowsAreNotScaledIfOnlyOneSideSaysSo) {
+TEST_P(TcpNumbers, WindowScaleOfOneSide_IsIgnored) {
   open(1000, 5000, 14, kUnscaled);  // RFC 7323 section 2.2
   server_resets(server_ + 65535, true);
   server_resets(server_ + 0x30000, false);
@@ -493,14 +493,14 @@ TEST_P(TcpNumbers, AScaleBeyondFourteenIsFourteen) {
   server_resets(server_ + (65536u << 14) + 0x20000, false);
 }
 
-TEST_P(TcpNumbers, ForgedSegmentsFromOutsideDoNotMoveTheWindowOfTheirRst) {
+TEST_P(TcpNumbers, ForgedInboundSegment_DoesNotMoveTheWindow) {
   open(1000, 5000);
   returned(in(kAck | kPsh, pattern(10)).with_numbers(0x50000000, client_), kClient);
   server_resets(0x5000000A, false);
   server_resets(server_, true);
 }
 
-TEST_P(TcpNumbers, AFinOutOfTheWindowChangesNothing) {
+TEST_P(TcpNumbers, FinOutsideTheWindow_ChangesNoState) {
   open(1000, 5000);
   returned(in(kFin | kAck).with_numbers(0x50000000, client_), kClient);
   expect_state(SessionState::kEstablished);
@@ -512,7 +512,7 @@ TEST_P(TcpNumbers, AFinOutOfTheWindowChangesNothing) {
   expect_state(SessionState::kClosing);
 }
 
-TEST_P(TcpNumbers, AnAttemptIsRefusedByWhoAcknowledgesItsSynOnly) {
+TEST_P(TcpNumbers, RstInAnswerToTheSyn_MustAcknowledgeTheSyn) {
   start();
   nat_ = translated(out(kSyn).with_numbers(0x70000000, 0));
   // RFC 9293 section 3.10.7.3
@@ -526,7 +526,7 @@ TEST_P(TcpNumbers, AnAttemptIsRefusedByWhoAcknowledgesItsSynOnly) {
   ends_after(30s);
 }
 
-TEST_P(TcpNumbers, ASynAckAloneIsNotEstablished) {
+TEST_P(TcpNumbers, SynAckWithoutTheSubscribersAck_IsNotEstablished) {
   start();
   nat_ = translated(out(kSyn).with_numbers(1000, 0));
   returned(in(kSyn | kAck).with_numbers(5000, 1001), kClient);
@@ -536,7 +536,7 @@ TEST_P(TcpNumbers, ASynAckAloneIsNotEstablished) {
   ends_after(60s);
 }
 
-TEST_P(TcpNumbers, AnAcknowledgmentOfAnotherSynOpensNothing) {
+TEST_P(TcpNumbers, InboundAckOfAnotherSynAck_IsNotEstablished) {
   Config config = Config::standard();
   config.group().app(Protocol::kTcp, kEndpointIndependent);
   start(config);
@@ -551,7 +551,7 @@ TEST_P(TcpNumbers, AnAcknowledgmentOfAnotherSynOpensNothing) {
   expect_state(SessionState::kEstablished);
 }
 
-TEST_P(TcpNumbers, AForgedSynOrSynAckDoesNotKeepAConnectionFromOpening) {
+TEST_P(TcpNumbers, ForgedSynOrSynAck_DoesNotPreventTheHandshake) {
   start();
   nat_ = translated(out(kSyn).with_numbers(1000, 0));
   returned(in(kSyn | kAck).with_numbers(0x50000000, 0x60000000), kClient);
@@ -568,7 +568,7 @@ TEST_P(TcpNumbers, AForgedSynOrSynAckDoesNotKeepAConnectionFromOpening) {
   server_resets(server_, true);
 }
 
-TEST_P(TcpNumbers, AFinBeforeTheSynOfItsSideIsNone) {
+TEST_P(TcpNumbers, FinBeforeTheSynOfItsSide_IsIgnored) {
   start();
   nat_ = translated(out(kSyn).with_numbers(1000, 0));
   returned(in(kFin | kAck).with_numbers(5000, 1001), kClient);
@@ -576,7 +576,7 @@ TEST_P(TcpNumbers, AFinBeforeTheSynOfItsSideIsNone) {
   ends_after(60s);
 }
 
-TEST_P(TcpNumbers, AConnectionThatWasTakenOverIsFollowedFromItsAcknowledgments) {
+TEST_P(TcpNumbers, MidStreamConnection_TakesItsWindowFromAcknowledgments) {
   Config config = Config::standard();
   config.group().tcp().syn_check = false;
   config.group().tcp().session_timeout = 7440s;
@@ -599,7 +599,7 @@ TEST_P(Tcp, ARepeatedSynDoesNotMakeASecondSession) {
   EXPECT_EQ(lab().session_count(Protocol::kTcp), 1u);
 }
 
-TEST_P(Tcp, TheServersPacketsKeepASessionIfInboundRefreshIsOn) {
+TEST_P(Tcp, InboundPackets_RefreshTheSessionIfInboundRefreshIsOn) {
   start();
   connect();
   for (int i = 0; i < 4; ++i) {
@@ -609,7 +609,7 @@ TEST_P(Tcp, TheServersPacketsKeepASessionIfInboundRefreshIsOn) {
   ends_after(120s);
 }
 
-TEST_P(Tcp, TheServersPacketsDoNotKeepASessionIfInboundRefreshIsOff) {
+TEST_P(Tcp, InboundPackets_DoNotRefreshTheSessionIfInboundRefreshIsOff) {
   Config config = Config::standard();
   config.inbound_refresh = false;
   start(config);
@@ -619,7 +619,7 @@ TEST_P(Tcp, TheServersPacketsDoNotKeepASessionIfInboundRefreshIsOff) {
   ends_after(20s);
 }
 
-TEST_P(Tcp, AWrongChecksumStaysWrongByAsMuch) {
+TEST_P(Tcp, WrongChecksum_IsForwardedWithTheSameError) {
   start();
   connect();
   lab().ignore_l4_checksums();
@@ -640,7 +640,7 @@ TEST_P(Tcp, UrgentPointerOptionsAndOddPayloadsAreLeftAsTheyAre) {
   }
 }
 
-TEST_P(Tcp, FlagsOfAFragmentThatHasNoHeaderAreNotLookedAt) {
+TEST_P(Tcp, LaterFragment_ChangesNoState) {
   start();
   connect();
   const IpPacket whole = out(kAck, pattern(2000)).with_id(0x77);

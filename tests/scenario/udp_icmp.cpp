@@ -24,7 +24,7 @@ TEST_P(Udp, ASessionEndsAfterSessiontimeoutOfSilence) {
   EXPECT_EQ(lab().subscribers(), 0u);
 }
 
-TEST_P(Udp, ASubscribersPacketsKeepASession) {
+TEST_P(Udp, OutboundPackets_RefreshTheSession) {
   Config config = Config::standard();
   config.inbound_refresh = false;
   config.group().udp().session_timeout = 80s;
@@ -37,7 +37,7 @@ TEST_P(Udp, ASubscribersPacketsKeepASession) {
   ends_after(Protocol::kUdp, 80s);
 }
 
-TEST_P(Udp, TheOthersPacketsKeepASessionIfInboundRefreshIsOn) {
+TEST_P(Udp, InboundPackets_RefreshTheSessionIfInboundRefreshIsOn) {
   start();
   const Endpoint nat = translated(udp(kClient, kServer));
   for (int i = 0; i < 5; ++i) {
@@ -47,7 +47,7 @@ TEST_P(Udp, TheOthersPacketsKeepASessionIfInboundRefreshIsOn) {
   ends_after(Protocol::kUdp, 120s);
 }
 
-TEST_P(Udp, TheOthersPacketsDoNotKeepASessionIfInboundRefreshIsOff) {
+TEST_P(Udp, InboundPackets_DoNotRefreshTheSessionIfInboundRefreshIsOff) {
   Config config = Config::standard();
   config.inbound_refresh = false;
   start(config);
@@ -57,7 +57,7 @@ TEST_P(Udp, TheOthersPacketsDoNotKeepASessionIfInboundRefreshIsOff) {
   ends_after(Protocol::kUdp, 60s);
 }
 
-TEST_P(Udp, ARefusedPacketDoesNotKeepASession) {
+TEST_P(Udp, FilteredPacket_DoesNotRefreshTheSession) {
   start();
   const Endpoint nat = translated(udp(kClient, kServer));
   lab().advance(60s);
@@ -65,7 +65,7 @@ TEST_P(Udp, ARefusedPacketDoesNotKeepASession) {
   ends_after(Protocol::kUdp, 60s);
 }
 
-TEST_P(Udp, AClockThatWrapsAroundDisturbsNothing) {
+TEST_P(Udp, TickCounterWrap_KeepsTheSessiontimeout) {
   start(Config::standard(), {.start = 0xFFFFFFFF - 5000});  // 50 s before
   const Endpoint nat = translated(udp(kClient, kServer));
   lab().advance(100s);
@@ -73,7 +73,7 @@ TEST_P(Udp, AClockThatWrapsAroundDisturbsNothing) {
   ends_after(Protocol::kUdp, 120s);
 }
 
-TEST_P(Udp, AWorkerThatSleptLongEndsWhatIsDueAndKeepsTheRest) {
+TEST_P(Udp, WorkerThatSleptLong_EndsExpiredSessionsOnly) {
   start();
   translated(udp(kClient, kServer));
   lab().jump(100s);
@@ -113,7 +113,7 @@ TEST_P(Udp, ExpiryWorksOffAnyNumberWithinItsBudget) {
   EXPECT_EQ(lag(), 0u);
 }
 
-TEST_P(Udp, NoChecksumStaysNone) {
+TEST_P(Udp, ChecksumZero_StaysZero) {
   start();
   const Endpoint nat = translated(udp(kClient, kServer).without_checksum());
   returned(udp(kServer, nat).without_checksum(), kClient);
@@ -136,7 +136,7 @@ TEST_P(Udp, AChecksumThatComesOutAsZeroIsSentAsAllOnes) {
   translated_to(udp(kClient, kServer, {before[26], before[27]}), nat);
 }
 
-TEST_P(Udp, AWrongChecksumStaysWrongByAsMuch) {
+TEST_P(Udp, WrongChecksum_IsForwardedWithTheSameError) {
   start();
   lab().ignore_l4_checksums();
   const Endpoint nat = translated(udp(kClient, kServer).with_checksum_error(1));
@@ -175,7 +175,7 @@ TEST_P(Udp, IpOptionsPass) {
   returned(pong(kServer.ip, query).with_options(record_route), kClient);
 }
 
-TEST_P(Udp, WhatIsBehindTheIpPacketIsCutOff) {
+TEST_P(Udp, EthernetPadding_IsRemoved) {
   start();
   Bytes padded = udp(kClient, kServer, {1}).bytes();
   const IpPacket packet = udp(kClient, kServer, {1});
@@ -306,25 +306,25 @@ TEST_P(IcmpQueries, ATimestampGoesOutAndItsReplyComesBack) {
   returned(reply, kClient);
 }
 
-TEST_P(IcmpQueries, AReplyWithoutARequestIsRefused) {
+TEST_P(IcmpQueries, EchoReplyWithoutARequest_IsDropped) {
   start();
   refused_from_outside(pong(kServer.ip, {"203.0.113.5", 77}), DropReason::kNoMapping);
   refused_from_inside(pong(kClient.ip, {kServer.ip, 77}), DropReason::kNoSession);
   EXPECT_EQ(lab().subscribers(), 0u);
 }
 
-TEST_P(IcmpQueries, AReplyOfAnotherHostIsFiltered) {
+TEST_P(IcmpQueries, EchoReplyOfAnotherHost_IsFiltered) {
   start();
   const Endpoint nat = translated(ping(kClient, kServer.ip));
   refused_from_outside(pong("198.18.0.99", nat), DropReason::kFiltered);
 }
 
-TEST_P(IcmpQueries, ARequestToAPoolAddressIsNotOursToAnswer) {
+TEST_P(IcmpQueries, EchoRequestToAPoolAddress_IsNotAnswered) {
   start();
   refused_from_outside(ping({kServer.ip, 5}, "203.0.113.5"), DropReason::kNoMapping);
 }
 
-TEST_P(IcmpQueries, WithEndpointIndependentFilteringARequestComesIn) {
+TEST_P(IcmpQueries, EndpointIndependentFiltering_AdmitsAnInboundEchoRequest) {
   Config config = Config::standard();
   config.group().app(Protocol::kIcmp, kEndpointIndependent);
   start(config);
@@ -346,7 +346,7 @@ TEST_P(IcmpQueries, ASessionEndsAfterSessiontimeoutOfSilence) {
   refused_from_outside(pong(kServer.ip, nat), DropReason::kNoMapping);
 }
 
-TEST_P(IcmpQueries, AWrongChecksumStaysWrongByAsMuch) {
+TEST_P(IcmpQueries, WrongChecksum_IsForwardedWithTheSameError) {
   start();
   lab().ignore_l4_checksums();
   const Endpoint nat = translated(ping(kClient, kServer.ip).with_checksum_error(0x0101));

@@ -30,7 +30,7 @@ class AlgEsp : public Alg {
 
 // ── outbound ────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(AlgEsp, Outbound1TheHoldersUnknownSpiIsLearned) {
+TEST_P(AlgEsp, Outbound1_HoldersUnknownSpi_IsLearned) {
   start();
   const Peer c1 = joins(1);
   arms(c1);
@@ -38,7 +38,7 @@ TEST_P(AlgEsp, Outbound1TheHoldersUnknownSpiIsLearned) {
   EXPECT_EQ(counted(AlgCounter::kSpiOutLearned), 1u);
 }
 
-TEST_P(AlgEsp, Outbound2AClientTakesTheClosedGateWithoutAnExchange) {
+TEST_P(AlgEsp, Outbound2_UnknownSpiAtAClosedGate_BeginsATurnWithoutAnExchange) {
   start();
   const Peer c1{client_ip(1), kS, 0, 0, {kN, 0}, 2};
   sends_esp(c1, 0x1001, 5000);  // a tunnel that outlived a restart; outbound it need not be fresh
@@ -50,7 +50,7 @@ TEST_P(AlgEsp, Outbound2AClientTakesTheClosedGateWithoutAnExchange) {
   EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 0u);
 }
 
-TEST_P(AlgEsp, Outbound2WhenTheServerSpokeFirstThePairIsKnown) {
+TEST_P(AlgEsp, Outbound2_InboundSpiSeenFirst_CompletesThePair) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c1);
@@ -65,7 +65,7 @@ TEST_P(AlgEsp, Outbound2WhenTheServerSpokeFirstThePairIsKnown) {
   gets_esp(c2, 0x2002);  // nobody dangles
 }
 
-TEST_P(AlgEsp, Outbound2AnSpiThatTheServerHasNotAnsweredBeginsATurn) {
+TEST_P(AlgEsp, Outbound2_UnansweredKnownSpi_AsksForATurn) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends_esp(c1, 0x1001);
@@ -83,7 +83,7 @@ TEST_P(AlgEsp, Outbound2AnSpiThatTheServerHasNotAnsweredBeginsATurn) {
   EXPECT_EQ(counted(AlgCounter::kTurnsWithoutExchange), 2u);
 }
 
-TEST_P(AlgEsp, Outbound2OneWayEspAsksNotForTurnAfterTurn) {
+TEST_P(AlgEsp, Outbound2_OneWayEsp_GetsOneTurnOnly) {
   start();
   const Peer c1 = joins(1);
   for (std::uint32_t i = 1; i <= 59; ++i) {
@@ -93,7 +93,7 @@ TEST_P(AlgEsp, Outbound2OneWayEspAsksNotForTurnAfterTurn) {
   EXPECT_EQ(counted(AlgCounter::kTurnsWithoutExchange), 1u);
 }
 
-TEST_P(AlgEsp, Outbound2WithRequireIkeTheServerMustHaveAnswered) {
+TEST_P(AlgEsp, Outbound2_RequireIke_NeedsAnAnsweredIkeSession) {
   Config config = Config::with_alg();
   config.alg().require_ike = true;
   start(config);
@@ -104,7 +104,7 @@ TEST_P(AlgEsp, Outbound2WithRequireIkeTheServerMustHaveAnswered) {
   sends_esp(c1, 0x1001);
 }
 
-TEST_P(AlgEsp, Outbound3WhoFindsTheGateTakenWaitsForItsTurnAndTheGateIsKeptForASecond) {
+TEST_P(AlgEsp, Outbound3_GateBusy_QueuesTheClientAndReservesItsTurnForASecond) {
   start();
   const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
   arms(c1);
@@ -125,7 +125,7 @@ TEST_P(AlgEsp, Outbound3WhoFindsTheGateTakenWaitsForItsTurnAndTheGateIsKeptForAS
   EXPECT_EQ(counted(AlgCounter::kClosedYield), 1u);
 }
 
-TEST_P(AlgEsp, Outbound3WhoLetsASecondPassGoesToTheEnd) {
+TEST_P(AlgEsp, Outbound3_ReservedTurnUnusedForASecond_GoesToTheNextWaiter) {
   start();
   const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
   arms(c1);
@@ -138,7 +138,7 @@ TEST_P(AlgEsp, Outbound3WhoLetsASecondPassGoesToTheEnd) {
   EXPECT_EQ(now_there(AlgGauge::kWaiters), 1u);
 }
 
-TEST_P(AlgEsp, Outbound2WithRequireIkeItNeedsALiveIkeSession) {
+TEST_P(AlgEsp, Outbound2_RequireIke_NeedsALiveIkeSession) {
   Config config = Config::with_alg();
   config.alg().require_ike = true;
   start(config);
@@ -150,7 +150,7 @@ TEST_P(AlgEsp, Outbound2WithRequireIkeItNeedsALiveIkeSession) {
   esp_refused_out(c2, 0x1003, DropReason::kEspOutNoIke);
 }
 
-TEST_P(AlgEsp, Outbound3SomebodyElseHoldsTheGate) {
+TEST_P(AlgEsp, Outbound3_UnknownSpiWhileAnotherClientHoldsTheGate_IsDropped) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   const Peer c3{client_ip(3), kS, 0, 0, {kN, 0}, 2};
@@ -164,7 +164,7 @@ TEST_P(AlgEsp, Outbound3SomebodyElseHoldsTheGate) {
 
 // ── inbound ─────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(AlgEsp, Inbound1AnArmedTurnLearnsAFreshSpiForTheHolder) {
+TEST_P(AlgEsp, Inbound1_ArmedTurn_LearnsAFreshSpiForTheHolder) {
   start();
   const Peer c1 = joins(1);
   arms(c1);
@@ -173,7 +173,7 @@ TEST_P(AlgEsp, Inbound1AnArmedTurnLearnsAFreshSpiForTheHolder) {
   EXPECT_EQ(counted(AlgCounter::kSpiInLearned), 1u);
 }
 
-TEST_P(AlgEsp, FreshSequenceIsTheProfiles) {
+TEST_P(AlgEsp, FreshSequence_IsConfigurable) {
   Config config = Config::with_alg();
   config.alg().fresh_sequence = 10;
   start(config);
@@ -193,7 +193,7 @@ TEST_P(AlgEsp, AnSpiFirstSeenFreshSinceTheTurnBeganStaysEligible) {
   gets_esp(c1, 0x2001, 300);
 }
 
-TEST_P(AlgEsp, Inbound1NotWhileAnotherClientDanglesAndTheOutHalfHasNotPassed) {
+TEST_P(AlgEsp, Inbound1_AnotherClientDangles_IsDroppedUntilTheOutHalfPassed) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c1);  // answered, and no SPI ever came
@@ -205,7 +205,7 @@ TEST_P(AlgEsp, Inbound1NotWhileAnotherClientDanglesAndTheOutHalfHasNotPassed) {
   gets_esp(c2, 0x2002);
 }
 
-TEST_P(AlgEsp, Inbound2AClosedGateLingersForTheLastHolder) {
+TEST_P(AlgEsp, Inbound2_ClosedGate_LingersForTheLastHolder) {
   start();
   const Peer c1 = joins(1);
   pairs(c1, 0x1001, 0x2001);
@@ -219,7 +219,7 @@ TEST_P(AlgEsp, Inbound2AClosedGateLingersForTheLastHolder) {
   esp_refused_in(0x2005, DropReason::kEspInNoGate);
 }
 
-TEST_P(AlgEsp, LingeringIsSuspendedWhileAnotherClientHasTheGate) {
+TEST_P(AlgEsp, Inbound2_TurnOfAnotherClient_SuspendsLingering) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   pairs(c1, 0x1001, 0x2001);
@@ -229,7 +229,7 @@ TEST_P(AlgEsp, LingeringIsSuspendedWhileAnotherClientHasTheGate) {
   gets_esp(c2, 0x2003);
 }
 
-TEST_P(AlgEsp, Inbound3WhoseAnsweredExchangeLacksAnInboundSpiAlone) {
+TEST_P(AlgEsp, Inbound3_OnlyOneClientIsOwedAnSpi_IsItsSpi) {
   start();
   const Peer c1 = joins(1);
   arms(c1);
@@ -238,7 +238,7 @@ TEST_P(AlgEsp, Inbound3WhoseAnsweredExchangeLacksAnInboundSpiAlone) {
   EXPECT_EQ(counted(AlgCounter::kSpiInClaimed), 1u);
 }
 
-TEST_P(AlgEsp, Inbound3NotIfTwoClientsMayExpectIt) {
+TEST_P(AlgEsp, Inbound3_TwoClientsAreOwedAnSpi_IsAmbiguous) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c1);
@@ -248,7 +248,7 @@ TEST_P(AlgEsp, Inbound3NotIfTwoClientsMayExpectIt) {
   esp_refused_in(0x2001, DropReason::kEspInAmbiguous);
 }
 
-TEST_P(AlgEsp, Inbound3AHalfOpenSessionWithAClaim) {
+TEST_P(AlgEsp, Inbound3_ClaimOfAHalfOpenSession_TakesAnSpiNewForCertain) {
   start();
   const Peer c1{client_ip(1), kS, 0, 0, {kN, 0}, 2};
   sends_esp(c1, 0x1001);
@@ -262,7 +262,7 @@ TEST_P(AlgEsp, Inbound3AHalfOpenSessionWithAClaim) {
   gets_esp(c1, 0x2003, 1);
 }
 
-TEST_P(AlgEsp, Inbound4WhatNobodyExpectsIsDroppedByReason) {
+TEST_P(AlgEsp, Inbound4_SpiThatNoClientIsOwed_IsDropped) {
   start();
   esp_refused_in(0x2001, DropReason::kEspInNoGate);
   (void)joins(1);
@@ -271,7 +271,7 @@ TEST_P(AlgEsp, Inbound4WhatNobodyExpectsIsDroppedByReason) {
 
 // ── fresh, in a turn without an exchange: replies ───────────────────────────────────────────────
 
-TEST_P(AlgEsp, ThreeRepliesOfThreeAreTheHoldersWhateverTheirNumbers) {
+TEST_P(AlgEsp, ThreeRepliesInATurnWithoutAnExchange_WaiveFreshness) {
   start();
   const Peer c1{client_ip(1), kS, 0, 0, {kN, 0}, 2};
   comes_back(c1, 0x1001, 0x2001, 70000);
@@ -282,7 +282,7 @@ TEST_P(AlgEsp, ThreeRepliesOfThreeAreTheHoldersWhateverTheirNumbers) {
   gets_esp(c1, 0x2001, 70005);
 }
 
-TEST_P(AlgEsp, FiveOfFiveWhileAnotherClientWaitsInTheSamePosition) {
+TEST_P(AlgEsp, AnotherClientWaits_FiveRepliesWaiveFreshness) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends_esp(c1, 0x1001, 70000);
@@ -293,7 +293,7 @@ TEST_P(AlgEsp, FiveOfFiveWhileAnotherClientWaitsInTheSamePosition) {
   EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 0u);
 }
 
-TEST_P(AlgEsp, WhatCameOtherwiseThanAsAReplyIsNotTheHoldersInThatTurn) {
+TEST_P(AlgEsp, SpiSeenOtherwiseThanAsAReply_IsNotLearnedInThatTurn) {
   start();
   const Peer c1 = joins(1);
   sends_esp(c1, 0x1001, 70000);
@@ -308,7 +308,7 @@ TEST_P(AlgEsp, WhatCameOtherwiseThanAsAReplyIsNotTheHoldersInThatTurn) {
   comes_back(c1, 0x1001, 0x2001, 70010);
 }
 
-TEST_P(AlgEsp, OfTwoSpisThatReplyAlikeNeitherIsTheHolders) {
+TEST_P(AlgEsp, TwoSpisThatReplyAlike_AreBothAmbiguous) {
   start();
   const Peer c1 = joins(1);
   for (std::uint32_t i = 0; i < 20; ++i) {
@@ -321,7 +321,7 @@ TEST_P(AlgEsp, OfTwoSpisThatReplyAlikeNeitherIsTheHolders) {
 }
 
 // A stream that another client waits for says nothing, however many packets it has (design 9.1).
-TEST_P(AlgEsp, AStreamForAnotherIsNoReplyHoweverLongItIs) {
+TEST_P(AlgEsp, StreamOfAnotherClient_IsNeverTakenForReplies) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   const auto stream = [&](std::uint32_t n) {  // of the second client's tunnel
@@ -351,7 +351,7 @@ TEST_P(AlgEsp, AStreamForAnotherIsNoReplyHoweverLongItIs) {
 }
 
 // What was counted for one client is not the next one's, who has nothing to do with it.
-TEST_P(AlgEsp, RepliesThatWereCountedForOneAreNotAnothersInItsTurn) {
+TEST_P(AlgEsp, RepliesCountedForOneClient_DoNotCountForTheNextHolder) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c1);
@@ -374,7 +374,7 @@ TEST_P(AlgEsp, RepliesThatWereCountedForOneAreNotAnothersInItsTurn) {
 }
 
 // Forgotten candidates leave halves behind, which do not belong to a turn that is not over.
-TEST_P(AlgEsp, HalvesOfAnEarlierTurnAreNotJoinedWithThoseOfThePresentOne) {
+TEST_P(AlgEsp, HalfOpenSessionsOfAnEarlierTurn_AreNotJoinedWithThisTurnsSpis) {
   start();
   const Peer c1 = joins1(1);
   sends(c1, c1.quick(1));
@@ -403,7 +403,7 @@ TEST_P(AlgEsp, HalvesOfAnEarlierTurnAreNotJoinedWithThoseOfThePresentOne) {
     }
 }
 
-TEST_P(AlgEsp, RepliesSayNothingInATurnWithAnExchange) {
+TEST_P(AlgEsp, RepliesInATurnWithAnExchange_DoNotWaiveFreshness) {
   start();
   const Peer c1 = joins(1);
   quiet(kT + 1s);
@@ -416,7 +416,7 @@ TEST_P(AlgEsp, RepliesSayNothingInATurnWithAnExchange) {
   EXPECT_EQ(counted(AlgCounter::kFreshnessWaived), 0u);
 }
 
-TEST_P(AlgEsp, TunnelsThatIdledOutBesideOthersComeBackEachInItsTurn) {
+TEST_P(AlgEsp, IdledOutTunnels_AreRelearnedEachInItsTurn) {
   Config config = Config::with_alg();
   config.alg().gate_timeout = 3s;
   config.alg().esp_session_timeout = 1min;
@@ -452,7 +452,7 @@ TEST_P(AlgEsp, TunnelsThatIdledOutBesideOthersComeBackEachInItsTurn) {
 
 // ── candidates ──────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(AlgEsp, AnExchangesSpiCompletesNoSessionOfAnEarlierTime) {
+TEST_P(AlgEsp, SpiOfAnExchange_CompletesNoEarlierHalfOpenSession) {
   start();
   const Peer c1 = joins(1);
   sends_esp(c1, 0x1001);  // an idle tunnel
@@ -493,7 +493,7 @@ TEST_P(AlgEsp, AtMostSpiCandidatesBeyondTheAnsweredExchangesAreAccepted) {
   esp_refused_out(c1, 0x1009, DropReason::kEspOutCandidates);
 }
 
-TEST_P(AlgEsp, WhenFullTheOldestThatCarriedASinglePacketIsReplaced) {
+TEST_P(AlgEsp, CandidatesFull_ReplacesTheOldestOfASinglePacket) {
   Config config = Config::with_alg();
   config.alg().spi_candidates = 2;
   start(config);
@@ -595,7 +595,7 @@ TEST_P(AlgEsp, DanglingEndsTwoTAfterTheTurn) {
   gets_esp(c2, 0x2002);
 }
 
-TEST_P(AlgEsp, AnAnswerThatWasLostBehindTheServerMayStillBringAnSpi) {
+TEST_P(AlgEsp, UnansweredTurnThatYielded_LeavesItsClientDangling) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth());
@@ -607,7 +607,7 @@ TEST_P(AlgEsp, AnAnswerThatWasLostBehindTheServerMayStillBringAnSpi) {
   gets_esp(c2, 0x2002);
 }
 
-TEST_P(AlgEsp, WhoPairedForTheSakeOfWaitersWithFewerSpisThanAnsweredExchangesDangles) {
+TEST_P(AlgEsp, PairedForWaitersWithFewerSpisThanExchanges_LeavesDangling) {
   start();
   const Peer c1 = joins1(1), c2 = joins1(2);
   sends(c1, c1.quick(1));
@@ -628,7 +628,7 @@ TEST_P(AlgEsp, WhoPairedForTheSakeOfWaitersWithFewerSpisThanAnsweredExchangesDan
   gets_esp(c2, 0x2003);
 }
 
-TEST_P(AlgEsp, WhoPairedWithFewerInboundSpisThanItShowedDangles) {
+TEST_P(AlgEsp, PairedWithFewerInboundThanOutboundSpis_LeavesDangling) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c1);
@@ -640,7 +640,7 @@ TEST_P(AlgEsp, WhoPairedWithFewerInboundSpisThanItShowedDangles) {
   esp_refused_in(0x2003, DropReason::kEspInDangling);
 }
 
-TEST_P(AlgEsp, WhoPairedWhileAnEarlierExchangeLacksItsSpiDangles) {
+TEST_P(AlgEsp, PairedWhileAnEarlierExchangeIsOwedAnSpi_LeavesDangling) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c1);  // lost: its SPI does not come within 2T
@@ -655,7 +655,7 @@ TEST_P(AlgEsp, WhoPairedWhileAnEarlierExchangeLacksItsSpiDangles) {
   esp_refused_in(0x2001, DropReason::kEspInDangling);
 }
 
-TEST_P(AlgEsp, WhoPairedAnExchangeInATurnThatAnIdleTunnelBeganDangles) {
+TEST_P(AlgEsp, PairedInATurnThatAnIdleTunnelBegan_LeavesDangling) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends_esp(c1, 0x1001);  // an idle tunnel
@@ -669,7 +669,7 @@ TEST_P(AlgEsp, WhoPairedAnExchangeInATurnThatAnIdleTunnelBeganDangles) {
   esp_refused_in(0x2001, DropReason::kEspInDangling);
 }
 
-TEST_P(AlgEsp, WhoPairedWithAllSpisDanglesNotThoughTheyCameBeforeTheAnswer) {
+TEST_P(AlgEsp, PairedWithAllSpisBeforeTheLastAnswer_LeavesNoDangling) {
   start();
   const Peer c1 = joins1(1), c2 = joins1(2);
   sends(c1, c1.quick(1));
@@ -686,7 +686,7 @@ TEST_P(AlgEsp, WhoPairedWithAllSpisDanglesNotThoughTheyCameBeforeTheAnswer) {
   gets_esp(c2, 0x2003);
 }
 
-TEST_P(AlgEsp, WhoShowedAnOutboundSpiWithoutAnExchangeAndGotNoneDangles) {
+TEST_P(AlgEsp, TurnWithoutAnExchangeThatGotNoInboundSpi_LeavesDangling) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends_esp(c1, 0x1001);  // a tunnel older than this process
@@ -695,7 +695,7 @@ TEST_P(AlgEsp, WhoShowedAnOutboundSpiWithoutAnExchangeAndGotNoneDangles) {
   esp_refused_in(0x2001, DropReason::kEspInDangling);
 }
 
-TEST_P(AlgEsp, ALateAnswerWhileAnotherClientHasTheGateMakesItsClientDangle) {
+TEST_P(AlgEsp, LateAnswerInAnotherClientsTurn_LeavesDangling) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth());
@@ -708,7 +708,7 @@ TEST_P(AlgEsp, ALateAnswerWhileAnotherClientHasTheGateMakesItsClientDangle) {
   esp_refused_in(0x2003, DropReason::kEspInDangling);
 }
 
-TEST_P(AlgEsp, AMessageThatIsRepeatedAfterTheTurnMakesItsClientDangleAgain) {
+TEST_P(AlgEsp, RetransmissionAfterTheTurn_RestartsDangling) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c1);
@@ -722,7 +722,7 @@ TEST_P(AlgEsp, AMessageThatIsRepeatedAfterTheTurnMakesItsClientDangleAgain) {
   esp_refused_in(0x2001, DropReason::kEspInDangling);
 }
 
-TEST_P(AlgEsp, AnExchangeThatWasGivenUpAndIsAnsweredAllTheSameIsOwedItsSpi) {
+TEST_P(AlgEsp, ExchangeAnsweredAfterItWasGivenUp_IsOwedItsSpi) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.child(2));
@@ -739,7 +739,7 @@ TEST_P(AlgEsp, AnExchangeThatWasGivenUpAndIsAnsweredAllTheSameIsOwedItsSpi) {
   gets_esp(c1, 0x2001);  // not c2's, for whom the gate lingers
 }
 
-TEST_P(AlgEsp, AnSpiThatIdledOutSettlesNoOtherExchangeWhenItComesAgain) {
+TEST_P(AlgEsp, RelearnedIdledOutSpi_SettlesNoOtherExchange) {
   Config config = Config::with_alg();
   config.alg_profiles[0].esp_session_timeout = 1min;
   start(config);
@@ -760,7 +760,7 @@ TEST_P(AlgEsp, AnSpiThatIdledOutSettlesNoOtherExchangeWhenItComesAgain) {
   gets_esp(c1, 0x2001);
 }
 
-TEST_P(AlgEsp, AnIkeAuthThatGoesOnIsOwedAnSpiWhateverCameBetween) {
+TEST_P(AlgEsp, IkeAuthContinuedInAnotherTurn_IsOwedItsSpi) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth(1));
@@ -802,7 +802,7 @@ TEST_P(AlgEsp, DanglingEndsWhenItsClientFloats) {
   gets_esp(c2, 0x2002);
 }
 
-TEST_P(AlgEsp, DanglingEndsWhenWhatWasOwedWithoutAnExchangeIsLearned) {
+TEST_P(AlgEsp, Dangling_EndsWhenTheSpiOfATurnWithoutAnExchangeIsLearned) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends_esp(c1, 0x1001, 70000);
@@ -816,7 +816,7 @@ TEST_P(AlgEsp, DanglingEndsWhenWhatWasOwedWithoutAnExchangeIsLearned) {
 
 // ── nothing is delivered to a guess (sections 5 and 9.1) ────────────────────────────────────────
 
-TEST_P(AlgEsp, Inbound1NotWhatWasOnItsWayBeforeTheHolderCanHaveHadIt) {
+TEST_P(AlgEsp, Inbound1_SpiSeenBeforeTheTurn_IsNotTheHolders) {
   start();
   const Peer c1 = joins(1);
   esp_refused_in(0x2009, DropReason::kEspInNoGate);
@@ -827,7 +827,7 @@ TEST_P(AlgEsp, Inbound1NotWhatWasOnItsWayBeforeTheHolderCanHaveHadIt) {
   gets_esp(c1, 0x2001);
 }
 
-TEST_P(AlgEsp, Inbound1NotThoughTheHoldersIdleTunnelSentBeforeTheAnswer) {
+TEST_P(AlgEsp, Inbound1_EspOfTheHoldersIdleTunnel_DoesNotLiftDangling) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth());  // its answer is lost
@@ -840,7 +840,7 @@ TEST_P(AlgEsp, Inbound1NotThoughTheHoldersIdleTunnelSentBeforeTheAnswer) {
   gets_esp(c2, 0x2002);
 }
 
-TEST_P(AlgEsp, Inbound1WhatTheHolderIsOwedSinceAnEarlierTurn) {
+TEST_P(AlgEsp, Inbound1_SpiOwedSinceAnEarlierTurn_IsTheHolders) {
   start();
   const Peer c1 = joins(1);
   sends(c1, c1.auth());
@@ -850,7 +850,7 @@ TEST_P(AlgEsp, Inbound1WhatTheHolderIsOwedSinceAnEarlierTurn) {
   gets_esp(c1, 0x2001, 2);
 }
 
-TEST_P(AlgEsp, Inbound1NotWhatTheHolderIsOwedSinceAnEarlierTurnWhileAnotherClientDangles) {
+TEST_P(AlgEsp, Inbound1_SpiOwedSinceAnEarlierTurnWhileAnotherClientDangles_IsAmbiguous) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c2, c2.auth());
@@ -867,7 +867,7 @@ TEST_P(AlgEsp, Inbound1NotWhatTheHolderIsOwedSinceAnEarlierTurnWhileAnotherClien
   gets_esp(c2, 0x2002);
 }
 
-TEST_P(AlgEsp, Inbound1NotWhatFirstCameWhileAnotherClientDangledThoughTheHolderIsOwedOneToo) {
+TEST_P(AlgEsp, Inbound1_SpiFirstSeenWhileTwoClientsDangled_IsAmbiguous) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c1);
@@ -886,7 +886,7 @@ TEST_P(AlgEsp, Inbound1NotWhatFirstCameWhileAnotherClientDangledThoughTheHolderI
   esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 3);  // nor lingering: c1 is owed one
 }
 
-TEST_P(AlgEsp, Inbound1WhatCameWhileAnotherClientDangledStaysInDoubtWhenThatEnds) {
+TEST_P(AlgEsp, Inbound1_SpiSeenWhileAnotherClientDangled_StaysRefusedAfterwards) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c1);
@@ -900,7 +900,7 @@ TEST_P(AlgEsp, Inbound1WhatCameWhileAnotherClientDangledStaysInDoubtWhenThatEnds
   gets_esp(c2, 0x2002);
 }
 
-TEST_P(AlgEsp, Inbound1WhatCameWhileAnotherClientDangledStaysInDoubtWhateverElseComes) {
+TEST_P(AlgEsp, Inbound1_SpiSeenWhileAnotherClientDangled_StaysRefusedDespiteASpray) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c1);
@@ -915,7 +915,7 @@ TEST_P(AlgEsp, Inbound1WhatCameWhileAnotherClientDangledStaysInDoubtWhateverElse
   esp_refused_in(0x2001, DropReason::kEspInDangling, 2);
 }
 
-TEST_P(AlgEsp, AnSpiInDoubtIsRememberedForNoLongerThanThereIsRoom) {
+TEST_P(AlgEsp, RefusedSpisBeyondTheTable_DoNotBlockTheTurn) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c1);
@@ -929,7 +929,7 @@ TEST_P(AlgEsp, AnSpiInDoubtIsRememberedForNoLongerThanThereIsRoom) {
   EXPECT_FALSE(turn());
 }
 
-TEST_P(AlgEsp, Inbound1WhatTheHolderIsOwedIsNotWaitedForLongerThanItDangles) {
+TEST_P(AlgEsp, Inbound1_SpiOfATurnOlderThanDangling_IsNotTheHolders) {
   start();
   const Peer c1 = joins(1);
   sends(c1, c1.auth());
@@ -942,7 +942,7 @@ TEST_P(AlgEsp, Inbound1WhatTheHolderIsOwedIsNotWaitedForLongerThanItDangles) {
   gets_esp(c1, 0x2001);
 }
 
-TEST_P(AlgEsp, Inbound1NotWhatCameInAnEarlierTurnThatIsOwedNothing) {
+TEST_P(AlgEsp, Inbound1_SpiSeenInAnEarlierPairedTurn_IsNotTheHolders) {
   start();
   const Peer c1 = joins(1);
   sends(c1, c1.auth());
@@ -957,7 +957,7 @@ TEST_P(AlgEsp, Inbound1NotWhatCameInAnEarlierTurnThatIsOwedNothing) {
   gets_esp(c1, 0x2003);
 }
 
-TEST_P(AlgEsp, Inbound1NotAForgottenCandidateOfAnotherClient) {
+TEST_P(AlgEsp, Inbound1_ExpiredCandidateOfAnotherClient_IsNotTheHolders) {
   start();
   const Peer c2 = owed_one_since_before_a_candidate_was_forgotten();
   sends(c2, c2.child());
@@ -967,7 +967,7 @@ TEST_P(AlgEsp, Inbound1NotAForgottenCandidateOfAnotherClient) {
   gets_esp(c2, 0x2002);
 }
 
-TEST_P(AlgEsp, WhatAClientHadAndWasForgottenIsItsOwnAgain) {
+TEST_P(AlgEsp, ExpiredCandidateOfTheHolder_IsRelearned) {
   start();
   const Peer c1 = joins(1);
   arms(c1);
@@ -980,7 +980,7 @@ TEST_P(AlgEsp, WhatAClientHadAndWasForgottenIsItsOwnAgain) {
   gets_esp(c1, 0x2001, 2);
 }
 
-TEST_P(AlgEsp, Inbound2NotWhatWasOnItsWayBeforeTheLastHolderCanHaveHadIt) {
+TEST_P(AlgEsp, Inbound2_SpiSeenBeforeTheTurn_IsNotTheLastHolders) {
   start();
   const Peer c1 = joins(1);
   esp_refused_in(0x2009, DropReason::kEspInNoGate);
@@ -990,7 +990,7 @@ TEST_P(AlgEsp, Inbound2NotWhatWasOnItsWayBeforeTheLastHolderCanHaveHadIt) {
   gets_esp(c1, 0x2003);
 }
 
-TEST_P(AlgEsp, Inbound2WhatTheLastHolderIsOwedSinceAnEarlierTurn) {
+TEST_P(AlgEsp, Inbound2_SpiOwedSinceAnEarlierTurn_IsTheLastHolders) {
   start();
   const Peer c1 = joins(1);
   sends(c1, c1.auth());  // its answer is lost behind the server, which sends on its SPI
@@ -1005,7 +1005,7 @@ TEST_P(AlgEsp, Inbound2WhatTheLastHolderIsOwedSinceAnEarlierTurn) {
   EXPECT_EQ(counted(AlgCounter::kSpiInLingering), 1u);
 }
 
-TEST_P(AlgEsp, Inbound2NotAForgottenCandidateOfAnotherClient) {
+TEST_P(AlgEsp, Inbound2_ExpiredCandidateOfAnotherClient_IsNotTheLastHolders) {
   start();
   const Peer c2 = owed_one_since_before_a_candidate_was_forgotten();
   sends(c2, c2.child());
@@ -1017,7 +1017,7 @@ TEST_P(AlgEsp, Inbound2NotAForgottenCandidateOfAnotherClient) {
   gets_esp(c2, 0x2004);
 }
 
-TEST_P(AlgEsp, Inbound2NotWhileAnotherClientDangles) {
+TEST_P(AlgEsp, Inbound2_AnotherClientDangles_IsDropped) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth());  // its answer is lost
@@ -1030,7 +1030,7 @@ TEST_P(AlgEsp, Inbound2NotWhileAnotherClientDangles) {
   esp_refused_in(0x2001, DropReason::kEspInDangling);
 }
 
-TEST_P(AlgEsp, Inbound2NotAfterATurnOfAnotherClientThatMayHaveLeftItBehind) {
+TEST_P(AlgEsp, Inbound2_UnansweredTurnOfAnotherClient_EndsLingering) {
   start();
   const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
   pairs(c1, 0x1001, 0x2001);
@@ -1042,7 +1042,7 @@ TEST_P(AlgEsp, Inbound2NotAfterATurnOfAnotherClientThatMayHaveLeftItBehind) {
   esp_refused_in(0x2002, DropReason::kEspInNoGate);
 }
 
-TEST_P(AlgEsp, Inbound2GoesOnAfterATurnOfAnotherClientThatLeftNothingBehind) {
+TEST_P(AlgEsp, Inbound2_IkeRekeyTurnOfAnotherClient_KeepsLingering) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   pairs(c1, 0x1001, 0x2001);
@@ -1055,7 +1055,7 @@ TEST_P(AlgEsp, Inbound2GoesOnAfterATurnOfAnotherClientThatLeftNothingBehind) {
   EXPECT_EQ(counted(AlgCounter::kSpiInLingering), 1u);
 }
 
-TEST_P(AlgEsp, Inbound2GoesOnAfterAnotherTurnOfTheSameClient) {
+TEST_P(AlgEsp, Inbound2_IkeRekeyTurnOfTheLastHolder_KeepsLingering) {
   start();
   const Peer c1 = joins(1);
   pairs(c1, 0x1001, 0x2001);
@@ -1068,7 +1068,7 @@ TEST_P(AlgEsp, Inbound2GoesOnAfterAnotherTurnOfTheSameClient) {
   EXPECT_EQ(counted(AlgCounter::kSpiInLingering), 1u);
 }
 
-TEST_P(AlgEsp, Inbound2NewForCertainIfTheLastHolderIsOwedNothing) {
+TEST_P(AlgEsp, Inbound2_LastHolderIsOwedNothing_TakesAnSpiNewForCertain) {
   start();
   const Peer c1 = joins(1);
   pairs(c1, 0x1001, 0x2001);
@@ -1077,7 +1077,7 @@ TEST_P(AlgEsp, Inbound2NewForCertainIfTheLastHolderIsOwedNothing) {
   gets_esp(c1, 0x2003, 2);
 }
 
-TEST_P(AlgEsp, Inbound2NotTheFirstPacketOfAnotherClientsIdleTunnel) {
+TEST_P(AlgEsp, Inbound2_AnotherClientIsOwedAnSpi_IsThatClients) {
   for (const auto idle : {kT + 5s, 4 * kT}) {
     start();
     const Peer c1 = joins(1), c2 = joins(2);
@@ -1092,7 +1092,7 @@ TEST_P(AlgEsp, Inbound2NotTheFirstPacketOfAnotherClientsIdleTunnel) {
   }
 }
 
-TEST_P(AlgEsp, Inbound3OnlyAFreshOne) {
+TEST_P(AlgEsp, Inbound3_SpiThatIsNotFresh_IsDropped) {
   start();
   const Peer c1 = joins(1);
   arms(c1);
@@ -1101,7 +1101,7 @@ TEST_P(AlgEsp, Inbound3OnlyAFreshOne) {
   gets_esp(c1, 0x2001, 256);
 }
 
-TEST_P(AlgEsp, Inbound3NotWhatWasOnItsWayBeforeTheClaimantCanHaveHadIt) {
+TEST_P(AlgEsp, Inbound3_SpiSeenBeforeTheExchange_IsNotTheOwedClients) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth());  // its answer is lost
@@ -1116,7 +1116,7 @@ TEST_P(AlgEsp, Inbound3NotWhatWasOnItsWayBeforeTheClaimantCanHaveHadIt) {
   EXPECT_EQ(counted(AlgCounter::kSpiInClaimed), 1u);
 }
 
-TEST_P(AlgEsp, Inbound3WhatTheClaimantIsOwedSinceAnEarlierTurn) {
+TEST_P(AlgEsp, Inbound3_SpiOwedSinceAnEarlierTurn_IsTheOwedClients) {
   start();
   const Peer c1 = joins(1);
   sends(c1, c1.auth());
@@ -1129,7 +1129,7 @@ TEST_P(AlgEsp, Inbound3WhatTheClaimantIsOwedSinceAnEarlierTurn) {
   EXPECT_EQ(counted(AlgCounter::kSpiInClaimed), 1u);
 }
 
-TEST_P(AlgEsp, Inbound3NotAForgottenCandidateOfAnotherClient) {
+TEST_P(AlgEsp, Inbound3_ExpiredCandidateOfAnotherClient_IsNotTheOwedClients) {
   start();
   const Peer c2 = owed_one_since_before_a_candidate_was_forgotten();
   sends(c2, c2.child());
@@ -1140,7 +1140,7 @@ TEST_P(AlgEsp, Inbound3NotAForgottenCandidateOfAnotherClient) {
   EXPECT_EQ(counted(AlgCounter::kSpiInClaimed), 1u);
 }
 
-TEST_P(AlgEsp, Inbound3NotWhileAnotherClientDangles) {
+TEST_P(AlgEsp, Inbound3_AnotherClientDangles_IsDropped) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth());  // its answer is lost
@@ -1152,7 +1152,7 @@ TEST_P(AlgEsp, Inbound3NotWhileAnotherClientDangles) {
   esp_refused_in(0x2001, DropReason::kEspInDangling);
 }
 
-TEST_P(AlgEsp, Inbound3NotWhatFirstCameWhileAnotherClientDangled) {
+TEST_P(AlgEsp, Inbound3_SpiFirstSeenWhileAnotherClientDangled_IsNotTheOwedClients) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c2);
@@ -1166,7 +1166,7 @@ TEST_P(AlgEsp, Inbound3NotWhatFirstCameWhileAnotherClientDangled) {
   gets_esp(c2, 0x2002);
 }
 
-TEST_P(AlgEsp, Inbound3NotWhatFirstCameInAnotherClientsTurn) {
+TEST_P(AlgEsp, Inbound3_SpiFirstSeenInAnotherClientsTurn_IsNotTheOwedClients) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c2);
@@ -1179,7 +1179,7 @@ TEST_P(AlgEsp, Inbound3NotWhatFirstCameInAnotherClientsTurn) {
   gets_esp(c2, 0x2002);
 }
 
-TEST_P(AlgEsp, Inbound3WhatFirstCameInATurnOfAnotherClientThatHasGotItsOwn) {
+TEST_P(AlgEsp, Inbound3_SpiFirstSeenInAnotherClientsPairedTurn_IsTheOwedClients) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c2);
@@ -1194,7 +1194,7 @@ TEST_P(AlgEsp, Inbound3WhatFirstCameInATurnOfAnotherClientThatHasGotItsOwn) {
   EXPECT_EQ(counted(AlgCounter::kSpiInClaimed), 1u);
 }
 
-TEST_P(AlgEsp, Inbound3WhatFirstCameWhileNobodyButTheClaimantDangled) {
+TEST_P(AlgEsp, Inbound3_SpiFirstSeenWhileOnlyTheOwedClientDangled_IsItsSpi) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c2, c2.child());
@@ -1209,7 +1209,7 @@ TEST_P(AlgEsp, Inbound3WhatFirstCameWhileNobodyButTheClaimantDangled) {
   EXPECT_EQ(counted(AlgCounter::kSpiInClaimed), 1u);
 }
 
-TEST_P(AlgEsp, Inbound3NewForCertainIfWhatIsOwedIsOlderThan2T) {
+TEST_P(AlgEsp, Inbound3_OwedForLongerThan2T_TakesAnSpiNewForCertain) {
   start();
   const Peer c1 = joins(1);
   arms(c1);
@@ -1218,7 +1218,7 @@ TEST_P(AlgEsp, Inbound3NewForCertainIfWhatIsOwedIsOlderThan2T) {
   gets_esp(c1, 0x2001, 1);
 }
 
-TEST_P(AlgEsp, WhatWasRefusedInAnothersTurnIsLearnedWhenThatOneHasItsOwn) {
+TEST_P(AlgEsp, SpiRefusedInAnotherClientsTurn_IsLearnedWhenThatClientHasPaired) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c1);
@@ -1232,7 +1232,7 @@ TEST_P(AlgEsp, WhatWasRefusedInAnothersTurnIsLearnedWhenThatOneHasItsOwn) {
   gets_esp(c1, 0x2001, 3);
 }
 
-TEST_P(AlgEsp, WhatWasRefusedIsLearnedInTheNextTurnOfItsOwner) {
+TEST_P(AlgEsp, RefusedSpi_IsLearnedInTheNextTurnOfItsOwner) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c1);
@@ -1253,7 +1253,7 @@ TEST_P(AlgEsp, WhatWasRefusedIsLearnedInTheNextTurnOfItsOwner) {
 
 // ── owed: an exchange that came to nothing is owed none ─────────────────────────────────────────
 
-TEST_P(AlgEsp, AnExchangeIsOwedNothingWhenANewerOneOfTheSameSessionWasPaired) {
+TEST_P(AlgEsp, ExchangeOlderThanAPairedOne_IsOwedNothing) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.child(2));
@@ -1269,7 +1269,7 @@ TEST_P(AlgEsp, AnExchangeIsOwedNothingWhenANewerOneOfTheSameSessionWasPaired) {
   gets_esp(c2, 0x2002, 9);  // c2 alone is owed one
 }
 
-TEST_P(AlgEsp, AnExchangeIsOwedNothingWhenItsIkeSessionIsGone) {
+TEST_P(AlgEsp, ExchangeOfAnExpiredIkeSession_IsOwedNothing) {
   start();
   const Peer c1 = joins(1);
   Peer c2 = joins(2);
@@ -1286,7 +1286,7 @@ TEST_P(AlgEsp, AnExchangeIsOwedNothingWhenItsIkeSessionIsGone) {
   gets_esp(c2, 0x2002, 9);
 }
 
-TEST_P(AlgEsp, AnExchangeIsOwedNothingWhenTheOldSpisGoOnForTwoSeconds) {
+TEST_P(AlgEsp, ExchangeWhoseOldSpisGoOnForTwoSeconds_IsOwedNothing) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   pairs(c1, 0x1001, 0x2001);
@@ -1308,7 +1308,7 @@ TEST_P(AlgEsp, AnExchangeIsOwedNothingWhenTheOldSpisGoOnForTwoSeconds) {
 
 // ── what was learned wrongly does not last (design 9.1) ────────────────────────────────────────
 
-TEST_P(AlgEsp, AnSpiThatItsHolderNeverFollowsIsTakenBackWhileAnotherClientIsOwedOne) {
+TEST_P(AlgEsp, SpiThatItsHolderNeverAnswers_IsWithdrawnIfAnotherClientIsOwedOne) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c1);
@@ -1333,7 +1333,7 @@ TEST_P(AlgEsp, AnSpiThatItsHolderNeverFollowsIsTakenBackWhileAnotherClientIsOwed
   gets_esp(c1, 0x2001, 34);
 }
 
-TEST_P(AlgEsp, AnSpiThatItsHolderFollowsStays) {
+TEST_P(AlgEsp, SpiThatItsHolderAnswers_IsNotWithdrawn) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c1);
@@ -1347,7 +1347,7 @@ TEST_P(AlgEsp, AnSpiThatItsHolderFollowsStays) {
   EXPECT_EQ(counted(AlgCounter::kSpiWithdrawn), 0u);
 }
 
-TEST_P(AlgEsp, Inbound3NotIfThereMayBeAnotherAmongManyHalfOpenSessions) {
+TEST_P(AlgEsp, Inbound3_ClaimAmongManyHalfOpenSessions_IsAmbiguous) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c2);
@@ -1366,7 +1366,7 @@ TEST_P(AlgEsp, Inbound3NotIfThereMayBeAnotherAmongManyHalfOpenSessions) {
 
 // ── the same SPI twice ──────────────────────────────────────────────────────────────────────────
 
-TEST_P(AlgEsp, WithTheSameSpiTwiceDeliveryStaysWithTheFirstAndIsCounted) {
+TEST_P(AlgEsp, InboundSpiCollision_StaysWithTheFirstClientAndIsCounted) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   pairs(c1, 0x1001, 0x2001);

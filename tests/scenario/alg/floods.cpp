@@ -44,7 +44,7 @@ class AlgFlood : public Alg {
   Drops ignored_;
 };
 
-TEST_P(AlgFlood, AClientThatSendsPhaseTwoWithoutEnd) {
+TEST_P(AlgFlood, PhaseTwoFloodOfAWaiter_IsHeldWithinItsFlight) {
   begin();
   const Peer c2 = joins(2);
   sends(victim_, victim_.child(2));
@@ -56,7 +56,7 @@ TEST_P(AlgFlood, AClientThatSendsPhaseTwoWithoutEnd) {
   victim_is_well();
 }
 
-TEST_P(AlgFlood, TheHolderThatSendsPhaseTwoWithoutEnd) {
+TEST_P(AlgFlood, PhaseTwoFloodOfTheHolder_YieldsToWaiters) {
   begin();
   const Peer c2 = joins(2);
   for (std::uint32_t id = 2; id < 66; ++id) sends(c2, c2.child(id));
@@ -68,7 +68,7 @@ TEST_P(AlgFlood, TheHolderThatSendsPhaseTwoWithoutEnd) {
   victim_is_well();
 }
 
-TEST_P(AlgFlood, AClientWithEverNewIkeSessions) {
+TEST_P(AlgFlood, IkeSaInitFlood_ReplacesItsOwnIkeSessions) {
   begin();
   Peer c2 = joins(2);
   for (std::uint64_t i = 0; i < 3000; ++i) {
@@ -80,7 +80,7 @@ TEST_P(AlgFlood, AClientWithEverNewIkeSessions) {
   victim_is_well();
 }
 
-TEST_P(AlgFlood, AClientThatSpraysUnknownSpis) {
+TEST_P(AlgFlood, OutboundSpiSpray_ReplacesItsOwnCandidates) {
   begin();
   const Peer c2 = joins(2);
   quiet(kT + 1s);
@@ -92,7 +92,7 @@ TEST_P(AlgFlood, AClientThatSpraysUnknownSpis) {
   sends(victim_, victim_.child(3));  // a turn without an exchange yields
 }
 
-TEST_P(AlgFlood, AnOutsiderThatSpraysRandomSpis) {
+TEST_P(AlgFlood, SpiSprayFromOutsideHosts_MakesNoState) {
   begin();
   quiet(kT + 1s);
   for (std::uint32_t i = 0; i < 3000; ++i)
@@ -102,7 +102,7 @@ TEST_P(AlgFlood, AnOutsiderThatSpraysRandomSpis) {
   victim_is_well();
 }
 
-TEST_P(AlgFlood, AnOutsiderThatSpoofsTheServer) {
+TEST_P(AlgFlood, SpiSprayFromTheServersAddress_MakesNoState) {
   begin();
   quiet(kT + 1s);
   for (std::uint32_t i = 0; i < 3000; ++i)
@@ -112,7 +112,7 @@ TEST_P(AlgFlood, AnOutsiderThatSpoofsTheServer) {
   victim_is_well();
 }
 
-TEST_P(AlgFlood, AnOutsiderThatSpoofsTheServersIke) {
+TEST_P(AlgFlood, ForgedIkeFromTheServersAddress_DisplacesNoClientsIkeSession) {
   begin();
   Peer forged = victim_;
   for (std::uint64_t i = 0; i < 3000; ++i) {
@@ -125,7 +125,7 @@ TEST_P(AlgFlood, AnOutsiderThatSpoofsTheServersIke) {
   restarts(victim_);
 }
 
-TEST_P(AlgFlood, ThousandsOfWaitersAtOneGate) {
+TEST_P(AlgFlood, ThreeThousandWaiters_AreBoundedByPhase2Hold) {
   Lab::Options options;
   options.max_sessions = 16384;
   options.alg = {.ike_sessions = 8192, .esp_sessions = 1024, .gates = 512, .held_bytes = 8u << 20};
@@ -150,7 +150,7 @@ TEST_P(AlgFlood, ThousandsOfWaitersAtOneGate) {
 
 // What a client is owed by thousands of exchanges is one pass for each turn that pairs (how long it
 // takes is no test's business).
-TEST_P(AlgFlood, AClientThatIsOwedByThousandsOfExchanges) {
+TEST_P(AlgFlood, ClientOwedByThousandsOfExchanges_StillPairs) {
   begin();
   const Peer c2 = joins(2);
   quiet(kT + 1s);
@@ -169,7 +169,7 @@ TEST_P(AlgFlood, AClientThatIsOwedByThousandsOfExchanges) {
 }
 
 // Design 6: a full table shuts no IKE out that an ordinary NAT would pass.
-TEST_P(AlgFlood, AClientThatTakesAllExchangesThatAreRemembered) {
+TEST_P(AlgFlood, ExchangeTableFull_StillPairsOtherClients) {
   Lab::Options options;
   options.alg = {.ike_sessions = 256, .esp_sessions = 1024, .gates = 512, .held_bytes = 8u << 20};
   begin(options);

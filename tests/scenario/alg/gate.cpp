@@ -8,7 +8,7 @@ class AlgGateScenario : public Alg {};
 
 // ── 1 ───────────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(AlgGateScenario, NoOtherClientsPhaseTwoMessageIsForwardedInEitherDirection) {
+TEST_P(AlgGateScenario, PhaseTwoOfOtherClients_IsHeldInBothDirections) {
   start();
   const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
   sends(c1, c1.auth());
@@ -19,7 +19,7 @@ TEST_P(AlgGateScenario, NoOtherClientsPhaseTwoMessageIsForwardedInEitherDirectio
   EXPECT_EQ(now_there(AlgGauge::kHeldPackets), 2u);
 }
 
-TEST_P(AlgGateScenario, GatesOfOtherServersAreOthers) {
+TEST_P(AlgGateScenario, AnotherServer_HasItsOwnGate) {
   start();
   const Peer c1 = joins(1), c2 = joins(2, kOtherServer);
   sends(c1, c1.auth());
@@ -29,7 +29,7 @@ TEST_P(AlgGateScenario, GatesOfOtherServersAreOthers) {
 
 // ── 2 ───────────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(AlgGateScenario, ATurnEndsTAfterItsFirstForwardedMessageAndNothingExtendsIt) {
+TEST_P(AlgGateScenario, Turn_EndsTAfterItsFirstMessageWhateverFollows) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth());
@@ -46,7 +46,7 @@ TEST_P(AlgGateScenario, ATurnEndsTAfterItsFirstForwardedMessageAndNothingExtends
   EXPECT_EQ(counted(AlgCounter::kClosedDeadline), 1u);
 }
 
-TEST_P(AlgGateScenario, AnIkeAuthMessageAfterItsTurnWasLostWaitsAsANewTurn) {
+TEST_P(AlgGateScenario, IkeAuthAfterItsTurn_WaitsForANewTurn) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth(1));
@@ -64,7 +64,7 @@ TEST_P(AlgGateScenario, AnIkeAuthMessageAfterItsTurnWasLostWaitsAsANewTurn) {
 
 // ── 3 ───────────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(AlgGateScenario, TheHolderMayHaveSeveralExchangesAndEverySpiIsTheHolders) {
+TEST_P(AlgGateScenario, SeveralQuickModesOfTheHolder_ShareOneTurn) {
   start();
   const Peer c1 = joins1(1), c2 = joins1(2);
   sends(c1, c1.quick(1));
@@ -85,7 +85,7 @@ TEST_P(AlgGateScenario, TheHolderMayHaveSeveralExchangesAndEverySpiIsTheHolders)
 
 // ── 4 ───────────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(AlgGateScenario, TheFirstAnswerArmsTheInHalfBeforeAnyPacketOfTheInitiator) {
+TEST_P(AlgGateScenario, FirstAnswer_ArmsTheInHalf) {
   start();
   const Peer c1 = joins(1);
   sends(c1, c1.auth());
@@ -150,7 +150,7 @@ TEST_P(AlgGateScenario, PairedWantsAnInboundPacketAfterTheOutHalfPassed) {
   EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 0u);
 }
 
-TEST_P(AlgGateScenario, PairedTheGateClosesAtOnceAndTheNextOneGoes) {
+TEST_P(AlgGateScenario, Paired_ClosesTheGateAndReleasesTheNextWaiter) {
   start();
   const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
   sends(c1, c1.auth());
@@ -166,7 +166,7 @@ TEST_P(AlgGateScenario, PairedTheGateClosesAtOnceAndTheNextOneGoes) {
                 {esp_in_frame(c2, 0x2002), out_frame(c3, c3.auth())});
 }
 
-TEST_P(AlgGateScenario, WhoAsksOnWaitsForMinutesBehindManyWhoAreNotAnswered) {
+TEST_P(AlgGateScenario, RetransmittingWaiter_KeepsItsPlaceBehindManyUnansweredTurns) {
   start();
   constexpr unsigned kClients = 64;  // each of them has its 5 s
   std::vector<Peer> clients;
@@ -207,7 +207,7 @@ TEST_P(AlgGateScenario, PairedWantsAnInboundSpiForEachAnsweredExchangeOfTheTurn)
   EXPECT_EQ(now_there(AlgGauge::kEspHalfOpen), 0u);
 }
 
-TEST_P(AlgGateScenario, WithWaitersATurnThatLacksOnlyFurtherSpisCloses2SecondsAfterTheLastOne) {
+TEST_P(AlgGateScenario, PairedWithWaiters_ClosesTwoSecondsAfterTheLastSpi) {
   start();
   const Peer c1 = joins1(1), c2 = joins1(2);
   for (std::uint32_t i = 1; i <= 3; ++i) sends(c1, c1.quick(i));
@@ -223,7 +223,7 @@ TEST_P(AlgGateScenario, WithWaitersATurnThatLacksOnlyFurtherSpisCloses2SecondsAf
   EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);  // for the third one
 }
 
-TEST_P(AlgGateScenario, APairOfAnEarlierExchangesSpiLeavesTheClientDangling) {
+TEST_P(AlgGateScenario, PairedWithAnEarlierExchangesSpi_LeavesTheClientDangling) {
   start();
   const Peer c1 = joins1(1), c2 = joins1(2);
   sends(c1, c1.quick(1));  // answered, but that is lost between the server and us
@@ -241,7 +241,7 @@ TEST_P(AlgGateScenario, APairOfAnEarlierExchangesSpiLeavesTheClientDangling) {
 
 // ── 6 ───────────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(AlgGateScenario, AtTheDeadlineWhatWasLearnedStays) {
+TEST_P(AlgGateScenario, Deadline_KeepsTheLearnedOutboundSpi) {
   start();
   const Peer c1 = joins(1);
   sends(c1, c1.auth());
@@ -261,7 +261,7 @@ TEST_P(AlgGateScenario, AtTheDeadlineWhatWasLearnedStays) {
 
 // ── 7 ───────────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(AlgGateScenario, ARetransmissionReplacesWhatItRepeats) {
+TEST_P(AlgGateScenario, RetransmissionOfAHeldMessage_ReplacesIt) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth());
@@ -310,7 +310,7 @@ TEST_P(AlgGateScenario, TheFragmentsOfAMessageAreDroppedAsOne) {
   EXPECT_EQ(now_there(AlgGauge::kHeldPackets), 0u);
 }
 
-TEST_P(AlgGateScenario, AnAnswerInFragmentsIsHeldAsAnAnswer) {
+TEST_P(AlgGateScenario, AnswerInIkeFragments_IsHeldAndArmsTheTurn) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth());
@@ -334,7 +334,7 @@ TEST_P(AlgGateScenario, BeyondSixtyFourUnansweredExchangesTheNewerOneIsHeld) {
   happens(5100ms, {out_frame(c1, c1.quick(65))});
 }
 
-TEST_P(AlgGateScenario, AHolderWhoseSpiFindsNoRoomLosesTheTurn) {
+TEST_P(AlgGateScenario, EspSessionTableFull_EndsTheHoldersTurn) {
   Lab::Options options;
   options.alg.esp_sessions = 1;
   start(Config::with_alg(), options);
@@ -349,7 +349,7 @@ TEST_P(AlgGateScenario, AHolderWhoseSpiFindsNoRoomLosesTheTurn) {
   EXPECT_EQ(counted(AlgCounter::kClosedFlush), 0u);
 }
 
-TEST_P(AlgGateScenario, OneFlightPerExchange) {
+TEST_P(AlgGateScenario, FlightsOfOneWaiter_AreReleasedInOneTurn) {
   start();
   const Peer c1 = joins1(1), c2 = joins1(2);
   sends(c1, c1.quick(1));
@@ -360,7 +360,7 @@ TEST_P(AlgGateScenario, OneFlightPerExchange) {
   EXPECT_EQ(counted(AlgCounter::kTurns), 2u);
 }
 
-TEST_P(AlgGateScenario, APlaceIsKept35SecondsAfterTheClientsLastMessage) {
+TEST_P(AlgGateScenario, WaiterSilentFor35Seconds_LosesItsPlace) {
   Config config = Config::with_alg();
   config.alg().gate_timeout = 120s;
   start(config);
@@ -386,7 +386,7 @@ TEST_P(AlgGateScenario, APlaceIsKept35SecondsAfterTheClientsLastMessage) {
   EXPECT_EQ(now_there(AlgGauge::kHeldBytes), 0u);
 }
 
-TEST_P(AlgGateScenario, ClosingIsHandledBeforeAgeing) {
+TEST_P(AlgGateScenario, DeadlineInTheSameTickAsAgeing_ReleasesTheWaiter) {
   Config config = Config::with_alg();
   config.alg().gate_timeout = 35s;
   start(config);
@@ -398,7 +398,7 @@ TEST_P(AlgGateScenario, ClosingIsHandledBeforeAgeing) {
   expect_frames(lab().jump(40s), {out_frame(c2, c2.auth())});
 }
 
-TEST_P(AlgGateScenario, FullIsDroppedAndCounted) {
+TEST_P(AlgGateScenario, WaitersBeyondPhase2Hold_AreDropped) {
   Config config = Config::with_alg();
   config.alg().phase2_hold = 2;
   start(config);
@@ -412,7 +412,7 @@ TEST_P(AlgGateScenario, FullIsDroppedAndCounted) {
   waits(c4, c4.auth());
 }
 
-TEST_P(AlgGateScenario, Phase2HoldZeroDrops) {
+TEST_P(AlgGateScenario, Phase2HoldZero_DropsInsteadOfHolding) {
   Config config = Config::with_alg();
   config.alg().phase2_hold = 0;
   start(config);
@@ -444,7 +444,7 @@ TEST_P(AlgGateScenario, HeldBytesAreBounded) {
 
 // ── 8 ───────────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(AlgGateScenario, FifoBetweenClientsAndWhoLostATurnQueuesBehindEveryoneWhoWaits) {
+TEST_P(AlgGateScenario, Waiters_AreServedFirstInFirstOut) {
   start();
   const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
   sends(c1, c1.auth());
@@ -457,7 +457,7 @@ TEST_P(AlgGateScenario, FifoBetweenClientsAndWhoLostATurnQueuesBehindEveryoneWho
   happens(6s, {out_frame(c1, c1.child())});
 }
 
-TEST_P(AlgGateScenario, ATurnUnansweredFor5SecondsYieldsToThoseWhoWait) {
+TEST_P(AlgGateScenario, TurnUnansweredFor5Seconds_YieldsToWaiters) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth());
@@ -493,7 +493,7 @@ TEST_P(AlgGateScenario, AnAnsweredTurnYieldsIfNoEspOfAnUnknownSpiCameFor5Seconds
   EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
 }
 
-TEST_P(AlgGateScenario, ATurnWithAnUnansweredExchangeYieldsNotWhileEspOfTheOtherIsNew) {
+TEST_P(AlgGateScenario, NewSpiInATurnWithAnUnansweredExchange_DelaysTheYield) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth());
@@ -506,7 +506,7 @@ TEST_P(AlgGateScenario, ATurnWithAnUnansweredExchangeYieldsNotWhileEspOfTheOther
   happens(200ms, {out_frame(c2, c2.auth())});
 }
 
-TEST_P(AlgGateScenario, ATurnWithoutAnExchangeYieldsToThoseWhoWait) {
+TEST_P(AlgGateScenario, TurnWithoutAnExchange_YieldsToWaiters) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends_esp(c1, 0x1001);  // a tunnel that was idle after IKE
@@ -518,7 +518,7 @@ TEST_P(AlgGateScenario, ATurnWithoutAnExchangeYieldsToThoseWhoWait) {
 
 // ── 9 ───────────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(AlgGateScenario, ANewIkeSpiPairRightAfterACreateChildSaReleasesTheGate) {
+TEST_P(AlgGateScenario, IkeRekeyByCreateChildSa_ReleasesTheGate) {
   start();
   Peer c1 = joins(1);
   const Peer c2 = joins(2);
@@ -533,7 +533,7 @@ TEST_P(AlgGateScenario, ANewIkeSpiPairRightAfterACreateChildSaReleasesTheGate) {
   EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);
 }
 
-TEST_P(AlgGateScenario, IkeRekeysAreAlwaysWatchedFromEitherSide) {
+TEST_P(AlgGateScenario, IkeRekeyOfTheServer_ReleasesTheGate) {
   start();
   Peer c1 = joins(1);
   gets(c1, c1.server_child());
@@ -545,7 +545,7 @@ TEST_P(AlgGateScenario, IkeRekeysAreAlwaysWatchedFromEitherSide) {
   EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 1u);
 }
 
-TEST_P(AlgGateScenario, ANewIkeSpiPairReleasesNothingWhileAnotherExchangeIsUnanswered) {
+TEST_P(AlgGateScenario, IkeRekeyWhileAnotherExchangeIsUnanswered_KeepsTheTurn) {
   start();
   Peer c1 = joins(1);
   const Peer c2 = joins(2);
@@ -558,7 +558,7 @@ TEST_P(AlgGateScenario, ANewIkeSpiPairReleasesNothingWhileAnotherExchangeIsUnans
   EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 0u);
 }
 
-TEST_P(AlgGateScenario, ANewIkeSpiPairReleasesNothingWhileAnotherExchangesSpiIsToCome) {
+TEST_P(AlgGateScenario, IkeRekeyWhileAnotherExchangeIsOwedAnSpi_KeepsTheTurn) {
   start();
   Peer c1 = joins(1);
   const Peer c2 = joins(2);
@@ -575,7 +575,7 @@ TEST_P(AlgGateScenario, ANewIkeSpiPairReleasesNothingWhileAnotherExchangesSpiIsT
                 {esp_in_frame(c1, 0x2001), out_frame(c2, c2.auth())});
 }
 
-TEST_P(AlgGateScenario, ANewIkeSpiPairOfAnEarlierTurnsExchangeReleasesNothing) {
+TEST_P(AlgGateScenario, IkeRekeyOfAnEarlierTurnsExchange_KeepsTheTurn) {
   start();
   const Peer c1 = joins(1);
   sends(c1, c1.child(2));
@@ -589,7 +589,7 @@ TEST_P(AlgGateScenario, ANewIkeSpiPairOfAnEarlierTurnsExchangeReleasesNothing) {
   EXPECT_TRUE(turn());
 }
 
-TEST_P(AlgGateScenario, ANewIkeSessionThatAsksForAPhaseTwoEndsASilentUnansweredTurn) {
+TEST_P(AlgGateScenario, PhaseTwoOfARestartedIke_EndsTheSilentTurn) {
   start();
   const Peer c1 = joins(1);
   sends(c1, c1.auth());
@@ -608,7 +608,7 @@ TEST_P(AlgGateScenario, ANewIkeSessionThatAsksForAPhaseTwoEndsASilentUnansweredT
   EXPECT_FALSE(turn());
 }
 
-TEST_P(AlgGateScenario, ASecondIkeSessionOfOnePortEndsNothing) {
+TEST_P(AlgGateScenario, SecondIkeSessionOfOnePort_SharesTheTurn) {
   start();
   const Peer c1 = joins(1);
   Peer second = c1;
@@ -751,7 +751,7 @@ TEST_P(AlgGateScenario, WithoutWaitersOldSpisReleaseNothing) {
 
 // ── 10 ──────────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(AlgGateScenario, AtFirstContactAnAddressOnWhichNobodyElseTalksToTheServerIsChosen) {
+TEST_P(AlgGateScenario, ServerSpread_ChoosesANatAddressWithoutAnotherClientOfTheServer) {
   Config config = Config::with_alg();
   config.pool().addresses = {"203.0.113.3-203.0.113.18"};
   start(config);
@@ -765,7 +765,7 @@ TEST_P(AlgGateScenario, AtFirstContactAnAddressOnWhichNobodyElseTalksToTheServer
   EXPECT_GE(counted(AlgCounter::kAddressesSpread), 8u);
 }
 
-TEST_P(AlgGateScenario, AClientThatHasAnAddressKeepsIt) {
+TEST_P(AlgGateScenario, ServerSpread_KeepsAPairedNatAddress) {
   Config config = Config::with_alg();
   config.pool().addresses = {"203.0.113.3-203.0.113.18"};
   config.group().app(Protocol::kTcp, {.pooling = Pooling::kPaired});
@@ -778,7 +778,7 @@ TEST_P(AlgGateScenario, AClientThatHasAnAddressKeepsIt) {
   EXPECT_EQ(joins(1).nat.ip, web.ip);
 }
 
-TEST_P(AlgGateScenario, WithServerSpreadDisabledAddressesAreChosenAsEver) {
+TEST_P(AlgGateScenario, ServerSpreadDisabled_SpreadsNoAddresses) {
   Config config = Config::with_alg();
   config.pool().addresses = {"203.0.113.3-203.0.113.4"};
   config.alg().server_spread = false;
@@ -789,7 +789,7 @@ TEST_P(AlgGateScenario, WithServerSpreadDisabledAddressesAreChosenAsEver) {
 
 // Beyond 64 exchanges a message is held; its retransmission finds room and passes: then the copy is
 // not held any more.
-TEST_P(AlgGateScenario, WhatIsAdmittedIsNotHeldAnyMore) {
+TEST_P(AlgGateScenario, AdmittedRetransmission_RemovesTheHeldCopy) {
   Config config = Config::with_alg();
   config.alg().spi_candidates = 64;
   start(config);

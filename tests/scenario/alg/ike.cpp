@@ -14,7 +14,7 @@ class AlgIke : public Alg {
   }
 };
 
-TEST_P(AlgIke, WhatIsNoWellFormedHeaderIsTranslatedAsUdpAndCounted) {
+TEST_P(AlgIke, MalformedIkeHeader_IsTranslatedAsUdpAndCounted) {
   start();
   const auto [c1, c2] = one_holds();
   const Ike good = c2.auth();
@@ -59,7 +59,7 @@ TEST_P(AlgIke, PhaseTwoIsGated) {
   EXPECT_EQ(now_there(AlgGauge::kWaiters), 4u);
 }
 
-TEST_P(AlgIke, WhatIsNeitherAlwaysPasses) {
+TEST_P(AlgIke, InformationalTransactionAndNewGroup_PassABusyGate) {
   start();
   const auto [c1, c2] = one_holds();
   sends(c2, c2.message(kInformational2, 2));
@@ -142,7 +142,7 @@ TEST_P(AlgIke, FragmentsOfOneMessageBelongToTheirExchange) {
   EXPECT_EQ(counted(AlgCounter::kExchangesAdmitted), 2u);
 }
 
-TEST_P(AlgIke, FragmentsOfIkev1BelongToTheirExchangeWhetherTheyNameItOrNot) {
+TEST_P(AlgIke, Ikev1Fragments_BelongToTheirExchange) {
   start();
   const Peer c1 = joins1(1), c2 = joins1(2);
   const Ike whole = c1.quick(0x1234);
@@ -161,7 +161,7 @@ TEST_P(AlgIke, FragmentsOfIkev1BelongToTheirExchangeWhetherTheyNameItOrNot) {
        out_frame(c2, fragment1(other, 4, 2, true))});
 }
 
-TEST_P(AlgIke, AServerRekeyingTakesTheGateExactlyAsAClientDoes) {
+TEST_P(AlgIke, ServersCreateChildSa_TakesTheGate) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   pairs(c1, 0x1001, 0x2001);
@@ -177,7 +177,7 @@ TEST_P(AlgIke, AServerRekeyingTakesTheGateExactlyAsAClientDoes) {
                 {esp_in_frame(c1, 0x2002, 2), out_frame(c2, c2.auth())});
 }
 
-TEST_P(AlgIke, WhatWasAdmittedOnceAlwaysPassesAndOpensNothing) {
+TEST_P(AlgIke, MessageOfAnAdmittedExchange_PassesWithoutATurn) {
   start();
   const Peer c1 = joins1(1), c2 = joins1(2);
   const Ike q1 = c1.quick(0x1111), q2 = c2.quick(0x2222);
@@ -196,7 +196,7 @@ TEST_P(AlgIke, WhatWasAdmittedOnceAlwaysPassesAndOpensNothing) {
   EXPECT_EQ(counted(AlgCounter::kTurns), 2u);
 }
 
-TEST_P(AlgIke, ALateAnswerThatFindsTheGateClosedStartsATurnArmed) {
+TEST_P(AlgIke, LateAnswerAtAClosedGate_BeginsAnArmedTurn) {
   start();
   const Peer c1 = joins(1);
   sends(c1, c1.auth());
@@ -211,7 +211,7 @@ TEST_P(AlgIke, ALateAnswerThatFindsTheGateClosedStartsATurnArmed) {
   EXPECT_FALSE(turn());
 }
 
-TEST_P(AlgIke, AClientThatBeganAnewKeepsItsPlaceAndItsOldSessionsIdleOut) {
+TEST_P(AlgIke, IkeRestartOfAWaiter_KeepsItsPlaceAndItsOldSpis) {
   start();
   const Peer c1 = joins(1);
   const Peer c2 = joins(2), c3 = joins(3);

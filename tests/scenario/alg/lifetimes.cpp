@@ -30,7 +30,7 @@ TEST_P(AlgLife, AnUnansweredIkeSessionGoesAfter60Seconds) {
   EXPECT_EQ(now_there(AlgGauge::kIkeSessions), 0u);
 }
 
-TEST_P(AlgLife, AnEspSessionGoesEspSessionTimeoutAfterItsLastPacketInEitherDirection) {
+TEST_P(AlgLife, EspSession_IsRefreshedByEitherDirectionAndEndsAfterEspSessionTimeout) {
   Config config = Config::with_alg();
   config.alg().esp_session_timeout = 2min;
   config.inbound_refresh = false;  // ESP is refreshed by either direction whatever that says
@@ -52,7 +52,7 @@ TEST_P(AlgLife, AnEspSessionGoesEspSessionTimeoutAfterItsLastPacketInEitherDirec
   EXPECT_EQ(counted(AlgCounter::kEspSessionsExpired), 1u);
 }
 
-TEST_P(AlgLife, NeitherTakesTheOtherWithIt) {
+TEST_P(AlgLife, IkeAndEspSessions_EndIndependently) {
   Config config = Config::with_alg();
   config.alg().ike_session_timeout = 2min;
   config.alg().esp_session_timeout = 10min;
@@ -120,7 +120,7 @@ TEST_P(AlgLife, WhileAClientHasAnyAlgStateItsPairingStays) {
   EXPECT_EQ(joins(1, kOtherServer).nat.ip, c1.nat.ip);
 }
 
-TEST_P(AlgLife, ARekeyMakesANewEspSessionAndTheOldOneIdlesOut) {
+TEST_P(AlgLife, ChildSaRekey_MakesANewEspSessionAndTheOldOneIdlesOut) {
   Config config = Config::with_alg();
   config.alg().esp_session_timeout = 5min;
   start(config);
@@ -158,7 +158,7 @@ class AlgLimits : public Alg {
   }
 };
 
-TEST_P(AlgLimits, ItsIkeSessionSilentForLongestIsReplacedByASubscribersSixtyFifth) {
+TEST_P(AlgLimits, SixtyFifthIkeSession_ReplacesTheLongestSilentOne) {
   start();
   (void)joins(2);
   const Peer first = joins(1);
@@ -176,7 +176,7 @@ TEST_P(AlgLimits, ItsIkeSessionSilentForLongestIsReplacedByASubscribersSixtyFift
   EXPECT_FALSE(is_tracked(second));
 }
 
-TEST_P(AlgLimits, FailedIkeSessionsShutNoIkeOut) {
+TEST_P(AlgLimits, FailedIkeSessions_DoNotExhaustTheLimit) {
   start();
   const Peer tunnel = joins(1, kOtherServer);
   pairs(tunnel, 0x1001, 0x2001);
@@ -208,7 +208,7 @@ TEST_P(AlgLimits, AnIkeSessionThatAwaitsAnSpiHasATurnOrHasEspIsNotReplaced) {
   EXPECT_EQ(counted(AlgCounter::kIkeUntracked), 0u);
 }
 
-TEST_P(AlgLimits, WhereNoIkeSessionCanBeReplacedIkePassesAsOrdinaryUdp) {
+TEST_P(AlgLimits, NoReplaceableIkeSession_IkePassesAsOrdinaryUdp) {
   start();
   Peer c1 = joins(1);
   for (std::uint16_t i = 0; i < 64; ++i) {
@@ -227,7 +227,7 @@ TEST_P(AlgLimits, WhereNoIkeSessionCanBeReplacedIkePassesAsOrdinaryUdp) {
   EXPECT_EQ(now_there(AlgGauge::kIkeSessions), 64u);
 }
 
-TEST_P(AlgLimits, AnOfficeOfNatTraversalClientsIsLimitedByNothing) {
+TEST_P(AlgLimits, SeventyNatTraversalClientsBehindOneSubscriber_AreNotLimited) {
   start();
   for (unsigned person = 0; person < 70; ++person) {
     const Ike init = sa_init(0x5000 + person);
@@ -243,7 +243,7 @@ TEST_P(AlgLimits, AnOfficeOfNatTraversalClientsIsLimitedByNothing) {
   EXPECT_EQ(now_there(AlgGauge::kGates), 0u);
 }
 
-TEST_P(AlgLimits, TheServerSilentForLongestIsReplacedByASubscribersSixtyFifth) {
+TEST_P(AlgLimits, SixtyFifthServer_ReplacesTheLongestSilentOne) {
   start();
   std::vector<Peer> all;
   for (std::uint32_t i = 0; i < 64; ++i) all.push_back(joins(1, Ip{"198.18.1.0"} + i));
@@ -257,7 +257,7 @@ TEST_P(AlgLimits, TheServerSilentForLongestIsReplacedByASubscribersSixtyFifth) {
   EXPECT_FALSE(is_tracked(all[2]));
 }
 
-TEST_P(AlgLimits, WhereNoServerCanBeReplacedIkePassesAsOrdinaryUdpAndEspIsRefused) {
+TEST_P(AlgLimits, NoReplaceableServer_IkePassesAndEspIsAnsweredByUnreachable) {
   start();
   for (std::uint32_t i = 0; i < 64; ++i)
     pairs(joins(1, Ip{"198.18.1.0"} + i), 0x1001 + i, 0x2001 + i);
@@ -268,7 +268,7 @@ TEST_P(AlgLimits, WhereNoServerCanBeReplacedIkePassesAsOrdinaryUdpAndEspIsRefuse
   (void)joins(2);
 }
 
-TEST_P(AlgLimits, AtEspSessionQuotaTheSubscribersOldestEspSessionOfSinglePacketsGoes) {
+TEST_P(AlgLimits, EspSessionQuota_ReplacesTheOldestSessionOfSinglePackets) {
   Config config = Config::with_alg();
   config.alg().esp_session_quota = 4;
   start(config);
@@ -319,7 +319,7 @@ TEST_P(AlgLimits, WithALowerEspSessionQuotaAReloadEndsNothing) {
   esp_refused_out_and_told(c1, 0x1003, DropReason::kEspSessionQuota);
 }
 
-TEST_P(AlgLimits, HeldMessagesCountWithTheirBytesAndASubscriberGetsAQuarter) {
+TEST_P(AlgLimits, HeldBytesOfASubscriber_AreLimitedToAQuarter) {
   Lab::Options options;
   options.alg = {.ike_sessions = 4096, .esp_sessions = 64, .gates = 512, .held_bytes = 65536};
   Config config = Config::with_alg();
@@ -346,7 +346,7 @@ TEST_P(AlgLimits, HeldMessagesCountWithTheirBytesAndASubscriberGetsAQuarter) {
                 {esp_in_frame(c3, 0x2003), out_frame(c4, c4.auth())});
 }
 
-TEST_P(AlgLimits, FullTablesPassIkeRefuseEspAndHurtNobody) {
+TEST_P(AlgLimits, FullTables_PassIkeDropEspAndKeepSessions) {
   Lab::Options options;
   options.alg = {.ike_sessions = 4, .esp_sessions = 3, .gates = 2, .held_bytes = 1u << 20};
   start(Config::with_alg(), options);
@@ -368,7 +368,7 @@ TEST_P(AlgLimits, FullTablesPassIkeRefuseEspAndHurtNobody) {
 }
 
 // With endpoint-independent filtering anybody may send to a client's mapping.
-TEST_P(AlgLimits, IkeOfAServerThatTheClientHasNeverSentAnyMakesNoState) {
+TEST_P(AlgLimits, UnsolicitedIke_PassesWithoutState) {
   Config config = Config::with_alg();
   config.group().apps.clear();
   AppPolicy open = kEndpointIndependent;
@@ -399,7 +399,7 @@ INSTANTIATE_TEST_SUITE_P(, AlgLimits, shardings(), sharding_name);
 
 // ── reload ──────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(AlgLife, AProfileBoundWhileAClientHasAnIkeMappingPairsItWithTheMappingsAddress) {
+TEST_P(AlgLife, ProfileBoundByReload_PairsClientsWithTheirUdp500MappingsAddress) {
   Config config = Config::with_alg();
   config.pool().addresses = {"203.0.113.3-203.0.113.18"};
   config.group().alg.clear();
@@ -419,7 +419,7 @@ TEST_P(AlgLife, AProfileBoundWhileAClientHasAnIkeMappingPairsItWithTheMappingsAd
   }
 }
 
-TEST_P(AlgLife, AReloadChangesTimeoutsForWhatExists) {
+TEST_P(AlgLife, ReloadedTimeouts_HoldForExistingSessions) {
   Config config = Config::with_alg();
   start(config);
   const Peer c1 = joins(1);
@@ -472,7 +472,7 @@ TEST_P(AlgLife, RemovingThePoolAddressEndsItsState) {
 }
 
 // The first packet after the reload finds nothing of the old address (a finding of the fuzzer's).
-TEST_P(AlgLife, NothingNewLeavesByARemovedPoolAddress) {
+TEST_P(AlgLife, PoolAddressRemovedByReload_IsNotUsedByTheNextEspPacket) {
   Config config = Config::with_alg();
   config.pool().addresses = {"203.0.113.3", "203.0.113.9"};
   config.alg().require_ike = false;
@@ -486,7 +486,7 @@ TEST_P(AlgLife, NothingNewLeavesByARemovedPoolAddress) {
   EXPECT_EQ(source_of(behind_link(sent.front().bytes)).ip, Ip{other});
 }
 
-TEST_P(AlgLife, WhoLostItsNatAddressNeedsIkeAgain) {
+TEST_P(AlgLife, PoolAddressRemovedByReload_RequiresIkeAgain) {
   Config config = Config::with_alg();
   config.pool().addresses = {"203.0.113.3", "203.0.113.9"};
   config.alg().require_ike = true;
@@ -497,7 +497,7 @@ TEST_P(AlgLife, WhoLostItsNatAddressNeedsIkeAgain) {
   esp_refused_out(c1, 0x1001, DropReason::kEspOutNoIke);
 }
 
-TEST_P(AlgLife, AReloadThatChangesNothingKeepsEverything) {
+TEST_P(AlgLife, UnchangedReload_KeepsTunnelsTurnAndWaiters) {
   start();
   const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
   pairs(c1, 0x1001, 0x2001);

@@ -254,7 +254,7 @@ TEST_P(AlgPreserve, AnUnknownInitiatorSpiGoesToTheOnlyClientWithAnAnsweredCreate
                        DropReason::kIkeSpiUnknown);
 }
 
-TEST_P(AlgPreserve, NotIfTwoClientsMayHaveRekeyed) {
+TEST_P(AlgPreserve, UnknownInitiatorSpiAfterTwoCreateChildSas_IsDropped) {
   const Peer c1 = joins(1), c2 = joins(2);
   for (const Peer* c : {&c1, &c2}) {
     sends(*c, c->child());
@@ -289,7 +289,7 @@ TEST_P(AlgPreserve, HeldAnswersAndFragmentsFindTheirClient) {
                 {esp_in_frame(c1, 0x2001), in_frame(c2, c2.server_child())});
 }
 
-TEST_P(AlgPreserve, IcmpErrorsThatQuoteEnoughAreToldApart) {
+TEST_P(AlgPreserve, IcmpErrorThatQuotesTheInitiatorSpi_ReachesItsClient) {
   (void)joins(1);
   const Peer c2 = joins(2);
   const IpPacket sent = c2.out(c2.message(kInformational2, 3));
@@ -305,7 +305,7 @@ TEST_P(AlgPreserve, IcmpErrorsThatQuoteEnoughAreToldApart) {
                 {lab().to_outside(icmp_error(kN, kS, 3, 4, outside, 1400).hop())});
 }
 
-TEST_P(AlgPreserve, OtherSourcePortsAreTranslatedAsEver) {
+TEST_P(AlgPreserve, OtherSourcePort_IsTranslated) {
   (void)joins(1);
   const Endpoint other{client_ip(2), 1500};
   EXPECT_NE(translated(ike(other, {kS, 500}, sa_init(0x99))).port, 500);

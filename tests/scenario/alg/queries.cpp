@@ -178,7 +178,7 @@ TEST_P(AlgQueries, AGateHasItsStateItsHolderItsTimeAndItsWaiters) {
   expect_drops({{DropReason::kIkeHeldFlushed, 2}});
 }
 
-TEST_P(AlgQueries, AGateThatLingersSaysForWhom) {
+TEST_P(AlgQueries, GateRowOfALingeringGate_HasTheLastHolder) {
   start();
   const Peer c1 = joins(1);
   pairs(c1, 0x1001, 0x2001);
@@ -194,7 +194,7 @@ TEST_P(AlgQueries, AGateThatLingersSaysForWhom) {
 
 // ── flush ───────────────────────────────────────────────────────────────────────────────────────
 
-TEST_P(AlgQueries, FlushedMeansForgotten) {
+TEST_P(AlgQueries, Flush_ForgetsTheMatchingSessionsSpis) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   pairs(c1, 0x1001, 0x2001);
@@ -213,7 +213,7 @@ TEST_P(AlgQueries, FlushedMeansForgotten) {
   EXPECT_EQ(now_there(AlgGauge::kLingering), 0u);
 }
 
-TEST_P(AlgQueries, WhoTakesAFlushedClientsPlaceDoesNotInheritItsSpis) {
+TEST_P(AlgQueries, FlushedClientsPlace_IsReusedWithoutItsSpis) {
   start();
   const Peer c1 = joins(1);
   (void)joins(2);  // the gate stays
@@ -239,7 +239,7 @@ TEST_P(AlgQueries, AFlushedHoldersTurnGoesToTheNextWaiter) {
   EXPECT_EQ(rows[0].last_reason, CloseReason::kFlush);
 }
 
-TEST_P(AlgQueries, WhoeverIsFlushedGetsNoTurnByIt) {
+TEST_P(AlgQueries, FlushOfHolderAndWaiters_BeginsNoTurn) {
   start();
   const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
   sends(c1, c1.auth());
@@ -290,7 +290,7 @@ TEST_P(AlgQueries, TrafficOfManySessionsIsCountedSomeAtATime) {
   EXPECT_EQ(counted(AlgCounter::kEspPacketsOut), 100u);
 }
 
-TEST_P(AlgQueries, IkeSessionsAndWhatALookUpKnowsOfAPair) {
+TEST_P(AlgQueries, IkeRowsAndLookup_TellGateAndSessionOfAPair) {
   start();
   const Peer c1 = joins(1);
   const std::vector<shared::IkeRow> rows = list<shared::IkePage>(

@@ -39,7 +39,7 @@ TEST_P(AlgRestart, TunnelsGoOnWithoutARekey) {
   }
 }
 
-class AlgElsewhere : public AlgRestart {
+class AlgRestartResharded : public AlgRestart {
  protected:
   /// Eight clients with tunnels, wherever the process begins again.
   void tunnels_go_on_after(const Config& config, unsigned shards, Where where = Where::current()) {
@@ -67,7 +67,7 @@ class AlgElsewhere : public AlgRestart {
   std::vector<Peer> peers_;
 };
 
-TEST_P(AlgElsewhere, TunnelsGoOnWithAnotherNumberOfWorkers) {
+TEST_P(AlgRestartResharded, AnotherNumberOfWorkers_RestoresTunnels) {
   Config config = Config::with_alg();
   config.pool().addresses = {"203.0.113.3-203.0.113.18"};
   start(config);
@@ -75,7 +75,7 @@ TEST_P(AlgElsewhere, TunnelsGoOnWithAnotherNumberOfWorkers) {
   for (const unsigned shards : {3u, 1u, 5u, 2u}) tunnels_go_on_after(config, shards);
 }
 
-TEST_P(AlgElsewhere, TunnelsGoOnWhateverReloadsHadDealtOutTheAddresses) {
+TEST_P(AlgRestartResharded, NatAddressesDealtOutByReloads_RestoreTunnels) {
   Config config = Config::with_alg();
   config.pool().addresses = {"203.0.113.4-203.0.113.18"};
   start(config);
@@ -85,9 +85,9 @@ TEST_P(AlgElsewhere, TunnelsGoOnWhateverReloadsHadDealtOutTheAddresses) {
   tunnels_go_on_after(config, lab().shards());
 }
 
-INSTANTIATE_TEST_SUITE_P(, AlgElsewhere, shardings(), sharding_name);
+INSTANTIATE_TEST_SUITE_P(, AlgRestartResharded, shardings(), sharding_name);
 
-TEST_P(AlgRestart, AnExchangeInProgressGoesOn) {
+TEST_P(AlgRestart, QuickModeInProgress_Completes) {
   start();
   const Peer c1 = joins1(1);
   sends(c1, c1.quick(77));
@@ -101,7 +101,7 @@ TEST_P(AlgRestart, AnExchangeInProgressGoesOn) {
   gets_esp(c1, 0x2001, 2);
 }
 
-TEST_P(AlgRestart, AnAnswerThatComesAfterItStartsATurn) {
+TEST_P(AlgRestart, AnswerAfterTheRestart_BeginsATurn) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth());
@@ -111,7 +111,7 @@ TEST_P(AlgRestart, AnAnswerThatComesAfterItStartsATurn) {
   waits(c2, c2.auth());
 }
 
-TEST_P(AlgRestart, WhatAClientIsOwedIsNotAnothers) {
+TEST_P(AlgRestart, OwedSpi_StaysDangling) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c1, c1.auth());
@@ -131,7 +131,7 @@ TEST_P(AlgRestart, WhatAClientIsOwedIsNotAnothers) {
   EXPECT_EQ(lab().state().size(), 6u);  // of each client a mapping, an IKE and an ESP session
 }
 
-TEST_P(AlgRestart, AMappingThatEndedIsInNoRecord) {
+TEST_P(AlgRestart, EndedMapping_IsRemovedFromTheRecords) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   pairs(c2, 0x1002, 0x2002);
@@ -188,7 +188,7 @@ TEST_P(AlgRestart, HalfOpenSessionsAreRestored) {
   sends_esp(c1, 0x1001, 5);
 }
 
-TEST_P(AlgRestart, WhatIsOfAnotherConfigurationIsLeftOut) {
+TEST_P(AlgRestart, RecordsOfAnotherConfiguration_AreNotRestored) {
   Config config = Config::with_alg();
   start(config);
   const Peer c1 = joins(1);
@@ -206,7 +206,7 @@ TEST_P(AlgRestart, WhatIsOfAnotherConfigurationIsLeftOut) {
   EXPECT_EQ(restart(other, records), 0u);
 }
 
-TEST_P(AlgRestart, WhatWasIdleForTooLongIsLeftOut) {
+TEST_P(AlgRestart, RecordsIdleBeyondTheirTimeout_AreNotRestored) {
   start();
   const Peer c1 = joins(1);
   pairs(c1, 0x1001, 0x2001);
@@ -215,7 +215,7 @@ TEST_P(AlgRestart, WhatWasIdleForTooLongIsLeftOut) {
   EXPECT_EQ(restart(config(), records), 0u);
 }
 
-TEST_P(AlgRestart, RecordsThatContradictOneAnotherHurtNobody) {
+TEST_P(AlgRestart, ContradictoryRecords_LeaveTheFirstTunnelUntouched) {
   Config config = Config::with_alg();
   config.pool().addresses = {"203.0.113.3-203.0.113.18"};
   start(config);
@@ -232,7 +232,7 @@ TEST_P(AlgRestart, RecordsThatContradictOneAnotherHurtNobody) {
   sends_esp(c1, 0x1001, 7);
 }
 
-TEST_P(AlgRestart, ProfilesWithConnfailoverDisabledAreInNoRecord) {
+TEST_P(AlgRestart, ConnfailoverDisabled_WritesNoRecord) {
   Config config = Config::with_alg();
   config.alg().conn_failover = false;
   start(config);
@@ -241,7 +241,7 @@ TEST_P(AlgRestart, ProfilesWithConnfailoverDisabledAreInNoRecord) {
   EXPECT_TRUE(lab().state().empty());
 }
 
-TEST_P(AlgRestart, ChangesAddUpToWhatAWalkSees) {
+TEST_P(AlgRestart, JournalOfChanges_EqualsAFullWalk) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   pairs(c1, 0x1001, 0x2001);
