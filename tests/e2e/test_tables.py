@@ -73,12 +73,12 @@ def test_explain_says_what_becomes_of_a_packet_from_outside(lab, narrow):
     nat = udp_exchange(client, server, (S1, 9))
     at = f"{nat[0]}:{nat[1]}"
     assert explained(narrow, f"{S1}:9", at) == ("forwarded", None)
-    stranger = lab.s2.udp(7)
+    unsolicited = lab.s2.udp(7)
     free = nat[1] ^ 1
     for to, reason in ((nat[1], "filtered"), (free, "no_mapping")):
         assert explained(narrow, f"{S2}:7", f"{nat[0]}:{to}") == ("dropped", reason)
         before = dropped(narrow, reason)
-        stranger.sendto(b"anybody?", (nat[0], to))
+        unsolicited.sendto(b"anybody?", (nat[0], to))
         wait_until(f"{reason} is counted", lambda: dropped(narrow, reason) == before + 1)
     assert explained(narrow, f"{S2}:7", "203.0.113.77:1", "-from", "outside") == ("dropped", "not_for_us")
     assert explained(narrow, f"{C2}:7", at, "-from", "outside") == ("dropped", "spoofed_client_source")

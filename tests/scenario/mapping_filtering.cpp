@@ -21,7 +21,7 @@ const char* name_of_dependence(Dependence d) {
 
 constexpr Endpoint kServers[] = {
     {"198.18.0.1", 1000}, {"198.18.0.1", 1001}, {"198.18.0.2", 1000}, {"198.18.0.2", 1001}};
-constexpr Endpoint kStranger = {"198.18.0.99", 1000};
+constexpr Endpoint kUnsolicited = {"198.18.0.99", 1000};
 
 class MappingFilteringMatrix : public Laboratory, public ::testing::WithParamInterface<Case> {
  protected:
@@ -90,16 +90,16 @@ TEST_P(MappingFilteringMatrix, AnotherPortOfTheDestination_IsFilteredIfAddressAn
 TEST_P(MappingFilteringMatrix, UnsolicitedAddress_IsFilteredUnlessEndpointIndependent) {
   const Endpoint nat = translated(first(kClient, kServers[0]));
   if (filtering() == Dependence::kEndpointIndependent)
-    returned(first(kStranger, nat), kClient);
+    returned(first(kUnsolicited, nat), kClient);
   else
-    refused_from_outside(first(kStranger, nat), DropReason::kFiltered);
+    refused_from_outside(first(kUnsolicited, nat), DropReason::kFiltered);
 }
 
 TEST_P(MappingFilteringMatrix, AnswerToAnAdmittedOutsideHost_LeavesFromTheSameNatEndpoint) {
   const Endpoint nat = translated(first(kClient, kServers[0]));
   if (filtering() != Dependence::kEndpointIndependent) return;
-  returned(first(kStranger, nat), kClient);
-  translated_to(reply_to(first(kStranger, kClient)), nat);
+  returned(first(kUnsolicited, nat), kClient);
+  translated_to(reply_to(first(kUnsolicited, kClient)), nat);
 }
 
 TEST_P(MappingFilteringMatrix, AnAddressThatTheMappingHasASessionWithIsAdmittedFromAnyPort) {
@@ -138,7 +138,7 @@ TEST_P(Policies, TheProfileOfTheDestinationPortDecides) {
   Config config = Config::standard();
   config.group().app(Protocol::kUdp, kEndpointIndependent, 5000, 5999);
   start(config);
-  // Covered: one NAT endpoint for all of them, strangers come in.
+  // Covered: one NAT endpoint for all of them, unsolicited packets come in.
   const Endpoint a = translated(udp(kClient, {"198.18.0.1", 5000}));
   const Endpoint b = translated(udp(kClient, {"198.18.0.2", 5999}));
   EXPECT_EQ(a, b);
@@ -203,7 +203,7 @@ TEST_P(Policies, AnIdleMappingKeepsItsNatEndpointForStuntimeout) {
   lab().advance(61s);
   EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
   EXPECT_EQ(lab().mapping_count(Protocol::kUdp), 1u);
-  // Another destination, and a stranger, find it.
+  // Another destination, and an unsolicited packet, find it.
   translated_to(udp(kClient, {"198.18.0.3", 99}), nat);
   lab().advance(61s);
   EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);

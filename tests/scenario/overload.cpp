@@ -178,10 +178,10 @@ TEST_P(Overloaded, UnsolicitedInbound_IsDroppedBeforeItsMappingIsLookedUp) {
   overload();
   work(Overload::kShare * 32 * Overload::kClocksPerNew);
   // What was saved is spent on the first ones.
-  std::vector<Bytes> strangers;
+  std::vector<Bytes> unsolicited;
   for (unsigned i = 0; i < 32; ++i)
-    strangers.push_back(udp({Ip{"198.18.7.1"} + i, 53}, nat).bytes());
-  for (unsigned i = 0; i < 8; ++i) EXPECT_TRUE(lab().burst(1, strangers).empty());
+    unsolicited.push_back(udp({Ip{"198.18.7.1"} + i, 53}, nat).bytes());
+  for (unsigned i = 0; i < 8; ++i) EXPECT_TRUE(lab().burst(1, unsolicited).empty());
   const std::uint64_t filtered = lab().drops(DropReason::kFiltered);
   const std::uint64_t refused = lab().drops(DropReason::kOverload);
   EXPECT_EQ(filtered + refused, 8u * 32u);

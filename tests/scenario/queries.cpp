@@ -523,10 +523,10 @@ TEST_P(Queries, Lookup_FindsSessionAndMappingWithoutChangingThem) {
   EXPECT_EQ(elsewhere.mapping->nat_port, nat.port);
   const auto in = ask(kInbound, nat, kServer);
   ASSERT_TRUE(in.session && in.owns_address && in.port_taken);
-  const auto stranger = ask(kInbound, nat, {"198.18.0.99", 99});
-  EXPECT_FALSE(stranger.session);
-  ASSERT_TRUE(stranger.mapping && stranger.subscriber);
-  EXPECT_TRUE(stranger.admits);
+  const auto unsolicited = ask(kInbound, nat, {"198.18.0.99", 99});
+  EXPECT_FALSE(unsolicited.session);
+  ASSERT_TRUE(unsolicited.mapping && unsolicited.subscriber);
+  EXPECT_TRUE(unsolicited.admits);
   const auto nobody =
       ask(kInbound, {nat.ip, static_cast<std::uint16_t>(nat.port ^ 1)}, kServer);
   EXPECT_FALSE(nobody.session || nobody.mapping || nobody.port_taken);

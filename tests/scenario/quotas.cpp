@@ -60,7 +60,7 @@ TEST_P(Quotas, SessionquotaLimitsTheSessionsOfASubscriberPerProtocol) {
   Endpoint nat;
   for (unsigned i = 0; i < 5; ++i) nat = translated(udp(client(0), server(i)));
   refused_and_told(udp(client(0), server(5)), DropReason::kSessionQuota);
-  // Strangers make sessions as well: refused, without telling them.
+  // Unsolicited packets make sessions as well: refused, without an ICMP error.
   refused_from_outside(udp({"198.18.7.7", 7}, nat), DropReason::kSessionQuota);
   for (unsigned i = 0; i < 5; ++i) translated(udp(client(0), server(i)));
   translated(tcp(client(0), server(5), kSyn));

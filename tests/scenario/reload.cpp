@@ -36,7 +36,7 @@ class Reload : public Scenario {
                  .get();
     return sum;
   }
-  std::uint64_t strangers() { return lab().total(&Counters::strangers); }
+  std::uint64_t displaced() { return lab().total(&Counters::strangers); }
 };
 
 TEST_P(Reload, OfTheSameConfiguration_KeepsAllSessions) {
@@ -392,8 +392,8 @@ TEST_P(ShardMapChange, SubscriberWithSessions_IsDisplacedAndKeepsItsNatAddress) 
     }
   }
   if (lab().shards() == 2) {
-    EXPECT_GT(strangers(), 0u);
-    EXPECT_LT(strangers(), 40u);
+    EXPECT_GT(displaced(), 0u);
+    EXPECT_LT(displaced(), 40u);
   }
 }
 
@@ -416,11 +416,11 @@ TEST_P(ShardMapChange, DisplacedSubscriberWithoutSessions_MovesToTheNewOwner) {
   const std::vector<Flow> flows = open(40);
   add_the_second();
   lab().advance(61s);
-  EXPECT_EQ(strangers(), 0u);
+  EXPECT_EQ(displaced(), 0u);
   std::set<Ip> used;
   for (const Flow& flow : open(40)) used.insert(flow.nat.ip);
   EXPECT_EQ(used.size(), 2u);
-  EXPECT_EQ(strangers(), 0u);
+  EXPECT_EQ(displaced(), 0u);
 }
 
 TEST_P(ShardMapChange, NoDisplacedSubscribers_DropsTheFormerShardMap) {
@@ -479,7 +479,7 @@ TEST_P(ShardMapChange, DisplacedSubscriberOwnedAgain_IsServedWhileShardsDisagree
   for (unsigned id = 1; id < lab().shards(); ++id) lab().adopt(id);
   lab().sweep();
   for (const Flow& flow : flows) lives(flow);
-  EXPECT_EQ(strangers(), 0u);
+  EXPECT_EQ(displaced(), 0u);
 }
 
 TEST_P(ShardMapChange, FragmentsOfNewSubscribers_AreHandedOffOncePerShard) {

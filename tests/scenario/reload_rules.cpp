@@ -6,7 +6,7 @@
 namespace lsn::test {
 namespace {
 
-constexpr Endpoint kStranger = {"198.18.0.77", 999};
+constexpr Endpoint kUnsolicited = {"198.18.0.77", 999};
 constexpr AppPolicy kAddressFiltering = {.mapping = Dependence::kEndpointIndependent,
                                          .filtering = Dependence::kAddress};
 constexpr AppPolicy kPortFiltering = {.mapping = Dependence::kEndpointIndependent,
@@ -60,10 +60,10 @@ TEST_P(ReloadRules, AClientMovedToAnotherGroup_IsServedThereAtOnce) {
   move_the_client();
   lab().reload(config());
   expect_nothing();
-  refused_from_outside(udp(kStranger, nat), DropReason::kNoMapping);
+  refused_from_outside(udp(kUnsolicited, nat), DropReason::kNoMapping);
   const Endpoint fresh = translated(udp(kClient, kServer));
   EXPECT_TRUE(Network("203.0.113.64-203.0.113.67").contains(fresh.ip));
-  returned(udp(kStranger, fresh), kClient);
+  returned(udp(kUnsolicited, fresh), kClient);
 }
 
 TEST_P(ReloadRules, AClientMovedToAnotherGroup_IsServedThereBeforeTheSweep) {
@@ -71,7 +71,7 @@ TEST_P(ReloadRules, AClientMovedToAnotherGroup_IsServedThereBeforeTheSweep) {
   const Endpoint nat = translated(udp(kClient, kServer));
   move_the_client();
   adopt();
-  refused_from_outside(udp(kStranger, nat), DropReason::kNoMapping);
+  refused_from_outside(udp(kUnsolicited, nat), DropReason::kNoMapping);
   // By the same session, and by a new one.
   const Network others{"203.0.113.64-203.0.113.67"};
   EXPECT_TRUE(others.contains(translated(udp(kClient, kServer)).ip));
@@ -85,11 +85,11 @@ TEST_P(ReloadRules, AClientMovedToAnotherGroup_IsServedThereBeforeTheSweep) {
 TEST_P(ReloadRules, AClientMovedToAnotherGroup_HasItsFormerMappingNotRefreshedFromOutside) {
   start_with(kEndpointIndependent);
   const Endpoint nat = translated(udp(kClient, kServer));
-  returned(udp(kStranger, nat), kClient);
+  returned(udp(kUnsolicited, nat), kClient);
   move_the_client();
   lab().reload(config());
   for (unsigned i = 0; i < 5; ++i) {
-    refused_from_outside(udp(kStranger, nat), DropReason::kNoMapping);
+    refused_from_outside(udp(kUnsolicited, nat), DropReason::kNoMapping);
     translated(udp(client(41000 + i), kServer));
     lab().advance(60s);
   }
@@ -110,7 +110,7 @@ TEST_P(ReloadRules, AClientMovedToAGroupOfTheSamePool_KeepsItsSessions) {
   EXPECT_EQ(in_limit(0), 0u);
   EXPECT_EQ(in_limit(1), 1u);
   translated_to(udp(kClient, kServer), nat);
-  returned(udp(kStranger, nat), kClient);
+  returned(udp(kUnsolicited, nat), kClient);
 }
 
 TEST_P(ReloadRules, AGroupThatIsRenamed_KeepsItsSessions) {
@@ -133,13 +133,13 @@ TEST_P(ReloadRules, ARemovedClient_HasNoMappingInbound) {
   const Endpoint nat = translated(udp(kClient, kServer));
   const Endpoint idle = translated(udp(client(7, 1), kServer));
   lab().advance(100s);
-  returned(udp(kStranger, nat), kClient);
+  returned(udp(kUnsolicited, nat), kClient);
   lab().advance(30s);  // the second one's session has ended
   config().group().clients = {"192.0.2.128/25"};
   adopt();
   for (int swept = 0; swept < 2; ++swept) {
-    refused_from_outside(udp(kStranger, nat), DropReason::kNoMapping);
-    refused_from_outside(udp(kStranger, idle), DropReason::kNoMapping);
+    refused_from_outside(udp(kUnsolicited, nat), DropReason::kNoMapping);
+    refused_from_outside(udp(kUnsolicited, idle), DropReason::kNoMapping);
     refused_from_inside(udp(kClient, kServer), DropReason::kNotAClient);
     lab().sweep();
   }
@@ -154,7 +154,7 @@ TEST_P(ReloadRules, AnIdleMappingOfAPoolThatIsGone_IsNotUsedBeforeTheSweep) {
   lab().advance(130s);
   config().group().pools = {"OTHER"};
   adopt();
-  refused_from_outside(udp(kStranger, nat), DropReason::kNoMapping);
+  refused_from_outside(udp(kUnsolicited, nat), DropReason::kNoMapping);
   const Endpoint fresh = translated(udp(kClient, kServer));
   EXPECT_TRUE(Network("203.0.113.64-203.0.113.67").contains(fresh.ip));
   lab().sweep();
@@ -185,13 +185,13 @@ class ReloadOfFiltering : public ReloadRules {
   void tighten(bool with_sweep) {
     start_with(kEndpointIndependent);
     const Endpoint nat = translated(udp(kClient, kServer));
-    returned(udp(kStranger, nat), kClient);
+    returned(udp(kUnsolicited, nat), kClient);
     const Endpoint answered = {"198.18.0.78", 5};
     returned(udp(answered, nat), kClient);
     translated_to(udp(kClient, answered), nat);
     set_policy(kPortFiltering);
     if (with_sweep) {
-      EXPECT_EQ(lab().reload(config()), 1u) << "of a stranger that was never answered";
+      EXPECT_EQ(lab().reload(config()), 1u) << "of an outside host that was never answered";
     } else {
       adopt();
     }
@@ -199,13 +199,13 @@ class ReloadOfFiltering : public ReloadRules {
       translated_to(udp(kClient, kServer), nat);
       returned(udp(kServer, nat), kClient);
       returned(udp(answered, nat), kClient);
-      refused_from_outside(udp(kStranger, nat), DropReason::kFiltered);
+      refused_from_outside(udp(kUnsolicited, nat), DropReason::kFiltered);
       refused_from_outside(udp({kServer.ip, 81}, nat), DropReason::kFiltered);
       lab().advance(60s);
     }
     // Answered, it is let in: by the same mapping.
-    translated_to(udp(kClient, kStranger), nat);
-    returned(udp(kStranger, nat), kClient);
+    translated_to(udp(kClient, kUnsolicited), nat);
+    returned(udp(kUnsolicited, nat), kClient);
     if (!with_sweep) lab().sweep();
     lab().advance(800s);
     expect_nothing();
@@ -222,11 +222,11 @@ TEST_P(ReloadOfFiltering, ThatIsTightened_HoldsForExistingMappingsBeforeTheSweep
 TEST_P(ReloadOfFiltering, ThatBecomesAddressDependent_CountsExistingSessions) {
   start_with(kEndpointIndependent);
   const Endpoint nat = translated(udp(kClient, kServer));
-  returned(udp(kStranger, nat), kClient);
+  returned(udp(kUnsolicited, nat), kClient);
   set_policy(kAddressFiltering);
   EXPECT_EQ(lab().reload(config()), 1u);
   returned(udp({kServer.ip, 81}, nat), kClient);
-  refused_from_outside(udp(kStranger, nat), DropReason::kFiltered);
+  refused_from_outside(udp(kUnsolicited, nat), DropReason::kFiltered);
   lab().advance(130s);
   ASSERT_EQ(lab().session_count(Protocol::kUdp), 0u);
   refused_from_outside(udp({kServer.ip, 81}, nat), DropReason::kFiltered);
@@ -234,7 +234,7 @@ TEST_P(ReloadOfFiltering, ThatBecomesAddressDependent_CountsExistingSessions) {
   translated_to(udp(kClient, kServer), nat);
   set_policy(kEndpointIndependent);
   lab().reload(config());
-  returned(udp(kStranger, nat), kClient);
+  returned(udp(kUnsolicited, nat), kClient);
   set_policy(kAddressFiltering);
   lab().reload(config());
   lab().advance(130s);
@@ -244,10 +244,10 @@ TEST_P(ReloadOfFiltering, ThatBecomesAddressDependent_CountsExistingSessions) {
 TEST_P(ReloadOfFiltering, ThatIsLoosened_AdmitsUnsolicitedInboundToAMapping) {
   start_with(kPortFiltering);
   const Endpoint nat = translated(udp(kClient, kServer));
-  refused_from_outside(udp(kStranger, nat), DropReason::kFiltered);
+  refused_from_outside(udp(kUnsolicited, nat), DropReason::kFiltered);
   set_policy(kEndpointIndependent);
   lab().reload(config());
-  returned(udp(kStranger, nat), kClient);
+  returned(udp(kUnsolicited, nat), kClient);
   translated_to(udp(kClient, kServer), nat);
 }
 
@@ -261,10 +261,10 @@ TEST_P(ReloadRules, AMappingOfAFormerMappingBehaviour_ServesItsSessionsOnly) {
   EXPECT_EQ(lab().reload(config()), 0u);
   translated_to(udp(kClient, kServer), nat);
   returned(udp(kServer, nat), kClient);
-  refused_from_outside(udp(kStranger, nat), DropReason::kFiltered);
+  refused_from_outside(udp(kUnsolicited, nat), DropReason::kFiltered);
   const Endpoint fresh = translated(udp(kClient, {"198.18.0.3", 3}));
   EXPECT_NE(fresh, nat);
-  returned(udp(kStranger, fresh), kClient);
+  returned(udp(kUnsolicited, fresh), kClient);
   // With its last session it goes, too.
   lab().advance(121s);
   EXPECT_EQ(lab().mapping_count(Protocol::kUdp), 1u);
@@ -293,7 +293,7 @@ TEST_P(ReloadRules, AMappingWhoseFirstPortsProfileHasGone_ServesThePortsOfAnothe
   // Ports up to 1000 have no mappings any more, the others share this one.
   translated_to(udp(kClient, {"198.18.0.1", 1600}), nat);
   EXPECT_NE(translated(udp(kClient, {"198.18.0.1", 600})), nat);
-  refused_from_outside(udp(kStranger, nat), DropReason::kFiltered);
+  refused_from_outside(udp(kUnsolicited, nat), DropReason::kFiltered);
 }
 
 // ── times ───────────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@
 //
 //   const Endpoint nat = translated(udp(client, server));    // goes out: whole frame compared,
 //   returned(udp(server, nat), client);                      // comes back in
-//   refused_from_outside(udp(stranger, nat), DropReason::kFiltered);
+//   refused_from_outside(udp(outside_host, nat), DropReason::kFiltered);
 //
 // Each of them looks at every byte of what leaves, and at the drop counters: a drop that no
 // sentence speaks of fails the test at its end, as does a packet buffer that nobody gave back.

@@ -102,19 +102,19 @@ TEST_P(Tcp, EndpointIndependentFiltering_AdmitsAnInboundSynOnly) {
   config.group().app(Protocol::kTcp, kEndpointIndependent);
   start(config);
   nat_ = translated(out(kSyn));
-  const Endpoint stranger = {"198.18.0.7", 1234};
+  const Endpoint unsolicited = {"198.18.0.7", 1234};
   for (const unsigned flags : {kAck, kSyn | kAck, kFin | kAck, kRst})
-    refused_from_outside(tcp(stranger, nat_, flags), DropReason::kTcpNotSyn);
-  returned(tcp(stranger, nat_, kSyn), kClient);
+    refused_from_outside(tcp(unsolicited, nat_, flags), DropReason::kTcpNotSyn);
+  returned(tcp(unsolicited, nat_, kSyn), kClient);
   // RFC 5382 REQ-2: the answer goes back from the same NAT endpoint.
-  translated_to(tcp(kClient, stranger, kSyn | kAck), nat_);
-  returned(tcp(stranger, nat_, kAck), kClient);
+  translated_to(tcp(kClient, unsolicited, kSyn | kAck), nat_);
+  returned(tcp(unsolicited, nat_, kAck), kClient);
   const std::vector<SessionRow> rows = sessions();
   EXPECT_EQ(count(rows,
                   [&](const SessionRow& r) {
                     return r.direction == Direction::kInbound &&
                            r.state == SessionState::kEstablished &&
-                           r.remote_ip.value == stranger.ip.value;
+                           r.remote_ip.value == unsolicited.ip.value;
                   }),
             1u);
 }
@@ -542,7 +542,7 @@ TEST_P(TcpNumbers, InboundAckOfAnotherSynAck_IsNotEstablished) {
   start(config);
   nat_ = translated(out(kSyn));
   lab().advance(61s);
-  // A stranger in somebody else's name, who never sees the subscriber's SYN+ACK.
+  // An outside host with a forged source, which never sees the subscriber's SYN+ACK.
   returned(in(kSyn).with_numbers(1000, 0), kClient);
   translated_to(out(kSyn | kAck).with_numbers(0x70000000, 1001), nat_);
   returned(in(kAck).with_numbers(1001, 0x10000001), kClient);

@@ -333,7 +333,7 @@ TEST_P(IcmpQueries, EndpointIndependentFiltering_AdmitsAnInboundEchoRequest) {
   request.icmp_type = kEcho;
   returned(request, kClient);
   translated_to(pong(kClient.ip, {"198.18.0.99", kClient.port}, 5), nat);
-  // A reply of a stranger is no query.
+  // An unsolicited reply is no query.
   refused_from_outside(pong("198.18.0.98", nat), DropReason::kNoMapping);
 }
 

@@ -142,8 +142,8 @@ TEST_P(AlgEsp, Outbound2_RequireIke_NeedsALiveIkeSession) {
   Config config = Config::with_alg();
   config.alg().require_ike = true;
   start(config);
-  const Peer stranger{client_ip(1), kS, 0, 0, {kN, 0}, 2};
-  esp_refused_out(stranger, 0x1001, DropReason::kEspOutNoIke);
+  const Peer without_ike{client_ip(1), kS, 0, 0, {kN, 0}, 2};
+  esp_refused_out(without_ike, 0x1001, DropReason::kEspOutNoIke);
   const Peer c2 = joins(2);
   sends_esp(c2, 0x1002);
   quiet(61min);  // its IKE session has gone; its ESP session not yet

@@ -378,15 +378,15 @@ TEST_P(AlgLimits, UnsolicitedIke_PassesWithoutState) {
   const Peer c1 = joins(1), c2 = joins(2);
   sends(c2, c2.auth());  // a turn with S
   for (std::uint32_t i = 0; i < 100; ++i) {
-    Peer stranger = c1;
-    stranger.server = Ip{"198.19.0.1"} + i;
-    gets(stranger, stranger.server_child(7));
+    Peer unsolicited = c1;
+    unsolicited.server = Ip{"198.19.0.1"} + i;
+    gets(unsolicited, unsolicited.server_child(7));
   }
   EXPECT_EQ(now_there(AlgGauge::kGates), 1u);
   EXPECT_EQ(now_there(AlgGauge::kIkeSessions), 2u);
   EXPECT_EQ(counted(AlgCounter::kTurns), 1u);
   EXPECT_EQ(counted(AlgCounter::kIkeUnsolicited), 100u);
-  // Whom the client answers is no stranger any more.
+  // A server that the client answers is not unsolicited any more.
   Peer friendly = c1;
   friendly.server = "198.19.0.1";
   sends(friendly, response(friendly.server_child(7)));
