@@ -28,17 +28,20 @@ class Hairpin : public Laboratory, public ::testing::WithParamInterface<Case> {
   /// A client that this shard serves.
   [[nodiscard]] Ip client_of(unsigned shard, Ip not_this = {}) {
     for (Ip ip = "192.0.2.20";; ip = ip + 1)
-      if (ip != not_this &&
-          lab().generation().maps.front()->owner_of(wire::Ipv4Address{ip.value}) == shard)
-        return ip;
+      if (ip != not_this && owner_of(ip) == shard) return ip;
   }
 
   /// From one subscriber to another's NAT endpoint: arrives with `source` as its source.
   void crosses(const IpPacket& packet, Endpoint source, Endpoint to,
                Where where = Where::current()) {
+    expect_hairpinned(packet, packet.from(source).to(to), where);
+  }
+  /// It arrives inside as that one, one hop later.
+  void expect_hairpinned(const IpPacket& packet, const IpPacket& expected,
+                         Where where = Where::current()) {
     const std::vector<Frame> frames = lab().from_inside(packet.bytes());
     expect_drops({}, where);
-    expect_frames(frames, {lab().to_inside(packet.from(source).to(to).hop())}, where);
+    expect_frames(frames, {lab().to_inside(expected.hop())}, where);
   }
   /// ... and its source is not known yet.
   Endpoint first_crosses(const IpPacket& packet, Endpoint to, Where where = Where::current()) {
@@ -144,9 +147,7 @@ TEST_P(Hairpin, TheTtlIsCountedOnce) {
   start();
   const Endpoint bob_nat = translated(udp(bob_, kServer));
   first_crosses(udp(alice_, bob_nat).with_ttl(2), bob_);
-  const IpPacket last = udp(alice_, bob_nat).with_ttl(1);
-  refused_with_error(lab().from_inside(last.bytes()), DropReason::kTtlExpired, 0,
-                     our_error(last.bytes(), kRouter, kTimeExceeded, 0));
+  expect_time_exceeded_inside(udp(alice_, bob_nat).with_ttl(1));
 }
 
 TEST_P(Hairpin, FragmentsCrossInAnyOrder) {
@@ -184,9 +185,7 @@ TEST_P(Hairpin, PortUnreachableAboutUdp_ReachesTheSender) {
   // Alice's host gets it about what it sent, from Bob's external address (RFC 5508 REQ-7).
   const Bytes sent = packet.hop().bytes();
   const IpPacket expected = icmp_error(bob_nat.ip, alice_.ip, kUnreachable, 3, sent);
-  const std::vector<Frame> frames = lab().from_inside(error.bytes());
-  expect_drops({});
-  expect_frames(frames, {lab().to_inside(expected.hop())});
+  expect_hairpinned(error, expected);
 }
 
 TEST_P(Hairpin, PortUnreachableAboutTcp_ReachesTheSender) {
@@ -201,9 +200,7 @@ TEST_P(Hairpin, PortUnreachableAboutTcp_ReachesTheSender) {
       icmp_error(bob_.ip, alice_nat.ip, kUnreachable, 3, ByteView{got}.first(28));
   const IpPacket expected =
       icmp_error(bob_nat.ip, alice_.ip, kUnreachable, 3, ByteView{sent}.first(28));
-  const std::vector<Frame> frames = lab().from_inside(error.bytes());
-  expect_drops({});
-  expect_frames(frames, {lab().to_inside(expected.hop())});
+  expect_hairpinned(error, expected);
 }
 
 TEST_P(Hairpin, OversizeForTheReceiversLink_IsAnsweredByFragmentationNeeded) {
@@ -213,13 +210,9 @@ TEST_P(Hairpin, OversizeForTheReceiversLink_IsAnsweredByFragmentationNeeded) {
   config.group().clients.push_back("192.0.3.0/24");
   start(config);
   const bool two = std::get<1>(GetParam()) == Meet::kOnTwoShards && lab().shards() == 2;
-  for (bob_.ip = "192.0.3.20"; lab().generation().maps.front()->owner_of(
-                                   wire::Ipv4Address{bob_.ip.value}) != (two ? 1 : 0);)
-    bob_.ip = bob_.ip + 1;
+  for (bob_.ip = "192.0.3.20"; owner_of(bob_.ip) != (two ? 1 : 0);) bob_.ip = bob_.ip + 1;
   const IpPacket hello = udp(bob_, kServer);
-  const Bytes out = only(lab().send(2, hello.bytes()), 1);
-  ASSERT_FALSE(out.empty());
-  const Endpoint bob_nat = source_of(out);
+  const Endpoint bob_nat = expect_translated(lab().send(2, hello.bytes()), hello);
   // RFC 4787 REQ-13, and REQ-9: the sender must learn it here as well. What it sent is quoted as it
   // was when it had crossed half of the way.
   const IpPacket packet = udp(alice_, bob_nat, pattern(1200)).with_df();

@@ -10,9 +10,6 @@ class Handoff : public Laboratory {
              Arrival arrival = Arrival::kFirst) {
     Laboratory::start(config, {"", shards, arrival}, {});
   }
-  [[nodiscard]] unsigned owner_of(Ip client) {
-    return lab().generation().maps.front()->owner_of(wire::Ipv4Address{client.value});
-  }
   [[nodiscard]] Ip client_of(unsigned shard) {
     for (Ip ip = "192.0.2.20";; ip = ip + 1)
       if (owner_of(ip) == shard) return ip;
@@ -46,8 +43,7 @@ TEST_F(Handoff, PacketAtAnyShard_IsTranslatedToItsOwnersNatAddress) {
   for (unsigned i = 0; i < 60; ++i) {
     const Endpoint client = {Ip{"192.0.2.20"} + i, 5};
     const Endpoint nat = translated(udp(client, kServer));
-    EXPECT_EQ(lab().generation().nat_addresses.find(wire::Ipv4Address{nat.ip.value})->owner,
-              owner_of(client.ip));
+    EXPECT_EQ(owner_of_nat(nat.ip), owner_of(client.ip));
     for (int k = 0; k < 4; ++k) {
       returned(udp(kServer, nat), client);
       translated_to(udp(client, kServer), nat);
@@ -109,9 +105,7 @@ TEST_F(Handoff, ShardsOfDifferentGenerations_DoNotHandOffForever) {
   lab().adopt(1);
   lab().from_inside(udp(kClient, kServer).bytes());
   // Served by one of them, or dropped and counted; in any case it came to rest.
-  expect_drops({{DropReason::kHandoffLoop, lab().drops(DropReason::kHandoffLoop)},
-                {DropReason::kPoolExhausted, lab().drops(DropReason::kPoolExhausted)},
-                {DropReason::kNoMapping, lab().drops(DropReason::kNoMapping)}});
+  expect_only_drops({DropReason::kHandoffLoop, DropReason::kPoolExhausted, DropReason::kNoMapping});
   EXPECT_LT(lab().total(&Counters::handoff_sent), 40u);
   lab().adopt(0);
   lab().sweep();
@@ -126,10 +120,7 @@ TEST_F(Handoff, HandoffLoopOfTwoShards_DropsThePacket) {
   };
   start(with_pool("203.0.113.3-203.0.113.4"));
   // One address of each shard.
-  const auto owner = [&](Ip nat) {
-    return lab().generation().nat_addresses.find(wire::Ipv4Address{nat.value})->owner;
-  };
-  const bool first_has_3 = owner("203.0.113.3") == 0;
+  const bool first_has_3 = owner_of_nat("203.0.113.3") == 0;
   const char* of_first = first_has_3 ? "203.0.113.3" : "203.0.113.4";
   const char* of_second = first_has_3 ? "203.0.113.4" : "203.0.113.3";
   config() = with_pool(of_second);
@@ -167,7 +158,7 @@ TEST_F(Handoff, IcmpError_IsSteeredByItsQuotedPacket) {
   const IpPacket got = udp(kServer, theirs);
   const IpPacket error = icmp_error("10.9.9.9", kServer.ip, kTimeExceeded, 0, got.bytes());
   const IpPacket expected = icmp_error(nat.ip, kServer.ip, kTimeExceeded, 0, got.to(nat).bytes());
-  expect_frames(lab().from_inside(error.bytes()), {lab().to_outside(expected.hop())});
+  expect_forwarded_outside(error, expected);
 }
 
 TEST_F(Handoff, FragmentsThatComeToDifferentShardsMeet) {

@@ -20,9 +20,7 @@ class IcmpErrors : public Scenario {
     const auto cut = [&](const Bytes& b) { return ByteView{b}.first(std::min(quoted, b.size())); };
     const IpPacket error = icmp_error(from, nat.ip, type, code, cut(seen), rest);
     const IpPacket expected = icmp_error(from, inner.source, type, code, cut(sent), rest);
-    const std::vector<Frame> frames = lab().from_outside(error.bytes());
-    expect_drops({}, where);
-    expect_frames(frames, {lab().to_inside(expected.hop())}, where);
+    expect_forwarded_inside(error, expected, where);
   }
 
   /// An error of the subscriber about what it got as `inner`.
@@ -34,9 +32,7 @@ class IcmpErrors : public Scenario {
     const auto cut = [&](const Bytes& b) { return ByteView{b}.first(std::min(quoted, b.size())); };
     const IpPacket error = icmp_error(inner.destination, inner.source, type, code, cut(got), rest);
     const IpPacket expected = icmp_error(nat.ip, inner.source, type, code, cut(was), rest);
-    const std::vector<Frame> frames = lab().from_inside(error.bytes());
-    expect_drops({}, where);
-    expect_frames(frames, {lab().to_outside(expected.hop())}, where);
+    expect_forwarded_outside(error, expected, where);
   }
 };
 
@@ -138,7 +134,7 @@ TEST_P(IcmpErrors, TimeExceededOfAnInsideRouter_LeavesFromTheNatAddress) {
   const IpPacket got = udp(kServer, kClient);
   const IpPacket error = icmp_error("10.9.9.9", kServer.ip, kTimeExceeded, 0, got.bytes());
   const IpPacket expected = icmp_error(nat.ip, kServer.ip, kTimeExceeded, 0, got.to(nat).bytes());
-  expect_frames(lab().from_inside(error.bytes()), {lab().to_outside(expected.hop())});
+  expect_forwarded_outside(error, expected);
 }
 
 TEST_P(IcmpErrors, PortUnreachable_NeitherRefreshesNorEndsTheSession) {
@@ -223,7 +219,7 @@ TEST_P(IcmpErrors, AboutALaterFragmentAreRefused) {
   const IpPacket error = icmp_error(kHop, nat.ip, kTimeExceeded, 1, ByteView{pieces[0]}.first(500));
   const IpPacket expected =
       icmp_error(kHop, kClient.ip, kTimeExceeded, 1, ByteView{sent[0]}.first(500));
-  expect_frames(lab().from_outside(error.bytes()), {lab().to_inside(expected.hop())});
+  expect_forwarded_inside(error, expected);
   refused_from_outside(icmp_error(kHop, nat.ip, kTimeExceeded, 1, pieces[1]),
                        DropReason::kIcmpErrorNoSession);
 }
@@ -364,7 +360,7 @@ TEST_P(IcmpErrors, AboutAFirstFragment_QuoteTheSendersIdentification) {
                                     ByteView{got.fragments({1024})[0]}.first(500));
   const IpPacket expected = icmp_error(nat.ip, kServer.ip, kTimeExceeded, 1,
                                        ByteView{in.fragments({1024})[0]}.first(500));
-  expect_frames(lab().from_inside(error.bytes()), {lab().to_outside(expected.hop())});
+  expect_forwarded_outside(error, expected);
   // One that nobody has sent has the identification that it says.
   told(one.with_id(0x1234), 0x1234, 1024);
 }

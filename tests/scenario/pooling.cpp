@@ -102,9 +102,7 @@ TEST_P(Pools, PairedAddressExhausted_IsAnsweredByUnreachableAndNotMoved) {
     EXPECT_LT(endpoint.port, 1024);
   }
   take_high_ports(address, Protocol::kUdp, 0);
-  const IpPacket one_more = udp({kClient.ip, 7}, {"198.18.0.2", 80});
-  refused_with_error(lab().from_inside(one_more.bytes()), DropReason::kPortsExhausted, 0,
-                     our_error(one_more.bytes(), kRouter, kUnreachable, 13));
+  expect_unreachable_inside(udp({kClient.ip, 7}, {"198.18.0.2", 80}), DropReason::kPortsExhausted);
   // Another protocol of the same address is another matter.
   EXPECT_EQ(translated(tcp({kClient.ip, 7}, kServer, kSyn)).ip, address);
   // What lives is untouched.
@@ -135,8 +133,7 @@ TEST_P(Pools, PoolExhausted_IsAnsweredByUnreachableUntilPortsAreFree) {
   use_up_well_known_ports(kClient.ip, nat);
   EXPECT_EQ(nat.size(), 1023u);
   const IpPacket one_more = udp({"192.0.2.11", 7}, kServer);
-  refused_with_error(lab().from_inside(one_more.bytes()), DropReason::kPoolExhausted, 0,
-                     our_error(one_more.bytes(), kRouter, kUnreachable, 13));
+  expect_unreachable_inside(one_more, DropReason::kPoolExhausted);
   lab().advance(70s);
   EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
   translated(one_more);
@@ -147,10 +144,7 @@ TEST_P(Pools, GroupWithoutPool_IsAnsweredByUnreachable) {
   config.group().pools.clear();
   start(config);
   // No shard owns anything for the group: nobody can serve it.
-  const IpPacket packet = udp(kClient, kServer);
-  const std::vector<Frame> frames = lab().from_inside(packet.bytes());
-  expect_drops({{DropReason::kPoolExhausted, 1}});
-  expect_error(frames, 0, our_error(packet.bytes(), kRouter, kUnreachable, 13));
+  expect_unreachable_inside(udp(kClient, kServer), DropReason::kPoolExhausted);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sharded, Pools, shardings(), sharding_name);

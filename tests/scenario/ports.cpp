@@ -15,9 +15,6 @@ class Ports : public Scenario {
     return protocol == Protocol::kTcp ? tcp(from, to, kSyn) : udp(from, to);
   }
   static Endpoint client(unsigned port) { return {kClient.ip, static_cast<std::uint16_t>(port)}; }
-  [[nodiscard]] unsigned owner_of(Ip nat) {
-    return lab().generation().nat_addresses.find(wire::Ipv4Address{nat.value})->owner;
-  }
   /// A few ports are left, of a few addresses: each of them is found, whoever asks.
   void use_up(Pooling pooling) {
     Config config = Config::standard();
@@ -31,14 +28,13 @@ class Ports : public Scenario {
       const Ip ip = Ip{"203.0.112.0"} + i;
       const unsigned leave = i % 33 == 7 ? 2 : 0;
       free += take_high_ports(ip, Protocol::kUdp, leave);
-      left[owner_of(ip)] += leave;
+      left[owner_of_nat(ip)] += leave;
     }
     ASSERT_EQ(free, 6u);
     unsigned port = 1000;
     for (unsigned n = 0; n < 50; ++n) {
       const Ip subscriber = Ip{"192.0.2.10"} + n;
-      const unsigned shard =
-          lab().generation().maps.front()->owner_of(wire::Ipv4Address{subscriber.value});
+      const unsigned shard = owner_of(subscriber);
       const IpPacket packet = udp({subscriber, static_cast<std::uint16_t>(++port)}, kServer);
       if (left[shard] != 0) {
         --left[shard];
@@ -150,10 +146,7 @@ TEST_P(Ports, APairedSubscriberHasTheLastPortOfItsAddressAndNoOther) {
   unsigned left = take_high_ports(first.ip, Protocol::kUdp, 3);
   ASSERT_EQ(left, 3u);
   for (; left != 0; --left) EXPECT_EQ(translated(udp(client(6000 + left), kServer)).ip, first.ip);
-  const IpPacket one_more = udp(client(7000), kServer);
-  const std::vector<Frame> frames = lab().from_inside(one_more.bytes());
-  expect_drops({{DropReason::kPortsExhausted, 1}});
-  expect_error(frames, 0, our_error(one_more.bytes(), kRouter, kUnreachable, 13));
+  expect_unreachable_inside(udp(client(7000), kServer), DropReason::kPortsExhausted);
 }
 
 TEST_P(Ports, APoolIsUsedToTheLastPortOfTheLastAddress) {
@@ -290,9 +283,7 @@ TEST_P(Ports, AFreedPortWaitsForPortrealloctimeout) {
   EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
   const IpPacket again = udp(client(5), kServer);
   const auto refused_again = [&](Where where = Where::current()) {
-    const std::vector<Frame> frames = lab().from_inside(again.bytes());
-    expect_drops({{DropReason::kPoolExhausted, 1}}, where);
-    expect_error(frames, 0, our_error(again.bytes(), kRouter, kUnreachable, 13), where);
+    expect_unreachable_inside(again, DropReason::kPoolExhausted, 13, where);
   };
   refused_again();
   lab().advance(298s);
@@ -313,10 +304,7 @@ TEST_P(Ports, OnlyMaxPortReallocTmqPortsWaitTheOthersAreFreeAtOnce) {
   for (unsigned port = 1; port < 1024; ++port) translated(udp(client(port), kServer));
   lab().advance(61s);
   for (unsigned port = 1; port <= 23; ++port) translated(udp(client(port), kServer));
-  const IpPacket one_more = udp(client(24), kServer);
-  const std::vector<Frame> frames = lab().from_inside(one_more.bytes());
-  expect_drops({{DropReason::kPoolExhausted, 1}});
-  expect_error(frames, 0, our_error(one_more.bytes(), kRouter, kUnreachable, 13));
+  expect_unreachable_inside(udp(client(24), kServer), DropReason::kPoolExhausted);
 }
 
 TEST_P(Ports, PortThatWaits_DoesNotCountAgainstPortquota) {

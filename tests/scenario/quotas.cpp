@@ -1,5 +1,5 @@
 // Limits per subscriber and group (RFC 6888 REQ-4), exact over all shards, and full tables: what is
-// refused is told and counted, what lives is untouched.
+// refused is answered by unreachable and counted, live sessions are untouched.
 #include "scenario.hpp"
 
 namespace lsn::test {
@@ -13,10 +13,6 @@ class Quotas : public Scenario {
   [[nodiscard]] static Endpoint server(unsigned n) {
     return {Ip{"198.18.0.1"} + n, static_cast<std::uint16_t>(1000 + n)};
   }
-  void refused_and_told(const IpPacket& packet, DropReason reason, Where where = Where::current()) {
-    refused_with_error(lab().from_inside(packet.bytes()), reason, 0,
-                       our_error(packet.bytes(), kRouter, kUnreachable, 13), where);
-  }
 };
 
 TEST_P(Quotas, PortquotaLimitsTheNatPortsOfASubscriberPerProtocol) {
@@ -24,7 +20,7 @@ TEST_P(Quotas, PortquotaLimitsTheNatPortsOfASubscriberPerProtocol) {
   config.group().udp().port_quota = 5;
   start(config);
   for (unsigned i = 0; i < 5; ++i) translated(udp(client(0, 4000 + i), kServer));
-  refused_and_told(udp(client(0, 4005), kServer), DropReason::kPortQuota);
+  expect_unreachable_inside(udp(client(0, 4005), kServer), DropReason::kPortQuota);
   // Live ones are untouched, and so are others and other protocols.
   translated(udp(client(0, 4002), kServer));
   translated(udp(client(1, 4005), kServer));
@@ -43,11 +39,11 @@ TEST_P(Quotas, PortquotaCountsASharedNatPortOnce) {
     translated(udp(client(0, 4000), server(i)));
     translated(udp(client(0, 4001), server(i)));
   }
-  refused_and_told(udp(client(0, 4002), kServer), DropReason::kPortQuota);
+  expect_unreachable_inside(udp(client(0, 4002), kServer), DropReason::kPortQuota);
   // An idle mapping still has its port.
   lab().advance(130s);
   EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
-  refused_and_told(udp(client(0, 4002), kServer), DropReason::kPortQuota);
+  expect_unreachable_inside(udp(client(0, 4002), kServer), DropReason::kPortQuota);
   lab().advance(600s);
   translated(udp(client(0, 4002), kServer));
 }
@@ -59,7 +55,7 @@ TEST_P(Quotas, SessionquotaLimitsTheSessionsOfASubscriberPerProtocol) {
   start(config);
   Endpoint nat;
   for (unsigned i = 0; i < 5; ++i) nat = translated(udp(client(0), server(i)));
-  refused_and_told(udp(client(0), server(5)), DropReason::kSessionQuota);
+  expect_unreachable_inside(udp(client(0), server(5)), DropReason::kSessionQuota);
   // Unsolicited packets make sessions as well: refused, without an ICMP error.
   refused_from_outside(udp({"198.18.7.7", 7}, nat), DropReason::kSessionQuota);
   for (unsigned i = 0; i < 5; ++i) translated(udp(client(0), server(i)));
@@ -69,7 +65,7 @@ TEST_P(Quotas, SessionquotaLimitsTheSessionsOfASubscriberPerProtocol) {
   translated(udp(client(0), server(1)));  // keeps one
   lab().advance(61s);
   for (unsigned i = 10; i < 14; ++i) translated(udp(client(0), server(i)));
-  refused_and_told(udp(client(0), server(14)), DropReason::kSessionQuota);
+  expect_unreachable_inside(udp(client(0), server(14)), DropReason::kSessionQuota);
 }
 
 TEST_P(Quotas, RefusedSession_LeavesNoSubscriberOrMapping) {
@@ -79,7 +75,7 @@ TEST_P(Quotas, RefusedSession_LeavesNoSubscriberOrMapping) {
   start(config);
   translated(udp(client(0), kServer));
   for (unsigned i = 1; i < 30; ++i)
-    refused_and_told(udp(client(i), kServer), DropReason::kGroupSessionLimit);
+    expect_unreachable_inside(udp(client(i), kServer), DropReason::kGroupSessionLimit);
   EXPECT_EQ(lab().subscribers(), 1u);
   EXPECT_EQ(lab().mapping_count(Protocol::kUdp), 1u);
   EXPECT_EQ(lab().session_count(Protocol::kUdp), 1u);
@@ -108,7 +104,7 @@ TEST_P(Quotas, GroupSessionLimitIsExactOverAllShards) {
   // What ends makes room.
   lab().advance(121s);
   for (unsigned i = 30; i < 80; ++i) translated(udp(client(i), kServer));
-  refused_and_told(udp(client(0), kServer), DropReason::kGroupSessionLimit);
+  expect_unreachable_inside(udp(client(0), kServer), DropReason::kGroupSessionLimit);
 }
 
 TEST_P(Quotas, GroupSessionLimit_IsPerGroup) {
@@ -119,8 +115,8 @@ TEST_P(Quotas, GroupSessionLimit_IsPerGroup) {
   start(config);
   for (unsigned i = 0; i < 3; ++i) translated(udp(client(i), kServer));
   for (unsigned i = 60; i < 62; ++i) translated(udp(client(i), kServer));
-  refused_and_told(udp(client(4), kServer), DropReason::kGroupSessionLimit);
-  refused_and_told(udp(client(62), kServer), DropReason::kGroupSessionLimit);
+  expect_unreachable_inside(udp(client(4), kServer), DropReason::kGroupSessionLimit);
+  expect_unreachable_inside(udp(client(62), kServer), DropReason::kGroupSessionLimit);
 }
 
 TEST_P(Quotas, GroupSessionLimitSetByReload_CountsExistingSessions) {
@@ -129,13 +125,13 @@ TEST_P(Quotas, GroupSessionLimitSetByReload_CountsExistingSessions) {
   config().group().udp().group_session_limit = 25;
   lab().reload(config());
   for (unsigned i = 20; i < 25; ++i) translated(udp(client(i), kServer));
-  refused_and_told(udp(client(25), kServer), DropReason::kGroupSessionLimit);
+  expect_unreachable_inside(udp(client(25), kServer), DropReason::kGroupSessionLimit);
   // Below what there is: nothing new, nothing ended.
   config().group().udp().group_session_limit = 10;
   lab().reload(config());
   EXPECT_EQ(lab().session_count(Protocol::kUdp), 25u);
   for (unsigned i = 0; i < 25; ++i) translated(udp(client(i), kServer));
-  refused_and_told(udp(client(25), kServer), DropReason::kGroupSessionLimit);
+  expect_unreachable_inside(udp(client(25), kServer), DropReason::kGroupSessionLimit);
   // Without a limit nobody counts; with one again, all are counted.
   config().group().udp().group_session_limit = 0;
   lab().reload(config());
@@ -143,10 +139,10 @@ TEST_P(Quotas, GroupSessionLimitSetByReload_CountsExistingSessions) {
   config().group().udp().group_session_limit = 31;
   lab().reload(config());
   translated(udp(client(30), kServer));
-  refused_and_told(udp(client(31), kServer), DropReason::kGroupSessionLimit);
+  expect_unreachable_inside(udp(client(31), kServer), DropReason::kGroupSessionLimit);
   lab().advance(121s);
   for (unsigned i = 0; i < 31; ++i) translated(udp(client(i), kServer));
-  refused_and_told(udp(client(31), kServer), DropReason::kGroupSessionLimit);
+  expect_unreachable_inside(udp(client(31), kServer), DropReason::kGroupSessionLimit);
 }
 
 TEST_P(Quotas, FlushedSessionsMakeRoom) {
@@ -157,7 +153,7 @@ TEST_P(Quotas, FlushedSessionsMakeRoom) {
   start(config);
   for (unsigned round = 0; round < 3; ++round) {
     for (unsigned i = 0; i < 4; ++i) translated(udp(client(0, 4000 + i), kServer));
-    refused_and_told(udp(client(0, 4004), kServer), DropReason::kSessionQuota);
+    expect_unreachable_inside(udp(client(0, 4004), kServer), DropReason::kSessionQuota);
     EXPECT_EQ(lab().flush({}), 4u);
   }
 }
@@ -181,9 +177,9 @@ TEST_P(FullTables, SessionTableFull_RefusesNewSessionsAndKeepsLiveOnes) {
   std::vector<Endpoint> nat;
   for (unsigned i = 0; i < 16; ++i) nat.push_back(translated(udp(client(i), kServer)));
   for (unsigned i = 16; i < 26; ++i)
-    refused_and_told(udp(client(i), kServer), DropReason::kSessionTableFull);
-  refused_and_told(udp(client(0), server(9)), DropReason::kSessionTableFull);
-  refused_and_told(tcp(client(0), kServer, kSyn), DropReason::kSessionTableFull);
+    expect_unreachable_inside(udp(client(i), kServer), DropReason::kSessionTableFull);
+  expect_unreachable_inside(udp(client(0), server(9)), DropReason::kSessionTableFull);
+  expect_unreachable_inside(tcp(client(0), kServer, kSyn), DropReason::kSessionTableFull);
   EXPECT_EQ(lab().subscribers(), 16u);
   for (unsigned i = 0; i < 16; ++i) {
     translated_to(udp(client(i), kServer), nat[i]);
@@ -214,7 +210,7 @@ TEST_P(FullTables, MappingTableFull_RefusesNewMappingsAndKeepsLiveOnes) {
   EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
   EXPECT_EQ(lab().mapping_count(Protocol::kUdp), 16u);
   const Endpoint kept = translated(udp(client(3), server(2)));
-  refused_and_told(udp(client(20), kServer), DropReason::kMappingTableFull);
+  expect_unreachable_inside(udp(client(20), kServer), DropReason::kMappingTableFull);
   // What needs no mapping of its own finds room.
   translated(tcp(client(20), kServer, kSyn));
   returned(udp(server(7), kept), client(3));

@@ -25,9 +25,7 @@ TEST_P(Refusals, FlowTableBucketFull_IsAnsweredByUnreachable) {
       if (!table.insert(key, table.hash(key), 0)) ++failed;
     }
   }
-  const IpPacket packet = udp(kClient, kServer);
-  refused_with_error(lab().from_inside(packet.bytes()), DropReason::kFlowTableFull, 0,
-                     our_error(packet.bytes(), kRouter, 3, 13));
+  expect_unreachable_inside(udp(kClient, kServer), DropReason::kFlowTableFull);
   EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
 }
 
@@ -108,11 +106,7 @@ TEST_P(Vlans, SeveralInterfacesShareADevice) {
   start(config);
   const Endpoint red = {"192.0.3.10", 5};
   const IpPacket packet = udp(red, kServer);
-  const std::vector<Frame> frames = lab().send(2, packet.bytes());
-  const Bytes out = only(frames, 0);
-  ASSERT_FALSE(out.empty());
-  const Endpoint nat = source_of(out);
-  expect_frames(frames, {lab().frame_to(1, kGateway, packet.from(nat).hop().bytes())});
+  const Endpoint nat = expect_translated(lab().send(2, packet.bytes()), packet);
   const IpPacket back = udp(kServer, nat);
   expect_frames(lab().send(1, back.bytes()),
                 {lab().frame_to(2, red.ip, back.to(red).hop().bytes())});

@@ -27,14 +27,7 @@ class Reload : public Scenario {
     returned(udp(kServer, flow.nat), flow.client, where);
   }
   std::uint64_t ended_by_reload(Protocol protocol = Protocol::kUdp) {
-    std::uint64_t sum = 0;
-    for (unsigned id = 0; id < lab().shards(); ++id)
-      sum += lab()
-                 .shard(id)
-                 .counters.of(protocol)
-                 .ended[static_cast<std::size_t>(SessionEnd::kReload)]
-                 .get();
-    return sum;
+    return ended(protocol, SessionEnd::kReload);
   }
   std::uint64_t displaced() { return lab().total(&Counters::strangers); }
 };
@@ -296,10 +289,7 @@ TEST_P(Reload, PacketWaitingForArp_DoesNotLeaveFromARemovedNatAddress) {
   config().group().udp().session_timeout = 77s;
   EXPECT_EQ(lab().reload(config()), 0u);
   lab().unsilence(kGateway);
-  const std::vector<Frame> frames = lab().advance(1100ms);
-  const Bytes out = only(frames, 1);
-  ASSERT_FALSE(out.empty());
-  const Endpoint nat = source_of(out);
+  const Endpoint nat = expect_translated(lab().advance(1100ms), packet);
   EXPECT_EQ(nat.ip, Ip{"203.0.113.4"});
   lab().advance(40s);
   lab().silence(kClient.ip);
@@ -405,8 +395,7 @@ TEST_P(ShardMapChange, NewSubscriber_GoesToTheNewOwner) {
   for (const Flow& flow : open(60, 40)) {
     used.insert(flow.nat.ip);
     lives(flow);
-    EXPECT_EQ(lab().generation().nat_addresses.find(wire::Ipv4Address{flow.nat.ip.value})->owner,
-              lab().generation().maps.front()->owner_of(wire::Ipv4Address{flow.client.ip.value}));
+    EXPECT_EQ(owner_of_nat(flow.nat.ip), owner_of(flow.client.ip));
   }
   EXPECT_EQ(used.size(), 2u);
 }

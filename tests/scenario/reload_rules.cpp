@@ -455,9 +455,7 @@ TEST_P(ReloadRules, GroupSessionLimitSetAndUnset_CountsExistingSessions) {
   lab().sweep();
   EXPECT_EQ(in_limit(), live);
   open(2);
-  refused_with_error(lab().from_inside(udp(client(port), kServer).bytes()),
-                     DropReason::kGroupSessionLimit, 0,
-                     our_error(udp(client(port), kServer).bytes(), kRouter, kUnreachable, 13));
+  expect_unreachable_inside(udp(client(port), kServer), DropReason::kGroupSessionLimit);
   set_limit(0);
   open(1);
   set_limit(100);  // no sweep between

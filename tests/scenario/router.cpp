@@ -105,10 +105,7 @@ TEST_P(Arp, PacketToAnUnresolvedNextHop_WaitsForTheArpReply) {
   const Bytes reply =
       ethernet(Lab::own_mac(1), Lab::mac_of(kGateway), kTypeArp,
                arp(kArpReply, Lab::mac_of(kGateway), kGateway, Lab::own_mac(1), kOutside));
-  const std::vector<Frame> frames = lab().receive(1, reply);
-  const Bytes out = only(frames, 1);
-  ASSERT_FALSE(out.empty());
-  expect_frames(frames, {lab().to_outside(packet.from(source_of(out)).hop())});
+  expect_translated(lab().receive(1, reply), packet);
   // From now on it is known to all shards.
   for (unsigned i = 0; i < 20; ++i) translated(udp({Ip{"192.0.2.20"} + i, 4}, kServer));
 }
@@ -180,8 +177,7 @@ TEST_P(Arp, NeighbourThatStopsAnswering_BecomesUnreachable) {
   const std::uint64_t lost =
       lab().drops(DropReason::kNeighbourUnresolved) + lab().drops(DropReason::kNeighbourQueueFull);
   EXPECT_GT(lost, 10u);
-  expect_drops({{DropReason::kNeighbourUnresolved, lab().drops(DropReason::kNeighbourUnresolved)},
-                {DropReason::kNeighbourQueueFull, lab().drops(DropReason::kNeighbourQueueFull)}});
+  expect_only_drops({DropReason::kNeighbourUnresolved, DropReason::kNeighbourQueueFull});
 }
 
 TEST_P(Arp, GratuitousArpOfANeighbour_UpdatesAllShards) {
@@ -331,7 +327,7 @@ INSTANTIATE_TEST_SUITE_P(Sharded, Arp, shardings(), sharding_name);
 
 class Router : public Scenario {
  protected:
-  /// What we answer to an echo request.
+  /// The echo reply.
   [[nodiscard]] static IpPacket answer(const IpPacket& request) {
     IpPacket reply = request;
     std::swap(reply.source, reply.destination);
@@ -340,17 +336,20 @@ class Router : public Scenario {
     reply.dont_fragment = false;
     return reply;
   }
+  void expect_echo_reply_inside(const IpPacket& request, Where where = Where::current()) {
+    expect_frames(lab().from_inside(request.bytes()), {lab().to_inside(answer(request))}, where);
+  }
+  void expect_echo_reply_outside(const IpPacket& request, Where where = Where::current()) {
+    expect_frames(lab().from_outside(request.bytes()), {lab().to_outside(answer(request))}, where);
+  }
 };
 
 TEST_P(Router, EchoRequestToAnInterfaceAddress_IsAnswered) {
   start();
-  const IpPacket inside = ping(kClient, kRouter, 3, pattern(100));
-  expect_frames(lab().from_inside(inside.bytes()), {lab().to_inside(answer(inside))});
-  const IpPacket outside = ping(kServer, kOutside, 4, pattern(1000)).with_df().with_ttl(1);
-  expect_frames(lab().from_outside(outside.bytes()), {lab().to_outside(answer(outside))});
+  expect_echo_reply_inside(ping(kClient, kRouter, 3, pattern(100)));
+  expect_echo_reply_outside(ping(kServer, kOutside, 4, pattern(1000)).with_df().with_ttl(1));
   // The other side's address is ours as well.
-  const IpPacket across = ping(kClient, kOutside);
-  expect_frames(lab().from_inside(across.bytes()), {lab().to_inside(answer(across))});
+  expect_echo_reply_inside(ping(kClient, kOutside));
   EXPECT_EQ(lab().total(&Counters::echo_replies), 3u);
 }
 
@@ -358,52 +357,29 @@ TEST_P(Router, EchoRequestOfANonSubscriber_IsAnswered) {
   Config config = Config::standard();
   config.group().clients = {"192.0.2.128/25"};
   start(config);
-  const IpPacket packet = ping(kClient, kRouter);
-  expect_frames(lab().from_inside(packet.bytes()), {lab().to_inside(answer(packet))});
+  expect_echo_reply_inside(ping(kClient, kRouter));
 }
 
 TEST_P(Router, UdpToAnInterfaceAddress_IsAnsweredByPortUnreachable) {
   start();
   // traceroute's probes: whatever the TTL, also when it ends here (RFC 1812 section 5.3.1).
   for (const unsigned ttl : {1u, 2u, 64u}) {
-    const IpPacket probe = udp(kClient, {kRouter, 33434}).with_ttl(ttl);
-    refused_with_error(lab().from_inside(probe.bytes()), DropReason::kNoListener, 0,
-                       our_error(probe.bytes(), kRouter, kUnreachable, 3));
+    expect_port_unreachable_inside(udp(kClient, {kRouter, 33434}).with_ttl(ttl));
   }
   // From the address that was asked (RFC 1122 section 3.2.1.3), wherever it came in.
-  const IpPacket across = udp(kClient, {kOutside, 33434}).with_ttl(1);
-  refused_with_error(lab().from_inside(across.bytes()), DropReason::kNoListener, 0,
-                     our_error(across.bytes(), kOutside, kUnreachable, 3));
-  const IpPacket outside = udp(kServer, {kOutside, 161});
-  refused_with_error(lab().from_outside(outside.bytes()), DropReason::kNoListener, 1,
-                     our_error(outside.bytes(), kOutside, kUnreachable, 3));
-  const IpPacket unchecked = udp(kClient, {kRouter, 53}).without_checksum();
-  refused_with_error(lab().from_inside(unchecked.bytes()), DropReason::kNoListener, 0,
-                     our_error(unchecked.bytes(), kRouter, kUnreachable, 3));
+  expect_port_unreachable_inside(udp(kClient, {kOutside, 33434}).with_ttl(1));
+  expect_port_unreachable_outside(udp(kServer, {kOutside, 161}));
+  expect_port_unreachable_inside(udp(kClient, {kRouter, 53}).without_checksum());
 }
 
 TEST_P(Router, TcpToAnInterfaceAddress_IsAnsweredByReset) {
   start();
-  const auto reset_of = [](const IpPacket& segment, std::uint32_t sequence,
-                           std::uint32_t acknowledgment, unsigned flags) {
-    IpPacket reset = tcp({segment.destination, static_cast<std::uint16_t>(segment.destination_port)},
-                         {segment.source, static_cast<std::uint16_t>(segment.source_port)}, flags);
-    reset.sequence = sequence;
-    reset.acknowledgment = acknowledgment;
-    reset.window = 0;
-    return reset;
-  };
   // RFC 9293 section 3.10.7.1: of a SYN, of data without and with ACK.
-  const IpPacket syn = tcp(kClient, {kRouter, 22}, kSyn);
-  refused_with_error(lab().from_inside(syn.bytes()), DropReason::kNoListener, 0,
-                     reset_of(syn, 0, syn.sequence + 1, kRst | kAck));
-  const IpPacket fin = tcp(kServer, {kOutside, 22}, kFin, pattern(10));
-  refused_with_error(lab().from_outside(fin.bytes()), DropReason::kNoListener, 1,
-                     reset_of(fin, 0, fin.sequence + 11, kRst | kAck));
+  expect_reset_inside(tcp(kClient, {kRouter, 22}, kSyn));
+  expect_reset_outside(tcp(kServer, {kOutside, 22}, kFin, pattern(10)));
   IpPacket data = tcp(kClient, {kRouter, 22}, kAck | kPsh, pattern(7));
   data.acknowledgment = 0xCAFE0001;
-  refused_with_error(lab().from_inside(data.bytes()), DropReason::kNoListener, 0,
-                     reset_of(data, 0xCAFE0001, 0, kRst));
+  expect_reset_inside(data);
   EXPECT_EQ(lab().total(&Counters::resets_sent), 3u);
   // A reset is never answered by another.
   refused_from_inside(tcp(kClient, {kRouter, 22}, kRst), DropReason::kNoListener);
@@ -422,8 +398,7 @@ TEST_P(Router, FragmentsToAnInterfaceAddress_OnlyTheFirstIsAnsweredByPortUnreach
   start();
   const IpPacket packet = udp(kClient, {kRouter, 53}, pattern(900));
   const std::vector<Bytes> pieces = packet.fragments({480});
-  refused_with_error(lab().from_inside(pieces[0]), DropReason::kNoListener, 0,
-                     our_error(pieces[0], kRouter, kUnreachable, 3));
+  expect_port_unreachable_inside(pieces[0]);
   refused(lab().from_inside(pieces[1]), DropReason::kNoListener);
   EXPECT_EQ(lab().total(&Counters::fragments_waiting), 0u);
 }
@@ -463,7 +438,7 @@ TEST_P(Router, EchoRequestsOfForgedSources_MakeNoNeighbours) {
     const IpPacket request = ping({forged, 1}, "192.48.0.1");
     // Answered where it came from, without asking who that is.
     lab().silence(forged);
-    expect_frames(lab().from_inside(request.bytes()), {lab().to_inside(answer(request))});
+    expect_echo_reply_inside(request);
     lab().from_inside(udp({forged, 1}, {"192.48.0.1", 53}).bytes());
     lab().from_inside(udp({forged, 1}, kServer).with_ttl(1).bytes());
   }
@@ -495,16 +470,11 @@ TEST_P(Router, FragmentedEchoRequest_IsAnsweredInFragments) {
 TEST_P(Router, TtlOne_IsAnsweredByTimeExceeded) {
   start();
   const IpPacket out = udp(kClient, kServer, pattern(100)).with_ttl(1);
-  refused_with_error(lab().from_inside(out.bytes()), DropReason::kTtlExpired, 0,
-                     our_error(out.bytes(), kRouter, kTimeExceeded, 0));
-  const IpPacket zero = out.with_ttl(0);
-  refused_with_error(lab().from_inside(zero.bytes()), DropReason::kTtlExpired, 0,
-                     our_error(zero.bytes(), kRouter, kTimeExceeded, 0));
+  expect_time_exceeded_inside(out);
+  expect_time_exceeded_inside(out.with_ttl(0));
   EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u) << "nothing was forwarded";
   const Endpoint nat = translated(udp(kClient, kServer));
-  const IpPacket in = udp(kServer, nat, pattern(100)).with_ttl(1);
-  refused_with_error(lab().from_outside(in.bytes()), DropReason::kTtlExpired, 1,
-                     our_error(in.bytes(), kOutside, kTimeExceeded, 0));
+  expect_time_exceeded_outside(udp(kServer, nat, pattern(100)).with_ttl(1));
   // With one more it passes.
   translated_to(udp(kClient, kServer).with_ttl(2), nat);
   returned(udp(kServer, nat).with_ttl(2), kClient);
@@ -513,9 +483,7 @@ TEST_P(Router, TtlOne_IsAnsweredByTimeExceeded) {
 TEST_P(Router, TimeExceeded_QuotesAsMuchAsFitsIn576Bytes) {
   start();
   for (const std::size_t size : {0u, 1u, 519u, 520u, 521u, 1400u}) {
-    const IpPacket out = udp(kClient, kServer, pattern(size)).with_ttl(1);
-    refused_with_error(lab().from_inside(out.bytes()), DropReason::kTtlExpired, 0,
-                       our_error(out.bytes(), kRouter, kTimeExceeded, 0));
+    expect_time_exceeded_inside(udp(kClient, kServer, pattern(size)).with_ttl(1));
   }
 }
 
@@ -528,22 +496,16 @@ TEST_P(Router, OversizeWithDf_IsAnsweredByFragmentationNeeded) {
   start(config);
   const IpPacket fits = udp(kClient, kServer, pattern(1400 - 28)).with_df();
   const Endpoint nat = translated(fits);
-  const IpPacket out = udp(kClient, kServer, pattern(1400 - 27)).with_df();
-  refused_with_error(lab().from_inside(out.bytes()), DropReason::kFragmentationNeeded, 0,
-                     our_error(out.bytes(), kRouter, kUnreachable, 4, 1400));
+  expect_fragmentation_needed_inside(udp(kClient, kServer, pattern(1400 - 27)).with_df(), 1400);
   returned(udp(kServer, nat, pattern(1300 - 28)).with_df(), kClient);
-  const IpPacket in = udp(kServer, nat, pattern(1300 - 27)).with_df();
-  refused_with_error(lab().from_outside(in.bytes()), DropReason::kFragmentationNeeded, 1,
-                     our_error(in.bytes(), kOutside, kUnreachable, 4, 1300));
+  expect_fragmentation_needed_outside(udp(kServer, nat, pattern(1300 - 27)).with_df(), 1300);
 }
 
 TEST_P(Router, OversizeFirstPacketWithDf_LeavesNoSession) {
   Config config = Config::standard();
   config.interfaces[1].mtu = 1400;
   start(config);
-  const IpPacket out = udp(kClient, kServer, pattern(1450)).with_df();
-  refused_with_error(lab().from_inside(out.bytes()), DropReason::kFragmentationNeeded, 0,
-                     our_error(out.bytes(), kRouter, kUnreachable, 4, 1400));
+  expect_fragmentation_needed_inside(udp(kClient, kServer, pattern(1450)).with_df(), 1400);
   EXPECT_EQ(lab().session_count(Protocol::kUdp), 0u);
   EXPECT_EQ(lab().subscribers(), 0u);
 }
@@ -583,10 +545,7 @@ TEST_P(Router, JumboFramesPassWhereConfigured) {
   start(config);
   const IpPacket packet = udp(kClient, kServer, pattern(8972)).with_df();
   const std::vector<Frame> frames = lab().from_inside(packet.bytes());  // in several buffers
-  const Bytes out = only(frames, 1);
-  ASSERT_FALSE(out.empty());
-  const Endpoint nat = source_of(out);
-  expect_frames(frames, {lab().to_outside(packet.from(nat).hop())});
+  const Endpoint nat = expect_translated(frames, packet);
   returned(udp(kServer, nat, pattern(8972)).with_df(), kClient);
 }
 
@@ -643,14 +602,8 @@ TEST_P(Router, NoRoute_DropsThePacketWithoutASession) {
   EXPECT_EQ(lab().subscribers(), 0u);
   for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp}) {
     EXPECT_EQ(lab().session_count(protocol), 0u);
-    const auto ended = [&](SessionEnd why) {
-      std::uint64_t sum = 0;
-      for (unsigned id = 0; id < lab().shards(); ++id)
-        sum += lab().shard(id).counters.of(protocol).ended[static_cast<std::size_t>(why)].get();
-      return sum;
-    };
-    EXPECT_EQ(ended(SessionEnd::kWithdrawn), 1u);
-    EXPECT_EQ(ended(SessionEnd::kFlushed), 0u) << "nobody has flushed anything";
+    EXPECT_EQ(ended(protocol, SessionEnd::kWithdrawn), 1u);
+    EXPECT_EQ(ended(protocol, SessionEnd::kFlushed), 0u) << "nobody has flushed anything";
   }
   translated(udp(kClient, kServer));
 }
@@ -671,11 +624,7 @@ TEST_P(Router, TwoInsideAndTwoOutsideInterfaces_Forward) {
   const Endpoint second = {"192.0.3.10", 7};
   const Endpoint far = {"198.19.0.1", 80};
   const IpPacket packet = udp(second, far);
-  const std::vector<Frame> frames = lab().send(2, packet.bytes());
-  const Bytes out = only(frames, 3);
-  ASSERT_FALSE(out.empty());
-  const Endpoint nat = source_of(out);
-  expect_frames(frames, {lab().frame_to(3, "198.51.101.10", packet.from(nat).hop().bytes())});
+  const Endpoint nat = expect_translated(lab().send(2, packet.bytes()), packet, 3, "198.51.101.10");
   // The answer may come by any outside interface.
   const IpPacket back = udp(far, nat);
   for (const unsigned interface : {1u, 3u})
@@ -691,9 +640,7 @@ TEST_P(Router, UnreachableCode_IsConfigurable) {
   config.unreachable_code = 1;
   start(config);
   translated(udp(kClient, kServer));
-  const IpPacket packet = udp({kClient.ip, 2}, kServer);
-  refused_with_error(lab().from_inside(packet.bytes()), DropReason::kSessionQuota, 0,
-                     our_error(packet.bytes(), kRouter, kUnreachable, 1));
+  expect_unreachable_inside(udp({kClient.ip, 2}, kServer), DropReason::kSessionQuota, 1);
 }
 
 class IcmpBudgets : public Router {

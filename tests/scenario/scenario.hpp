@@ -7,6 +7,7 @@
 //   const Endpoint nat = translated(udp(client, server));    // goes out: whole frame compared,
 //   returned(udp(server, nat), client);                      // comes back in
 //   refused_from_outside(udp(outside_host, nat), DropReason::kFiltered);
+//   expect_time_exceeded_inside(udp(client, server).with_ttl(1));
 //
 // Each of them looks at every byte of what leaves, and at the drop counters: a drop that no
 // sentence speaks of fails the test at its end, as does a packet buffer that nobody gave back.
@@ -61,6 +62,14 @@ inline constexpr Ip kOutside = "198.51.100.1";   ///< our address outside
 inline constexpr Ip kGateway = "198.51.100.10";  ///< the next hop outside
 inline constexpr Endpoint kClient = {"192.0.2.10", 40000};
 inline constexpr Endpoint kServer = {"198.18.0.1", 80};
+
+/// A packet as a host sends it: whole, or a fragment of one.
+struct Sent {
+  Bytes bytes;
+
+  Sent(const IpPacket& packet) : bytes(packet.bytes()) {}  // NOLINT: a packet is one
+  Sent(Bytes piece) : bytes(std::move(piece)) {}           // NOLINT: a piece is one
+};
 
 inline constexpr AppPolicy kEndpointIndependent = {.mapping = Dependence::kEndpointIndependent,
                                                    .filtering = Dependence::kEndpointIndependent};
@@ -126,6 +135,14 @@ class Laboratory : public ::testing::Test {
     }
   }
 
+  /// Of these reasons any number, and no others.
+  void expect_only_drops(const std::vector<DropReason>& reasons, Where where = Where::current()) {
+    Drops drops;
+    for (const DropReason reason : reasons)
+      drops[reason] = lab().drops(reason) - counted_[static_cast<std::size_t>(reason)];
+    expect_drops(drops, where);
+  }
+
   // ── frames ─────────────────────────────────────────────────────────────────────────────────────
 
   /// Exactly these frames, in this order.
@@ -185,10 +202,18 @@ class Laboratory : public ::testing::Test {
   Endpoint translated(const IpPacket& packet, Where where = Where::current()) {
     const std::vector<Frame> frames = lab().from_inside(packet.bytes());
     expect_drops({}, where);
-    const Bytes out = only(frames, 1, where);
+    return expect_translated(frames, packet, 1, kGateway, where);
+  }
+  /// Of a packet that came in otherwise (by another interface, in several buffers, before its next
+  /// hop was known): it alone has left, translated.
+  Endpoint expect_translated(const std::vector<Frame>& frames, const IpPacket& packet,
+                             unsigned interface = 1, Ip next_hop = kGateway,
+                             Where where = Where::current()) {
+    const Bytes out = only(frames, config_.interfaces[interface].device, where);
     if (out.empty()) return {};
     const Endpoint nat = source_of(out);
-    expect_frames(frames, {lab().to_outside(packet.from(nat).hop())}, where);
+    expect_frames(frames, {lab().frame_to(interface, next_hop, packet.from(nat).hop().bytes())},
+                  where);
     if (!config_.is_nat_address(nat.ip))
       fail(where) << to_text(nat.ip) << " is no address of a pool";
     return nat;
@@ -196,16 +221,27 @@ class Laboratory : public ::testing::Test {
 
   /// ... with this very source.
   void translated_to(const IpPacket& packet, Endpoint nat, Where where = Where::current()) {
-    const std::vector<Frame> frames = lab().from_inside(packet.bytes());
-    expect_drops({}, where);
-    expect_frames(frames, {lab().to_outside(packet.from(nat).hop())}, where);
+    expect_forwarded_outside(packet, packet.from(nat), where);
   }
 
   /// A packet from outside comes in to that subscriber: the same but for its destination and a hop.
   void returned(const IpPacket& packet, Endpoint subscriber, Where where = Where::current()) {
+    expect_forwarded_inside(packet, packet.to(subscriber), where);
+  }
+
+  /// A packet crosses the NAT and is that other one then, one hop later: an ICMP error, say, in
+  /// which more than an endpoint is translated.
+  void expect_forwarded_outside(const IpPacket& packet, const IpPacket& expected,
+                                Where where = Where::current()) {
+    const std::vector<Frame> frames = lab().from_inside(packet.bytes());
+    expect_drops({}, where);
+    expect_frames(frames, {lab().to_outside(expected.hop())}, where);
+  }
+  void expect_forwarded_inside(const IpPacket& packet, const IpPacket& expected,
+                               Where where = Where::current()) {
     const std::vector<Frame> frames = lab().from_outside(packet.bytes());
     expect_drops({}, where);
-    expect_frames(frames, {lab().to_inside(packet.to(subscriber).hop())}, where);
+    expect_frames(frames, {lab().to_inside(expected.hop())}, where);
   }
 
   /// Nothing comes of it but one drop.
@@ -244,6 +280,86 @@ class Laboratory : public ::testing::Test {
                                    std::uint32_t rest = 0) const {
     const ByteView quoted = ByteView{about}.first(std::min<std::size_t>(about.size(), 576 - 28));
     return icmp_error(from, source_of(about).ip, type, code, quoted, rest).with_tos(0xC0);
+  }
+
+  // A packet that comes in on that side is dropped and answered there, by an ICMP error with its
+  // quote or by a reset.
+
+  void expect_time_exceeded_inside(const Sent& packet, Where where = Where::current()) {
+    refused_with_error(lab().from_inside(packet.bytes), DropReason::kTtlExpired, 0,
+                       our_error(packet.bytes, kRouter, kTimeExceeded, 0), where);
+  }
+  void expect_time_exceeded_outside(const Sent& packet, Where where = Where::current()) {
+    refused_with_error(lab().from_outside(packet.bytes), DropReason::kTtlExpired, 1,
+                       our_error(packet.bytes, kOutside, kTimeExceeded, 0), where);
+  }
+  void expect_fragmentation_needed_inside(const Sent& packet, unsigned mtu,
+                                          Where where = Where::current()) {
+    refused_with_error(lab().from_inside(packet.bytes), DropReason::kFragmentationNeeded, 0,
+                       our_error(packet.bytes, kRouter, kUnreachable, 4, mtu), where);
+  }
+  void expect_fragmentation_needed_outside(const Sent& packet, unsigned mtu,
+                                           Where where = Where::current()) {
+    refused_with_error(lab().from_outside(packet.bytes), DropReason::kFragmentationNeeded, 1,
+                       our_error(packet.bytes, kOutside, kUnreachable, 4, mtu), where);
+  }
+  /// Something of the NAT's is used up: communication administratively prohibited, or that code.
+  void expect_unreachable_inside(const Sent& packet, DropReason reason, unsigned code = 13,
+                                 Where where = Where::current()) {
+    refused_with_error(lab().from_inside(packet.bytes), reason, 0,
+                       our_error(packet.bytes, kRouter, kUnreachable, code), where);
+  }
+  /// An interface's address has no such port. The answer comes from the address that was asked.
+  void expect_port_unreachable_inside(const Sent& packet, Where where = Where::current()) {
+    refused_with_error(lab().from_inside(packet.bytes), DropReason::kNoListener, 0,
+                       our_error(packet.bytes, destination_of(packet.bytes).ip, kUnreachable, 3),
+                       where);
+  }
+  void expect_port_unreachable_outside(const Sent& packet, Where where = Where::current()) {
+    refused_with_error(lab().from_outside(packet.bytes), DropReason::kNoListener, 1,
+                       our_error(packet.bytes, destination_of(packet.bytes).ip, kUnreachable, 3),
+                       where);
+  }
+  void expect_reset_inside(const IpPacket& segment, Where where = Where::current()) {
+    refused_with_error(lab().from_inside(segment.bytes()), DropReason::kNoListener, 0,
+                       reset_of(segment), where);
+  }
+  void expect_reset_outside(const IpPacket& segment, Where where = Where::current()) {
+    refused_with_error(lab().from_outside(segment.bytes()), DropReason::kNoListener, 1,
+                       reset_of(segment), where);
+  }
+  /// The reset of a segment to no connection (RFC 9293 section 3.10.7.1).
+  [[nodiscard]] static IpPacket reset_of(const IpPacket& segment) {
+    const bool acknowledges = (segment.flags & kAck) != 0;
+    IpPacket reset = tcp(segment.destination_endpoint(), segment.source_endpoint(),
+                         acknowledges ? kRst : kRst | kAck);
+    reset.sequence = acknowledges ? segment.acknowledgment : 0;
+    reset.acknowledgment = 0;
+    if (!acknowledges) {
+      reset.acknowledgment = segment.sequence + static_cast<std::uint32_t>(segment.payload.size());
+      for (const unsigned flag : {kSyn, kFin})
+        if ((segment.flags & flag) != 0) ++reset.acknowledgment;
+    }
+    reset.window = 0;
+    return reset;
+  }
+
+  // ── state ──────────────────────────────────────────────────────────────────────────────────────
+
+  /// The shard that serves a subscriber by the present map, and the one that has a NAT address.
+  [[nodiscard]] unsigned owner_of(Ip subscriber) {
+    return lab().generation().maps.front()->owner_of(wire::Ipv4Address{subscriber.value});
+  }
+  [[nodiscard]] unsigned owner_of_nat(Ip nat) {
+    return lab().generation().nat_addresses.find(wire::Ipv4Address{nat.value})->owner;
+  }
+
+  /// How many sessions have ended for that reason.
+  [[nodiscard]] std::uint64_t ended(Protocol protocol, SessionEnd why) {
+    std::uint64_t sum = 0;
+    for (unsigned id = 0; id < lab().shards(); ++id)
+      sum += lab().shard(id).counters.of(protocol).ended[static_cast<std::size_t>(why)].get();
+    return sum;
   }
 
   /// Others have all ports of a NAT address from 1024 on but the last so many; returns how many are

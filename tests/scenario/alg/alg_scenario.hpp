@@ -138,6 +138,12 @@ class Alg : public Scenario {
   void gets(const Peer& peer, const Ike& m, Where where = Where::current()) {
     returned(peer.in(m), peer.endpoint(), where);
   }
+  /// An exchange of the client's and its answer: after it an armed turn waits for ESP.
+  void arms(const Peer& peer, const Ike& request, Where where = Where::current()) {
+    sends(peer, request, where);
+    gets(peer, request.version == 2 ? response(request) : request, where);
+  }
+  void arms(const Peer& peer, Where where = Where::current()) { arms(peer, peer.auth(), where); }
   /// Held: nothing comes of it now, nothing is dropped.
   void waits(const Peer& peer, const Ike& m, Where where = Where::current()) {
     expect_frames(lab().from_inside(peer.out(m).bytes()), {}, where);
@@ -174,16 +180,29 @@ class Alg : public Scenario {
                 Where where = Where::current()) {
     returned(esp(peer.server, peer.nat.ip, spi, sequence), {peer.ip, 0}, where);
   }
+  /// A packet each way of a pair of SPIs.
+  void esp_passes(const Peer& peer, std::uint32_t spi_out, std::uint32_t spi_in,
+                  std::uint32_t sequence = 1, Where where = Where::current()) {
+    sends_esp(peer, spi_out, sequence, where);
+    gets_esp(peer, spi_in, sequence, where);
+  }
+  /// The last packet of the holder's pair: it closes the gate, and what waited leaves at once.
+  void gets_esp_and_releases(const Peer& peer, std::uint32_t spi, const std::vector<Frame>& waiters,
+                             std::uint32_t sequence = 1, Where where = Where::current()) {
+    std::vector<Frame> expected = {esp_in_frame(peer, spi, sequence)};
+    expected.insert(expected.end(), waiters.begin(), waiters.end());
+    const auto frames = lab().from_outside(esp(peer.server, peer.nat.ip, spi, sequence).bytes());
+    expect_drops({}, where);
+    expect_frames(frames, expected, where);
+  }
   void esp_refused_out(const Peer& peer, std::uint32_t spi, DropReason reason,
                        std::uint32_t sequence = 1, Where where = Where::current()) {
     refused_from_inside(esp(peer.ip, peer.server, spi, sequence), reason, where);
   }
-  /// ... for want of something that is ours: the client is told.
-  void esp_refused_out_and_told(const Peer& peer, std::uint32_t spi, DropReason reason,
-                                Where where = Where::current()) {
-    const IpPacket packet = esp(peer.ip, peer.server, spi, 1);
-    refused_with_error(lab().from_inside(packet.bytes()), reason, 0,
-                       our_error(packet.bytes(), kRouter, 3, 13), where);
+  /// ... for want of something that is the NAT's.
+  void expect_esp_unreachable(const Peer& peer, std::uint32_t spi, DropReason reason,
+                              Where where = Where::current()) {
+    expect_unreachable_inside(esp(peer.ip, peer.server, spi, 1), reason, 13, where);
   }
   void esp_refused_in(std::uint32_t spi, DropReason reason, std::uint32_t sequence = 1,
                       Where where = Where::current()) {
@@ -218,10 +237,8 @@ class Alg : public Scenario {
   /// A whole IKE_AUTH with its pair of SPIs, to the gate's closing.
   void pairs(const Peer& peer, std::uint32_t spi_out, std::uint32_t spi_in,
              Where where = Where::current()) {
-    sends(peer, peer.auth(), where);
-    gets(peer, response(peer.auth()), where);
-    sends_esp(peer, spi_out, 1, where);
-    gets_esp(peer, spi_in, 1, where);
+    arms(peer, where);
+    esp_passes(peer, spi_out, spi_in, 1, where);
     if (turn()) fail(where) << "the gate has not closed";
   }
 };

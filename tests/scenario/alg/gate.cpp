@@ -49,15 +49,13 @@ TEST_P(AlgGateScenario, Turn_EndsTAfterItsFirstMessageWhateverFollows) {
 TEST_P(AlgGateScenario, IkeAuthAfterItsTurn_WaitsForANewTurn) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
-  sends(c1, c1.auth(1));
-  gets(c1, response(c1.auth(1)));
+  arms(c1, c1.auth(1));
   quiet(kT + 1s);  // a person types
   sends(c2, c2.auth());
   waits(c1, c1.auth(2));
   happens(kT + 1s, {out_frame(c1, c1.auth(2))});
   gets(c1, response(c1.auth(2)));
-  sends_esp(c1, 0x1001);
-  gets_esp(c1, 0x2001);
+  esp_passes(c1, 0x1001, 0x2001);
   // c2 had no answer: nothing dangles.
   EXPECT_FALSE(turn());
 }
@@ -71,8 +69,7 @@ TEST_P(AlgGateScenario, SeveralQuickModesOfTheHolder_ShareOneTurn) {
   sends(c1, c1.quick(2));
   waits(c2, c2.quick(3));
   gets(c1, c1.quick(1));
-  sends_esp(c1, 0x1001);
-  gets_esp(c1, 0x2001);
+  esp_passes(c1, 0x1001, 0x2001);
   EXPECT_TRUE(turn());  // one exchange is unanswered
   gets_esp(c1, 0x2002);
   sends_esp(c1, 0x1002);
@@ -103,8 +100,7 @@ TEST_P(AlgGateScenario, FirstAnswer_ArmsTheInHalf) {
 TEST_P(AlgGateScenario, TheInitiatorMaySendBeforeItsQuickModeMessageThree) {
   start();
   const Peer c1 = joins1(1);
-  sends(c1, c1.quick(7));
-  gets(c1, c1.quick(7));
+  arms(c1, c1.quick(7));
   sends_esp(c1, 0x1001);
   sends(c1, c1.quick(7).with_body(pattern(40)));
   gets_esp(c1, 0x2001);
@@ -118,17 +114,13 @@ TEST_P(AlgGateScenario, KnownSpisPassAllTheTime) {
   pairs(c2, 0x1002, 0x2002);
   sends(c1, c1.child());
   for (std::uint32_t i = 2; i < 6; ++i) {  // the old pair carries the traffic
-    sends_esp(c1, 0x1001, i);
-    gets_esp(c1, 0x2001, i);
-    sends_esp(c2, 0x1002, i);
-    gets_esp(c2, 0x2002, i);
+    esp_passes(c1, 0x1001, 0x2001, i);
+    esp_passes(c2, 0x1002, 0x2002, i);
   }
   gets(c1, response(c1.child()));
-  sends_esp(c1, 0x1001, 6);
-  gets_esp(c1, 0x2001, 6);
+  esp_passes(c1, 0x1001, 0x2001, 6);
   EXPECT_TRUE(turn());
-  sends_esp(c1, 0x1003);
-  gets_esp(c1, 0x2003);
+  esp_passes(c1, 0x1003, 0x2003);
   EXPECT_FALSE(turn());
 }
 
@@ -137,8 +129,7 @@ TEST_P(AlgGateScenario, KnownSpisPassAllTheTime) {
 TEST_P(AlgGateScenario, PairedWantsAnInboundPacketAfterTheOutHalfPassed) {
   start();
   const Peer c1 = joins(1);
-  sends(c1, c1.auth());
-  gets(c1, response(c1.auth()));
+  arms(c1);
   gets_esp(c1, 0x2001);
   sends_esp(c1, 0x1001);
   sends_esp(c1, 0x1001, 2);
@@ -158,12 +149,10 @@ TEST_P(AlgGateScenario, Paired_ClosesTheGateAndReleasesTheNextWaiter) {
   waits(c3, c3.auth());
   gets(c1, response(c1.auth()));
   sends_esp(c1, 0x1001);
-  expect_frames(lab().from_outside(esp(kS, kN, 0x2001, 1).bytes()),
-                {esp_in_frame(c1, 0x2001), out_frame(c2, c2.auth())});
+  gets_esp_and_releases(c1, 0x2001, {out_frame(c2, c2.auth())});
   gets(c2, response(c2.auth()));
   sends_esp(c2, 0x1002);
-  expect_frames(lab().from_outside(esp(kS, kN, 0x2002, 1).bytes()),
-                {esp_in_frame(c2, 0x2002), out_frame(c3, c3.auth())});
+  gets_esp_and_releases(c2, 0x2002, {out_frame(c3, c3.auth())});
 }
 
 TEST_P(AlgGateScenario, RetransmittingWaiter_KeepsItsPlaceBehindManyUnansweredTurns) {
@@ -199,8 +188,7 @@ TEST_P(AlgGateScenario, PairedWantsAnInboundSpiForEachAnsweredExchangeOfTheTurn)
   EXPECT_EQ(counted(AlgCounter::kExchangesAdmitted), kPairs);
   for (std::uint32_t i = 1; i <= kPairs; ++i) {
     EXPECT_TRUE(turn());
-    sends_esp(c1, 0x1000 + i);
-    gets_esp(c1, 0x2000 + i);
+    esp_passes(c1, 0x1000 + i, 0x2000 + i);
   }
   EXPECT_FALSE(turn());
   EXPECT_EQ(now_there(AlgGauge::kEspSessions), kPairs);
@@ -212,8 +200,7 @@ TEST_P(AlgGateScenario, PairedWithWaiters_ClosesTwoSecondsAfterTheLastSpi) {
   const Peer c1 = joins1(1), c2 = joins1(2);
   for (std::uint32_t i = 1; i <= 3; ++i) sends(c1, c1.quick(i));
   for (std::uint32_t i = 1; i <= 3; ++i) gets(c1, c1.quick(i));
-  sends_esp(c1, 0x1001);
-  gets_esp(c1, 0x2001);
+  esp_passes(c1, 0x1001, 0x2001);
   waits(c2, c2.quick(9));
   quiet(1500ms);
   gets_esp(c1, 0x2002);
@@ -228,14 +215,11 @@ TEST_P(AlgGateScenario, PairedWithAnEarlierExchangesSpi_LeavesTheClientDangling)
   const Peer c1 = joins1(1), c2 = joins1(2);
   sends(c1, c1.quick(1));  // answered, but that is lost between the server and us
   quiet(kT + 1s);
-  sends(c1, c1.quick(2));
-  gets(c1, c1.quick(2));
-  sends_esp(c1, 0x1001);
-  gets_esp(c1, 0x2001);  // the first one's
+  arms(c1, c1.quick(2));
+  esp_passes(c1, 0x1001, 0x2001);  // the first one's
   EXPECT_FALSE(turn());
   EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
-  sends(c2, c2.quick(3));
-  gets(c2, c2.quick(3));
+  arms(c2, c2.quick(3));
   esp_refused_in(0x2002, DropReason::kEspInDangling);  // the second one's
 }
 
@@ -244,8 +228,7 @@ TEST_P(AlgGateScenario, PairedWithAnEarlierExchangesSpi_LeavesTheClientDangling)
 TEST_P(AlgGateScenario, Deadline_KeepsTheLearnedOutboundSpi) {
   start();
   const Peer c1 = joins(1);
-  sends(c1, c1.auth());
-  gets(c1, response(c1.auth()));
+  arms(c1);
   sends_esp(c1, 0x1001);
   quiet(kT + 1s);
   EXPECT_FALSE(turn());
@@ -319,8 +302,7 @@ TEST_P(AlgGateScenario, AnswerInIkeFragments_IsHeldAndArmsTheTurn) {
   server_waits(c2, fragment(answer, 1, 2));
   server_waits(c2, fragment(answer, 2, 2));
   happens(5100ms, {in_frame(c2, fragment(answer, 1, 2)), in_frame(c2, fragment(answer, 2, 2))});
-  sends_esp(c2, 0x1002);
-  gets_esp(c2, 0x2002);  // armed
+  esp_passes(c2, 0x1002, 0x2002);  // armed
   EXPECT_FALSE(turn());
 }
 
@@ -340,8 +322,7 @@ TEST_P(AlgGateScenario, EspSessionTableFull_EndsTheHoldersTurn) {
   start(Config::with_alg(), options);
   const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
   pairs(c1, 0x1001, 0x2001);
-  sends(c2, c2.auth());
-  gets(c2, response(c2.auth()));
+  arms(c2);
   waits(c3, c3.auth());
   expect_frames(lab().from_outside(esp(kS, kN, 0x2002, 1).bytes()), {out_frame(c3, c3.auth())});
   expect_drops({{DropReason::kEspSessionTableFull, 1}});
@@ -372,8 +353,7 @@ TEST_P(AlgGateScenario, WaiterSilentFor35Seconds_LosesItsPlace) {
       quiet(1s);
     }
   };
-  sends(c1, c1.auth());
-  gets(c1, response(c1.auth()));
+  arms(c1);
   waits(c2, c2.auth());
   keeps_the_gate(34);
   expect_frames(lab().from_inside(c2.out(c2.auth()).bytes()), {});
@@ -391,8 +371,7 @@ TEST_P(AlgGateScenario, DeadlineInTheSameTickAsAgeing_ReleasesTheWaiter) {
   config.alg().gate_timeout = 35s;
   start(config);
   const Peer c1 = joins(1), c2 = joins(2);
-  sends(c1, c1.auth());
-  gets(c1, response(c1.auth()));
+  arms(c1);
   waits(c2, c2.auth());
   // The deadline and the end of the place fall into the same step.
   expect_frames(lab().jump(40s), {out_frame(c2, c2.auth())});
@@ -447,8 +426,7 @@ TEST_P(AlgGateScenario, HeldBytesAreBounded) {
 TEST_P(AlgGateScenario, Waiters_AreServedFirstInFirstOut) {
   start();
   const Peer c1 = joins(1), c2 = joins(2), c3 = joins(3);
-  sends(c1, c1.auth());
-  gets(c1, response(c1.auth()));
+  arms(c1);
   waits(c3, c3.auth());
   waits(c2, c2.auth());
   happens(5100ms, {out_frame(c3, c3.auth())});  // answered, and none of its ESP came
@@ -482,8 +460,7 @@ TEST_P(AlgGateScenario, NewRequestsDoNotProlongATurnThatHadNoAnswer) {
 TEST_P(AlgGateScenario, AnAnsweredTurnYieldsIfNoEspOfAnUnknownSpiCameFor5Seconds) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
-  sends(c1, c1.auth());
-  gets(c1, response(c1.auth()));
+  arms(c1);
   waits(c2, c2.auth());
   quiet(4s);
   sends_esp(c1, 0x1001);
@@ -496,8 +473,7 @@ TEST_P(AlgGateScenario, AnAnsweredTurnYieldsIfNoEspOfAnUnknownSpiCameFor5Seconds
 TEST_P(AlgGateScenario, NewSpiInATurnWithAnUnansweredExchange_DelaysTheYield) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
-  sends(c1, c1.auth());
-  gets(c1, response(c1.auth()));
+  arms(c1);
   sends(c1, c1.child());  // unanswered
   waits(c2, c2.auth());
   quiet(4s);
@@ -522,8 +498,7 @@ TEST_P(AlgGateScenario, IkeRekeyByCreateChildSa_ReleasesTheGate) {
   start();
   Peer c1 = joins(1);
   const Peer c2 = joins(2);
-  sends(c1, c1.child());
-  gets(c1, response(c1.child()));
+  arms(c1, c1.child());
   waits(c2, c2.auth());
   const Peer rekeyed = c1.rekeyed();
   expect_frames(lab().from_inside(rekeyed.out(rekeyed.message(kInformational2, 0)).bytes()),
@@ -549,8 +524,7 @@ TEST_P(AlgGateScenario, IkeRekeyWhileAnotherExchangeIsUnanswered_KeepsTheTurn) {
   start();
   Peer c1 = joins(1);
   const Peer c2 = joins(2);
-  sends(c1, c1.child(2));
-  gets(c1, response(c1.child(2)));
+  arms(c1, c1.child(2));
   sends(c1, c1.child(3));
   waits(c2, c2.auth());
   const Peer rekeyed = c1.rekeyed();
@@ -562,27 +536,22 @@ TEST_P(AlgGateScenario, IkeRekeyWhileAnotherExchangeIsOwedAnSpi_KeepsTheTurn) {
   start();
   Peer c1 = joins(1);
   const Peer c2 = joins(2);
-  sends(c1, c1.auth());
-  gets(c1, response(c1.auth()));
-  sends(c1, c1.child());
-  gets(c1, response(c1.child()));
+  arms(c1);
+  arms(c1, c1.child());
   waits(c2, c2.auth());
   const Peer rekeyed = c1.rekeyed();
   sends(rekeyed, rekeyed.message(kInformational2, 0));
   EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 0u);
   sends_esp(c1, 0x1001);
-  expect_frames(lab().from_outside(esp(kS, kN, 0x2001, 1).bytes()),
-                {esp_in_frame(c1, 0x2001), out_frame(c2, c2.auth())});
+  gets_esp_and_releases(c1, 0x2001, {out_frame(c2, c2.auth())});
 }
 
 TEST_P(AlgGateScenario, IkeRekeyOfAnEarlierTurnsExchange_KeepsTheTurn) {
   start();
   const Peer c1 = joins(1);
-  sends(c1, c1.child(2));
-  gets(c1, response(c1.child(2)));
+  arms(c1, c1.child(2));
   quiet(kT + 1s);
-  sends(c1, c1.auth());
-  gets(c1, response(c1.auth()));
+  arms(c1);
   gets_esp(c1, 0x2001);
   const Peer rekeyed = c1.rekeyed();
   sends(rekeyed, rekeyed.message(kInformational2, 0));
@@ -603,8 +572,7 @@ TEST_P(AlgGateScenario, PhaseTwoOfARestartedIke_EndsTheSilentTurn) {
   EXPECT_EQ(counted(AlgCounter::kClosedRestart), 1u);
   EXPECT_EQ(counted(AlgCounter::kIkeRestarts), 1u);
   gets(again, response(again.auth()));
-  sends_esp(again, 0x1001);
-  gets_esp(again, 0x2001);
+  esp_passes(again, 0x1001, 0x2001);
   EXPECT_FALSE(turn());
 }
 
@@ -624,8 +592,7 @@ TEST_P(AlgGateScenario, SecondIkeSessionOfOnePort_SharesTheTurn) {
   gets(second, response(second.auth()));
   EXPECT_EQ(counted(AlgCounter::kTurns), 1u);
   for (std::uint32_t i = 1; i <= 2; ++i) {
-    sends_esp(c1, 0x1000 + i);
-    gets_esp(c1, 0x2000 + i);
+    esp_passes(c1, 0x1000 + i, 0x2000 + i);
   }
   EXPECT_FALSE(turn());
   EXPECT_EQ(counted(AlgCounter::kIkeRestarts), 0u);
@@ -634,8 +601,7 @@ TEST_P(AlgGateScenario, SecondIkeSessionOfOnePort_SharesTheTurn) {
 TEST_P(AlgGateScenario, AnotherIkeSasDeadPeerDetectionIsNoRekey) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
-  sends(c1, c1.child());
-  gets(c1, response(c1.child()));
+  arms(c1, c1.child());
   waits(c2, c2.auth());
   // An IKE SA whose beginning was not seen: its own numbers go on, and the server's begin with 0.
   const Peer other = c1.rekeyed();
@@ -646,8 +612,7 @@ TEST_P(AlgGateScenario, AnotherIkeSasDeadPeerDetectionIsNoRekey) {
   gets(other, of_the_server);
   EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 0u);
   sends_esp(c1, 0x1001);
-  expect_frames(lab().from_outside(esp(kS, kN, 0x2001, 1).bytes()),
-                {esp_in_frame(c1, 0x2001), out_frame(c2, c2.auth())});
+  gets_esp_and_releases(c1, 0x2001, {out_frame(c2, c2.auth())});
 }
 
 TEST_P(AlgGateScenario, TheHolderFloatingToPort4500ReleasesTheGate) {
@@ -677,22 +642,19 @@ TEST_P(AlgGateScenario, AnotherIkeSessionOfTheHolderFloatingToPort4500LeavesItsT
   EXPECT_EQ(now_there(AlgGauge::kWaiters), 1u);
   gets(c1, response(c1.child()));
   sends_esp(c1, 0x1001);
-  expect_frames(lab().from_outside(esp(kS, kN, 0x2001, 1).bytes()),
-                {esp_in_frame(c1, 0x2001), out_frame(c2, c2.auth())});
+  gets_esp_and_releases(c1, 0x2001, {out_frame(c2, c2.auth())});
 }
 
 TEST_P(AlgGateScenario, WithWaitersTheHolderGoingOnWithItsOldSpisFor2SecondsReleasesTheGate) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   pairs(c1, 0x1001, 0x2001);
-  sends(c1, c1.child());
-  gets(c1, response(c1.child()));
+  arms(c1, c1.child());
   waits(c2, c2.auth());
   std::vector<Frame> frames;
   std::uint32_t sequence = 2;
   for (int i = 0; i < 25; ++i, ++sequence) {
-    sends_esp(c1, 0x1001, sequence);
-    gets_esp(c1, 0x2001, sequence);
+    esp_passes(c1, 0x1001, 0x2001, sequence);
     for (Frame& frame : lab().advance(100ms)) frames.push_back(std::move(frame));
     if (i < 18) {
       EXPECT_TRUE(frames.empty());
@@ -712,8 +674,7 @@ TEST_P(AlgGateScenario, OldSpisReleaseNothingWhileAnotherExchangeIsUnanswered) {
   gets(c1, response(c1.child(2)));
   waits(c2, c2.auth());
   for (std::uint32_t i = 2; i < 40; ++i) {
-    sends_esp(c1, 0x1001, i);
-    gets_esp(c1, 0x2001, i);
+    esp_passes(c1, 0x1001, 0x2001, i);
     quiet(100ms);  // design 9.3: c2 is not let in
   }
   EXPECT_TRUE(turn());
@@ -723,13 +684,11 @@ TEST_P(AlgGateScenario, OldSpisReleaseNothingOnceANewOneCame) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   pairs(c1, 0x1001, 0x2001);
-  sends(c1, c1.child());
-  gets(c1, response(c1.child()));
+  arms(c1, c1.child());
   gets_esp(c1, 0x2003);
   waits(c2, c2.auth());
   for (std::uint32_t i = 2; i < 40; ++i) {
-    sends_esp(c1, 0x1001, i);
-    gets_esp(c1, 0x2001, i);
+    esp_passes(c1, 0x1001, 0x2001, i);
     quiet(100ms);
   }
   EXPECT_TRUE(turn());
@@ -739,11 +698,9 @@ TEST_P(AlgGateScenario, WithoutWaitersOldSpisReleaseNothing) {
   start();
   const Peer c1 = joins(1);
   pairs(c1, 0x1001, 0x2001);
-  sends(c1, c1.child());
-  gets(c1, response(c1.child()));
+  arms(c1, c1.child());
   for (std::uint32_t i = 2; i < 40; ++i) {
-    sends_esp(c1, 0x1001, i);
-    gets_esp(c1, 0x2001, i);
+    esp_passes(c1, 0x1001, 0x2001, i);
     quiet(100ms);
   }
   EXPECT_TRUE(turn());
@@ -802,8 +759,7 @@ TEST_P(AlgGateScenario, AdmittedRetransmission_RemovesTheHeldCopy) {
   expect_drops({{DropReason::kIkeHeldReplaced, 1}});
   for (std::uint32_t id = 2; id <= 65; ++id) gets(c1, c1.quick(id));
   for (std::uint32_t id = 1; id <= 65; ++id) {
-    sends_esp(c1, 0x1000 + id);
-    gets_esp(c1, 0x2000 + id);
+    esp_passes(c1, 0x1000 + id, 0x2000 + id);
   }
   EXPECT_FALSE(turn());
   EXPECT_EQ(now_there(AlgGauge::kWaiters), 0u);

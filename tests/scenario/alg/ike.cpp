@@ -108,8 +108,7 @@ TEST_P(AlgIke, AllIkeAuthMessagesAreOneExchange) {
   EXPECT_EQ(counted(AlgCounter::kExchangesAdmitted), 1u);
   sends_esp(c1, 0x1001);
   // One exchange, one pair: closed, and the next one's turn.
-  expect_frames(lab().from_outside(esp(kS, kN, 0x2001, 1).bytes()),
-                {esp_in_frame(c1, 0x2001), out_frame(c2, c2.auth())});
+  gets_esp_and_releases(c1, 0x2001, {out_frame(c2, c2.auth())});
 }
 
 TEST_P(AlgIke, ARetransmissionNeverCountsAsAnotherExchange) {
@@ -121,8 +120,7 @@ TEST_P(AlgIke, ARetransmissionNeverCountsAsAnotherExchange) {
   sends(c1, c1.auth());
   EXPECT_EQ(counted(AlgCounter::kExchangesAdmitted), 1u);
   EXPECT_EQ(counted(AlgCounter::kExchangesAnswered), 1u);
-  sends_esp(c1, 0x1001);
-  gets_esp(c1, 0x2001);
+  esp_passes(c1, 0x1001, 0x2001);
   EXPECT_FALSE(turn());
 }
 
@@ -135,10 +133,10 @@ TEST_P(AlgIke, FragmentsOfOneMessageBelongToTheirExchange) {
   for (unsigned i = 1; i <= 3; ++i) gets(c1, fragment(response(c1.auth()), i, 3));
   EXPECT_EQ(counted(AlgCounter::kExchangesAnswered), 1u);
   sends_esp(c1, 0x1001);
-  expect_frames(lab().from_outside(esp(kS, kN, 0x2001, 1).bytes()),
-                {esp_in_frame(c1, 0x2001), out_frame(c2, fragment(c2.auth(), 1, 3)),
-                 out_frame(c2, fragment(c2.auth(), 2, 3)),
-                 out_frame(c2, fragment(c2.auth(), 3, 3))});
+  gets_esp_and_releases(
+      c1, 0x2001,
+      {out_frame(c2, fragment(c2.auth(), 1, 3)), out_frame(c2, fragment(c2.auth(), 2, 3)),
+       out_frame(c2, fragment(c2.auth(), 3, 3))});
   EXPECT_EQ(counted(AlgCounter::kExchangesAdmitted), 2u);
 }
 
@@ -155,10 +153,9 @@ TEST_P(AlgIke, Ikev1Fragments_BelongToTheirExchange) {
   waits(c2, fragment1(other, 4, 2, true));
   gets(c1, c1.quick(0x1234));
   sends_esp(c1, 0x1001);
-  expect_frames(
-      lab().from_outside(esp(kS, kN, 0x2001, 1).bytes()),
-      {esp_in_frame(c1, 0x2001), out_frame(c2, fragment1(other, 4, 1, false)),
-       out_frame(c2, fragment1(other, 4, 2, true))});
+  gets_esp_and_releases(
+      c1, 0x2001,
+      {out_frame(c2, fragment1(other, 4, 1, false)), out_frame(c2, fragment1(other, 4, 2, true))});
 }
 
 TEST_P(AlgIke, ServersCreateChildSa_TakesTheGate) {
@@ -173,8 +170,7 @@ TEST_P(AlgIke, ServersCreateChildSa_TakesTheGate) {
   sends_esp(c1, 0x1001, 2);
   gets_esp(c1, 0x2002);
   sends_esp(c1, 0x1002);
-  expect_frames(lab().from_outside(esp(kS, kN, 0x2002, 2).bytes()),
-                {esp_in_frame(c1, 0x2002, 2), out_frame(c2, c2.auth())});
+  gets_esp_and_releases(c1, 0x2002, {out_frame(c2, c2.auth())}, 2);
 }
 
 TEST_P(AlgIke, MessageOfAnAdmittedExchange_PassesWithoutATurn) {
@@ -183,8 +179,7 @@ TEST_P(AlgIke, MessageOfAnAdmittedExchange_PassesWithoutATurn) {
   const Ike q1 = c1.quick(0x1111), q2 = c2.quick(0x2222);
   sends(c1, q1);
   gets(c1, q1.with_body(pattern(70, 2)));
-  sends_esp(c1, 0x1001);
-  gets_esp(c1, 0x2001);
+  esp_passes(c1, 0x1001, 0x2001);
   EXPECT_FALSE(turn());
   // Quick Mode message 3 comes after the first ESP: with the gate closed, ...
   sends(c1, q1.with_body(pattern(40, 3)));
@@ -216,8 +211,7 @@ TEST_P(AlgIke, IkeRestartOfAWaiter_KeepsItsPlaceAndItsOldSpis) {
   const Peer c1 = joins(1);
   const Peer c2 = joins(2), c3 = joins(3);
   pairs(c2, 0x1002, 0x2002);
-  sends(c1, c1.auth());
-  gets(c1, response(c1.auth()));
+  arms(c1);
   sends_esp(c1, 0x1001);
   waits(c2, c2.child());
   // c2 lost its state: phase 1 anew, same address and port, without a delete.
@@ -237,13 +231,11 @@ TEST_P(AlgIke, IkeRestartOfAWaiter_KeepsItsPlaceAndItsOldSpis) {
   expect_drops({{DropReason::kIkeHeldFlushed, 1}});
   EXPECT_EQ(now_there(AlgGauge::kWaiters), 2u);
   // The old SPIs are still known.
-  sends_esp(c2, 0x1002, 5);
-  gets_esp(c2, 0x2002, 5);
+  esp_passes(c2, 0x1002, 0x2002, 5);
   happens(6s, {out_frame(again, again.auth())});
   gets(again, response(again.auth()));
   sends_esp(again, 0x1004);
-  expect_frames(lab().from_outside(esp(kS, kN, 0x2004, 1).bytes()),
-                {esp_in_frame(again, 0x2004), out_frame(c3, c3.auth())});
+  gets_esp_and_releases(again, 0x2004, {out_frame(c3, c3.auth())});
 }
 
 TEST_P(AlgIke, NatTraversalOnPort4500NeverTouchesAGate) {

@@ -61,8 +61,7 @@ TEST_P(AlgLife, IkeAndEspSessions_EndIndependently) {
   pairs(c1, 0x1001, 0x2001);
   quiet(3min);
   EXPECT_EQ(now_there(AlgGauge::kIkeSessions), 0u);
-  sends_esp(c1, 0x1001, 2);
-  gets_esp(c1, 0x2001, 2);
+  esp_passes(c1, 0x1001, 0x2001, 2);
   config.alg().ike_session_timeout = 30min;
   lab().reload(config);
   sends(c1, c1.message(kInformational2, 3));
@@ -126,15 +125,12 @@ TEST_P(AlgLife, ChildSaRekey_MakesANewEspSessionAndTheOldOneIdlesOut) {
   start(config);
   const Peer c1 = joins(1);
   pairs(c1, 0x1001, 0x2001);
-  sends(c1, c1.child());
-  gets(c1, response(c1.child()));
-  sends_esp(c1, 0x1002);
-  gets_esp(c1, 0x2002);
+  arms(c1, c1.child());
+  esp_passes(c1, 0x1002, 0x2002);
   EXPECT_EQ(now_there(AlgGauge::kEspSessions), 2u);
   for (std::uint32_t i = 2; i < 5; ++i) {
     quiet(4min);
-    sends_esp(c1, 0x1002, i);
-    gets_esp(c1, 0x2002, i);
+    esp_passes(c1, 0x1002, 0x2002, i);
   }
   EXPECT_EQ(now_there(AlgGauge::kEspSessions), 1u);
 }
@@ -195,8 +191,7 @@ TEST_P(AlgLimits, AnIkeSessionThatAwaitsAnSpiHasATurnOrHasEspIsNotReplaced) {
   const Peer tunnel = joins(1, "198.18.3.1");
   pairs(tunnel, 0x1001, 0x2001);
   const Peer awaits = joins(1, "198.18.3.2");
-  sends(awaits, awaits.auth());
-  gets(awaits, response(awaits.auth()));
+  arms(awaits);
   quiet(3 * kT);
   const Peer busy = joins(1, "198.18.3.3");
   sends(busy, busy.auth());
@@ -215,14 +210,12 @@ TEST_P(AlgLimits, NoReplaceableIkeSession_IkePassesAsOrdinaryUdp) {
     c1 = Peer{c1.ip, kS, 0x5000u + i, 0x77, {}, 2, static_cast<std::uint16_t>(600 + i)};
     c1.nat = translated(c1.out(sa_init(c1.spi)));
     gets(c1, response(sa_init(c1.spi), c1.server_spi));
-    sends(c1, c1.auth());
-    gets(c1, response(c1.auth()));
+    arms(c1);
   }
   EXPECT_EQ(counted(AlgCounter::kIkeSessionsReplaced), 1u);  // of which nothing came
   c1 = begins_another(joins(1), 0x9999);
   EXPECT_EQ(counted(AlgCounter::kIkeUntracked), 4u);  // two requests with their answers
-  sends(c1, c1.auth());
-  gets(c1, response(c1.auth()));
+  arms(c1);
   EXPECT_EQ(counted(AlgCounter::kIkeUntracked), 6u);
   EXPECT_EQ(now_there(AlgGauge::kIkeSessions), 64u);
 }
@@ -264,7 +257,7 @@ TEST_P(AlgLimits, NoReplaceableServer_IkePassesAndEspIsAnsweredByUnreachable) {
   const Peer more = joins(1, "198.18.2.1");
   EXPECT_EQ(counted(AlgCounter::kIkeUntracked), 2u);
   EXPECT_EQ(now_there(AlgGauge::kGates), 64u);
-  esp_refused_out_and_told(more, 0x7777, DropReason::kGateQuota);
+  expect_esp_unreachable(more, 0x7777, DropReason::kGateQuota);
   (void)joins(2);
 }
 
@@ -279,10 +272,8 @@ TEST_P(AlgLimits, EspSessionQuota_ReplacesTheOldestSessionOfSinglePackets) {
   // With somebody outside it makes one pair of SPIs after another.
   const auto one_more = [&](std::uint32_t i) {
     quiet(kT + 1s);
-    sends(c1, c1.child(10 + i));
-    gets(c1, response(c1.child(10 + i)));
-    sends_esp(c1, 0x1100 + i);
-    gets_esp(c1, 0x2100 + i);
+    arms(c1, c1.child(10 + i));
+    esp_passes(c1, 0x1100 + i, 0x2100 + i);
   };
   for (std::uint32_t i = 0; i < 10; ++i) one_more(i);
   EXPECT_EQ(now_there(AlgGauge::kEspSessions), 5u);
@@ -291,13 +282,12 @@ TEST_P(AlgLimits, EspSessionQuota_ReplacesTheOldestSessionOfSinglePackets) {
   for (std::uint32_t i = 7; i < 10; ++i) sends_esp(c1, 0x1100 + i, 2);
   // None of single packets is left.
   quiet(kT + 1s);
-  esp_refused_out_and_told(c1, 0x1200, DropReason::kEspSessionQuota);
+  expect_esp_unreachable(c1, 0x1200, DropReason::kEspSessionQuota);
   for (std::uint32_t i = 7; i < 10; ++i) gets_esp(c1, 0x2100 + i, 2);
   EXPECT_FALSE(turn());
   sends(c2, c2.child());  // nobody else is kept waiting
   gets(c2, response(c2.child()));
-  sends_esp(c2, 0x1902);
-  gets_esp(c2, 0x2902);
+  esp_passes(c2, 0x1902, 0x2902);
   config.alg().esp_session_quota = 5;
   lab().reload(config);
   one_more(20);
@@ -316,7 +306,7 @@ TEST_P(AlgLimits, WithALowerEspSessionQuotaAReloadEndsNothing) {
   sends_esp(c1, 0x1001, 3);
   gets_esp(c1, 0x2002, 4);
   quiet(kT + 1s);
-  esp_refused_out_and_told(c1, 0x1003, DropReason::kEspSessionQuota);
+  expect_esp_unreachable(c1, 0x1003, DropReason::kEspSessionQuota);
 }
 
 TEST_P(AlgLimits, HeldBytesOfASubscriber_AreLimitedToAQuarter) {
@@ -342,8 +332,7 @@ TEST_P(AlgLimits, HeldBytesOfASubscriber_AreLimitedToAQuarter) {
   waits(c4, c4.auth());
   gets(c3, response(c3.auth()));
   sends_esp(c3, 0x1003);
-  expect_frames(lab().from_outside(esp(kS, kN, 0x2003, 1).bytes()),
-                {esp_in_frame(c3, 0x2003), out_frame(c4, c4.auth())});
+  gets_esp_and_releases(c3, 0x2003, {out_frame(c4, c4.auth())});
 }
 
 TEST_P(AlgLimits, FullTables_PassIkeDropEspAndKeepSessions) {
@@ -355,7 +344,7 @@ TEST_P(AlgLimits, FullTables_PassIkeDropEspAndKeepSessions) {
   pairs(c1, 0x1001, 0x2001);
   const Peer c3 = joins(3, "198.18.0.3");  // no gate is free
   EXPECT_EQ(counted(AlgCounter::kIkeUntracked), 2u);
-  esp_refused_out_and_told(c3, 0x7777, DropReason::kGateTableFull);
+  expect_esp_unreachable(c3, 0x7777, DropReason::kGateTableFull);
   for (unsigned n = 4; n < 6; ++n) (void)joins(n);
   (void)joins(6);  // no IKE session is
   EXPECT_EQ(counted(AlgCounter::kIkeUntracked), 4u);
@@ -363,8 +352,7 @@ TEST_P(AlgLimits, FullTables_PassIkeDropEspAndKeepSessions) {
   sends_esp(c1, 0x1003);
   (void)lab().from_inside(esp(c1.ip, kS, 0x1004, 1).bytes());
   expect_drops({{DropReason::kEspSessionTableFull, 1}});
-  sends_esp(c1, 0x1001, 2);
-  gets_esp(c1, 0x2001, 2);
+  esp_passes(c1, 0x1001, 0x2001, 2);
 }
 
 // With endpoint-independent filtering anybody may send to a client's mapping.
@@ -504,12 +492,10 @@ TEST_P(AlgLife, UnchangedReload_KeepsTunnelsTurnAndWaiters) {
   sends(c2, c2.auth());
   waits(c3, c3.auth());
   lab().reload(config());
-  sends_esp(c1, 0x1001, 2);
-  gets_esp(c1, 0x2001, 2);
+  esp_passes(c1, 0x1001, 0x2001, 2);
   gets(c2, response(c2.auth()));
   sends_esp(c2, 0x1002);
-  expect_frames(lab().from_outside(esp(kS, kN, 0x2002, 1).bytes()),
-                {esp_in_frame(c2, 0x2002), out_frame(c3, c3.auth())});
+  gets_esp_and_releases(c2, 0x2002, {out_frame(c3, c3.auth())});
 }
 
 INSTANTIATE_TEST_SUITE_P(, AlgLife, shardings(), sharding_name);

@@ -19,12 +19,8 @@ TEST_P(AlgPackets, Ttl1GetsTimeExceeded) {
   start();
   const Peer c1 = joins(1);
   pairs(c1, 0x1001, 0x2001);
-  const IpPacket out = esp(c1.ip, kS, 0x1001, 2).with_ttl(1);
-  refused_with_error(lab().from_inside(out.bytes()), DropReason::kTtlExpired, 0,
-                     our_error(out.bytes(), kRouter, kTimeExceeded, 0));
-  const IpPacket in = esp(kS, kN, 0x2001, 2).with_ttl(1);
-  refused_with_error(lab().from_outside(in.bytes()), DropReason::kTtlExpired, 1,
-                     our_error(in.bytes(), kOutside, kTimeExceeded, 0));
+  expect_time_exceeded_inside(esp(c1.ip, kS, 0x1001, 2).with_ttl(1));
+  expect_time_exceeded_outside(esp(kS, kN, 0x2001, 2).with_ttl(1));
 }
 
 TEST_P(AlgPackets, EspFragmentsArriveInAnyOrderBothWays) {
@@ -57,8 +53,7 @@ TEST_P(AlgPackets, EspFragmentsArriveInAnyOrderBothWays) {
 TEST_P(AlgPackets, AnUnknownSpiInAFragmentIsLearnedLikeAnyOther) {
   start();
   const Peer c1 = joins(1);
-  sends(c1, c1.auth());
-  gets(c1, response(c1.auth()));
+  arms(c1);
   const auto out = big_esp(c1.ip, kS, 0x1001, 1).with_id(77).fragments({512});
   EXPECT_EQ(lab().from_inside(out[1]).size(), 0u);
   EXPECT_EQ(lab().from_inside(out[0]).size(), 2u);
@@ -103,22 +98,16 @@ TEST_P(AlgPackets, IcmpErrorsAboutEspAreTranslatedByTheEmbeddedSpiInBothDirectio
     const IpPacket sent = esp(c2.ip, kS, 0x1002, 7);
     const Bytes seen = sent.from({kN, 0}).hop().bytes();
     const Bytes was = sent.hop().bytes();
-    const IpPacket in =
-        icmp_error(router, kN, e.type, e.code, ByteView{seen}.first(28), e.rest);
-    expect_frames(lab().from_outside(in.bytes()),
-                  {lab().to_inside(icmp_error(router, c2.ip, e.type, e.code,
-                                              ByteView{was}.first(28), e.rest)
-                                       .hop())});
+    expect_forwarded_inside(
+        icmp_error(router, kN, e.type, e.code, ByteView{seen}.first(28), e.rest),
+        icmp_error(router, c2.ip, e.type, e.code, ByteView{was}.first(28), e.rest));
     // A router inside quotes what we delivered.
     const IpPacket got = esp(kS, kN, 0x2001, 7);
     const Bytes inside = got.to({c1.ip, 0}).hop().bytes();
     const Bytes outside = got.hop().bytes();
-    const IpPacket out = icmp_error(c1.ip, kS, e.type, e.code, inside, e.rest);
-    expect_frames(lab().from_inside(out.bytes()),
-                  {lab().to_outside(
-                      icmp_error(kN, kS, e.type, e.code, outside, e.rest).hop())});
+    expect_forwarded_outside(icmp_error(c1.ip, kS, e.type, e.code, inside, e.rest),
+                             icmp_error(kN, kS, e.type, e.code, outside, e.rest));
   }
-  expect_drops({});
   // An unknown SPI is of nobody.
   const Bytes foreign = esp(kN, kS, 0x7777, 1).bytes();
   refused_from_outside(icmp_error("198.18.99.1", kN, 3, 4, ByteView{foreign}.first(28), 1400),
@@ -190,9 +179,7 @@ TEST_P(AlgPackets, EspCountsAgainstNoQuotaOfUdp) {
     comes_back(c1, 0x1001 + i, 0x2001 + i);
   }
   EXPECT_EQ(now_there(AlgGauge::kEspSessions), 4u);
-  const IpPacket other = udp({c1.ip, 4000}, kServer);
-  refused_with_error(lab().from_inside(other.bytes()), DropReason::kSessionQuota, 0,
-                     our_error(other.bytes(), kRouter, 3, 13));
+  expect_unreachable_inside(udp({c1.ip, 4000}, kServer), DropReason::kSessionQuota);
 }
 
 TEST_P(AlgPackets, TheSourcePortOfIkeIsTranslatedLikeAnyUdpPort) {
@@ -242,8 +229,7 @@ TEST_P(AlgPreserve, AnUnknownInitiatorSpiIsDropped) {
 TEST_P(AlgPreserve, AnUnknownInitiatorSpiGoesToTheOnlyClientWithAnAnsweredCreateChildSa) {
   const Peer c1 = joins(1);
   (void)joins(2);
-  sends(c1, c1.child());
-  gets(c1, response(c1.child()));
+  arms(c1, c1.child());
   Peer rekeyed = c1;
   rekeyed.spi = 0x7777;
   gets(rekeyed, rekeyed.message(kInformational2, 0));
@@ -285,8 +271,7 @@ TEST_P(AlgPreserve, HeldAnswersAndFragmentsFindTheirClient) {
                                                       lab().frame_to(0, c1.ip, want[1]),
                                                       lab().frame_to(0, c1.ip, want[2])));
   sends_esp(c1, 0x1001);
-  expect_frames(lab().from_outside(esp(kS, kN, 0x2001, 1).bytes()),
-                {esp_in_frame(c1, 0x2001), in_frame(c2, c2.server_child())});
+  gets_esp_and_releases(c1, 0x2001, {in_frame(c2, c2.server_child())});
 }
 
 TEST_P(AlgPreserve, IcmpErrorThatQuotesTheInitiatorSpi_ReachesItsClient) {
@@ -295,14 +280,14 @@ TEST_P(AlgPreserve, IcmpErrorThatQuotesTheInitiatorSpi_ReachesItsClient) {
   const IpPacket sent = c2.out(c2.message(kInformational2, 3));
   const Bytes seen = sent.from(c2.nat).hop().bytes(), was = sent.hop().bytes();
   const Ip router = "198.18.99.1";
-  expect_frames(lab().from_outside(icmp_error(router, kN, 3, 4, seen, 1400).bytes()),
-                {lab().to_inside(icmp_error(router, c2.ip, 3, 4, was, 1400).hop())});
+  expect_forwarded_inside(icmp_error(router, kN, kUnreachable, 4, seen, 1400),
+                          icmp_error(router, c2.ip, kUnreachable, 4, was, 1400));
   refused_from_outside(icmp_error(router, kN, 3, 4, ByteView{seen}.first(28), 1400),
                        DropReason::kIcmpErrorNoSession);
   const IpPacket got = c2.in(c2.message(kInformational2, 3));
   const Bytes inside = got.to(c2.endpoint()).hop().bytes(), outside = got.hop().bytes();
-  expect_frames(lab().from_inside(icmp_error(c2.ip, kS, 3, 4, inside, 1400).bytes()),
-                {lab().to_outside(icmp_error(kN, kS, 3, 4, outside, 1400).hop())});
+  expect_forwarded_outside(icmp_error(c2.ip, kS, kUnreachable, 4, inside, 1400),
+                           icmp_error(kN, kS, kUnreachable, 4, outside, 1400));
 }
 
 TEST_P(AlgPreserve, OtherSourcePort_IsTranslated) {

@@ -203,8 +203,7 @@ TEST_P(AlgQueries, Flush_ForgetsTheMatchingSessionsSpis) {
   EXPECT_EQ(esp_rows().size(), 1u);
   EXPECT_EQ(now_there(AlgGauge::kIkeSessions), 1u);
   esp_refused_in(0x2001, DropReason::kEspInNotFresh, 1000);
-  sends_esp(c2, 0x1002, 2);
-  gets_esp(c2, 0x2002, 2);
+  esp_passes(c2, 0x1002, 0x2002, 2);
   EXPECT_EQ(flush_alg(of_server(kOtherServer)), (Flushed{0, 0}));
   EXPECT_EQ(flush_alg(), (Flushed{1, 1}));
   EXPECT_THAT(esp_rows(), IsEmpty());
@@ -221,8 +220,7 @@ TEST_P(AlgQueries, FlushedClientsPlace_IsReusedWithoutItsSpis) {
   EXPECT_EQ(flush_alg(of_client(c1.ip)), (Flushed{1, 1}));
   (void)joins(3);
   const Peer again = joins(1);
-  sends(again, again.auth());
-  gets(again, response(again.auth()));
+  arms(again);
   gets_esp(again, 0x2001, 2);  // as if never seen
 }
 

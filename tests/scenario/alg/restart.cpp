@@ -48,8 +48,7 @@ class AlgRestartResharded : public AlgRestart {
     for (int rounds = 1; rounds <= 2; ++rounds) {
       for (const Peer& c : peers_) {
         const std::uint32_t n = c.ip.value & 0xFF, sequence = 90000 + static_cast<unsigned>(rounds);
-        sends_esp(c, 0x1000 + n, sequence, where);
-        gets_esp(c, 0x2000 + n, sequence, where);
+        esp_passes(c, 0x1000 + n, 0x2000 + n, sequence, where);
         sends(c, c.message(kInformational2, 7 + static_cast<unsigned>(rounds)), where);
       }
       // Who has something stays where it is, whatever is reloaded.
@@ -90,14 +89,12 @@ INSTANTIATE_TEST_SUITE_P(, AlgRestartResharded, shardings(), sharding_name);
 TEST_P(AlgRestart, QuickModeInProgress_Completes) {
   start();
   const Peer c1 = joins1(1);
-  sends(c1, c1.quick(77));
-  gets(c1, c1.quick(77));
+  arms(c1, c1.quick(77));
   quiet(1s);
   restarts();
   sends(c1, c1.quick(77));  // message 3
   EXPECT_FALSE(turn());
-  sends_esp(c1, 0x1001);
-  gets_esp(c1, 0x2001);
+  esp_passes(c1, 0x1001, 0x2001);
   gets_esp(c1, 0x2001, 2);
 }
 
@@ -114,16 +111,13 @@ TEST_P(AlgRestart, AnswerAfterTheRestart_BeginsATurn) {
 TEST_P(AlgRestart, OwedSpi_StaysDangling) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
-  sends(c1, c1.auth());
-  gets(c1, response(c1.auth()));
+  arms(c1);
   quiet(2s);
   restarts();
   EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
-  sends(c2, c2.auth());
-  gets(c2, response(c2.auth()));
+  arms(c2);
   esp_refused_in(0x2001, DropReason::kEspInDangling);
-  sends_esp(c2, 0x1002);
-  gets_esp(c2, 0x2002);
+  esp_passes(c2, 0x1002, 0x2002);
   gets_esp(c2, 0x2002, 2);
   EXPECT_FALSE(turn());
   sends_esp(c1, 0x1001);
@@ -245,11 +239,9 @@ TEST_P(AlgRestart, JournalOfChanges_EqualsAFullWalk) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   pairs(c1, 0x1001, 0x2001);
-  sends(c2, c2.auth());
-  gets(c2, response(c2.auth()));
+  arms(c2);
   gets_esp(c2, 0x6666);  // a candidate that expires
-  sends_esp(c2, 0x1002);
-  gets_esp(c2, 0x2002);
+  esp_passes(c2, 0x1002, 0x2002);
   quiet(kT + 1s);
   using Key = std::tuple<int, std::uint32_t, std::uint64_t>;
   const auto key = [](const shared::StateRecord& r) {
