@@ -51,6 +51,17 @@ function(lsn_room name)
   target_link_libraries(lsn_${name} PUBLIC lsn_${name}_headers lsn_flags ${ROOM_DEPENDS})
 endfunction()
 
+# lsn_floor(FLOOR HEADERS PATH ... SOURCES PATTERN ... [DEPENDS TARGET ...]): a room that is one of several
+# in a library, whose sources may call what the floor above implements (lsn44/alg_hooks.hpp).
+function(lsn_floor name)
+  cmake_parse_arguments(FLOOR "" "" "HEADERS;SOURCES;DEPENDS" ${ARGN})
+  lsn_root(${name} ${FLOOR_HEADERS})
+  target_link_libraries(lsn_${name}_headers INTERFACE ${FLOOR_DEPENDS})
+  file(GLOB sources CONFIGURE_DEPENDS ${FLOOR_SOURCES})
+  add_library(lsn_${name} OBJECT ${sources})
+  target_link_libraries(lsn_${name} PUBLIC lsn_${name}_headers lsn_flags)
+endfunction()
+
 # lsn_header_room(ROOM DEPENDS TARGET ...): without sources
 function(lsn_header_room name)
   cmake_parse_arguments(ROOM "" "" "DEPENDS" ${ARGN})

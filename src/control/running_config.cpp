@@ -264,7 +264,7 @@ void RunningConfig::finished(const Outcome& outcome) {
 void RunningConfig::drop_former_maps() {
   if (publishing_ || generation_->maps.size() <= 1) return;
   for (unsigned shard = 0; shard < dataplane_.workers(); ++shard)
-    if (dataplane_.worker(shard).counters->strangers.get() != 0) return;
+    if (dataplane_.worker(shard).counters->displaced.get() != 0) return;
   auto generation = std::make_shared<Generation>(*generation_);
   ++generation->number;
   generation->maps.resize(1);

@@ -9,7 +9,7 @@
 
 #include "lsn/control/config/describe.hpp"
 #include "lsn/datapath/l3/neighbours.hpp"
-#include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/lsn44/session.hpp"
 #include "lsn/datapath/packet.hpp"
 #include "lsn/datapath/shard.hpp"
 #include "lsn/state/flow_table.hpp"

@@ -261,7 +261,7 @@ void Worker::send_idle() {
 
 void Worker::hand_over(datapath::Shard& shard) {
   for (unsigned to = 0; to < shard.shards; ++to) {
-    datapath::HandoffBuffer& buffer = shard.handoff[to];
+    datapath::HandoffBuffer& buffer = shard.handoff_buffers[to];
     if (buffer.count == 0) continue;
     const unsigned taken =
         config_.handoff->put(shard.id, to, {buffer.packets.data(), buffer.count});

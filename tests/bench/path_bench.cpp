@@ -23,8 +23,9 @@
 #include <stdexcept>
 
 #include "environment.hpp"
-#include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/lsn44/session.hpp"
 #include "lsn/datapath/lsn44/translate.hpp"
+#include "lsn/datapath/parse.hpp"
 #include "lsn/datapath/pipeline.hpp"
 #include "results.hpp"
 #include "workshop.hpp"
@@ -119,10 +120,10 @@ void run_staged(Workshop& shop, Traffic traffic, std::array<std::uint64_t, kStag
   for (unsigned i = 0; i < kBurst; ++i) {
     if (i + 4 < kBurst) rte_prefetch0(rte_pktmbuf_mtod(mbufs[i + 4], void*));
     if (!parse_frame(shard, shop.device(), mbufs[i], packets[i]).is_next() ||
-        !parse_ip(shard, packets[i]).is_next())
+        !parse_ip(packets[i], 0).is_next())
       throw std::runtime_error("a packet was not understood");
     keys[i] = packets[i].key;
-    hashes[i] = packets[i].hash;
+    hashes[i] = packets[i].hash = shard.lsn44.outbound.hash(keys[i]);
   }
   const std::uint64_t parsed = rte_rdtsc();
   for (const std::uint32_t hash : hashes) table.prefetch(hash);

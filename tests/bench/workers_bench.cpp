@@ -142,7 +142,7 @@ class Worker {
   void hand_over() {
     if (rings_ == nullptr) return;
     const unsigned to = 1u - shard_.id;
-    HandoffBuffer& buffer = shard_.handoff[to];
+    HandoffBuffer& buffer = shard_.handoff_buffers[to];
     if (buffer.count == 0) return;
     const unsigned taken = rings_->put(shard_.id, to, {buffer.packets.data(), buffer.count});
     handed_ += taken;

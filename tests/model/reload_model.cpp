@@ -648,7 +648,7 @@ class Round {
       if (generation.maps.front()->owner_of(wire::Ipv4Address{client.value}) != *shards.begin())
         ++displaced;
     }
-    EXPECT_EQ(lab_->total(&shared::Counters::strangers), displaced);
+    EXPECT_EQ(lab_->total(&shared::Counters::displaced), displaced);
   }
 
   void compare_limits() {

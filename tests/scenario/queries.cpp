@@ -298,7 +298,7 @@ TEST_P(Queries, EndedSessionsAreCountedByTheirEnd) {
 template <class Page>
 decltype(Page::rows) all_pages(Lab& lab, decltype(Page::filter) filter, std::uint32_t limit,
                                std::size_t budget,
-                               void (*list)(datapath::Shard&, Page&, std::size_t)) {
+                               auto&& list) {
   decltype(Page::rows) all;
   for (unsigned id = 0; id < lab.shards(); ++id) {
     Page page;

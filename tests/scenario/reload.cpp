@@ -29,7 +29,7 @@ class Reload : public Scenario {
   std::uint64_t ended_by_reload(Protocol protocol = Protocol::kUdp) {
     return ended(protocol, SessionEnd::kReload);
   }
-  std::uint64_t displaced() { return lab().total(&Counters::strangers); }
+  std::uint64_t displaced() { return lab().total(&Counters::displaced); }
 };
 
 TEST_P(Reload, OfTheSameConfiguration_KeepsAllSessions) {

@@ -325,7 +325,7 @@ bool Lab::move_handoffs() {
   bool moved = false;
   for (unsigned from = 0; from < shards(); ++from) {
     for (unsigned to = 0; to < shards(); ++to) {
-      HandoffBuffer& buffer = shards_[from]->handoff[to];
+      HandoffBuffer& buffer = shards_[from]->handoff_buffers[to];
       if (buffer.count == 0) continue;
       if (from == to) faults_.push_back("a shard handed a packet over to itself");
       moved = true;
@@ -518,7 +518,7 @@ std::uint64_t Lab::reload(const Config& config, std::size_t budget) {
 }
 
 void Lab::drop_predecessors() {
-  if (total(&Counters::strangers) != 0) return;
+  if (total(&Counters::displaced) != 0) return;
   auto next = std::make_unique<Generation>(*generations_.back());
   ++next->number;
   next->maps.resize(1);

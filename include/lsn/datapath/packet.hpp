@@ -1,9 +1,9 @@
 // One packet on its way through a shard: the buffer, where its headers are, and what it is called.
 //
-// parse (pipeline.hpp) fills it in once; afterwards nobody computes an offset again. `key` is the
-// packet's flow as the session tables know it, from our side: `a` and `c` are the local address and
-// port (the subscriber's when the packet came from inside, the NAT address' when from outside), `b`
-// and `d` the remote ones; an ICMP query's identifier stands in `c`.
+// parse.hpp fills it in once; no function behind it computes an offset again. `key` is the packet's flow
+// as the session tables know it, from our side: local are the subscriber's address and port if the
+// packet came from inside, and those of the NAT if it came from outside; an ICMP query's identifier
+// stands in local_port.
 //
 // A packet that changes its worker takes along what cannot be parsed again: PacketOrigin, in the
 // buffer's private area.
@@ -16,6 +16,7 @@
 #include "lsn/datapath/verdict.hpp"
 #include "lsn/shared/generation.hpp"
 #include "lsn/state/flow_table.hpp"
+#include "lsn/wire/endpoint.hpp"
 #include "lsn/wire/ethernet.hpp"
 #include "lsn/wire/ipv4.hpp"
 
@@ -42,23 +43,23 @@ enum class HandoffKind : std::uint8_t {
 struct PacketOrigin {
   InterfaceId interface;
   HandoffKind kind;
-  std::uint8_t asked;  ///< how far the owners have been asked (lsn44::steer_outbound)
+  std::uint8_t handoffs;  ///< how far the search for its owner has come (lsn44/steer.hpp)
 };
 
-/// Private area of our packet buffers: PacketOrigin, and behind it whom a packet has been to.
+/// Private area of our packet buffers: PacketOrigin, and behind it the shards that a packet has been to.
 inline constexpr std::uint16_t kBufferPrivateSize = 64;
-inline constexpr std::size_t kAskedOffset = 16;
-static_assert(sizeof(PacketOrigin) <= kAskedOffset);
+inline constexpr std::size_t kVisitedOffset = 16;
+static_assert(sizeof(PacketOrigin) <= kVisitedOffset);
 
 [[nodiscard]] inline PacketOrigin& origin_of(rte_mbuf* mbuf) {
   return *static_cast<PacketOrigin*>(rte_mbuf_to_priv(mbuf));
 }
 
-/// The shards that have been asked for its subscriber (lsn44::steer_outbound): holds anything as long
-/// as PacketOrigin::asked is 0.
-[[nodiscard]] inline ShardSet& asked_shards(rte_mbuf* mbuf) {
+/// The shards that have been asked for its subscriber (lsn44/steer.hpp): undefined while
+/// PacketOrigin::handoffs is 0.
+[[nodiscard]] inline ShardSet& visited_shards(rte_mbuf* mbuf) {
   return *reinterpret_cast<ShardSet*>(static_cast<std::uint8_t*>(rte_mbuf_to_priv(mbuf)) +
-                                      kAskedOffset);
+                                      kVisitedOffset);
 }
 
 /// The IPv4 header of a frame whose link header was read before, tagged or not.
@@ -70,15 +71,16 @@ static_assert(sizeof(PacketOrigin) <= kAskedOffset);
                                              (tagged ? sizeof(wire::VlanTag) : 0));
 }
 
-/// In Packet::tcp_flags of inbound ESP while a gate is armed: its sequence number is that of a new
-/// SA (design 5.12, the same SPI twice). Its bit leaves the shortest path, like TCP's RST.
-inline constexpr std::uint8_t kBeginsAnew = 0x04;
+/// In Packet::l4_flags of inbound ESP while a gate is armed: its sequence number is that of a new SA
+/// (design 5.12). Like TCP's RST the bit keeps a packet off the fast path.
+inline constexpr std::uint8_t kNewSa = 0x04;
 
 /// What parse made of a packet.
 enum class PacketKind : std::uint8_t {
   kFlow,       ///< TCP, UDP, ICMP query, ESP: `key` names its flow
   kIcmpError,  ///< named by the packet that it quotes
   kFragment,   ///< `key` is complete only for the first one
+  kArp,        ///< for the neighbour table
   kNone,       ///< nothing that is translated
 };
 
@@ -94,11 +96,28 @@ struct Packet {
   Side side = Side::kInside;       ///< of that interface
   Protocol protocol = Protocol::kUdp;
   PacketKind kind = PacketKind::kNone;
-  std::uint8_t tcp_flags = 0;      ///< ESP: kBeginsAnew or 0
-  std::uint8_t asked = 0;          ///< as in PacketOrigin
+  std::uint8_t l4_flags = 0;       ///< TCP: its flags; ESP: kNewSa or 0
+  std::uint8_t handoffs = 0;       ///< as in PacketOrigin
   wire::Be16 identification{};     ///< that a fragment's datagram leaves with; 0: not chosen yet
   bool has_l4 = true;              ///< false: a fragment without the first bytes
   bool hairpin = false;            ///< its TTL is counted already, its source is a NAT endpoint
 };
+
+/// What the session tables call a flow, from our side.
+[[nodiscard]] inline state::FlowKey flow_key(Protocol protocol, wire::Be32 local, wire::Be16 local_port,
+                                             wire::Be32 remote, wire::Be16 remote_port) {
+  return state::FlowKey::make(local.raw(), remote.raw(), local_port.raw(), remote_port.raw(),
+                              static_cast<unsigned>(flow_kind(protocol)));
+}
+[[nodiscard]] inline state::FlowKey flow_key(Protocol protocol, const wire::Endpoint& local,
+                                             const wire::Endpoint& remote) {
+  return flow_key(protocol, local.address, local.port, remote.address, remote.port);
+}
+/// ... of ESP: the SPI takes the place of both ports, the same halves in either direction.
+[[nodiscard]] inline state::FlowKey esp_key(wire::Be32 local, wire::Be32 remote, wire::Be32 spi) {
+  return state::FlowKey::make(local.raw(), remote.raw(), static_cast<std::uint16_t>(spi.raw()),
+                              static_cast<std::uint16_t>(spi.raw() >> 16),
+                              static_cast<unsigned>(FlowKind::kEsp));
+}
 
 }  // namespace lsn::datapath

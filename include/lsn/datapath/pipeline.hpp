@@ -1,39 +1,26 @@
-// The stages that every packet passes: parse, and what sends it to the right place afterwards.
-//
-// parse_frame() reads the link header and finds the interface; parse_ip() reads IPv4 and what is
-// behind it. Both only look; what they say is in the Packet. dispatch() is the slow path's switch:
-// to outbound, inbound, ICMP errors or fragments, by the packet's side and kind. Whoever calls it
-// turns its verdict into a drop or a handoff with settle().
+// What a shard does with a burst of packets, and between bursts.
 #pragma once
 
-#include "lsn/datapath/packet.hpp"
-#include "lsn/datapath/reassembly.hpp"
+#include <rte_mbuf.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
 #include "lsn/datapath/shard.hpp"
 
 namespace lsn::datapath {
 
-/// Reads the link header of a frame from `device`. next: an IPv4 packet begins at packet.ip (not
-/// looked at yet). consumed: ARP, done with and freed.
-[[nodiscard]] Verdict parse_frame(Shard& shard, std::uint16_t device, rte_mbuf* mbuf,
-                                  Packet& packet);
+/// Takes packets that a device has received (at most kBurst). The results stand in shard.tx and
+/// shard.handoff_buffers, which the caller empties before the next burst.
+void process_received(IpsecAlg& shard, std::uint16_t device, std::span<rte_mbuf* const> packets);
 
-/// Reads the IPv4 header at packet.ip and the next one; sets kind, key, hash.
-[[nodiscard]] Verdict parse_ip(Shard& shard, Packet& packet);
+/// Takes packets that another shard has handed off (at most kBurst).
+void process_handoff(IpsecAlg& shard, std::span<rte_mbuf* const> packets);
 
-/// Reads the header behind IPv4 of a whole packet or a first fragment: key and kind.
-[[nodiscard]] Verdict parse_l4(Packet& packet);
-
-/// The slow path of one packet.
-[[nodiscard]] Verdict dispatch(Shard& shard, Packet& packet);
-
-/// Drops, hands over, or nothing: makes a verdict true. The packet's data begin at its link header.
-void settle(Shard& shard, Packet& packet, Verdict verdict);
-
-/// Whether an address is one of our interfaces'.
-[[nodiscard]] inline bool is_own_address(const Generation& generation, wire::Be32 address) {
-  return generation.is_own_address(wire::Ipv4Address{address});
-}
-
-using wire::is_host_address;
+/// What a shard does without packets: turns its timer wheels to shard.now, asks for neighbours,
+/// frees ports and fragments whose time is over. At most about `budget` objects of each kind; what is
+/// left is done by the next one, otherwise there is nothing until the next tick.
+void housekeep(Shard& shard, std::size_t budget);
 
 }  // namespace lsn::datapath

@@ -68,7 +68,7 @@ class Asked final : public Command {
 };
 
 /// A flush, until it is finished; it comes back with its numbers.
-template <class Flush, void (*flush_some)(datapath::Shard&, Flush&, std::size_t)>
+template <class Flush, auto flush_some>
 class FlushAll final : public Command {
  public:
   FlushAll(const Flush& flush, std::function<void(Flush)> flushed)

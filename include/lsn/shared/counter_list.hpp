@@ -113,10 +113,10 @@ interface_counters() {
   static constexpr std::array kAll{
       Text{"subscribers", kGauge, "Subscribers that have sessions or mappings.",
            [](const Counters& c) { return c.subscribers.get(); }},
-      Text{"strangers", kGauge,
+      Text{"displaced", kGauge,
            "Subscribers that stay with the worker that has their state although the present "
            "configuration has another one for them.",
-           [](const Counters& c) { return c.strangers.get(); }},
+           [](const Counters& c) { return c.displaced.get(); }},
       Text{"consumed", kCounter,
            "Packets that ended here as they should: ARP, echo requests to us, fragments that were "
            "joined.",

@@ -85,7 +85,7 @@ struct alignas(64) Counters {
   std::array<ProtocolCounters, kProtocols> protocols;
 
   Counter subscribers;  ///< gauge
-  Counter strangers;    ///< gauge: those that the present ShardMap gives to another shard
+  Counter displaced;    ///< gauge: those that the present ShardMap gives to another shard
   Counter consumed;     ///< packets for us: ARP, echo requests, fragments joined
   Counter arp_requests_received, arp_requests_sent, arp_replies_received, arp_replies_sent;
   Counter arp_not_copied;  ///< to the other workers: beyond the limit

@@ -27,21 +27,23 @@
 
 namespace lsn::state {
 
-/// What a flow is known by: twelve opaque bytes and a kind (1..15) that keeps key spaces apart.
+/// What a flow is known by, as its words stand in packets, and a kind (1..15) that keeps key spaces
+/// apart. To the table they are twelve opaque bytes: tables of other things put other names there.
 struct alignas(16) FlowKey {
-  std::uint32_t a;
-  std::uint32_t b;
-  std::uint16_t c;
-  std::uint16_t d;
+  std::uint32_t local;
+  std::uint32_t remote;
+  std::uint16_t local_port;
+  std::uint16_t remote_port;
   std::uint32_t kind;  ///< in the top 4 bits; the others are zero
 
-  [[nodiscard]] static constexpr FlowKey make(std::uint32_t a, std::uint32_t b, std::uint16_t c,
-                                              std::uint16_t d, unsigned kind) {
+  [[nodiscard]] static constexpr FlowKey make(std::uint32_t local, std::uint32_t remote,
+                                              std::uint16_t local_port, std::uint16_t remote_port,
+                                              unsigned kind) {
     // Two whole words, as hash() reads them: stores of single members and then a load of eight
     // bytes would miss the store buffer's shortcut, a third of the cost of a lookup.
     const std::uint64_t words[2] = {
-        std::uint64_t{b} << 32 | a,
-        std::uint64_t{kind} << 60 | std::uint64_t{d} << 16 | c,
+        std::uint64_t{remote} << 32 | local,
+        std::uint64_t{kind} << 60 | std::uint64_t{remote_port} << 16 | local_port,
     };
     return std::bit_cast<FlowKey>(words);
   }

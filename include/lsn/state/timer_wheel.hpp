@@ -14,7 +14,7 @@
 // Work is bounded: advance() stops at its budget, also within a slot, and goes on there next time;
 // the wheel then lags, nothing is lost. Empty slots are skipped by bit maps, however far the clock
 // jumped. A visit may schedule and cancel any other object. A chunk tells which objects are next
-// without a look at them, so an owner can fetch what their visits will touch (`foresee`): a list
+// without a look at them, so an owner can fetch what their visits will touch (`announce`): a list
 // through the objects themselves would cost a cache miss for each, one after the other.
 #pragma once
 
@@ -48,7 +48,7 @@ template <std::size_t n>
 }
 
 /// The most objects that advance() tells of at a time.
-inline constexpr std::uint32_t kForeseen = 32;
+inline constexpr std::uint32_t kAnnounced = 32;
 
 /// `links_of(index) -> WheelLinks&` everywhere below. `kBits`: slots of each level, as powers of
 /// two; all levels together turn once in 2^32 ticks, as the clock does.
@@ -89,14 +89,14 @@ class BasicTimerWheel {
   /// slot that became due. Returns the work done, visits and non-empty slots together; when that is
   /// `budget`, there may be more to do and the next call goes on here, even at the same `now`.
   ///
-  /// `foresee(std::span<const std::uint32_t>)` is told of objects, at most kForeseen, that will be
+  /// `announce(std::span<const std::uint32_t>)` is told of objects, at most kAnnounced, that will be
   /// visited next. It must not change the wheel.
-  template <class LinksOf, class Visit, class Foresee>
+  template <class LinksOf, class Visit, class Announce>
   std::size_t advance(Ticks now, std::size_t budget, LinksOf&& links_of, Visit&& visit,
-                      Foresee&& foresee) {
+                      Announce&& announce) {
     std::size_t work = 0;
     for (;;) {
-      if (draining_ && !drain(budget, work, links_of, visit, foresee)) return work;
+      if (draining_ && !drain(budget, work, links_of, visit, announce)) return work;
       const std::int32_t behind = now - Ticks{cursor_};
       if (behind <= 0) return work;
       const std::uint64_t step = distance_to_next_slot();
@@ -207,10 +207,10 @@ class BasicTimerWheel {
   /// lands on later ticks. Always takes the slot's last object, so a visit may change the slot at
   /// will; and no deadline puts an object back into one of these slots, because schedule() aims
   /// between 1 tick and one full turn less one slot ahead of the cursor. False: out of budget.
-  template <class LinksOf, class Visit, class Foresee>
+  template <class LinksOf, class Visit, class Announce>
   bool drain(std::size_t budget, std::size_t& work, LinksOf&& links_of, Visit&& visit,
-             Foresee&& foresee) {
-    std::size_t foreseen = 0;
+             Announce&& announce) {
+    std::size_t announced = 0;
     for (unsigned level = kLevels; level-- > 0;) {
       const std::uint32_t slot_ticks = 1u << kShift[level];
       if ((cursor_ & (slot_ticks - 1)) != 0) continue;
@@ -218,12 +218,12 @@ class BasicTimerWheel {
       while (slots_[slot] != 0) {
         if (work == budget) return false;
         ++work;
-        if (foreseen == 0) {
-          std::array<std::uint32_t, kForeseen> soon;
-          foreseen = next_of(slot, std::min<std::size_t>(kForeseen, budget - work + 1), soon);
-          foresee(std::span<const std::uint32_t>{soon.data(), foreseen});
+        if (announced == 0) {
+          std::array<std::uint32_t, kAnnounced> soon;
+          announced = next_of(slot, std::min<std::size_t>(kAnnounced, budget - work + 1), soon);
+          announce(std::span<const std::uint32_t>{soon.data(), announced});
         }
-        --foreseen;
+        --announced;
         const Chunk& chunk = chunks_[slots_[slot]];
         const std::uint32_t index = chunk.entries[chunk.count - 1];
         unlink(index, links_of);
@@ -238,7 +238,7 @@ class BasicTimerWheel {
   /// The first `wanted` objects that drain() would take from a slot; how many there are. From more
   /// than one chunk: the more of them, the less each waits for the first misses.
   std::size_t next_of(std::uint32_t slot, std::size_t wanted,
-                      std::array<std::uint32_t, kForeseen>& objects) const {
+                      std::array<std::uint32_t, kAnnounced>& objects) const {
     std::size_t n = 0;
     for (std::uint32_t id = slots_[slot]; id != 0 && n < wanted; id = chunks_[id].next) {
       const Chunk& chunk = chunks_[id];

@@ -302,7 +302,7 @@ std::string report_workers(Format format, const CommandContext& context) {
                 {"sessions", sessions_of(c)},
                 {"mappings", mappings_of(c)},
                 {"subscribers", c.subscribers.get()},
-                {"strangers", c.strangers.get()},
+                {"displaced", c.displaced.get()},
                 {"rx_packets", received(c)},
                 {"tx_packets", sent(c)},
                 {"drops", all_drops(c)},

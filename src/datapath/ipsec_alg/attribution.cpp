@@ -2,13 +2,15 @@
 
 #include <algorithm>
 
-#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
-#include "lsn/datapath/ipsec_alg/gates.hpp"
+#include "lsn/datapath/ipsec_alg/esp.hpp"
 #include "lsn/datapath/ipsec_alg/holding.hpp"
-#include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
+#include "lsn/datapath/ipsec_alg/ike.hpp"
 #include "lsn/datapath/ipsec_alg/keys.hpp"
 #include "lsn/datapath/ipsec_alg/peers.hpp"
-#include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/ipsec_alg/turns.hpp"
+#include "lsn/datapath/lsn44/ports.hpp"
+#include "lsn/datapath/lsn44/session.hpp"
+#include "lsn/datapath/lsn44/subscriber.hpp"
 #include "lsn/wire/esp.hpp"
 
 namespace lsn::datapath::ipsec_alg {
@@ -27,7 +29,7 @@ struct Seen {
 };
 
 /// Who may still be owed what came: who was when it was refused, and has not got any since.
-bool may_still_expect(const Shard& shard, PeerId id) {
+bool may_still_expect(const IpsecAlg& shard, PeerId id) {
   if (id == SeenHistory::kNobodys) return false;
   const Peer& peer = shard.alg.peers[id];
   return !peer.owed.empty() || peer.awaited != 0 || !peer.undecided.empty() ||
@@ -41,7 +43,7 @@ SeenSpi& place_in_seen(Gate& gate, Spi spi) {
   SeenSpi* free = nullptr;
   SeenSpi* oldest = nullptr;
   SeenSpi* oldest_certain = nullptr;
-  std::size_t in_doubt = 0;
+  std::size_t contested = 0;
   const auto is_older = [](const SeenSpi& seen, const SeenSpi* than) {
     return than == nullptr || than->last.later_than(seen.last);
   };
@@ -52,15 +54,15 @@ SeenSpi& place_in_seen(Gate& gate, Spi spi) {
       continue;
     }
     if (is_older(seen, oldest)) oldest = &seen;
-    if (seen.is_in_doubt()) ++in_doubt;
+    if (seen.is_contested()) ++contested;
     else if (is_older(seen, oldest_certain)) oldest_certain = &seen;
   }
   if (free != nullptr) return *free;
-  return in_doubt <= kSeenSpis / 2 ? *oldest_certain : *oldest;
+  return contested <= kSeenSpis / 2 ? *oldest_certain : *oldest;
 }
 
 /// Notes that an unknown SPI came.
-Seen note_seen(Shard& shard, Gate& gate, Spi spi, std::uint32_t sequence, bool is_fresh) {
+Seen note_seen(IpsecAlg& shard, Gate& gate, Spi spi, std::uint32_t sequence, bool is_fresh) {
   SeenSpi& seen = place_in_seen(gate, spi);
   if (seen.spi != spi) {
     seen = {};
@@ -77,7 +79,7 @@ Seen note_seen(Shard& shard, Gate& gate, Spi spi, std::uint32_t sequence, bool i
 }
 
 /// It was refused while that peer had the turn or dangled.
-void note_expected(const Shard& shard, Seen seen, PeerId peer) {
+void note_expected(const IpsecAlg& shard, Seen seen, PeerId peer) {
   PeerId* free = nullptr;
   seen.at.expected = true;
   for (PeerId& known : seen.history.expected_by) {
@@ -88,7 +90,7 @@ void note_expected(const Shard& shard, Seen seen, PeerId peer) {
   else seen.history.expected_by_several = true;
 }
 
-void note_expected_by_all(Shard& shard, Gate& gate, Seen seen) {
+void note_expected_by_all(IpsecAlg& shard, Gate& gate, Seen seen) {
   if (gate.state != GateState::kClosed && gate.turn.has_exchange)
     note_expected(shard, seen, gate.turn.holder);
   unsigned looked = 0;
@@ -101,7 +103,7 @@ void note_expected_by_all(Shard& shard, Gate& gate, Seen seen) {
 
 /// It may be what another client is owed (design 9.1): one that dangles, or one for whom it was
 /// not late when it first came. That stays when the dangling ends, until that one has got its own.
-bool is_in_doubt(Shard& shard, Gate& gate, Seen seen, PeerId peer) {
+bool is_contested(IpsecAlg& shard, Gate& gate, Seen seen, PeerId peer) {
   for (const PeerId other : seen.history.expected_by)
     if (other != peer && may_still_expect(shard, other)) return true;
   return (seen.history.expected_by_several && is_another_owed(shard, gate, peer)) ||
@@ -136,7 +138,7 @@ std::optional<state::Ticks> began(Seen seen, PeerId peer) {
 /// From when on a peer's new SPIs can have been on their way: since its turn began, or since the
 /// earliest of its exchanges that still lacks one was admitted. Those that nobody answered count for
 /// as long as a client dangles: then they are not waited for any more.
-state::Ticks expecting_since(const Shard& shard, const Peer& peer, state::Ticks turn_began) {
+state::Ticks expecting_since(const IpsecAlg& shard, const Peer& peer, state::Ticks turn_began) {
   const Tables& tables = shard.alg;
   state::Ticks since = turn_began;
   const auto consider = [&](ExchangeId id) {
@@ -156,7 +158,7 @@ state::Ticks expecting_since(const Shard& shard, const Peer& peer, state::Ticks 
 }
 
 /// Whether all that a peer is owed by its exchanges is older than 2T: a weak claim.
-bool is_owed_long_since(const Shard& shard, const Peer& peer) {
+bool is_owed_long_since(const IpsecAlg& shard, const Peer& peer) {
   const state::TickDuration lasts = 2 * profile_of(shard, peer).gate_timeout;
   return !(shard.alg.exchanges[peer.owed.last].first_answer + lasts).later_than(shard.now);
 }
@@ -165,7 +167,7 @@ bool is_owed_long_since(const Shard& shard, const Peer& peer) {
 
 /// Learns an SPI for a turn's holder, within the limit: at most spiCandidates beyond the answered
 /// exchanges; when full, the oldest that carried a single packet is replaced.
-std::expected<SessionId, DropReason> accept(Shard& shard, Turn& turn, Direction direction,
+std::expected<SessionId, DropReason> accept(IpsecAlg& shard, Turn& turn, Direction direction,
                                             Spi spi,
                                             std::optional<state::Ticks> began = {}) {
   const Peer& peer = shard.alg.peers[turn.holder];
@@ -185,7 +187,7 @@ std::expected<SessionId, DropReason> accept(Shard& shard, Turn& turn, Direction 
 /// Of what strength a peer's half-open sessions ask for an inbound SPI: a claim ends T after the last
 /// outbound packet, and is weak if no exchange is known that made the SPI.
 enum class Claim : std::uint8_t { kNone, kWeak, kStrong };
-Claim claim_of(const Shard& shard, const Peer& peer) {
+Claim claim_of(const IpsecAlg& shard, const Peer& peer) {
   const Tables& tables = shard.alg;
   const state::TickDuration lasts = profile_of(shard, peer).gate_timeout;
   Claim strongest = Claim::kNone;
@@ -204,7 +206,7 @@ Claim claim_of(const Shard& shard, const Peer& peer) {
 
 /// A client whose ESP of an unknown SPI was refused waits for its turn: the server may send on the other
 /// half of it.
-bool does_another_ask(const Shard& shard, const Gate& gate, PeerId except) {
+bool does_another_ask(const IpsecAlg& shard, const Gate& gate, PeerId except) {
   if (gate.kept_for != state::kNone && gate.kept_for != except) return true;
   const Tables& tables = shard.alg;
   unsigned looked = 0;
@@ -222,7 +224,7 @@ struct Claimant {
   bool is_weak = false;
   DropReason reason = DropReason::kEspInNoGate;
 };
-Claimant sole_claimant(const Shard& shard, const Gate& gate, PeerId except) {
+Claimant sole_claimant(const IpsecAlg& shard, const Gate& gate, PeerId except) {
   const Tables& tables = shard.alg;
   const Claimant several{.reason = DropReason::kEspInAmbiguous};
   Claimant sole;
@@ -257,7 +259,7 @@ void begin_replies(Seen seen, PeerId replier) {
 }
 
 /// Whether it may reply to whom it has replied to before: that client was the last to send.
-bool may_be_replying(const Shard& shard, const Gate& gate, Seen seen) {
+bool may_be_replying(const IpsecAlg& shard, const Gate& gate, Seen seen) {
   return gate.sender == seen.history.replier && gate.sender != state::kNone &&
          (*shard.alg.peers[gate.sender].asked + kReplySoon).later_than(shard.now);
 }
@@ -265,7 +267,7 @@ bool may_be_replying(const Shard& shard, const Gate& gate, Seen seen) {
 /// Design 5.8, replies: in a turn without an exchange numbers prove nothing. Notes whether a packet of an
 /// unknown SPI came soon after one of the holder's. Who sends a packet in half a minute has several turns
 /// before there are enough: they add up.
-void note_reply(Shard& shard, Gate& gate, Seen seen) {
+void note_reply(IpsecAlg& shard, Gate& gate, Seen seen) {
   Turn& turn = gate.turn;
   if (seen.history.replier != turn.holder) {
     if (may_be_replying(shard, gate, seen)) return;  // to another client, as before
@@ -289,7 +291,7 @@ void note_reply(Shard& shard, Gate& gate, Seen seen) {
 }
 
 /// It came outside of such turns: what was counted holds if it may be a reply to the same client.
-void note_reply_elsewhere(const Shard& shard, const Gate& gate, Seen seen) {
+void note_reply_elsewhere(const IpsecAlg& shard, const Gate& gate, Seen seen) {
   if (!may_be_replying(shard, gate, seen)) begin_replies(seen, SeenHistory::kNobodys);
 }
 
@@ -312,7 +314,7 @@ std::size_t half_open_of(const Tables& tables, const Peer& peer) {
 
 /// Whether an SPI answers the holder: three of three packets, five of five while another client waits
 /// in the same position; and no more SPIs do nearly as much than the holder lacks.
-bool is_reply(const Shard& shard, const Gate& gate, Seen seen) {
+bool is_reply(const IpsecAlg& shard, const Gate& gate, Seen seen) {
   const Turn& turn = gate.turn;
   const bool among_others = gate.waiters.first != state::kNone || seen.history.of_others != 0;
   if (seen.history.replier != turn.holder ||  // what was counted is another's
@@ -331,7 +333,7 @@ bool is_reply(const Shard& shard, const Gate& gate, Seen seen) {
 // ── the rules ───────────────────────────────────────────────────────────────────────────────────
 
 /// A new SPI for a peer outside of any turn: one of its exchanges or half-open sessions expects it.
-std::expected<SessionId, DropReason> claimed(Shard& shard, PeerId peer, Seen seen) {
+std::expected<SessionId, DropReason> claimed(IpsecAlg& shard, PeerId peer, Seen seen) {
   count(shard, shard.alg.peers[peer].profile, AlgCounter::kSpiInClaimed);
   return learn(shard, peer, Direction::kInbound, seen.at.spi, nullptr, began(seen, peer));
 }
@@ -351,7 +353,7 @@ bool is_out_of_room(DropReason reason) {
 }
 
 /// Inbound 1.
-std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_id, Spi spi,
+std::expected<SessionId, DropReason> inbound_of_turn(IpsecAlg& shard, GateId gate_id, Spi spi,
                                                      bool fresh_now, Seen seen) {
   Gate& gate = shard.alg.gates[gate_id];
   const Turn& turn = gate.turn;
@@ -362,14 +364,14 @@ std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_i
   if (turn.has_exchange || !holder.owed.empty()) {
     // What came before the turn may be owed to the holder since an earlier one, but not if it may as
     // well be another client's.
-    const bool in_doubt = is_in_doubt(shard, gate, seen, turn.holder);
-    const state::Ticks since = in_doubt ? turn.began : expecting_since(shard, holder, turn.began);
+    const bool contested = is_contested(shard, gate, seen, turn.holder);
+    const state::Ticks since = contested ? turn.began : expecting_since(shard, holder, turn.began);
     const bool is_weak = !turn.has_exchange && is_owed_long_since(shard, holder);
     if (is_weak ? !seen.at.new_at_first : !is_fresh(seen, fresh_now, since)) {
       reason = DropReason::kEspInNotFresh;
     } else if (is_of_another(seen, turn.holder, since)) {
       reason = DropReason::kEspInAmbiguous;  // on its way before the holder can have had it
-    } else if (in_doubt && (!sent_lately || has_another_asked(shard, gate, turn.holder) ||
+    } else if (contested && (!sent_lately || has_another_asked(shard, gate, turn.holder) ||
                             !is_owed_any(shard, holder))) {
       // Nor if another client, whose SPI is not answered yet, has sent as lately, or the holder has got
       // what it was owed.
@@ -382,7 +384,7 @@ std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_i
              !is_of_another(seen, sole.peer,
                             expecting_since(shard, shard.alg.peers[sole.peer],
                                             shard.alg.peers[sole.peer].turn_began)) &&
-             !is_in_doubt(shard, gate, seen, sole.peer)) {
+             !is_contested(shard, gate, seen, sole.peer)) {
     // It begins anew and answers nothing of the holder's: as at a closed gate (3).
     return claimed(shard, sole.peer, seen);
   }
@@ -397,12 +399,12 @@ std::expected<SessionId, DropReason> inbound_of_turn(Shard& shard, GateId gate_i
   if (!learned) return learned;
   note_learned(seen, turn.holder);  // before the turn may end by it
   if (replies) count(shard, holder.profile, AlgCounter::kFreshnessWaived);
-  spi_passed(shard, gate_id, Direction::kInbound);
-  returned(shard, gate_id);
+  on_spi(shard, gate_id, Direction::kInbound);
+  on_return(shard, gate_id);
   return learned;
 }
 
-std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate, Spi spi,
+std::expected<SessionId, DropReason> inbound_of_closed(IpsecAlg& shard, Gate& gate, Spi spi,
                                                        bool fresh_now, Seen seen) {
   const PeerId last = gate.lingering.holder;
   const bool owes_last = last != state::kNone && is_owed_any(shard, shard.alg.peers[last]);
@@ -415,7 +417,7 @@ std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate,
       return std::unexpected(DropReason::kEspInNotFresh);
     // It was on its way before, or it may be what another client is owed: nobody's (design 9.1).
     if (is_of_another(seen, last, since)) return std::unexpected(DropReason::kEspInAmbiguous);
-    if (is_in_doubt(shard, gate, seen, last)) return std::unexpected(DropReason::kEspInDangling);
+    if (is_contested(shard, gate, seen, last)) return std::unexpected(DropReason::kEspInDangling);
     const auto learned = accept(shard, gate.lingering, Direction::kInbound, spi, began(seen, last));
     if (learned) count(shard, shard.alg.peers[last].profile, AlgCounter::kSpiInLingering);
     return learned;
@@ -429,13 +431,13 @@ std::expected<SessionId, DropReason> inbound_of_closed(Shard& shard, Gate& gate,
     return std::unexpected(DropReason::kEspInNotFresh);
   // It was on its way before the claimant can have had it.
   if (is_of_another(seen, sole.peer, since)) return std::unexpected(DropReason::kEspInAmbiguous);
-  if (is_in_doubt(shard, gate, seen, sole.peer))
+  if (is_contested(shard, gate, seen, sole.peer))
     return std::unexpected(DropReason::kEspInDangling);
   return claimed(shard, sole.peer, seen);
 }
 
 /// Design 5.2, outbound 2: C takes the closed gate without an exchange.
-std::expected<SessionId, DropReason> take_gate(Shard& shard, PeerId id, Spi spi) {
+std::expected<SessionId, DropReason> take_gate(IpsecAlg& shard, PeerId id, Spi spi) {
   begin_turn(shard, id, GateEvent::kOutboundSpi);
   const GateId gate_id = shard.alg.peers[id].gate;
   Gate& gate = shard.alg.gates[gate_id];
@@ -449,13 +451,13 @@ std::expected<SessionId, DropReason> take_gate(Shard& shard, PeerId id, Spi spi)
   if (esp.spi[at(Direction::kInbound)] != kNoSpi) {
     gate.turn.idle_pairs = 0;
     gate.turn.spoken_first = 1;
-    spi_passed(shard, gate_id, Direction::kInbound);
+    on_spi(shard, gate_id, Direction::kInbound);
   }
   return learned;
 }
 
 /// The client's subscriber, with a NAT address.
-std::expected<SubscriberId, DropReason> obtain_paired(Shard& shard, wire::Be32 client,
+std::expected<SubscriberId, DropReason> obtain_paired(IpsecAlg& shard, wire::Be32 client,
                                                       wire::Be32 server, std::uint16_t group_id,
                                                       const Group& group) {
   const auto id = lsn44::obtain_subscriber(shard, client, group_id);
@@ -472,14 +474,14 @@ std::expected<SubscriberId, DropReason> obtain_paired(Shard& shard, wire::Be32 c
   return id;
 }
 
-std::unexpected<DropReason> refused(Shard& shard, std::uint16_t profile, DropReason reason) {
+std::unexpected<DropReason> refused(IpsecAlg& shard, std::uint16_t profile, DropReason reason) {
   count_drop(shard, profile, reason);
   return std::unexpected(reason);
 }
 
 }  // namespace
 
-std::expected<SessionId, DropReason> attribute_outbound(Shard& shard, const Packet& packet,
+std::expected<SessionId, DropReason> attribute_outbound(IpsecAlg& shard, const Packet& packet,
                                                         std::uint16_t group_id) {
   const AlgProfile* profile = find_profile(shard, group_id);
   if (profile == nullptr) return refused(shard, kNoId, DropReason::kEspNoProfile);
@@ -530,7 +532,7 @@ std::expected<SessionId, DropReason> attribute_outbound(Shard& shard, const Pack
       if (is_out_of_room(learned.error())) close_turn(shard, gate_id, CloseReason::kRefused);
       return refuse(learned.error());
     }
-    spi_passed(shard, gate_id, Direction::kOutbound);
+    on_spi(shard, gate_id, Direction::kOutbound);
     schedule_gate(shard, gate_id);
     return learned;
   }
@@ -546,7 +548,7 @@ std::expected<SessionId, DropReason> attribute_outbound(Shard& shard, const Pack
   return refuse(DropReason::kEspOutGateBusy);
 }
 
-std::expected<SessionId, DropReason> attribute_inbound(Shard& shard, const Packet& packet) {
+std::expected<SessionId, DropReason> attribute_inbound(IpsecAlg& shard, const Packet& packet) {
   const Spi spi = spi_of(packet.key);
   if (spi == kNoSpi) return refused(shard, kNoId, DropReason::kEspSpiZero);
   const GateId gate_id = find_gate(shard, packet.ip->destination, packet.ip->source);

@@ -4,10 +4,10 @@
 #include <cstddef>
 #include <cstring>
 
-#include "lsn/datapath/ipsec_alg/gates.hpp"
 #include "lsn/datapath/ipsec_alg/peers.hpp"
+#include "lsn/datapath/ipsec_alg/turns.hpp"
 #include "lsn/datapath/lsn44/translate.hpp"
-#include "lsn/datapath/pipeline.hpp"
+#include "lsn/datapath/parse.hpp"
 
 namespace lsn::datapath::ipsec_alg {
 namespace {
@@ -45,7 +45,7 @@ bool store(Tables& tables, Held& held, const rte_mbuf* packet) {
 }
 
 /// A packet of those bytes in fresh buffers; nullptr: none is free.
-rte_mbuf* rebuild(Shard& shard, const Held& held) {
+rte_mbuf* rebuild(IpsecAlg& shard, const Held& held) {
   rte_mbuf* const packet = rte_pktmbuf_alloc(shard.buffers);
   if (packet == nullptr) return nullptr;
   rte_mbuf* segment = packet;
@@ -81,7 +81,7 @@ Client& client_of(Tables& tables, PeerId peer) {
   return tables.clients[tables.peers[peer].subscriber];
 }
 
-void account_held(Shard& shard, const Held& held) {
+void account_held(IpsecAlg& shard, const Held& held) {
   const std::uint16_t profile = shard.alg.peers[held.peer].profile;
   shard.alg.held_bytes += held.bytes;
   client_of(shard.alg, held.peer).held_bytes += held.bytes;
@@ -89,7 +89,7 @@ void account_held(Shard& shard, const Held& held) {
   raise(shard, profile, AlgGauge::kHeldBytes, held.bytes);
 }
 
-void unaccount_held(Shard& shard, const Held& held) {
+void unaccount_held(IpsecAlg& shard, const Held& held) {
   const std::uint16_t profile = shard.alg.peers[held.peer].profile;
   shard.alg.held_bytes -= held.bytes;
   client_of(shard.alg, held.peer).held_bytes -= held.bytes;
@@ -97,7 +97,7 @@ void unaccount_held(Shard& shard, const Held& held) {
   lower(shard, profile, AlgGauge::kHeldBytes, held.bytes);
 }
 
-void drop_held(Shard& shard, Flight& flight, HeldId id, DropReason reason) {
+void drop_held(IpsecAlg& shard, Flight& flight, HeldId id, DropReason reason) {
   Tables& tables = shard.alg;
   Held& held = tables.held[id];
   state::queue_remove(flight.packets, id, tables.held_links());
@@ -109,7 +109,7 @@ void drop_held(Shard& shard, Flight& flight, HeldId id, DropReason reason) {
   tables.held.release(id);
 }
 
-void remove_flight(Shard& shard, Waiter& waiter, FlightId id, DropReason reason) {
+void remove_flight(IpsecAlg& shard, Waiter& waiter, FlightId id, DropReason reason) {
   Tables& tables = shard.alg;
   Flight& flight = tables.flights[id];
   while (!flight.packets.empty()) drop_held(shard, flight, flight.packets.first, reason);
@@ -120,7 +120,7 @@ void remove_flight(Shard& shard, Waiter& waiter, FlightId id, DropReason reason)
 }
 
 /// A waiter without flights leaves the queue.
-void leave_queue(Shard& shard, WaiterId id) {
+void leave_queue(IpsecAlg& shard, WaiterId id) {
   Tables& tables = shard.alg;
   Waiter& waiter = tables.waiters[id];
   Peer& peer = tables.peers[waiter.peer];
@@ -131,12 +131,12 @@ void leave_queue(Shard& shard, WaiterId id) {
   peer.waiter = state::kNone;
   waiter.in_use = false;
   lower(shard, peer.profile, AlgGauge::kWaiters);
-  doubt(shard, waiter.peer);
+  mark_unused(shard, waiter.peer);
   tables.waiters.release(id);
 }
 
 /// The peer's place, taken if there is one free.
-std::expected<WaiterId, DropReason> obtain_place(Shard& shard, PeerId peer_id) {
+std::expected<WaiterId, DropReason> obtain_place(IpsecAlg& shard, PeerId peer_id) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[peer_id];
   if (peer.waiter != state::kNone) return peer.waiter;
@@ -166,7 +166,7 @@ FlightId find_flight(const Tables& tables, const Waiter& waiter, IkeId ike,
   return state::kNone;
 }
 
-std::expected<FlightId, DropReason> obtain_flight(Shard& shard, WaiterId waiter_id, IkeId ike,
+std::expected<FlightId, DropReason> obtain_flight(IpsecAlg& shard, WaiterId waiter_id, IkeId ike,
                                                   const ExchangeName& name) {
   Tables& tables = shard.alg;
   Waiter& waiter = tables.waiters[waiter_id];
@@ -198,7 +198,7 @@ HeldId find_copy(const Tables& tables, const Flight& flight, Direction direction
 
 /// Design 4.7: of a message that finds no room nothing is kept; what of it comes later neither, until it is
 /// repeated.
-void refuse_message(Shard& shard, Flight& flight, const Held& held, DropReason reason) {
+void refuse_message(IpsecAlg& shard, Flight& flight, const Held& held, DropReason reason) {
   Tables& tables = shard.alg;
   flight.refused = {held.message_id, held.direction, held.fragment_number != 0};
   for (HeldId id = flight.packets.first; id != state::kNone;) {
@@ -225,7 +225,7 @@ std::uint32_t messages_in(const Tables& tables, const Flight& flight) {
   return messages;
 }
 
-void drop_later_fragments(Shard& shard, Flight& flight, Direction direction,
+void drop_later_fragments(IpsecAlg& shard, Flight& flight, Direction direction,
                           wire::Be16 identification, DropReason reason) {
   Tables& tables = shard.alg;
   for (HeldId id = flight.packets.first; id != state::kNone;) {
@@ -238,7 +238,7 @@ void drop_later_fragments(Shard& shard, Flight& flight, Direction direction,
   }
 }
 
-Held held_of(const Shard& shard, const Packet& packet, Direction direction, PeerId peer) {
+Held held_of(const IpsecAlg& shard, const Packet& packet, Direction direction, PeerId peer) {
   Held held{};
   held.since = shard.now;
   held.key = packet.key;
@@ -251,7 +251,7 @@ Held held_of(const Shard& shard, const Packet& packet, Direction direction, Peer
   held.size = held.link_size + packet.size;
   held.bytes = (held.size + kPieceBytes - 1) / kPieceBytes * HeldPiece::kSize;
   held.interface = packet.interface;
-  held.asked = packet.asked;
+  held.handoffs = packet.handoffs;
   held.peer = peer;
   return held;
 }
@@ -264,7 +264,7 @@ bool fits(Tables& tables, const Held& held, std::uint32_t instead_of = 0) {
 }
 
 /// Puts a packet into a flight, in the place of its older copy if there is one.
-std::optional<DropReason> put(Shard& shard, Flight& flight, const rte_mbuf* packet, Held held,
+std::optional<DropReason> put(IpsecAlg& shard, Flight& flight, const rte_mbuf* packet, Held held,
                               const wire::IkeMessage& message) {
   Tables& tables = shard.alg;
   held.message_id = message.message_id;
@@ -315,7 +315,7 @@ std::optional<DropReason> put(Shard& shard, Flight& flight, const rte_mbuf* pack
 }
 
 /// The packets of a flight go on.
-void release(Shard& shard, Flight& flight) {
+void release(IpsecAlg& shard, Flight& flight) {
   Tables& tables = shard.alg;
   while (!flight.packets.empty()) {
     const HeldId id = state::queue_pop(flight.packets, tables.held_links());
@@ -334,7 +334,7 @@ void release(Shard& shard, Flight& flight) {
 }
 
 /// A flight's packets go on, and it is gone.
-void release_flight(Shard& shard, Waiter& waiter, FlightId id) {
+void release_flight(IpsecAlg& shard, Waiter& waiter, FlightId id) {
   Tables& tables = shard.alg;
   release(shard, tables.flights[id]);
   state::queue_remove(waiter.flights, id, tables.flight_links());
@@ -344,7 +344,7 @@ void release_flight(Shard& shard, Waiter& waiter, FlightId id) {
 }
 
 /// The exchange of a flight is admitted now. False: its session remembers no more of them.
-bool admit_flight(Shard& shard, const Flight& flight) {
+bool admit_flight(IpsecAlg& shard, const Flight& flight) {
   Tables& tables = shard.alg;
   IkeSession& session = tables.ike_sessions[flight.ike];
   session.last_message = shard.now;  // its message is on its way only now
@@ -360,7 +360,7 @@ bool admit_flight(Shard& shard, const Flight& flight) {
 
 /// Design 3: a client that began anew asks for a phase 2. What it had asked for before, from the same
 /// port, is dropped if it is silent about it now; its place stays.
-void drop_replaced(Shard& shard, Waiter& waiter, IkeId ike) {
+void drop_replaced(IpsecAlg& shard, Waiter& waiter, IkeId ike) {
   Tables& tables = shard.alg;
   const auto port_of = [&](IkeId id) { return tables.ike_sessions[id].inside_port; };
   for (FlightId id = waiter.flights.first; id != state::kNone;) {
@@ -377,7 +377,7 @@ void drop_replaced(Shard& shard, Waiter& waiter, IkeId ike) {
 
 }  // namespace
 
-Verdict hold(Shard& shard, const Packet& packet, Direction direction, IkeId ike,
+Verdict hold(IpsecAlg& shard, const Packet& packet, Direction direction, IkeId ike,
              const ExchangeName& name, const wire::IkeMessage& message) {
   Tables& tables = shard.alg;
   const PeerId peer_id = tables.ike_sessions[ike].peer;
@@ -415,7 +415,7 @@ Verdict hold(Shard& shard, const Packet& packet, Direction direction, IkeId ike,
   return Verdict::consumed();
 }
 
-void wait_for_esp(Shard& shard, PeerId peer_id) {
+void wait_for_esp(IpsecAlg& shard, PeerId peer_id) {
   const auto place = obtain_place(shard, peer_id);
   if (!place) return;
   Tables& tables = shard.alg;
@@ -427,7 +427,7 @@ void wait_for_esp(Shard& shard, PeerId peer_id) {
   schedule_gate(shard, tables.peers[peer_id].gate);
 }
 
-bool hold_with_datagram(Shard& shard, const Packet& packet, Direction direction, PeerId peer_id) {
+bool hold_with_datagram(IpsecAlg& shard, const Packet& packet, Direction direction, PeerId peer_id) {
   Tables& tables = shard.alg;
   const Peer& peer = tables.peers[peer_id];
   if (peer.waiter == state::kNone) return false;
@@ -459,14 +459,14 @@ bool hold_with_datagram(Shard& shard, const Packet& packet, Direction direction,
   return false;
 }
 
-void queue_behind_all(Shard& shard, WaiterId id) {
+void queue_behind_all(IpsecAlg& shard, WaiterId id) {
   Tables& tables = shard.alg;
   state::QueueHead& waiters = tables.gates[tables.peers[tables.waiters[id].peer].gate].waiters;
   state::queue_remove(waiters, id, tables.waiter_links());
   state::queue_push(waiters, id, tables.waiter_links());
 }
 
-void begin_next_turn(Shard& shard, GateId gate_id) {
+void begin_next_turn(IpsecAlg& shard, GateId gate_id) {
   Tables& tables = shard.alg;
   Gate& gate = tables.gates[gate_id];
   gate.kept_for = state::kNone;
@@ -499,7 +499,7 @@ void begin_next_turn(Shard& shard, GateId gate_id) {
   }
 }
 
-void release_held(Shard& shard, Direction direction, IkeId ike, const ExchangeName& name,
+void release_held(IpsecAlg& shard, Direction direction, IkeId ike, const ExchangeName& name,
                   const wire::IkeMessage& message) {
   Tables& tables = shard.alg;
   const WaiterId id = tables.peers[tables.ike_sessions[ike].peer].waiter;
@@ -517,7 +517,7 @@ void release_held(Shard& shard, Direction direction, IkeId ike, const ExchangeNa
   if (waiter.flights.empty() && !waiter.for_esp) leave_queue(shard, id);
 }
 
-bool has_flight(const Shard& shard, PeerId peer, IkeId ike) {
+bool has_flight(const IpsecAlg& shard, PeerId peer, IkeId ike) {
   const Tables& tables = shard.alg;
   const WaiterId waiter = tables.peers[peer].waiter;
   if (waiter == state::kNone) return false;
@@ -527,13 +527,13 @@ bool has_flight(const Shard& shard, PeerId peer, IkeId ike) {
   return false;
 }
 
-void remove_waiter(Shard& shard, WaiterId id, DropReason reason) {
+void remove_waiter(IpsecAlg& shard, WaiterId id, DropReason reason) {
   Waiter& waiter = shard.alg.waiters[id];
   while (!waiter.flights.empty()) remove_flight(shard, waiter, waiter.flights.first, reason);
   leave_queue(shard, id);
 }
 
-void remove_flights(Shard& shard, PeerId peer, IkeId ike, DropReason reason) {
+void remove_flights(IpsecAlg& shard, PeerId peer, IkeId ike, DropReason reason) {
   Tables& tables = shard.alg;
   const WaiterId id = tables.peers[peer].waiter;
   if (id == state::kNone) return;
@@ -546,7 +546,7 @@ void remove_flights(Shard& shard, PeerId peer, IkeId ike, DropReason reason) {
   if (waiter.flights.empty() && !waiter.for_esp) leave_queue(shard, id);
 }
 
-void expire_waiters(Shard& shard, std::size_t budget) {
+void expire_waiters(IpsecAlg& shard, std::size_t budget) {
   Tables& tables = shard.alg;
   tables.waiter_wheel.advance(
       shard.now, budget, tables.waiter_wheel_links(),
@@ -563,7 +563,7 @@ void expire_waiters(Shard& shard, std::size_t budget) {
       });
 }
 
-void send_released(Shard& shard, std::size_t budget) {
+void send_released(IpsecAlg& shard, std::size_t budget) {
   Tables& tables = shard.alg;
   for (; budget != 0 && !tables.released.empty(); --budget) {
     const HeldId id = state::queue_pop(tables.released, tables.held_links());
@@ -578,20 +578,17 @@ void send_released(Shard& shard, std::size_t budget) {
 
     Packet packet;
     packet.mbuf = rebuilt;
-    packet.ip = reinterpret_cast<wire::Ipv4Header*>(rte_pktmbuf_mtod(rebuilt, std::uint8_t*) +
-                                                    held.link_size);
-    packet.size = static_cast<std::uint16_t>(packet.ip->total_size());
-    packet.l4 = packet.ip->payload();
-    packet.l4_size = static_cast<std::uint32_t>(packet.ip->payload_size());
+    locate(packet, reinterpret_cast<wire::Ipv4Header*>(rte_pktmbuf_mtod(rebuilt, std::uint8_t*) +
+                                                       held.link_size));
     packet.key = held.key;
     packet.interface = held.interface;
     packet.side = held.direction == Direction::kOutbound ? Side::kInside : Side::kOutside;
     packet.protocol = Protocol::kUdp;
     packet.kind = packet.ip->is_fragment() ? PacketKind::kFragment : PacketKind::kFlow;
-    packet.asked = held.asked;
+    packet.handoffs = held.handoffs;
     packet.has_l4 = !held.later_fragment;
     packet.identification = held.leaves_with;
-    settle(shard, packet, lsn44::forward_released(shard, packet, held.direction));
+    apply(shard, packet, lsn44::forward_released(shard, packet, held.direction));
   }
 }
 

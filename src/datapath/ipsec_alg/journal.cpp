@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <chrono>
 
-#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
-#include "lsn/datapath/ipsec_alg/gates.hpp"
-#include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
+#include "lsn/datapath/ipsec_alg/esp.hpp"
+#include "lsn/datapath/ipsec_alg/ike.hpp"
 #include "lsn/datapath/ipsec_alg/peers.hpp"
-#include "lsn/datapath/lsn44/lifecycle.hpp"
-#include "lsn/datapath/path.hpp"
+#include "lsn/datapath/ipsec_alg/turns.hpp"
+#include "lsn/datapath/lsn44/ports.hpp"
+#include "lsn/datapath/lsn44/session.hpp"
+#include "lsn/datapath/lsn44/subscriber.hpp"
 
 namespace lsn::datapath {
 
@@ -27,11 +28,11 @@ constexpr std::chrono::seconds kRecordsAge{300};
 /// Ticks are compared with others at most half their range away; a month is as good as more.
 constexpr std::uint32_t kLongestAge = 30 * 86400;
 
-bool is_recorded(const Shard& shard, const Peer& peer) {
+bool is_recorded(const IpsecAlg& shard, const Peer& peer) {
   return profile_of(shard, peer).conn_failover;
 }
 
-StateRecord record_of(const Shard& shard, Kind kind, const Peer& peer) {
+StateRecord record_of(const IpsecAlg& shard, Kind kind, const Peer& peer) {
   StateRecord record;
   record.kind = kind;
   record.shard = shard.id;
@@ -41,7 +42,7 @@ StateRecord record_of(const Shard& shard, Kind kind, const Peer& peer) {
   return record;
 }
 
-StateRecord record_of(const Shard& shard, EspId id) {
+StateRecord record_of(const IpsecAlg& shard, EspId id) {
   const EspSession& esp = shard.alg.esp_sessions[id];
   StateRecord record = record_of(shard, Kind::kEspSession, shard.alg.peers[esp.peer]);
   record.place = id;
@@ -51,15 +52,14 @@ StateRecord record_of(const Shard& shard, EspId id) {
   return record;
 }
 
-SessionId find_ike_mapping(const Shard& shard, const Peer& peer, wire::Be16 inside_port) {
+SessionId find_ike_mapping(const IpsecAlg& shard, const Peer& peer, wire::Be16 inside_port) {
   const state::FlowTable& table = shard.lsn44.outbound;
   const state::FlowKey key =
-      state::FlowKey::make(peer.client.raw(), peer.server.raw(), inside_port.raw(), kIkePort.raw(),
-                           static_cast<unsigned>(FlowKind::kUdp));
+      flow_key(Protocol::kUdp, peer.client, inside_port, peer.server, kIkePort);
   return table.find(key, table.hash(key));
 }
 
-StateRecord record_of(const Shard& shard, const IkeSession& ike,
+StateRecord record_of(const IpsecAlg& shard, const IkeSession& ike,
                       const lsn44::Session* udp = nullptr) {
   const Peer& peer = shard.alg.peers[ike.peer];
   StateRecord record = record_of(shard, Kind::kIkeSession, peer);
@@ -79,7 +79,7 @@ StateRecord record_of(const Shard& shard, const IkeSession& ike,
   return record;
 }
 
-StateRecord record_of(const Shard& shard, const Exchange& exchange) {
+StateRecord record_of(const IpsecAlg& shard, const Exchange& exchange) {
   const IkeSession& ike = shard.alg.ike_sessions[exchange.ike];
   StateRecord record = record_of(shard, Kind::kExchange, shard.alg.peers[ike.peer]);
   record.exchange = static_cast<std::uint8_t>(exchange.name.kind);
@@ -92,7 +92,7 @@ StateRecord record_of(const Shard& shard, const Exchange& exchange) {
   return record;
 }
 
-std::optional<StateRecord> record_of(const Shard& shard, const Peer& peer,
+std::optional<StateRecord> record_of(const IpsecAlg& shard, const Peer& peer,
                                      wire::Be16 inside_port) {
   const SessionId id = find_ike_mapping(shard, peer, inside_port);
   if (id == state::kNone) return std::nullopt;
@@ -100,12 +100,12 @@ std::optional<StateRecord> record_of(const Shard& shard, const Peer& peer,
   StateRecord record = record_of(shard, Kind::kMapping, peer);
   record.inside_port = inside_port;
   record.nat_port = session.nat_port;
-  record.keeps_port = lsn44::keeps_port(session);
+  record.keeps_port = lsn44::preserves_port(session);
   return record;
 }
 
 /// The UDP session of a record, found or made.
-SessionId restore_mapping(Shard& shard, const StateRecord& record, std::uint16_t group_id,
+SessionId restore_mapping(IpsecAlg& shard, const StateRecord& record, std::uint16_t group_id,
                           const Group& group) {
   Peer named{};
   named.client = record.client;
@@ -117,17 +117,15 @@ SessionId restore_mapping(Shard& shard, const StateRecord& record, std::uint16_t
   policy.pooling = Pooling::kPaired;
   lsn44::SessionRequest request{.protocol = Protocol::kUdp,
                                 .first = Direction::kOutbound,
-                                .inside_ip = record.client,
-                                .inside_port = record.inside_port,
-                                .remote_ip = record.server,
-                                .remote_port = kIkePort,
+                                .inside = {record.client, record.inside_port},
+                                .remote = {record.server, kIkePort},
                                 .nat_port = record.nat_port};
-  if (record.keeps_port) request.flags = lsn44::SessionFlags::kKeepsPort;
+  if (record.keeps_port) request.flags = lsn44::UdpFlags::kPreservesPort;
   const auto made = lsn44::create_session(shard, group, group_id, policy, request);
   return made ? *made : state::kNone;
 }
 
-bool restore_ike(Shard& shard, PeerId peer, const StateRecord& record, SessionId udp) {
+bool restore_ike(IpsecAlg& shard, PeerId peer, const StateRecord& record, SessionId udp) {
   wire::IkeMessage message;
   message.initiator = record.initiator;
   message.responder = record.responder;
@@ -140,7 +138,7 @@ bool restore_ike(Shard& shard, PeerId peer, const StateRecord& record, SessionId
          track(shard, peer, message, Direction::kInbound, session) != state::kNone;
 }
 
-bool restore_exchange(Shard& shard, PeerId peer, const StateRecord& record) {
+bool restore_exchange(IpsecAlg& shard, PeerId peer, const StateRecord& record) {
   const IkeId ike = find_ike_session(shard, peer, record.initiator);
   if (ike == state::kNone || record.exchange == static_cast<std::uint8_t>(ExchangeKind::kNone) ||
       record.exchange > static_cast<std::uint8_t>(ExchangeKind::kCreateChild))
@@ -166,7 +164,7 @@ bool restore_exchange(Shard& shard, PeerId peer, const StateRecord& record) {
 
 namespace ipsec_alg {
 
-void note_esp_session(Shard& shard, EspId id, bool gone) {
+void note_esp_session(IpsecAlg& shard, EspId id, bool gone) {
   const Peer& peer = shard.alg.peers[shard.alg.esp_sessions[id].peer];
   if (!is_recorded(shard, peer)) return;
   StateRecord record = record_of(shard, id);
@@ -174,7 +172,7 @@ void note_esp_session(Shard& shard, EspId id, bool gone) {
   shard.alg.journal.put(record);
 }
 
-void note_ike_session(Shard& shard, IkeId id, bool gone, const lsn44::Session* udp) {
+void note_ike_session(IpsecAlg& shard, IkeId id, bool gone, const lsn44::Session* udp) {
   const IkeSession& ike = shard.alg.ike_sessions[id];
   if (!is_recorded(shard, shard.alg.peers[ike.peer])) return;
   StateRecord record = record_of(shard, ike, udp);
@@ -182,7 +180,7 @@ void note_ike_session(Shard& shard, IkeId id, bool gone, const lsn44::Session* u
   shard.alg.journal.put(record);
 }
 
-void note_exchange(Shard& shard, ExchangeId id, bool gone) {
+void note_exchange(IpsecAlg& shard, ExchangeId id, bool gone) {
   const Exchange& exchange = shard.alg.exchanges[id];
   const Peer& peer = shard.alg.peers[shard.alg.ike_sessions[exchange.ike].peer];
   if (!is_recorded(shard, peer)) return;
@@ -191,7 +189,7 @@ void note_exchange(Shard& shard, ExchangeId id, bool gone) {
   shard.alg.journal.put(record);
 }
 
-void note_mapping_gone(Shard& shard, PeerId id, wire::Be16 inside_port) {
+void note_mapping_gone(IpsecAlg& shard, PeerId id, wire::Be16 inside_port) {
   const Peer& peer = shard.alg.peers[id];
   if (!is_recorded(shard, peer)) return;
   StateRecord record = record_of(shard, Kind::kMapping, peer);
@@ -200,7 +198,7 @@ void note_mapping_gone(Shard& shard, PeerId id, wire::Be16 inside_port) {
   shard.alg.journal.put(record);
 }
 
-void note_mapping(Shard& shard, PeerId id, wire::Be16 inside_port) {
+void note_mapping(IpsecAlg& shard, PeerId id, wire::Be16 inside_port) {
   const Peer& peer = shard.alg.peers[id];
   if (!is_recorded(shard, peer)) return;
   if (const auto record = record_of(shard, peer, inside_port)) shard.alg.journal.put(*record);
@@ -208,7 +206,7 @@ void note_mapping(Shard& shard, PeerId id, wire::Be16 inside_port) {
 
 }  // namespace ipsec_alg
 
-void list_state(Shard& shard, StatePage& page, std::size_t budget) {
+void list_state(IpsecAlg& shard, StatePage& page, std::size_t budget) {
   const ipsec_alg::Tables& tables = shard.alg;
   const auto walk = [&](std::uint32_t end, Kind next, auto&& add) {
     if (!walk_page(page, end, budget, add)) return;
@@ -251,7 +249,7 @@ void list_state(Shard& shard, StatePage& page, std::size_t budget) {
   }
 }
 
-bool restore_state(Shard& shard, const StateRecord& record) {
+bool restore_state(IpsecAlg& shard, const StateRecord& record) {
   const Generation& generation = *shard.generation;
   const std::uint16_t* group_id =
       generation.maps.front()->group_of(wire::Ipv4Address{record.client});
@@ -297,6 +295,6 @@ bool restore_state(Shard& shard, const StateRecord& record) {
   return false;
 }
 
-void finish_restoring(Shard& shard) { resolve_doubts(shard); }
+void finish_restoring(IpsecAlg& shard) { release_unused(shard); }
 
 }  // namespace lsn::datapath

@@ -1,12 +1,14 @@
 #include "lsn/datapath/ipsec_alg/peers.hpp"
 
-#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
-#include "lsn/datapath/ipsec_alg/gates.hpp"
+#include "lsn/datapath/ipsec_alg/esp.hpp"
 #include "lsn/datapath/ipsec_alg/holding.hpp"
-#include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
+#include "lsn/datapath/ipsec_alg/ike.hpp"
 #include "lsn/datapath/ipsec_alg/journal.hpp"
 #include "lsn/datapath/ipsec_alg/keys.hpp"
-#include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/ipsec_alg/turns.hpp"
+#include "lsn/datapath/lsn44/ports.hpp"
+#include "lsn/datapath/lsn44/session.hpp"
+#include "lsn/datapath/lsn44/subscriber.hpp"
 
 namespace lsn::datapath::ipsec_alg {
 namespace {
@@ -16,7 +18,7 @@ constexpr unsigned kMappingLookLimit = 256;
 /// ESP sessions that one packet ends; a client of more waits for the sweep.
 constexpr unsigned kEspEndedAtOnce = 1024;
 
-std::expected<GateId, DropReason> obtain_gate(Shard& shard, wire::Be32 nat_ip, wire::Be32 server) {
+std::expected<GateId, DropReason> obtain_gate(IpsecAlg& shard, wire::Be32 nat_ip, wire::Be32 server) {
   Tables& tables = shard.alg;
   const state::FlowKey key = gate_key(nat_ip, server);
   const std::uint32_t hash = tables.index.hash(key);
@@ -36,7 +38,7 @@ std::expected<GateId, DropReason> obtain_gate(Shard& shard, wire::Be32 nat_ip, w
   return id;
 }
 
-void remove_gate(Shard& shard, GateId id) {
+void remove_gate(IpsecAlg& shard, GateId id) {
   Tables& tables = shard.alg;
   Gate& gate = tables.gates[id];
   tables.gate_wheel.cancel(id, tables.gate_wheel_links());
@@ -48,7 +50,7 @@ void remove_gate(Shard& shard, GateId id) {
 }
 
 /// Whether something may still come of what the two have with one another.
-bool peer_has_purpose(const Shard& shard, PeerId id) {
+bool peer_has_purpose(const IpsecAlg& shard, PeerId id) {
   const Tables& tables = shard.alg;
   const Peer& peer = tables.peers[id];
   if (peer.esp_count != 0 || peer.waiter != state::kNone || !peer.owed.empty() || peer.is_dangling ||
@@ -59,27 +61,27 @@ bool peer_has_purpose(const Shard& shard, PeerId id) {
 
 /// Design 6: at a subscriber's limit of gates the one without a purpose whose IKE was silent for
 /// longest is replaced.
-void replace_silent_gate(Shard& shard, SubscriberId subscriber) {
+void replace_silent_gate(IpsecAlg& shard, SubscriberId subscriber) {
   Tables& tables = shard.alg;
   for (PeerId id = tables.clients[subscriber].peers.first; id != state::kNone;
        id = tables.peers[id].of_client.next) {
     if (peer_has_purpose(shard, id)) continue;
     clear_peer(shard, id, AlgEnd::kReplaced);
     ++shard.lsn44.subscribers[subscriber].pins;  // whoever asks has it in his hands
-    resolve_doubts(shard);
+    release_unused(shard);
     --shard.lsn44.subscribers[subscriber].pins;
     return;
   }
 }
 
-bool is_needed(const Shard& shard, PeerId id) {
+bool is_needed(const IpsecAlg& shard, PeerId id) {
   const Peer& peer = shard.alg.peers[id];
   const Gate& gate = shard.alg.gates[peer.gate];
   return peer.ike_count != 0 || peer.esp_count != 0 || peer.waiter != state::kNone ||
          holds(gate, id) || gate.kept_for == id || gate.lingering.holder == id || peer.is_dangling;
 }
 
-void remove_peer(Shard& shard, PeerId id) {
+void remove_peer(IpsecAlg& shard, PeerId id) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[id];
   Gate& gate = tables.gates[peer.gate];
@@ -119,29 +121,29 @@ void remove_peer(Shard& shard, PeerId id) {
 
 }  // namespace
 
-void count(Shard& shard, std::uint16_t profile, AlgCounter counter, std::uint64_t n) {
+void count(IpsecAlg& shard, std::uint16_t profile, AlgCounter counter, std::uint64_t n) {
   AlgCounters& counters = shard.alg.counters;
   counters.total.of(counter).add(n);
   if (profile < kCountedProfiles) counters.profiles[profile].of(counter).add(n);
 }
 
-void count_drop(Shard& shard, std::uint16_t profile, DropReason reason) {
+void count_drop(IpsecAlg& shard, std::uint16_t profile, DropReason reason) {
   if (is_esp_reason(reason)) count(shard, profile, AlgCounter::kEspDropped);
 }
 
-void raise(Shard& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t n) {
+void raise(IpsecAlg& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t n) {
   AlgCounters& counters = shard.alg.counters;
   counters.total.of(gauge).add(n);
   if (profile < kCountedProfiles) counters.profiles[profile].of(gauge).add(n);
 }
 
-void lower(Shard& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t n) {
+void lower(IpsecAlg& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t n) {
   AlgCounters& counters = shard.alg.counters;
   counters.total.of(gauge).subtract(n);
   if (profile < kCountedProfiles) counters.profiles[profile].of(gauge).subtract(n);
 }
 
-Event event_of(const Shard& shard, EventKind kind, const Peer& peer) {
+Event event_of(const IpsecAlg& shard, EventKind kind, const Peer& peer) {
   Event event{};
   event.kind = kind;
   event.profile = peer.profile;
@@ -152,17 +154,17 @@ Event event_of(const Shard& shard, EventKind kind, const Peer& peer) {
   return event;
 }
 
-GateId find_gate(const Shard& shard, wire::Be32 nat_ip, wire::Be32 server) {
+GateId find_gate(const IpsecAlg& shard, wire::Be32 nat_ip, wire::Be32 server) {
   const state::FlowKey key = gate_key(nat_ip, server);
   return shard.alg.index.find(key, shard.alg.index.hash(key));
 }
 
-PeerId find_peer(const Shard& shard, wire::Be32 client, wire::Be32 server) {
+PeerId find_peer(const IpsecAlg& shard, wire::Be32 client, wire::Be32 server) {
   const state::FlowKey key = peer_key(client, server);
   return shard.alg.index.find(key, shard.alg.index.hash(key));
 }
 
-std::expected<PeerId, DropReason> obtain_peer(Shard& shard, SubscriberId subscriber_id,
+std::expected<PeerId, DropReason> obtain_peer(IpsecAlg& shard, SubscriberId subscriber_id,
                                               wire::Be32 server, Direction cause) {
   Tables& tables = shard.alg;
   lsn44::Subscriber& subscriber = shard.lsn44.subscribers[subscriber_id];
@@ -176,7 +178,7 @@ std::expected<PeerId, DropReason> obtain_peer(Shard& shard, SubscriberId subscri
     for (unsigned n = 0; n < kEspEndedAtOnce && gone.esp_sessions.first != state::kNone; ++n)
       lsn44::end_session(shard, tables.esp_sessions[gone.esp_sessions.first].session,
                          SessionEnd::kReload);
-    resolve_doubts(shard);
+    release_unused(shard);
     --subscriber.pins;
     if (tables.index.find(key, hash) != state::kNone)
       return std::unexpected(DropReason::kNoMapping);
@@ -212,18 +214,18 @@ std::expected<PeerId, DropReason> obtain_peer(Shard& shard, SubscriberId subscri
   state::list_push(gate.peers, id, tables.gate_peer_links());
   state::queue_push(client.peers, id, tables.client_peer_links());
   if (client.peer_count++ == 0) ++subscriber.pins;
-  doubt(shard, id);  // who made it may not get any further
+  mark_unused(shard, id);  // who made it may not get any further
   return id;
 }
 
-void touch(Shard& shard, PeerId id) {
+void touch(IpsecAlg& shard, PeerId id) {
   Client& client = shard.alg.clients[shard.alg.peers[id].subscriber];
   if (client.peers.last == id) return;
   state::queue_remove(client.peers, id, shard.alg.client_peer_links());
   state::queue_push(client.peers, id, shard.alg.client_peer_links());
 }
 
-bool follow_ike_mapping(Shard& shard, SubscriberId id, wire::Be32 nat_ip) {
+bool follow_ike_mapping(IpsecAlg& shard, SubscriberId id, wire::Be32 nat_ip) {
   lsn44::Subscriber& subscriber = shard.lsn44.subscribers[id];
   if (subscriber.paired_ip == nat_ip) return true;
   if (shard.alg.clients[id].peer_count != 0 || lsn44::find_nat_address(shard, nat_ip) == nullptr)
@@ -233,13 +235,11 @@ bool follow_ike_mapping(Shard& shard, SubscriberId id, wire::Be32 nat_ip) {
   return true;
 }
 
-wire::Be32 find_ike_mapping_address(const Shard& shard, SubscriberId id, wire::Be32 server) {
+wire::Be32 find_ike_mapping_address(const IpsecAlg& shard, SubscriberId id, wire::Be32 server) {
   const wire::Be16 port = wire::Be16::of(wire::kIkePort);
   const lsn44::Tables& tables = shard.lsn44;
   const lsn44::Subscriber& subscriber = tables.subscribers[id];
-  const state::FlowKey key =
-      state::FlowKey::make(subscriber.ip.raw(), server.raw(), port.raw(), port.raw(),
-                           static_cast<unsigned>(FlowKind::kUdp));
+  const state::FlowKey key = flow_key(Protocol::kUdp, subscriber.ip, port, server, port);
   if (const SessionId known = tables.outbound.find(key, tables.outbound.hash(key));
       known != state::kNone)
     return tables.sessions[known].nat_ip;
@@ -256,23 +256,23 @@ wire::Be32 find_ike_mapping_address(const Shard& shard, SubscriberId id, wire::B
   return any;
 }
 
-void doubt(Shard& shard, PeerId id) {
+void mark_unused(IpsecAlg& shard, PeerId id) {
   Peer& peer = shard.alg.peers[id];
-  if (peer.is_doubtful) return;
-  peer.is_doubtful = true;
-  state::queue_push(shard.alg.doubtful, id, shard.alg.doubtful_links());
+  if (peer.is_unused) return;
+  peer.is_unused = true;
+  state::queue_push(shard.alg.unused, id, shard.alg.unused_links());
 }
 
-void resolve_doubts(Shard& shard) {
+void release_unused(IpsecAlg& shard) {
   Tables& tables = shard.alg;
-  while (!tables.doubtful.empty()) {
-    const PeerId id = state::queue_pop(tables.doubtful, tables.doubtful_links());
-    tables.peers[id].is_doubtful = false;
+  while (!tables.unused.empty()) {
+    const PeerId id = state::queue_pop(tables.unused, tables.unused_links());
+    tables.peers[id].is_unused = false;
     if (!is_needed(shard, id)) remove_peer(shard, id);
   }
 }
 
-void clear_peer(Shard& shard, PeerId id, AlgEnd why) {
+void clear_peer(IpsecAlg& shard, PeerId id, AlgEnd why) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[id];
   const GateId gate_id = peer.gate;
@@ -293,10 +293,10 @@ void clear_peer(Shard& shard, PeerId id, AlgEnd why) {
     peer.is_dangling = false;
     lower(shard, peer.profile, AlgGauge::kDangling);
   }
-  doubt(shard, id);
+  mark_unused(shard, id);
 }
 
-void recount_profile(Shard& shard, PeerId id) {
+void recount_profile(IpsecAlg& shard, PeerId id) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[id];
   const AlgProfile* profile =

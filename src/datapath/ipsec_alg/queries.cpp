@@ -1,16 +1,16 @@
-// How the control thread looks at the ALG's sessions and gates, and flushes them: each call a step
-// through a table, slot by slot, within a budget.
+#include "lsn/datapath/ipsec_alg/queries.hpp"
 
 #include <algorithm>
 #include <bit>
 
-#include "lsn/datapath/ipsec_alg/gates.hpp"
 #include "lsn/datapath/ipsec_alg/holding.hpp"
 #include "lsn/datapath/ipsec_alg/peers.hpp"
-#include "lsn/shared/alg_queries.hpp"
-#include "lsn/datapath/ipsec_alg/stages.hpp"
-#include "lsn/datapath/lsn44/lifecycle.hpp"
-#include "lsn/datapath/path.hpp"
+#include "lsn/datapath/ipsec_alg/ike.hpp"
+#include "lsn/datapath/ipsec_alg/ipsec_alg.hpp"
+#include "lsn/datapath/ipsec_alg/turns.hpp"
+#include "lsn/datapath/lsn44/ports.hpp"
+#include "lsn/datapath/lsn44/session.hpp"
+#include "lsn/datapath/lsn44/subscriber.hpp"
 
 namespace lsn::datapath {
 
@@ -22,12 +22,12 @@ bool is(const std::optional<wire::Ipv4Address>& wanted, wire::Be32 address) {
   return !wanted || wanted->be() == address;
 }
 
-bool matches(const Shard& shard, const AlgFilter& filter, const Peer& peer) {
+bool matches(const IpsecAlg& shard, const AlgFilter& filter, const Peer& peer) {
   return is(filter.source_ip, peer.client) && is(filter.destination_ip, peer.server) &&
          is(filter.nat_ip, shard.alg.gates[peer.gate].nat_ip);
 }
 
-bool matches(const Shard& shard, const AlgFilter& filter, GateId id) {
+bool matches(const IpsecAlg& shard, const AlgFilter& filter, GateId id) {
   const Gate& gate = shard.alg.gates[id];
   if (!is(filter.nat_ip, gate.nat_ip) || !is(filter.destination_ip, gate.server)) return false;
   if (!filter.source_ip) return true;
@@ -35,7 +35,7 @@ bool matches(const Shard& shard, const AlgFilter& filter, GateId id) {
   return peer != state::kNone && shard.alg.peers[peer].gate == id;
 }
 
-EspRow row_of(const Shard& shard, const EspSession& esp) {
+EspRow row_of(const IpsecAlg& shard, const EspSession& esp) {
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
   const Peer& peer = shard.alg.peers[esp.peer];
   EspRow row;
@@ -55,14 +55,14 @@ EspRow row_of(const Shard& shard, const EspSession& esp) {
 }
 
 /// What is left of a turn's time: the deadline of a turn, the end of a lingering.
-std::uint32_t left_of(const Shard& shard, const Turn& turn) {
+std::uint32_t left_of(const IpsecAlg& shard, const Turn& turn) {
   const state::Ticks end =
       turn.began + profile_of(shard, shard.alg.peers[turn.holder]).gate_timeout;
   return static_cast<std::uint32_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(elapsed(end, shard.now)).count());
 }
 
-GateRow row_of(const Shard& shard, const Gate& gate) {
+GateRow row_of(const IpsecAlg& shard, const Gate& gate) {
   const ipsec_alg::Tables& tables = shard.alg;
   GateRow row;
   row.nat_ip = wire::Ipv4Address{gate.nat_ip};
@@ -89,7 +89,7 @@ GateRow row_of(const Shard& shard, const Gate& gate) {
 }
 
 /// Ends what one client has to do with one server, within the budget; false: there is more.
-bool flush_peer(Shard& shard, AlgFlush& flush, PeerId id, std::size_t& budget) {
+bool flush_peer(IpsecAlg& shard, AlgFlush& flush, PeerId id, std::size_t& budget) {
   const Peer& peer = shard.alg.peers[id];
   while (!peer.esp_sessions.empty()) {
     if (budget == 0) return false;
@@ -106,7 +106,7 @@ bool flush_peer(Shard& shard, AlgFlush& flush, PeerId id, std::size_t& budget) {
 
 }  // namespace
 
-void list_esp_sessions(Shard& shard, EspPage& page, std::size_t budget) {
+void list_esp_sessions(IpsecAlg& shard, EspPage& page, std::size_t budget) {
   const auto& sessions = shard.alg.esp_sessions;
   page.finished = walk_page(page, sessions.high_water(), budget, [&](EspId id) {
     const EspSession& esp = sessions[id];
@@ -115,7 +115,7 @@ void list_esp_sessions(Shard& shard, EspPage& page, std::size_t budget) {
   });
 }
 
-void list_ike_sessions(Shard& shard, IkePage& page, std::size_t budget) {
+void list_ike_sessions(IpsecAlg& shard, IkePage& page, std::size_t budget) {
   const auto& sessions = shard.alg.ike_sessions;
   page.finished = walk_page(page, sessions.high_water(), budget, [&](IkeId id) {
     const IkeSession& ike = sessions[id];
@@ -140,7 +140,7 @@ void list_ike_sessions(Shard& shard, IkePage& page, std::size_t budget) {
   });
 }
 
-void list_gates(Shard& shard, GatePage& page, std::size_t budget) {
+void list_gates(IpsecAlg& shard, GatePage& page, std::size_t budget) {
   const auto& gates = shard.alg.gates;
   page.finished = walk_page(page, gates.high_water(), budget, [&](GateId id) {
     if (gates[id].in_use && matches(shard, page.filter, id))
@@ -148,7 +148,7 @@ void list_gates(Shard& shard, GatePage& page, std::size_t budget) {
   });
 }
 
-void flush_alg(Shard& shard, AlgFlush& flush, std::size_t budget) {
+void flush_alg(IpsecAlg& shard, AlgFlush& flush, std::size_t budget) {
   const auto& peers = shard.alg.peers;
   const auto walk = [&](auto&& visit) {
     for (; flush.cursor < peers.high_water(); ++flush.cursor) {
@@ -170,12 +170,12 @@ void flush_alg(Shard& shard, AlgFlush& flush, std::size_t budget) {
     flush.cursor = 0;
   }
   flush.finished = walk([&](PeerId id) { return flush_peer(shard, flush, id, budget); });
-  resolve_doubts(shard);
+  release_unused(shard);
 }
 
 namespace ipsec_alg {
 
-AlgLookup look_up(const Shard& shard, wire::Be32 client, wire::Be32 nat_ip, wire::Be32 server,
+AlgLookup look_up(const IpsecAlg& shard, wire::Be32 client, wire::Be32 nat_ip, wire::Be32 server,
                   Spi spi) {
   const Tables& tables = shard.alg;
   AlgLookup found;

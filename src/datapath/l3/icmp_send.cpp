@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "lsn/datapath/context.hpp"
 #include "lsn/datapath/l3/output.hpp"
-#include "lsn/datapath/pipeline.hpp"
 #include "lsn/wire/icmp.hpp"
 #include "lsn/wire/tcp.hpp"
 #include "lsn/wire/udp.hpp"
@@ -36,7 +36,7 @@ bool may_be_told(const Generation& generation, const Packet& packet) {
 }
 
 /// The header of a packet of our own; without its checksum.
-wire::Ipv4Header& write_header(Shard& shard, std::uint8_t* bytes, std::size_t size,
+wire::Ipv4Header& write_header(L3& shard, std::uint8_t* bytes, std::size_t size,
                                std::uint8_t protocol, wire::Be32 from, wire::Be32 to) {
   auto& ip = *reinterpret_cast<wire::Ipv4Header*>(bytes);
   ip.version_and_size = 0x45;
@@ -52,34 +52,8 @@ wire::Ipv4Header& write_header(Shard& shard, std::uint8_t* bytes, std::size_t si
   return ip;
 }
 
-/// An error for the sender of a hairpinned packet, which we know by its NAT endpoint now: in like
-/// any error about what left through that one (RFC 5508 REQ-7), by the shard that owns it.
-void turn_back(Shard& shard, const Packet& about, rte_mbuf* mbuf, wire::Ipv4Header& ip) {
-  // A packet that is handed over has a link header, which says no more than that IPv4 follows.
-  auto& link = *reinterpret_cast<wire::EthernetHeader*>(
-      rte_pktmbuf_prepend(mbuf, sizeof(wire::EthernetHeader)));
-  link = wire::EthernetHeader{};
-  link.type = wire::Be16::of(wire::kEtherTypeIpv4);
-  Packet error;
-  error.mbuf = mbuf;
-  error.ip = &ip;
-  error.l4 = ip.payload();
-  error.l4_size = static_cast<std::uint32_t>(ip.payload_size());
-  error.size = static_cast<std::uint16_t>(ip.total_size());
-  error.interface = about.interface;
-  error.side = Side::kOutside;
-  error.protocol = Protocol::kIcmp;
-  error.kind = PacketKind::kIcmpError;
-  error.hairpin = true;
-  settle(shard, error, dispatch(shard, error));
-}
-
-}  // namespace
-
-namespace {
-
 /// Whether one more message of that kind may go to a packet's sender.
-bool may_send(Shard& shard, const Packet& packet, IcmpKind kind) {
+bool may_send(L3& shard, const Packet& packet, IcmpKind kind) {
   const std::uint32_t rate = IcmpBudget::rate_of(kind, shard.generation->unreachable_rate);
   return shard.icmp_budget.take(kind, packet.ip->source, rate, shard.now);
 }
@@ -91,24 +65,19 @@ struct ErrorText {
   wire::Be32 from;
 };
 
-void send_error(Shard& shard, const Packet& packet, const ErrorText& text) {
-  if (!may_be_told(*shard.generation, packet) || !may_send(shard, packet, text.kind)) {
-    shard.counters.icmp_errors_suppressed.add();
-    return;
-  }
-  AnswerHop hop{kNoNeighbour, {}};
-  if (!packet.hairpin) {
-    const auto found = resolve_answer(shard, packet, packet.ip->source);
-    if (!found) {
-      shard.counters.icmp_errors_suppressed.add();
-      return;
-    }
-    hop = *found;
-  }
+/// Whether an error may be sent about a packet; counts those that may not.
+bool admit_error(L3& shard, const Packet& packet, const ErrorText& text) {
+  if (may_be_told(*shard.generation, packet) && may_send(shard, packet, text.kind)) return true;
+  shard.counters.icmp_errors_suppressed.add();
+  return false;
+}
+
+/// An error in a buffer of its own, without a link header; nullptr: no buffer is free.
+rte_mbuf* write_error(L3& shard, const Packet& packet, const ErrorText& text) {
   rte_mbuf* mbuf = rte_pktmbuf_alloc(shard.buffers);
   if (mbuf == nullptr) {
     shard.counters.drop(DropReason::kNoBuffer);
-    return;
+    return nullptr;
   }
   constexpr std::size_t kHeaders = sizeof(wire::Ipv4Header) + sizeof(wire::IcmpHeader);
   const auto start = static_cast<std::uint32_t>(
@@ -132,21 +101,48 @@ void send_error(Shard& shard, const Packet& packet, const ErrorText& text) {
   ip.type_of_service = kErrorTos;
   ip.update_checksum();
   shard.counters.icmp_errors_sent.add();
-  if (packet.hairpin)
-    turn_back(shard, packet, mbuf, ip);
-  else
-    send_answer(shard, mbuf, &ip, hop);
+  return mbuf;
 }
 
-}  // namespace
+void send_error(L3& shard, const Packet& packet, const ErrorText& text) {
+  if (!admit_error(shard, packet, text)) return;
+  auto hop = resolve_answer(shard, packet, packet.ip->source);
+  if (!hop) {
+    shard.counters.icmp_errors_suppressed.add();
+    return;
+  }
+  if (rte_mbuf* const mbuf = write_error(shard, packet, text))
+    send_answer(shard, mbuf, rte_pktmbuf_mtod(mbuf, wire::Ipv4Header*), *hop);
+}
 
-void send_icmp_error(Shard& shard, const Packet& packet, std::uint8_t type, std::uint8_t code,
+/// What is said about a packet that cannot be forwarded.
+ErrorText text_about(const L3& shard, const Packet& packet, std::uint8_t type, std::uint8_t code,
                      std::uint16_t mtu) {
   const IcmpKind kind = type == wire::kIcmpTimeExceeded ? IcmpKind::kTimeExceeded
                         : mtu != 0                      ? IcmpKind::kFragmentationNeeded
                                                         : IcmpKind::kUnreachable;
   const Interface& on = shard.generation->interfaces[packet.interface];
-  send_error(shard, packet, {kind, type, code, mtu, on.address.address.be()});
+  return {kind, type, code, mtu, on.address.address.be()};
+}
+
+}  // namespace
+
+void send_icmp_error(L3& shard, const Packet& packet, std::uint8_t type, std::uint8_t code,
+                     std::uint16_t mtu) {
+  send_error(shard, packet, text_about(shard, packet, type, code, mtu));
+}
+
+rte_mbuf* make_icmp_error(L3& shard, const Packet& packet, std::uint8_t type, std::uint8_t code,
+                          std::uint16_t mtu) {
+  const ErrorText text = text_about(shard, packet, type, code, mtu);
+  rte_mbuf* const mbuf =
+      admit_error(shard, packet, text) ? write_error(shard, packet, text) : nullptr;
+  if (mbuf == nullptr) return nullptr;
+  auto& link = *reinterpret_cast<wire::EthernetHeader*>(
+      rte_pktmbuf_prepend(mbuf, sizeof(wire::EthernetHeader)));
+  link = wire::EthernetHeader{};
+  link.type = wire::Be16::of(wire::kEtherTypeIpv4);
+  return mbuf;
 }
 
 namespace {
@@ -175,7 +171,7 @@ std::uint16_t sum_of(const rte_mbuf* packet, std::uint32_t offset, std::uint32_t
 
 /// Sends an echo request, or a fragment of one, back to where it came from, as a reply. Takes it
 /// when it says consumed.
-Verdict send_back(Shard& shard, const Packet& packet) {
+Verdict send_back(L3& shard, const Packet& packet) {
   wire::Ipv4Header& ip = *packet.ip;
   auto hop = resolve_answer(shard, packet, ip.source);
   if (!hop) return Verdict::drop(hop.error());
@@ -201,7 +197,7 @@ Verdict send_back(Shard& shard, const Packet& packet) {
 }
 
 /// The rest of an echo request whose first fragment, named by `first`, has come.
-void send_back_waiting(Shard& shard, const Packet& first) {
+void send_back_waiting(L3& shard, const Packet& first) {
   while (rte_mbuf* mbuf = shard.reassembly.take_waiting(shard, first)) {
     Packet packet = first;
     packet.mbuf = mbuf;
@@ -219,7 +215,7 @@ bool is_echo_request(const Packet& packet) {
 }
 
 /// A reset for a segment to a port where nobody listens (RFC 9293 section 3.10.7.1).
-void send_reset(Shard& shard, const Packet& packet) {
+void send_reset(L3& shard, const Packet& packet) {
   const auto& tcp = *reinterpret_cast<const wire::TcpHeader*>(packet.l4);
   if ((tcp.flags & wire::TcpHeader::kRst) != 0) return;
   auto hop = may_send(shard, packet, IcmpKind::kOwnAddress)
@@ -279,7 +275,7 @@ bool is_spoiled(const Packet& packet) {
 
 /// Anything but ICMP for an address of ours: nobody is there, and its sender is told so (RFC 1122
 /// section 3.2.2.1, RFC 1812 section 5.2.7.1) by the address that it has spoken to.
-Verdict refuse_locally(Shard& shard, const Packet& packet) {
+Verdict refuse_locally(L3& shard, const Packet& packet) {
   const bool whole = packet.kind != PacketKind::kFragment;
   const ErrorText text{IcmpKind::kOwnAddress, wire::kIcmpUnreachable,
                        wire::kIcmpPortUnreachable, 0, packet.ip->destination};
@@ -303,7 +299,7 @@ Verdict refuse_locally(Shard& shard, const Packet& packet) {
   return Verdict::drop(DropReason::kNoListener);
 }
 
-Verdict answer_fragment(Shard& shard, Packet& packet) {
+Verdict answer_fragment(L3& shard, Packet& packet) {
   shard.counters.fragments_received.add();
   if (packet.has_l4 && !is_echo_request(packet)) return Verdict::drop(DropReason::kNotForUs);
   FragmentPorts ports;  // that an echo request came is all there is to know
@@ -321,7 +317,7 @@ Verdict answer_fragment(Shard& shard, Packet& packet) {
 
 }  // namespace
 
-Verdict deliver_locally(Shard& shard, Packet& packet) {
+Verdict deliver_locally(L3& shard, Packet& packet) {
   const wire::Ipv4Header& ip = *packet.ip;
   if (!is_host_address(ip.source)) return Verdict::drop(DropReason::kIpSourceInvalid);
   if (is_own_address(*shard.generation, ip.source) ||

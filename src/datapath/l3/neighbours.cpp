@@ -4,9 +4,9 @@
 #include <bit>
 #include <cstring>
 
+#include "lsn/datapath/context.hpp"
+#include "lsn/datapath/l3/l3.hpp"
 #include "lsn/datapath/l3/output.hpp"
-#include "lsn/datapath/pipeline.hpp"
-#include "lsn/datapath/shard.hpp"
 
 namespace lsn::datapath {
 namespace {
@@ -35,7 +35,7 @@ std::uint8_t make_link_header(std::uint8_t* bytes, const wire::MacAddress& to,
 /// Ethernet's smallest frame, without the check sequence.
 constexpr std::uint16_t kSmallestFrame = 60;
 
-void send_arp(Shard& shard, InterfaceId interface, std::uint16_t operation,
+void send_arp(L3& shard, InterfaceId interface, std::uint16_t operation,
               const wire::MacAddress& to, const wire::MacAddress& target_mac,
               wire::Be32 sender_ip, wire::Be32 target_ip) {
   rte_mbuf* mbuf = rte_pktmbuf_alloc(shard.buffers);
@@ -86,7 +86,7 @@ NeighbourId Neighbours::find(InterfaceId interface, wire::Be32 ip) const {
   return known == state::kNone ? kNoNeighbour : static_cast<NeighbourId>(known);
 }
 
-Neighbour Neighbours::station(const Shard& shard, InterfaceId interface,
+Neighbour Neighbours::station(const L3& shard, InterfaceId interface,
                               const wire::MacAddress& mac) const {
   const Interface& on = shard.generation->interfaces[interface];
   Neighbour station{};
@@ -100,14 +100,14 @@ Neighbour Neighbours::station(const Shard& shard, InterfaceId interface,
   return station;
 }
 
-NeighbourId Neighbours::find_or_add(Shard& shard, InterfaceId interface, wire::Be32 ip) {
+NeighbourId Neighbours::find_or_add(L3& shard, InterfaceId interface, wire::Be32 ip) {
   Found& found = found_[ip.raw() * 0x9E3779B1u >> (32 - kFoundBits)];
   if (found.ip != ip || found.interface != interface || found.id == kNoNeighbour)
     found = {find_or_make(shard, interface, ip), interface, ip};
   return found.id;
 }
 
-NeighbourId Neighbours::find_or_make(Shard& shard, InterfaceId interface, wire::Be32 ip) {
+NeighbourId Neighbours::find_or_make(L3& shard, InterfaceId interface, wire::Be32 ip) {
   const state::FlowKey key = neighbour_key(interface, ip);
   const std::uint32_t hash = index_.hash(key);
   if (const std::uint32_t known = index_.find(key, hash); known != state::kNone)
@@ -132,7 +132,7 @@ NeighbourId Neighbours::find_or_make(Shard& shard, InterfaceId interface, wire::
   return static_cast<NeighbourId>(index);
 }
 
-void Neighbours::probe(Shard& shard, NeighbourId id) {
+void Neighbours::probe(L3& shard, NeighbourId id) {
   Neighbour& neighbour = table_[id];
   ++neighbour.probes;
   neighbour.asked = shard.now;
@@ -163,7 +163,7 @@ bool may_still_leave(const Generation& generation, Side side, const wire::Ipv4He
 
 }  // namespace
 
-void Neighbours::wait(Shard& shard, NeighbourId id, rte_mbuf* packet) {
+void Neighbours::wait(L3& shard, NeighbourId id, rte_mbuf* packet) {
   Neighbour& neighbour = table_[id];
   neighbour.last_used = shard.now;
   recall(id);
@@ -184,7 +184,7 @@ void Neighbours::wait(Shard& shard, NeighbourId id, rte_mbuf* packet) {
   ++neighbour.waiting_count;
 }
 
-void Neighbours::learned(Shard& shard, NeighbourId id, const wire::MacAddress& mac) {
+void Neighbours::learned(L3& shard, NeighbourId id, const wire::MacAddress& mac) {
   Neighbour& neighbour = table_[id];
   recall(id);
   const Interface& on = shard.generation->interfaces[neighbour.interface];
@@ -221,7 +221,7 @@ void Neighbours::learned(Shard& shard, NeighbourId id, const wire::MacAddress& m
   }
 }
 
-void Neighbours::drop_waiting(Shard& shard, NeighbourId id) {
+void Neighbours::drop_waiting(L3& shard, NeighbourId id) {
   Neighbour& neighbour = table_[id];
   while (!neighbour.waiting.empty()) {
     const std::uint32_t place = neighbour.waiting.first;
@@ -233,14 +233,14 @@ void Neighbours::drop_waiting(Shard& shard, NeighbourId id) {
 }
 
 /// Not reachable any more.
-void Neighbours::lose(Shard& shard, Neighbour& neighbour) {
+void Neighbours::lose(L3& shard, Neighbour& neighbour) {
   neighbour.state = NeighbourState::kIncomplete;
   neighbour.probes = 0;
   --reachable_;
   shard.counters.neighbours.set(reachable_);
 }
 
-void Neighbours::forget(Shard& shard, NeighbourId id) {
+void Neighbours::forget(L3& shard, NeighbourId id) {
   Neighbour& neighbour = table_[id];
   if (neighbour.state == NeighbourState::kReachable) lose(shard, neighbour);
   drop_waiting(shard, id);
@@ -258,12 +258,12 @@ void Neighbours::recall(NeighbourId id) {
   table_[id].state = NeighbourState::kIncomplete;
 }
 
-void Neighbours::free_forgotten(Shard& shard, std::size_t budget) {
+void Neighbours::free_forgotten(L3& shard, std::size_t budget) {
   // Together, so that sessions have to look up their next hops but once.
   if (table_.size() > kFreeBeyond) freeing_ = true;
   if (!freeing_) return;
   if (!forgotten_.empty()) {
-    ++shard.stamp;
+    ++shard.epoch;
     found_ = {};
   }
   for (; !forgotten_.empty() && budget != 0; --budget) {
@@ -277,7 +277,7 @@ void Neighbours::free_forgotten(Shard& shard, std::size_t budget) {
   freeing_ = !forgotten_.empty();
 }
 
-std::optional<state::Ticks> Neighbours::due(Shard& shard, NeighbourId id) {
+std::optional<state::Ticks> Neighbours::due(L3& shard, NeighbourId id) {
   Neighbour& neighbour = table_[id];
   const state::Ticks now = shard.now;
   const bool reachable = neighbour.state == NeighbourState::kReachable;
@@ -317,7 +317,7 @@ std::optional<state::Ticks> Neighbours::due(Shard& shard, NeighbourId id) {
   return (now + kConfirmAfter).later_than(forget_at) ? forget_at : now + kConfirmAfter;
 }
 
-Verdict Neighbours::arp_received(Shard& shard, InterfaceId interface, const wire::ArpHeader& arp,
+Verdict Neighbours::arp_received(L3& shard, InterfaceId interface, const wire::ArpHeader& arp,
                                  Answer answer) {
   const Generation& generation = *shard.generation;
   const Interface& on = generation.interfaces[interface];
@@ -349,7 +349,7 @@ Verdict Neighbours::arp_received(Shard& shard, InterfaceId interface, const wire
   return Verdict::consumed();
 }
 
-bool Neighbours::concerns_all(Shard& shard, InterfaceId interface, const wire::ArpHeader& arp) {
+bool Neighbours::concerns_all(L3& shard, InterfaceId interface, const wire::ArpHeader& arp) {
   const Generation& generation = *shard.generation;
   if (!is_neighbours(generation.interfaces[interface], wire::Ipv4Address{arp.sender_ip}) ||
       (arp.target_ip != arp.sender_ip && !is_ours_on(generation, interface, arp.target_ip)))
@@ -369,7 +369,7 @@ bool Neighbours::concerns_all(Shard& shard, InterfaceId interface, const wire::A
   return true;
 }
 
-void Neighbours::ask_for_gateways(Shard& shard, std::size_t budget) {
+void Neighbours::ask_for_gateways(L3& shard, std::size_t budget) {
   const std::vector<Route>& gateways = shard.generation->gateways;
   for (; next_gateway_ < gateways.size() && budget != 0; ++next_gateway_, --budget) {
     const Route& gateway = gateways[next_gateway_];
@@ -385,14 +385,14 @@ void Neighbours::ask_for_gateways(Shard& shard, std::size_t budget) {
 namespace {
 
 /// RFC 5227 section 3: a request for an address of our own, from it, to all.
-void send_announcement(Shard& shard, InterfaceId interface, wire::Ipv4Address address) {
+void send_announcement(L3& shard, InterfaceId interface, wire::Ipv4Address address) {
   send_arp(shard, interface, wire::kArpRequest, wire::kBroadcastMac, wire::MacAddress{},
            address.be(), address.be());
 }
 
 }  // namespace
 
-void Neighbours::announce(Shard& shard, InterfaceId interface) {
+void Neighbours::announce(L3& shard, InterfaceId interface) {
   const Interface& on = shard.generation->interfaces[interface];
   send_announcement(shard, interface, on.address.address);
   if (on.side != Side::kOutside) return;
@@ -405,7 +405,7 @@ void Neighbours::announce(Shard& shard, InterfaceId interface) {
   announce_more(shard, kAnnouncedAtOnce);
 }
 
-void Neighbours::announce_more(Shard& shard, std::size_t budget) {
+void Neighbours::announce_more(L3& shard, std::size_t budget) {
   const Generation& generation = *shard.generation;
   const auto& all = generation.nat_addresses.all();
   for (; announcing_count_ != 0 && budget != 0; --budget) {
@@ -431,7 +431,7 @@ void Neighbours::announce_more(Shard& shard, std::size_t budget) {
   }
 }
 
-void Neighbours::advance(Shard& shard, std::size_t budget) {
+void Neighbours::advance(L3& shard, std::size_t budget) {
   wheel_.advance(shard.now, budget, wheel_links(), [&](std::uint32_t id) {
     return due(shard, static_cast<NeighbourId>(id));
   });
@@ -441,15 +441,35 @@ void Neighbours::advance(Shard& shard, std::size_t budget) {
     ask_for_gateways(shard, std::min(budget, kAnnouncedAtOnce));
 }
 
-bool Neighbours::has_more(const Shard& shard) const {
+bool Neighbours::has_more(const L3& shard) const {
   return announcing_count_ != 0 || next_gateway_ < shard.generation->gateways.size() || freeing_ ||
          table_.size() > kFreeBeyond;
 }
 
-void Neighbours::clear(Shard& shard) {
+void Neighbours::clear(L3& shard) {
   for (std::uint32_t id = 0; id < table_.high_water(); ++id)
     if (table_[id].state != NeighbourState::kFree)
       drop_waiting(shard, static_cast<NeighbourId>(id));
+}
+
+void list_neighbours(L3& shard, NeighbourPage& page, std::size_t budget) {
+  Neighbours& neighbours = shard.neighbours;
+  page.finished = walk_page(page, neighbours.high_water(), budget, [&](std::uint32_t slot) {
+    const auto id = static_cast<NeighbourId>(slot);
+    const Neighbour& neighbour = neighbours[id];
+    if (neighbour.state == NeighbourState::kFree || neighbour.state == NeighbourState::kForgotten)
+      return;
+    NeighbourRow row;
+    row.interface = neighbour.interface;
+    row.ip = wire::Ipv4Address{neighbour.ip};
+    row.reachable = neighbour.state == NeighbourState::kReachable;
+    if (row.reachable) std::copy_n(neighbour.link_header.begin(), row.mac.size(), row.mac.begin());
+    row.gateway = is_gateway(*shard.generation, neighbour);
+    row.waiting = neighbour.waiting_count;
+    row.used_seconds = seconds_since(shard.now, neighbour.last_used);
+    row.confirmed_seconds = seconds_since(shard.now, neighbour.confirmed);
+    page.rows.push_back(row);
+  });
 }
 
 }  // namespace lsn::datapath

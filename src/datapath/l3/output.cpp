@@ -43,7 +43,7 @@ std::size_t write_later_header(const wire::Ipv4Header& ip, std::uint8_t* to) {
 /// RFC 791 section 3.2: pieces of the neighbour's MTU, each a copy in a buffer of its own. A packet
 /// that is a fragment itself is cut further at its own offset; one that was whole becomes a datagram
 /// in fragments here and gets an identification as such (l3/identification.hpp).
-void send_fragments(Shard& shard, rte_mbuf* packet, const wire::Ipv4Header* ip,
+void send_fragments(L3& shard, rte_mbuf* packet, const wire::Ipv4Header* ip,
                     Neighbour& neighbour) {
   const auto start = static_cast<std::uint32_t>(reinterpret_cast<const std::uint8_t*>(ip) -
                                                 rte_pktmbuf_mtod(packet, const std::uint8_t*));
@@ -136,13 +136,13 @@ std::optional<Way> find_way(const Generation& generation, wire::Be32 destination
 
 }  // namespace
 
-std::optional<NextHop> resolve(Shard& shard, wire::Be32 destination) {
+std::optional<NextHop> resolve(L3& shard, wire::Be32 destination) {
   const auto way = find_way(*shard.generation, destination);
   if (!way) return std::nullopt;
   return NextHop{shard.neighbours.find_or_add(shard, way->interface, way->next), way->interface};
 }
 
-void send(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, NeighbourId id) {
+void send(L3& shard, rte_mbuf* packet, wire::Ipv4Header* ip, NeighbourId id) {
   Neighbour& neighbour = shard.neighbours[id];
   if (neighbour.state == NeighbourState::kReachable) {
     send_to(shard, packet, ip, neighbour);
@@ -153,7 +153,7 @@ void send(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, NeighbourId id) 
   shard.neighbours.wait(shard, id, packet);
 }
 
-void send_to(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, Neighbour& neighbour) {
+void send_to(L3& shard, rte_mbuf* packet, wire::Ipv4Header* ip, Neighbour& neighbour) {
   const auto size = static_cast<std::uint16_t>(ip->total_size());
   if (size > neighbour.mtu)
     send_fragments(shard, packet, ip, neighbour);
@@ -161,7 +161,7 @@ void send_to(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, Neighbour& ne
     send_fast(shard, packet, ip, size, neighbour);
 }
 
-std::expected<AnswerHop, DropReason> resolve_answer(Shard& shard, const Packet& packet,
+std::expected<AnswerHop, DropReason> resolve_answer(L3& shard, const Packet& packet,
                                                     wire::Be32 sender) {
   const auto way = find_way(*shard.generation, sender);
   // By the side where it came in: a forged source gets nothing from the other one.
@@ -181,7 +181,7 @@ std::expected<AnswerHop, DropReason> resolve_answer(Shard& shard, const Packet& 
   return AnswerHop{known, {}};
 }
 
-void send_answer(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, AnswerHop& hop) {
+void send_answer(L3& shard, rte_mbuf* packet, wire::Ipv4Header* ip, AnswerHop& hop) {
   if (hop.neighbour == kNoNeighbour)
     send_to(shard, packet, ip, hop.station);
   else

@@ -1,26 +1,29 @@
-// Two subscribers that talk through their NAT addresses (RFC 4787 REQ-9, RFC 5382 REQ-8): the packet
-// is translated outbound, so that its source is an external address and port, and is then inbound
-// for the other NAT address, whose shard goes on with it. Its TTL has paid for one hop.
+#include "lsn/datapath/lsn44/hairpin.hpp"
 
-#include "lsn/datapath/lsn44/stages.hpp"
-#include "lsn/datapath/pipeline.hpp"
+#include "lsn/datapath/lsn44/fragments.hpp"
+#include "lsn/datapath/lsn44/icmp_error.hpp"
+#include "lsn/datapath/lsn44/inbound.hpp"
+#include "lsn/datapath/lsn44/lsn44.hpp"
+#include "lsn/datapath/lsn44/steer.hpp"
+#include "lsn/datapath/parse.hpp"
 
 namespace lsn::datapath::lsn44 {
 
-Verdict hairpin(Shard& shard, Packet& packet) {
+Verdict hairpin(Lsn44& shard, Packet& packet) {
   packet.hairpin = true;
   packet.side = Side::kOutside;
   const Verdict steered = steer_inbound(shard, packet.ip->destination);
   if (!steered.is_next()) return steered;
-  // Named anew, as seen from outside.
-  packet.key.a = packet.ip->destination.raw();
-  packet.key.b = packet.ip->source.raw();
+  // Named again, as seen from outside.
+  packet.key.local = packet.ip->destination.raw();
+  packet.key.remote = packet.ip->source.raw();
   packet.identification = {};
-  if (packet.kind == PacketKind::kFragment) return dispatch(shard, packet);
+  if (packet.kind == PacketKind::kFragment) return fragment(shard, packet);
   packet.kind = PacketKind::kNone;
   if (const Verdict verdict = parse_l4(packet); !verdict.is_next()) return verdict;
   packet.hash = shard.lsn44.outbound.hash(packet.key);
-  return dispatch(shard, packet);
+  return packet.kind == PacketKind::kIcmpError ? icmp_error_inbound(shard, packet)
+                                               : inbound(shard, packet);
 }
 
 }  // namespace lsn::datapath::lsn44

@@ -1,25 +1,17 @@
-// ICMP errors about translated packets (RFC 5508 section 4), which name their session by the packet
-// that they quote - as its sender's side of the NAT knew it:
-//
-//   from outside  quotes what we sent:      NAT -> remote;     its source becomes the inside endpoint
-//   from inside   quotes what we delivered: remote -> inside;  its destination becomes the NAT's
-//
-// ESP is named by the SPI of the quoted packet, which is not rewritten (design 7).
-//
-// The outer header follows, and every checksum on the way, by differences: the quoted IP header's,
-// the quoted TCP, UDP or ICMP header's as far as it is quoted, ICMP's own over all of it. The
-// session is not touched (REQ-6): an error neither refreshes nor ends it.
+#include "lsn/datapath/lsn44/icmp_error.hpp"
 
 #include <algorithm>
 
-#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
-#include "lsn/datapath/ipsec_alg/stages.hpp"
-#include "lsn/datapath/lsn44/lifecycle.hpp"
-#include "lsn/datapath/lsn44/stages.hpp"
+#include "lsn/datapath/l3/icmp_send.hpp"
+#include "lsn/datapath/lsn44/alg_hooks.hpp"
+#include "lsn/datapath/lsn44/hairpin.hpp"
+#include "lsn/datapath/lsn44/steer.hpp"
 #include "lsn/datapath/lsn44/translate.hpp"
-#include "lsn/datapath/pipeline.hpp"
+#include "lsn/datapath/parse.hpp"
 #include "lsn/wire/esp.hpp"
+#include "lsn/wire/icmp.hpp"
 #include "lsn/wire/ike.hpp"
+#include "lsn/wire/udp.hpp"
 
 namespace lsn::datapath::lsn44 {
 namespace {
@@ -36,7 +28,7 @@ struct Quoted {
   Protocol protocol;
   wire::Be16 source_port;  ///< an ICMP query's identifier stands in both
   wire::Be16 destination_port;
-  ipsec_alg::Spi spi = ipsec_alg::kNoSpi;
+  wire::Be32 spi{};  ///< of ESP
 };
 
 /// Reads the quoted packet. The ICMP checksum must be right (REQ-3), and the quoted header's.
@@ -79,7 +71,7 @@ std::expected<Quoted, DropReason> read_quoted(const Packet& packet) {
     }
     case wire::kProtocolEsp:
       quoted.protocol = Protocol::kEsp;
-      quoted.spi = reinterpret_cast<const wire::EspHeader*>(quoted.l4)->spi.raw();
+      quoted.spi = reinterpret_cast<const wire::EspHeader*>(quoted.l4)->spi;
       return quoted;
     default:
       return std::unexpected(DropReason::kIcmpErrorNoSession);
@@ -145,7 +137,7 @@ wire::ChecksumDelta rewrite_quoted(const Quoted& quoted, Direction direction,
 }
 
 /// The outer packet: address, TTL, ICMP checksum; then out, without touching the session.
-Verdict send_error(Shard& shard, Packet& packet, SessionId id, const Quoted& quoted,
+Verdict send_error(Lsn44& shard, Packet& packet, SessionId id, const Quoted& quoted,
                    Direction direction) {
   if (!revalidate(shard, id)) return Verdict::drop(DropReason::kIcmpErrorNoSession);
   Session& session = shard.lsn44.sessions[id];
@@ -176,12 +168,12 @@ Verdict send_error(Shard& shard, Packet& packet, SessionId id, const Quoted& quo
 }
 
 /// The session whose packet is quoted by an error of that direction.
-SessionId find_quoted_session(Shard& shard, const Quoted& quoted, Direction error) {
+SessionId find_quoted_session(Lsn44& shard, const Quoted& quoted, Direction error) {
   const bool out = error == Direction::kOutbound;
   const wire::Be32 local = out ? quoted.ip->destination : quoted.ip->source;
   const wire::Be32 remote = out ? quoted.ip->source : quoted.ip->destination;
   if (quoted.protocol == Protocol::kEsp)
-    return ipsec_alg::find_quoted(shard, error, local, remote, quoted.spi);
+    return alg_hooks::find_quoted_esp(shard, error, local, remote, quoted.spi);
   const wire::Be16 local_port = out ? quoted.destination_port : quoted.source_port;
   const wire::Be16 remote_port = quoted.protocol == Protocol::kIcmp ? wire::Be16{}
                                  : out                              ? quoted.source_port
@@ -190,7 +182,7 @@ SessionId find_quoted_session(Shard& shard, const Quoted& quoted, Direction erro
   if (!out && quoted.protocol == Protocol::kUdp && local_port == kIkePort &&
       remote_port == kIkePort && quoted.l4_size > sizeof(wire::UdpHeader)) {
     const auto* udp = reinterpret_cast<const wire::UdpHeader*>(quoted.l4);
-    const SessionId keeper = ipsec_alg::find_port_keeper(
+    const SessionId keeper = alg_hooks::demultiplex_quoted(
         shard, local, remote,
         {quoted.l4 + sizeof(wire::UdpHeader), quoted.l4_size - sizeof(wire::UdpHeader)},
         std::max<std::size_t>(udp->length.host(), sizeof(wire::UdpHeader)) -
@@ -198,19 +190,17 @@ SessionId find_quoted_session(Shard& shard, const Quoted& quoted, Direction erro
     if (keeper != state::kNone) return keeper;
   }
   const state::FlowTable& table = out ? shard.lsn44.outbound : shard.lsn44.inbound;
-  const state::FlowKey key =
-      state::FlowKey::make(local.raw(), remote.raw(), local_port.raw(), remote_port.raw(),
-                           static_cast<unsigned>(flow_kind(quoted.protocol)));
+  const state::FlowKey key = flow_key(quoted.protocol, local, local_port, remote, remote_port);
   return table.find(key, table.hash(key));
 }
 
 }  // namespace
 
-Verdict icmp_error_outbound(Shard& shard, Packet& packet) {
+Verdict icmp_error_outbound(Lsn44& shard, Packet& packet) {
   if (is_own_address(*shard.generation, packet.ip->destination))
     return Verdict::drop(DropReason::kNotForUs);
   // Its source may be a router inside, of no client's network; what it quotes decides.
-  if (const Verdict verdict = check_outbound_addresses(shard, packet); !verdict.is_next())
+  if (const Verdict verdict = check_outbound_addresses(*shard.generation, packet); !verdict.is_next())
     return verdict;
   if (packet.ip->ttl <= 1) return Verdict::drop(DropReason::kTtlExpired);
   const auto quoted = read_quoted(packet);
@@ -231,10 +221,10 @@ Verdict icmp_error_outbound(Shard& shard, Packet& packet) {
   return send_error(shard, packet, session, *quoted, Direction::kOutbound);
 }
 
-Verdict icmp_error_inbound(Shard& shard, Packet& packet) {
+Verdict icmp_error_inbound(Lsn44& shard, Packet& packet) {
   // A router on the way may have an address that clients have, too (RFC 1918, RFC 6598): what it
   // quotes says whether it speaks of a packet of ours.
-  if (const Verdict verdict = check_inbound_addresses(shard, packet);
+  if (const Verdict verdict = check_inbound_addresses(*shard.generation, packet);
       !verdict.is_next() && verdict != Verdict::drop(DropReason::kSpoofedClientSource))
     return verdict;
   if (is_own_address(*shard.generation, packet.ip->destination))
@@ -250,6 +240,22 @@ Verdict icmp_error_inbound(Shard& shard, Packet& packet) {
   const SessionId session = find_quoted_session(shard, *quoted, Direction::kInbound);
   if (session == state::kNone) return Verdict::drop(DropReason::kIcmpErrorNoSession);
   return send_error(shard, packet, session, *quoted, Direction::kInbound);
+}
+
+void report_error(Lsn44& shard, const Packet& packet, std::uint8_t type, std::uint8_t code,
+                  std::uint16_t mtu) {
+  if (!packet.hairpin) return send_icmp_error(shard, packet, type, code, mtu);
+  // By the NAT endpoint that stands for the sender now: in, like any error about what left through it.
+  Packet error;
+  error.mbuf = make_icmp_error(shard, packet, type, code, mtu);
+  if (error.mbuf == nullptr) return;
+  locate(error, ip_of_frame(error.mbuf));
+  error.interface = packet.interface;
+  error.side = Side::kOutside;
+  error.protocol = Protocol::kIcmp;
+  error.kind = PacketKind::kIcmpError;
+  error.hairpin = true;
+  apply(shard, error, icmp_error_inbound(shard, error));
 }
 
 }  // namespace lsn::datapath::lsn44

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
-#include "lsn/datapath/lsn44/foresight.hpp"
-#include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/lsn44/lsn44.hpp"
+#include "lsn/datapath/lsn44/ports.hpp"
+#include "lsn/datapath/lsn44/prefetch.hpp"
+#include "lsn/datapath/lsn44/subscriber.hpp"
 
 namespace lsn::datapath::lsn44 {
 namespace {
@@ -23,7 +25,7 @@ std::uint32_t number_of(const Generation& generation) {
 }
 
 /// Lets a mapping follow a policy: its filtering, and whether it is one that the policy would make.
-void follow_policy(Shard& shard, Mapping& mapping, const AppPolicy& policy) {
+void follow_policy(Lsn44& shard, Mapping& mapping, const AppPolicy& policy) {
   // A query's remote side has no port to depend on.
   const bool is_alike =
       mapping.mapping == policy.mapping ||
@@ -36,7 +38,7 @@ void follow_policy(Shard& shard, Mapping& mapping, const AppPolicy& policy) {
 }
 
 /// How long it waits without sessions.
-state::TickDuration stun_timeout(const Shard& shard, const Mapping& mapping) {
+state::TickDuration stun_timeout(const Lsn44& shard, const Mapping& mapping) {
   const Group* group = shard.generation->group(shard.lsn44.subscribers[mapping.subscriber].group);
   if (group == nullptr || mapping.is_void || mapping.is_retired) return state::TickDuration{0};
   return group->transport[static_cast<std::size_t>(mapping.protocol)].stun_timeout;
@@ -44,7 +46,7 @@ state::TickDuration stun_timeout(const Shard& shard, const Mapping& mapping) {
 
 /// Clears an outbound key of a mapping that is void, for the next one with that key. What sessions
 /// it has the sweep ends.
-void detach(Shard& shard, MappingId id) {
+void detach(Lsn44& shard, MappingId id) {
   Mapping& mapping = shard.lsn44.mappings[id];
   if (mapping.sessions == 0) {
     remove_mapping(shard, id);
@@ -56,7 +58,7 @@ void detach(Shard& shard, MappingId id) {
 
 }  // namespace
 
-bool revalidate_mapping(Shard& shard, MappingId id) {
+bool revalidate_mapping(Lsn44& shard, MappingId id) {
   Mapping& mapping = shard.lsn44.mappings[id];
   const Generation& generation = *shard.generation;
   if (mapping.generation == number_of(generation)) return !mapping.is_void;
@@ -71,16 +73,15 @@ bool revalidate_mapping(Shard& shard, MappingId id) {
   return !mapping.is_void;
 }
 
-std::expected<MappingId, DropReason> obtain_mapping(Shard& shard, SubscriberId subscriber_id,
-                                                    const Group& group, Protocol protocol,
+std::expected<MappingId, DropReason> obtain_mapping(Lsn44& shard, const Group& group,
                                                     const AppPolicy& policy,
-                                                    wire::Be16 inside_port, wire::Be32 remote_ip,
-                                                    wire::Be16 remote_port,
-                                                    std::optional<wire::Be16> wanted) {
+                                                    const MappingRequest& request) {
   Tables& tables = shard.lsn44;
-  Subscriber& subscriber = tables.subscribers[subscriber_id];
-  const state::FlowKey key = outbound_mapping_key(policy, protocol, subscriber.ip, inside_port,
-                                                  remote_ip, remote_port);
+  const Protocol protocol = request.protocol;
+  Subscriber& subscriber = tables.subscribers[request.subscriber];
+  const state::FlowKey key =
+      outbound_mapping_key(policy, protocol, subscriber.ip, request.inside_port,
+                           request.remote.address, request.remote.port);
   if (const MappingId known = find(tables.mapping_index, key); known != state::kNone) {
     if (revalidate_mapping(shard, known)) {
       Mapping& mapping = tables.mappings[known];
@@ -88,7 +89,7 @@ std::expected<MappingId, DropReason> obtain_mapping(Shard& shard, SubscriberId s
       // for, it is this port's now.
       if (mapping.sessions == 0 || mapping.is_retired) {
         mapping.mapping = policy.mapping;
-        mapping.policy_port = remote_port;
+        mapping.policy_port = request.remote.port;
         follow_policy(shard, mapping, policy);
       }
       return known;
@@ -99,24 +100,25 @@ std::expected<MappingId, DropReason> obtain_mapping(Shard& shard, SubscriberId s
   const MappingId id = tables.mappings.allocate();
   if (id == state::kNone) return std::unexpected(DropReason::kMappingTableFull);
   const auto endpoint =
-      take_port(shard, subscriber, group, protocol, policy.pooling, inside_port, wanted);
+      take_port(shard, subscriber, group,
+                {protocol, policy.pooling, request.inside_port, request.nat_port});
   if (!endpoint) {
     tables.mappings.release(id);
     return std::unexpected(endpoint.error());
   }
   Mapping& mapping = tables.mappings[id];
   mapping.inside_ip = subscriber.ip;
-  mapping.nat_ip = endpoint->ip;
-  mapping.remote_ip = wire::Be32::raw(key.b);
-  mapping.inside_port = inside_port;
+  mapping.nat_ip = endpoint->address;
+  mapping.remote_ip = wire::Be32::raw(key.remote);
+  mapping.inside_port = request.inside_port;
   mapping.nat_port = endpoint->port;
-  mapping.remote_port = wire::Be16::raw(key.d);
+  mapping.remote_port = wire::Be16::raw(key.remote_port);
   mapping.protocol = protocol;
   mapping.mapping = policy.mapping;
   mapping.filtering = policy.filtering;
-  mapping.policy_port = remote_port;
+  mapping.policy_port = request.remote.port;
   mapping.generation = number_of(*shard.generation);
-  mapping.subscriber = subscriber_id;
+  mapping.subscriber = request.subscriber;
   const bool first = insert(tables.mapping_index, key, id);
   if (!first || !insert(tables.mapping_index, inbound_key(mapping), id)) {
     if (first) erase(tables.mapping_index, key);
@@ -125,19 +127,19 @@ std::expected<MappingId, DropReason> obtain_mapping(Shard& shard, SubscriberId s
     return std::unexpected(DropReason::kMappingTableFull);
   }
   mapping.in_use = 1;
-  state::list_push(subscriber.mappings, id, mapping_list_links(tables));
+  state::list_push(subscriber.mappings, id, tables.mapping_list_links());
   shard.counters.of(protocol).mappings.add();
   return id;
 }
 
-MappingId find_mapping(const Shard& shard, Protocol protocol, wire::Be32 nat_ip,
+MappingId find_mapping(const Lsn44& shard, Protocol protocol, wire::Be32 nat_ip,
                        wire::Be16 nat_port) {
-  // Where no policy shares mappings a spray of strangers pays for no miss here.
+  // Where no policy shares mappings a spray of unsolicited packets pays for no miss here.
   if (shard.lsn44.mappings.size() == 0) return state::kNone;
   return find(shard.lsn44.mapping_index, inbound_mapping_key(protocol, nat_ip, nat_port));
 }
 
-bool admits(const Shard& shard, const Mapping& mapping, wire::Be32 remote_ip) {
+bool admits(const Lsn44& shard, const Mapping& mapping, wire::Be32 remote_ip) {
   switch (mapping.filtering) {
     case Dependence::kEndpointIndependent:
       return true;
@@ -152,7 +154,7 @@ bool admits(const Shard& shard, const Mapping& mapping, wire::Be32 remote_ip) {
   return false;
 }
 
-bool add_permission(Shard& shard, const Mapping& mapping, wire::Be32 remote_ip) {
+bool add_permission(Lsn44& shard, const Mapping& mapping, wire::Be32 remote_ip) {
   Tables& tables = shard.lsn44;
   const state::FlowKey key =
       permission_key(mapping.protocol, mapping.nat_ip, mapping.nat_port, remote_ip);
@@ -170,7 +172,7 @@ bool add_permission(Shard& shard, const Mapping& mapping, wire::Be32 remote_ip) 
   return true;
 }
 
-void remove_permission(Shard& shard, const Mapping& mapping, wire::Be32 remote_ip) {
+void remove_permission(Lsn44& shard, const Mapping& mapping, wire::Be32 remote_ip) {
   Tables& tables = shard.lsn44;
   const state::FlowKey key =
       permission_key(mapping.protocol, mapping.nat_ip, mapping.nat_port, remote_ip);
@@ -180,50 +182,50 @@ void remove_permission(Shard& shard, const Mapping& mapping, wire::Be32 remote_i
   tables.permissions.release(id);
 }
 
-void mapping_became_idle(Shard& shard, MappingId id) {
+void mapping_became_idle(Lsn44& shard, MappingId id) {
   Tables& tables = shard.lsn44;
   Mapping& mapping = tables.mappings[id];
   mapping.idle_since = shard.now;
   const state::TickDuration timeout = stun_timeout(shard, mapping);
   // Still armed if it was idle before: the wheel re-arms by idle_since.
   if (timeout.count() == 0)
-    tables.mapping_wheel.cancel(id, mapping_wheel_links(tables));
-  else if (tables.mapping_wheel.is_scheduled(id, mapping_wheel_links(tables)))
+    tables.mapping_wheel.cancel(id, tables.mapping_wheel_links());
+  else if (tables.mapping_wheel.is_scheduled(id, tables.mapping_wheel_links()))
     return;
-  tables.mapping_wheel.schedule(id, shard.now + timeout, mapping_wheel_links(tables));
+  tables.mapping_wheel.schedule(id, shard.now + timeout, tables.mapping_wheel_links());
 }
 
-void rearm_mapping(Shard& shard, MappingId id) {
+void rearm_mapping(Lsn44& shard, MappingId id) {
   Tables& tables = shard.lsn44;
   const Mapping& mapping = tables.mappings[id];
-  tables.mapping_wheel.cancel(id, mapping_wheel_links(tables));
+  tables.mapping_wheel.cancel(id, tables.mapping_wheel_links());
   // In use it is armed when its last session ends.
   if (mapping.sessions == 0)
     tables.mapping_wheel.schedule(id, mapping.idle_since + stun_timeout(shard, mapping),
-                                  mapping_wheel_links(tables));
+                                  tables.mapping_wheel_links());
 }
 
-void remove_mapping(Shard& shard, MappingId id) {
+void remove_mapping(Lsn44& shard, MappingId id) {
   Tables& tables = shard.lsn44;
   Mapping& mapping = tables.mappings[id];
   Subscriber& subscriber = tables.subscribers[mapping.subscriber];
-  tables.mapping_wheel.cancel(id, mapping_wheel_links(tables));
+  tables.mapping_wheel.cancel(id, tables.mapping_wheel_links());
   if (!mapping.is_detached) erase(tables.mapping_index, outbound_key(mapping));
   erase(tables.mapping_index, inbound_key(mapping));
   give_back_port(shard, subscriber, mapping.protocol, {mapping.nat_ip, mapping.nat_port});
-  state::list_remove(subscriber.mappings, id, mapping_list_links(tables));
+  state::list_remove(subscriber.mappings, id, tables.mapping_list_links());
   shard.counters.of(mapping.protocol).mappings.subtract();
   mapping.in_use = 0;
   tables.mappings.release(id);
 }
 
-void expire_mappings(Shard& shard, std::size_t budget) {
+void expire_mappings(Lsn44& shard, std::size_t budget) {
   Tables& tables = shard.lsn44;
   tables.mapping_wheel.advance(
-      shard.now, budget, mapping_wheel_links(tables),
+      shard.now, budget, tables.mapping_wheel_links(),
       [&](std::uint32_t id) -> std::optional<state::Ticks> {
         const Mapping& mapping = tables.mappings[id];
-        // In use again: armed anew when its last session ends.
+        // In use again: armed again when its last session ends.
         if (mapping.sessions != 0) return std::nullopt;
         const bool lives = revalidate_mapping(shard, id);
         const state::Ticks deadline = mapping.idle_since + stun_timeout(shard, mapping);
@@ -233,7 +235,7 @@ void expire_mappings(Shard& shard, std::size_t budget) {
         release_subscriber(shard, subscriber);
         return std::nullopt;
       },
-      [&](std::span<const MappingId> ids) { foresee_mappings(shard, ids); });
+      [&](std::span<const MappingId> ids) { prefetch_mappings(shard, ids); });
 }
 
 }  // namespace lsn::datapath::lsn44

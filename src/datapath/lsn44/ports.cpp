@@ -1,6 +1,8 @@
+#include "lsn/datapath/lsn44/ports.hpp"
+
 #include <optional>
 
-#include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/lsn44/lsn44.hpp"
 
 namespace lsn::datapath::lsn44 {
 namespace {
@@ -18,8 +20,8 @@ struct PortRange {
 
 /// Which NAT ports will do for an inside port: the first range if it has a free one, or the next.
 ///
-/// RFC 4787 REQ-3 a) and b): the well-known ports for those who had one, if so configured, and never
-/// for others. Port 0 is none. REQ-4: the parity. All are recommended, no more: where no such port is
+/// RFC 4787 REQ-3 a): the well-known ports for those who had one, if so configured, and never for
+/// others. Port 0 is none. REQ-4: the parity. All are recommended, no more: where no such port is
 /// left, another one is better than none. RFC 5508 REQ-1: identifiers have no ranges and no parity.
 class WantedPorts {
  public:
@@ -48,38 +50,38 @@ class WantedPorts {
   bool low_;
 };
 
-NatAddress& address_at(Shard& shard, wire::Ipv4Address ip) {
+NatAddress& address_at(Lsn44& shard, wire::Ipv4Address ip) {
   const NatAddressPlace* place = shard.generation->nat_addresses.find(ip);
   return *shard.lsn44.addresses->by_number[place->number];
 }
 
 /// After a port has been taken.
-void note_taken(Shard& shard, const NatAddress& address, std::size_t p, std::uint16_t port) {
+void note_taken(Lsn44& shard, const NatAddress& address, std::size_t p, std::uint16_t port) {
   const unsigned of_class = state::class_of_port(port);
   if (address.ports[p].is_full(of_class)) [[unlikely]]
     shard.lsn44.addresses->full.set(p, of_class, address.slot);
 }
 
-void release_port(Shard& shard, NatAddress& address, std::size_t p, std::uint16_t port) {
+void release_port(Lsn44& shard, NatAddress& address, std::size_t p, std::uint16_t port) {
   const unsigned of_class = state::class_of_port(port);
   if (address.ports[p].is_full(of_class)) [[unlikely]]
     shard.lsn44.addresses->full.clear(p, of_class, address.slot);
   address.ports[p].release(port);
 }
 
-/// A port that has been taken. In registers, where a NatEndpoint would be put together in memory at
+/// A port that has been taken. In registers, where a wire::Endpoint would be put together in memory at
 /// every step.
 struct Taken {
   NatAddress* address = nullptr;  ///< nullptr: none
   std::uint16_t port = 0;
 
   explicit operator bool() const { return address != nullptr; }
-  [[nodiscard]] NatEndpoint endpoint() const {
+  [[nodiscard]] wire::Endpoint endpoint() const {
     return {address->ip.be(), wire::Be16::of(port)};
   }
 };
 
-Taken take_from(Shard& shard, NatAddress& address, std::size_t p, const PortRange& range,
+Taken take_from(Lsn44& shard, NatAddress& address, std::size_t p, const PortRange& range,
                 std::uint32_t random) {
   const auto port = address.ports[p].take(range.first, range.last, range.parity, random);
   if (!port) return {};
@@ -87,14 +89,14 @@ Taken take_from(Shard& shard, NatAddress& address, std::size_t p, const PortRang
   return {&address, *port};
 }
 
-const AddressSet& addresses_of(const Shard& shard, const Group& group) {
+const AddressSet& addresses_of(const Lsn44& shard, const Group& group) {
   const ShardAddresses& addresses = *shard.lsn44.addresses;
   const auto id = static_cast<std::size_t>(&group - shard.generation->groups.data());
   return addresses.sets[addresses.set_of_group[id]];
 }
 
 /// Of any of the group's addresses that has such a port.
-Taken take_where_there_is_room(Shard& shard, const AddressSet& set, std::size_t p,
+Taken take_where_there_is_room(Lsn44& shard, const AddressSet& set, std::size_t p,
                                const PortRange& range, std::uint32_t random) {
   ShardAddresses& addresses = *shard.lsn44.addresses;
   for (;;) {
@@ -112,7 +114,7 @@ Taken take_where_there_is_room(Shard& shard, const AddressSet& set, std::size_t 
 /// The better of two addresses chosen at random keeps all of them evenly loaded; if it has no port
 /// of a range that is wanted, any that has one is taken.
 template <class Load>
-Taken take_anywhere(Shard& shard, const Group& group, std::size_t p, const WantedPorts& wanted,
+Taken take_anywhere(Lsn44& shard, const Group& group, std::size_t p, const WantedPorts& wanted,
                     Load&& load) {
   const std::vector<wire::Ipv4Address>& all = group.addresses_of[shard.id];
   if (all.empty()) return {};
@@ -134,20 +136,21 @@ Taken take_anywhere(Shard& shard, const Group& group, std::size_t p, const Wante
 
 }  // namespace
 
-NatAddress* find_nat_address(Shard& shard, wire::Be32 ip) {
+NatAddress* find_nat_address(Lsn44& shard, wire::Be32 ip) {
   const NatAddressPlace* place = shard.generation->nat_addresses.find(wire::Ipv4Address{ip});
   return place == nullptr ? nullptr : shard.lsn44.addresses->by_number[place->number];
 }
 
-std::expected<NatEndpoint, DropReason> take_port(Shard& shard, Subscriber& subscriber,
-                                                 const Group& group, Protocol protocol,
-                                                 Pooling pooling, wire::Be16 inside_port,
-                                                 std::optional<wire::Be16> wanted) {
-  const auto p = static_cast<std::size_t>(protocol);
+std::expected<wire::Endpoint, DropReason> take_port(Lsn44& shard, Subscriber& subscriber,
+                                                    const Group& group,
+                                                    const PortRequest& request) {
+  const auto p = static_cast<std::size_t>(request.protocol);
+  const Pooling pooling = request.pooling;
+  const std::optional<wire::Be16>& wanted = request.wanted;
   const TransportPolicy& policy = group.transport[p];
   if (policy.port_quota != 0 && subscriber.port_count[p] >= policy.port_quota)
     return std::unexpected(DropReason::kPortQuota);
-  const WantedPorts ports(protocol, policy, inside_port.host());
+  const WantedPorts ports(request.protocol, policy, request.inside_port.host());
 
   Taken taken;
   if (wanted) {
@@ -178,7 +181,7 @@ std::expected<NatEndpoint, DropReason> take_port(Shard& shard, Subscriber& subsc
   return taken.endpoint();
 }
 
-bool is_port_left(Shard& shard, const Subscriber* subscriber, const Group& group,
+bool is_port_left(Lsn44& shard, const Subscriber* subscriber, const Group& group,
                   Protocol protocol, Pooling pooling) {
   const auto p = static_cast<std::size_t>(protocol);
   const PortRange range = protocol == Protocol::kIcmp ? PortRange{0, 65535} : PortRange{1024, 65535};
@@ -197,71 +200,71 @@ bool is_port_left(Shard& shard, const Subscriber* subscriber, const Group& group
   return slot != state::kNone && has_one(*addresses.by_slot[slot]);
 }
 
-PortOutlook look_ahead(Shard& shard, const Subscriber* subscriber, const Group& group,
-                       Protocol protocol, Pooling pooling, std::uint32_t& draw, Fetches& fetches) {
-  PortOutlook outlook;
-  if (draw + kDrawsPerPort > state::Random::kPeek) return outlook;
+PortPrediction predict_port(Lsn44& shard, const Subscriber* subscriber, const Group& group,
+                       Protocol protocol, Pooling pooling, std::uint32_t& draw, PrefetchBatch& batch) {
+  PortPrediction prediction;
+  if (draw + kDrawsPerPort > state::Random::kPeek) return prediction;
   if (pooling == Pooling::kPaired && subscriber != nullptr && subscriber->paired_ip.raw() != 0) {
-    outlook.address = find_nat_address(shard, subscriber->paired_ip);
+    prediction.address = find_nat_address(shard, subscriber->paired_ip);
   } else {
     const std::vector<wire::Ipv4Address>& all = group.addresses_of[shard.id];
-    if (all.empty()) return outlook;
+    if (all.empty()) return prediction;
     const auto any = [&] {
       const std::uint32_t random = shard.random.peek(draw++);
       return &address_at(shard, all[state::Random::scale(random, all.size())]);
     };
-    outlook.address = any();
-    outlook.by_ports = pooling == Pooling::kRandom;
+    prediction.address = any();
+    prediction.by_ports = pooling == Pooling::kRandom;
     if (all.size() > 1) {
-      outlook.other = any();
-      for (const NatAddress* address : {outlook.address, outlook.other}) {
-        fetches.add_line(outlook.by_ports
+      prediction.other = any();
+      for (const NatAddress* address : {prediction.address, prediction.other}) {
+        batch.add_line(prediction.by_ports
                              ? address->ports[static_cast<std::size_t>(protocol)].line_of_load()
                              : &address->subscribers);
       }
     }
   }
-  outlook.random = shard.random.peek(draw++);
-  return outlook;
+  prediction.random = shard.random.peek(draw++);
+  return prediction;
 }
 
-void narrow(PortOutlook& outlook, const Group& group, Protocol protocol, wire::Be16 inside_port,
-            Fetches& fetches) {
-  if (outlook.address == nullptr) return;
+void narrow(PortPrediction& prediction, const Group& group, Protocol protocol, wire::Be16 inside_port,
+            PrefetchBatch& batch) {
+  if (prediction.address == nullptr) return;
   const auto p = static_cast<std::size_t>(protocol);
-  if (outlook.other != nullptr) {
+  if (prediction.other != nullptr) {
     const auto load = [&](const NatAddress& address) {
-      return outlook.by_ports ? address.ports[p].taken() : address.subscribers;
+      return prediction.by_ports ? address.ports[p].taken() : address.subscribers;
     };
-    if (load(*outlook.other) < load(*outlook.address)) outlook.address = outlook.other;
-    outlook.other = nullptr;
+    if (load(*prediction.other) < load(*prediction.address)) prediction.address = prediction.other;
+    prediction.other = nullptr;
   }
   const PortRange range = WantedPorts(protocol, group.transport[p], inside_port.host()).first();
-  const state::PortBitmap& ports = outlook.address->ports[p];
+  const state::PortBitmap& ports = prediction.address->ports[p];
   const auto port =
-      state::PortBitmap::first_try(range.first, range.last, range.parity, outlook.random);
+      state::PortBitmap::first_try(range.first, range.last, range.parity, prediction.random);
   if (!port) return;
-  fetches.add_line(ports.line_of(*port));
-  fetches.add_line(ports.line_of_load());
+  batch.add_line(ports.line_of(*port));
+  batch.add_line(ports.line_of_load());
 }
 
-std::optional<NatEndpoint> likely_endpoint(const PortOutlook& outlook, const Group& group,
+std::optional<wire::Endpoint> likely_endpoint(const PortPrediction& prediction, const Group& group,
                                            Protocol protocol, wire::Be16 inside_port) {
-  if (outlook.address == nullptr) return std::nullopt;
+  if (prediction.address == nullptr) return std::nullopt;
   const auto p = static_cast<std::size_t>(protocol);
   const PortRange range = WantedPorts(protocol, group.transport[p], inside_port.host()).first();
   const auto port =
-      outlook.address->ports[p].find(range.first, range.last, range.parity, outlook.random);
+      prediction.address->ports[p].find(range.first, range.last, range.parity, prediction.random);
   if (!port) return std::nullopt;
-  return NatEndpoint{outlook.address->ip.be(), wire::Be16::of(*port)};
+  return wire::Endpoint{prediction.address->ip.be(), wire::Be16::of(*port)};
 }
 
-void give_back_port(Shard& shard, Subscriber& subscriber, Protocol protocol,
-                    NatEndpoint endpoint) {
+void give_back_port(Lsn44& shard, Subscriber& subscriber, Protocol protocol,
+                    wire::Endpoint endpoint) {
   const auto p = static_cast<std::size_t>(protocol);
   --subscriber.port_count[p];
   const NatAddressPlace* place =
-      shard.generation->nat_addresses.find(wire::Ipv4Address{endpoint.ip});
+      shard.generation->nat_addresses.find(wire::Ipv4Address{endpoint.address});
   if (place == nullptr || place->owner != shard.id) return;  // a reload has taken it away
   NatAddress* address = shard.lsn44.addresses->by_number[place->number];
   const Pool& pool = shard.generation->pools[place->pool];
@@ -274,7 +277,7 @@ void give_back_port(Shard& shard, Subscriber& subscriber, Protocol protocol,
   release_port(shard, *address, p, endpoint.port.host());
 }
 
-bool free_waiting_ports(Shard& shard, std::size_t budget) {
+bool free_waiting_ports(Lsn44& shard, std::size_t budget) {
   const std::vector<ReallocQueue*>& queues = shard.lsn44.addresses->realloc;
   for (std::size_t id = 0; id < queues.size(); ++id) {
     ReallocQueue* queue = queues[id];
@@ -296,12 +299,12 @@ bool free_waiting_ports(Shard& shard, std::size_t budget) {
   return budget != 0;
 }
 
-void pair_with(Shard& shard, Subscriber& subscriber, wire::Be32 nat_ip) {
+void pair_with(Lsn44& shard, Subscriber& subscriber, wire::Be32 nat_ip) {
   subscriber.paired_ip = nat_ip;
   ++find_nat_address(shard, nat_ip)->subscribers;
 }
 
-bool pair_anywhere(Shard& shard, Subscriber& subscriber, const Group& group) {
+bool pair_anywhere(Lsn44& shard, Subscriber& subscriber, const Group& group) {
   const std::vector<wire::Ipv4Address>& all = group.addresses_of[shard.id];
   if (all.empty()) return false;
   const auto count = static_cast<std::uint32_t>(all.size());
@@ -320,7 +323,7 @@ bool pair_anywhere(Shard& shard, Subscriber& subscriber, const Group& group) {
   return true;
 }
 
-void unpair(Shard& shard, Subscriber& subscriber) {
+void unpair(Lsn44& shard, Subscriber& subscriber) {
   if (subscriber.paired_ip.raw() == 0) return;
   // The count only balances the load; a reload may have exchanged the object.
   NatAddress* address = find_nat_address(shard, subscriber.paired_ip);

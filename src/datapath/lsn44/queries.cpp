@@ -1,14 +1,14 @@
-// How the control thread looks at sessions, subscribers, mappings and what is in use, and flushes
-// sessions: each call a step through a table, slot by slot, within a budget.
+#include "lsn/datapath/lsn44/queries.hpp"
 
 #include <algorithm>
 
-#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
-#include "lsn/datapath/ipsec_alg/keys.hpp"
-#include "lsn/datapath/ipsec_alg/stages.hpp"
-#include "lsn/datapath/lsn44/lifecycle.hpp"
-#include "lsn/datapath/path.hpp"
-#include "walk.hpp"
+#include "lsn/datapath/lsn44/alg_hooks.hpp"
+#include "lsn/datapath/lsn44/lsn44.hpp"
+#include "lsn/datapath/lsn44/mapping.hpp"
+#include "lsn/datapath/lsn44/ports.hpp"
+#include "lsn/datapath/lsn44/session.hpp"
+#include "lsn/datapath/lsn44/subscriber.hpp"
+#include "lsn/datapath/lsn44/walk.hpp"
 
 namespace lsn::datapath {
 
@@ -37,7 +37,7 @@ bool matches(const SessionFilter& filter, const auto& object) {
   return object.protocol != Protocol::kEsp && *filter.nat_port == object.nat_port.host();
 }
 
-SessionRow row_of(const Shard& shard, const Session& session, const SessionCold& cold) {
+SessionRow row_of(const Lsn44& shard, const Session& session, const SessionCold& cold) {
   SessionRow row;
   row.protocol = session.protocol;
   row.direction = (session.flags & SessionFlags::kInboundFirst) != 0 ? Direction::kInbound
@@ -48,9 +48,9 @@ SessionRow row_of(const Shard& shard, const Session& session, const SessionCold&
   row.nat_ip = wire::Ipv4Address{session.nat_ip};
   row.remote_ip = wire::Ipv4Address{session.remote_ip};
   if (session.protocol == Protocol::kEsp) {
-    const ipsec_alg::EspSession& esp = shard.alg.esp_sessions[cold.mapping()];
-    row.spi_out = wire::Be32::raw(esp.spi[ipsec_alg::at(Direction::kOutbound)]).host();
-    row.spi_in = wire::Be32::raw(esp.spi[ipsec_alg::at(Direction::kInbound)]).host();
+    const alg_hooks::EspNames names = alg_hooks::esp_names(shard, cold.esp());
+    row.spi_out = names.spi[static_cast<std::size_t>(Direction::kOutbound)].host();
+    row.spi_in = names.spi[static_cast<std::size_t>(Direction::kInbound)].host();
   } else {
     row.subscriber_port = session.inside_port.host();
     row.nat_port = shown_nat_port(session).host();
@@ -76,7 +76,7 @@ SubscriberRow row_of(const Subscriber& subscriber) {
   return row;
 }
 
-MappingRow row_of(const Shard& shard, const Mapping& mapping) {
+MappingRow row_of(const Lsn44& shard, const Mapping& mapping) {
   MappingRow row;
   row.protocol = mapping.protocol;
   row.mapping = mapping.mapping;
@@ -102,7 +102,7 @@ MappingRow row_of(const Shard& shard, const Mapping& mapping) {
 
 }  // namespace
 
-void list_sessions(Shard& shard, SessionPage& page, std::size_t budget) {
+void list_sessions(Lsn44& shard, SessionPage& page, std::size_t budget) {
   const Tables& tables = shard.lsn44;
   page.finished = walk_page(page, tables.sessions.high_water(), budget, [&](SessionId id) {
     const Session& session = tables.sessions[id];
@@ -116,7 +116,7 @@ void list_sessions(Shard& shard, SessionPage& page, std::size_t budget) {
   });
 }
 
-void flush_sessions(Shard& shard, SessionFlush& flush, std::size_t budget) {
+void flush_sessions(Lsn44& shard, SessionFlush& flush, std::size_t budget) {
   Tables& tables = shard.lsn44;
   for (; flush.cursor < tables.subscribers.high_water(); ++flush.cursor) {
     if (budget == 0) return;
@@ -166,7 +166,7 @@ bool sum_bytes(const Tables& tables, SubscriberId id, SubscriberPage& page, std:
 
 }  // namespace
 
-void list_subscribers(Shard& shard, SubscriberPage& page, std::size_t budget) {
+void list_subscribers(Lsn44& shard, SubscriberPage& page, std::size_t budget) {
   const Tables& tables = shard.lsn44;
   const auto matches_filter = [&](const Subscriber& subscriber) {
     return subscriber.in_use != 0 &&
@@ -198,7 +198,7 @@ void list_subscribers(Shard& shard, SubscriberPage& page, std::size_t budget) {
   page.finished = true;
 }
 
-void list_mappings(Shard& shard, MappingPage& page, std::size_t budget) {
+void list_mappings(Lsn44& shard, MappingPage& page, std::size_t budget) {
   const Tables& tables = shard.lsn44;
   page.finished = walk_page(page, tables.mappings.high_water(), budget, [&](MappingId id) {
     const Mapping& mapping = tables.mappings[id];
@@ -211,7 +211,7 @@ void list_mappings(Shard& shard, MappingPage& page, std::size_t budget) {
   });
 }
 
-void survey_usage(Shard& shard, Usage& usage, std::size_t budget) {
+void survey_usage(Lsn44& shard, Usage& usage, std::size_t budget) {
   const Tables& tables = shard.lsn44;
   const Generation& generation = *shard.generation;
   // Room for all has been made by who asks; what a reload has brought since is left out.
@@ -258,81 +258,17 @@ void survey_usage(Shard& shard, Usage& usage, std::size_t budget) {
   usage.finished = true;
 }
 
-void list_drops(Shard& shard, DropPage& page, std::size_t budget) {
-  page.finished = walk_page(page, kDropReasons * RecentDrops::kKept, budget, [&](std::uint32_t at) {
-    const auto reason = static_cast<DropReason>(at / RecentDrops::kKept);
-    const RecentDrops::Drop& drop = shard.recent_drops.at(reason, at % RecentDrops::kKept);
-    if (!drop.some || (page.filter.reason && *page.filter.reason != reason) ||
-        (page.filter.address && page.filter.address->be() != drop.source &&
-         page.filter.address->be() != drop.destination))
-      return;
-    DropRow row;
-    row.reason = reason;
-    row.age_ms = std::uint64_t{elapsed(shard.now, drop.at).count()} * 10;
-    row.protocol = drop.protocol;
-    row.source = wire::Ipv4Address{drop.source};
-    row.destination = wire::Ipv4Address{drop.destination};
-    row.size = drop.size;
-    const bool has_ports =
-        drop.protocol == wire::kProtocolTcp || drop.protocol == wire::kProtocolUdp;
-    row.has_l4 = drop.has_l4 && (has_ports || drop.protocol == wire::kProtocolEsp);
-    if (row.has_l4 && has_ports) {
-      row.source_port = wire::Be16::raw(static_cast<std::uint16_t>(drop.l4)).host();
-      row.destination_port = wire::Be16::raw(static_cast<std::uint16_t>(drop.l4 >> 16)).host();
-    } else if (row.has_l4) {
-      row.spi = wire::Be32::raw(drop.l4).host();
-    }
-    page.rows.push_back(row);
-  });
-}
-
-void list_neighbours(Shard& shard, NeighbourPage& page, std::size_t budget) {
-  Neighbours& neighbours = shard.neighbours;
-  page.finished = walk_page(page, neighbours.high_water(), budget, [&](std::uint32_t slot) {
-    const auto id = static_cast<NeighbourId>(slot);
-    const Neighbour& neighbour = neighbours[id];
-    if (neighbour.state == NeighbourState::kFree || neighbour.state == NeighbourState::kForgotten)
-      return;
-    NeighbourRow row;
-    row.interface = neighbour.interface;
-    row.ip = wire::Ipv4Address{neighbour.ip};
-    row.reachable = neighbour.state == NeighbourState::kReachable;
-    if (row.reachable) std::copy_n(neighbour.link_header.begin(), row.mac.size(), row.mac.begin());
-    row.gateway = is_gateway(*shard.generation, neighbour);
-    row.waiting = neighbour.waiting_count;
-    row.used_seconds = seconds_since(shard.now, neighbour.last_used);
-    row.confirmed_seconds = seconds_since(shard.now, neighbour.confirmed);
-    page.rows.push_back(row);
-  });
-}
-
-namespace {
-
-/// The NAT address that a subscriber's IPsec has, or will have because there is no other; zero: that
-/// cannot be told.
-wire::Be32 nat_ip_of(const Shard& shard, SubscriberId subscriber, wire::Be32 address) {
-  if (subscriber != state::kNone && shard.lsn44.subscribers[subscriber].paired_ip.raw() != 0)
-    return shard.lsn44.subscribers[subscriber].paired_ip;
-  const Group* const group = shard.generation->group_of(wire::Ipv4Address{address});
-  if (group == nullptr || group->addresses_of[shard.id].size() != 1) return {};
-  return group->addresses_of[shard.id].front().be();
-}
-
-}  // namespace
-
-void look_up(Shard& shard, Lookup& lookup, std::size_t) {
+SubscriberId lsn44::look_up(Lsn44& shard, Lookup& lookup) {
   const Tables& tables = shard.lsn44;
   const bool out = lookup.direction == Direction::kOutbound;
   const wire::Be32 local = lookup.local.be(), remote = lookup.remote.be();
   const wire::Be16 local_port = wire::Be16::of(lookup.local_port);
   const wire::Be16 remote_port = wire::Be16::of(lookup.remote_port);
-  const ipsec_alg::Spi spi = wire::Be32::of(lookup.spi).raw();
   const bool is_esp = lookup.protocol == Protocol::kEsp;
   const state::FlowTable& table = out ? tables.outbound : tables.inbound;
   const state::FlowKey key =
-      is_esp ? ipsec_alg::esp_key(local, remote, spi)
-             : state::FlowKey::make(local.raw(), remote.raw(), local_port.raw(), remote_port.raw(),
-                                    static_cast<unsigned>(flow_kind(lookup.protocol)));
+      is_esp ? esp_key(local, remote, wire::Be32::of(lookup.spi))
+             : flow_key(lookup.protocol, local, local_port, remote, remote_port);
   SubscriberId subscriber = out ? find_subscriber(shard, local) : state::kNone;
   if (const SessionId id = table.find(key, table.hash(key)); id != state::kNone) {
     lookup.session = row_of(shard, tables.sessions[id], tables.cold[id]);
@@ -380,10 +316,7 @@ void look_up(Shard& shard, Lookup& lookup, std::size_t) {
     lookup.hop_known = hop != kNoNeighbour &&
                        shard.neighbours[hop].state == NeighbourState::kReachable;
   }
-  const wire::Be32 client = out ? local : wire::Be32{};
-  lookup.alg = ipsec_alg::look_up(shard, client, out ? nat_ip_of(shard, subscriber, local) : local,
-                                  remote, is_esp && !out ? spi : ipsec_alg::kNoSpi);
-  lookup.finished = true;
+  return subscriber;
 }
 
 }  // namespace lsn::datapath

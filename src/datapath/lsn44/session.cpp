@@ -1,13 +1,17 @@
 #include "lsn/datapath/lsn44/session.hpp"
 
 #include <algorithm>
+#include <atomic>
 
-#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
-#include "lsn/datapath/ipsec_alg/stages.hpp"
-#include "lsn/datapath/lsn44/foresight.hpp"
-#include "lsn/datapath/lsn44/lifecycle.hpp"
-#include "lsn/datapath/lsn44/stages.hpp"
+#include "lsn/datapath/lsn44/alg_hooks.hpp"
+#include "lsn/datapath/lsn44/lsn44.hpp"
+#include "lsn/datapath/lsn44/mapping.hpp"
+#include "lsn/datapath/lsn44/ports.hpp"
+#include "lsn/datapath/lsn44/prefetch.hpp"
+#include "lsn/datapath/lsn44/subscriber.hpp"
 #include "lsn/datapath/lsn44/tcp.hpp"
+#include "lsn/datapath/lsn44/translate.hpp"
+#include "lsn/wire/tcp.hpp"
 
 namespace lsn::datapath::lsn44 {
 namespace {
@@ -44,7 +48,7 @@ bool count_in_group(const Group& group, Subscriber& subscriber, Protocol protoco
   return false;
 }
 
-void uncount_in_group(const Shard& shard, Subscriber& subscriber, Protocol protocol) {
+void uncount_in_group(const Lsn44& shard, Subscriber& subscriber, Protocol protocol) {
   const std::size_t p = index_of(protocol);
   if ((subscriber.counted & (1u << p)) == 0) return;
   const Generation& generation = *shard.generation;
@@ -54,7 +58,7 @@ void uncount_in_group(const Shard& shard, Subscriber& subscriber, Protocol proto
 }
 
 /// Takes a session's keys away, and gives back its port or its place in a mapping.
-void forget_flow(Shard& shard, const Session& session, const SessionCold& cold) {
+void forget_flow(Lsn44& shard, const Session& session, const SessionCold& cold) {
   Tables& tables = shard.lsn44;
   const state::FlowKey out = outbound_key(session);
   const state::FlowKey in = inbound_key(session);
@@ -72,7 +76,7 @@ void forget_flow(Shard& shard, const Session& session, const SessionCold& cold) 
 
 /// Whether a session has that key. One that the generation does not allow any more ends here, but
 /// not the subscriber that is about to get another.
-bool is_known(Shard& shard, Subscriber& subscriber, const state::FlowTable& table,
+bool is_known(Lsn44& shard, Subscriber& subscriber, const state::FlowTable& table,
               const state::FlowKey& key, std::uint32_t hash) {
   const SessionId id = table.find(key, hash);
   if (id == state::kNone) return false;
@@ -83,13 +87,13 @@ bool is_known(Shard& shard, Subscriber& subscriber, const state::FlowTable& tabl
 }
 
 /// Whether no packet has shown the session to the present generation.
-bool predates_generation(const Shard& shard, const Session& session) {
-  return static_cast<std::int32_t>(session.stamp - shard.adopted) < 0;
+bool predates_generation(const Lsn44& shard, const Session& session) {
+  return static_cast<std::int32_t>(session.epoch - shard.adopted) < 0;
 }
 
 /// What came in by a mapping and was never answered stays only if the mapping's filtering, which a
 /// reload has tightened, would let it in (RFC 4787 section 5).
-bool is_admitted(const Shard& shard, const Session& session, const SessionCold& cold,
+bool is_admitted(const Lsn44& shard, const Session& session, const SessionCold& cold,
                  const Mapping& mapping) {
   const bool is_judged =
       mapping.tightened == static_cast<std::uint32_t>(shard.generation->number) &&
@@ -111,184 +115,259 @@ void count_in_limits(const Group& group, Subscriber& subscriber) {
 SessionState state_of(const Session& session) {
   if (session.protocol != Protocol::kTcp) return SessionState::kActive;
   const std::uint8_t flags = session.flags;
-  const bool both_fins = (flags & F::kFinOutbound) != 0 && (flags & F::kFinInbound) != 0;
+  const bool both_fins = (flags & TcpFlags::kFinOutbound) != 0 && (flags & TcpFlags::kFinInbound) != 0;
   if (both_fins || is_reset(session)) return SessionState::kClosing;
-  if ((flags & F::kFinOutbound) != 0) return SessionState::kFinOutbound;
-  if ((flags & F::kFinInbound) != 0) return SessionState::kFinInbound;
+  if ((flags & TcpFlags::kFinOutbound) != 0) return SessionState::kFinOutbound;
+  if ((flags & TcpFlags::kFinInbound) != 0) return SessionState::kFinInbound;
   if (is_open(session)) return SessionState::kEstablished;
-  return (flags & F::kSynInbound) != 0 ? SessionState::kSynReceived : SessionState::kSynSent;
+  return (flags & TcpFlags::kSynInbound) != 0 ? SessionState::kSynReceived : SessionState::kSynSent;
 }
 
-std::expected<SessionId, DropReason> create_session(Shard& shard, const Group& group,
-                                                    std::uint16_t group_id,
-                                                    const AppPolicy& policy,
-                                                    const SessionRequest& request) {
-  Tables& tables = shard.lsn44;
-  const std::size_t p = index_of(request.protocol);
-  const auto subscriber_id = obtain_subscriber(shard, request.inside_ip, group_id);
-  if (!subscriber_id) return std::unexpected(subscriber_id.error());
-  Subscriber& subscriber = tables.subscribers[*subscriber_id];
-
-  // Takes back, in reverse order, what was done before a step failed.
-  const auto refuse = [&](DropReason reason) -> std::expected<SessionId, DropReason> {
-    release_subscriber(shard, *subscriber_id);
-    return std::unexpected(reason);
-  };
-
-  // RFC 6888 REQ-4: limits per subscriber.
-  const TransportPolicy& transport = group.transport[p];
-  if (transport.session_quota != 0 && subscriber.session_count[p] >= transport.session_quota)
-    return refuse(DropReason::kSessionQuota);
-  if (tables.sessions.size() == tables.sessions.capacity())
-    return refuse(DropReason::kSessionTableFull);
-  if (!count_in_group(group, subscriber, request.protocol))
-    return refuse(DropReason::kGroupSessionLimit);
-  const auto refuse_counted = [&](DropReason reason) {
-    uncount_in_group(shard, subscriber, request.protocol);
-    return refuse(reason);
-  };
-
-  const bool inspected =
-      ipsec_alg::wants(shard, group_id, request.protocol, request.remote_port);
-  if (inspected && request.first == Direction::kOutbound && policy.pooling == Pooling::kPaired)
-    ipsec_alg::choose_address(shard, subscriber, group, request.remote_ip);
-
-  MappingId mapping = request.mapping;
-  NatEndpoint nat{};
-  if (mapping == state::kNone && has_mapping(policy)) {
-    const auto obtained =
-        obtain_mapping(shard, *subscriber_id, group, request.protocol, policy, request.inside_port,
-                       request.remote_ip, request.remote_port, request.nat_port);
-    if (!obtained) return refuse_counted(obtained.error());
-    mapping = *obtained;
-  }
-  if (mapping != state::kNone) {
-    nat = {tables.mappings[mapping].nat_ip, tables.mappings[mapping].nat_port};
-  } else {
-    const auto taken = take_port(shard, subscriber, group, request.protocol, policy.pooling,
-                                 request.inside_port, request.nat_port);
-    if (!taken) return refuse_counted(taken.error());
-    nat = *taken;
-  }
-  const auto refuse_mapped = [&](DropReason reason) {
-    if (mapping == state::kNone) {
-      give_back_port(shard, subscriber, request.protocol, nat);
-    } else if (tables.mappings[mapping].sessions == 0 &&
-               !tables.mapping_wheel.is_scheduled(mapping, mapping_wheel_links(tables))) {
-      mapping_became_idle(shard, mapping);  // it is new; an older one's life is not prolonged
-    }
-    return refuse_counted(reason);
-  };
-  const bool permits =
-      mapping != state::kNone && tables.mappings[mapping].filtering == Dependence::kAddress;
-  if (permits && !add_permission(shard, tables.mappings[mapping], request.remote_ip))
-    return refuse_mapped(DropReason::kMappingTableFull);
-
-  const SessionId id = tables.sessions.allocate();
-  Session& session = tables.sessions[id];
-  session.inside_ip = request.inside_ip;
-  session.nat_ip = nat.ip;
-  session.remote_ip = request.remote_ip;
-  session.inside_port = request.inside_port;
-  session.nat_port = nat.port;
-  session.remote_port = request.remote_port;
-  session.protocol = request.protocol;
-  session.flags = static_cast<std::uint8_t>(request.flags | F::kInUse);
-  session.last_seen = shard.now;
-  session.stamp = shard.stamp;
-  session.hop[0] = session.hop[1] = kNoNeighbour;
-  if (shard.generation->nat_addresses.find(wire::Ipv4Address{request.remote_ip}) != nullptr)
-    session.flags |= F::kHairpin;
-  if (request.protocol == Protocol::kTcp && (request.flags & F::kSynOutbound) != 0 &&
-      (request.flags & F::kSynInbound) != 0)
-    take_over_tcp(session);
-  if (inspected) session.flags |= F::kInspect;
-  if (inspected && request.first == Direction::kOutbound &&
-      ipsec_alg::wants_port_kept(shard, group_id, request.inside_port, request.remote_port))
-    session.flags |= F::kKeepsPort;
-
-  // An outbound key may exist under another mapping, when profiles of different ports meet in an
-  // inbound session: then the newcomer is refused.
-  const state::FlowKey out = outbound_key(session);
-  const state::FlowKey in = inbound_key(session);
-  const std::uint32_t out_hash = request.missed ? *request.missed : tables.outbound.hash(out);
-  const std::uint32_t in_hash = tables.inbound.hash(in);
-  const bool clash =
-      (!request.missed && is_known(shard, subscriber, tables.outbound, out, out_hash)) ||
-      is_known(shard, subscriber, tables.inbound, in, in_hash);
-  const bool first = !clash && tables.outbound.insert(out, out_hash, id);
-  if (!first || !tables.inbound.insert(in, in_hash, id)) {
-    if (first) tables.outbound.erase(out, out_hash);
-    session.flags = 0;
-    tables.sessions.release(id);
-    if (permits) remove_permission(shard, tables.mappings[mapping], request.remote_ip);
-    return refuse_mapped(clash ? DropReason::kFiltered : DropReason::kFlowTableFull);
-  }
-
-  SessionCold& cold = tables.cold[id];
-  cold = SessionCold{};
-  cold.subscriber = *subscriber_id;
-  cold.mapping_bits = mapping;
-  if (permits) cold.set_permits();
-  cold.created = shard.now;
-  if (mapping != state::kNone) ++tables.mappings[mapping].sessions;
-  state::list_push(subscriber.sessions, id, session_list_links(tables));
-  ++subscriber.session_count[p];
-  tables.session_wheel.schedule(id, shard.now + idle_timeout(shard, session, cold),
-                                session_wheel_links(tables));
-  ProtocolCounters& counters = shard.counters.of(request.protocol);
-  counters.created.add();
-  counters.sessions.add();
-  return id;
+TcpOpening tcp_opening(std::uint8_t flags, const TransportPolicy& policy) {
+  using wire::TcpHeader;
+  constexpr std::uint8_t kChanges =
+      TcpHeader::kSyn | TcpHeader::kAck | TcpHeader::kRst | TcpHeader::kFin;
+  if ((flags & kChanges) == TcpHeader::kSyn) return TcpOpening::kSyn;
+  return policy.syn_check || (flags & TcpHeader::kRst) != 0 ? TcpOpening::kRefused
+                                                            : TcpOpening::kTakeOver;
 }
 
-std::expected<SessionId, DropReason> create_esp_session(Shard& shard, SubscriberId subscriber_id,
-                                                        wire::Be32 nat_ip, wire::Be32 server,
-                                                        std::uint32_t esp) {
-  Tables& tables = shard.lsn44;
-  Subscriber& subscriber = tables.subscribers[subscriber_id];
-  if (tables.sessions.size() == tables.sessions.capacity())
-    return std::unexpected(DropReason::kSessionTableFull);
+namespace {
 
-  const SessionId id = tables.sessions.allocate();
-  Session& session = tables.sessions[id];
-  session.inside_ip = subscriber.ip;
+/// What every new session's hot line has.
+Session& fill_common(Lsn44& shard, SessionId id, wire::Be32 inside_ip, wire::Be32 nat_ip,
+                     wire::Be32 remote_ip, Protocol protocol) {
+  Session& session = shard.lsn44.sessions[id];
+  session.inside_ip = inside_ip;
   session.nat_ip = nat_ip;
-  session.remote_ip = server;
-  session.protocol = Protocol::kEsp;
+  session.remote_ip = remote_ip;
+  session.protocol = protocol;
   session.flags = F::kInUse;
   session.last_seen = shard.now;
-  session.stamp = shard.stamp;
+  session.epoch = shard.epoch;
   session.hop[0] = session.hop[1] = kNoNeighbour;
+  return session;
+}
+
+/// A session that can be found becomes one of its subscriber's, and is counted.
+SessionCold& enter(Lsn44& shard, SessionId id, SubscriberId subscriber_id, std::uint32_t mapping) {
+  Tables& tables = shard.lsn44;
+  Subscriber& subscriber = tables.subscribers[subscriber_id];
+  const Protocol protocol = tables.sessions[id].protocol;
   SessionCold& cold = tables.cold[id];
   cold = SessionCold{};
   cold.subscriber = subscriber_id;
-  cold.mapping_bits = esp;
+  cold.mapping_bits = mapping;
   cold.created = shard.now;
-  state::list_push(subscriber.sessions, id, session_list_links(tables));
-  ++subscriber.session_count[index_of(Protocol::kEsp)];
-  ProtocolCounters& counters = shard.counters.of(Protocol::kEsp);
+  state::list_push(subscriber.sessions, id, tables.session_list_links());
+  ++subscriber.session_count[index_of(protocol)];
+  ProtocolCounters& counters = shard.counters.of(protocol);
   counters.created.add();
   counters.sessions.add();
+  return cold;
+}
+
+/// A session that is being created, step by step. Each step says why it fails, if it does; what the steps
+/// before it have done is then taken back, in reverse order, and nothing that lives has been touched.
+class SessionDraft {
+ public:
+  SessionDraft(Lsn44& shard, const Group& group, std::uint16_t group_id,
+               const SessionRequest& request, SubscriberId subscriber)
+      : shard_(shard),
+        tables_(shard.lsn44),
+        group_(group),
+        request_(request),
+        subscriber_id_(subscriber),
+        subscriber_(tables_.subscribers[subscriber]),
+        is_inspected_(alg_hooks::is_inspected(shard, group_id, request.protocol,
+                                              request.remote.port)),
+        group_id_(group_id),
+        mapping_(request.mapping) {}
+  ~SessionDraft() {
+    if (done_ != Done::kAll) [[unlikely]] take_back();
+  }
+  SessionDraft(const SessionDraft&) = delete;
+  SessionDraft& operator=(const SessionDraft&) = delete;
+
+  using Refusal = std::optional<DropReason>;
+
+  /// RFC 6888 REQ-4: limits per subscriber; the table's; groupSessionLimit.
+  [[nodiscard]] Refusal check_quotas() {
+    const std::size_t p = index_of(request_.protocol);
+    const TransportPolicy& transport = group_.transport[p];
+    if (transport.session_quota != 0 && subscriber_.session_count[p] >= transport.session_quota)
+      return DropReason::kSessionQuota;
+    if (tables_.sessions.size() == tables_.sessions.capacity())
+      return DropReason::kSessionTableFull;
+    if (!count_in_group(group_, subscriber_, request_.protocol))
+      return DropReason::kGroupSessionLimit;
+    done_ = Done::kCounted;
+    return std::nullopt;
+  }
+
+  /// A mapping, known or new, or a NAT port of its own.
+  [[nodiscard]] Refusal take_nat_endpoint(const AppPolicy& policy) {
+    if (is_inspected_ && request_.first == Direction::kOutbound &&
+        policy.pooling == Pooling::kPaired)
+      alg_hooks::choose_address(shard_, subscriber_, group_, request_.remote.address);
+    if (mapping_ == state::kNone && has_mapping(policy)) {
+      const auto obtained = obtain_mapping(
+          shard_, group_, policy,
+          {subscriber_id_, request_.protocol, request_.inside.port, request_.remote,
+           request_.nat_port});
+      if (!obtained) return obtained.error();
+      mapping_ = *obtained;
+    }
+    if (mapping_ != state::kNone) {
+      nat_ = {tables_.mappings[mapping_].nat_ip, tables_.mappings[mapping_].nat_port};
+    } else {
+      const auto taken =
+          take_port(shard_, subscriber_, group_,
+                    {request_.protocol, policy.pooling, request_.inside.port, request_.nat_port});
+      if (!taken) return taken.error();
+      nat_ = *taken;
+    }
+    done_ = Done::kMapped;
+    if (mapping_ != state::kNone &&
+        tables_.mappings[mapping_].filtering == Dependence::kAddress) {
+      if (!add_permission(shard_, tables_.mappings[mapping_], request_.remote.address))
+        return DropReason::kMappingTableFull;
+      permits_ = true;
+    }
+    return std::nullopt;
+  }
+
+  /// The session's line.
+  void fill() {
+    id_ = tables_.sessions.allocate();
+    Session& session = fill_common(shard_, id_, request_.inside.address, nat_.address,
+                                   request_.remote.address, request_.protocol);
+    session.inside_port = request_.inside.port;
+    session.nat_port = nat_.port;
+    session.remote_port = request_.remote.port;
+    session.flags |= request_.flags;
+    if (shard_.generation->nat_addresses.find(wire::Ipv4Address{request_.remote.address}) !=
+        nullptr)
+      session.flags |= F::kHairpin;
+    if (request_.protocol == Protocol::kTcp && (request_.flags & TcpFlags::kSynOutbound) != 0 &&
+        (request_.flags & TcpFlags::kSynInbound) != 0)
+      take_over_tcp(session);
+    if (is_inspected_) session.flags |= F::kOffFastPath;
+    if (is_inspected_ && request_.first == Direction::kOutbound &&
+        alg_hooks::preserves_port(shard_, group_id_, request_.inside.port, request_.remote.port))
+      session.flags |= UdpFlags::kPreservesPort;
+    done_ = Done::kFilled;
+  }
+
+  /// Its two keys. An outbound key may exist under another mapping, when profiles of different ports meet
+  /// in an inbound session: then the newcomer is refused.
+  [[nodiscard]] Refusal publish() {
+    const Session& session = tables_.sessions[id_];
+    const state::FlowKey out = outbound_key(session);
+    const state::FlowKey in = inbound_key(session);
+    const std::uint32_t out_hash = request_.missed ? *request_.missed : tables_.outbound.hash(out);
+    const std::uint32_t in_hash = tables_.inbound.hash(in);
+    if ((!request_.missed && is_known(shard_, subscriber_, tables_.outbound, out, out_hash)) ||
+        is_known(shard_, subscriber_, tables_.inbound, in, in_hash))
+      return DropReason::kFiltered;
+    if (!tables_.outbound.insert(out, out_hash, id_)) return DropReason::kFlowTableFull;
+    if (tables_.inbound.insert(in, in_hash, id_)) return std::nullopt;
+    tables_.outbound.erase(out, out_hash);
+    return DropReason::kFlowTableFull;
+  }
+
+  /// It lives from here on.
+  SessionId account() {
+    done_ = Done::kAll;
+    SessionCold& cold = enter(shard_, id_, subscriber_id_, mapping_);
+    if (permits_) cold.set_permits();
+    if (mapping_ != state::kNone) ++tables_.mappings[mapping_].sessions;
+    const Session& session = tables_.sessions[id_];
+    tables_.session_wheel.schedule(id_, shard_.now + idle_timeout(shard_, session, cold),
+                                   tables_.session_wheel_links());
+    return id_;
+  }
+
+ private:
+  enum class Done : std::uint8_t { kNothing, kCounted, kMapped, kFilled, kAll };
+
+  void take_back() {
+    if (done_ == Done::kFilled) {
+      tables_.sessions[id_].flags = 0;
+      tables_.sessions.release(id_);
+    }
+    if (permits_) remove_permission(shard_, tables_.mappings[mapping_], request_.remote.address);
+    if (done_ >= Done::kMapped) {
+      if (mapping_ == state::kNone) {
+        give_back_port(shard_, subscriber_, request_.protocol, nat_);
+      } else if (tables_.mappings[mapping_].sessions == 0 &&
+                 !tables_.mapping_wheel.is_scheduled(mapping_, tables_.mapping_wheel_links())) {
+        mapping_became_idle(shard_, mapping_);  // it is new; an older one's life is not prolonged
+      }
+    }
+    if (done_ >= Done::kCounted) uncount_in_group(shard_, subscriber_, request_.protocol);
+    release_subscriber(shard_, subscriber_id_);
+  }
+
+  Lsn44& shard_;
+  Tables& tables_;
+  const Group& group_;
+  const SessionRequest& request_;
+  const SubscriberId subscriber_id_;
+  Subscriber& subscriber_;
+  const bool is_inspected_;
+  const std::uint16_t group_id_;
+  MappingId mapping_;
+  wire::Endpoint nat_{};
+  SessionId id_ = state::kNone;
+  bool permits_ = false;
+  Done done_ = Done::kNothing;
+};
+
+}  // namespace
+
+std::expected<SessionId, DropReason> create_session(Lsn44& shard, const Group& group,
+                                                    std::uint16_t group_id,
+                                                    const AppPolicy& policy,
+                                                    const SessionRequest& request) {
+  const auto subscriber = obtain_subscriber(shard, request.inside.address, group_id);
+  if (!subscriber) return std::unexpected(subscriber.error());
+  SessionDraft draft(shard, group, group_id, request, *subscriber);
+  if (const auto refusal = draft.check_quotas()) return std::unexpected(*refusal);
+  if (const auto refusal = draft.take_nat_endpoint(policy)) return std::unexpected(*refusal);
+  draft.fill();
+  if (const auto refusal = draft.publish()) return std::unexpected(*refusal);
+  return draft.account();
+}
+
+std::expected<SessionId, DropReason> create_esp_session(Lsn44& shard, SubscriberId subscriber,
+                                                        wire::Be32 nat_ip, wire::Be32 server,
+                                                        std::uint32_t esp) {
+  Tables& tables = shard.lsn44;
+  if (tables.sessions.size() == tables.sessions.capacity())
+    return std::unexpected(DropReason::kSessionTableFull);
+  const SessionId id = tables.sessions.allocate();
+  fill_common(shard, id, tables.subscribers[subscriber].ip, nat_ip, server, Protocol::kEsp);
+  enter(shard, id, subscriber, esp);
   return id;
 }
 
-void end_session(Shard& shard, SessionId id, SessionEnd why) {
+void end_session(Lsn44& shard, SessionId id, SessionEnd why) {
   Tables& tables = shard.lsn44;
   Session& session = tables.sessions[id];
   const SessionCold& cold = tables.cold[id];
   const SubscriberId subscriber_id = cold.subscriber;
   Subscriber& subscriber = tables.subscribers[subscriber_id];
 
-  tables.session_wheel.cancel(id, session_wheel_links(tables));
-  state::list_remove(subscriber.sessions, id, session_list_links(tables));
+  tables.session_wheel.cancel(id, tables.session_wheel_links());
+  state::list_remove(subscriber.sessions, id, tables.session_list_links());
   --subscriber.session_count[index_of(session.protocol)];
   if (session.protocol == Protocol::kEsp) {
-    ipsec_alg::esp_session_ended(shard, id, why);
+    alg_hooks::on_esp_session_end(shard, id, why);
   } else {
     uncount_in_group(shard, subscriber, session.protocol);
-    if (session.protocol == Protocol::kUdp && (session.flags & F::kInspect) != 0)
-      ipsec_alg::udp_session_ended(shard, session);
+    if (session.protocol == Protocol::kUdp && (session.flags & F::kOffFastPath) != 0)
+      alg_hooks::on_udp_session_end(shard, session);
     forget_flow(shard, session, cold);
   }
   ProtocolCounters& counters = shard.counters.of(session.protocol);
@@ -300,12 +379,12 @@ void end_session(Shard& shard, SessionId id, SessionEnd why) {
   release_subscriber(shard, subscriber_id);
 }
 
-state::TickDuration idle_timeout(const Shard& shard, const Session& session,
+state::TickDuration idle_timeout(const Lsn44& shard, const Session& session,
                                  const SessionCold& cold) {
   const Group* group =
       shard.generation->group(shard.lsn44.subscribers[cold.subscriber].group);
   if (group == nullptr) return state::TickDuration{0};
-  if (session.protocol == Protocol::kEsp) return ipsec_alg::esp_idle_timeout(shard, cold.mapping());
+  if (session.protocol == Protocol::kEsp) return alg_hooks::esp_idle_timeout(shard, cold.esp());
   const TransportPolicy& policy = group->transport[index_of(session.protocol)];
   if (session.protocol != Protocol::kTcp) return policy.session_timeout;
   switch (state_of(session)) {
@@ -315,7 +394,7 @@ state::TickDuration idle_timeout(const Shard& shard, const Session& session,
     case SessionState::kClosing: {
       // An attempt that was refused has nothing to lose, and what both sides have closed is over.
       const bool both_fins =
-          (session.flags & F::kFinOutbound) != 0 && (session.flags & F::kFinInbound) != 0;
+          (session.flags & TcpFlags::kFinOutbound) != 0 && (session.flags & TcpFlags::kFinInbound) != 0;
       return is_open(session) && !both_fins ? std::max(policy.fin_rst_timeout, kResetTimeout)
                                             : policy.fin_rst_timeout;
     }
@@ -324,19 +403,19 @@ state::TickDuration idle_timeout(const Shard& shard, const Session& session,
   }
 }
 
-void rearm_session(Shard& shard, SessionId id) {
+void rearm_session(Lsn44& shard, SessionId id) {
   Tables& tables = shard.lsn44;
-  tables.session_wheel.cancel(id, session_wheel_links(tables));
+  tables.session_wheel.cancel(id, tables.session_wheel_links());
   const Session& session = tables.sessions[id];
   tables.session_wheel.schedule(id,
                                 session.last_seen + idle_timeout(shard, session, tables.cold[id]),
-                                session_wheel_links(tables));
+                                tables.session_wheel_links());
 }
 
-void expire_sessions(Shard& shard, std::size_t budget) {
+void expire_sessions(Lsn44& shard, std::size_t budget) {
   Tables& tables = shard.lsn44;
   tables.session_wheel.advance(
-      shard.now, budget, session_wheel_links(tables),
+      shard.now, budget, tables.session_wheel_links(),
       [&](std::uint32_t id) -> std::optional<state::Ticks> {
         const Session& session = tables.sessions[id];
         // The sweep after a reload may not have come to its subscriber yet.
@@ -348,15 +427,15 @@ void expire_sessions(Shard& shard, std::size_t budget) {
             session.last_seen + idle_timeout(shard, session, tables.cold[id]);
         if (deadline.later_than(shard.now)) return deadline;
         // The mapping of a living IKE or ESP session: it is asked again.
-        if ((session.flags & F::kInspect) != 0 && ipsec_alg::keeps(shard, session))
+        if ((session.flags & F::kOffFastPath) != 0 && alg_hooks::keeps_mapping_alive(shard, session))
           return shard.now + idle_timeout(shard, session, tables.cold[id]);
         end_session(shard, id, SessionEnd::kExpired);
         return std::nullopt;
       },
-      [&](std::span<const SessionId> ids) { foresee_sessions(shard, ids); });
+      [&](std::span<const SessionId> ids) { prefetch_sessions(shard, ids); });
 }
 
-bool is_allowed(Shard& shard, SessionId id) {
+bool is_allowed(Lsn44& shard, SessionId id) {
   Tables& tables = shard.lsn44;
   const Session& session = tables.sessions[id];
   SessionCold& cold = tables.cold[id];

@@ -1,7 +1,11 @@
+#include "lsn/datapath/lsn44/subscriber.hpp"
+
 #include <algorithm>
 
-#include "lsn/datapath/ipsec_alg/stages.hpp"
-#include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/lsn44/alg_hooks.hpp"
+#include "lsn/datapath/lsn44/lsn44.hpp"
+#include "lsn/datapath/lsn44/ports.hpp"
+#include "lsn/datapath/lsn44/session.hpp"
 
 namespace lsn::datapath::lsn44 {
 namespace {
@@ -21,23 +25,23 @@ void move_to_group(const Generation& generation, Subscriber& subscriber, std::ui
   subscriber.has_moved = true;
 }
 
-/// In Subscriber::stranger: the present map has another owner for it; DisplacedSubscribers have it.
-constexpr std::uint8_t kStranger = 0x01, kListed = 0x02;
+/// In Subscriber::displaced: the present map has another owner for it; DisplacedSubscribers have it.
+constexpr std::uint8_t kDisplaced = 0x01, kListed = 0x02;
 
 /// Counts those that stay here although the present map has another owner for them, and lists them.
 /// One that the map gives to this shard again is found by the list for one generation more: others
 /// may not have adopted this one yet.
-void note_stranger(Shard& shard, Subscriber& subscriber) {
+void note_displaced(Lsn44& shard, Subscriber& subscriber) {
   const wire::Ipv4Address address{subscriber.ip};
-  const bool was_stranger = (subscriber.stranger & kStranger) != 0;
-  const bool was_listed = (subscriber.stranger & kListed) != 0;
-  const bool stranger = shard.generation->maps.front()->owner_of(address) != shard.id;
-  const bool listed = stranger || was_stranger;
-  if (stranger != was_stranger) {
-    if (stranger)
-      shard.counters.strangers.add();
+  const bool was_displaced = (subscriber.displaced & kDisplaced) != 0;
+  const bool was_listed = (subscriber.displaced & kListed) != 0;
+  const bool displaced_now = shard.generation->maps.front()->owner_of(address) != shard.id;
+  const bool listed = displaced_now || was_displaced;
+  if (displaced_now != was_displaced) {
+    if (displaced_now)
+      shard.counters.displaced.add();
     else
-      shard.counters.strangers.subtract();
+      shard.counters.displaced.subtract();
   }
   DisplacedSubscribers* displaced = shard.generation->displaced.get();
   if (listed != was_listed && displaced != nullptr) {
@@ -46,25 +50,25 @@ void note_stranger(Shard& shard, Subscriber& subscriber) {
     else
       displaced->remove(address, shard.id);
   }
-  subscriber.stranger =
-      static_cast<std::uint8_t>((stranger ? kStranger : 0) | (listed ? kListed : 0));
+  subscriber.displaced =
+      static_cast<std::uint8_t>((displaced_now ? kDisplaced : 0) | (listed ? kListed : 0));
 }
 
 }  // namespace
 
-SubscriberId find_subscriber(const Shard& shard, wire::Be32 ip) {
+SubscriberId find_subscriber(const Lsn44& shard, wire::Be32 ip) {
   return find_subscriber(shard, ip, subscriber_hash(shard, ip));
 }
 
-std::uint32_t subscriber_hash(const Shard& shard, wire::Be32 ip) {
+std::uint32_t subscriber_hash(const Lsn44& shard, wire::Be32 ip) {
   return shard.lsn44.subscriber_index.hash(subscriber_key(ip));
 }
 
-SubscriberId find_subscriber(const Shard& shard, wire::Be32 ip, std::uint32_t hash) {
+SubscriberId find_subscriber(const Lsn44& shard, wire::Be32 ip, std::uint32_t hash) {
   return shard.lsn44.subscriber_index.find(subscriber_key(ip), hash);
 }
 
-std::expected<SubscriberId, DropReason> obtain_subscriber(Shard& shard, wire::Be32 ip,
+std::expected<SubscriberId, DropReason> obtain_subscriber(Lsn44& shard, wire::Be32 ip,
                                                           std::uint16_t group) {
   Tables& tables = shard.lsn44;
   const state::FlowKey key = subscriber_key(ip);
@@ -86,11 +90,11 @@ std::expected<SubscriberId, DropReason> obtain_subscriber(Shard& shard, wire::Be
   subscriber.is_client = true;
   subscriber.generation = static_cast<std::uint32_t>(shard.generation->number);
   shard.counters.subscribers.add();
-  if (shard.shards > 1) note_stranger(shard, subscriber);
+  if (shard.shards > 1) note_displaced(shard, subscriber);
   return id;
 }
 
-const Group* refresh_subscriber(Shard& shard, SubscriberId id) {
+const Group* refresh_subscriber(Lsn44& shard, SubscriberId id) {
   Subscriber& subscriber = shard.lsn44.subscribers[id];
   const Generation& generation = *shard.generation;
   if (subscriber.generation == static_cast<std::uint32_t>(generation.number))
@@ -110,19 +114,20 @@ const Group* refresh_subscriber(Shard& shard, SubscriberId id) {
         std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end())
       unpair(shard, subscriber);
   }
-  if (shard.shards > 1) note_stranger(shard, subscriber);
-  ipsec_alg::enforce_generation(shard, id);
+  if (shard.shards > 1) note_displaced(shard, subscriber);
+  alg_hooks::on_subscriber_refreshed(shard, id);
   return group;
 }
 
-void forget_subscriber(Shard& shard, SubscriberId id) {
+void release_subscriber(Lsn44& shard, SubscriberId id) {
   Tables& tables = shard.lsn44;
   Subscriber& subscriber = tables.subscribers[id];
+  if (!subscriber.sessions.empty() || !subscriber.mappings.empty() || subscriber.pins != 0) return;
   unpair(shard, subscriber);
   const state::FlowKey key = subscriber_key(subscriber.ip);
   tables.subscriber_index.erase(key, tables.subscriber_index.hash(key));
-  if ((subscriber.stranger & kStranger) != 0) shard.counters.strangers.subtract();
-  if ((subscriber.stranger & kListed) != 0 && shard.generation->displaced != nullptr)
+  if ((subscriber.displaced & kDisplaced) != 0) shard.counters.displaced.subtract();
+  if ((subscriber.displaced & kListed) != 0 && shard.generation->displaced != nullptr)
     shard.generation->displaced->remove(wire::Ipv4Address{subscriber.ip}, shard.id);
   subscriber.in_use = 0;
   tables.subscribers.release(id);

@@ -7,12 +7,11 @@
 namespace lsn::datapath::lsn44 {
 namespace {
 
-using F = SessionFlags;
 using Trail = TcpTrail;
 using wire::TcpHeader;
 
-constexpr std::uint8_t kAnySyn = F::kSynOutbound | F::kSynInbound;
-constexpr std::uint8_t kAnyFin = F::kFinOutbound | F::kFinInbound;
+constexpr std::uint8_t kAnySyn = TcpFlags::kSynOutbound | TcpFlags::kSynInbound;
+constexpr std::uint8_t kAnyFin = TcpFlags::kFinOutbound | TcpFlags::kFinInbound;
 
 constexpr std::uint8_t kOptionEnd = 0, kOptionNone = 1, kOptionScale = 3;
 constexpr std::uint8_t kMaxScale = 14;  // RFC 7323 section 2.3
@@ -40,8 +39,8 @@ class TcpSide {
   TcpSide(Session& session, Direction direction)
       : session_(session),
         d_(static_cast<std::size_t>(direction)),
-        syn(direction == Direction::kOutbound ? F::kSynOutbound : F::kSynInbound),
-        fin(direction == Direction::kOutbound ? F::kFinOutbound : F::kFinInbound) {}
+        syn(direction == Direction::kOutbound ? TcpFlags::kSynOutbound : TcpFlags::kSynInbound),
+        fin(direction == Direction::kOutbound ? TcpFlags::kFinOutbound : TcpFlags::kFinInbound) {}
 
   [[nodiscard]] bool has(std::uint8_t trail) const {
     return (session_.bytes[d_].trail() & trail) != 0;
@@ -157,8 +156,8 @@ bool follow_tcp(Session& session, const Packet& packet, Direction direction) {
     }
   }
   const bool watched = !is_open(session) || is_reset(session);
-  session.flags = static_cast<std::uint8_t>(watched ? session.flags | F::kWatched
-                                                    : session.flags & ~F::kWatched);
+  session.flags = static_cast<std::uint8_t>(watched ? session.flags | SessionFlags::kOffFastPath
+                                                    : session.flags & ~SessionFlags::kOffFastPath);
   return state_of(session) != before;
 }
 

@@ -1,11 +1,11 @@
 #include "lsn/datapath/lsn44/translate.hpp"
 
-#include "lsn/datapath/ipsec_alg/stages.hpp"
-#include "lsn/datapath/l3/icmp_send.hpp"
-#include "lsn/datapath/lsn44/lifecycle.hpp"
-#include "lsn/datapath/lsn44/stages.hpp"
+#include "lsn/datapath/lsn44/alg_hooks.hpp"
+#include "lsn/datapath/lsn44/hairpin.hpp"
+#include "lsn/datapath/lsn44/icmp_error.hpp"
+#include "lsn/datapath/lsn44/inbound.hpp"
+#include "lsn/datapath/lsn44/outbound.hpp"
 #include "lsn/datapath/lsn44/tcp.hpp"
-#include "lsn/datapath/pipeline.hpp"
 
 namespace lsn::datapath::lsn44 {
 namespace {
@@ -14,16 +14,16 @@ using F = SessionFlags;
 
 }  // namespace
 
-bool revalidate(Shard& shard, SessionId id) {
+bool revalidate(Lsn44& shard, SessionId id) {
   Session& session = shard.lsn44.sessions[id];
-  if (session.stamp == shard.stamp) return true;
+  if (session.epoch == shard.epoch) return true;
   const bool allowed = is_allowed(shard, id);
   if ((session.flags & F::kInUse) == 0) return false;
   if (!allowed) {
     end_session(shard, id, SessionEnd::kReload);
     return false;
   }
-  session.stamp = shard.stamp;
+  session.epoch = shard.epoch;
   session.hop[0] = session.hop[1] = kNoNeighbour;
   const bool ours =
       shard.generation->nat_addresses.find(wire::Ipv4Address{session.remote_ip}) != nullptr;
@@ -33,14 +33,14 @@ bool revalidate(Shard& shard, SessionId id) {
     const std::uint16_t group =
         shard.lsn44.subscribers[shard.lsn44.cold[id].subscriber].group;
     const bool inspected =
-        ipsec_alg::wants(shard, group, session.protocol, session.remote_port);
-    session.flags = static_cast<std::uint8_t>(inspected ? session.flags | F::kInspect
-                                                        : session.flags & ~F::kInspect);
+        alg_hooks::is_inspected(shard, group, session.protocol, session.remote_port);
+    session.flags = static_cast<std::uint8_t>(inspected ? session.flags | F::kOffFastPath
+                                                        : session.flags & ~F::kOffFastPath);
   }
   return true;
 }
 
-Verdict resolve_hop(Shard& shard, Session& session, Direction direction) {
+Verdict resolve_hop(L3& shard, Session& session, Direction direction) {
   NeighbourId& hop = session.hop[static_cast<std::size_t>(direction)];
   const bool out = direction == Direction::kOutbound;
   if (out && (session.flags & F::kHairpin) != 0) hop = kHairpinHop;
@@ -60,12 +60,12 @@ Verdict resolve_hop(Shard& shard, Session& session, Direction direction) {
 namespace {
 
 /// Whether the ALG has to see a packet: its session is marked, or it is ESP that begins anew.
-bool is_inspected(const Session& session, const Packet& packet) {
+bool needs_inspection(const Session& session, const Packet& packet) {
   return session.protocol != Protocol::kTcp &&
-         ((session.flags & F::kInspect) != 0 || packet.tcp_flags != 0);
+         ((session.flags & F::kOffFastPath) != 0 || packet.l4_flags != 0);
 }
 
-/// Writes the port of the inside over that of the NAT (SessionFlags::kKeepsPort).
+/// Writes the port of the inside over that of the NAT (UdpFlags::kPreservesPort).
 void restore_port(const Packet& packet, wire::Be16 port) {
   auto& udp = *reinterpret_cast<wire::UdpHeader*>(packet.l4);
   wire::ChecksumDelta delta;
@@ -76,21 +76,21 @@ void restore_port(const Packet& packet, wire::Be16 port) {
 
 /// A packet whose session a reload has ended is one without a session.
 template <Direction direction>
-Verdict begin_again(Shard& shard, Packet& packet) {
+Verdict begin_again(Lsn44& shard, Packet& packet) {
   packet.hash = shard.lsn44.outbound.hash(packet.key);
   return direction == Direction::kOutbound ? outbound(shard, packet) : inbound(shard, packet);
 }
 
-enum class Inspection : std::uint8_t { kAsNeeded, kDone };
+}  // namespace
 
 template <Direction direction, Inspection inspection>
-Verdict forward_with_care(Shard& shard, Packet& packet, SessionId id) {
+Verdict forward_slow(Lsn44& shard, Packet& packet, SessionId id) {
   if (direction == Direction::kInbound && inspection == Inspection::kAsNeeded &&
-      packet.has_l4 && ipsec_alg::is_for_port_keepers(shard, packet)) [[unlikely]] {
+      packet.has_l4 && alg_hooks::is_for_shared_port(shard, packet)) [[unlikely]] {
     // The session has NAT port 500 by itself; the packet may be for one that only shows it.
-    if (const SessionId other = ipsec_alg::demultiplex(shard, packet); other != state::kNone)
+    if (const SessionId other = alg_hooks::demultiplex(shard, packet); other != state::kNone)
       id = other;
-    else if (keeps_port(shard.lsn44.sessions[id]))
+    else if (preserves_port(shard.lsn44.sessions[id]))
       return Verdict::drop(DropReason::kIkeSpiUnknown);
   }
   if (!revalidate(shard, id)) return begin_again<direction>(shard, packet);
@@ -100,7 +100,7 @@ Verdict forward_with_care(Shard& shard, Packet& packet, SessionId id) {
   const NeighbourId hop = session.hop[static_cast<std::size_t>(direction)];
   if (hop != kHairpinHop && too_big(*packet.ip, packet.size, shard.neighbours[hop])) {
     // RFC 1191 section 4, RFC 4787 REQ-13
-    send_icmp_error(shard, packet, wire::kIcmpUnreachable, wire::kIcmpFragmentationNeeded,
+    report_error(shard, packet, wire::kIcmpUnreachable, wire::kIcmpFragmentationNeeded,
                     shard.neighbours[hop].mtu);
     return Verdict::drop(DropReason::kFragmentationNeeded);
   }
@@ -109,12 +109,12 @@ Verdict forward_with_care(Shard& shard, Packet& packet, SessionId id) {
   if (is_fragment && packet.identification == wire::Be16{})
     packet.identification =
         shard.identifications.next(session.remote_ip, packet.ip->protocol);
-  if (inspection == Inspection::kAsNeeded && is_inspected(session, packet))
-    if (const Verdict verdict = ipsec_alg::inspect(shard, packet, id, direction);
+  if (inspection == Inspection::kAsNeeded && needs_inspection(session, packet))
+    if (const Verdict verdict = alg_hooks::inspect(shard, packet, id, direction);
         !verdict.is_next())
       return verdict;
   rewrite<direction, Acknowledgment::kFollowed>(packet, session);
-  if (direction == Direction::kOutbound && keeps_port(session) && packet.has_l4)
+  if (direction == Direction::kOutbound && preserves_port(session) && packet.has_l4)
     restore_port(packet, session.inside_port);
   if (is_fragment) shard.identifications.replace(*packet.ip, packet.identification);
   account<direction>(shard, session, packet.size);
@@ -126,7 +126,7 @@ Verdict forward_with_care(Shard& shard, Packet& packet, SessionId id) {
     // open now, as it would be towards a stranger.
     const wire::Be16 identification = packet.identification;
     const Verdict other_side = hairpin(shard, packet);
-    settle(shard, packet, other_side);
+    apply(shard, packet, other_side);
     packet.identification = identification;
     return Verdict::consumed();
   }
@@ -134,24 +134,17 @@ Verdict forward_with_care(Shard& shard, Packet& packet, SessionId id) {
   return Verdict::next();
 }
 
-}  // namespace
-
-template <Direction direction>
-Verdict forward_slowly(Shard& shard, Packet& packet, SessionId id) {
-  return forward_with_care<direction, Inspection::kAsNeeded>(shard, packet, id);
-}
-
-Verdict forward_released(Shard& shard, Packet& packet, Direction direction) {
+Verdict forward_released(Lsn44& shard, Packet& packet, Direction direction) {
   const bool out = direction == Direction::kOutbound;
   const state::FlowTable& table = out ? shard.lsn44.outbound : shard.lsn44.inbound;
   const SessionId id = table.find(packet.key, table.hash(packet.key));
   if (id == state::kNone)
     return Verdict::drop(out ? DropReason::kNoSession : DropReason::kNoMapping);
-  return out ? forward_with_care<Direction::kOutbound, Inspection::kDone>(shard, packet, id)
-             : forward_with_care<Direction::kInbound, Inspection::kDone>(shard, packet, id);
+  return out ? forward_slow<Direction::kOutbound, Inspection::kDone>(shard, packet, id)
+             : forward_slow<Direction::kInbound, Inspection::kDone>(shard, packet, id);
 }
 
-template Verdict forward_slowly<Direction::kOutbound>(Shard&, Packet&, SessionId);
-template Verdict forward_slowly<Direction::kInbound>(Shard&, Packet&, SessionId);
+template Verdict forward_slow<Direction::kOutbound>(Lsn44&, Packet&, SessionId);
+template Verdict forward_slow<Direction::kInbound>(Lsn44&, Packet&, SessionId);
 
 }  // namespace lsn::datapath::lsn44

@@ -31,6 +31,7 @@
 
 #include "lsn/datapath/l3/output.hpp"
 #include "lsn/datapath/packet.hpp"
+#include "lsn/datapath/parse.hpp"
 #include "lsn/datapath/path.hpp"
 #include "lsn/datapath/pipeline.hpp"
 #include "lsn/datapath/shard.hpp"
@@ -416,7 +417,7 @@ class Workbench : public ::testing::Test {
     Packet packet;
     rte_mbuf* mbuf = buffer(frame, segment);
     EXPECT_EQ(parse_frame(*shard, device, mbuf, packet), Verdict::next());
-    EXPECT_EQ(parse_ip(*shard, packet), Verdict::next());
+    EXPECT_EQ(parse_ip(packet, 0), Verdict::next());
     return packet;
   }
 

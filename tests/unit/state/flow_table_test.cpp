@@ -16,7 +16,7 @@ namespace {
 using KeyTuple = std::tuple<std::uint32_t, std::uint32_t, std::uint16_t, std::uint16_t, unsigned>;
 
 KeyTuple tuple_of(const FlowKey& key) {
-  return {key.a, key.b, key.c, key.d, key.kind >> 28};
+  return {key.local, key.remote, key.local_port, key.remote_port, key.kind >> 28};
 }
 
 HashSecret secret_of(std::uint8_t seed) {

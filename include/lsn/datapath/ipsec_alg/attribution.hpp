@@ -8,17 +8,17 @@
 
 #include <expected>
 
+#include "lsn/datapath/ipsec_alg/ipsec_alg.hpp"
 #include "lsn/datapath/packet.hpp"
-#include "lsn/datapath/shard.hpp"
 
 namespace lsn::datapath::ipsec_alg {
 
 /// From a client of a group.
-[[nodiscard]] std::expected<SessionId, DropReason> attribute_outbound(Shard& shard,
+[[nodiscard]] std::expected<SessionId, DropReason> attribute_outbound(IpsecAlg& shard,
                                                                       const Packet& packet,
                                                                       std::uint16_t group);
 /// From a server to one of our NAT addresses.
-[[nodiscard]] std::expected<SessionId, DropReason> attribute_inbound(Shard& shard,
+[[nodiscard]] std::expected<SessionId, DropReason> attribute_inbound(IpsecAlg& shard,
                                                                      const Packet& packet);
 
 /// Whose an inbound packet is taken for until the rules have decided: the holder's, else that of

@@ -9,41 +9,41 @@
 // not the buffers; they count against maxHeldBytes, of which one client gets a quarter at most.
 #pragma once
 
-#include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
+#include "lsn/datapath/ipsec_alg/ike.hpp"
+#include "lsn/datapath/ipsec_alg/ipsec_alg.hpp"
 #include "lsn/datapath/packet.hpp"
-#include "lsn/datapath/shard.hpp"
 
 namespace lsn::datapath::ipsec_alg {
 
 /// A phase 2 message that must wait. consumed: it is held; drop: there is no room for it.
-[[nodiscard]] Verdict hold(Shard& shard, const Packet& packet, Direction direction, IkeId ike,
+[[nodiscard]] Verdict hold(IpsecAlg& shard, const Packet& packet, Direction direction, IkeId ike,
                            const ExchangeName& name, const wire::IkeMessage& message);
 /// ESP of an unknown SPI, or of one without an answer, from a peer that does not have the gate: it
 /// gets a place, or keeps it.
-void wait_for_esp(Shard& shard, PeerId peer);
+void wait_for_esp(IpsecAlg& shard, PeerId peer);
 /// A later IP fragment: held if the datagram that it belongs to is. False: it may pass.
-[[nodiscard]] bool hold_with_datagram(Shard& shard, const Packet& packet, Direction direction,
+[[nodiscard]] bool hold_with_datagram(IpsecAlg& shard, const Packet& packet, Direction direction,
                                       PeerId peer);
 
 /// The gate is closed: the first waiter's turn begins, if anybody waits, or the gate is kept for it.
-void begin_next_turn(Shard& shard, GateId id);
+void begin_next_turn(IpsecAlg& shard, GateId id);
 
 /// A message of an exchange that is held passes, since there is room for it now: its older copy goes,
 /// what else of the exchange is held goes on.
-void release_held(Shard& shard, Direction direction, IkeId ike, const ExchangeName& name,
+void release_held(IpsecAlg& shard, Direction direction, IkeId ike, const ExchangeName& name,
                   const wire::IkeMessage& message);
 
 /// Whether messages of an IKE session are held.
-[[nodiscard]] bool has_flight(const Shard& shard, PeerId peer, IkeId ike);
+[[nodiscard]] bool has_flight(const IpsecAlg& shard, PeerId peer, IkeId ike);
 
 /// Design 4.8: who lost a turn queues behind everyone who waits.
-void queue_behind_all(Shard& shard, WaiterId id);
+void queue_behind_all(IpsecAlg& shard, WaiterId id);
 /// Gives up a place, or the flights of one IKE session in it.
-void remove_waiter(Shard& shard, WaiterId id, DropReason reason);
-void remove_flights(Shard& shard, PeerId peer, IkeId ike, DropReason reason);
-void expire_waiters(Shard& shard, std::size_t budget);
+void remove_waiter(IpsecAlg& shard, WaiterId id, DropReason reason);
+void remove_flights(IpsecAlg& shard, PeerId peer, IkeId ike, DropReason reason);
+void expire_waiters(IpsecAlg& shard, std::size_t budget);
 
 /// Sends what has been released, at most `budget` packets.
-void send_released(Shard& shard, std::size_t budget);
+void send_released(IpsecAlg& shard, std::size_t budget);
 
 }  // namespace lsn::datapath::ipsec_alg

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "lsn/datapath/ipsec_alg/tables.hpp"
+#include "lsn/datapath/packet.hpp"
 #include "lsn/state/flow_table.hpp"
 
 namespace lsn::datapath::ipsec_alg {
@@ -31,14 +32,12 @@ inline constexpr unsigned kQuotedKind = 1;
                               static_cast<std::uint16_t>(initiator >> 32),
                               static_cast<std::uint16_t>(initiator >> 48), kPortKeeperKind);
 }
-/// As the packet path names it (pipeline.cpp, parse_l4): the SPI stands where ports do.
+/// As the packet path names it (packet.hpp).
 [[nodiscard]] inline state::FlowKey esp_key(wire::Be32 local, wire::Be32 server, Spi spi) {
-  return state::FlowKey::make(local.raw(), server.raw(), static_cast<std::uint16_t>(spi),
-                              static_cast<std::uint16_t>(spi >> 16),
-                              static_cast<unsigned>(FlowKind::kEsp));
+  return datapath::esp_key(local, server, wire::Be32::raw(spi));
 }
 [[nodiscard]] inline Spi spi_of(const state::FlowKey& key) {
-  return key.c | static_cast<Spi>(key.d) << 16;
+  return key.local_port | static_cast<Spi>(key.remote_port) << 16;
 }
 [[nodiscard]] inline state::FlowKey quoted_key(Direction error, wire::Be32 local,
                                                wire::Be32 server, Spi spi) {

@@ -19,10 +19,10 @@
 #include <cstdint>
 #include <optional>
 
-#include "lsn/shared/alg_counters.hpp"
-#include "lsn/shared/events.hpp"
-#include "lsn/shared/alg_states.hpp"
 #include "lsn/datapath/lsn44/tables.hpp"
+#include "lsn/shared/alg_counters.hpp"
+#include "lsn/shared/alg_states.hpp"
+#include "lsn/shared/events.hpp"
 #include "lsn/shared/records.hpp"
 #include "lsn/state/index_list.hpp"
 #include "lsn/state/index_queue.hpp"
@@ -235,7 +235,7 @@ struct SeenSpi {
   bool expected = false;      ///< by whom SeenHistory::expected_by names
 
   /// Design 9.1: somebody may be owed it.
-  [[nodiscard]] bool is_in_doubt() const { return expected && fresh_at_first && !known; }
+  [[nodiscard]] bool is_contested() const { return expected && fresh_at_first && !known; }
 };
 static_assert(sizeof(SeenSpi) == 16);
 
@@ -319,7 +319,7 @@ struct alignas(64) Peer {
   bool is_owed = false;        ///< on the gate's list
   bool is_claimant = false;    ///< on the gate's list
   bool is_dangling = false;    ///< on the gate's list
-  bool is_doubtful = false;    ///< in Tables::doubtful
+  bool is_unused = false;    ///< in Tables::unused
   bool in_use = false;
   std::uint16_t profile = kNoId;  ///< that its objects were counted for
   /// Inside ports of its latest answered IKE sessions: these mappings live as long as its ESP does.
@@ -337,7 +337,7 @@ struct alignas(64) Peer {
   state::ListLinks of_owed;
   state::ListLinks of_claimants;
   state::ListLinks of_dangling;
-  state::ListLinks of_doubtful;
+  state::ListLinks of_unused;
 };
 
 /// What a subscriber has of the ALG. In a ParallelArray under the subscriber's index; meaningful
@@ -410,7 +410,7 @@ struct Held {
   bool later_fragment;  ///< of an IP datagram whose first one is held
   std::uint8_t link_size;
   InterfaceId interface;
-  std::uint8_t asked;
+  std::uint8_t handoffs;
   PeerId peer;
   state::ListLinks links;
 };
@@ -449,7 +449,7 @@ struct Tables {
   state::TimerWheel waiter_wheel;
 
   state::QueueHead released;  ///< held packets that may go on
-  state::QueueHead doubtful;  ///< peers that lost something: are they needed any more?
+  state::QueueHead unused;  ///< peers that lost something: are they needed any more?
   std::uint32_t held_bytes = 0;
   const std::uint32_t max_held_bytes;
   [[nodiscard]] std::uint32_t max_held_by_client() const {
@@ -514,8 +514,8 @@ struct Tables {
   [[nodiscard]] auto dangling_links() {
     return [this](std::uint32_t id) -> state::ListLinks& { return peers[id].of_dangling; };
   }
-  [[nodiscard]] auto doubtful_links() {
-    return [this](std::uint32_t id) -> state::ListLinks& { return peers[id].of_doubtful; };
+  [[nodiscard]] auto unused_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return peers[id].of_unused; };
   }
   [[nodiscard]] auto ike_links() {
     return [this](std::uint32_t id) -> state::ListLinks& { return ike_sessions[id].of_peer; };

@@ -31,18 +31,19 @@
 #include <cstdint>
 #include <optional>
 
+#include "lsn/datapath/verdict.hpp"
+#include "lsn/shared/generation.hpp"
+#include "lsn/shared/queries.hpp"
 #include "lsn/state/flow_table.hpp"
 #include "lsn/state/index_list.hpp"
 #include "lsn/state/slab.hpp"
 #include "lsn/state/ticks.hpp"
 #include "lsn/state/timer_wheel.hpp"
-#include "lsn/shared/generation.hpp"
-#include "lsn/datapath/verdict.hpp"
 #include "lsn/wire/ethernet.hpp"
 
 namespace lsn::datapath {
 
-struct Shard;
+struct L3;
 
 /// Whether an address of a link is no host's: the network itself or its broadcast address (RFC 1812
 /// section 4.2.3.1); /31 and /32 have neither (RFC 3021).
@@ -127,12 +128,12 @@ class Neighbours {
 
   /// The neighbour of that address, made (incomplete, not yet asked for) if it is new;
   /// kNoNeighbour when the table is full.
-  [[nodiscard]] NeighbourId find_or_add(Shard& shard, InterfaceId interface, wire::Be32 ip);
+  [[nodiscard]] NeighbourId find_or_add(L3& shard, InterfaceId interface, wire::Be32 ip);
 
   /// The neighbour of that address, or kNoNeighbour.
   [[nodiscard]] NeighbourId find(InterfaceId interface, wire::Be32 ip) const;
   /// A reachable one that is not in the table: a station on a link, by its hardware address alone.
-  [[nodiscard]] Neighbour station(const Shard& shard, InterfaceId interface,
+  [[nodiscard]] Neighbour station(const L3& shard, InterfaceId interface,
                                   const wire::MacAddress& mac) const;
   /// Whether one more may be made only to send an answer of ours.
   [[nodiscard]] bool has_room_for_answers() const {
@@ -141,18 +142,18 @@ class Neighbours {
 
   /// Keeps a packet whose data begins at its IP header until the neighbour is known, and asks for
   /// it; a packet that may not wait is dropped and counted. Takes the packet in any case.
-  void wait(Shard& shard, NeighbourId id, rte_mbuf* packet);
+  void wait(L3& shard, NeighbourId id, rte_mbuf* packet);
 
   /// An ARP packet of the given interface: learns the sender (RFC 826: only if it is known or asks
   /// for us, and of the interface's network), answers a request for our own or a pool's address if
   /// `answer`. Says consumed, or drop when it is neither request nor reply or the sender is
   /// impossible: no station, or with an address of ours. Does not take the packet.
   enum class Answer : std::uint8_t { kYes, kNo };
-  [[nodiscard]] Verdict arp_received(Shard& shard, InterfaceId interface,
+  [[nodiscard]] Verdict arp_received(L3& shard, InterfaceId interface,
                                      const wire::ArpHeader& arp, Answer answer);
 
   /// Whether the other workers have to be shown an ARP packet; counts those that are one too many.
-  [[nodiscard]] bool concerns_all(Shard& shard, InterfaceId interface,
+  [[nodiscard]] bool concerns_all(L3& shard, InterfaceId interface,
                                   const wire::ArpHeader& arp);
 
   /// Asks for all gateways of the generation, by and by in advance(): known ones are confirmed.
@@ -160,12 +161,12 @@ class Neighbours {
 
   /// Announces our addresses (the interface's, and those of pools that we answer for, whoever owns
   /// them) on a link: the first ones now, the others by advance().
-  void announce(Shard& shard, InterfaceId interface);
+  void announce(L3& shard, InterfaceId interface);
 
   /// Sends due requests and announcements, gives up, forgets, frees. At most `budget` of each.
-  void advance(Shard& shard, std::size_t budget);
+  void advance(L3& shard, std::size_t budget);
   /// Whether advance() has something to do that no clock says: announcements, gateways, places to free.
-  [[nodiscard]] bool has_more(const Shard& shard) const;
+  [[nodiscard]] bool has_more(const L3& shard) const;
 
   /// All that were ever made have indices below it; those that are not there now are kFree.
   [[nodiscard]] std::uint32_t high_water() const { return table_.high_water(); }
@@ -178,7 +179,7 @@ class Neighbours {
   [[nodiscard]] std::uint32_t size() const { return reachable_; }
 
   /// Frees every packet that waits (at the end).
-  void clear(Shard& shard);
+  void clear(L3& shard);
 
  private:
   struct WaitingPacket {
@@ -196,18 +197,18 @@ class Neighbours {
   [[nodiscard]] auto forgotten_links() {
     return [this](std::uint32_t id) -> state::ListLinks& { return table_[id].forgotten; };
   }
-  void probe(Shard& shard, NeighbourId id);
+  void probe(L3& shard, NeighbourId id);
   void rearm(NeighbourId id, state::Ticks deadline);
-  void announce_more(Shard& shard, std::size_t budget);
-  void ask_for_gateways(Shard& shard, std::size_t budget);
-  void learned(Shard& shard, NeighbourId id, const wire::MacAddress& mac);
-  void lose(Shard& shard, Neighbour& neighbour);
-  [[nodiscard]] NeighbourId find_or_make(Shard& shard, InterfaceId interface, wire::Be32 ip);
-  void forget(Shard& shard, NeighbourId id);
+  void announce_more(L3& shard, std::size_t budget);
+  void ask_for_gateways(L3& shard, std::size_t budget);
+  void learned(L3& shard, NeighbourId id, const wire::MacAddress& mac);
+  void lose(L3& shard, Neighbour& neighbour);
+  [[nodiscard]] NeighbourId find_or_make(L3& shard, InterfaceId interface, wire::Be32 ip);
+  void forget(L3& shard, NeighbourId id);
   void recall(NeighbourId id);
-  void free_forgotten(Shard& shard, std::size_t budget);
-  void drop_waiting(Shard& shard, NeighbourId id);
-  [[nodiscard]] std::optional<state::Ticks> due(Shard& shard, NeighbourId id);
+  void free_forgotten(L3& shard, std::size_t budget);
+  void drop_waiting(L3& shard, NeighbourId id);
+  [[nodiscard]] std::optional<state::Ticks> due(L3& shard, NeighbourId id);
 
   state::Slab<Neighbour> table_;
   state::FlowTable index_;
@@ -238,5 +239,8 @@ class Neighbours {
   std::uint32_t announcing_count_ = 0;
   std::uint32_t announce_next_ = 0;  ///< of the lowest of them: the NAT address to go on with
 };
+
+/// Questions of the control thread (shared/queries.hpp), a step of at most about `budget` objects.
+void list_neighbours(L3& shard, NeighbourPage& page, std::size_t budget);
 
 }  // namespace lsn::datapath

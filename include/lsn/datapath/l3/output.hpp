@@ -12,8 +12,8 @@
 #include <expected>
 #include <optional>
 
+#include "lsn/datapath/l3/l3.hpp"
 #include "lsn/datapath/packet.hpp"
-#include "lsn/datapath/shard.hpp"
 
 namespace lsn::datapath {
 
@@ -24,7 +24,7 @@ struct NextHop {
   NeighbourId neighbour;
   InterfaceId interface;
 };
-[[nodiscard]] std::optional<NextHop> resolve(Shard& shard, wire::Be32 destination);
+[[nodiscard]] std::optional<NextHop> resolve(L3& shard, wire::Be32 destination);
 
 /// set_data() of a buffer of several segments whose first byte is set already: frees what is behind.
 void cut_segments(rte_mbuf* packet, std::uint32_t size);
@@ -47,7 +47,7 @@ inline void set_data(rte_mbuf* packet, std::uint8_t* first, std::uint32_t size) 
 }
 
 /// Puts a packet into a device's transmit buffer; drops and counts it when that is full.
-inline void transmit(Shard& shard, std::uint16_t device, rte_mbuf* packet) {
+inline void transmit(L3& shard, std::uint16_t device, rte_mbuf* packet) {
   TxBuffer& buffer = shard.tx[device];
   if (buffer.count == TxBuffer::kCapacity) [[unlikely]] {
     shard.drop(packet, DropReason::kTxFull);
@@ -58,7 +58,7 @@ inline void transmit(Shard& shard, std::uint16_t device, rte_mbuf* packet) {
 
 /// Sets the link header in front of the IP packet `ip` and transmits.
 /// `size`: of the IP packet; what the frame had behind it (padding) is cut off.
-inline void send_fast(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, std::uint16_t size,
+inline void send_fast(L3& shard, rte_mbuf* packet, wire::Ipv4Header* ip, std::uint16_t size,
                       Neighbour& neighbour) {
   auto* bytes = reinterpret_cast<std::uint8_t*>(ip);
   const unsigned link = neighbour.link_header_size;
@@ -75,10 +75,10 @@ inline void send_fast(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, std:
 
 /// Sends a packet in whatever state its neighbour is, in fragments if it is larger than the MTU
 /// (RFC 791 section 3.2).
-void send(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, NeighbourId neighbour);
+void send(L3& shard, rte_mbuf* packet, wire::Ipv4Header* ip, NeighbourId neighbour);
 
 /// send() to a neighbour that is reachable.
-void send_to(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, Neighbour& neighbour);
+void send_to(L3& shard, rte_mbuf* packet, wire::Ipv4Header* ip, Neighbour& neighbour);
 
 /// Where an answer of our own to a packet goes. A sender on the very link that nobody has asked for
 /// is answered where its frame came from, without becoming a neighbour: forged senders must not
@@ -88,11 +88,11 @@ struct AnswerHop {
   Neighbour station;
 };
 /// For the answer to `packet`, whose data begin at its link header; `sender`: its source.
-[[nodiscard]] std::expected<AnswerHop, DropReason> resolve_answer(Shard& shard,
+[[nodiscard]] std::expected<AnswerHop, DropReason> resolve_answer(L3& shard,
                                                                   const Packet& packet,
                                                                   wire::Be32 sender);
 /// send() there.
-void send_answer(Shard& shard, rte_mbuf* packet, wire::Ipv4Header* ip, AnswerHop& hop);
+void send_answer(L3& shard, rte_mbuf* packet, wire::Ipv4Header* ip, AnswerHop& hop);
 
 /// Whether a packet must be refused towards this neighbour: larger than the MTU and DF set. Then
 /// its sender gets ICMP fragmentation needed (RFC 1191, RFC 4787 REQ-13).

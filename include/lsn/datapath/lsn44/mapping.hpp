@@ -14,8 +14,12 @@
 // them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <expected>
+#include <optional>
 
+#include "lsn/datapath/lsn44/ids.hpp"
 #include "lsn/datapath/verdict.hpp"
 #include "lsn/shared/generation.hpp"
 #include "lsn/state/flow_table.hpp"
@@ -23,6 +27,11 @@
 #include "lsn/state/ticks.hpp"
 #include "lsn/state/timer_wheel.hpp"
 #include "lsn/wire/big_endian.hpp"
+#include "lsn/wire/endpoint.hpp"
+
+namespace lsn::datapath {
+struct Lsn44;
+}
 
 namespace lsn::datapath::lsn44 {
 
@@ -92,5 +101,41 @@ inline constexpr unsigned kPermissionKind = 7;
   return state::FlowKey::make(nat_ip.raw(), remote_ip.raw(), nat_port.raw(), 0,
                               kPermissionKind + static_cast<unsigned>(protocol));
 }
+
+/// Whether sessions of that policy share mappings; otherwise a session holds its port itself.
+[[nodiscard]] constexpr bool has_mapping(const AppPolicy& policy) {
+  return policy.mapping != Dependence::kAddressPort || policy.filtering != Dependence::kAddressPort;
+}
+/// For whom, and towards whom, a mapping is wanted.
+struct MappingRequest {
+  SubscriberId subscriber;
+  Protocol protocol;
+  wire::Be16 inside_port;
+  wire::Endpoint remote;
+  std::optional<wire::Be16> nat_port = std::nullopt;  ///< this very one, of the paired address
+};
+/// The mapping for a new outbound session, found or created.
+[[nodiscard]] std::expected<MappingId, DropReason> obtain_mapping(Lsn44& shard, const Group& group,
+                                                                  const AppPolicy& policy,
+                                                                  const MappingRequest& request);
+/// The mapping that owns a NAT endpoint, or state::kNone.
+[[nodiscard]] MappingId find_mapping(const Lsn44& shard, Protocol protocol, wire::Be32 nat_ip,
+                                     wire::Be16 nat_port);
+/// Brings a mapping up to the present generation; false if it is not allowed any more. It is left
+/// in its place: the sweep after the reload removes it.
+[[nodiscard]] bool revalidate_mapping(Lsn44& shard, MappingId id);
+/// Whether it lets the first packet of a new remote endpoint in (RFC 4787 section 5).
+[[nodiscard]] bool admits(const Lsn44& shard, const Mapping& mapping, wire::Be32 remote_ip);
+/// Counts a session to that address for ADDRESS-DEPENDENT filtering, until remove_permission();
+/// false: no room.
+[[nodiscard]] bool add_permission(Lsn44& shard, const Mapping& mapping, wire::Be32 remote_ip);
+void remove_permission(Lsn44& shard, const Mapping& mapping, wire::Be32 remote_ip);
+/// One session less (or a mapping that got none): idle from now on, for stuntimeout.
+void mapping_became_idle(Lsn44& shard, MappingId id);
+/// Removes a mapping without sessions.
+void remove_mapping(Lsn44& shard, MappingId id);
+/// Its timeout may have become shorter: by a reload.
+void rearm_mapping(Lsn44& shard, MappingId id);
+void expire_mappings(Lsn44& shard, std::size_t budget);
 
 }  // namespace lsn::datapath::lsn44

@@ -7,41 +7,53 @@
 // more than the four additions do.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <expected>
+#include <optional>
 
-#include "lsn/shared/counters.hpp"
 #include "lsn/datapath/l3/neighbours.hpp"
+#include "lsn/datapath/lsn44/ids.hpp"
+#include "lsn/datapath/lsn44/subscriber.hpp"
 #include "lsn/datapath/packet.hpp"
+#include "lsn/shared/counters.hpp"
 #include "lsn/shared/queries.hpp"
 #include "lsn/state/index_list.hpp"
 #include "lsn/state/ticks.hpp"
 #include "lsn/state/timer_wheel.hpp"
 #include "lsn/wire/big_endian.hpp"
+#include "lsn/wire/endpoint.hpp"
+
+namespace lsn::datapath {
+struct Lsn44;
+}
 
 namespace lsn::datapath::lsn44 {
 
-using SessionId = std::uint32_t;
-using MappingId = std::uint32_t;
-using SubscriberId = std::uint32_t;
-
-/// Bits of Session::flags. TCP's are what has been seen (RFC 5382 section 2.1): the state of
-/// `show lsn session` follows from them and from the TcpTrails.
+/// Bits of Session::flags that every protocol has.
 struct SessionFlags {
+  /// Keeps a session's packets off the fast path: TCP that is opening or has been reset, as each packet
+  /// may change that; UDP and ESP that an ALG inspects (lsn44/alg_hooks.hpp).
+  static constexpr std::uint8_t kOffFastPath = 0x10;
+  static constexpr std::uint8_t kInboundFirst = 0x20;  ///< its first packet came from outside
+  static constexpr std::uint8_t kHairpin = 0x40;       ///< its remote side is a NAT address
+  static constexpr std::uint8_t kInUse = 0x80;
+};
+
+/// ... that TCP has: what has been seen (RFC 5382 section 2.1). The state of `show lsn session` follows
+/// from them and from the TcpTrails.
+struct TcpFlags {
   static constexpr std::uint8_t kSynOutbound = 0x01;
   static constexpr std::uint8_t kSynInbound = 0x02;
   static constexpr std::uint8_t kFinOutbound = 0x04;
   static constexpr std::uint8_t kFinInbound = 0x08;
-  /// Of TCP: it is opening or has been reset, each packet may change that. It keeps a session's
-  /// packets off the shortest path.
-  static constexpr std::uint8_t kWatched = 0x10;
-  /// Of UDP and ESP: the ALG looks at each packet (ipsec_alg/stages.hpp). Likewise.
-  static constexpr std::uint8_t kInspect = 0x10;
-  /// Of UDP: its packets leave with source port 500 (ikePreservePort); `nat_port` is what we call it
-  /// by and is never on the wire.
-  static constexpr std::uint8_t kKeepsPort = 0x04;
-  static constexpr std::uint8_t kInboundFirst = 0x20;  ///< its first packet came from outside
-  static constexpr std::uint8_t kHairpin = 0x40;       ///< its remote side is a NAT address of ours
-  static constexpr std::uint8_t kInUse = 0x80;
+};
+
+/// ... that UDP has.
+struct UdpFlags {
+  /// Its packets leave with the port of the inside (ikePreservePort): `nat_port` is the name by which it
+  /// is found, and is never on the wire.
+  static constexpr std::uint8_t kPreservesPort = 0x01;
 };
 
 /// A session's packets in one direction; and of TCP which sequence number that side has
@@ -119,10 +131,20 @@ struct alignas(64) Session {
   Protocol protocol;
   std::uint8_t flags;
   state::Ticks last_seen;
-  std::uint32_t stamp;  ///< of the shard when `hop` was looked up
+  std::uint32_t epoch;  ///< of the shard when `hop` was looked up
   NeighbourId hop[kDirections];
   PacketCount packets[kDirections];
   ByteCount bytes[kDirections];
+
+  // Of ESP, whose SPIs stand in ipsec_alg::EspSession: the sequence number of its latest inbound packet
+  // lies in the ports that it does not have.
+  void set_esp_sequence(wire::Be32 sequence) {
+    nat_port = wire::Be16::raw(static_cast<std::uint16_t>(sequence.raw()));
+    remote_port = wire::Be16::raw(static_cast<std::uint16_t>(sequence.raw() >> 16));
+  }
+  [[nodiscard]] wire::Be32 esp_sequence() const {
+    return wire::Be32::raw(nat_port.raw() | std::uint32_t{remote_port.raw()} << 16);
+  }
 };
 static_assert(sizeof(Session) == 64, "what a packet touches of a session is one cache line");
 
@@ -133,7 +155,7 @@ struct SessionCold {
   MappingId mapping_bits;
   state::Ticks created;
 
-  /// state::kNone: the session itself holds its NAT port. ESP: its EspId.
+  /// state::kNone: the session itself holds its NAT port. Not of ESP.
   [[nodiscard]] MappingId mapping() const {
     return mapping_bits == state::kNone ? state::kNone : mapping_bits & ~kPermits;
   }
@@ -142,6 +164,8 @@ struct SessionCold {
     return mapping_bits != state::kNone && (mapping_bits & kPermits) != 0;
   }
   void set_permits() { mapping_bits |= kPermits; }
+  /// Of ESP: its index in the ALG's table, which stands where others have their mapping.
+  [[nodiscard]] std::uint32_t esp() const { return mapping_bits; }
 
   static constexpr MappingId kPermits = 0x80000000;  ///< tables have fewer than 2^31 places
 };
@@ -150,23 +174,66 @@ static_assert(sizeof(SessionCold) == 24);
 [[nodiscard]] SessionState state_of(const Session& session);
 
 /// ikePreservePort: its packets leave with the inside's port.
-[[nodiscard]] inline bool keeps_port(const Session& s) {
-  return s.protocol == Protocol::kUdp && (s.flags & SessionFlags::kKeepsPort) != 0;
+[[nodiscard]] inline bool preserves_port(const Session& s) {
+  return s.protocol == Protocol::kUdp && (s.flags & UdpFlags::kPreservesPort) != 0;
 }
 /// The NAT port that the remote side sees.
 [[nodiscard]] inline wire::Be16 shown_nat_port(const Session& s) {
-  return keeps_port(s) ? s.inside_port : s.nat_port;
+  return preserves_port(s) ? s.inside_port : s.nat_port;
 }
 
 /// What a packet from inside is called, and what one from outside is. Not of ESP: its SPIs stand
 /// in ipsec_alg::EspSession.
 [[nodiscard]] inline state::FlowKey outbound_key(const Session& s) {
-  return state::FlowKey::make(s.inside_ip.raw(), s.remote_ip.raw(), s.inside_port.raw(),
-                              s.remote_port.raw(), static_cast<unsigned>(flow_kind(s.protocol)));
+  return flow_key(s.protocol, s.inside_ip, s.inside_port, s.remote_ip, s.remote_port);
 }
 [[nodiscard]] inline state::FlowKey inbound_key(const Session& s) {
-  return state::FlowKey::make(s.nat_ip.raw(), s.remote_ip.raw(), s.nat_port.raw(),
-                              s.remote_port.raw(), static_cast<unsigned>(flow_kind(s.protocol)));
+  return flow_key(s.protocol, s.nat_ip, s.nat_port, s.remote_ip, s.remote_port);
 }
+
+/// Whether a TCP packet may open a session: a SYN and nothing else that changes a connection. Without
+/// synCheck a connection may be taken over in the middle, but not at its end.
+enum class TcpOpening : std::uint8_t { kSyn, kTakeOver, kRefused };
+[[nodiscard]] TcpOpening tcp_opening(std::uint8_t flags, const TransportPolicy& policy);
+
+struct SessionRequest {
+  Protocol protocol;
+  Direction first;  ///< of the packet that asks for it
+  wire::Endpoint inside;
+  wire::Endpoint remote;
+  std::uint8_t flags = 0;             ///< SessionFlags to begin with
+  MappingId mapping = state::kNone;   ///< inbound: the mapping that admitted it
+  /// The hash of the outbound key, if the caller has just looked for it in vain.
+  std::optional<std::uint32_t> missed = std::nullopt;
+  std::optional<wire::Be16> nat_port = std::nullopt;  ///< this very one, of the paired address
+};
+
+/// Makes a session; `policy` is that of the destination port and says how (outbound only).
+[[nodiscard]] std::expected<SessionId, DropReason> create_session(Lsn44& shard, const Group& group,
+                                                                  std::uint16_t group_id,
+                                                                  const AppPolicy& policy,
+                                                                  const SessionRequest& request);
+/// Makes the session's part that the packet path needs of an ESP session: one of the subscriber's
+/// sessions. Its quota (the ALG profile's, no other), its keys and its first place on the wheel
+/// (rearm_session) are the ALG's, which knows it as `esp`.
+[[nodiscard]] std::expected<SessionId, DropReason> create_esp_session(Lsn44& shard,
+                                                                      SubscriberId subscriber,
+                                                                      wire::Be32 nat_ip,
+                                                                      wire::Be32 server,
+                                                                      std::uint32_t esp);
+void end_session(Lsn44& shard, SessionId id, SessionEnd why);
+/// How long it may be idle, by protocol and TCP state.
+[[nodiscard]] state::TickDuration idle_timeout(const Lsn44& shard, const Session& session,
+                                               const SessionCold& cold);
+/// Its timeout became shorter: TCP is closing, or a reload says so.
+void rearm_session(Lsn44& shard, SessionId id);
+void expire_sessions(Lsn44& shard, std::size_t budget);
+/// groupSessionLimit: a limit that a reload has brought counts the sessions that are there; one
+/// that it took away forgets them.
+void count_in_limits(const Group& group, Subscriber& subscriber);
+
+/// Whether the current generation still allows it: its subscriber's group, its NAT address, the
+/// filtering of the mapping that let it in. Brings its subscriber and its mapping up to it.
+[[nodiscard]] bool is_allowed(Lsn44& shard, SessionId id);
 
 }  // namespace lsn::datapath::lsn44

@@ -17,30 +17,12 @@
 #include "lsn/datapath/lsn44/mapping.hpp"
 #include "lsn/datapath/lsn44/pools.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
+#include "lsn/datapath/lsn44/subscriber.hpp"
 #include "lsn/state/flow_table.hpp"
 #include "lsn/state/slab.hpp"
 #include "lsn/state/timer_wheel.hpp"
 
 namespace lsn::datapath::lsn44 {
-
-/// An inside host with state. It goes with its last session and mapping.
-struct alignas(64) Subscriber {
-  wire::Be32 ip;
-  wire::Be32 paired_ip;  ///< its NAT address under PAIRED pooling; zero: none yet
-  std::uint16_t group;   ///< stable id
-  std::uint8_t in_use;
-  std::uint8_t counted;  ///< bit per protocol: its sessions are in GroupUsage
-  std::uint8_t stranger; ///< whether the present ShardMap has another owner (subscriber.cpp)
-  bool is_client;        ///< in that group; false: the generation has none for it
-  bool has_moved;        ///< to another group, and the sweep has not armed its timers again
-  std::uint32_t generation;  ///< for which all of this holds, as Generation::number
-  std::uint32_t pins;    ///< what else keeps it and its pairing: ALG state
-  state::ListHead sessions;
-  state::ListHead mappings;
-  std::array<std::uint32_t, kProtocols> session_count;
-  std::array<std::uint32_t, kPortProtocols> port_count;
-};
-static_assert(sizeof(Subscriber) == 64);
 
 /// Where the tables' memory comes from.
 struct TableMemories {
@@ -73,6 +55,20 @@ struct Tables {
 
   /// Given by the control thread together with the generation.
   ShardAddresses* addresses = nullptr;
+
+  // The links of a session on its wheel and on its subscriber's list, of a mapping likewise.
+  [[nodiscard]] auto session_wheel_links() {
+    return [this](std::uint32_t id) -> state::WheelLinks& { return cold[id].wheel; };
+  }
+  [[nodiscard]] auto session_list_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return cold[id].of_subscriber; };
+  }
+  [[nodiscard]] auto mapping_wheel_links() {
+    return [this](std::uint32_t id) -> state::WheelLinks& { return mappings[id].wheel; };
+  }
+  [[nodiscard]] auto mapping_list_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return mappings[id].of_subscriber; };
+  }
 };
 
 }  // namespace lsn::datapath::lsn44

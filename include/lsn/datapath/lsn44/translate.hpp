@@ -1,7 +1,7 @@
 // Translating a packet that has a session: the end of the fast path, shared by both directions.
 //
 // forward() is it for a packet in its usual state: next hop known, packet fits, nothing about TCP
-// that changes the session. Everything else about a packet with a session is forward_slowly():
+// that changes the session. Everything else about a packet with a session is forward_slow():
 // looking up next hops, MTU, TCP's opening and closing, hairpin.
 //
 // Rewriting changes an address, a port (or identifier) and the TTL, and the checksums by just these
@@ -9,10 +9,9 @@
 // that the packet goes out: an ICMP error quotes it as its sender knows it.
 #pragma once
 
-#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
 #include "lsn/datapath/l3/output.hpp"
+#include "lsn/datapath/lsn44/lsn44.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
-#include "lsn/datapath/shard.hpp"
 #include "lsn/wire/esp.hpp"
 #include "lsn/wire/icmp.hpp"
 #include "lsn/wire/tcp.hpp"
@@ -86,8 +85,7 @@ inline void rewrite(const Packet& packet, Session& session) {
     case Protocol::kEsp:
       // The ICV covers the SPI; the addresses are outside of it.
       if (!kOut)
-        ipsec_alg::note_sequence(session,
-                                 reinterpret_cast<const wire::EspHeader*>(packet.l4)->sequence);
+        session.set_esp_sequence(reinterpret_cast<const wire::EspHeader*>(packet.l4)->sequence);
       break;
   }
   packets.add();
@@ -95,7 +93,7 @@ inline void rewrite(const Packet& packet, Session& session) {
 
 /// Counts a packet's bytes for its session, the packet for the burst, and refreshes the session.
 template <Direction direction>
-inline void account(Shard& shard, Session& session, std::uint16_t size) {
+inline void account(Lsn44& shard, Session& session, std::uint16_t size) {
   constexpr auto kD = static_cast<std::size_t>(direction);
   session.bytes[kD] += size;
   // RFC 4787 REQ-6: outbound always, inbound as configured; ESP by either direction.
@@ -107,29 +105,40 @@ inline void account(Shard& shard, Session& session, std::uint16_t size) {
   sum.bytes += size;
 }
 
+/// Whether the ALG is still to see a packet, or has let it go on.
+enum class Inspection : std::uint8_t { kAsNeeded, kDone };
+
 /// All but the usual. Takes the packet in any case but drop.
-template <Direction direction>
-[[nodiscard]] Verdict forward_slowly(Shard& shard, Packet& packet, SessionId id);
+template <Direction direction, Inspection inspection = Inspection::kAsNeeded>
+[[nodiscard]] Verdict forward_slow(Lsn44& shard, Packet& packet, SessionId id);
 
 /// A packet that the ALG had held and lets go on: by its session, without asking the ALG again.
-[[nodiscard]] Verdict forward_released(Shard& shard, Packet& packet, Direction direction);
+[[nodiscard]] Verdict forward_released(Lsn44& shard, Packet& packet, Direction direction);
 
-extern template Verdict forward_slowly<Direction::kOutbound>(Shard&, Packet&, SessionId);
-extern template Verdict forward_slowly<Direction::kInbound>(Shard&, Packet&, SessionId);
+extern template Verdict forward_slow<Direction::kOutbound>(Lsn44&, Packet&, SessionId);
+extern template Verdict forward_slow<Direction::kInbound>(Lsn44&, Packet&, SessionId);
+
+/// A session's next hop in a direction, looked up if it is not known: next, or drop.
+[[nodiscard]] Verdict resolve_hop(L3& shard, Session& session, Direction direction);
+
+/// Brings a session up to the shard's epoch: false if the configuration does not allow it any
+/// more; it is ended then.
+[[nodiscard]] bool revalidate(Lsn44& shard, SessionId id);
 
 /// Translates a packet that is no fragment and sends it on. Takes the packet in any case but drop.
 template <Direction direction>
-[[nodiscard]] inline Verdict forward(Shard& shard, Packet& packet, SessionId id) {
+[[nodiscard]] inline Verdict forward(Lsn44& shard, Packet& packet, SessionId id) {
   Session& session = shard.lsn44.sessions[id];
   const NeighbourId hop = session.hop[static_cast<std::size_t>(direction)];
-  constexpr std::uint8_t kTcpChanges =
+  constexpr std::uint8_t kOffFastPath =
       wire::TcpHeader::kSyn | wire::TcpHeader::kFin | wire::TcpHeader::kRst;
-  if (session.stamp != shard.stamp || hop >= kHairpinHop || (packet.tcp_flags & kTcpChanges) != 0 ||
-      (session.flags & SessionFlags::kWatched) != 0) [[unlikely]]
-    return forward_slowly<direction>(shard, packet, id);
+  static_assert((kNewSa & kOffFastPath) != 0);
+  if (session.epoch != shard.epoch || hop >= kHairpinHop || (packet.l4_flags & kOffFastPath) != 0 ||
+      (session.flags & SessionFlags::kOffFastPath) != 0) [[unlikely]]
+    return forward_slow<direction>(shard, packet, id);
   Neighbour& neighbour = shard.neighbours[hop];
   if (neighbour.state != NeighbourState::kReachable || packet.size > neighbour.mtu) [[unlikely]]
-    return forward_slowly<direction>(shard, packet, id);
+    return forward_slow<direction>(shard, packet, id);
   rewrite<direction, Acknowledgment::kKept>(packet, session);
   account<direction>(shard, session, packet.size);
   send_fast(shard, packet.mbuf, packet.ip, packet.size, neighbour);
@@ -138,8 +147,8 @@ template <Direction direction>
 
 /// ... also a fragment, which gets another identification (l3/identification.hpp).
 template <Direction direction>
-[[nodiscard]] inline Verdict forward_any(Shard& shard, Packet& packet, SessionId id) {
-  return packet.kind == PacketKind::kFragment ? forward_slowly<direction>(shard, packet, id)
+[[nodiscard]] inline Verdict forward_any(Lsn44& shard, Packet& packet, SessionId id) {
+  return packet.kind == PacketKind::kFragment ? forward_slow<direction>(shard, packet, id)
                                               : forward<direction>(shard, packet, id);
 }
 

@@ -210,7 +210,7 @@ TEST(CounterNames, AreOnesThatADocumentCanHave) {
   for (const auto& counter : shared::interface_counters())
     EXPECT_TRUE(names.insert(counter.name).second) << counter.name;
   names = {"worker", "cpu", "numa_node", "capacity", "sessions", "mappings", "subscribers",
-           "strangers", "rx_packets", "tx_packets", "drops", "handoff"};
+           "displaced", "rx_packets", "tx_packets", "drops", "handoff"};
   for (const auto& counter : shared::worker_counters())
     EXPECT_TRUE(names.insert(counter.name).second) << counter.name;
 }

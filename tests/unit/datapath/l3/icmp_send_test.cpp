@@ -1,4 +1,5 @@
 #include "lsn/datapath/l3/icmp_send.hpp"
+#include "lsn/datapath/lsn44/icmp_error.hpp"
 
 #include "unit/datapath/bench.hpp"
 
@@ -165,7 +166,7 @@ TEST_F(IcmpTest, NoErrorIsSentAboutAnErrorOrAnUnknownIcmpMessage) {
     Packet unknown;
     unknown.mbuf = buffer(from_host(packet.with(icmp(type, 0, 0, quoted))));
     ASSERT_EQ(parse_frame(*shard, 0, unknown.mbuf, unknown), Verdict::next());
-    EXPECT_TRUE(parse_ip(*shard, unknown).is_drop());
+    EXPECT_TRUE(parse_ip(unknown, 0).is_drop());
     send_icmp_error(*shard, unknown, 11, 0);
     EXPECT_THAT(sent(0), IsEmpty()) << type;
     free(unknown);
@@ -220,7 +221,7 @@ TEST_F(IcmpTest, NoErrorGoesToTheOtherSideForAForgedSource) {
 TEST_F(IcmpTest, AnErrorAboutAHairpinnedPacketFindsItsSenderBySessionOnly) {
   Packet packet = received(0, from_host(ordinary().with(udp(4000, 53, counting(40)))));
   packet.hairpin = true;
-  send_icmp_error(*shard, packet, 11, 0);
+  lsn44::report_error(*shard, packet, 11, 0);
   EXPECT_THAT(sent(0), IsEmpty());
   EXPECT_EQ(shard->counters.dropped(DropReason::kNotForUs), 1u);  // no NAT address of ours
   free(packet);
@@ -297,7 +298,7 @@ TEST_F(IcmpRateTest, EachKindHasARateOfItsOwn) {
   EXPECT_EQ(sent_of(1, 500, 3, 4, 1400), 50u);
 }
 
-TEST_F(IcmpRateTest, ARateOfZeroSilencesRefusalsAlone) {
+TEST_F(IcmpRateTest, RateZero_SuppressesUnreachablesOfRefusalsOnly) {
   generation.unreachable_rate = 0;
   EXPECT_EQ(sent_of(3, 3), 0u);
   pass(seconds(100));

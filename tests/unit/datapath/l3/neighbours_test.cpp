@@ -331,15 +331,15 @@ TEST_F(NeighboursTest, OneThatAnswersWhenAskedAgainStays) {
 
 TEST_F(NeighboursTest, OneThatNobodyUsesIsNotAskedAndForgottenAfterFiveMinutes) {
   resolved(1, "198.51.100.254", kGateway);
-  const std::uint32_t stamp = shard->stamp;
+  const std::uint32_t stamp = shard->epoch;
   live(seconds(299));
   EXPECT_THAT(sent(1), IsEmpty());
   EXPECT_EQ(shard->counters.neighbours.get(), 1u);
-  EXPECT_EQ(shard->stamp, stamp);
+  EXPECT_EQ(shard->epoch, stamp);
   live(seconds(2));
   EXPECT_THAT(sent(1), IsEmpty());
   EXPECT_EQ(shard->counters.neighbours.get(), 0u);
-  EXPECT_EQ(shard->stamp, stamp) << "the index is still this neighbour's";
+  EXPECT_EQ(shard->epoch, stamp) << "the index is still this neighbour's";
   EXPECT_EQ(state_of("8.8.8.8"), NeighbourState::kForgotten);
 }
 
@@ -392,11 +392,11 @@ TEST_F(NeighboursTest, WhatIsForgottenIsFreedTogetherWhenTheTableIsThreeQuarters
     for (int round = 0; round < 2000; ++round) shard->neighbours.advance(*shard, 32);
   };
   housekeep();
-  EXPECT_EQ(shard->stamp, 1u);
+  EXPECT_EQ(shard->epoch, 1u);
   add(kMany, 2000);  // now it is too full, and the first ones are forgotten
   add(0, 100);       // asked for a moment before
   housekeep();
-  EXPECT_NE(shard->stamp, 1u) << "indices change hands";
+  EXPECT_NE(shard->epoch, 1u) << "indices change hands";
   for (std::uint32_t i = 0; i < 100; ++i) {
     const wire::Be32 address = wire::Be32::of(0x0A000000 + i);
     EXPECT_EQ(shard->neighbours[shard->neighbours.find_or_add(*shard, 1, address)].ip, address)
@@ -404,10 +404,10 @@ TEST_F(NeighboursTest, WhatIsForgottenIsFreedTogetherWhenTheTableIsThreeQuarters
   }
   EXPECT_EQ(id_of("8.8.8.8"), gateway) << "whoever is in use stays";
   EXPECT_EQ(state_of("8.8.8.8"), NeighbourState::kReachable);
-  const std::uint32_t stamp = shard->stamp;
+  const std::uint32_t stamp = shard->epoch;
   add(20000, Neighbours::kCapacity - 2101);
   EXPECT_EQ(shard->neighbours.find_or_add(*shard, 1, ip("10.200.0.1")), kNoNeighbour);
-  EXPECT_EQ(shard->stamp, stamp);
+  EXPECT_EQ(shard->epoch, stamp);
 }
 
 TEST_F(NeighboursTest, AHostThatIsScannedForCostsSessionsNothing) {
@@ -420,7 +420,7 @@ TEST_F(NeighboursTest, AHostThatIsScannedForCostsSessionsNothing) {
     if (i % 100 == 0) live(seconds(1));
     sent(1);
   }
-  EXPECT_EQ(shard->stamp, 1u);
+  EXPECT_EQ(shard->epoch, 1u);
 }
 
 TEST_F(NeighboursTest, AWorkerThatWasBusyForLongStillWaitsASecondForAnAnswer) {
@@ -452,9 +452,9 @@ TEST_F(NeighboursTest, OneThatIsUsedAgainAfterAPauseIsConfirmedWithinHalfAMinute
 TEST_F(NeighboursTest, OneThatNeverAnsweredIsForgottenSoon) {
   send_to("198.51.100.77", datagram("198.51.100.77", 1));
   const NeighbourId id = id_of("198.51.100.77");
-  const std::uint32_t stamp = shard->stamp;
+  const std::uint32_t stamp = shard->epoch;
   live(seconds(29));
-  EXPECT_EQ(shard->stamp, stamp);
+  EXPECT_EQ(shard->epoch, stamp);
   EXPECT_EQ(shard->neighbours[id].state, NeighbourState::kIncomplete);
   live(seconds(2));
   EXPECT_EQ(shard->neighbours[id].state, NeighbourState::kForgotten);

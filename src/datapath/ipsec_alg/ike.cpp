@@ -1,14 +1,14 @@
-#include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
+#include "lsn/datapath/ipsec_alg/ike.hpp"
 
 #include <algorithm>
 #include <utility>
 
-#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
-#include "lsn/datapath/ipsec_alg/gates.hpp"
+#include "lsn/datapath/ipsec_alg/esp.hpp"
 #include "lsn/datapath/ipsec_alg/holding.hpp"
 #include "lsn/datapath/ipsec_alg/journal.hpp"
 #include "lsn/datapath/ipsec_alg/keys.hpp"
 #include "lsn/datapath/ipsec_alg/peers.hpp"
+#include "lsn/datapath/ipsec_alg/turns.hpp"
 
 namespace lsn::datapath::ipsec_alg {
 namespace {
@@ -40,9 +40,9 @@ ExchangeId latest_open_child(const Tables& tables, const Peer& peer,
 }
 
 /// A new IKE SPI follows a CREATE_CHILD_SA: it has rekeyed the IKE SA, no ESP will come of it.
-void follow_child(Shard& shard, PeerId peer, std::optional<Direction> initiator) {
+void follow_child(IpsecAlg& shard, PeerId peer, std::optional<Direction> initiator) {
   const ExchangeId child = latest_open_child(shard.alg, shard.alg.peers[peer], initiator);
-  if (child != state::kNone) ike_rekeyed(shard, peer, child);
+  if (child != state::kNone) on_ike_rekey(shard, peer, child);
 }
 
 /// The port keeper that it is an exchange of; kNone: there is none.
@@ -57,7 +57,7 @@ IkeId session_with_open_child(const Tables& tables, const Peer& peer) {
 }
 
 /// Puts an exchange on the list of its peer that its state asks for, or takes it off.
-void enter_peers_list(Shard& shard, ExchangeId id) {
+void enter_peers_list(IpsecAlg& shard, ExchangeId id) {
   Tables& tables = shard.alg;
   const Exchange& e = tables.exchanges[id];
   const PeerId peer_id = tables.ike_sessions[e.ike].peer;
@@ -70,7 +70,7 @@ void enter_peers_list(Shard& shard, ExchangeId id) {
     state::queue_push(peer.undecided, id, tables.peer_exchange_links());
   }
 }
-void leave_peers_list(Shard& shard, ExchangeId id) {
+void leave_peers_list(IpsecAlg& shard, ExchangeId id) {
   Tables& tables = shard.alg;
   const Exchange& e = tables.exchanges[id];
   const PeerId peer_id = tables.ike_sessions[e.ike].peer;
@@ -85,7 +85,7 @@ void leave_peers_list(Shard& shard, ExchangeId id) {
 }
 
 /// The session's last trace of an exchange goes.
-void forget(Shard& shard, ExchangeId id) {
+void forget(IpsecAlg& shard, ExchangeId id) {
   Tables& tables = shard.alg;
   Exchange& e = tables.exchanges[id];
   IkeSession& session = tables.ike_sessions[e.ike];
@@ -115,7 +115,7 @@ ExchangeId oldest(const Tables& tables, const IkeSession& session, Which&& which
 bool is_over(const Exchange& e) { return e.answered && e.settled; }
 
 /// Design 2: of the answered ones the last 8 are remembered; those that are owed an SPI, too.
-void forget_answered(Shard& shard, IkeSession& session) {
+void forget_answered(IpsecAlg& shard, IkeSession& session) {
   const Tables& tables = shard.alg;
   unsigned over = 0;
   for (ExchangeId id = session.exchanges.first; id != state::kNone;
@@ -137,7 +137,7 @@ bool is_full(const Tables& tables, const IkeSession& session) {
 
 /// What a full session may forget for a newer exchange: what is over; what is answered; what has had
 /// no answer for so long that nobody waits for it any more. kNone: nothing.
-ExchangeId dispensable(const Shard& shard, const IkeSession& session) {
+ExchangeId dispensable(const IpsecAlg& shard, const IkeSession& session) {
   const Tables& tables = shard.alg;
   if (session.unanswered_exchanges < kUnansweredExchanges) {
     if (const ExchangeId id = oldest(tables, session, is_over); id != state::kNone) return id;
@@ -175,7 +175,7 @@ void leave_port_keepers(Tables& tables, IkeId id) {
 /// Design 6: the session that is replaced at a client's limit, the one that was silent for longest
 /// of those without a purpose. What the client itself has never sent a message of goes first, and a
 /// message from outside replaces nothing else.
-IkeId replaceable(const Shard& shard, const Client& client, Direction cause) {
+IkeId replaceable(const IpsecAlg& shard, const Client& client, Direction cause) {
   const Tables& tables = shard.alg;
   const auto first = [&](auto&& is_wanted, Owed owed = Owed::kForHoweverLong) {
     for (IkeId id = client.ike_sessions.first; id != state::kNone;
@@ -193,7 +193,7 @@ IkeId replaceable(const Shard& shard, const Client& client, Direction cause) {
 }
 
 /// Room for one more session of the client.
-bool make_room(Shard& shard, const Client& client, Direction cause) {
+bool make_room(IpsecAlg& shard, const Client& client, Direction cause) {
   if (client.ike_count < kIkeSessionsPerSubscriber) return true;
   const IkeId id = replaceable(shard, client, cause);
   if (id == state::kNone) return false;
@@ -201,7 +201,7 @@ bool make_room(Shard& shard, const Client& client, Direction cause) {
   return true;
 }
 
-IkeId create(Shard& shard, PeerId peer_id, const wire::IkeMessage& message, Direction direction,
+IkeId create(IpsecAlg& shard, PeerId peer_id, const wire::IkeMessage& message, Direction direction,
              const lsn44::Session& udp) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[peer_id];
@@ -224,7 +224,7 @@ IkeId create(Shard& shard, PeerId peer_id, const wire::IkeMessage& message, Dire
   session.version = message.version;
   session.in_use = true;
   session.began_midway = phase_of(message) != IkePhase::kOne;
-  if (lsn44::keeps_port(udp)) enter_port_keepers(tables, id);
+  if (lsn44::preserves_port(udp)) enter_port_keepers(tables, id);
   state::list_push(peer.ike_sessions, id, tables.ike_links());
   state::queue_push(client.ike_sessions, id, tables.client_ike_links());
   ++peer.ike_count;
@@ -273,12 +273,12 @@ IkePhase phase_of(const wire::IkeMessage& message) {
   }
 }
 
-IkeId find_ike_session(const Shard& shard, PeerId peer, wire::IkeSpi initiator) {
+IkeId find_ike_session(const IpsecAlg& shard, PeerId peer, wire::IkeSpi initiator) {
   const state::FlowKey key = ike_key(peer, initiator);
   return shard.alg.index.find(key, shard.alg.index.hash(key));
 }
 
-bool has_purpose(const Shard& shard, IkeId id, Owed owed) {
+bool has_purpose(const IpsecAlg& shard, IkeId id, Owed owed) {
   const IkeSession& session = shard.alg.ike_sessions[id];
   const Peer& peer = shard.alg.peers[session.peer];
   if (session.esp_count != 0 || has_flight(shard, session.peer, id)) return true;
@@ -295,7 +295,7 @@ bool has_purpose(const Shard& shard, IkeId id, Owed owed) {
   return false;
 }
 
-IkeId track(Shard& shard, PeerId peer_id, const wire::IkeMessage& message, Direction direction,
+IkeId track(IpsecAlg& shard, PeerId peer_id, const wire::IkeMessage& message, Direction direction,
             const lsn44::Session& udp) {
   Tables& tables = shard.alg;
   IkeId id = find_ike_session(shard, peer_id, message.initiator);
@@ -357,7 +357,7 @@ ExchangeName name_of(IkeSession& session, const wire::IkeMessage& message, Direc
   return {ExchangeKind::kCreateChild, initiator, message.message_id};
 }
 
-ExchangeId find_exchange(const Shard& shard, const IkeSession& session, const ExchangeName& name,
+ExchangeId find_exchange(const IpsecAlg& shard, const IkeSession& session, const ExchangeName& name,
                          const wire::IkeMessage& message) {
   const Tables& tables = shard.alg;
   const bool followup = message.version == 2 && message.exchange == exchange::kFollowupKe;
@@ -376,7 +376,7 @@ ExchangeId find_exchange(const Shard& shard, const IkeSession& session, const Ex
   return latest;
 }
 
-void touch_exchange(Shard& shard, ExchangeId id) {
+void touch_exchange(IpsecAlg& shard, ExchangeId id) {
   Tables& tables = shard.alg;
   IkeSession& session = tables.ike_sessions[tables.exchanges[id].ike];
   if (session.exchanges.last == id) return;
@@ -384,15 +384,15 @@ void touch_exchange(Shard& shard, ExchangeId id) {
   state::queue_push(session.exchanges, id, tables.exchange_links());
 }
 
-bool has_room(const Shard& shard, const IkeSession& session) {
+bool has_room(const IpsecAlg& shard, const IkeSession& session) {
   return !is_full(shard.alg, session) || dispensable(shard, session) != state::kNone;
 }
 
-bool lacks_room_in_table(const Shard& shard, const IkeSession& session) {
+bool lacks_room_in_table(const IpsecAlg& shard, const IkeSession& session) {
   return !is_at_its_limit(session) && !has_room(shard, session);
 }
 
-ExchangeId add_exchange(Shard& shard, IkeId ike, const ExchangeName& name,
+ExchangeId add_exchange(IpsecAlg& shard, IkeId ike, const ExchangeName& name,
                         std::uint32_t message_id) {
   Tables& tables = shard.alg;
   IkeSession& session = tables.ike_sessions[ike];
@@ -417,7 +417,7 @@ ExchangeId add_exchange(Shard& shard, IkeId ike, const ExchangeName& name,
   return id;
 }
 
-void mark_answered(Shard& shard, ExchangeId id) {
+void mark_answered(IpsecAlg& shard, ExchangeId id) {
   Exchange& e = shard.alg.exchanges[id];
   IkeSession& session = shard.alg.ike_sessions[e.ike];
   if (!e.answered) --session.unanswered_exchanges;
@@ -435,13 +435,13 @@ void mark_answered(Shard& shard, ExchangeId id) {
   }
 }
 
-void mark_unanswered(Shard& shard, ExchangeId id) {
+void mark_unanswered(IpsecAlg& shard, ExchangeId id) {
   Exchange& e = shard.alg.exchanges[id];
   if (e.answered) ++shard.alg.ike_sessions[e.ike].unanswered_exchanges;
   e.answered = false;
 }
 
-void mark_settled(Shard& shard, ExchangeId id) {
+void mark_settled(IpsecAlg& shard, ExchangeId id) {
   Exchange& e = shard.alg.exchanges[id];
   if (e.settled) return;
   leave_peers_list(shard, id);
@@ -449,7 +449,7 @@ void mark_settled(Shard& shard, ExchangeId id) {
   note_exchange(shard, id, true);
 }
 
-void unsettle(Shard& shard, ExchangeId id) {
+void unsettle(IpsecAlg& shard, ExchangeId id) {
   Exchange& e = shard.alg.exchanges[id];
   if (!e.settled) return;
   e.settled = e.went_on = false;
@@ -457,7 +457,7 @@ void unsettle(Shard& shard, ExchangeId id) {
   note_exchange(shard, id, false);
 }
 
-ExchangeId settle_one(Shard& shard, PeerId peer_id, std::uint32_t turn, state::Ticks began) {
+ExchangeId settle_one(IpsecAlg& shard, PeerId peer_id, std::uint32_t turn, state::Ticks began) {
   const Tables& tables = shard.alg;
   const Peer& peer = tables.peers[peer_id];
   // Of the turn the earliest, of those before it the latest: earlier ones were given up.
@@ -474,14 +474,14 @@ ExchangeId settle_one(Shard& shard, PeerId peer_id, std::uint32_t turn, state::T
   return chosen;
 }
 
-void settle_session(Shard& shard, IkeId id) {
+void settle_session(IpsecAlg& shard, IkeId id) {
   const Tables& tables = shard.alg;
   for (ExchangeId e = tables.ike_sessions[id].exchanges.first; e != state::kNone;
        e = tables.exchanges[e].of_session.next)
     mark_settled(shard, e);
 }
 
-bool settle_older(Shard& shard, PeerId peer_id, std::uint32_t turn) {
+bool settle_older(IpsecAlg& shard, PeerId peer_id, std::uint32_t turn) {
   const Tables& tables = shard.alg;
   const Peer& peer = tables.peers[peer_id];
   const state::TickDuration lasts = 2 * profile_of(shard, peer).gate_timeout;
@@ -517,27 +517,27 @@ bool settle_older(Shard& shard, PeerId peer_id, std::uint32_t turn) {
   return was_owed;
 }
 
-bool has_answered_ike(const Shard& shard, const Peer& peer) {
+bool has_answered_ike(const IpsecAlg& shard, const Peer& peer) {
   for (IkeId id = peer.ike_sessions.first; id != state::kNone;
        id = shard.alg.ike_sessions[id].of_peer.next)
     if (shard.alg.ike_sessions[id].is_answered()) return true;
   return false;
 }
 
-void end_floated(Shard& shard, IkeId id) {
+void end_floated(IpsecAlg& shard, IkeId id) {
   settle_session(shard, id);
   count(shard, shard.alg.peers[shard.alg.ike_sessions[id].peer].profile, AlgCounter::kIkeFloats);
   end_ike_session(shard, id, AlgEnd::kFloated);
 }
 
-state::Ticks ike_deadline(const Shard& shard, const IkeSession& session) {
+state::Ticks ike_deadline(const IpsecAlg& shard, const IkeSession& session) {
   const Peer& peer = shard.alg.peers[session.peer];
   return session.last_message + (session.is_answered()
                                      ? profile_of(shard, peer).ike_session_timeout
                                      : kUnansweredIke);
 }
 
-void end_ike_session(Shard& shard, IkeId id, AlgEnd why) {
+void end_ike_session(IpsecAlg& shard, IkeId id, AlgEnd why) {
   Tables& tables = shard.alg;
   IkeSession& session = tables.ike_sessions[id];
   const PeerId peer_id = session.peer;
@@ -566,10 +566,10 @@ void end_ike_session(Shard& shard, IkeId id, AlgEnd why) {
   tables.events.put(event);
   session.in_use = false;
   tables.ike_sessions.release(id);
-  doubt(shard, peer_id);
+  mark_unused(shard, peer_id);
 }
 
-void keep_port(Shard& shard, PeerId id, wire::Be16 port, bool bore_esp) {
+void keep_port(IpsecAlg& shard, PeerId id, wire::Be16 port, bool bore_esp) {
   Peer& peer = shard.alg.peers[id];
   if (peer.keeps_port(port)) return;
   // One that bore ESP is needed longest.
@@ -598,7 +598,7 @@ void port_bore_esp(Tables& tables, IkeId ike) {
     if (kept.port == session.inside_port) kept.bore_esp = true;
 }
 
-void mapping_ended(Shard& shard, const lsn44::Session& session) {
+void on_mapping_end(IpsecAlg& shard, const lsn44::Session& session) {
   const PeerId id = find_peer(shard, session.inside_ip, session.remote_ip);
   if (id == state::kNone) return;
   for (Peer::KeptPort& kept : shard.alg.peers[id].ike_ports) {
@@ -608,7 +608,7 @@ void mapping_ended(Shard& shard, const lsn44::Session& session) {
   }
 }
 
-IkeId find_port_keeper(Shard& shard, GateId gate_id, wire::IkeSpi initiator) {
+IkeId find_port_keeper(IpsecAlg& shard, GateId gate_id, wire::IkeSpi initiator) {
   Tables& tables = shard.alg;
   const state::FlowKey key = port_keeper_key(gate_id, initiator);
   if (const IkeId id = tables.index.find(key, tables.index.hash(key)); id != state::kNone)
@@ -627,7 +627,7 @@ IkeId find_port_keeper(Shard& shard, GateId gate_id, wire::IkeSpi initiator) {
   return sole;
 }
 
-void expire_ike_sessions(Shard& shard, std::size_t budget) {
+void expire_ike_sessions(IpsecAlg& shard, std::size_t budget) {
   Tables& tables = shard.alg;
   tables.ike_wheel.advance(shard.now, budget, tables.ike_wheel_links(),
                            [&](std::uint32_t id) -> std::optional<state::Ticks> {

@@ -1,13 +1,14 @@
-#include "lsn/datapath/ipsec_alg/stages.hpp"
+#include "lsn/datapath/ipsec_alg/inspect.hpp"
 
 #include <algorithm>
+#include <array>
 
-#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
-#include "lsn/datapath/ipsec_alg/gates.hpp"
+#include "lsn/datapath/ipsec_alg/esp.hpp"
 #include "lsn/datapath/ipsec_alg/holding.hpp"
-#include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
+#include "lsn/datapath/ipsec_alg/ike.hpp"
+#include "lsn/datapath/ipsec_alg/ipsec_alg.hpp"
 #include "lsn/datapath/ipsec_alg/peers.hpp"
-#include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/ipsec_alg/turns.hpp"
 #include "lsn/wire/esp.hpp"
 #include "lsn/wire/udp.hpp"
 
@@ -17,12 +18,6 @@ namespace {
 using lsn44::Session;
 using lsn44::SessionFlags;
 
-/// Released packets that one burst sends at most: what remains goes with the next.
-constexpr std::size_t kReleaseBudget = 128;
-/// NAT addresses that are looked at for one on which nobody talks to a server.
-constexpr std::uint32_t kSpreadLimit = 1024;
-/// ESP sessions whose traffic is added to the counters in one tick: a second for 6,400.
-constexpr std::size_t kCountedPerTick = 64;
 /// Bytes of an IKE datagram that are read.
 constexpr std::size_t kReadLimit = 256;
 
@@ -60,17 +55,17 @@ struct Payload {
 // ── IKE on UDP 500 ──────────────────────────────────────────────────────────────────────────────
 
 /// A message of an exchange that was admitted once: passes (design 3) ...
-Verdict admitted_message(Shard& shard, const Packet& packet, Direction direction, IkeId ike,
+Verdict admitted_message(IpsecAlg& shard, const Packet& packet, Direction direction, IkeId ike,
                          ExchangeId exchange, const wire::IkeMessage& message) {
   const Exchange& e = shard.alg.exchanges[exchange];
   const PeerId peer = shard.alg.ike_sessions[ike].peer;
   const Gate& gate = shard.alg.gates[shard.alg.peers[peer].gate];
-  note_message(shard, peer, exchange);
+  on_message(shard, peer, exchange);
   const bool is_answer = message.version == 1 ? direction != e.name.initiator
                                               : message.is_response() &&
                                                     message.message_id == e.latest_request;
   if (is_answer) {
-    if (!e.answered) answered(shard, peer, exchange);
+    if (!e.answered) on_answer(shard, peer, exchange);
     return Verdict::next();
   }
   // A request with a message ID that we know, or an IKEv1 message: a retransmission, a fragment, or
@@ -88,7 +83,7 @@ Verdict admitted_message(Shard& shard, const Packet& packet, Direction direction
   return Verdict::next();
 }
 
-Verdict phase_two(Shard& shard, const Packet& packet, Direction direction, IkeId ike,
+Verdict phase_two(IpsecAlg& shard, const Packet& packet, Direction direction, IkeId ike,
                   const wire::IkeMessage& message) {
   IkeSession& session = shard.alg.ike_sessions[ike];
   const PeerId peer_id = session.peer;
@@ -101,7 +96,7 @@ Verdict phase_two(Shard& shard, const Packet& packet, Direction direction, IkeId
   const GateId gate_id = shard.alg.peers[peer_id].gate;
   const Gate& gate = shard.alg.gates[gate_id];
   yield_to(shard, gate_id, peer_id);
-  replace_session(shard, peer_id, ike);
+  on_restart(shard, peer_id, ike);
   const bool is_blocked = !is_free_for(gate, peer_id) && !holds(gate, peer_id);
   if (!is_blocked && lacks_room_in_table(shard, session)) {
     count(shard, shard.alg.peers[peer_id].profile, AlgCounter::kIkeUntracked);
@@ -119,7 +114,7 @@ Verdict phase_two(Shard& shard, const Packet& packet, Direction direction, IkeId
 
 /// Whether the client of a UDP session to port 500 of a server has ever sent IKE there: by this
 /// session, or by another one that has an IKE session.
-bool client_has_sent(const Shard& shard, const Session& session) {
+bool client_has_sent(const IpsecAlg& shard, const Session& session) {
   if ((session.flags & SessionFlags::kInboundFirst) == 0 ||
       session.packets[at(Direction::kOutbound)] != 0)
     return true;
@@ -127,7 +122,7 @@ bool client_has_sent(const Shard& shard, const Session& session) {
   return peer != state::kNone && shard.alg.peers[peer].ike_count != 0;
 }
 
-Verdict inspect_ike(Shard& shard, const Packet& packet, const Session& session,
+Verdict inspect_ike(IpsecAlg& shard, const Packet& packet, const Session& session,
                     SubscriberId subscriber, Direction direction) {
   Tables& tables = shard.alg;
   if (!packet.has_l4) {
@@ -179,7 +174,7 @@ Verdict inspect_ike(Shard& shard, const Packet& packet, const Session& session,
 // ── UDP 4500 ────────────────────────────────────────────────────────────────────────────────────
 
 /// Only to notice that an IKE session floats: it keeps nothing and refuses nothing.
-void notice_float(Shard& shard, const Packet& packet, const Session& session) {
+void notice_float(IpsecAlg& shard, const Packet& packet, const Session& session) {
   if (!packet.has_l4 || packet.l4_size < sizeof(wire::UdpHeader) + wire::kNonEspMarkerSize) return;
   const PeerId peer = find_peer(shard, session.inside_ip, session.remote_ip);
   if (peer == state::kNone) return;
@@ -192,13 +187,13 @@ void notice_float(Shard& shard, const Packet& packet, const Session& session) {
   if (ike == state::kNone) return;
   catch_up(shard, shard.alg.peers[peer].gate);
   end_floated(shard, ike);
-  floated(shard, peer, ike);
+  on_float(shard, peer, ike);
 }
 
 // ── ESP of known SPIs ───────────────────────────────────────────────────────────────────────────
 
 /// Design 5.12, the same SPI twice: a known SPI begins anew while another client waits for its own.
-void suspect_collision(Shard& shard, const Packet& packet, const Session& session,
+void suspect_collision(IpsecAlg& shard, const Packet& packet, const Session& session,
                        const EspSession& esp, Gate& gate) {
   if (gate.state != GateState::kArmed || gate.turn.holder == esp.peer ||
       gate.halves[at(Direction::kInbound)] != HalfGate::kArmed || gate.turn.collision_told)
@@ -207,7 +202,7 @@ void suspect_collision(Shard& shard, const Packet& packet, const Session& sessio
       profile_of(shard, shard.alg.peers[gate.turn.holder]).fresh_sequence;
   const std::uint32_t sequence =
       reinterpret_cast<const wire::EspHeader*>(packet.l4)->sequence.host();
-  if (sequence > fresh || latest_sequence(session) <= fresh) return;
+  if (sequence > fresh || session.esp_sequence().host() <= fresh) return;
   gate.turn.collision_told = true;
   const Peer& owner = shard.alg.peers[esp.peer];
   count(shard, owner.profile, AlgCounter::kSpiCollisions);
@@ -219,7 +214,7 @@ void suspect_collision(Shard& shard, const Packet& packet, const Session& sessio
 
 /// Design 5.2, outbound 2: ESP of a client on an SPI that the server has not answered asks for a turn,
 /// though the SPI is known and the packet passes. One that brought nothing is not repeated at once.
-void ask_for_turn(Shard& shard, EspId id) {
+void ask_for_turn(IpsecAlg& shard, EspId id) {
   Tables& tables = shard.alg;
   EspSession& esp = tables.esp_sessions[id];
   const PeerId peer_id = esp.peer;
@@ -239,7 +234,7 @@ void ask_for_turn(Shard& shard, EspId id) {
   become_candidate_again(shard, id, gate.turn);
 }
 
-Verdict inspect_esp(Shard& shard, const Packet& packet, SessionId id, Direction direction) {
+Verdict inspect_esp(IpsecAlg& shard, const Packet& packet, SessionId id, Direction direction) {
   Session& session = shard.lsn44.sessions[id];
   const EspId esp_id = esp_of(shard, id);
   EspSession& esp = shard.alg.esp_sessions[esp_id];
@@ -269,21 +264,15 @@ Verdict inspect_esp(Shard& shard, const Packet& packet, SessionId id, Direction 
   // What comes before the answer is of another tunnel, and says nothing about the exchange.
   if (out && is_of_turn(Direction::kOutbound) && gate.state == GateState::kArmed)
     note_sent(shard, gate);
-  if (!out && in_turn) returned(shard, gate_id);
+  if (!out && in_turn) on_return(shard, gate_id);
   if (!in_turn && has_pair && esp.followed)
-    session.flags = static_cast<std::uint8_t>(session.flags & ~SessionFlags::kInspect);
+    session.flags = static_cast<std::uint8_t>(session.flags & ~SessionFlags::kOffFastPath);
   return Verdict::next();
 }
 
 }  // namespace
 
-bool wants(const Shard& shard, std::uint16_t group, Protocol protocol, wire::Be16 server_port) {
-  return protocol == Protocol::kUdp &&
-         (server_port == kIkePort || server_port == kNatTraversalPort) &&
-         find_profile(shard, group) != nullptr;
-}
-
-Verdict inspect(Shard& shard, Packet& packet, SessionId id, Direction direction) {
+Verdict inspect(IpsecAlg& shard, Packet& packet, SessionId id, Direction direction) {
   const Session& session = shard.lsn44.sessions[id];
   if (session.protocol == Protocol::kEsp) return inspect_esp(shard, packet, id, direction);
   if (session.remote_port == kIkePort)
@@ -292,14 +281,7 @@ Verdict inspect(Shard& shard, Packet& packet, SessionId id, Direction direction)
   return Verdict::next();
 }
 
-bool wants_port_kept(const Shard& shard, std::uint16_t group, wire::Be16 inside_port,
-                     wire::Be16 server_port) {
-  if (server_port != kIkePort || inside_port != kIkePort) return false;
-  const AlgProfile* profile = find_profile(shard, group);
-  return profile != nullptr && profile->ike_preserve_port;
-}
-
-SessionId find_port_keeper(Shard& shard, wire::Be32 nat_ip, wire::Be32 server,
+SessionId find_port_keeper(IpsecAlg& shard, wire::Be32 nat_ip, wire::Be32 server,
                            std::span<const std::uint8_t> datagram, std::size_t size) {
   const GateId gate = find_gate(shard, nat_ip, server);
   if (gate == state::kNone || shard.alg.gates[gate].port_keepers == 0) return state::kNone;
@@ -308,20 +290,19 @@ SessionId find_port_keeper(Shard& shard, wire::Be32 nat_ip, wire::Be32 server,
   const IkeId ike = find_port_keeper(shard, gate, message->initiator);
   if (ike == state::kNone) return state::kNone;
   const state::FlowKey key =
-      state::FlowKey::make(nat_ip.raw(), server.raw(), shard.alg.ike_sessions[ike].nat_port.raw(),
-                           kIkePort.raw(), static_cast<unsigned>(FlowKind::kUdp));
+      flow_key(Protocol::kUdp, nat_ip, shard.alg.ike_sessions[ike].nat_port, server, kIkePort);
   return shard.lsn44.inbound.find(key, shard.lsn44.inbound.hash(key));
 }
 
-bool is_for_port_keepers(const Shard& shard, const Packet& packet) {
-  if (packet.protocol != Protocol::kUdp || packet.key.c != kIkePort.raw() ||
-      packet.key.d != kIkePort.raw())
+bool is_for_port_keepers(const IpsecAlg& shard, const Packet& packet) {
+  if (packet.protocol != Protocol::kUdp || packet.key.local_port != kIkePort.raw() ||
+      packet.key.remote_port != kIkePort.raw())
     return false;
   const GateId gate = find_gate(shard, packet.ip->destination, packet.ip->source);
   return gate != state::kNone && shard.alg.gates[gate].port_keepers != 0;
 }
 
-SessionId demultiplex(Shard& shard, Packet& packet) {
+SessionId demultiplex(IpsecAlg& shard, Packet& packet) {
   const Payload payload(packet);
   const SessionId id = find_port_keeper(shard, packet.ip->destination, packet.ip->source,
                                         payload.bytes, payload.size);
@@ -331,41 +312,7 @@ SessionId demultiplex(Shard& shard, Packet& packet) {
   return id;
 }
 
-void choose_address(Shard& shard, lsn44::Subscriber& subscriber, const Group& group,
-                    wire::Be32 server) {
-  const AlgProfile* profile = find_profile(shard, subscriber.group);
-  if (profile == nullptr || !profile->server_spread || subscriber.paired_ip.raw() != 0) return;
-  const std::vector<wire::Ipv4Address>& all = group.addresses_of[shard.id];
-  const auto n = static_cast<std::uint32_t>(all.size());
-  const std::uint32_t start = shard.random.below(n);
-  for (std::uint32_t i = 0; i < std::min(n, kSpreadLimit); ++i) {
-    const wire::Be32 nat_ip = all[(start + i) % n].be();
-    if (find_gate(shard, nat_ip, server) != state::kNone ||
-        !lsn44::find_nat_address(shard, nat_ip)->has_room(Protocol::kUdp))
-      continue;
-    lsn44::pair_with(shard, subscriber, nat_ip);
-    if (i != 0 || n > 1) count(shard, profile->id, AlgCounter::kAddressesSpread);
-    return;
-  }
-}
-
-bool keeps(const Shard& shard, const Session& session) {
-  if (session.protocol != Protocol::kUdp || session.remote_port != kIkePort) return false;
-  const Tables& tables = shard.alg;
-  const PeerId id = find_peer(shard, session.inside_ip, session.remote_ip);
-  if (id == state::kNone) return false;
-  const Peer& peer = tables.peers[id];
-  for (IkeId ike = peer.ike_sessions.first; ike != state::kNone;
-       ike = tables.ike_sessions[ike].of_peer.next)
-    if (tables.ike_sessions[ike].inside_port == session.inside_port) return true;
-  return peer.esp_count != 0 && peer.keeps_port(session.inside_port);
-}
-
-void udp_session_ended(Shard& shard, const Session& session) {
-  if (session.remote_port == kIkePort) mapping_ended(shard, session);
-}
-
-void ah_refused(Shard& shard, const Packet& packet) {
+void on_ah(IpsecAlg& shard, const Packet& packet) {
   if (packet.side != Side::kInside) return;
   const wire::Be32 client = packet.ip->source;
   const std::uint16_t* group =
@@ -383,57 +330,6 @@ void ah_refused(Shard& shard, const Packet& packet) {
   event.client = client;
   event.server = packet.ip->destination;
   shard.alg.events.put(event);
-}
-
-void after_burst(Shard& shard) {
-  if (!shard.alg.released.empty()) [[unlikely]] send_released(shard, kReleaseBudget);
-  if (!shard.alg.doubtful.empty()) [[unlikely]] resolve_doubts(shard);
-}
-
-void housekeep(Shard& shard, std::size_t budget) {
-  expire_gates(shard, budget);  // design 4.7: closing is handled before ageing
-  expire_waiters(shard, budget);
-  expire_ike_sessions(shard, budget);
-  count_traffic(shard, kCountedPerTick);
-}
-
-void adopt_generation(Shard& shard) {
-  Tables& tables = shard.alg;
-  tables.max_fresh_sequence = 0;
-  for (const AlgProfile& profile : shard.generation->alg_profiles)
-    if (profile.present)
-      tables.max_fresh_sequence = std::max(tables.max_fresh_sequence, profile.fresh_sequence);
-  tables.watched_sequence = tables.armed_gates == 0 ? 0 : tables.max_fresh_sequence;
-}
-
-void enforce_generation(Shard& shard, SubscriberId subscriber_id) {
-  Tables& tables = shard.alg;
-  const Client& client = tables.clients[subscriber_id];
-  if (client.peer_count == 0) return;
-  const lsn44::Subscriber& subscriber = shard.lsn44.subscribers[subscriber_id];
-  const bool has_profile = find_profile(shard, subscriber.group) != nullptr;
-  bool removed = false;
-  for (PeerId id = client.peers.first; id != state::kNone;
-       id = tables.peers[id].of_client.next) {
-    const GateId gate_id = tables.peers[id].gate;
-    if (!has_profile || tables.gates[gate_id].nat_ip != subscriber.paired_ip) {
-      clear_peer(shard, id, AlgEnd::kReload);
-      removed = true;
-      continue;
-    }
-    recount_profile(shard, id);
-    for (IkeId ike = tables.peers[id].ike_sessions.first; ike != state::kNone;
-         ike = tables.ike_sessions[ike].of_peer.next) {
-      tables.ike_wheel.cancel(ike, tables.ike_wheel_links());
-      tables.ike_wheel.schedule(ike, ike_deadline(shard, tables.ike_sessions[ike]),
-                                tables.ike_wheel_links());
-    }
-    schedule_gate(shard, gate_id);
-  }
-  if (!removed) return;
-  Event event = event_of(shard, EventKind::kStateRemoved, tables.peers[client.peers.first]);
-  event.server = wire::Be32{};
-  tables.events.put(event);
 }
 
 }  // namespace lsn::datapath::ipsec_alg

@@ -1,10 +1,10 @@
-#include "lsn/datapath/ipsec_alg/gates.hpp"
+#include "lsn/datapath/ipsec_alg/turns.hpp"
 
 #include <algorithm>
 #include <optional>
 
 #include "lsn/datapath/ipsec_alg/attribution.hpp"
-#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
+#include "lsn/datapath/ipsec_alg/esp.hpp"
 #include "lsn/datapath/ipsec_alg/holding.hpp"
 #include "lsn/datapath/ipsec_alg/peers.hpp"
 
@@ -70,7 +70,7 @@ void watch_sequences(Tables& tables) {
   tables.watched_sequence = tables.armed_gates == 0 ? 0 : tables.max_fresh_sequence;
 }
 
-void step(Shard& shard, Gate& gate, GateEvent event) {
+void step(IpsecAlg& shard, Gate& gate, GateEvent event) {
   for (const Transition& t : kTransitions) {
     if (t.from != gate.state || t.event != event) continue;
     if (gate.state != GateState::kArmed && t.to == GateState::kArmed) {
@@ -98,7 +98,7 @@ EspId old_session(const Tables& tables, const Peer& peer) {
   return state::kNone;
 }
 
-void watch_old_session(Shard& shard, Gate& gate) {
+void watch_old_session(IpsecAlg& shard, Gate& gate) {
   Turn& turn = gate.turn;
   const Tables& tables = shard.alg;
   turn.old_session = old_session(tables, tables.peers[turn.holder]);
@@ -118,7 +118,7 @@ bool watches_old_session(const Gate& gate) {
 }
 
 /// Looks at the old session once per step; true when it has carried traffic both ways in each.
-bool goes_on_with_old_spis(const Shard& shard, Gate& gate) {
+bool goes_on_with_old_spis(const IpsecAlg& shard, Gate& gate) {
   Turn& turn = gate.turn;
   if (!watches_old_session(gate)) return false;
   if (!is_due(turn.old_checked + kOldSpiStep, shard.now)) return turn.old_spis;
@@ -141,7 +141,7 @@ bool goes_on_with_old_spis(const Shard& shard, Gate& gate) {
 }
 
 /// Design 5.3, owed: the exchanges of the turn came to nothing, the old SPIs go on.
-void give_up_exchanges(Shard& shard, Gate& gate) {
+void give_up_exchanges(IpsecAlg& shard, Gate& gate) {
   Tables& tables = shard.alg;
   gate.turn.old_spis = true;
   const Peer& peer = tables.peers[gate.turn.holder];
@@ -187,12 +187,12 @@ std::optional<state::Ticks> shortened(const Gate& gate) {
   return progress + (lacks_only_further_spis(gate) ? kFurtherSpi : kAnswerExpected);
 }
 
-state::Ticks deadline_of(const Shard& shard, const Turn& turn) {
+state::Ticks deadline_of(const IpsecAlg& shard, const Turn& turn) {
   return turn.began + profile_of(shard, shard.alg.peers[turn.holder]).gate_timeout;
 }
 
 /// What has become due for an open gate.
-std::optional<CloseReason> due_reason(Shard& shard, Gate& gate) {
+std::optional<CloseReason> due_reason(IpsecAlg& shard, Gate& gate) {
   // Design 4.2: one deadline; nothing extends it.
   if (is_due(deadline_of(shard, gate.turn), shard.now)) return CloseReason::kDeadline;
   if (const auto when = shortened(gate); when && is_due(*when, shard.now))
@@ -206,12 +206,12 @@ std::optional<CloseReason> due_reason(Shard& shard, Gate& gate) {
 
 // ── dangling ────────────────────────────────────────────────────────────────────────────────────
 
-state::TickDuration twice_gate_timeout(const Shard& shard, const Peer& peer) {
+state::TickDuration twice_gate_timeout(const IpsecAlg& shard, const Peer& peer) {
   return 2 * profile_of(shard, peer).gate_timeout;
 }
 
 /// Until when a peer dangles, as things are.
-std::optional<state::Ticks> dangles_until(const Shard& shard, const Peer& peer) {
+std::optional<state::Ticks> dangles_until(const IpsecAlg& shard, const Peer& peer) {
   std::optional<state::Ticks> until;
   if (is_owed_any(shard, peer) || !peer.undecided.empty()) until = peer.dangles_until;
   if (!peer.undecided.empty()) {
@@ -224,7 +224,7 @@ std::optional<state::Ticks> dangles_until(const Shard& shard, const Peer& peer) 
 }
 
 /// Puts a peer on the gate's list of those who dangle. It leaves when it is looked at and does not.
-void note_dangling(Shard& shard, PeerId id) {
+void note_dangling(IpsecAlg& shard, PeerId id) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[id];
   if (peer.is_dangling || !is_dangling(shard, peer)) return;
@@ -234,12 +234,12 @@ void note_dangling(Shard& shard, PeerId id) {
   schedule_gate(shard, peer.gate);  // it may have nothing else that ends
 }
 
-void set_dangling(Shard& shard, PeerId id, state::Ticks until) {
+void set_dangling(IpsecAlg& shard, PeerId id, state::Ticks until) {
   shard.alg.peers[id].dangles_until = until;
   note_dangling(shard, id);
 }
 
-void unset_dangling(Shard& shard, Gate& gate, PeerId id) {
+void unset_dangling(IpsecAlg& shard, Gate& gate, PeerId id) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[id];
   state::list_remove(gate.dangling, id, tables.dangling_links());
@@ -247,11 +247,11 @@ void unset_dangling(Shard& shard, Gate& gate, PeerId id) {
   // Half the ticks' range later it would look as if it were to come.
   if (peer.dangles_until && is_due(*peer.dangles_until, shard.now)) peer.dangles_until.reset();
   lower(shard, peer.profile, AlgGauge::kDangling);
-  doubt(shard, id);
+  mark_unused(shard, id);
 }
 
 /// Takes those off the list who are dangling no more.
-void forget_dangling(Shard& shard, Gate& gate) {
+void forget_dangling(IpsecAlg& shard, Gate& gate) {
   for (PeerId id = gate.dangling.first; id != state::kNone;) {
     const PeerId next = shard.alg.peers[id].of_dangling.next;
     if (!is_dangling(shard, shard.alg.peers[id])) unset_dangling(shard, gate, id);
@@ -260,7 +260,7 @@ void forget_dangling(Shard& shard, Gate& gate) {
 }
 
 /// A turn without an exchange has lasted for as long as a server may take to reply.
-bool had_its_chance(const Shard& shard, const Turn& turn) {
+bool had_its_chance(const IpsecAlg& shard, const Turn& turn) {
   const state::TickDuration timeout = profile_of(shard, shard.alg.peers[turn.holder]).gate_timeout;
   return is_due(turn.began + std::min<state::TickDuration>(kAnswerExpected, timeout), shard.now);
 }
@@ -280,7 +280,7 @@ bool has_all_it_expects(const Tables& tables, const Turn& turn) {
 }
 
 /// Design 5.11, dangling: what a turn's end leaves behind.
-void dangle_after(Shard& shard, const Gate& gate, PeerId id, CloseReason reason) {
+void dangle_after(IpsecAlg& shard, const Gate& gate, PeerId id, CloseReason reason) {
   Peer& peer = shard.alg.peers[id];
   const Turn& turn = gate.turn;
   const std::uint32_t out = turn.spis[at(Direction::kOutbound)];
@@ -320,7 +320,7 @@ void dangle_after(Shard& shard, const Gate& gate, PeerId id, CloseReason reason)
 }
 
 /// What a turn without an exchange leaves of the sessions that it was for.
-void note_attempts(Shard& shard, const Turn& turn) {
+void note_attempts(IpsecAlg& shard, const Turn& turn) {
   Tables& tables = shard.alg;
   for (EspId id = turn.candidates[at(Direction::kOutbound)].first; id != state::kNone;
        id = tables.esp_sessions[id].candidates[at(Direction::kOutbound)].next) {
@@ -333,7 +333,7 @@ void note_attempts(Shard& shard, const Turn& turn) {
 
 // ── lingering ───────────────────────────────────────────────────────────────────────────────────
 
-void linger(Shard& shard, GateId id) {
+void linger(IpsecAlg& shard, GateId id) {
   Gate& gate = shard.alg.gates[id];
   end_lingering(shard, id);
   gate.lingering = gate.turn;
@@ -368,13 +368,13 @@ Turn* find_turn(Gate& gate, std::uint32_t serial) {
   return nullptr;
 }
 
-void catch_up(Shard& shard, GateId id) {
+void catch_up(IpsecAlg& shard, GateId id) {
   Gate& gate = shard.alg.gates[id];
   // A turn that begins here begins now: nothing of it is due yet.
   if (gate.state != GateState::kClosed) {
     if (const auto reason = due_reason(shard, gate)) close_turn(shard, id, *reason);
   } else if (gate.kept_for != state::kNone && is_due(gate.kept_until, shard.now)) {
-    doubt(shard, gate.kept_for);
+    mark_unused(shard, gate.kept_for);
     begin_next_turn(shard, id);
     schedule_gate(shard, id);
   }
@@ -383,7 +383,7 @@ void catch_up(Shard& shard, GateId id) {
     end_lingering(shard, id);
 }
 
-void begin_turn(Shard& shard, PeerId id, GateEvent how) {
+void begin_turn(IpsecAlg& shard, PeerId id, GateEvent how) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[id];
   const GateId gate_id = peer.gate;
@@ -408,7 +408,7 @@ void begin_turn(Shard& shard, PeerId id, GateEvent how) {
   schedule_gate(shard, gate_id);
 }
 
-void close_turn(Shard& shard, GateId id, CloseReason reason) {
+void close_turn(IpsecAlg& shard, GateId id, CloseReason reason) {
   Tables& tables = shard.alg;
   Gate& gate = tables.gates[id];
   const PeerId holder = gate.turn.holder;
@@ -430,7 +430,7 @@ void close_turn(Shard& shard, GateId id, CloseReason reason) {
   if (reason == CloseReason::kPaired) {
     linger(shard, id);
   } else {
-    settle_candidates(shard, gate.turn);
+    close_candidates(shard, gate.turn);
     if (!resumes(reason) && gate.lingering.holder != holder) end_lingering(shard, id);
   }
   gate.turn = Turn{};
@@ -441,14 +441,14 @@ void close_turn(Shard& shard, GateId id, CloseReason reason) {
   Event event = event_of(shard, EventKind::kTurnEnded, peer);
   event.detail = static_cast<std::uint32_t>(reason);
   tables.events.put(event);
-  doubt(shard, holder);
+  mark_unused(shard, holder);
 
   if (peer.waiter != state::kNone) queue_behind_all(shard, peer.waiter);
   begin_next_turn(shard, id);
   schedule_gate(shard, id);
 }
 
-void yield_to(Shard& shard, GateId id, PeerId peer) {
+void yield_to(IpsecAlg& shard, GateId id, PeerId peer) {
   const Gate& gate = shard.alg.gates[id];
   if (gate.state == GateState::kClosed || gate.turn.holder == peer || gate.turn.has_exchange)
     return;
@@ -456,7 +456,7 @@ void yield_to(Shard& shard, GateId id, PeerId peer) {
   close_turn(shard, id, CloseReason::kYield);
 }
 
-void replace_session(Shard& shard, PeerId id, IkeId ike) {
+void on_restart(IpsecAlg& shard, PeerId id, IkeId ike) {
   const Peer& peer = shard.alg.peers[id];
   const Gate& gate = shard.alg.gates[peer.gate];
   const Turn& turn = gate.turn;
@@ -470,7 +470,7 @@ void replace_session(Shard& shard, PeerId id, IkeId ike) {
 namespace {
 
 /// An exchange of the holder's belongs to the turn from now on.
-void join_turn(Shard& shard, Gate& gate, Exchange& e) {
+void join_turn(IpsecAlg& shard, Gate& gate, Exchange& e) {
   Turn& turn = gate.turn;
   e.turn = turn.serial;
   turn.has_exchange = true;
@@ -481,7 +481,7 @@ void join_turn(Shard& shard, Gate& gate, Exchange& e) {
 
 }  // namespace
 
-bool admit(Shard& shard, IkeId ike, const ExchangeName& name, std::uint32_t message_id,
+bool admit(IpsecAlg& shard, IkeId ike, const ExchangeName& name, std::uint32_t message_id,
            Opening opening) {
   Tables& tables = shard.alg;
   const PeerId id = tables.ike_sessions[ike].peer;
@@ -489,7 +489,7 @@ bool admit(Shard& shard, IkeId ike, const ExchangeName& name, std::uint32_t mess
   const ExchangeId exchange = add_exchange(shard, ike, name, message_id);
   if (exchange == state::kNone) return false;
   if (opening == Opening::kAnswer) {
-    answered(shard, id, exchange);
+    on_answer(shard, id, exchange);
     return true;
   }
   if (gate.state == GateState::kClosed) {
@@ -504,13 +504,13 @@ bool admit(Shard& shard, IkeId ike, const ExchangeName& name, std::uint32_t mess
   return true;
 }
 
-void admit_again(Shard& shard, PeerId id, ExchangeId exchange, std::uint32_t message_id) {
+void admit_again(IpsecAlg& shard, PeerId id, ExchangeId exchange, std::uint32_t message_id) {
   const Gate& gate = shard.alg.gates[shard.alg.peers[id].gate];
   if (gate.state == GateState::kClosed) begin_turn(shard, id, GateEvent::kRequest);
   request_again(shard, id, exchange, message_id);
 }
 
-void request_again(Shard& shard, PeerId id, ExchangeId exchange, std::uint32_t message_id) {
+void request_again(IpsecAlg& shard, PeerId id, ExchangeId exchange, std::uint32_t message_id) {
   Tables& tables = shard.alg;
   Exchange& e = tables.exchanges[exchange];
   Peer& peer = tables.peers[id];
@@ -531,7 +531,7 @@ void request_again(Shard& shard, PeerId id, ExchangeId exchange, std::uint32_t m
 namespace {
 
 /// An exchange's SPI may have been quicker than its answer.
-void settle_by_earlier_spi(Shard& shard, const Gate& gate, ExchangeId exchange) {
+void settle_by_earlier_spi(IpsecAlg& shard, const Gate& gate, ExchangeId exchange) {
   Tables& tables = shard.alg;
   for (EspId id = gate.turn.candidates[at(Direction::kInbound)].first; id != state::kNone;
        id = tables.esp_sessions[id].candidates[at(Direction::kInbound)].next) {
@@ -546,7 +546,7 @@ void settle_by_earlier_spi(Shard& shard, const Gate& gate, ExchangeId exchange) 
 
 }  // namespace
 
-void answered(Shard& shard, PeerId id, ExchangeId exchange) {
+void on_answer(IpsecAlg& shard, PeerId id, ExchangeId exchange) {
   Tables& tables = shard.alg;
   Exchange& e = tables.exchanges[exchange];
   Peer& peer = tables.peers[id];
@@ -576,7 +576,7 @@ void answered(Shard& shard, PeerId id, ExchangeId exchange) {
   schedule_gate(shard, gate_id);
 }
 
-void turn_was_lost(Shard& shard, PeerId id, state::Ticks admitted) {
+void turn_was_lost(IpsecAlg& shard, PeerId id, state::Ticks admitted) {
   Peer& peer = shard.alg.peers[id];
   if (peer.had_turn && peer.turn_began.later_than(admitted)) return;
   peer.had_turn = true;
@@ -592,7 +592,7 @@ namespace {
 
 /// A message is repeated of an exchange that has no SPI yet and whose turn is over: its initiator lacks
 /// the answer, so that the server may not have spoken yet.
-void hope_again(Shard& shard, PeerId id) {
+void hope_again(IpsecAlg& shard, PeerId id) {
   Tables& tables = shard.alg;
   const Peer& peer = tables.peers[id];
   unsigned looked = 0;
@@ -604,7 +604,7 @@ void hope_again(Shard& shard, PeerId id) {
 
 }  // namespace
 
-void note_message(Shard& shard, PeerId id, ExchangeId exchange) {
+void on_message(IpsecAlg& shard, PeerId id, ExchangeId exchange) {
   Tables& tables = shard.alg;
   Exchange& e = tables.exchanges[exchange];
   Gate& gate = tables.gates[tables.peers[id].gate];
@@ -622,27 +622,27 @@ void note_message(Shard& shard, PeerId id, ExchangeId exchange) {
   }
 }
 
-void spi_passed(Shard& shard, GateId id, Direction direction) {
+void on_spi(IpsecAlg& shard, GateId id, Direction direction) {
   Gate& gate = shard.alg.gates[id];
   gate.turn.latest_spi = shard.now;
   step(shard, gate,
        direction == Direction::kOutbound ? GateEvent::kOutboundSpi : GateEvent::kInboundSpi);
 }
 
-void note_sent(Shard& shard, Gate& gate) {
+void note_sent(IpsecAlg& shard, Gate& gate) {
   gate.turn.has_sent = true;
   gate.turn.sent = shard.now;
   note_asked(shard, gate, gate.turn.holder);
 }
 
-void note_asked(Shard& shard, Gate& gate, PeerId id) {
+void note_asked(IpsecAlg& shard, Gate& gate, PeerId id) {
   gate.sender = id;
   Peer& peer = shard.alg.peers[id];
   peer.asked = shard.now;
   ++peer.asks;
 }
 
-bool has_another_asked(const Shard& shard, const Gate& gate, PeerId except) {
+bool has_another_asked(const IpsecAlg& shard, const Gate& gate, PeerId except) {
   unsigned looked = 0;
   for (PeerId id = gate.claimants.first; id != state::kNone && ++looked <= 4 * kLookLimit;
        id = shard.alg.peers[id].of_claimants.next) {
@@ -654,14 +654,14 @@ bool has_another_asked(const Shard& shard, const Gate& gate, PeerId except) {
   return false;
 }
 
-void returned(Shard& shard, GateId id) {
+void on_return(IpsecAlg& shard, GateId id) {
   Gate& gate = shard.alg.gates[id];
   if (gate.halves[at(Direction::kOutbound)] != HalfGate::kPassed) return;
   gate.turn.returned = true;
   close_if_paired(shard, id);
 }
 
-void close_if_paired(Shard& shard, GateId id) {
+void close_if_paired(IpsecAlg& shard, GateId id) {
   const Gate& gate = shard.alg.gates[id];
   // Design 4.5: both halves have passed, a packet came back after the out half, nothing is unanswered, and
   // there is an inbound SPI for each exchange.
@@ -669,7 +669,7 @@ void close_if_paired(Shard& shard, GateId id) {
     close_turn(shard, id, CloseReason::kPaired);
 }
 
-void ike_rekeyed(Shard& shard, PeerId id, ExchangeId exchange) {
+void on_ike_rekey(IpsecAlg& shard, PeerId id, ExchangeId exchange) {
   const GateId gate_id = shard.alg.peers[id].gate;
   Gate& gate = shard.alg.gates[gate_id];
   const bool in_this_turn = in_turn(gate, id, shard.alg.exchanges[exchange]);
@@ -681,7 +681,7 @@ void ike_rekeyed(Shard& shard, PeerId id, ExchangeId exchange) {
   if (nothing_else) close_turn(shard, gate_id, CloseReason::kIkeRekey);
 }
 
-void floated(Shard& shard, PeerId id, IkeId ike) {
+void on_float(IpsecAlg& shard, PeerId id, IkeId ike) {
   Peer& peer = shard.alg.peers[id];
   const Gate& gate = shard.alg.gates[peer.gate];
   peer.awaited = 0;
@@ -692,12 +692,12 @@ void floated(Shard& shard, PeerId id, IkeId ike) {
   if (holds(gate, id) && !is_of_others) close_turn(shard, peer.gate, CloseReason::kFloat);
 }
 
-bool is_dangling(const Shard& shard, const Peer& peer) {
+bool is_dangling(const IpsecAlg& shard, const Peer& peer) {
   const auto until = dangles_until(shard, peer);
   return until && until->later_than(shard.now);
 }
 
-bool does_another_dangle(Shard& shard, Gate& gate, PeerId except) {
+bool does_another_dangle(IpsecAlg& shard, Gate& gate, PeerId except) {
   for (PeerId id = gate.dangling.first; id != state::kNone;) {
     const Peer& peer = shard.alg.peers[id];
     const PeerId next = peer.of_dangling.next;
@@ -711,18 +711,18 @@ bool does_another_dangle(Shard& shard, Gate& gate, PeerId except) {
   return false;
 }
 
-bool is_owed_any(const Shard& shard, const Peer& peer) {
+bool is_owed_any(const IpsecAlg& shard, const Peer& peer) {
   return !peer.owed.empty() || (peer.awaited != 0 && peer.dangles_until &&
                                 peer.dangles_until->later_than(shard.now));
 }
 
-bool is_another_owed(const Shard& shard, const Gate& gate, PeerId except) {
+bool is_another_owed(const IpsecAlg& shard, const Gate& gate, PeerId except) {
   const PeerId first = gate.owed.first;
   if (first == state::kNone) return false;
   return first != except || shard.alg.peers[first].of_owed.next != state::kNone;
 }
 
-void update_claimant(Shard& shard, PeerId id) {
+void update_claimant(IpsecAlg& shard, PeerId id) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[id];
   Gate& gate = tables.gates[peer.gate];
@@ -740,17 +740,17 @@ void update_claimant(Shard& shard, PeerId id) {
         tables.claimant_links());
 }
 
-void end_lingering(Shard& shard, GateId id) {
+void end_lingering(IpsecAlg& shard, GateId id) {
   Gate& gate = shard.alg.gates[id];
   const PeerId holder = gate.lingering.holder;
   if (holder == state::kNone) return;
-  settle_candidates(shard, gate.lingering);
+  close_candidates(shard, gate.lingering);
   gate.lingering = Turn{};
   lower(shard, shard.alg.peers[holder].profile, AlgGauge::kLingering);
-  doubt(shard, holder);
+  mark_unused(shard, holder);
 }
 
-void schedule_gate(Shard& shard, GateId id) {
+void schedule_gate(IpsecAlg& shard, GateId id) {
   Tables& tables = shard.alg;
   const Gate& gate = tables.gates[id];
   std::optional<state::Ticks> next;
@@ -770,7 +770,7 @@ void schedule_gate(Shard& shard, GateId id) {
   if (next) tables.gate_wheel.schedule(id, *next, tables.gate_wheel_links());
 }
 
-void expire_gates(Shard& shard, std::size_t budget) {
+void expire_gates(IpsecAlg& shard, std::size_t budget) {
   Tables& tables = shard.alg;
   tables.gate_wheel.advance(shard.now, budget, tables.gate_wheel_links(),
                             [&](std::uint32_t id) -> std::optional<state::Ticks> {

@@ -17,8 +17,8 @@
 // wheel calls it when nobody does.
 #pragma once
 
-#include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
-#include "lsn/datapath/shard.hpp"
+#include "lsn/datapath/ipsec_alg/ike.hpp"
+#include "lsn/datapath/ipsec_alg/ipsec_alg.hpp"
 
 namespace lsn::datapath::ipsec_alg {
 
@@ -30,7 +30,7 @@ enum class GateEvent : std::uint8_t {
 };
 
 /// Does what has become due: closes a turn, ends lingering.
-void catch_up(Shard& shard, GateId id);
+void catch_up(IpsecAlg& shard, GateId id);
 
 /// Whether a peer has the gate.
 [[nodiscard]] inline bool holds(const Gate& gate, PeerId peer) {
@@ -43,74 +43,74 @@ void catch_up(Shard& shard, GateId id);
 }
 
 /// Begins a turn at a closed gate; `how` is its first event.
-void begin_turn(Shard& shard, PeerId peer, GateEvent how);
+void begin_turn(IpsecAlg& shard, PeerId peer, GateEvent how);
 /// Ends the turn. The first waiter's begins.
-void close_turn(Shard& shard, GateId id, CloseReason reason);
+void close_turn(IpsecAlg& shard, GateId id, CloseReason reason);
 /// Design 4.8: a phase 2 message of that peer's finds another's turn without an exchange, which
 /// yields.
-void yield_to(Shard& shard, GateId id, PeerId peer);
+void yield_to(IpsecAlg& shard, GateId id, PeerId peer);
 /// Design 3: the holder's new IKE session asks for a phase 2 of its own. The turn ends if its
 /// exchanges, of a former session, are unanswered and silent.
-void replace_session(Shard& shard, PeerId peer, IkeId ike);
+void on_restart(IpsecAlg& shard, PeerId peer, IkeId ike);
 
 /// A phase 2 message that opens an exchange passes: the gate is free for its peer, or its peer has it.
 /// `answer`: it is an answer whose request was never seen. False: the session remembers no more.
 enum class Opening : std::uint8_t { kRequest, kAnswer };
-[[nodiscard]] bool admit(Shard& shard, IkeId ike, const ExchangeName& name,
+[[nodiscard]] bool admit(IpsecAlg& shard, IkeId ike, const ExchangeName& name,
                          std::uint32_t message_id, Opening opening);
 /// A further request of an admitted exchange (IKE_AUTH) passes after its turn was lost: the gate is
 /// free for its peer, or its peer has it; it begins a new turn, or joins the one that there is.
-void admit_again(Shard& shard, PeerId peer, ExchangeId exchange, std::uint32_t message_id);
+void admit_again(IpsecAlg& shard, PeerId peer, ExchangeId exchange, std::uint32_t message_id);
 /// A further request of an admitted exchange (IKE_AUTH, IKE_FOLLOWUP_KE) passes, whoever has the
 /// gate, and opens nothing.
-void request_again(Shard& shard, PeerId peer, ExchangeId exchange, std::uint32_t message_id);
+void request_again(IpsecAlg& shard, PeerId peer, ExchangeId exchange, std::uint32_t message_id);
 /// The answer to an admitted exchange's latest request passes.
-void answered(Shard& shard, PeerId peer, ExchangeId exchange);
+void on_answer(IpsecAlg& shard, PeerId peer, ExchangeId exchange);
 /// Any message of an admitted exchange passes.
-void note_message(Shard& shard, PeerId peer, ExchangeId exchange);
+void on_message(IpsecAlg& shard, PeerId peer, ExchangeId exchange);
 /// An exchange that was admitted then is restored: the restart has ended its turn.
-void turn_was_lost(Shard& shard, PeerId peer, state::Ticks admitted);
+void turn_was_lost(IpsecAlg& shard, PeerId peer, state::Ticks admitted);
 /// Whether an unknown SPI that began anew since then was refused and is nobody's yet.
 [[nodiscard]] bool has_refused_since(const Tables& tables, const Gate& gate, state::Ticks then);
 /// Whether an exchange belongs to the turn that its peer has.
 [[nodiscard]] bool in_turn(const Gate& gate, PeerId peer, const Exchange& exchange);
 
-/// An unknown SPI of the holder's has passed its half. Afterwards, inbound, returned().
-void spi_passed(Shard& shard, GateId id, Direction direction);
+/// An unknown SPI of the holder's has passed its half. Afterwards, inbound, on_return().
+void on_spi(IpsecAlg& shard, GateId id, Direction direction);
 /// A packet of that peer's passed on an SPI that the server has not answered.
-void note_asked(Shard& shard, Gate& gate, PeerId peer);
+void note_asked(IpsecAlg& shard, Gate& gate, PeerId peer);
 /// Whether one did of another client, so lately that the server's answer may come now. Who goes on
 /// without an answer does not count for long.
-[[nodiscard]] bool has_another_asked(const Shard& shard, const Gate& gate, PeerId except);
+[[nodiscard]] bool has_another_asked(const IpsecAlg& shard, const Gate& gate, PeerId except);
 /// The holder sends on an SPI of its turn.
-void note_sent(Shard& shard, Gate& gate);
+void note_sent(IpsecAlg& shard, Gate& gate);
 /// A packet on a learned SPI came in for the holder: closes the gate if that completes the pair.
-void returned(Shard& shard, GateId id);
+void on_return(IpsecAlg& shard, GateId id);
 /// Closes the gate if it is paired.
-void close_if_paired(Shard& shard, GateId id);
+void close_if_paired(IpsecAlg& shard, GateId id);
 
 /// What the tracker sees (design 4.9).
-void ike_rekeyed(Shard& shard, PeerId peer, ExchangeId exchange);
-void floated(Shard& shard, PeerId peer, IkeId ike);
+void on_ike_rekey(IpsecAlg& shard, PeerId peer, ExchangeId exchange);
+void on_float(IpsecAlg& shard, PeerId peer, IkeId ike);
 
 /// Whether a peer is dangling now (design 5).
-[[nodiscard]] bool is_dangling(const Shard& shard, const Peer& peer);
+[[nodiscard]] bool is_dangling(const IpsecAlg& shard, const Peer& peer);
 /// Whether any other of the gate is.
-[[nodiscard]] bool does_another_dangle(Shard& shard, Gate& gate, PeerId except);
+[[nodiscard]] bool does_another_dangle(IpsecAlg& shard, Gate& gate, PeerId except);
 /// Whether a peer is owed an inbound SPI, by an exchange or by what it showed in a turn of its.
-[[nodiscard]] bool is_owed_any(const Shard& shard, const Peer& peer);
+[[nodiscard]] bool is_owed_any(const IpsecAlg& shard, const Peer& peer);
 /// Whether anybody else of the gate is owed one.
-[[nodiscard]] bool is_another_owed(const Shard& shard, const Gate& gate, PeerId except);
+[[nodiscard]] bool is_another_owed(const IpsecAlg& shard, const Gate& gate, PeerId except);
 /// Puts a peer on the gate's lists, or takes it off, as its exchanges and half-open sessions are.
-void update_claimant(Shard& shard, PeerId id);
+void update_claimant(IpsecAlg& shard, PeerId id);
 
 /// Forgets what lingers: unknown SPIs that were one packet are forgotten (design 5.10, candidates).
-void end_lingering(Shard& shard, GateId id);
+void end_lingering(IpsecAlg& shard, GateId id);
 /// The turn, present or lingering, of that serial; nullptr: over.
 [[nodiscard]] Turn* find_turn(Gate& gate, std::uint32_t serial);
 
 /// Arms the gate's timer for what comes next.
-void schedule_gate(Shard& shard, GateId id);
-void expire_gates(Shard& shard, std::size_t budget);
+void schedule_gate(IpsecAlg& shard, GateId id);
+void expire_gates(IpsecAlg& shard, std::size_t budget);
 
 }  // namespace lsn::datapath::ipsec_alg

@@ -1,10 +1,9 @@
-#include "lsn/datapath/ipsec_alg/foresight.hpp"
+#include "lsn/datapath/ipsec_alg/prefetch.hpp"
 
 #include <array>
 
 #include "lsn/datapath/ipsec_alg/attribution.hpp"
 #include "lsn/datapath/ipsec_alg/keys.hpp"
-#include "lsn/datapath/path.hpp"
 
 namespace lsn::datapath::ipsec_alg {
 namespace {
@@ -21,7 +20,7 @@ void prefetch(const Peer& peer) { prefetch_front<sizeof(Peer)>(&peer); }
 
 }  // namespace
 
-void foresee(Shard& shard, std::span<const Packet* const> packets) {
+void prefetch(IpsecAlg& shard, std::span<const Packet* const> packets) {
   const Tables& tables = shard.alg;
   if (tables.gates.size() == 0) return;
   struct Asked {

@@ -12,8 +12,8 @@
 // what it may still expect.
 #pragma once
 
+#include "lsn/datapath/ipsec_alg/ipsec_alg.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
-#include "lsn/datapath/shard.hpp"
 
 namespace lsn::datapath::ipsec_alg {
 
@@ -26,33 +26,33 @@ enum class IkePhase : std::uint8_t {
 };
 [[nodiscard]] IkePhase phase_of(const wire::IkeMessage& message);
 
-[[nodiscard]] IkeId find_ike_session(const Shard& shard, PeerId peer, wire::IkeSpi initiator);
+[[nodiscard]] IkeId find_ike_session(const IpsecAlg& shard, PeerId peer, wire::IkeSpi initiator);
 
 /// Finds or makes the session of a message, and notes the message. A new session may say that the
 /// client restarted, or that an exchange rekeyed the IKE SA: the gate is told. state::kNone: there is
 /// no room for a new one, in the table or among the client's sessions (design 6).
-[[nodiscard]] IkeId track(Shard& shard, PeerId peer, const wire::IkeMessage& message,
+[[nodiscard]] IkeId track(IpsecAlg& shard, PeerId peer, const wire::IkeMessage& message,
                           Direction direction, const lsn44::Session& session);
 
 /// Which exchanges that are owed an SPI count: all, or those that were answered within 2T.
 enum class Owed : std::uint8_t { kForHoweverLong, kLately };
 /// Whether something may still come of a session: a turn, a place in a queue, an SPI that it is owed, or
 /// it has ESP sessions. One without a purpose may be replaced.
-[[nodiscard]] bool has_purpose(const Shard& shard, IkeId id, Owed owed);
+[[nodiscard]] bool has_purpose(const IpsecAlg& shard, IkeId id, Owed owed);
 
 /// Design 6: the mapping of that inside port, which the server knows from phase 1, lives as long as
 /// the peer's ESP.
-void keep_port(Shard& shard, PeerId peer, wire::Be16 inside_port, bool bore_esp = false);
+void keep_port(IpsecAlg& shard, PeerId peer, wire::Be16 inside_port, bool bore_esp = false);
 /// An SPI was learned for an exchange of that session: its mapping is kept rather than others.
 void port_bore_esp(Tables& tables, IkeId ike);
 
 /// The UDP session of a client with port 500 of a server has ended, and its mapping with it.
-void mapping_ended(Shard& shard, const lsn44::Session& session);
+void on_mapping_end(IpsecAlg& shard, const lsn44::Session& session);
 
 /// ikePreservePort (design 7): the IKE session of a gate whose UDP session a message from the server
 /// belongs to, by its initiator SPI; an unknown one is of the only client with an answered
 /// CREATE_CHILD_SA that no new IKE SPI has followed yet. kNone: nobody's.
-[[nodiscard]] IkeId find_port_keeper(Shard& shard, GateId gate, wire::IkeSpi initiator);
+[[nodiscard]] IkeId find_port_keeper(IpsecAlg& shard, GateId gate, wire::IkeSpi initiator);
 
 /// What an exchange is called by one of its messages. A fragment that does not name its message is
 /// called as its first fragment was; kind kNone: that was not seen.
@@ -61,46 +61,46 @@ void mapping_ended(Shard& shard, const lsn44::Session& session);
 
 /// The exchange of that name if it was admitted, or kNone. (IKE_FOLLOWUP_KE: the latest
 /// CREATE_CHILD_SA of the same initiator.)
-[[nodiscard]] ExchangeId find_exchange(const Shard& shard, const IkeSession& session,
+[[nodiscard]] ExchangeId find_exchange(const IpsecAlg& shard, const IkeSession& session,
                                        const ExchangeName& name, const wire::IkeMessage& message);
 
 /// Whether a session remembers one more: an unanswered exchange is never forgotten for a newer one.
-[[nodiscard]] bool has_room(const Shard& shard, const IkeSession& session);
+[[nodiscard]] bool has_room(const IpsecAlg& shard, const IkeSession& session);
 /// It would, but others have taken the whole table: its message passes as ordinary UDP (design 6).
-[[nodiscard]] bool lacks_room_in_table(const Shard& shard, const IkeSession& session);
+[[nodiscard]] bool lacks_room_in_table(const IpsecAlg& shard, const IkeSession& session);
 /// A newly admitted exchange; kNone: there is no room.
-[[nodiscard]] ExchangeId add_exchange(Shard& shard, IkeId id, const ExchangeName& name,
+[[nodiscard]] ExchangeId add_exchange(IpsecAlg& shard, IkeId id, const ExchangeName& name,
                                       std::uint32_t message_id);
 
 /// A message of it was seen: it is remembered longer than those that were silent since.
-void touch_exchange(Shard& shard, ExchangeId id);
+void touch_exchange(IpsecAlg& shard, ExchangeId id);
 /// Marks it as answered: from its first answer on it is owed an inbound SPI, also while a further
 /// request of it waits for an answer that may be lost behind us. What it means to the gate is the
 /// gate's.
-void mark_answered(Shard& shard, ExchangeId id);
+void mark_answered(IpsecAlg& shard, ExchangeId id);
 /// A further request of it waits for an answer.
-void mark_unanswered(Shard& shard, ExchangeId id);
+void mark_unanswered(IpsecAlg& shard, ExchangeId id);
 /// No inbound SPI is expected for it (any more), ...
-void mark_settled(Shard& shard, ExchangeId id);
+void mark_settled(IpsecAlg& shard, ExchangeId id);
 /// ... or again.
-void unsettle(Shard& shard, ExchangeId id);
+void unsettle(IpsecAlg& shard, ExchangeId id);
 /// An inbound SPI was learned: settles an answered exchange of the turn, else the latest one. Which;
 /// kNone: none is owed one.
-ExchangeId settle_one(Shard& shard, PeerId peer, std::uint32_t turn, state::Ticks began);
+ExchangeId settle_one(IpsecAlg& shard, PeerId peer, std::uint32_t turn, state::Ticks began);
 /// Settles all exchanges of a session.
-void settle_session(Shard& shard, IkeId id);
+void settle_session(IpsecAlg& shard, IkeId id);
 /// Design 5.3, owed: those came to nothing that are older than an exchange of the same session that
 /// was answered in that turn, which is paired now. True: one of them was owed an SPI.
-bool settle_older(Shard& shard, PeerId peer, std::uint32_t turn);
+bool settle_older(IpsecAlg& shard, PeerId peer, std::uint32_t turn);
 
 /// Design 3: its server has answered.
-[[nodiscard]] bool has_answered_ike(const Shard& shard, const Peer& peer);
+[[nodiscard]] bool has_answered_ike(const IpsecAlg& shard, const Peer& peer);
 
 /// A message on UDP 4500 behind the marker: the session floated, and is nobody's concern any more.
-void end_floated(Shard& shard, IkeId id);
+void end_floated(IpsecAlg& shard, IkeId id);
 
-void end_ike_session(Shard& shard, IkeId id, AlgEnd why);
-void expire_ike_sessions(Shard& shard, std::size_t budget);
-[[nodiscard]] state::Ticks ike_deadline(const Shard& shard, const IkeSession& session);
+void end_ike_session(IpsecAlg& shard, IkeId id, AlgEnd why);
+void expire_ike_sessions(IpsecAlg& shard, std::size_t budget);
+[[nodiscard]] state::Ticks ike_deadline(const IpsecAlg& shard, const IkeSession& session);
 
 }  // namespace lsn::datapath::ipsec_alg

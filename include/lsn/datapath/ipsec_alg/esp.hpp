@@ -10,15 +10,15 @@
 #include <expected>
 #include <optional>
 
+#include "lsn/datapath/ipsec_alg/ipsec_alg.hpp"
 #include "lsn/datapath/ipsec_alg/tables.hpp"
-#include "lsn/datapath/shard.hpp"
 
 namespace lsn::datapath::ipsec_alg {
 
 /// Learns an SPI for a peer: completes a half-open session or makes one. `turn`: whose candidate it
 /// becomes; nullptr: none's. `began`: when an inbound SPI that began anew was first seen: it settles an
 /// exchange that was admitted before. Not set: it is of a tunnel that idled out, and settles none.
-[[nodiscard]] std::expected<SessionId, DropReason> learn(Shard& shard, PeerId peer,
+[[nodiscard]] std::expected<SessionId, DropReason> learn(IpsecAlg& shard, PeerId peer,
                                                          Direction direction, Spi spi, Turn* turn,
                                                          std::optional<state::Ticks> began = {});
 /// Notes which exchange is settled by a session's inbound SPI; kNone: none (any more).
@@ -26,60 +26,49 @@ void note_settled(Tables& tables, EspSession& esp, ExchangeId exchange);
 /// The IKE session that bore it; kNone: it is gone.
 void note_bearer(Tables& tables, EspSession& esp, IkeId ike);
 /// Forgets one SPI; the session goes with its last one.
-void forget_spi(Shard& shard, EspId id, Direction direction);
+void forget_spi(IpsecAlg& shard, EspId id, Direction direction);
 /// Joins half-open sessions of a turn that has ended: a forged SPI may have taken the true one's
 /// place.
-void join_halves(Shard& shard, PeerId peer);
+void join_halves(IpsecAlg& shard, PeerId peer);
 
 /// Design 9.1: whether its client has sent nothing to the server for espGateTimeout, since its inbound
 /// SPI was learned, and another client is owed one. Notes if that is out of question from now on.
-[[nodiscard]] bool is_followed_by_nothing(Shard& shard, EspSession& esp);
+[[nodiscard]] bool is_followed_by_nothing(IpsecAlg& shard, EspSession& esp);
 /// Takes the inbound SPI back. The session goes if it has no other one.
-void withdraw(Shard& shard, EspId id);
+void withdraw(IpsecAlg& shard, EspId id);
 
 /// As a record has it (journal.hpp); kNoSpi: that SPI is not known. False: it is there, or there is no
 /// room.
-[[nodiscard]] bool restore_esp(Shard& shard, PeerId peer, Spi out, Spi in);
+[[nodiscard]] bool restore_esp(IpsecAlg& shard, PeerId peer, Spi out, Spi in);
 
 /// Takes a session's SPI out of its turn's queue of candidates.
-void leave_candidates(Shard& shard, EspId id, Direction direction);
+void leave_candidates(IpsecAlg& shard, EspId id, Direction direction);
 /// The outbound SPI of a half-open session is one of that turn's.
-void become_candidate_again(Shard& shard, EspId id, Turn& turn);
+void become_candidate_again(IpsecAlg& shard, EspId id, Turn& turn);
 /// What becomes of a turn's SPIs when it is over, lingering included: those that are beyond the
 /// answered exchanges and carried a single packet are forgotten, the others stay.
-void settle_candidates(Shard& shard, Turn& turn);
+void close_candidates(IpsecAlg& shard, Turn& turn);
 /// The oldest candidate of a direction that carried a single packet, or state::kNone.
-[[nodiscard]] EspId oldest_single(const Shard& shard, const Turn& turn, Direction direction);
+[[nodiscard]] EspId oldest_single(const IpsecAlg& shard, const Turn& turn, Direction direction);
 
 /// The session with that SPI, or state::kNone.
-[[nodiscard]] SessionId find_esp(const Shard& shard, Direction direction, wire::Be32 local,
+[[nodiscard]] SessionId find_esp(const IpsecAlg& shard, Direction direction, wire::Be32 local,
                                  wire::Be32 server, Spi spi);
 /// The session whose packet an ICMP error from that direction quotes: from outside it quotes an
 /// outbound packet as (N, S, spi_out), from inside an inbound one as (C, S, spi_in).
-[[nodiscard]] SessionId find_quoted(const Shard& shard, Direction error, wire::Be32 local,
+[[nodiscard]] SessionId find_quoted(const IpsecAlg& shard, Direction error, wire::Be32 local,
                                     wire::Be32 server, Spi spi);
 
 /// What lsn44::end_session() leaves to the ALG: keys, lists, the peer.
-void esp_session_ended(Shard& shard, SessionId id, SessionEnd why);
+void on_session_end(IpsecAlg& shard, SessionId id, SessionEnd why);
 /// Once per tick: adds what some of the sessions have carried to their profiles' counters.
-void count_traffic(Shard& shard, std::size_t budget);
+void count_traffic(IpsecAlg& shard, std::size_t budget);
 /// espSessionTimeout of its profile.
-[[nodiscard]] state::TickDuration esp_idle_timeout(const Shard& shard, EspId id);
+[[nodiscard]] state::TickDuration esp_idle_timeout(const IpsecAlg& shard, EspId id);
 
 /// The ESP session of an lsn44::Session.
-[[nodiscard]] inline EspId esp_of(const Shard& shard, SessionId id) {
-  return shard.lsn44.cold[id].mapping();
-}
-
-/// The sequence number of the latest inbound packet stands where other protocols have ports.
-inline void note_sequence(lsn44::Session& session, wire::Be32 sequence) {
-  session.nat_port = wire::Be16::raw(static_cast<std::uint16_t>(sequence.raw()));
-  session.remote_port = wire::Be16::raw(static_cast<std::uint16_t>(sequence.raw() >> 16));
-}
-[[nodiscard]] inline std::uint32_t latest_sequence(const lsn44::Session& session) {
-  return wire::Be32::raw(session.nat_port.raw() |
-                         std::uint32_t{session.remote_port.raw()} << 16)
-      .host();
+[[nodiscard]] inline EspId esp_of(const IpsecAlg& shard, SessionId id) {
+  return shard.lsn44.cold[id].esp();
 }
 
 }  // namespace lsn::datapath::ipsec_alg

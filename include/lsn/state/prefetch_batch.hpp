@@ -1,4 +1,4 @@
-// Cache lines that are to be fetched in a row.
+// Cache lines that are to be prefetched in a row.
 //
 // A prefetch whose address misses the TLB keeps the instructions behind it from retiring until the
 // page has been found. Between two of them there must be little else for their walks to overlap, so
@@ -15,7 +15,7 @@ namespace lsn::state {
 
 /// Of at most `kCapacity` lines.
 template <std::size_t kCapacity>
-class FetchList {
+class PrefetchBatch {
  public:
   void add_line(const void* address) {
     assert(count_ < kCapacity);

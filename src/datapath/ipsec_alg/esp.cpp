@@ -1,14 +1,16 @@
-#include "lsn/datapath/ipsec_alg/esp_sessions.hpp"
+#include "lsn/datapath/ipsec_alg/esp.hpp"
 
 #include <algorithm>
 #include <utility>
 
-#include "lsn/datapath/ipsec_alg/gates.hpp"
-#include "lsn/datapath/ipsec_alg/ike_tracker.hpp"
+#include "lsn/datapath/ipsec_alg/ike.hpp"
 #include "lsn/datapath/ipsec_alg/journal.hpp"
 #include "lsn/datapath/ipsec_alg/keys.hpp"
 #include "lsn/datapath/ipsec_alg/peers.hpp"
-#include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/ipsec_alg/turns.hpp"
+#include "lsn/datapath/lsn44/ports.hpp"
+#include "lsn/datapath/lsn44/session.hpp"
+#include "lsn/datapath/lsn44/subscriber.hpp"
 
 namespace lsn::datapath::ipsec_alg {
 namespace {
@@ -20,19 +22,19 @@ constexpr std::uint32_t kSentLookLimit = 1024;
 
 constexpr Direction kBoth[] = {Direction::kOutbound, Direction::kInbound};
 
-state::FlowTable& table_of(Shard& shard, Direction direction) {
+state::FlowTable& table_of(IpsecAlg& shard, Direction direction) {
   return direction == Direction::kOutbound ? shard.lsn44.outbound : shard.lsn44.inbound;
 }
 
 /// How its packets of a direction name the session.
-state::FlowKey key_of(const Shard& shard, const EspSession& esp, Direction direction) {
+state::FlowKey key_of(const IpsecAlg& shard, const EspSession& esp, Direction direction) {
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
   return esp_key(direction == Direction::kOutbound ? session.inside_ip : session.nat_ip,
                  session.remote_ip, esp.spi[at(direction)]);
 }
 
 /// How an ICMP error about its packets of a direction names it: from the other side.
-state::FlowKey quoted_key_of(const Shard& shard, const EspSession& esp, Direction direction) {
+state::FlowKey quoted_key_of(const IpsecAlg& shard, const EspSession& esp, Direction direction) {
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
   return quoted_key(opposite(direction),
                     direction == Direction::kOutbound ? session.nat_ip : session.inside_ip,
@@ -40,7 +42,7 @@ state::FlowKey quoted_key_of(const Shard& shard, const EspSession& esp, Directio
 }
 
 /// Puts an SPI's keys into the tables; false: no room.
-bool insert_keys(Shard& shard, EspId id, Direction direction) {
+bool insert_keys(IpsecAlg& shard, EspId id, Direction direction) {
   const EspSession& esp = shard.alg.esp_sessions[id];
   state::FlowTable& table = table_of(shard, direction);
   const state::FlowKey key = key_of(shard, esp, direction);
@@ -54,7 +56,7 @@ bool insert_keys(Shard& shard, EspId id, Direction direction) {
   return true;
 }
 
-void erase_keys(Shard& shard, EspId id, Direction direction) {
+void erase_keys(IpsecAlg& shard, EspId id, Direction direction) {
   const EspSession& esp = shard.alg.esp_sessions[id];
   state::FlowTable& table = table_of(shard, direction);
   const state::FlowKey key = key_of(shard, esp, direction);
@@ -66,7 +68,7 @@ void erase_keys(Shard& shard, EspId id, Direction direction) {
 }
 
 /// The queue that a session stands in while only one of its SPIs is known.
-void enter_half_open(Shard& shard, EspId id) {
+void enter_half_open(IpsecAlg& shard, EspId id) {
   Tables& tables = shard.alg;
   const EspSession& esp = tables.esp_sessions[id];
   Peer& peer = tables.peers[esp.peer];
@@ -77,7 +79,7 @@ void enter_half_open(Shard& shard, EspId id) {
   update_claimant(shard, esp.peer);
 }
 
-void leave_half_open(Shard& shard, EspId id, Direction known) {
+void leave_half_open(IpsecAlg& shard, EspId id, Direction known) {
   Tables& tables = shard.alg;
   const EspSession& esp = tables.esp_sessions[id];
   Peer& peer = tables.peers[esp.peer];
@@ -88,7 +90,7 @@ void leave_half_open(Shard& shard, EspId id, Direction known) {
 
 /// The session that a newly seen SPI completes: the oldest of its turn that lacks just that one;
 /// without an exchange that says what to expect, also the latest of earlier times.
-EspId find_other_half(const Shard& shard, const Peer& peer, Direction direction,
+EspId find_other_half(const IpsecAlg& shard, const Peer& peer, Direction direction,
                       const Turn* turn) {
   const Tables& tables = shard.alg;
   const auto d = at(opposite(direction));
@@ -113,7 +115,7 @@ EspId latest_settled_half(const Tables& tables, const Peer& peer, Direction know
 
 /// Design 6: at its quota a subscriber's oldest session of single packets goes, one in either
 /// direction. False: a few of the oldest that might have been are none.
-bool replace_single(Shard& shard, const Peer& peer) {
+bool replace_single(IpsecAlg& shard, const Peer& peer) {
   Tables& tables = shard.alg;
   Client& client = tables.clients[peer.subscriber];
   for (unsigned looked = 0; looked < kLookLimit && !client.singles.empty(); ++looked) {
@@ -129,7 +131,7 @@ bool replace_single(Shard& shard, const Peer& peer) {
   return false;
 }
 
-bool is_at_quota(const Shard& shard, const Peer& peer) {
+bool is_at_quota(const IpsecAlg& shard, const Peer& peer) {
   return shard.lsn44.subscribers[peer.subscriber]
              .session_count[static_cast<std::size_t>(Protocol::kEsp)] >=
          profile_of(shard, peer).esp_session_quota;
@@ -139,7 +141,7 @@ bool is_at_quota(const Shard& shard, const Peer& peer) {
 /// than single packets.
 enum class Source : std::uint8_t { kPacket, kRecord };
 
-std::expected<EspId, DropReason> create(Shard& shard, PeerId peer_id, Source source) {
+std::expected<EspId, DropReason> create(IpsecAlg& shard, PeerId peer_id, Source source) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[peer_id];
   if (source == Source::kPacket && is_at_quota(shard, peer) && !replace_single(shard, peer))
@@ -170,7 +172,7 @@ std::expected<EspId, DropReason> create(Shard& shard, PeerId peer_id, Source sou
   return id;
 }
 
-void become_candidate(Shard& shard, EspId id, Direction direction, Turn& turn) {
+void become_candidate(IpsecAlg& shard, EspId id, Direction direction, Turn& turn) {
   Tables& tables = shard.alg;
   EspSession& esp = tables.esp_sessions[id];
   esp.turn[at(direction)] = turn.serial;
@@ -179,7 +181,7 @@ void become_candidate(Shard& shard, EspId id, Direction direction, Turn& turn) {
   ++turn.spis[at(direction)];
 }
 
-void report(Shard& shard, EventKind kind, EspId id, SessionEnd why = SessionEnd::kExpired) {
+void report(IpsecAlg& shard, EventKind kind, EspId id, SessionEnd why = SessionEnd::kExpired) {
   const EspSession& esp = shard.alg.esp_sessions[id];
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
   Event event = event_of(shard, kind, shard.alg.peers[esp.peer]);
@@ -195,7 +197,7 @@ void report(Shard& shard, EventKind kind, EspId id, SessionEnd why = SessionEnd:
 }
 
 /// What a session has carried since the last time goes into its profile's sums.
-void add_to_sums(Shard& shard, EspId id, Direction d) {
+void add_to_sums(IpsecAlg& shard, EspId id, Direction d) {
   EspSession& esp = shard.alg.esp_sessions[id];
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
   const std::uint64_t packets = session.packets[at(d)] - esp.counted_packets[at(d)];
@@ -210,7 +212,7 @@ void add_to_sums(Shard& shard, EspId id, Direction d) {
 }
 
 /// ESP packets that a client has sent to the server. With more SPIs than it looks at, no number twice.
-std::uint64_t sent_by(const Shard& shard, const Peer& peer) {
+std::uint64_t sent_by(const IpsecAlg& shard, const Peer& peer) {
   const Tables& tables = shard.alg;
   if (peer.esp_count > kSentLookLimit) return shard.now.value;
   std::uint64_t sum = peer.sent_before;
@@ -221,7 +223,7 @@ std::uint64_t sent_by(const Shard& shard, const Peer& peer) {
 }
 
 /// Design 9.1: the inbound SPI is new, nothing has followed it.
-void watch_followers(Shard& shard, EspSession& esp) {
+void watch_followers(IpsecAlg& shard, EspSession& esp) {
   esp.learned_in = shard.now;
   esp.followed = false;
   esp.sent_until_then = sent_by(shard, shard.alg.peers[esp.peer]);
@@ -229,7 +231,7 @@ void watch_followers(Shard& shard, EspSession& esp) {
 
 }  // namespace
 
-std::expected<SessionId, DropReason> learn(Shard& shard, PeerId peer_id, Direction direction,
+std::expected<SessionId, DropReason> learn(IpsecAlg& shard, PeerId peer_id, Direction direction,
                                            Spi spi, Turn* turn,
                                            std::optional<state::Ticks> began) {
   Tables& tables = shard.alg;
@@ -271,7 +273,7 @@ std::expected<SessionId, DropReason> learn(Shard& shard, PeerId peer_id, Directi
   }
   // Its next packets leave the fast path: they say that the pair works (design 4.5), ask for the SPI that
   // lacks (outbound 2), or say whose it is (design 9.1).
-  shard.lsn44.sessions[esp.session].flags |= SessionFlags::kInspect;
+  shard.lsn44.sessions[esp.session].flags |= SessionFlags::kOffFastPath;
   report(shard, completes ? EventKind::kEspSpiLearned : EventKind::kEspSessionCreated, id);
   return esp.session;
 }
@@ -289,7 +291,7 @@ void note_bearer(Tables& tables, EspSession& esp, IkeId ike) {
   port_bore_esp(tables, ike);
 }
 
-void forget_spi(Shard& shard, EspId id, Direction direction) {
+void forget_spi(IpsecAlg& shard, EspId id, Direction direction) {
   Tables& tables = shard.alg;
   EspSession& esp = tables.esp_sessions[id];
   if (esp.spi[at(opposite(direction))] == kNoSpi) {
@@ -307,12 +309,12 @@ void forget_spi(Shard& shard, EspId id, Direction direction) {
     tables.peers[esp.peer].sent_before += session.packets[at(direction)];
   session.packets[at(direction)] = esp.counted_packets[at(direction)] = 0;
   session.bytes[at(direction)] = esp.counted_bytes[at(direction)] = 0;
-  session.flags |= SessionFlags::kInspect;
+  session.flags |= SessionFlags::kOffFastPath;
   enter_half_open(shard, id);
   note_esp_session(shard, id, false);
 }
 
-bool is_followed_by_nothing(Shard& shard, EspSession& esp) {
+bool is_followed_by_nothing(IpsecAlg& shard, EspSession& esp) {
   const Peer& peer = shard.alg.peers[esp.peer];
   if (esp.spi[at(Direction::kInbound)] == kNoSpi || esp.followed ||
       (esp.learned_in + profile_of(shard, peer).gate_timeout).later_than(shard.now))
@@ -326,7 +328,7 @@ bool is_followed_by_nothing(Shard& shard, EspSession& esp) {
   return false;
 }
 
-void withdraw(Shard& shard, EspId id) {
+void withdraw(IpsecAlg& shard, EspId id) {
   Tables& tables = shard.alg;
   const EspSession& esp = tables.esp_sessions[id];
   const PeerId peer_id = esp.peer;
@@ -354,7 +356,7 @@ void withdraw(Shard& shard, EspId id) {
   forget_spi(shard, id, Direction::kInbound);
 }
 
-bool restore_esp(Shard& shard, PeerId peer_id, Spi out, Spi in) {
+bool restore_esp(IpsecAlg& shard, PeerId peer_id, Spi out, Spi in) {
   const Spi spi[kDirections] = {out, in};
   if (out == kNoSpi && in == kNoSpi) return false;
   const Peer& peer = shard.alg.peers[peer_id];
@@ -374,7 +376,7 @@ bool restore_esp(Shard& shard, PeerId peer_id, Spi out, Spi in) {
   }
   esp.followed = true;
   if (esp.is_half_open()) {
-    shard.lsn44.sessions[esp.session].flags |= SessionFlags::kInspect;
+    shard.lsn44.sessions[esp.session].flags |= SessionFlags::kOffFastPath;
     if (esp.spi[0] == kNoSpi && esp.spi[1] == kNoSpi) {
       lsn44::end_session(shard, esp.session, SessionEnd::kWithdrawn);
       return false;
@@ -385,7 +387,7 @@ bool restore_esp(Shard& shard, PeerId peer_id, Spi out, Spi in) {
   return true;
 }
 
-void join_halves(Shard& shard, PeerId peer_id) {
+void join_halves(IpsecAlg& shard, PeerId peer_id) {
   Tables& tables = shard.alg;
   const Peer& peer = tables.peers[peer_id];
   const EspId out = latest_settled_half(tables, peer, Direction::kOutbound);
@@ -407,8 +409,7 @@ void join_halves(Shard& shard, PeerId peer_id) {
   stays.learned_in = goes.learned_in;
   stays.followed = goes.followed;
   stays.sent_until_then = goes.sent_until_then;
-  to.nat_port = from.nat_port;  // note_sequence()
-  to.remote_port = from.remote_port;
+  to.set_esp_sequence(from.esp_sequence());
   if (from.last_seen.later_than(to.last_seen)) to.last_seen = from.last_seen;
   lsn44::end_session(shard, goes.session, SessionEnd::kWithdrawn);
   stays.spi[kIn] = spi;
@@ -419,11 +420,11 @@ void join_halves(Shard& shard, PeerId peer_id) {
   leave_half_open(shard, out, Direction::kOutbound);
   stays.settled = settled;
   note_bearer(tables, stays, ike);
-  to.flags |= SessionFlags::kInspect;
+  to.flags |= SessionFlags::kOffFastPath;
   report(shard, EventKind::kEspSpiLearned, out);
 }
 
-void leave_candidates(Shard& shard, EspId id, Direction direction) {
+void leave_candidates(IpsecAlg& shard, EspId id, Direction direction) {
   Tables& tables = shard.alg;
   EspSession& esp = tables.esp_sessions[id];
   if (!esp.candidate[at(direction)]) return;
@@ -434,7 +435,7 @@ void leave_candidates(Shard& shard, EspId id, Direction direction) {
   --turn->spis[at(direction)];
 }
 
-EspId oldest_single(const Shard& shard, const Turn& turn, Direction direction) {
+EspId oldest_single(const IpsecAlg& shard, const Turn& turn, Direction direction) {
   const Tables& tables = shard.alg;
   for (EspId id = turn.candidates[at(direction)].first; id != state::kNone;
        id = tables.esp_sessions[id].candidates[at(direction)].next)
@@ -444,14 +445,14 @@ EspId oldest_single(const Shard& shard, const Turn& turn, Direction direction) {
   return state::kNone;
 }
 
-void become_candidate_again(Shard& shard, EspId id, Turn& turn) {
+void become_candidate_again(IpsecAlg& shard, EspId id, Turn& turn) {
   EspSession& esp = shard.alg.esp_sessions[id];
   leave_candidates(shard, id, Direction::kOutbound);
   become_candidate(shard, id, Direction::kOutbound, turn);
   esp.again[at(Direction::kOutbound)] = true;
 }
 
-void settle_candidates(Shard& shard, Turn& turn) {
+void close_candidates(IpsecAlg& shard, Turn& turn) {
   Tables& tables = shard.alg;
   const PeerId peer_id = turn.holder;
   const Peer& peer = tables.peers[peer_id];
@@ -476,7 +477,7 @@ void settle_candidates(Shard& shard, Turn& turn) {
   if (expired) join_halves(shard, peer_id);
 }
 
-SessionId find_esp(const Shard& shard, Direction direction, wire::Be32 local, wire::Be32 server,
+SessionId find_esp(const IpsecAlg& shard, Direction direction, wire::Be32 local, wire::Be32 server,
                    Spi spi) {
   const state::FlowTable& table =
       direction == Direction::kOutbound ? shard.lsn44.outbound : shard.lsn44.inbound;
@@ -484,14 +485,14 @@ SessionId find_esp(const Shard& shard, Direction direction, wire::Be32 local, wi
   return table.find(key, table.hash(key));
 }
 
-SessionId find_quoted(const Shard& shard, Direction error, wire::Be32 local, wire::Be32 server,
+SessionId find_quoted(const IpsecAlg& shard, Direction error, wire::Be32 local, wire::Be32 server,
                       Spi spi) {
   const state::FlowKey key = quoted_key(error, local, server, spi);
   const EspId id = shard.alg.quoted.find(key, shard.alg.quoted.hash(key));
   return id == state::kNone ? state::kNone : shard.alg.esp_sessions[id].session;
 }
 
-void esp_session_ended(Shard& shard, SessionId session_id, SessionEnd why) {
+void on_session_end(IpsecAlg& shard, SessionId session_id, SessionEnd why) {
   Tables& tables = shard.alg;
   const EspId id = esp_of(shard, session_id);
   EspSession& esp = tables.esp_sessions[id];
@@ -518,10 +519,10 @@ void esp_session_ended(Shard& shard, SessionId session_id, SessionEnd why) {
   lower(shard, peer.profile, AlgGauge::kEspSessions);
   esp.in_use = false;
   tables.esp_sessions.release(id);
-  doubt(shard, peer_id);
+  mark_unused(shard, peer_id);
 }
 
-void count_traffic(Shard& shard, std::size_t budget) {
+void count_traffic(IpsecAlg& shard, std::size_t budget) {
   Tables& tables = shard.alg;
   if (tables.counted_at == shard.now) return;
   tables.counted_at = shard.now;
@@ -534,7 +535,7 @@ void count_traffic(Shard& shard, std::size_t budget) {
   }
 }
 
-state::TickDuration esp_idle_timeout(const Shard& shard, EspId id) {
+state::TickDuration esp_idle_timeout(const IpsecAlg& shard, EspId id) {
   const EspSession& esp = shard.alg.esp_sessions[id];
   return profile_of(shard, shard.alg.peers[esp.peer]).esp_session_timeout;
 }

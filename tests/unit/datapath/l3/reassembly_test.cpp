@@ -1,4 +1,4 @@
-#include "lsn/datapath/reassembly.hpp"
+#include "lsn/datapath/l3/reassembly.hpp"
 
 #include <map>
 #include <random>
@@ -38,7 +38,7 @@ class ReassemblyTest : public Workbench {
   /// Gives a fragment to the room; what it does not keep is freed. `ports`: in and out.
   Verdict accept(const Bytes& bytes, FragmentPorts& ports) {
     Packet packet = received(0, bytes);
-    packet.asked = 3;
+    packet.handoffs = 3;
     const Verdict verdict = shard->reassembly.accept(*shard, packet, ports);
     if (verdict != Verdict::consumed()) free(packet);
     return verdict;
@@ -58,7 +58,7 @@ class ReassemblyTest : public Workbench {
     std::vector<Bytes> frames;
     while (rte_mbuf* mbuf = shard->reassembly.take_waiting(*shard, first)) {
       EXPECT_EQ(origin_of(mbuf).interface, 0);
-      EXPECT_EQ(origin_of(mbuf).asked, 3);
+      EXPECT_EQ(origin_of(mbuf).handoffs, 3);
       EXPECT_EQ(origin_of(mbuf).kind, HandoffKind::kSteer);
       frames.push_back(bytes_of(mbuf));
       rte_pktmbuf_free(mbuf);
@@ -97,12 +97,12 @@ TEST_F(ReassemblyTest, TheFirstFragmentGoesOnAndTheOthersGetItsPorts) {
   expect_remembered(1);
   FragmentPorts second;
   EXPECT_EQ(accept(frame(datagram(), 800, 800, End::kMore), second), Verdict::next());
-  EXPECT_EQ(second.c, 0x1234);
-  EXPECT_EQ(second.d, 0xABCD);
+  EXPECT_EQ(second.local, 0x1234);
+  EXPECT_EQ(second.remote, 0xABCD);
   FragmentPorts last;
   EXPECT_EQ(accept(frame(datagram(), 1600, 13, End::kLast), last), Verdict::next());
-  EXPECT_EQ(last.c, 0x1234);
-  EXPECT_EQ(last.d, 0xABCD);
+  EXPECT_EQ(last.local, 0x1234);
+  EXPECT_EQ(last.remote, 0xABCD);
   expect_remembered(0);
   EXPECT_EQ(drops(), 0u);
 }
@@ -158,11 +158,11 @@ TEST_F(ReassemblyTest, WhatWaitsRemembersWhereItCameFrom) {
                                            .with(counting(40)),
                                        100));
   packet.hairpin = true;
-  packet.asked = 5;
+  packet.handoffs = 5;
   FragmentPorts ports;
   ASSERT_EQ(shard->reassembly.accept(*shard, packet, ports), Verdict::consumed());
   EXPECT_EQ(origin_of(packet.mbuf).interface, 2);
-  EXPECT_EQ(origin_of(packet.mbuf).asked, 5);
+  EXPECT_EQ(origin_of(packet.mbuf).handoffs, 5);
   EXPECT_EQ(origin_of(packet.mbuf).kind, HandoffKind::kHairpin);
 }
 

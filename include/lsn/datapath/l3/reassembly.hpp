@@ -38,13 +38,13 @@
 
 namespace lsn::datapath {
 
-struct Shard;
+struct Context;
 
-/// What a datagram's first fragment says about all of them: Packet::key's `c` and `d` (ports as
-/// the packet's side sees them, an identifier), for ESP the SPI in `d` and `c`.
+/// What a datagram's first fragment says about all of them: Packet::key's ports (as the packet's side
+/// sees them, an identifier), for ESP the SPI in their place.
 struct FragmentPorts {
-  std::uint16_t c = 0;
-  std::uint16_t d = 0;
+  std::uint16_t local = 0;
+  std::uint16_t remote = 0;
   wire::Be16 identification{};  ///< that all leave with (l3/identification.hpp)
 };
 
@@ -68,24 +68,24 @@ class Reassembly {
   ///   drop      reason
   /// For a first fragment the caller gives its ports in `ports`, calls passed() if it did, and then
   /// take_waiting().
-  [[nodiscard]] Verdict accept(Shard& shard, const Packet& packet, FragmentPorts& ports);
+  [[nodiscard]] Verdict accept(Context& shard, const Packet& packet, FragmentPorts& ports);
 
   /// The first fragment has passed, by a session, and left with that identification.
-  void passed(Shard& shard, const Packet& first, wire::Be16 identification);
+  void passed(Context& shard, const Packet& first, wire::Be16 identification);
 
   /// After the first fragment has been forwarded: one of those that waited for it, oldest first, or
   /// nullptr. Its PacketOrigin says where it came from; its data begin at the link header as
   /// received.
-  [[nodiscard]] rte_mbuf* take_waiting(Shard& shard, const Packet& first);
+  [[nodiscard]] rte_mbuf* take_waiting(Context& shard, const Packet& first);
 
   /// Drops datagrams whose time is over. At most `budget`.
-  void advance(Shard& shard, std::size_t budget);
+  void advance(Context& shard, std::size_t budget);
 
   /// Datagrams that are remembered.
   [[nodiscard]] std::uint32_t size() const { return datagrams_.size(); }
 
   /// Frees every fragment that waits (at the end).
-  void clear(Shard& shard);
+  void clear(Context& shard);
 
   /// Ticks that its wheel is behind.
   [[nodiscard]] std::uint32_t lag(state::Ticks now) const { return wheel_.lag(now); }
@@ -157,13 +157,13 @@ class Reassembly {
   void leave(std::uint32_t id);
   void add_waiting(const Datagram& datagram, int difference);
   [[nodiscard]] std::uint32_t oldest() const;
-  void displace(Shard& shard, std::uint32_t id);
-  void make_room(Shard& shard, Standing standing,
+  void displace(Context& shard, std::uint32_t id);
+  void make_room(Context& shard, Standing standing,
                  const std::array<std::uint32_t, kSharesOf>& shares);
-  [[nodiscard]] std::uint32_t place_for(Shard& shard, std::uint32_t id);
+  [[nodiscard]] std::uint32_t place_for(Context& shard, std::uint32_t id);
   void keep(Datagram& datagram, std::uint32_t place, rte_mbuf* packet);
-  void drop_waiting(Shard& shard, Datagram& datagram, DropReason reason);
-  void forget(Shard& shard, std::uint32_t id);
+  void drop_waiting(Context& shard, Datagram& datagram, DropReason reason);
+  void forget(Context& shard, std::uint32_t id);
 
   state::Slab<Datagram> datagrams_;
   state::FlowTable index_;

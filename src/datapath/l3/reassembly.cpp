@@ -1,8 +1,8 @@
-#include "lsn/datapath/reassembly.hpp"
+#include "lsn/datapath/l3/reassembly.hpp"
 
 #include <algorithm>
 
-#include "lsn/datapath/shard.hpp"
+#include "lsn/datapath/context.hpp"
 #include "lsn/wire/tcp.hpp"
 
 namespace lsn::datapath {
@@ -41,7 +41,7 @@ std::uint32_t Reassembly::share_of(Standing standing, std::uint32_t role,
 std::array<std::uint32_t, Reassembly::kSharesOf> Reassembly::shares_of(
     Standing standing, bool inside, const state::FlowKey& name) const {
   return {static_cast<std::uint32_t>(standing),
-          share_of(standing, 0, inside ? name.a : name.b), share_of(standing, 1, name.a)};
+          share_of(standing, 0, inside ? name.local : name.remote), share_of(standing, 1, name.local)};
 }
 
 std::uint32_t Reassembly::limit_of(Standing standing, std::size_t which) const {
@@ -88,13 +88,13 @@ std::uint32_t Reassembly::oldest() const {
   return state::kNone;
 }
 
-void Reassembly::displace(Shard& shard, std::uint32_t id) {
+void Reassembly::displace(Context& shard, std::uint32_t id) {
   drop_waiting(shard, datagrams_[id], DropReason::kFragmentDisplaced);
   forget(shard, id);
 }
 
 /// For one more datagram in these shares, and in all.
-void Reassembly::make_room(Shard& shard, Standing standing,
+void Reassembly::make_room(Context& shard, Standing standing,
                            const std::array<std::uint32_t, kSharesOf>& shares) {
   for (std::size_t i = kSharesOf; i-- > 0;) {
     const Share& share = shares_[shares[i]];
@@ -106,7 +106,7 @@ void Reassembly::make_room(Shard& shard, Standing standing,
 
 /// A place for a fragment of that datagram to wait in, or kNone. Others are displaced for it, it
 /// itself is not.
-std::uint32_t Reassembly::place_for(Shard& shard, std::uint32_t id) {
+std::uint32_t Reassembly::place_for(Context& shard, std::uint32_t id) {
   const Datagram& datagram = datagrams_[id];
   if (datagram.waiting >= kWaitingPerDatagram) return state::kNone;
   unsigned left = kDisplacedAtOnce;
@@ -177,7 +177,7 @@ void Reassembly::keep(Datagram& datagram, std::uint32_t place, rte_mbuf* packet)
   datagram.last_waiting = place;
 }
 
-void Reassembly::drop_waiting(Shard& shard, Datagram& datagram, DropReason reason) {
+void Reassembly::drop_waiting(Context& shard, Datagram& datagram, DropReason reason) {
   add_waiting(datagram, -static_cast<int>(datagram.waiting));
   for (; datagram.waiting != 0; --datagram.waiting) {
     const std::uint32_t place = datagram.first_waiting;
@@ -187,7 +187,7 @@ void Reassembly::drop_waiting(Shard& shard, Datagram& datagram, DropReason reaso
   }
 }
 
-void Reassembly::forget(Shard& shard, std::uint32_t id) {
+void Reassembly::forget(Context& shard, std::uint32_t id) {
   Datagram& datagram = datagrams_[id];
   wheel_.cancel(id, wheel_links());
   leave(id);
@@ -197,7 +197,7 @@ void Reassembly::forget(Shard& shard, std::uint32_t id) {
   shard.counters.fragments_waiting.set(datagrams_.size());
 }
 
-Verdict Reassembly::accept(Shard& shard, const Packet& packet, FragmentPorts& ports) {
+Verdict Reassembly::accept(Context& shard, const Packet& packet, FragmentPorts& ports) {
   const wire::Ipv4Header& ip = *packet.ip;
   const std::uint32_t offset = ip.fragment_offset();
   const bool more = ip.more_fragments();
@@ -278,12 +278,12 @@ Verdict Reassembly::accept(Shard& shard, const Packet& packet, FragmentPorts& po
   }
   origin_of(packet.mbuf) = {packet.interface,
                             packet.hairpin ? HandoffKind::kHairpin : HandoffKind::kSteer,
-                            packet.asked};
+                            packet.handoffs};
   keep(datagram, place, packet.mbuf);
   return Verdict::consumed();
 }
 
-void Reassembly::passed(Shard& shard, const Packet& first, wire::Be16 identification) {
+void Reassembly::passed(Context& shard, const Packet& first, wire::Be16 identification) {
   const std::uint32_t id = find(first);
   if (id == state::kNone) return;
   Datagram& datagram = datagrams_[id];
@@ -300,7 +300,7 @@ void Reassembly::passed(Shard& shard, const Packet& first, wire::Be16 identifica
   join(id);
 }
 
-rte_mbuf* Reassembly::take_waiting(Shard& shard, const Packet& first) {
+rte_mbuf* Reassembly::take_waiting(Context& shard, const Packet& first) {
   const std::uint32_t id = find(first);
   if (id == state::kNone) return nullptr;
   Datagram& datagram = datagrams_[id];
@@ -317,7 +317,7 @@ rte_mbuf* Reassembly::take_waiting(Shard& shard, const Packet& first) {
   return packet;
 }
 
-void Reassembly::advance(Shard& shard, std::size_t budget) {
+void Reassembly::advance(Context& shard, std::size_t budget) {
   wheel_.advance(shard.now, budget, wheel_links(),
                  [&](std::uint32_t id) -> std::optional<state::Ticks> {
                    Datagram& datagram = datagrams_[id];
@@ -328,7 +328,7 @@ void Reassembly::advance(Shard& shard, std::size_t budget) {
                  });
 }
 
-void Reassembly::clear(Shard& shard) {
+void Reassembly::clear(Context& shard) {
   for (std::uint32_t id = 0; id < datagrams_.high_water(); ++id) {
     if (!datagrams_[id].in_use) continue;
     drop_waiting(shard, datagrams_[id], DropReason::kFragmentTimeout);

@@ -1,7 +1,8 @@
-// Going through all that a subscriber has, a budget at a time (reload.cpp, queries.cpp).
+// Going through all that a subscriber has, a budget at a time (sweep.cpp, queries.cpp).
 #pragma once
 
-#include "lsn/datapath/lsn44/lifecycle.hpp"
+#include "lsn/datapath/lsn44/lsn44.hpp"
+#include "lsn/datapath/lsn44/subscriber.hpp"
 
 namespace lsn::datapath::lsn44 {
 
@@ -25,7 +26,7 @@ inline MappingId resume_mapping(const Tables& tables, SubscriberId subscriber, M
 /// Shows all sessions and then all mappings of a subscriber, each of which the visitor may end.
 /// `position` (GenerationSweep, SessionFlush) says where to go on. False: out of budget.
 template <class Position, class VisitSession, class VisitMapping>
-bool walk_subscriber(Shard& shard, SubscriberId id, Position& position, std::size_t& budget,
+bool walk_subscriber(Lsn44& shard, SubscriberId id, Position& position, std::size_t& budget,
                      VisitSession&& visit_session, VisitMapping&& visit_mapping) {
   Tables& tables = shard.lsn44;
   const Subscriber& subscriber = tables.subscribers[id];

@@ -1,39 +1,33 @@
-// What a new generation means for what exists.
-//
-// Subscribers are walked by their slots, a budget at a time; sessions are reached by their
-// subscriber's lists, so that ending a removed client's or address' sessions costs as much as there
-// are of them.
+#include "lsn/datapath/lsn44/sweep.hpp"
 
 #include <algorithm>
 
-#include "lsn/datapath/ipsec_alg/peers.hpp"
-#include "lsn/datapath/ipsec_alg/stages.hpp"
-#include "lsn/datapath/lsn44/lifecycle.hpp"
-#include "lsn/datapath/path.hpp"
-#include "walk.hpp"
+#include "lsn/datapath/lsn44/alg_hooks.hpp"
+#include "lsn/datapath/lsn44/lsn44.hpp"
+#include "lsn/datapath/lsn44/mapping.hpp"
+#include "lsn/datapath/lsn44/session.hpp"
+#include "lsn/datapath/lsn44/subscriber.hpp"
+#include "lsn/datapath/lsn44/walk.hpp"
 
 namespace lsn::datapath {
 
 using namespace lsn44;
 
-void adopt_generation(Shard& shard, const Generation* generation,
-                      lsn44::ShardAddresses* addresses) {
+void lsn44::adopt(Lsn44& shard, const Generation* generation, ShardAddresses* addresses) {
   shard.generation = generation;
-  if (const lsn44::ShardAddresses* before = shard.lsn44.addresses)
+  if (const ShardAddresses* before = shard.lsn44.addresses)
     addresses->full.take_over(before->full, addresses->fresh_slots);
   shard.lsn44.addresses = addresses;
   shard.counters.generation.set(generation->number);
   shard.inbound_refresh = generation->inbound_refresh;
-  shard.adopted = ++shard.stamp;
-  shard.kept_up_to.reset();
-  ipsec_alg::adopt_generation(shard);
+  shard.adopted = ++shard.epoch;
 }
 
 namespace {
 
 /// Ends what is not allowed of the subscriber at the cursor, and arms again what may end earlier
 /// now. False: out of budget, more to do.
-bool enforce_subscriber(Shard& shard, GenerationSweep& sweep, std::size_t& budget) {
+bool enforce_subscriber(Lsn44& shard, GenerationSweep& sweep, std::size_t& budget) {
   Tables& tables = shard.lsn44;
   Subscriber& subscriber = tables.subscribers[sweep.cursor];
   const Group* group = refresh_subscriber(shard, sweep.cursor);
@@ -70,15 +64,14 @@ bool enforce_subscriber(Shard& shard, GenerationSweep& sweep, std::size_t& budge
 
 }  // namespace
 
-void enforce_generation(Shard& shard, GenerationSweep& sweep, std::size_t budget) {
+void enforce_generation(Lsn44& shard, GenerationSweep& sweep, std::size_t budget) {
   const Tables& tables = shard.lsn44;
   for (; sweep.cursor < tables.subscribers.high_water(); ++sweep.cursor) {
     if (budget == 0) return;
     --budget;
     if (tables.subscribers[sweep.cursor].in_use == 0) continue;
     const bool is_done = enforce_subscriber(shard, sweep, budget);
-    // At once: the next packet must not find a gate of an address that is ours no more.
-    ipsec_alg::resolve_doubts(shard);
+      alg_hooks::on_subscriber_swept(shard);
     if (!is_done) return;
   }
   sweep.finished = true;

@@ -1,0 +1,14 @@
+// Indices of what LSN44 has in its tables; state::kNone: none.
+#pragma once
+
+#include <cstdint>
+
+#include "lsn/state/none.hpp"
+
+namespace lsn::datapath::lsn44 {
+
+using SessionId = std::uint32_t;
+using MappingId = std::uint32_t;
+using SubscriberId = std::uint32_t;
+
+}  // namespace lsn::datapath::lsn44

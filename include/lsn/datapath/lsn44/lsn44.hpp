@@ -1,0 +1,26 @@
+// LSN44's floor of a shard: its tables (context.hpp, lsn44/tables.hpp).
+#pragma once
+
+#include <cstdint>
+
+#include "lsn/datapath/l3/l3.hpp"
+#include "lsn/datapath/lsn44/tables.hpp"
+
+namespace lsn::datapath {
+
+struct Lsn44Config : L3Config {
+  std::uint32_t max_sessions = 65536;             ///< this shard's share
+  state::ZeroedMemory* session_memory = nullptr;  ///< of what every session takes; null: `memory`
+  state::ZeroedMemory* mapping_memory = nullptr;  ///< of what every mapping takes; null: `memory`
+};
+
+struct Lsn44 : L3 {
+  explicit Lsn44(const Lsn44Config& config);
+
+  lsn44::Tables lsn44;
+
+ protected:
+  ~Lsn44() = default;
+};
+
+}  // namespace lsn::datapath

@@ -1,0 +1,34 @@
+// Whose packet is it? (docs/architecture.md, Who owns what)
+//
+// A packet from inside is its subscriber's, one from outside its NAT address'. A packet of another shard is
+// handed off to it. A subscriber that the present ShardMap gives to another shard than the one that has
+// its state (displaced) is looked for: each shard that may have it is asked once, Packet::handoffs and
+// visited_shards() say how far that has come.
+#pragma once
+
+#include "lsn/datapath/packet.hpp"
+#include "lsn/datapath/verdict.hpp"
+
+namespace lsn::datapath {
+struct Context;
+struct Lsn44;
+}
+
+namespace lsn::datapath::lsn44 {
+
+/// Whether a packet that is that subscriber's is this shard's to serve: next, handoff(to the shard that it
+/// is to go to now, which is noted in the packet), or drop if it is no client's. `group` is set on next.
+[[nodiscard]] Verdict steer_outbound(Lsn44& shard, Packet& packet, wire::Be32 subscriber,
+                                     std::uint16_t& group);
+/// Whether packets to that NAT address are this shard's.
+[[nodiscard]] Verdict steer_inbound(const Context& shard, wire::Be32 nat_ip);
+
+/// What outbound() and inbound() begin with, for a flow's packet that is another shard's:
+/// handoff(owner), or next for all that they are to decide.
+[[nodiscard]] Verdict steer(Lsn44& shard, Packet& packet);
+
+/// What speaks against a source or destination before anything else does: next, or drop.
+[[nodiscard]] Verdict check_outbound_addresses(const Generation& generation, const Packet& packet);
+[[nodiscard]] Verdict check_inbound_addresses(const Generation& generation, const Packet& packet);
+
+}  // namespace lsn::datapath::lsn44

@@ -1,0 +1,56 @@
+// Subscribers: inside hosts with state. One is created with its first session or mapping, and goes with
+// the last of them and the last pin.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <expected>
+
+#include "lsn/datapath/lsn44/ids.hpp"
+#include "lsn/datapath/verdict.hpp"
+#include "lsn/shared/generation.hpp"
+#include "lsn/state/index_list.hpp"
+#include "lsn/wire/big_endian.hpp"
+
+namespace lsn::datapath {
+struct Lsn44;
+}
+
+namespace lsn::datapath::lsn44 {
+
+/// An inside host with state. It goes with its last session and mapping.
+struct alignas(64) Subscriber {
+  wire::Be32 ip;
+  wire::Be32 paired_ip;  ///< its NAT address under PAIRED pooling; zero: none yet
+  std::uint16_t group;   ///< stable id
+  std::uint8_t in_use;
+  std::uint8_t counted;  ///< bit per protocol: its sessions are in GroupUsage
+  std::uint8_t displaced; ///< whether the present ShardMap has another owner (subscriber.cpp)
+  bool is_client;        ///< in that group; false: the generation has none for it
+  bool has_moved;        ///< to another group, and the sweep has not armed its timers again
+  std::uint32_t generation;  ///< for which all of this holds, as Generation::number
+  std::uint32_t pins;    ///< what else keeps it and its pairing: ALG state
+  state::ListHead sessions;
+  state::ListHead mappings;
+  std::array<std::uint32_t, kProtocols> session_count;
+  std::array<std::uint32_t, kPortProtocols> port_count;
+};
+static_assert(sizeof(Subscriber) == 64);
+
+/// The subscriber with that address, or state::kNone.
+[[nodiscard]] SubscriberId find_subscriber(const Lsn44& shard, wire::Be32 ip);
+/// The same in two steps, for who fetches subscriber_index.line_of(hash) in between.
+[[nodiscard]] std::uint32_t subscriber_hash(const Lsn44& shard, wire::Be32 ip);
+[[nodiscard]] SubscriberId find_subscriber(const Lsn44& shard, wire::Be32 ip, std::uint32_t hash);
+/// Finds or makes it, up to the present generation, which has it in that group.
+/// kSubscriberTableFull when there is no room.
+[[nodiscard]] std::expected<SubscriberId, DropReason> obtain_subscriber(Lsn44& shard, wire::Be32 ip,
+                                                                        std::uint16_t group);
+/// Brings a subscriber up to the present generation: into the group that its address belongs to
+/// now, whose limits count its sessions; its pairing stays only if the group has that NAT address;
+/// and whether it is displaced. Returns the group; nullptr: it is no client's any more.
+const Group* refresh_subscriber(Lsn44& shard, SubscriberId id);
+/// Forgets a subscriber that has nothing left; otherwise nothing happens.
+void release_subscriber(Lsn44& shard, SubscriberId id);
+
+}  // namespace lsn::datapath::lsn44

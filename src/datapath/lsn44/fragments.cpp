@@ -1,0 +1,93 @@
+#include "lsn/datapath/lsn44/fragments.hpp"
+
+#include "lsn/datapath/l3/icmp_send.hpp"
+#include "lsn/datapath/lsn44/alg_hooks.hpp"
+#include "lsn/datapath/lsn44/inbound.hpp"
+#include "lsn/datapath/lsn44/lsn44.hpp"
+#include "lsn/datapath/lsn44/outbound.hpp"
+#include "lsn/datapath/lsn44/steer.hpp"
+#include "lsn/datapath/parse.hpp"
+
+namespace lsn::datapath::lsn44 {
+namespace {
+
+/// A fragment whose ports are known: by its flow, like any packet.
+Verdict forward_fragment(Lsn44& shard, Packet& packet, const FragmentPorts& ports) {
+  packet.key = state::FlowKey::make(packet.key.local, packet.key.remote, ports.local, ports.remote,
+                                    static_cast<unsigned>(flow_kind(packet.protocol)));
+  packet.hash = shard.lsn44.outbound.hash(packet.key);
+  packet.identification = ports.identification;
+  return packet.side == Side::kInside ? outbound(shard, packet)
+                                      : inbound(shard, packet);
+}
+
+/// The fragments that waited for `first`: they came as frames and are read again.
+void forward_waiting(Lsn44& shard, const Packet& first, const FragmentPorts& ports) {
+  while (rte_mbuf* mbuf = shard.reassembly.take_waiting(shard, first)) {
+    Packet packet;
+    packet.mbuf = mbuf;
+    locate(packet, ip_of_frame(mbuf));  // it has passed parse_ip() when it came
+    const PacketOrigin origin = origin_of(mbuf);
+    packet.interface = origin.interface;
+    packet.handoffs = origin.handoffs;
+    packet.side = first.side;
+    packet.hairpin = first.hairpin;
+    packet.protocol = first.protocol;
+    packet.kind = PacketKind::kFragment;
+    packet.has_l4 = false;
+    packet.key.local = first.key.local;
+    packet.key.remote = first.key.remote;
+    apply(shard, packet, forward_fragment(shard, packet, ports));
+  }
+}
+
+}  // namespace
+
+Verdict fragment(Lsn44& shard, Packet& packet) {
+  const bool inside = packet.side == Side::kInside;
+  if (is_own_address(*shard.generation, packet.ip->destination)) {
+    // Those for us meet on the first shard, wherever they came in.
+    if (shard.id != 0) return Verdict::handoff(0);
+    return deliver_locally(shard, packet);
+  }
+  Verdict verdict = inside ? check_outbound_addresses(*shard.generation, packet)
+                           : check_inbound_addresses(*shard.generation, packet);
+  if (!verdict.is_next()) return verdict;
+  std::uint16_t group = kNoId;
+  verdict = inside ? steer_outbound(shard, packet, packet.ip->source, group)
+                   : steer_inbound(shard, packet.ip->destination);
+  if (!verdict.is_next()) return verdict;
+  shard.counters.fragments_received.add();
+
+  FragmentPorts ports;
+  if (packet.has_l4) {
+    if (verdict = parse_l4(packet); !verdict.is_next()) return verdict;
+    if (!inside && alg_hooks::is_for_shared_port(shard, packet))
+      (void)alg_hooks::demultiplex(shard, packet);  // only its first fragment says whose it is
+    ports = {packet.key.local_port, packet.key.remote_port};
+  } else {
+    const auto protocol = protocol_of(*packet.ip);
+    if (!protocol) return parse_l4(packet);  // says which protocol is not translated
+    packet.protocol = *protocol;
+  }
+  verdict = shard.reassembly.accept(shard, packet, ports);
+  if (!verdict.is_next()) return verdict;
+  if (!packet.has_l4) return forward_fragment(shard, packet, ports);
+  const Packet first = packet;  // forwarding changes its headers; the datagram's name stays here
+  const wire::Ipv4Header header = *packet.ip;
+  verdict = forward_fragment(shard, packet, ports);
+  Packet name = first;
+  wire::Ipv4Header name_header = header;
+  name.ip = &name_header;
+  if (verdict.is_drop()) {
+    apply(shard, packet, verdict);
+    forward_waiting(shard, name, ports);  // each is judged like the first
+    return Verdict::consumed();
+  }
+  ports.identification = packet.identification;
+  shard.reassembly.passed(shard, name, ports.identification);
+  forward_waiting(shard, name, ports);
+  return verdict;
+}
+
+}  // namespace lsn::datapath::lsn44
