@@ -504,7 +504,7 @@ std::expected<SessionId, DropReason> attribute_outbound(IpsecAlg& shard, const P
     if (!subscriber) return refuse(subscriber.error());
     const GateId gate_id = find_gate(shard, shard.lsn44.subscribers[*subscriber].paired_ip,
                                      packet.ip->destination);
-    if (gate_id != state::kNone) catch_up(shard, gate_id);
+    if (gate_id != state::kNone) (void)current_gate(shard, gate_id);
     const auto made =
         obtain_peer(shard, *subscriber, packet.ip->destination, Direction::kOutbound);
     if (!made) {
@@ -523,8 +523,7 @@ std::expected<SessionId, DropReason> attribute_outbound(IpsecAlg& shard, const P
   // A reload took its address, and has not come to end what the client had there.
   if (lsn44::find_nat_address(shard, tables.gates[gate_id].nat_ip) == nullptr)
     return refuse(DropReason::kNoMapping);
-  catch_up(shard, gate_id);
-  Gate& gate = tables.gates[gate_id];
+  Gate& gate = current_gate(shard, gate_id);
   // 1. C holds the gate. (Before an answer it is another, idle tunnel of C: gates.cpp.)
   if (holds(gate, id)) {
     const auto learned = accept(shard, gate.turn, Direction::kOutbound, spi);
@@ -556,9 +555,8 @@ std::expected<SessionId, DropReason> attribute_inbound(IpsecAlg& shard, const Pa
     return refused(
         shard, kNoId,
         shard.alg.max_fresh_sequence == 0 ? DropReason::kEspNoProfile : DropReason::kEspInNoGate);
-  catch_up(shard, gate_id);
   Tables& tables = shard.alg;
-  Gate& gate = tables.gates[gate_id];
+  Gate& gate = current_gate(shard, gate_id);
   const Peer& peer = tables.peers[asked_about(gate)];
   const std::uint16_t profile = peer.profile;
   const std::uint32_t sequence = sequence_of(packet);

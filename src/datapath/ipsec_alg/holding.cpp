@@ -553,7 +553,7 @@ void expire_waiters(IpsecAlg& shard, std::size_t budget) {
       [&](std::uint32_t id) -> std::optional<state::Ticks> {
         const Waiter& waiter = tables.waiters[id];
         // Design 4.7: closing is handled before ageing. It may be this waiter's turn now.
-        catch_up(shard, tables.peers[waiter.peer].gate);
+        (void)current_gate(shard, tables.peers[waiter.peer].gate);
         if (!waiter.in_use) return std::nullopt;
         const state::Ticks deadline = waiter.last_message + kPlaceKept;
         if (deadline.later_than(shard.now)) return deadline;

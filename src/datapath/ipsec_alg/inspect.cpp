@@ -155,7 +155,7 @@ Verdict inspect_ike(IpsecAlg& shard, const Packet& packet, const Session& sessio
   };
   const auto peer = obtain_peer(shard, subscriber, session.remote_ip, direction);
   if (!peer) return untracked();
-  catch_up(shard, tables.peers[*peer].gate);
+  (void)current_gate(shard, tables.peers[*peer].gate);
   const IkeId ike = track(shard, *peer, *message, direction, session);
   if (ike == state::kNone) return untracked();
   switch (phase_of(*message)) {
@@ -185,7 +185,7 @@ void notice_float(IpsecAlg& shard, const Packet& packet, const Session& session)
   if (!message) return;
   const IkeId ike = find_ike_session(shard, peer, message->initiator);
   if (ike == state::kNone) return;
-  catch_up(shard, shard.alg.peers[peer].gate);
+  (void)current_gate(shard, shard.alg.peers[peer].gate);
   end_floated(shard, ike);
   on_float(shard, peer, ike);
 }
@@ -244,7 +244,7 @@ Verdict inspect_esp(IpsecAlg& shard, const Packet& packet, SessionId id, Directi
   const bool out = direction == Direction::kOutbound;
   // Before anything ends here: an SPI that comes again was not sprayed.
   if (packet.has_l4 && session.packets[at(direction)] != 0) esp.again[at(direction)] = true;
-  catch_up(shard, gate_id);
+  (void)current_gate(shard, gate_id);
   if (!out && esp.in_use && is_followed_by_nothing(shard, esp)) withdraw(shard, esp_id);
   // Its SPI may have been a candidate whose time was over, or taken back.
   if ((session.flags & SessionFlags::kInUse) == 0 || esp.spi[at(direction)] == kNoSpi) {

@@ -11,82 +11,31 @@
 namespace lsn::datapath::ipsec_alg {
 namespace {
 
-// ── the state machine ───────────────────────────────────────────────────────────────────────────
-
-/// What an event does to a half-gate.
-enum class Half : std::uint8_t {
-  kKeep,
-  kUnarm,
-  kArm,   ///< unless it has passed
-  kPass,
-};
-
-struct Transition {
-  GateState from;
-  GateEvent event;
-  GateState to;
-  Half out;
-  Half in;
-};
-
-constexpr Transition kTransitions[] = {
-    // Design 4, the figure: the first phase 2 message of C with S via N. Nothing is learned yet:
-    // an SA does not exist before its exchange is answered.
-    {GateState::kClosed, GateEvent::kRequest, GateState::kExchange, Half::kUnarm, Half::kUnarm},
-    // Design 3: a late answer of an admitted exchange finds the gate closed and starts a turn,
-    // armed.
-    {GateState::kClosed, GateEvent::kAnswer, GateState::kArmed, Half::kArm, Half::kArm},
-    // Design 5.2, outbound 2: C takes it without an exchange, out half passed, in half armed.
-    {GateState::kClosed, GateEvent::kOutboundSpi, GateState::kArmed, Half::kPass, Half::kArm},
-
-    // Design 4.3: several exchanges may be outstanding; each belongs to the turn.
-    {GateState::kExchange, GateEvent::kRequest, GateState::kExchange, Half::kKeep, Half::kKeep},
-    // Design 4.4: the first answer arms both halves.
-    {GateState::kExchange, GateEvent::kAnswer, GateState::kArmed, Half::kArm, Half::kArm},
-    // The holder's own ESP before any answer is of another tunnel of its, idle until now: learned,
-    // but it says nothing about the exchange.
-    {GateState::kExchange, GateEvent::kOutboundSpi, GateState::kExchange, Half::kKeep, Half::kKeep},
-
-    // Design 4.3
-    {GateState::kArmed, GateEvent::kRequest, GateState::kArmed, Half::kKeep, Half::kKeep},
-    // A further exchange's answer: its SPIs are learned as further candidates.
-    {GateState::kArmed, GateEvent::kAnswer, GateState::kArmed, Half::kKeep, Half::kKeep},
-    // Design 4.4: the first ESP packet of an unknown SPI passes its half; so do further ones (design 4.3).
-    {GateState::kArmed, GateEvent::kOutboundSpi, GateState::kArmed, Half::kPass, Half::kKeep},
-    {GateState::kArmed, GateEvent::kInboundSpi, GateState::kArmed, Half::kKeep, Half::kPass},
-    // Closing, from both open states and for all reasons, is close_turn().
-};
-
-void change(HalfGate& half, Half what) {
-  switch (what) {
-    case Half::kKeep: return;
-    case Half::kUnarm: half = HalfGate::kUnarmed; return;
-    case Half::kArm: half = HalfGate::kArmed; return;
-    case Half::kPass: half = HalfGate::kPassed; return;
-  }
-}
-
 void watch_sequences(Tables& tables) {
   tables.watched_sequence = tables.armed_gates == 0 ? 0 : tables.max_fresh_sequence;
 }
 
-void step(IpsecAlg& shard, Gate& gate, GateEvent event) {
-  for (const Transition& t : kTransitions) {
-    if (t.from != gate.state || t.event != event) continue;
-    if (gate.state != GateState::kArmed && t.to == GateState::kArmed) {
-      ++shard.alg.armed_gates;
-      watch_sequences(shard.alg);
-    }
-    gate.state = t.to;
-    change(gate.halves[at(Direction::kOutbound)], t.out);
-    change(gate.halves[at(Direction::kInbound)], t.in);
-    return;
-  }
+void on_arming(Tables& tables, Arming arming) {
+  if (arming == Arming::kNone) return;
+  ++tables.armed_gates;
+  watch_sequences(tables);
 }
 
-// ── when turns end by time ──────────────────────────────────────────────────────────────────────
+void on_event(Tables& tables, Gate& gate, GateEvent event) {
+  on_arming(tables, step(gate, event));
+}
 
-bool is_due(state::Ticks deadline, state::Ticks now) { return !deadline.later_than(now); }
+state::TickDuration gate_timeout_of(const IpsecAlg& shard, const Turn& turn) {
+  return profile_of(shard, shard.alg.peers[turn.holder]).gate_timeout;
+}
+
+state::Ticks deadline_of(const IpsecAlg& shard, const Turn& turn) {
+  return deadline_of(turn, gate_timeout_of(shard, turn));
+}
+
+state::Ticks later(state::Ticks a, state::Ticks b) { return a.later_than(b) ? a : b; }
+
+// ── when turns end by time ──────────────────────────────────────────────────────────────────────
 
 /// Design 4.9, old-spi: the session whose going on says that the exchange made nothing new: the peer's
 /// latest that had both SPIs when the answer came.
@@ -110,13 +59,6 @@ void watch_old_session(IpsecAlg& shard, Gate& gate) {
   for (std::size_t d = 0; d < kDirections; ++d) turn.old_packets[d] = session.packets[d];
 }
 
-bool watches_old_session(const Gate& gate) {
-  const Turn& turn = gate.turn;
-  // Not while another exchange of the turn waits for its answer (design 9.3).
-  return gate.state == GateState::kArmed && turn.old_session != state::kNone &&
-         turn.spis[0] == 0 && turn.spis[1] == 0 && turn.unanswered == 0;
-}
-
 /// Looks at the old session once per step; true when it has carried traffic both ways in each.
 bool goes_on_with_old_spis(const IpsecAlg& shard, Gate& gate) {
   Turn& turn = gate.turn;
@@ -128,16 +70,8 @@ bool goes_on_with_old_spis(const IpsecAlg& shard, Gate& gate) {
     return false;
   }
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
-  bool both = true;
-  for (std::size_t d = 0; d < kDirections; ++d) {
-    both = both && session.packets[d] > turn.old_packets[d];
-    turn.old_packets[d] = session.packets[d];
-  }
-  // The clock may have been slow, and so nobody looked, for some of them.
-  const auto steps = static_cast<std::uint32_t>(shard.now - turn.old_checked) / kOldSpiStep.count();
-  turn.old_checked = shard.now;
-  turn.old_steps = both ? turn.old_steps + steps : 0;
-  return turn.old_steps >= kOldSpiSteps;
+  const std::uint64_t packets[kDirections] = {session.packets[0], session.packets[1]};
+  return note_old_packets(turn, packets, shard.now);
 }
 
 /// Design 5.3, owed: the exchanges of the turn came to nothing, the old SPIs go on.
@@ -156,47 +90,10 @@ void give_up_exchanges(IpsecAlg& shard, Gate& gate) {
   }
 }
 
-// ── when a turn is shortened for others ─────────────────────────────────────────────────────────
-
-state::Ticks later(state::Ticks a, state::Ticks b) { return a.later_than(b) ? a : b; }
-
-/// Design 4.5: the pair works, and all that is missing are further inbound SPIs.
-bool lacks_only_further_spis(const Gate& gate) {
-  const Turn& turn = gate.turn;
-  return gate.state == GateState::kArmed && turn.unanswered == 0 && turn.returned &&
-         gate.halves[at(Direction::kOutbound)] == HalfGate::kPassed &&
-         gate.halves[at(Direction::kInbound)] == HalfGate::kPassed;
-}
-
-/// Design 4.5 and 4.8: when a turn ends for the sake of those who wait; nobody waits: never.
-std::optional<state::Ticks> shortened(const Gate& gate) {
-  const Turn& turn = gate.turn;
-  if (gate.waiters.empty()) return std::nullopt;
-  if (!turn.has_exchange) {
-    // To whoever has an exchange, at once, unless it has waited for its turn itself. While nobody
-    // waits but for the same, as long as there is something that may be a reply.
-    if (gate.held_flights != 0) return turn.in_its_place ? turn.began + kGateKept : turn.began;
-    return later(turn.began, turn.latest_reply) + kAnswerExpected;
-  }
-  const state::Ticks progress = later(turn.latest_answer, turn.latest_spi);
-  if (turn.unanswered != 0) {
-    // New requests do not extend it while there was no answer at all.
-    if (turn.answered == 0) return turn.began + kAnswerExpected;
-    return later(turn.latest_request, progress) + kAnswerExpected;
-  }
-  return progress + (lacks_only_further_spis(gate) ? kFurtherSpi : kAnswerExpected);
-}
-
-state::Ticks deadline_of(const IpsecAlg& shard, const Turn& turn) {
-  return turn.began + profile_of(shard, shard.alg.peers[turn.holder]).gate_timeout;
-}
-
 /// What has become due for an open gate.
 std::optional<CloseReason> due_reason(IpsecAlg& shard, Gate& gate) {
-  // Design 4.2: one deadline; nothing extends it.
-  if (is_due(deadline_of(shard, gate.turn), shard.now)) return CloseReason::kDeadline;
-  if (const auto when = shortened(gate); when && is_due(*when, shard.now))
-    return lacks_only_further_spis(gate) ? CloseReason::kPaired : CloseReason::kYield;
+  if (const auto reason = due_by_time(gate, gate_timeout_of(shard, gate.turn), shard.now))
+    return reason;
   if (goes_on_with_old_spis(shard, gate)) {
     if (!gate.turn.old_spis) give_up_exchanges(shard, gate);
     if (!gate.waiters.empty()) return CloseReason::kOldSpi;
@@ -340,13 +237,6 @@ void linger(IpsecAlg& shard, GateId id) {
   raise(shard, shard.alg.peers[gate.lingering.holder].profile, AlgGauge::kLingering);
 }
 
-/// Design 5.9, lingering is suspended while another client has the gate. It goes on afterwards only
-/// if that turn left nothing behind that might be the other's.
-bool resumes(CloseReason reason) {
-  return reason == CloseReason::kIkeRekey || reason == CloseReason::kFloat ||
-         reason == CloseReason::kFlush;
-}
-
 }  // namespace
 
 bool has_refused_since(const Tables& tables, const Gate& gate, state::Ticks then) {
@@ -361,14 +251,7 @@ bool in_turn(const Gate& gate, PeerId peer, const Exchange& e) {
   return holds(gate, peer) && e.turn == gate.turn.serial;
 }
 
-Turn* find_turn(Gate& gate, std::uint32_t serial) {
-  if (gate.turn.holder != state::kNone && gate.turn.serial == serial) return &gate.turn;
-  if (gate.lingering.holder != state::kNone && gate.lingering.serial == serial)
-    return &gate.lingering;
-  return nullptr;
-}
-
-void catch_up(IpsecAlg& shard, GateId id) {
+Gate& current_gate(IpsecAlg& shard, GateId id) {
   Gate& gate = shard.alg.gates[id];
   // A turn that begins here begins now: nothing of it is due yet.
   if (gate.state != GateState::kClosed) {
@@ -381,6 +264,7 @@ void catch_up(IpsecAlg& shard, GateId id) {
   if (gate.lingering.holder != state::kNone &&
       is_due(deadline_of(shard, gate.lingering), shard.now))
     end_lingering(shard, id);
+  return gate;
 }
 
 void begin_turn(IpsecAlg& shard, PeerId id, GateEvent how) {
@@ -388,19 +272,10 @@ void begin_turn(IpsecAlg& shard, PeerId id, GateEvent how) {
   Peer& peer = tables.peers[id];
   const GateId gate_id = peer.gate;
   Gate& gate = tables.gates[gate_id];
-  gate.turn = Turn{};
-  gate.turn.holder = id;
-  gate.turn.serial = ++gate.serial;
-  gate.turn.began = gate.turn.latest_request = gate.turn.latest_message = shard.now;
-  gate.turn.latest_answer = gate.turn.latest_spi = gate.turn.latest_reply = shard.now;
-  gate.turn.has_exchange = how != GateEvent::kOutboundSpi;
-  gate.turn.idle_pairs = gate.turn.has_exchange ? 0 : 1;
-  gate.turn.in_its_place = gate.kept_for == id;
-  gate.kept_for = state::kNone;
   peer.had_turn = true;
   peer.turn_began = shard.now;
   peer.asks = 0;
-  step(shard, gate, how);
+  on_arming(tables, begin(gate, id, how, shard.now));
   count(shard, peer.profile, AlgCounter::kTurns);
   if (how == GateEvent::kOutboundSpi)
     count(shard, peer.profile, AlgCounter::kTurnsWithoutExchange);
@@ -414,26 +289,24 @@ void close_turn(IpsecAlg& shard, GateId id, CloseReason reason) {
   const PeerId holder = gate.turn.holder;
   Peer& peer = tables.peers[holder];
 
+  // What the turn leaves its client: attempts, a claim to what may still come.
   peer.turn_ended = shard.now;
   note_attempts(shard, gate.turn);
   dangle_after(shard, gate, holder, reason);
-  for (HalfGate& half : gate.halves)
-    if (half == HalfGate::kArmed)
-      half = reason == CloseReason::kDeadline ? HalfGate::kTimedOut : HalfGate::kUnarmed;
-  if (gate.state == GateState::kArmed) {
+  // The gate.
+  if (close(gate, reason)) {
     --tables.armed_gates;
     watch_sequences(tables);
   }
-  gate.state = GateState::kClosed;
-  gate.last_reason = reason;
-  gate.had_turn = true;
+  // Its candidates.
   if (reason == CloseReason::kPaired) {
     linger(shard, id);
   } else {
     close_candidates(shard, gate.turn);
-    if (!resumes(reason) && gate.lingering.holder != holder) end_lingering(shard, id);
+    if (!resumes_lingering(reason) && gate.lingering.holder != holder) end_lingering(shard, id);
   }
   gate.turn = Turn{};
+  // Counters, and the event.
   count(shard, peer.profile,
         static_cast<AlgCounter>(static_cast<std::size_t>(AlgCounter::kClosedPaired) +
                                 static_cast<std::size_t>(reason)));
@@ -442,7 +315,7 @@ void close_turn(IpsecAlg& shard, GateId id, CloseReason reason) {
   event.detail = static_cast<std::uint32_t>(reason);
   tables.events.put(event);
   mark_unused(shard, holder);
-
+  // The next waiter.
   if (peer.waiter != state::kNone) queue_behind_all(shard, peer.waiter);
   begin_next_turn(shard, id);
   schedule_gate(shard, id);
@@ -495,7 +368,7 @@ bool admit(IpsecAlg& shard, IkeId ike, const ExchangeName& name, std::uint32_t m
   if (gate.state == GateState::kClosed) {
     begin_turn(shard, id, GateEvent::kRequest);
   } else {
-    step(shard, gate, GateEvent::kRequest);
+    on_event(shard.alg, gate, GateEvent::kRequest);
   }
   join_turn(shard, gate, tables.exchanges[exchange]);
   gate.turn.latest_request = shard.now;
@@ -565,7 +438,7 @@ void on_answer(IpsecAlg& shard, PeerId id, ExchangeId exchange) {
     begin_turn(shard, id, GateEvent::kAnswer);
   } else {
     if (in_this_turn) --gate.turn.unanswered;
-    step(shard, gate, GateEvent::kAnswer);
+    on_event(shard.alg, gate, GateEvent::kAnswer);
   }
   join_turn(shard, gate, e);
   ++gate.turn.answered;
@@ -625,8 +498,8 @@ void on_message(IpsecAlg& shard, PeerId id, ExchangeId exchange) {
 void on_spi(IpsecAlg& shard, GateId id, Direction direction) {
   Gate& gate = shard.alg.gates[id];
   gate.turn.latest_spi = shard.now;
-  step(shard, gate,
-       direction == Direction::kOutbound ? GateEvent::kOutboundSpi : GateEvent::kInboundSpi);
+  on_event(shard.alg, gate,
+           direction == Direction::kOutbound ? GateEvent::kOutboundSpi : GateEvent::kInboundSpi);
 }
 
 void note_sent(IpsecAlg& shard, Gate& gate) {
@@ -774,8 +647,7 @@ void expire_gates(IpsecAlg& shard, std::size_t budget) {
   Tables& tables = shard.alg;
   tables.gate_wheel.advance(shard.now, budget, tables.gate_wheel_links(),
                             [&](std::uint32_t id) -> std::optional<state::Ticks> {
-                              catch_up(shard, id);
-                              forget_dangling(shard, tables.gates[id]);
+                              forget_dangling(shard, current_gate(shard, id));
                               schedule_gate(shard, id);
                               return std::nullopt;  // it is armed again if there is something left
                             });

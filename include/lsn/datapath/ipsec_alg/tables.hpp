@@ -19,6 +19,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "lsn/datapath/ipsec_alg/gate.hpp"
+#include "lsn/datapath/ipsec_alg/limits.hpp"
 #include "lsn/datapath/lsn44/tables.hpp"
 #include "lsn/shared/alg_counters.hpp"
 #include "lsn/shared/alg_states.hpp"
@@ -30,58 +32,6 @@
 #include "lsn/wire/ike.hpp"
 
 namespace lsn::datapath::ipsec_alg {
-
-using lsn44::SessionId;
-using lsn44::SubscriberId;
-using PeerId = std::uint32_t;
-using GateId = std::uint32_t;
-using IkeId = std::uint32_t;
-using ExchangeId = std::uint32_t;
-using EspId = std::uint32_t;
-using WaiterId = std::uint32_t;
-using FlightId = std::uint32_t;
-using HeldId = std::uint32_t;
-
-/// An SPI of ESP as its bytes lie in the packet; 0 (reserved, RFC 4303 section 2.1): not known.
-using Spi = std::uint32_t;
-inline constexpr Spi kNoSpi = 0;
-
-[[nodiscard]] constexpr std::size_t at(Direction direction) {
-  return static_cast<std::size_t>(direction);
-}
-[[nodiscard]] constexpr Direction opposite(Direction direction) {
-  return direction == Direction::kOutbound ? Direction::kInbound : Direction::kOutbound;
-}
-
-// ── the numbers of the design that are not parameters ───────────────────────────────────────────
-
-inline constexpr std::uint32_t kUnansweredExchanges = 64;      // design 2, IKE session
-inline constexpr std::uint32_t kAnsweredExchanges = 8;         // design 2, IKE session
-inline constexpr std::uint32_t kFlightDatagrams = 16;          // design 4.7
-inline constexpr std::uint32_t kFlightPackets = 64;            // with fragments, of IKE and of IP
-inline constexpr std::uint32_t kFlightsPerWaiter = kUnansweredExchanges;
-inline constexpr std::uint32_t kIkeSessionsPerSubscriber = 64; // design 6
-inline constexpr std::uint32_t kGatesPerSubscriber = 64;       // design 6
-inline constexpr state::TickDuration kPlaceKept = std::chrono::seconds{35};      // design 4.7
-inline constexpr state::TickDuration kAnswerExpected = std::chrono::seconds{5};  // design 4.8
-inline constexpr state::TickDuration kFurtherSpi = std::chrono::seconds{2};      // design 4.5
-inline constexpr state::TickDuration kGateKept = std::chrono::seconds{1};        // design 4.8
-inline constexpr state::TickDuration kSilentExchange = std::chrono::seconds{5};  // design 3
-inline constexpr state::TickDuration kReplySoon = std::chrono::seconds{1};       // design 5.8
-inline constexpr state::TickDuration kRivals = std::chrono::seconds{60};         // other SPIs that reply
-inline constexpr unsigned kReplies = 3, kRepliesAmongOthers = 5;                 // design 5.8
-inline constexpr state::TickDuration kOldSpiStep = std::chrono::seconds{1};      // design 4.9:
-inline constexpr unsigned kOldSpiSteps = 2;                                      // 2 s, in steps
-inline constexpr state::TickDuration kUnansweredIke = std::chrono::seconds{60};  // design 6
-
-/// UDP 500 mappings that the ESP sessions of a peer keep alive.
-inline constexpr std::uint32_t kKeptPorts = 16;
-/// Unknown SPIs that a gate remembers to have seen.
-inline constexpr std::size_t kSeenSpis = 16;
-/// Claimants, peers, sessions that one packet looks at to find out that there is no other.
-inline constexpr unsigned kLookLimit = 16;
-/// Packets of a client on an SPI without an answer that put others' into doubt, for each turn of its.
-inline constexpr std::uint32_t kAsks = 16;
 
 // ── IKE ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -181,114 +131,7 @@ struct EspSession {
   [[nodiscard]] bool is_half_open() const { return spi[0] == kNoSpi || spi[1] == kNoSpi; }
 };
 
-// ── the gate ────────────────────────────────────────────────────────────────────────────────────
-
-/// One client's time at a gate, and afterwards what lingers of it.
-struct Turn {
-  PeerId holder = state::kNone;
-  std::uint32_t serial = 0;  ///< no other turn at this gate has the same
-  state::Ticks began;        ///< its first message was forwarded
-  state::Ticks latest_request;
-  state::Ticks latest_message;  ///< of its exchanges
-  state::Ticks latest_answer;
-  state::Ticks latest_spi;      ///< learned, in either direction
-  state::Ticks latest_reply;    ///< what may be a reply to the holder on an unknown SPI
-  state::Ticks sent;            ///< the holder, on an SPI of this turn
-  IkeId ike = state::kNone;      ///< of its exchanges
-  bool several_ikes = false;     ///< they are of several sessions
-  std::uint32_t answered = 0;    ///< of its exchanges
-  std::uint32_t unanswered = 0;
-  /// 1 if ESP began it: that pair is none of its exchanges', which come on top.
-  std::uint32_t idle_pairs = 0;
-  std::uint32_t spoken_first = 0;  ///< of its outbound SPIs: whose inbound one was known before
-  std::uint32_t spis[kDirections] = {};       ///< unknown SPIs accepted and still there
-  state::QueueHead candidates[kDirections];   ///< their ESP sessions, oldest first
-  bool has_exchange = false;
-  bool has_sent = false;       ///< `sent` is meant
-  bool has_reply = false;      ///< `latest_reply` is meant
-  bool in_its_place = false;   ///< it had waited, for ESP
-  bool old_spis = false;       ///< its exchanges were settled because the old SPIs went on
-  bool returned = false;       ///< a packet on a learned SPI came in after the out half had passed
-  bool collision_told = false;
-  // Design 4.9, old-spi: is the holder's old ESP session still in use?
-  EspId old_session = state::kNone;
-  std::uint64_t old_packets[kDirections] = {};
-  state::Ticks old_checked;
-  unsigned old_steps = 0;  ///< steps in a row in which it carried packets both ways
-};
-
-/// Pairs of SPIs that a turn is to bring.
-[[nodiscard]] inline std::uint32_t expected_pairs(const Turn& turn) {
-  return turn.answered + turn.idle_pairs;
-}
-
-/// An unknown SPI that came from the server. It is remembered when it has been learned, too: a
-/// candidate may be forgotten again. This is what a packet of another unknown SPI reads of it, so that
-/// who sprays SPIs costs few cache lines; what else is known of it stands in its SeenHistory.
-struct SeenSpi {
-  Spi spi = kNoSpi;
-  state::Ticks first;
-  state::Ticks last;
-  bool fresh_at_first = false;
-  bool new_at_first = false;  ///< its first packet had sequence number 1
-  bool known = false;         ///< it still is SeenHistory::learned_by's
-  bool expected = false;      ///< by whom SeenHistory::expected_by names
-
-  /// Design 9.1: somebody may be owed it.
-  [[nodiscard]] bool is_contested() const { return expected && fresh_at_first && !known; }
-};
-static_assert(sizeof(SeenSpi) == 16);
-
-/// The rest of what is remembered of an unknown SPI. Most gates never see one: it lies apart, in
-/// Tables::histories, and is written when the SPI is noted.
-struct SeenHistory {
-  static constexpr PeerId kNobodys = state::kNone;
-
-  PeerId learned_by = kNobodys;   ///< whose it was last
-  /// Who had the turn or dangled when it was refused; several: they are more than have room here.
-  std::array<PeerId, 3> expected_by = {kNobodys, kNobodys, kNobodys};
-  bool expected_by_several = false;
-  PeerId withdrawn = kNobodys;    ///< from whom it was taken back
-  PeerId replier = kNobodys;      ///< to whom `replies` are: the holder of turns without an exchange
-  std::uint16_t replies = 0;      ///< packets that came soon after one of the replier's, in its turns
-  std::uint16_t of_others = 0;    ///< that may be replies to another client as well
-  state::Ticks replied_to;        ///< the packet of the replier's that the last of them followed
-  std::uint32_t spoilt = 0;       ///< serial of the turn in which one came at another time
-
-  [[nodiscard]] bool is_expected() const {
-    return expected_by_several || std::ranges::any_of(expected_by, [](PeerId id) {
-             return id != kNobodys;
-           });
-  }
-};
-
-struct alignas(64) Gate {
-  wire::Be32 nat_ip;
-  wire::Be32 server;
-  GateState state;
-  HalfGate halves[kDirections];
-  CloseReason last_reason;  ///< of the turn before, if there was one
-  bool had_turn;
-  bool in_use;
-  std::uint8_t latest_seen;  ///< the place in `seen` that was given to another SPI last
-  std::uint32_t serial;  ///< of the latest turn
-  Turn turn;
-  Turn lingering;  ///< holder kNone: nobody
-  state::Ticks created;
-  state::QueueHead waiters;
-  std::uint32_t waiter_count;
-  std::uint32_t held_flights;  ///< of the waiters
-  PeerId kept_for = state::kNone;  ///< design 4.8: a client without an exchange whose turn it is
-  state::Ticks kept_until;
-  PeerId sender = state::kNone;  ///< of the latest packet on an SPI without an answer that passed
-  std::uint32_t port_keepers; ///< IKE sessions whose UDP sessions keep port 500
-  state::ListHead peers;      ///< all of them
-  state::ListHead owed;       ///< those who are owed an inbound SPI (design 5)
-  state::ListHead claimants;  ///< those who have a half-open session (design 5.5, inbound 3)
-  state::ListHead dangling;   ///< those who were dangling when last looked at
-  state::WheelLinks wheel;
-  std::array<SeenSpi, kSeenSpis> seen;
-};
+// ── a client and a server ───────────────────────────────────────────────────────────────────────
 
 /// A client and a server.
 struct alignas(64) Peer {

@@ -1,46 +1,26 @@
-// The gate of a NAT address and a server: whose turn it is (design 4).
+// Whose turn it is at a gate (design 4): what follows from the gate's events for the shard.
 //
 // While client C has the gate (N, S) no other client's phase 2 message passes, so the next unknown
 // SPI between S and N is C's. A turn begins with C's first forwarded message, has one deadline,
 // espGateTimeout later, and ends earlier when its purpose is fulfilled (paired) or when it is seen
 // to have none. When it ends the first of those who wait gets the next.
 //
-// The states of the gate and of its two halves follow the table in gates.cpp, a row per event:
-//
-//   CLOSED ──request──► EXCHANGE ──answer──► ARMED ──paired, deadline, ...──► CLOSED
-//      └────a late answer, or ESP of an unknown SPI from a client────►┘
-//
 // A client without an exchange has its turn, too: its ESP of an unknown SPI, or of one that the server
 // has not answered, begins it, or gets a place among those who wait; then the gate is kept for it.
 //
-// What is due by time is done by catch_up(), which everybody calls before he looks at a gate; the
-// wheel calls it when nobody does.
+// The wheel comes to a gate if no packet does.
 #pragma once
 
+#include "lsn/datapath/ipsec_alg/gate.hpp"
 #include "lsn/datapath/ipsec_alg/ike.hpp"
 #include "lsn/datapath/ipsec_alg/ipsec_alg.hpp"
 
 namespace lsn::datapath::ipsec_alg {
 
-enum class GateEvent : std::uint8_t {
-  kRequest,      ///< a message that begins an exchange of the holder's
-  kAnswer,       ///< an answer to one
-  kOutboundSpi,  ///< ESP of an unknown SPI from the holder
-  kInboundSpi,   ///< ESP of an unknown SPI from the server, learned for the holder
-};
-
-/// Does what has become due: closes a turn, ends lingering.
-void catch_up(IpsecAlg& shard, GateId id);
-
-/// Whether a peer has the gate.
-[[nodiscard]] inline bool holds(const Gate& gate, PeerId peer) {
-  return gate.state != GateState::kClosed && gate.turn.holder == peer;
-}
-/// Whether a turn of that peer's may begin now: the gate is closed, and kept for nobody else.
-[[nodiscard]] inline bool is_free_for(const Gate& gate, PeerId peer) {
-  return gate.state == GateState::kClosed &&
-         (gate.kept_for == state::kNone || gate.kept_for == peer);
-}
+/// The gate as it is now: what has become due by time is done before it is looked at (a turn ends, lingering
+/// ends). A packet, a message and a timer come to a gate by this; what they call works on the gate that
+/// they have got.
+[[nodiscard]] Gate& current_gate(IpsecAlg& shard, GateId id);
 
 /// Begins a turn at a closed gate; `how` is its first event.
 void begin_turn(IpsecAlg& shard, PeerId peer, GateEvent how);
@@ -106,9 +86,6 @@ void update_claimant(IpsecAlg& shard, PeerId id);
 
 /// Forgets what lingers: unknown SPIs that were one packet are forgotten (design 5.10, candidates).
 void end_lingering(IpsecAlg& shard, GateId id);
-/// The turn, present or lingering, of that serial; nullptr: over.
-[[nodiscard]] Turn* find_turn(Gate& gate, std::uint32_t serial);
-
 /// Arms the gate's timer for what comes next.
 void schedule_gate(IpsecAlg& shard, GateId id);
 void expire_gates(IpsecAlg& shard, std::size_t budget);

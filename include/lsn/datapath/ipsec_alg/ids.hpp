@@ -1,0 +1,35 @@
+// Indices of what the ALG has in its tables (state::kNone: none), and what an SPI is.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "lsn/datapath/lsn44/ids.hpp"
+#include "lsn/datapath/verdict.hpp"
+#include "lsn/shared/counters.hpp"
+
+namespace lsn::datapath::ipsec_alg {
+
+using lsn44::SessionId;
+using lsn44::SubscriberId;
+using PeerId = std::uint32_t;
+using GateId = std::uint32_t;
+using IkeId = std::uint32_t;
+using ExchangeId = std::uint32_t;
+using EspId = std::uint32_t;
+using WaiterId = std::uint32_t;
+using FlightId = std::uint32_t;
+using HeldId = std::uint32_t;
+
+/// An SPI of ESP as its bytes lie in the packet; 0 (reserved, RFC 4303 section 2.1): not known.
+using Spi = std::uint32_t;
+inline constexpr Spi kNoSpi = 0;
+
+[[nodiscard]] constexpr std::size_t at(Direction direction) {
+  return static_cast<std::size_t>(direction);
+}
+[[nodiscard]] constexpr Direction opposite(Direction direction) {
+  return direction == Direction::kOutbound ? Direction::kInbound : Direction::kOutbound;
+}
+
+}  // namespace lsn::datapath::ipsec_alg
