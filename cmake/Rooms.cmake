@@ -1,6 +1,6 @@
-# A room is a directory of include/lsn and src: its sources, and what others may include of it. Each has
-# an include root of its own, in the build directory, that leads to its headers alone; so a room that
-# includes another one's header without naming that one here does not compile.
+# A room is a directory of include/lsn and src: its sources, and what others may include of it. Each
+# has an include root of its own, in the build directory, that leads to its headers alone; so a room
+# that includes another one's header without naming that one here does not compile.
 
 add_library(lsn_flags INTERFACE)
 target_compile_options(lsn_flags INTERFACE -march=${LSN_ARCH} -Wall -Wextra -Wconversion -Wshadow
@@ -28,7 +28,8 @@ if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
                          -Wno-deprecated-declarations)
 endif()
 
-# lsn_root(ROOM PATH ...): the interface target lsn_ROOM_headers, whose users may include <lsn/PATH>.
+# lsn_root(ROOM PATH ...): the interface target lsn_ROOM_headers, whose users may include
+# <lsn/PATH>.
 function(lsn_root room)
   set(root ${CMAKE_BINARY_DIR}/include/${room})
   file(REMOVE_RECURSE ${root})
@@ -51,8 +52,9 @@ function(lsn_room name)
   target_link_libraries(lsn_${name} PUBLIC lsn_${name}_headers lsn_flags ${ROOM_DEPENDS})
 endfunction()
 
-# lsn_floor(FLOOR HEADERS PATH ... SOURCES PATTERN ... [DEPENDS TARGET ...]): a room that is one of several
-# in a library, whose sources may call what the floor above implements (lsn44/alg_hooks.hpp).
+# lsn_floor(FLOOR HEADERS PATH ... SOURCES PATTERN ... [DEPENDS TARGET ...]): a room that is one of
+# several in a library, whose sources may call what the floor above implements
+# (lsn44/alg_hooks.hpp).
 function(lsn_floor name)
   cmake_parse_arguments(FLOOR "" "" "HEADERS;SOURCES;DEPENDS" ${ARGN})
   lsn_root(${name} ${FLOOR_HEADERS})

@@ -7,21 +7,23 @@
 #include <algorithm>
 
 #include "lsn/control/command/alg_answers.hpp"
-#include "lsn/shared/counter_list.hpp"
 #include "lsn/shared/alg_states.hpp"
+#include "lsn/shared/counter_list.hpp"
 
 namespace lsn::control {
 namespace {
 
-using shared::counter_list::kIn;
-using shared::counter_list::kOut;
-using shared::SessionEnd;
 using shared::AlgEnd;
 using shared::CloseReason;
 using shared::Event;
 using shared::EventKind;
+using shared::SessionEnd;
+using shared::counter_list::kIn;
+using shared::counter_list::kOut;
 
-std::string text_of(wire::Be32 address) { return wire::to_string(wire::Ipv4Address{address}); }
+std::string text_of(wire::Be32 address) {
+  return wire::to_string(wire::Ipv4Address{address});
+}
 
 std::string_view end_word(AlgEnd why) {
   switch (why) {
@@ -112,17 +114,19 @@ std::string line_of(const Event& event, const std::string& profile) {
       return fmt::format("ipsecalg: gate closed ({}): {}",
                          to_word(static_cast<CloseReason>(event.detail)), parties(event, profile));
     case EventKind::kSpiCollision:
-      return fmt::format("ipsecalg: two clients seem to have chosen the same SPI: {}, spi in {}; "
-                         "packets go on to this one, {} waits for its own",
-                         parties(event, profile), spi_text(event.spi_in.host()),
-                         text_of(event.other));
+      return fmt::format(
+          "ipsecalg: two clients seem to have chosen the same SPI: {}, spi in {}; "
+          "packets go on to this one, {} waits for its own",
+          parties(event, profile), spi_text(event.spi_in.host()), text_of(event.other));
     case EventKind::kAhRefused:
-      return fmt::format("ipsecalg: AH of source {} to destination {} dropped: it cannot cross a NAT",
-                         text_of(event.client), text_of(event.server));
+      return fmt::format(
+          "ipsecalg: AH of source {} to destination {} dropped: it cannot cross a NAT",
+          text_of(event.client), text_of(event.server));
     case EventKind::kStateRemoved:
-      return fmt::format("ipsecalg: a reload has removed the IPsec sessions of source {}, nat {}{}{}",
-                         text_of(event.client), text_of(event.nat_ip),
-                         profile.empty() ? "" : ", profile ", profile);
+      return fmt::format(
+          "ipsecalg: a reload has removed the IPsec sessions of source {}, nat {}{}{}",
+          text_of(event.client), text_of(event.nat_ip), profile.empty() ? "" : ", profile ",
+          profile);
   }
   return "ipsecalg: an event that this log does not know";
 }
@@ -151,8 +155,8 @@ void AlgLog::write(const Event& event, Time now) {
   if (!warning) {
     // Nothing is looked up for lines that nobody reads.
     if (!spdlog::should_log(spdlog::level::info)) return;
-    const bool session_log = event.kind != EventKind::kTurnEnded &&
-                             logs_sessions(wire::Ipv4Address{event.client});
+    const bool session_log =
+        event.kind != EventKind::kTurnEnded && logs_sessions(wire::Ipv4Address{event.client});
     level = session_log ? spdlog::level::info : spdlog::level::debug;
   }
   if (!spdlog::should_log(level)) return;
@@ -176,9 +180,10 @@ void AlgLog::report_missing(Time now) {
     spdlog::warn("ipsecalg: {} events were lost: there were more than the log takes",
                  lost - lost_told_);
   if (left_out_ != 0)
-    spdlog::warn("ipsecalg: {} lines were left out: there were more than {} per second, or {} "
-                 "warnings",
-                 left_out_, kSessionLinesPerSecond, kWarningsPerSecond);
+    spdlog::warn(
+        "ipsecalg: {} lines were left out: there were more than {} per second, or {} "
+        "warnings",
+        left_out_, kSessionLinesPerSecond, kWarningsPerSecond);
   lost_told_ = lost;
   left_out_ = 0;
 }

@@ -16,9 +16,9 @@
 
 #include "lsn/control/alg_log.hpp"
 #include "lsn/control/command/commands.hpp"
-#include "lsn/control/command/file_descriptor.hpp"
 #include "lsn/control/command/server.hpp"
 #include "lsn/control/event_loop.hpp"
+#include "lsn/control/file_descriptor.hpp"
 #include "lsn/control/ha/journal.hpp"
 #include "lsn/control/log.hpp"
 #include "lsn/control/metrics/metrics_server.hpp"
@@ -62,12 +62,13 @@ class Controller::Loop {
         alg_log_(dataplane_, config_),
         journal_(config_.model().dataplane.state_file, dataplane_),
         timer_(checked(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), "timerfd")),
-        server_(std::move(options.socket), lsn_commands(), CommandContext{dataplane_, config_, cleared_},
-                events_, Clock::now()),
+        server_(std::move(options.socket), lsn_commands(),
+                CommandContext{dataplane_, config_, cleared_}, events_, Clock::now()),
         watchdog_(dataplane_, service_watchdog(), Clock::now()) {
     if (options.view_socket)
       view_server_.emplace(std::move(*options.view_socket), lsn_commands(),
-                           CommandContext{dataplane_, config_, cleared_, false}, events_, Clock::now());
+                           CommandContext{dataplane_, config_, cleared_, false}, events_,
+                           Clock::now());
     const sigset_t signals = our_signals();
     signals_ =
         FileDescriptor(checked(signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC), "signalfd"));
@@ -186,6 +187,8 @@ Controller::Controller(ControllerOptions options, Dataplane& dataplane)
 
 Controller::~Controller() = default;
 
-int Controller::run() { return loop_->run(); }
+int Controller::run() {
+  return loop_->run();
+}
 
 }  // namespace lsn::control

@@ -15,7 +15,7 @@ constexpr int kInterrupt = SIGUSR1;
 constexpr std::chrono::milliseconds kBetweenInterrupts{20};
 
 void make_interruptible() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = [](int) {};  // without SA_RESTART
   sigaction(kInterrupt, &action, nullptr);
 }

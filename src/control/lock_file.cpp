@@ -28,8 +28,9 @@ std::expected<LockFile, LockFile::Refusal> LockFile::take(std::string_view what,
                          (opened.st_mode & 0077) == 0;
     if (!is_ours) {
       if (lstat(name, &there) != 0 || unlink(name) != 0)
-        return std::unexpected(Refusal{false, fmt::format("{} {}: its lock {} cannot be made: {}", what,
-                                                          path, lock.path_, strerror(errno))});
+        return std::unexpected(
+            Refusal{false, fmt::format("{} {}: its lock {} cannot be made: {}", what, path,
+                                       lock.path_, strerror(errno))});
       continue;
     }
     if (flock(file.get(), LOCK_EX | LOCK_NB) != 0)

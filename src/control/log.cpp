@@ -22,7 +22,7 @@
 #include <thread>
 #include <utility>
 
-#include "lsn/control/command/file_descriptor.hpp"
+#include "lsn/control/file_descriptor.hpp"
 #include "lsn/control/quiet_thread.hpp"
 
 namespace lsn::control {
@@ -65,7 +65,8 @@ class Target {
       return true;
     }
     while (!line.empty()) {
-      // Whoever else has the descriptor (a shell, a supervisor) may not expect it to be non-blocking.
+      // Whoever else has the descriptor (a shell, a supervisor) may not expect it to be
+      // non-blocking.
       pollfd writable{fd_, POLLOUT, 0};
       if (poll(&writable, 1, -1) < 0 && errno != EINTR) return false;
       const ssize_t n = ::write(fd_, line.data(), std::min(line.size(), kAtOnce));
@@ -188,8 +189,8 @@ class QueueSink final : public spdlog::sinks::base_sink<spdlog::details::null_mu
   std::shared_ptr<const Target> target_;
 };
 
-/// One sink and one logger for the life of the process: DPDK's threads and errands log at any time, by
-/// a pointer to the default logger that nobody counts. What changes is the sink's target.
+/// One sink and one logger for the life of the process: DPDK's threads and errands log at any time,
+/// by a pointer to the default logger that nobody counts. What changes is the sink's target.
 void use(int fd, FileDescriptor own = FileDescriptor()) {
   static QueueSink* const sink = new QueueSink;
   static const auto* const logger = new std::shared_ptr<spdlog::logger>(
@@ -228,7 +229,9 @@ FileDescriptor open_file(const std::string& path) {
 
 }  // namespace
 
-void set_up_log_to_stderr() { use(STDERR_FILENO); }
+void set_up_log_to_stderr() {
+  use(STDERR_FILENO);
+}
 
 std::expected<void, std::string> set_up_log(const LogConfig& config) {
   if (config.target == "stderr") {
@@ -248,10 +251,16 @@ std::expected<void, std::string> set_up_log(const LogConfig& config) {
   return {};
 }
 
-void set_log_level(LogLevel level) { spdlog::set_level(level_of(level)); }
+void set_log_level(LogLevel level) {
+  spdlog::set_level(level_of(level));
+}
 
-void keep_log_on_own_cpus() { writer().keep_on_cpus_of_caller(); }
+void keep_log_on_own_cpus() {
+  writer().keep_on_cpus_of_caller();
+}
 
-bool finish_log(std::chrono::milliseconds patience) { return writer().finish(patience); }
+bool finish_log(std::chrono::milliseconds patience) {
+  return writer().finish(patience);
+}
 
 }  // namespace lsn::control

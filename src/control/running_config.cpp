@@ -106,8 +106,8 @@ void RunningConfig::begin() {
   publish(build_generation(model_, before.get()), [this, before](std::uint64_t ended) {
     for (const std::string& line : removed_addresses(*before, *generation_))
       spdlog::info("reload: {}", line);
-    spdlog::info("reload: done, generation {} is in force; sessions ended: {}",
-                 generation_->number, ended);
+    spdlog::info("reload: done, generation {} is in force; sessions ended: {}", generation_->number,
+                 ended);
     Outcome outcome;
     outcome.ended = ended;
     finished(outcome);
@@ -129,13 +129,15 @@ std::future<SaveOutcome> RunningConfig::save(const std::string& by) {
     return busy.get_future();
   }
   const auto promise = std::make_shared<std::promise<SaveOutcome>>();
-  writer_->give([promise, by, path = path_,
-                 text = std::string(kSavedHeader) + render_config(model_)] {
-    SaveOutcome outcome = save_config_file(path, text);
-    if (outcome.error.empty()) spdlog::info("saved by {}: {}", by, outcome.file);
-    else spdlog::error("save config: {}", outcome.error);
-    promise->set_value(std::move(outcome));
-  });
+  writer_->give(
+      [promise, by, path = path_, text = std::string(kSavedHeader) + render_config(model_)] {
+        SaveOutcome outcome = save_config_file(path, text);
+        if (outcome.error.empty())
+          spdlog::info("saved by {}: {}", by, outcome.file);
+        else
+          spdlog::error("save config: {}", outcome.error);
+        promise->set_value(std::move(outcome));
+      });
   return promise->get_future();
 }
 
@@ -197,8 +199,7 @@ void RunningConfig::begin_changes() {
   for (const Asked& each : *asked) {
     outcomes->push_back(apply_all(each.change, model));
     const ChangeOutcome& outcome = outcomes->back();
-    const std::size_t in_force =
-        each.change.atomic && !outcome.error.empty() ? 0 : outcome.applied;
+    const std::size_t in_force = each.change.atomic && !outcome.error.empty() ? 0 : outcome.applied;
     for (std::size_t i = 0; i < in_force; ++i)
       spdlog::info("changed by {}: {}", each.change.by, printable(each.change.lines[i]));
     if (outcome.error.empty()) continue;
@@ -240,15 +241,15 @@ void RunningConfig::publish(std::shared_ptr<const Generation> generation,
                             std::function<void(std::uint64_t)> then) {
   publishing_ = true;
   generation_ = generation;
-  dataplane_.publish(std::move(generation), [self = std::weak_ptr(self_),
-                                             next = std::move(then)](std::uint64_t ended) {
-    const auto alive = self.lock();
-    if (!alive) return;
-    (*alive)->publishing_ = false;
-    const Generation& now = *(*alive)->generation_;
-    if (now.displaced != nullptr) now.displaced->settle(now.number);
-    next(ended);
-  });
+  dataplane_.publish(std::move(generation),
+                     [self = std::weak_ptr(self_), next = std::move(then)](std::uint64_t ended) {
+                       const auto alive = self.lock();
+                       if (!alive) return;
+                       (*alive)->publishing_ = false;
+                       const Generation& now = *(*alive)->generation_;
+                       if (now.displaced != nullptr) now.displaced->settle(now.number);
+                       next(ended);
+                     });
 }
 
 void RunningConfig::finished(const Outcome& outcome) {

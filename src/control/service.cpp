@@ -36,6 +36,8 @@ std::optional<std::chrono::microseconds> service_watchdog() {
   return std::chrono::microseconds(interval);
 }
 
-void tell_service_alive() { tell("WATCHDOG=1"); }
+void tell_service_alive() {
+  tell("WATCHDOG=1");
+}
 
 }  // namespace lsn::control

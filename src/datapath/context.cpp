@@ -35,8 +35,7 @@ void apply(Context& shard, Packet& packet, Verdict verdict) {
       return;
     case Verdict::Kind::kHandoff:
       shard.handoff(packet.mbuf, verdict.shard(),
-                    {packet.interface,
-                     packet.hairpin ? HandoffKind::kHairpin : HandoffKind::kSteer,
+                    {packet.interface, packet.hairpin ? HandoffKind::kHairpin : HandoffKind::kSteer,
                      packet.handoffs});
       return;
     case Verdict::Kind::kDrop:

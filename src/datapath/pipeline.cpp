@@ -4,8 +4,8 @@
 #include <array>
 #include <utility>
 
-#include "lsn/datapath/ipsec_alg/inspect.hpp"
 #include "lsn/datapath/ipsec_alg/clockwork.hpp"
+#include "lsn/datapath/ipsec_alg/inspect.hpp"
 #include "lsn/datapath/ipsec_alg/prefetch.hpp"
 #include "lsn/datapath/lsn44/fragments.hpp"
 #include "lsn/datapath/lsn44/icmp_error.hpp"
@@ -112,8 +112,8 @@ struct Burst {
   unsigned slow_count = 0;
 };
 
-/// A packet that has been parsed: into its lane, or to the slow path. Inlined, so that its key goes on
-/// in registers: a load of what was stored a moment ago in two halves waits for them.
+/// A packet that has been parsed: into its lane, or to the slow path. Inlined, so that its key goes
+/// on in registers: a load of what was stored a moment ago in two halves waits for them.
 [[gnu::always_inline]] inline void sort_in(Burst& burst, unsigned index) {
   const Packet& packet = burst.packets[index];
   // TTL 1 ends here, unless the packet is for us: the slow path knows. A hairpinned packet has paid
@@ -147,7 +147,8 @@ void run_lane(Lsn44& shard, Burst& burst, const Lane& lane) {
   const std::uint32_t ended = tables.ended;
   table.find_bulk(lane.keys.data(), lane.hashes.data(), lane.count, sessions.data());
   for (unsigned i = 0; i < lane.count; ++i)
-    if (sessions[i] != state::kNone) [[likely]] tables.sessions.prefetch(sessions[i]);
+    if (sessions[i] != state::kNone) [[likely]]
+      tables.sessions.prefetch(sessions[i]);
   for (unsigned i = 0; i < lane.count; ++i) {
     Packet& packet = burst.packets[lane.packet[i]];
     // A packet in front of it may have ended a session (a reload's lazy check) and another may have
@@ -157,7 +158,8 @@ void run_lane(Lsn44& shard, Burst& burst, const Lane& lane) {
       continue;
     }
     const Verdict verdict = lsn44::forward<direction>(shard, packet, sessions[i]);
-    if (!verdict.is_next()) [[unlikely]] apply(shard, packet, verdict);
+    if (!verdict.is_next()) [[unlikely]]
+      apply(shard, packet, verdict);
   }
 }
 
@@ -255,8 +257,7 @@ Verdict parse_handoff(const Context& shard, rte_mbuf* mbuf, Packet& packet) {
   auto* bytes = rte_pktmbuf_mtod(mbuf, std::uint8_t*);
   const auto* ethernet = reinterpret_cast<const wire::EthernetHeader*>(bytes);
   const bool tagged = ethernet->type == wire::Be16::of(wire::kEtherTypeVlan);
-  const std::size_t link_size =
-      sizeof(wire::EthernetHeader) + (tagged ? sizeof(wire::VlanTag) : 0);
+  const std::size_t link_size = sizeof(wire::EthernetHeader) + (tagged ? sizeof(wire::VlanTag) : 0);
   if (origin.kind == HandoffKind::kArp) {
     packet.kind = PacketKind::kArp;
     packet.l4 = bytes + link_size;
@@ -280,7 +281,8 @@ void process(IpsecAlg& shard, std::span<rte_mbuf* const> mbufs, Neighbours::Answ
       rte_prefetch0(rte_pktmbuf_mtod(mbufs[i + kPrefetchAhead], void*));
     Packet& packet = burst.packets[i];
     Verdict verdict = parse_link(mbufs[i], packet);
-    if (verdict.is_next()) [[likely]] verdict = parse(shard, packet);
+    if (verdict.is_next()) [[likely]]
+      verdict = parse(shard, packet);
     if (verdict.is_next()) [[likely]] {
       sort_in(burst, i);
     } else if (packet.kind == PacketKind::kArp) {
@@ -303,11 +305,10 @@ bool keep_up(IpsecAlg& shard, std::size_t budget) {
   shard.reassembly.advance(shard, budget);
   shard.neighbours.advance(shard, budget);
   const state::Ticks now = shard.now;
-  const std::uint32_t lag =
-      std::max({shard.lsn44.session_wheel.lag(now), shard.lsn44.mapping_wheel.lag(now),
-                shard.alg.gate_wheel.lag(now), shard.alg.ike_wheel.lag(now),
-                shard.alg.waiter_wheel.lag(now), shard.reassembly.lag(now),
-                shard.neighbours.lag(now)});
+  const std::uint32_t lag = std::max(
+      {shard.lsn44.session_wheel.lag(now), shard.lsn44.mapping_wheel.lag(now),
+       shard.alg.gate_wheel.lag(now), shard.alg.ike_wheel.lag(now), shard.alg.waiter_wheel.lag(now),
+       shard.reassembly.lag(now), shard.neighbours.lag(now)});
   shard.counters.timer_lag.set(lag);
   return lag == 0 && ports_are_free;
 }
@@ -315,9 +316,8 @@ bool keep_up(IpsecAlg& shard, std::size_t budget) {
 }  // namespace
 
 void process_received(IpsecAlg& shard, std::uint16_t device, std::span<rte_mbuf* const> packets) {
-  process(shard, packets, Neighbours::Answer::kYes, [&](rte_mbuf* mbuf, Packet& packet) {
-    return parse_frame(shard, device, mbuf, packet);
-  });
+  process(shard, packets, Neighbours::Answer::kYes,
+          [&](rte_mbuf* mbuf, Packet& packet) { return parse_frame(shard, device, mbuf, packet); });
 }
 
 void process_handoff(IpsecAlg& shard, std::span<rte_mbuf* const> packets) {
@@ -328,9 +328,8 @@ void process_handoff(IpsecAlg& shard, std::span<rte_mbuf* const> packets) {
     rte_prefetch0(rte_mbuf_to_priv(mbuf));
   }
   for (rte_mbuf* mbuf : packets) rte_prefetch0(rte_pktmbuf_mtod(mbuf, void*));
-  process(shard, packets, Neighbours::Answer::kNo, [&](rte_mbuf* mbuf, Packet& packet) {
-    return parse_handoff(shard, mbuf, packet);
-  });
+  process(shard, packets, Neighbours::Answer::kNo,
+          [&](rte_mbuf* mbuf, Packet& packet) { return parse_handoff(shard, mbuf, packet); });
 }
 
 void housekeep(Shard& shard, std::size_t budget) {

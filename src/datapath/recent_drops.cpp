@@ -8,18 +8,20 @@
 namespace lsn::datapath {
 namespace {
 
-/// The IPv4 header in the first segment, or nullptr. What fits a whole IPv4 packet from the first byte
-/// on is one: of a frame that is the hardware address of its receiver, whose first byte then is 0x45
-/// and whose next ones happen to be the packet's length.
+/// The IPv4 header in the first segment, or nullptr. What fits a whole IPv4 packet from the first
+/// byte on is one: of a frame that is the hardware address of its receiver, whose first byte then
+/// is 0x45 and whose next ones happen to be the packet's length.
 const wire::Ipv4Header* find_ip(const rte_mbuf* packet) {
   const auto* const bytes = rte_pktmbuf_mtod(packet, const std::uint8_t*);
   const auto at = [&](std::size_t offset) -> const wire::Ipv4Header* {
     if (packet->data_len < offset + sizeof(wire::Ipv4Header)) return nullptr;
     const auto* ip = reinterpret_cast<const wire::Ipv4Header*>(bytes + offset);
-    return ip->version_and_size >> 4 == 4 && ip->header_size() >= sizeof(wire::Ipv4Header) ? ip
-                                                                                          : nullptr;
+    return ip->version_and_size >> 4 == 4 && ip->header_size() >= sizeof(wire::Ipv4Header)
+               ? ip
+               : nullptr;
   };
-  if (const wire::Ipv4Header* const ip = at(0); ip != nullptr && ip->total_size() == packet->pkt_len)
+  if (const wire::Ipv4Header* const ip = at(0);
+      ip != nullptr && ip->total_size() == packet->pkt_len)
     return ip;
   if (packet->data_len < sizeof(wire::EthernetHeader)) return nullptr;
   const auto* const ethernet = reinterpret_cast<const wire::EthernetHeader*>(bytes);

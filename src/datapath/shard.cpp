@@ -20,8 +20,8 @@ void adopt_generation(Shard& shard, const Generation* generation,
 
 namespace {
 
-/// The NAT address that a subscriber's IPsec has, or will have because there is no other; zero: that
-/// cannot be told.
+/// The NAT address that a subscriber's IPsec has, or will have because there is no other; zero:
+/// that cannot be told.
 wire::Be32 nat_ip_of(const Lsn44& shard, lsn44::SubscriberId subscriber, wire::Be32 address) {
   if (subscriber != state::kNone && shard.lsn44.subscribers[subscriber].paired_ip.raw() != 0)
     return shard.lsn44.subscribers[subscriber].paired_ip;
@@ -39,8 +39,7 @@ void look_up(IpsecAlg& shard, Lookup& lookup, std::size_t /*budget*/) {
   const bool is_inbound_esp = lookup.protocol == Protocol::kEsp && !out;
   lookup.alg = ipsec_alg::look_up(
       shard, out ? local : wire::Be32{}, out ? nat_ip_of(shard, subscriber, local) : local,
-      lookup.remote.be(),
-      is_inbound_esp ? wire::Be32::of(lookup.spi).raw() : ipsec_alg::kNoSpi);
+      lookup.remote.be(), is_inbound_esp ? wire::Be32::of(lookup.spi).raw() : ipsec_alg::kNoSpi);
   lookup.finished = true;
 }
 

@@ -26,9 +26,10 @@ std::expected<PoolPtr, std::string> make_pool(const char* kind, int node, std::s
                                        std::min(kLargestCache, count / 4), private_size, room,
                                        node));
   if (pool == nullptr)
-    return std::unexpected(fmt::format("no memory for {} packet buffers of {} bytes on NUMA node "
-                                       "{}: {}",
-                                       count, room, node, rte_strerror(rte_errno)));
+    return std::unexpected(
+        fmt::format("no memory for {} packet buffers of {} bytes on NUMA node "
+                    "{}: {}",
+                    count, room, node, rte_strerror(rte_errno)));
   return pool;
 }
 

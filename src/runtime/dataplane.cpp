@@ -58,8 +58,7 @@ std::expected<std::unique_ptr<DpdkDataplane>, std::string> DpdkDataplane::start(
   auto rings = HandoffRings::make(plan.buffers.handoff_slots, d.nodes_);
   if (!rings) return std::unexpected(rings.error());
   d.handoff_ = std::move(*rings);
-  if (auto started = d.start_workers(huge_pages); !started)
-    return std::unexpected(started.error());
+  if (auto started = d.start_workers(huge_pages); !started) return std::unexpected(started.error());
   return dataplane;
 }
 
@@ -89,8 +88,7 @@ std::expected<void, std::string> DpdkDataplane::start_ports() {
     Port& port = ports_[device]->port();
     if (auto ready = port.set_up(pollers_[device], nodes_, buffers_); !ready)
       return std::unexpected(ready.error());
-    if (auto started = ports_[device]->start(); !started)
-      return std::unexpected(started.error());
+    if (auto started = ports_[device]->start(); !started) return std::unexpected(started.error());
     spdlog::info("{}", port.describe());
   }
   return {};
@@ -119,8 +117,8 @@ std::expected<void, std::string> DpdkDataplane::start_workers(TableMemory::HugeP
     config.shard.buffers = buffers_.on(nodes_[shard]).packets.get();
     config.shard.indirect_buffers = buffers_.on(nodes_[shard]).indirect.get();
     config.shard.seed = fresh_seed();
-    config.ingress.assign(
-        ports_.size(), std::vector<shared::InterfaceId>(4096, shared::kNoInterface));
+    config.ingress.assign(ports_.size(),
+                          std::vector<shared::InterfaceId>(4096, shared::kNoInterface));
     for (std::size_t i = 0; i < plan_.interfaces.size(); ++i) {
       const InterfacePlan& interface = plan_.interfaces[i];
       config.shard.links.push_back({ports_[interface.device]->port().mac(), interface.side});
@@ -204,7 +202,9 @@ DpdkDataplane::~DpdkDataplane() {
   peer_guard::set_workers(nullptr);
 }
 
-unsigned DpdkDataplane::workers() const { return static_cast<unsigned>(workers_.size()); }
+unsigned DpdkDataplane::workers() const {
+  return static_cast<unsigned>(workers_.size());
+}
 
 control::WorkerStatus DpdkDataplane::worker(unsigned shard) const {
   control::WorkerStatus status;
@@ -227,20 +227,21 @@ void DpdkDataplane::publish(std::shared_ptr<const shared::Generation> generation
   const bool new_addresses =
       publisher_->current() == nullptr ||
       !same_addresses(publisher_->current()->nat_addresses, generation->nat_addresses);
-  publisher_->publish(std::move(generation),
-                      [this, new_addresses, then = std::move(done)](std::uint64_t ended) {
-                        for (const auto& port : ports_) port->steer(publisher_->current());
-                        if (new_addresses)
-                          for (std::size_t device = 0; device < ports_.size(); ++device)
-                            announce(static_cast<std::uint16_t>(device));
-                        resolve_gateways();
-                        if (restored_) {
-                          std::exchange(restored_, {})(restoration_->restored);
-                          restoration_.reset();
-                        }
-                        if (then) then(ended);
-                      },
-                      publisher_->current() == nullptr ? restoration_ : nullptr);
+  publisher_->publish(
+      std::move(generation),
+      [this, new_addresses, then = std::move(done)](std::uint64_t ended) {
+        for (const auto& port : ports_) port->steer(publisher_->current());
+        if (new_addresses)
+          for (std::size_t device = 0; device < ports_.size(); ++device)
+            announce(static_cast<std::uint16_t>(device));
+        resolve_gateways();
+        if (restored_) {
+          std::exchange(restored_, {})(restoration_->restored);
+          restoration_.reset();
+        }
+        if (then) then(ended);
+      },
+      publisher_->current() == nullptr ? restoration_ : nullptr);
 }
 
 void DpdkDataplane::restore(std::vector<shared::StateRecord> records,

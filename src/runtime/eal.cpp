@@ -165,11 +165,17 @@ Attempt::Attempt() {
   ++trying;
 }
 
-Attempt::~Attempt() { --trying; }
+Attempt::~Attempt() {
+  --trying;
+}
 
-std::string Attempt::first_complaint() const { return complaints.empty() ? "" : complaints.front(); }
+std::string Attempt::first_complaint() const {
+  return complaints.empty() ? "" : complaints.front();
+}
 
-std::string Attempt::last_complaint() const { return complaints.empty() ? "" : complaints.back(); }
+std::string Attempt::last_complaint() const {
+  return complaints.empty() ? "" : complaints.back();
+}
 
 Machine Machine::inspect() {
   Machine machine;
@@ -182,8 +188,7 @@ Machine Machine::inspect() {
   // cpuset does: the kernel says which by what is left of a wish for all.
   cpu_set_t wish;
   std::fill_n(reinterpret_cast<unsigned char*>(&wish), sizeof wish, 0xFF);
-  if (sched_setaffinity(0, sizeof wish, &wish) != 0 ||
-      sched_getaffinity(0, sizeof all, &all) != 0)
+  if (sched_setaffinity(0, sizeof wish, &wish) != 0 || sched_getaffinity(0, sizeof all, &all) != 0)
     all = present;
   sched_setaffinity(0, sizeof present, &present);
   for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu)
@@ -204,9 +209,10 @@ std::expected<EalArguments, std::string> eal_arguments(const EalRequest& request
   std::vector<unsigned> others = machine.cpus;
   for (const unsigned cpu : request.cpus) {
     if (std::find(machine.cpus.begin(), machine.cpus.end(), cpu) == machine.cpus.end())
-      return std::unexpected(fmt::format("dataplane.workers: CPU {}, allowed: a CPU that this "
-                                         "machine has for us ({})",
-                                         cpu, fmt::join(machine.cpus, ", ")));
+      return std::unexpected(
+          fmt::format("dataplane.workers: CPU {}, allowed: a CPU that this "
+                      "machine has for us ({})",
+                      cpu, fmt::join(machine.cpus, ", ")));
     std::erase(others, cpu);
   }
   std::string lcores =
@@ -263,9 +269,9 @@ std::expected<Eal, std::string> Eal::start(const EalArguments& arguments) {
 
   if (rte_eal_init(static_cast<int>(kept.size()), argv.data()) < 0) {
     const std::string complaint = attempt.last_complaint();
-    return std::unexpected(
-        fmt::format("DPDK does not start with \"{}\": {}", fmt::join(arguments.arguments, " "),
-                    complaint.empty() ? rte_strerror(rte_errno) : complaint));
+    return std::unexpected(fmt::format("DPDK does not start with \"{}\": {}",
+                                       fmt::join(arguments.arguments, " "),
+                                       complaint.empty() ? rte_strerror(rte_errno) : complaint));
   }
   start_complaints = complaints;
   start_arguments = arguments.arguments;
@@ -285,9 +291,9 @@ void stand_still(void* /*nothing*/) {
   for (;;) pause();
 }
 
-/// rte_eal_cleanup() unmaps EAL's memory while EAL's interrupt thread goes on (DPDK 22.11), and what
-/// a driver has left there to be watched, as net_memif its listening socket, it looks at once more:
-/// it stands still from now on.
+/// rte_eal_cleanup() unmaps EAL's memory while EAL's interrupt thread goes on (DPDK 22.11), and
+/// what a driver has left there to be watched, as net_memif its listening socket, it looks at once
+/// more: it stands still from now on.
 void stop_interrupt_thread() {
   using namespace std::chrono_literals;
   // It stays with the thread, which lives as long as the process.
@@ -396,10 +402,10 @@ extern "C" int rte_memseg_get_fd(const rte_memseg* segment) {
 
 // DPDK's net_af_packet joins its sockets into a fanout group that has the kernel put IP fragments
 // together before it deals them out (22.11, drivers/net/af_packet/rte_eth_af_packet.c,
-// PACKET_FANOUT_FLAG_DEFRAG, always). What comes of a large datagram fits neither a frame of the ring
-// nor a buffer, whose sizes are 16 bits, and is cut off. We forward fragments as they are, whichever
-// worker they come to, so this definition takes the place of the C library's, for drivers too
-// (CMakeLists.txt exports it), and leaves out that flag.
+// PACKET_FANOUT_FLAG_DEFRAG, always). What comes of a large datagram fits neither a frame of the
+// ring nor a buffer, whose sizes are 16 bits, and is cut off. We forward fragments as they are,
+// whichever worker they come to, so this definition takes the place of the C library's, for drivers
+// too (CMakeLists.txt exports it), and leaves out that flag.
 extern "C" int setsockopt(int socket, int level, int option, const void* value,
                           socklen_t size) noexcept {
   std::uint32_t fanout = 0;  // the group; the mode in the upper half

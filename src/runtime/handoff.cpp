@@ -36,8 +36,7 @@ void HandoffRings::clear() {
   for (unsigned from = 0; from < workers_; ++from)
     for (unsigned to = 0; to < workers_; ++to)
       if (from != to)
-        while (const unsigned n = take(from, to, packets))
-          rte_pktmbuf_free_bulk(packets.data(), n);
+        while (const unsigned n = take(from, to, packets)) rte_pktmbuf_free_bulk(packets.data(), n);
 }
 
 }  // namespace lsn::runtime

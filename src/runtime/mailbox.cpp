@@ -43,8 +43,7 @@ bool Mailbox::work(datapath::Shard& shard) {
     current_ = *next;
     current_finished_ = false;
   }
-  if (!current_finished_)
-    current_finished_ = current_->step(shard) == Command::Progress::kFinished;
+  if (!current_finished_) current_finished_ = current_->step(shard) == Command::Progress::kFinished;
   if (current_finished_) {
     Command* command = current_;
     if (to_control_.push(std::move(command))) current_ = nullptr;

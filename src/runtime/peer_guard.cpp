@@ -77,7 +77,8 @@ struct MemifRegion {
   std::uint8_t* address;
 };
 
-/// ethdev's own record of a port (DPDK 22.11, lib/ethdev/ethdev_driver.h): six functions, then these.
+/// ethdev's own record of a port (DPDK 22.11, lib/ethdev/ethdev_driver.h): six functions, then
+/// these.
 struct EthDevice {
   void* functions[6];
   void* data;
@@ -85,7 +86,9 @@ struct EthDevice {
 };
 
 /// The layouts above are those of this release.
-bool knows_driver() { return std::string_view(rte_version()).starts_with("DPDK 22.11"); }
+bool knows_driver() {
+  return std::string_view(rte_version()).starts_with("DPDK 22.11");
+}
 
 /// Of a link with zero-copy: the packets that the driver has put into a queue's ring and not got
 /// back. It forgets them when the link goes, and makes a new array for the next one.

@@ -31,9 +31,9 @@ constexpr std::uint32_t kWaitingPerDatagram = 4;
 /// Per-lcore cache of a pool, and what lies in bursts.
 constexpr std::uint32_t kInCaches = 1024;
 
-/// net_af_packet may be handed what offloads have joined, as large as an IP packet, whatever the MTU:
-/// segments of TCP, not fragments (setsockopt() in eal.cpp). As large as a buffer can
-/// be (65,535 bytes with its headroom), in whole cache lines.
+/// net_af_packet may be handed what offloads have joined, as large as an IP packet, whatever the
+/// MTU: segments of TCP, not fragments (setsockopt() in eal.cpp). As large as a buffer can be
+/// (65,535 bytes with its headroom), in whole cache lines.
 constexpr std::uint32_t kLargestRoom = UINT16_MAX / 64 * 64;
 /// What fits in such a buffer, with the kernel's own header in front: whole pages, because the
 /// driver takes for granted that a block is full of frames. One frame to a block.
@@ -70,13 +70,11 @@ BufferPlan plan_buffers(const Plan& plan) {
   buffers.handoff_slots = workers <= 1 ? 0 : workers <= 16 ? 2048 : 512;
   const std::uint32_t in_rings = buffers.handoff_slots * std::min(workers - 1, 4U);
   const auto devices = static_cast<std::uint32_t>(plan.ports.size());
-  buffers.per_worker = in_devices + in_rings + kInCaches +
-                       devices * datapath::TxBuffer::kCapacity +
+  buffers.per_worker = in_devices + in_rings + kInCaches + devices * datapath::TxBuffer::kCapacity +
                        workers * datapath::HandoffBuffer::kCapacity +
                        datapath::Neighbours::kWaitingRoom +
                        kWaitingPerDatagram * plan.fragments_per_worker;
-  buffers.indirect_per_worker =
-      kInCaches + devices * (datapath::TxBuffer::kCapacity + 1024);
+  buffers.indirect_per_worker = kInCaches + devices * (datapath::TxBuffer::kCapacity + 1024);
   if (std::any_of(plan.ports.begin(), plan.ports.end(), wants_large_frames)) {
     // The driver copies and keeps none: fewer will do.
     buffers.data_room = kLargestRoom;
@@ -244,8 +242,7 @@ std::vector<std::vector<unsigned>> deal_queues(const std::vector<PortQueues>& po
   };
   for (std::size_t p = 0; p < ports.size(); ++p)
     if (ports[p].rx_queues >= workers)
-      for (unsigned q = 0; q < ports[p].rx_queues; ++q)
-        give(p, static_cast<unsigned>(q % workers));
+      for (unsigned q = 0; q < ports[p].rx_queues; ++q) give(p, static_cast<unsigned>(q % workers));
   for (std::size_t p = 0; p < ports.size(); ++p) {
     if (ports[p].rx_queues >= workers) continue;
     for (unsigned q = 0; q < ports[p].rx_queues; ++q) {

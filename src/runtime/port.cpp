@@ -53,8 +53,8 @@ std::uint32_t kernel_mtu(unsigned index) {
   return ask_kernel(index, SIOCGIFMTU, answer) ? static_cast<std::uint32_t>(answer.ifr_mtu) : 0;
 }
 
-/// Whether the kernel's interface, if there is one behind the port, is up and has a carrier: drivers
-/// that use it do not all look.
+/// Whether the kernel's interface, if there is one behind the port, is up and has a carrier:
+/// drivers that use it do not all look.
 bool kernel_agrees(unsigned index) {
   ifreq answer{};
   if (!ask_kernel(index, SIOCGIFFLAGS, answer)) return true;
@@ -77,15 +77,15 @@ std::string socket_path(const std::string& device) {
   return device.substr(from, device.find(',', from) - from);
 }
 
-/// What a memif finds in the way: a directory that its peer would have made, a server's socket that a
-/// process before us has left behind.
+/// What a memif finds in the way: a directory that its peer would have made, a server's socket that
+/// a process before us has left behind.
 void prepare_socket(const std::string& device) {
   const std::string path = socket_path(device);
   if (path.empty()) return;
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
   sockaddr_un address{};
-  struct stat status {};
+  struct stat status{};
   if (!is_memif_server(device) || path.size() >= sizeof address.sun_path ||
       lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode))
     return;
@@ -223,9 +223,9 @@ std::expected<void, std::string> Port::set_up(const std::vector<unsigned>& polle
     const int node = nodes[poller_of[queue]];
     rte_eth_rxconf conf = info_.default_rxconf;
     conf.offloads = 0;  // the port's hold
-    const int result = rte_eth_rx_queue_setup(id_, static_cast<std::uint16_t>(queue), rx,
-                                              static_cast<unsigned>(node), &conf,
-                                              buffers.on(node).packets.get());
+    const int result =
+        rte_eth_rx_queue_setup(id_, static_cast<std::uint16_t>(queue), rx,
+                               static_cast<unsigned>(node), &conf, buffers.on(node).packets.get());
     if (result != 0)
       return std::unexpected(
           fmt::format("{}: receive queue {}: {}", label(), queue, reason(attempt, result)));
@@ -474,12 +474,11 @@ shared::PortStatus Port::status(bool is_touchable) {
 }
 
 std::string Port::describe() const {
-  std::string text =
-      fmt::format("interface {}: device \"{}\", driver {}, {}, mtu {}, queues: {} receive, {} "
-                  "transmit{}, steering: {}, link {}",
-                  plan_.interfaces, plan_.device, driver_, wire::to_string(mac_), plan_.mtu,
-                  rx_queues_, tx_queues_, locks_.empty() ? "" : " (shared)", steering(),
-                  carries() ? "up" : "down");
+  std::string text = fmt::format(
+      "interface {}: device \"{}\", driver {}, {}, mtu {}, queues: {} receive, {} "
+      "transmit{}, steering: {}, link {}",
+      plan_.interfaces, plan_.device, driver_, wire::to_string(mac_), plan_.mtu, rx_queues_,
+      tx_queues_, locks_.empty() ? "" : " (shared)", steering(), carries() ? "up" : "down");
   if (node_ >= 0) text += fmt::format(", NUMA node {}", node_);
   return text;
 }

@@ -25,8 +25,7 @@ void Publisher::begin() {
   ended_ = 0;
   answers_missing_ = mailboxes_.size();
   for (std::size_t shard = 0; shard < mailboxes_.size(); ++shard) {
-    new_addresses_[shard] =
-        stores_[shard].prepare(generation, static_cast<shared::ShardId>(shard));
+    new_addresses_[shard] = stores_[shard].prepare(generation, static_cast<shared::ShardId>(shard));
     mailboxes_[shard]->post(std::make_unique<AdoptGeneration>(
         &generation, new_addresses_[shard].get(), publications_.front().restoration,
         [this](std::uint64_t ended) {

@@ -48,8 +48,8 @@ void Steering::start(std::uint16_t port, const std::vector<unsigned>& poller_of,
 }
 
 void Steering::hash_source_only() {
-  const rte_flow_attr attributes{.group = 0, .priority = 0, .ingress = 1, .egress = 0,
-                                 .transfer = 0, .reserved = 0};
+  const rte_flow_attr attributes{
+      .group = 0, .priority = 0, .ingress = 1, .egress = 0, .transfer = 0, .reserved = 0};
   std::vector<std::uint16_t> queues(rx_queues_);
   for (unsigned q = 0; q < rx_queues_; ++q) queues[q] = static_cast<std::uint16_t>(q);
 
@@ -77,8 +77,8 @@ void Steering::hash_source_only() {
 }
 
 rte_flow* Steering::queue_rule(std::uint32_t address, std::uint16_t queue) {
-  const rte_flow_attr attributes{.group = 0, .priority = 0, .ingress = 1, .egress = 0,
-                                 .transfer = 0, .reserved = 0};
+  const rte_flow_attr attributes{
+      .group = 0, .priority = 0, .ingress = 1, .egress = 0, .transfer = 0, .reserved = 0};
   rte_flow_item_ipv4 spec{};
   spec.hdr.dst_addr = rte_cpu_to_be_32(address);
   rte_flow_item_ipv4 mask{};

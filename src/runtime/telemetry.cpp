@@ -81,9 +81,9 @@ int add_protocols(rte_tel_data* dict, const Source& from) {
     Container container;
     if (!container.valid()) return -ENOMEM;
     for (const auto& counter : shared::protocol_counters())
-      if (const int error = add(container.get(), counter.name, sum(from, [&](const Counters& c) {
-                                  return counter.read(c.protocols[p]);
-                                }));
+      if (const int error =
+              add(container.get(), counter.name,
+                  sum(from, [&](const Counters& c) { return counter.read(c.protocols[p]); }));
           error != 0)
         return error;
     std::string name(shared::name_of(static_cast<shared::Protocol>(p)));
@@ -104,17 +104,16 @@ int answer_stat(const Source& from, std::string_view, rte_tel_data* data) {
 int answer_drops(const Source& from, std::string_view, rte_tel_data* data) {
   rte_tel_data_start_dict(data);
   for (const shared::DropReasonText& text : shared::kDropReasonTexts)
-    if (const int error = add(data, text.name, sum(from, [&](const Counters& c) {
-                                return c.dropped(text.reason);
-                              }));
+    if (const int error = add(data, text.name,
+                              sum(from, [&](const Counters& c) { return c.dropped(text.reason); }));
         error != 0)
       return error;
   return 0;
 }
 
 /// By number: a name may have characters that a key may not, and an array of dictionaries is more
-/// than DPDK 22.11 knows. As many as an answer has room for (16 KB), from the one that the parameter
-/// names.
+/// than DPDK 22.11 knows. As many as an answer has room for (16 KB), from the one that the
+/// parameter names.
 int answer_interfaces(const Source& from, std::string_view parameter, rte_tel_data* data) {
   constexpr std::size_t kInAnswer = 64;
   std::size_t first = 0;
@@ -131,9 +130,8 @@ int answer_interfaces(const Source& from, std::string_view parameter, rte_tel_da
     int error = rte_tel_data_add_dict_string(container.get(), "name", from.interfaces[i].c_str());
     for (const auto& counter : shared::interface_counters())
       if (error == 0)
-        error = add(container.get(), counter.name, sum(from, [&](const Counters& c) {
-                      return counter.read(c.interfaces[i]);
-                    }));
+        error = add(container.get(), counter.name,
+                    sum(from, [&](const Counters& c) { return counter.read(c.interfaces[i]); }));
     if (error == 0) error = container.into_dict(data, std::to_string(i));
     if (error != 0) return error;
   }
@@ -171,10 +169,9 @@ int answer_ipsecalg(const Source& from, std::string_view parameter, rte_tel_data
   Container waited;
   if (!waited.valid()) return -ENOMEM;
   for (std::size_t i = 0; i <= shared::kWaitBounds.size(); ++i)
-    if (const int error = add(waited.get(), shared::wait_bucket_name(i),
-                              sum_of([&](const shared::AlgCounterSet& c) {
-                                return c.waited[i].get();
-                              }));
+    if (const int error =
+            add(waited.get(), shared::wait_bucket_name(i),
+                sum_of([&](const shared::AlgCounterSet& c) { return c.waited[i].get(); }));
         error != 0)
       return error;
   return waited.into_dict(data, "waited");
@@ -227,8 +224,9 @@ struct TelemetryCommand {
 };
 
 constexpr std::array kCommands{
-    TelemetryCommand{"/lsn/stat", callback<answer_stat>,
-            "Sessions and translated packets by protocol, and what the router did. No parameters"},
+    TelemetryCommand{
+        "/lsn/stat", callback<answer_stat>,
+        "Sessions and translated packets by protocol, and what the router did. No parameters"},
     TelemetryCommand{"/lsn/drops", callback<answer_drops>,
                      "Packets that were not forwarded, by reason. No parameters"},
     TelemetryCommand{"/lsn/interfaces", callback<answer_interfaces>,

@@ -60,8 +60,8 @@ std::expected<void, std::string> Worker::start() {
   state_.store(State::kBuilding, std::memory_order_release);
   if (const int result = rte_eal_remote_launch(entry, this, config_.lcore); result != 0) {
     state_.store(State::kIdle, std::memory_order_relaxed);
-    return std::unexpected(fmt::format("worker {} does not start on lcore {}: {}",
-                                       config_.shard.id, config_.lcore, rte_strerror(-result)));
+    return std::unexpected(fmt::format("worker {} does not start on lcore {}: {}", config_.shard.id,
+                                       config_.lcore, rte_strerror(-result)));
   }
   using std::chrono::steady_clock;
   auto next_word = steady_clock::now() + kPatience;
@@ -95,7 +95,7 @@ void Worker::run() {
     return;
   }
   state_.store(State::kRunning, std::memory_order_release);
-  turn();
+  run_loop();
   datapath::release_packets(own_shard());
   state_.store(State::kStopped, std::memory_order_release);
 }
@@ -121,7 +121,7 @@ datapath::Shard& Worker::own_shard() const {
   return *shard_;
 }
 
-void Worker::turn() {
+void Worker::run_loop() {
   datapath::Shard& shard = own_shard();
   const unsigned reader = shard.id;
   rte_rcu_qsbr_thread_register(config_.quiescence, reader);
@@ -158,7 +158,7 @@ void Worker::turn() {
       shard.counters.idle_polls.add();
       ++idle_polls;
       if (config_.power_save && idle_polls > kIdlePollsBeforeNap)
-        rest(idle_polls);
+        nap(idle_polls);
       else
         rte_pause();
     }
@@ -208,11 +208,11 @@ bool Worker::poll_rings(datapath::Shard& shard, bool& full) {
 
 void Worker::send(datapath::Shard& shard) {
   for (std::size_t device = 0; device < shard.tx.size(); ++device)
-    if (shard.tx[device].count != 0) send_on(shard, static_cast<std::uint16_t>(device));
-  if (shard.shards > 1) hand_over(shard);
+    if (shard.tx[device].count != 0) flush_tx(shard, static_cast<std::uint16_t>(device));
+  if (shard.shards > 1) flush_handoffs(shard);
 }
 
-void Worker::send_on(datapath::Shard& shard, std::uint16_t device) {
+void Worker::flush_tx(datapath::Shard& shard, std::uint16_t device) {
   datapath::TxBuffer& buffer = shard.tx[device];
   const Port& port = *config_.ports[device];
   if (!port.carries()) [[unlikely]] {
@@ -259,7 +259,7 @@ void Worker::send_idle() {
   }
 }
 
-void Worker::hand_over(datapath::Shard& shard) {
+void Worker::flush_handoffs(datapath::Shard& shard) {
   for (unsigned to = 0; to < shard.shards; ++to) {
     datapath::HandoffBuffer& buffer = shard.handoff_buffers[to];
     if (buffer.count == 0) continue;
@@ -267,15 +267,14 @@ void Worker::hand_over(datapath::Shard& shard) {
         config_.handoff->put(shard.id, to, {buffer.packets.data(), buffer.count});
     if (taken < buffer.count) {
       shard.counters.drop(shared::DropReason::kHandoffFull, buffer.count - taken);
-      shard.recent_drops.note(shared::DropReason::kHandoffFull, buffer.packets[taken],
-                              shard.now);
+      shard.recent_drops.note(shared::DropReason::kHandoffFull, buffer.packets[taken], shard.now);
       rte_pktmbuf_free_bulk(buffer.packets.data() + taken, buffer.count - taken);
     }
     buffer.count = 0;
   }
 }
 
-void Worker::rest(std::uint32_t idle_polls) {
+void Worker::nap(std::uint32_t idle_polls) {
   const long steps = (idle_polls - kIdlePollsBeforeNap) / kIdlePollsPerNapStep;
   const timespec nap{0, std::min(kShortestNapNs * (steps + 1), kLongestNapNs)};
   // Who sleeps must not keep a generation from being freed.

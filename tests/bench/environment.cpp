@@ -42,8 +42,8 @@ std::string caches() {
     const std::string level = first_line(base + "level");
     const std::string type = first_line(base + "type");
     if (level.empty() || type == "Instruction") continue;
-    result += fmt::format("{}L{}{} {}", result.empty() ? "" : ", ", level, type == "Data" ? "d" : "",
-                          first_line(base + "size"));
+    result += fmt::format("{}L{}{} {}", result.empty() ? "" : ", ", level,
+                          type == "Data" ? "d" : "", first_line(base + "size"));
   }
   return result;
 }

@@ -68,8 +68,7 @@ struct Flow {
 [[nodiscard]] inline Flow flow_of(std::uint32_t n) {
   constexpr std::uint32_t kBlock = 1024;  // subscribers
   const std::uint32_t in_block = n % (kBlock * kFlowsPerSubscriber);
-  const std::uint32_t subscriber =
-      n / (kBlock * kFlowsPerSubscriber) * kBlock + in_block % kBlock;
+  const std::uint32_t subscriber = n / (kBlock * kFlowsPerSubscriber) * kBlock + in_block % kBlock;
   return {{0x64400001 + subscriber, static_cast<std::uint16_t>(1024 + in_block / kBlock)},
           {0x08000001 + (scatter(n) & 0xFFFFF) % 0xFFFFE, 443}};
 }
@@ -222,8 +221,7 @@ struct Expected {
 }
 [[nodiscard]] inline Endpoint source_of(const std::uint8_t* frame, Kind kind) {
   if (kind == Kind::kEsp) return {get32(frame + kIpSource), 0};
-  return {get32(frame + kIpSource),
-          get16(frame + kL4 + (kind == Kind::kIcmp ? 4 : 0))};
+  return {get32(frame + kIpSource), get16(frame + kL4 + (kind == Kind::kIcmp ? 4 : 0))};
 }
 
 /// "" if the frame is that, otherwise what is wrong with it.

@@ -38,7 +38,9 @@ Link::Link(At at, const std::string& name, const std::string& sockets, rte_mempo
   }
 }
 
-const Mac& Link::host_mac(Side side) { return kHosts[side].mac; }
+const Mac& Link::host_mac(Side side) {
+  return kHosts[side].mac;
+}
 
 std::string Link::device_arguments(const std::string& name, const std::string& sockets,
                                    Side side) const {
@@ -128,8 +130,8 @@ void Link::send_arp(Side side, std::uint16_t operation, const Mac& mac, std::uin
   if (mbuf == nullptr) return;
   mbuf->data_len = kFrameSize;
   mbuf->pkt_len = kFrameSize;
-  write_arp(rte_pktmbuf_mtod(mbuf, std::uint8_t*), operation, kHosts[side].mac, kHosts[side].ip, mac,
-            ip);
+  write_arp(rte_pktmbuf_mtod(mbuf, std::uint8_t*), operation, kHosts[side].mac, kHosts[side].ip,
+            mac, ip);
   if (rte_eth_tx_burst(ports_[side], 0, &mbuf, 1) == 0) rte_pktmbuf_free(mbuf);
 }
 

@@ -26,10 +26,13 @@ enum class At : std::uint8_t {
   kMemif,
   kVeth,
   kRing,
-  kStartedRing,  ///< the box's devices are started for it: a secondary testpmd leaves that to others
+  kStartedRing,  ///< the box's devices are started for it: a secondary testpmd leaves that to
+                 ///< others
 };
 enum Side : unsigned { kInside, kOutside };
-[[nodiscard]] constexpr Side other(Side side) { return side == kInside ? kOutside : kInside; }
+[[nodiscard]] constexpr Side other(Side side) {
+  return side == kInside ? kOutside : kInside;
+}
 
 [[nodiscard]] inline double seconds_of(std::uint64_t clocks) {
   return static_cast<double>(clocks) / static_cast<double>(rte_get_tsc_hz());
@@ -87,9 +90,9 @@ class Link {
   /// Sends what waits: how many went.
   unsigned flush(Side side, Pending& pending) {
     if (pending.empty()) return 0;
-    const std::uint16_t sent = rte_eth_tx_burst(ports_[side], 0,
-                                                pending.packets.data() + pending.begin,
-                                                static_cast<std::uint16_t>(pending.end - pending.begin));
+    const std::uint16_t sent =
+        rte_eth_tx_burst(ports_[side], 0, pending.packets.data() + pending.begin,
+                         static_cast<std::uint16_t>(pending.end - pending.begin));
     pending.begin += sent;
     return sent;
   }

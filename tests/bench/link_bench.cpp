@@ -5,25 +5,30 @@
 //   bench_link --boxes lsnd --at ring|started-ring --sockets FILE-PREFIX --huge-dir DIRECTORY
 //
 // It has two links to each box under test (link.hpp). All boxes may share one core: whoever drives
-// this program stops those that are not measured (SIGSTOP), so that runs of different boxes take turns
-// within the same second.
+// this program stops those that are not measured (SIGSTOP), so that runs of different boxes take
+// turns within the same second.
 //
 // Commands come on stdin, one line each; each is answered by one line of JSON. KIND is udp or esp.
 //
 //   wait BOX SECONDS                   until both links are up
-//   resolve BOX                        learn the box's MAC addresses by ARP; without it the box is taken
+//   resolve BOX                        learn the box's MAC addresses by ARP; without it the box is
+//   taken
 //                                      for a plain forwarder, and packets must come back unchanged
-//   open BOX FIRST LAST                UDP flows [FIRST, LAST) in a closed loop; learns their NAT endpoints
-//   open BOX FIRST LAST FLOWS BURSTS   the same, beside traffic of the first FLOWS: so many bursts of it
+//   open BOX FIRST LAST                UDP flows [FIRST, LAST) in a closed loop; learns their NAT
+//   endpoints open BOX FIRST LAST FLOWS BURSTS   the same, beside traffic of the first FLOWS: so
+//   many bursts of it
 //                                      for each burst of new flows, may be a fraction
-//   open BOX FIRST LAST FLOWS BURSTS RATE   the same, so many new flows per second instead of as many as
+//   open BOX FIRST LAST FLOWS BURSTS RATE   the same, so many new flows per second instead of as
+//   many as
 //                                      the box takes
 //   tunnels BOX FIRST LAST             ESP tunnels: IKE, then a packet each way
 //   run BOX KIND DIRECTION FLOWS SECS  random flows; DIRECTION: outbound, inbound, both
-//   run BOX KIND DIRECTION FLOWS SECS FLOOD    the same, mixed one to one with packets that nobody asked
+//   run BOX KIND DIRECTION FLOWS SECS FLOOD    the same, mixed one to one with packets that nobody
+//   asked
 //                                      for: tuples, spis, server-spis, syn (link_floods.hpp)
 //   latency BOX FLOWS GAP SECS         single UDP packets outbound, GAP seconds apart on average
-//   latency BOX FLOWS GAP SECS sleep   the same, asleep while none is under way, for others on its CPU; with
+//   latency BOX FLOWS GAP SECS sleep   the same, asleep while none is under way, for others on its
+//   CPU; with
 //                                      every time
 //   quit
 //
@@ -194,7 +199,8 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember(places))
       ->capture_default_str();
   app.add_option("--boxes", boxes, "names of the boxes under test")->delimiter(',')->required();
-  app.add_option("--sockets", sockets, "what the names of the sockets begin with")->capture_default_str();
+  app.add_option("--sockets", sockets, "what the names of the sockets begin with")
+      ->capture_default_str();
   app.add_option("--huge-dir", huge_dir, "where hugetlbfs is mounted, for rings");
   app.add_option("--cpu", cpu, "to run on")->capture_default_str();
   app.add_flag("--no-huge", small_pages, "packet buffers without huge pages");

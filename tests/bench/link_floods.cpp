@@ -7,7 +7,8 @@ constexpr std::uint32_t kPoolFirst = 0xCB007100, kPoolSize = 1024;  // 203.0.113
 constexpr std::uint8_t kEspStray = 3;                               // SPIs of no tunnel
 constexpr std::uint32_t kSubscribers = 1024;
 
-/// A flood that began anew where the last one did would repeat its packets, which have sessions now.
+/// A flood that began anew where the last one did would repeat its packets, which have sessions
+/// now.
 std::uint64_t next_seed() {
   static std::uint64_t seed = 0;
   return seed += 0x9E3779B97F4A7C15;
@@ -35,7 +36,8 @@ class Drawn : public Flood {
 };
 
 template <class Draw>
-std::unique_ptr<Flood> drawn(const Link& link, Kind kind, Side side, std::uint8_t detail, Draw draw) {
+std::unique_ptr<Flood> drawn(const Link& link, Kind kind, Side side, std::uint8_t detail,
+                             Draw draw) {
   return std::make_unique<Drawn<Draw>>(link, kind, side, detail, std::move(draw));
 }
 
@@ -46,7 +48,8 @@ Endpoint anywhere(Sequence& random) {
   return {0x0B000000 + random.below(1U << 24), static_cast<std::uint16_t>(1 + random.below(65535))};
 }
 Endpoint of_pool(Sequence& random) {
-  return {kPoolFirst + random.below(kPoolSize), static_cast<std::uint16_t>(1024 + random.below(64512))};
+  return {kPoolFirst + random.below(kPoolSize),
+          static_cast<std::uint16_t>(1024 + random.below(64512))};
 }
 
 }  // namespace

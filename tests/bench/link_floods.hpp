@@ -11,8 +11,9 @@ namespace lsn::bench {
 /// `name`:
 ///   tuples       UDP from outside, from anywhere to any port of the pool's addresses
 ///   spis         ESP from outside, from anywhere to the pool's addresses, any SPI
-///   server-spis  ESP from outside in the names of tunnels' servers to their clients' NAT addresses, any SPI
-///   syn          TCP from inside, the first packets of connections of flows' subscribers to anywhere
+///   server-spis  ESP from outside in the names of tunnels' servers to their clients' NAT
+///   addresses, any SPI syn          TCP from inside, the first packets of connections of flows'
+///   subscribers to anywhere
 /// Throws when there is none of that name. `tunnels`: of `server-spis`, those that are open.
 std::unique_ptr<Flood> make_flood(const std::string& name, const Link& link, const Flows& tunnels);
 

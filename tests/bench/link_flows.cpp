@@ -61,9 +61,12 @@ void Flows::prepare(Pending& pending, Side side, std::uint32_t flows, Flood* flo
     if (side == kOutside && link_.translates()) __builtin_prefetch(&nat_[n]);
   }
   link_.prepare(pending, kBurst, [&](std::uint8_t* frame, unsigned i) {
-    if (flood != nullptr && i % 2 != 0) flood->write(frame);
-    else if (side == kInside) write_outbound(frame, numbers[i]);
-    else write_inbound(frame, numbers[i]);
+    if (flood != nullptr && i % 2 != 0)
+      flood->write(frame);
+    else if (side == kInside)
+      write_outbound(frame, numbers[i]);
+    else
+      write_inbound(frame, numbers[i]);
   });
 }
 
@@ -94,8 +97,10 @@ void Flows::check(Side side, const std::uint8_t* frame, std::uint32_t size, Tall
   } else {
     expected.to = Link::host_mac(side);
     expected.from = link_.box_mac(side);
-    if (n >= nat_.size() || nat_[n].ip < kPoolFirst || nat_[n].ip > kPoolLast) fault = "flow";
-    else if (side == kOutside) ours = nat_[n];
+    if (n >= nat_.size() || nat_[n].ip < kPoolFirst || nat_[n].ip > kPoolLast)
+      fault = "flow";
+    else if (side == kOutside)
+      ours = nat_[n];
   }
   if (fault.empty()) {
     expected.source = side == kOutside ? ours : flow.remote;
@@ -144,7 +149,8 @@ nlohmann::json Flows::open(std::uint32_t first, std::uint32_t last, std::uint32_
   double due = 0;  // bursts of established traffic
   while (open < last - first && link_.translates()) {
     const std::uint64_t now = rte_rdtsc();
-    while (!asked.empty() && (nat_[asked.front().number].ip != 0 || now - asked.front().at > patience)) {
+    while (!asked.empty() &&
+           (nat_[asked.front().number].ip != 0 || now - asked.front().at > patience)) {
       if (nat_[asked.front().number].ip == 0) again.push_back(asked.front().number);
       asked.pop_front();
     }
@@ -176,23 +182,26 @@ nlohmann::json Flows::open(std::uint32_t first, std::uint32_t last, std::uint32_
     link_.flush(kInside, pending);
     const std::uint32_t before = open;
     link_.receive(taken);
-    if (open != before) answered_at = rte_rdtsc();
-    else if (rte_rdtsc() - answered_at > clocks_of(kGiveUp)) break;
+    if (open != before)
+      answered_at = rte_rdtsc();
+    else if (rte_rdtsc() - answered_at > clocks_of(kGiveUp))
+      break;
   }
   Link::discard(pending);
   const double seconds = seconds_of(answered_at - begin);
   link_.settle(taken);
   const std::uint32_t missing = link_.translates() ? last - first - open : 0;
   if (missing == 0) answer(first, last);
-  return {{"opened", open},
-          {"seconds", seconds},
-          {"mps", open / seconds / 1e6},
-          {"established_mpps", static_cast<double>(old_received) / seconds / 1e6},
-          {"asked_again", sent == 0 ? 0 : static_cast<double>(asked_again) / static_cast<double>(sent)},
-          {"missing", missing},
-          {"checked", tally.checked},
-          {"faults", tally.faults},
-          {"first_fault", tally.first_fault}};
+  return {
+      {"opened", open},
+      {"seconds", seconds},
+      {"mps", open / seconds / 1e6},
+      {"established_mpps", static_cast<double>(old_received) / seconds / 1e6},
+      {"asked_again", sent == 0 ? 0 : static_cast<double>(asked_again) / static_cast<double>(sent)},
+      {"missing", missing},
+      {"checked", tally.checked},
+      {"faults", tally.faults},
+      {"first_fault", tally.first_fault}};
 }
 
 /// One packet back for each flow, after which nothing about it is new to the box.

@@ -34,9 +34,9 @@ class Flows {
   /// After the box's MAC addresses were learned.
   void make_frames();
 
-  /// The first packets of flows [first, last): a window of them is unanswered at a time, each is asked
-  /// again after some milliseconds, and all are answered from outside in the end. With `per_new`, so
-  /// many bursts of random flows below `established` go with each burst of new ones.
+  /// The first packets of flows [first, last): a window of them is unanswered at a time, each is
+  /// asked again after some milliseconds, and all are answered from outside in the end. With
+  /// `per_new`, so many bursts of random flows below `established` go with each burst of new ones.
   nlohmann::json open(std::uint32_t first, std::uint32_t last, std::uint32_t established = 0,
                       double per_new = 0, double rate = 0);
 
@@ -45,8 +45,9 @@ class Flows {
   nlohmann::json run(const std::string& direction, std::uint32_t flows, double seconds,
                      Flood* flood = nullptr);
 
-  /// Single outbound packets with random gaps of `gap` seconds on average: how long each was under way.
-  /// If it `sleeps`, then while none is under way: others may have its CPU. Then it has each time, too.
+  /// Single outbound packets with random gaps of `gap` seconds on average: how long each was under
+  /// way. If it `sleeps`, then while none is under way: others may have its CPU. Then it has each
+  /// time, too.
   nlohmann::json latency(std::uint32_t flows, double gap, double seconds, bool sleeps = false);
 
   /// The NAT endpoint of a flow is known (ESP: from its tunnel).

@@ -11,7 +11,8 @@ namespace {
 constexpr std::uint16_t kIkePort = 500;
 constexpr std::size_t kIke = kL4 + 8, kIkeHeader = 28;  // RFC 7296 section 3.1
 constexpr std::uint16_t kIkeFrame = kIke + kIkeHeader;
-constexpr std::uint32_t kInitiator = 0x1C0FFEE1, kResponder = 0x5E54E400;  // upper halves of the SPIs
+constexpr std::uint32_t kInitiator = 0x1C0FFEE1,
+                        kResponder = 0x5E54E400;  // upper halves of the SPIs
 /// Tunnels that come up at a time, and when a step is repeated.
 constexpr std::uint32_t kWindow = 512;
 constexpr double kRepeat = 0.005;
@@ -24,8 +25,10 @@ void Tunnels::write(std::uint8_t* frame, std::uint32_t n, const Step& step) cons
   if (step.exchange == 0) {
     const bool out = step.from == kInside;
     const FrameMaker maker = link_.maker(Kind::kEsp, step.from, out ? kEspOutbound : kEspInbound);
-    if (out) maker.write(frame, flow.inside, flow.remote, n);
-    else maker.write(frame, flow.remote, tunnels_[n].nat, n);
+    if (out)
+      maker.write(frame, flow.inside, flow.remote, n);
+    else
+      maker.write(frame, flow.remote, tunnels_[n].nat, n);
     put32(frame + kL4 + 4, 1);  // a new SA's first packet
     return;
   }
@@ -58,8 +61,8 @@ void Tunnels::write(std::uint8_t* frame, std::uint32_t n, const Step& step) cons
   ike[19] = step.is_response ? 0x20 : 0x08;  // flags: response, initiator
   put32(ike + 20, step.exchange == 34 ? 0 : 1);
   put32(ike + 24, kIkeHeader);
-  const std::uint32_t sum = sum16(frame + kL4, kIkeFrame - kL4) + sum16(frame + kIpSource, 8) + 17 +
-                            (kIkeFrame - kL4);
+  const std::uint32_t sum =
+      sum16(frame + kL4, kIkeFrame - kL4) + sum16(frame + kIpSource, 8) + 17 + (kIkeFrame - kL4);
   put16(frame + kL4 + 6, static_cast<std::uint16_t>(~folded(sum)));
 }
 
@@ -84,12 +87,14 @@ void Tunnels::take(Side side, const std::uint8_t* frame, std::uint32_t size) {
     return;  // a repetition that was not needed
   // Inside everything must be the client's own; outside its NAT address stays what it was.
   const Flow flow = flow_of(n);
-  const Endpoint source = seen.exchange == 0 ? Endpoint{get32(frame + kIpSource), 0}
-                                             : source_of(frame, Kind::kUdp);
+  const Endpoint source =
+      seen.exchange == 0 ? Endpoint{get32(frame + kIpSource), 0} : source_of(frame, Kind::kUdp);
   std::string fault;
   if (side == kInside) {
-    if (get32(frame + kIpDestination) != flow.inside.ip) fault = "another client's";
-    else if (seen.exchange != 0 && get16(frame + kL4 + 2) != kIkePort) fault = "another port";
+    if (get32(frame + kIpDestination) != flow.inside.ip)
+      fault = "another client's";
+    else if (seen.exchange != 0 && get16(frame + kL4 + 2) != kIkePort)
+      fault = "another port";
   } else if (tunnel.arrived == 0) {
     tunnel.nat = source;
   } else if (source.ip != tunnel.nat.ip || (seen.exchange != 0 && source.port != tunnel.nat.port)) {
@@ -146,7 +151,8 @@ nlohmann::json Tunnels::open(std::uint32_t first, std::uint32_t last) {
         const std::uint16_t size = size_of(waiting.front());
         const auto end = std::stable_partition(waiting.begin(), waiting.end(),
                                                [&](std::uint32_t n) { return size_of(n) == size; });
-        const auto count = static_cast<unsigned>(std::min<std::ptrdiff_t>(kBurst, end - waiting.begin()));
+        const auto count =
+            static_cast<unsigned>(std::min<std::ptrdiff_t>(kBurst, end - waiting.begin()));
         link_.prepare(
             pending[side], count,
             [&](std::uint8_t* frame, unsigned i) {
@@ -161,8 +167,10 @@ nlohmann::json Tunnels::open(std::uint32_t first, std::uint32_t last) {
     }
     const std::uint32_t before = up_;
     link_.receive(taken);
-    if (up_ != before) progress = rte_rdtsc();
-    else if (rte_rdtsc() - progress > clocks_of(kGiveUp)) break;
+    if (up_ != before)
+      progress = rte_rdtsc();
+    else if (rte_rdtsc() - progress > clocks_of(kGiveUp))
+      break;
   }
   const double seconds = seconds_of(rte_rdtsc() - begin);
   for (Pending& p : pending) Link::discard(p);

@@ -1,8 +1,8 @@
 // IPsec tunnels through a box at a link: IKE in the clear as far as a NAT can see it, then ESP.
 //
-// Tunnel n is flow n's client and server: IKEv2 without NAT-T on UDP 500, then the first ESP packet of
-// either direction, with the SPIs of frames.hpp. Each step is sent when the one before it has arrived,
-// and again when it has not for a while: a client whose gate is taken waits its turn.
+// Tunnel n is flow n's client and server: IKEv2 without NAT-T on UDP 500, then the first ESP packet
+// of either direction, with the SPIs of frames.hpp. Each step is sent when the one before it has
+// arrived, and again when it has not for a while: a client whose gate is taken waits its turn.
 #pragma once
 
 #include <array>
@@ -29,9 +29,12 @@ class Tunnels {
   };
   /// The packets that make a tunnel, in their order.
   static constexpr std::array<Step, 6> kSteps = {{
-      {kInside, 34, false}, {kOutside, 34, true},  // IKE_SA_INIT
-      {kInside, 35, false}, {kOutside, 35, true},  // IKE_AUTH, which makes the child SA
-      {kInside, 0, false},  {kOutside, 0, false},
+      {kInside, 34, false},
+      {kOutside, 34, true},  // IKE_SA_INIT
+      {kInside, 35, false},
+      {kOutside, 35, true},  // IKE_AUTH, which makes the child SA
+      {kInside, 0, false},
+      {kOutside, 0, false},
   }};
   struct Tunnel {
     std::uint8_t arrived = 0;  ///< of its steps

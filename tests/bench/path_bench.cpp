@@ -132,9 +132,8 @@ void run_staged(Workshop& shop, Traffic traffic, std::array<std::uint64_t, kStag
     if (ids[i] != state::kNone) shard.lsn44.sessions.prefetch(ids[i]);
   const std::uint64_t found = rte_rdtsc();
   for (unsigned i = 0; i < kBurst; ++i) {
-    const Verdict verdict =
-        out ? lsn44::forward<Direction::kOutbound>(shard, packets[i], ids[i])
-            : lsn44::forward<Direction::kInbound>(shard, packets[i], ids[i]);
+    const Verdict verdict = out ? lsn44::forward<Direction::kOutbound>(shard, packets[i], ids[i])
+                                : lsn44::forward<Direction::kInbound>(shard, packets[i], ids[i]);
     if (!verdict.is_next()) throw std::runtime_error("a packet was not forwarded");
   }
   const std::uint64_t translated = rte_rdtsc();
@@ -259,10 +258,13 @@ void established_and_stages(const Options& options, rte_mempool* buffers, Report
       std::vector<std::string> row = {what.name, count_text(flows)};
       for (const Patterns& p : kPatterns) {
         row.push_back(applies(p.traffic) ? clocks(results[p.traffic]) : "-");
-        if (applies(p.traffic)) report.add("established",
-                   {{"traffic", what.name}, {"sessions", flows}, {"direction", p.name},
-                    {"pages", options.pages}},
-                   "clocks per packet", results[p.traffic]);
+        if (applies(p.traffic))
+          report.add("established",
+                     {{"traffic", what.name},
+                      {"sessions", flows},
+                      {"direction", p.name},
+                      {"pages", options.pages}},
+                     "clocks per packet", results[p.traffic]);
       }
       established.row(std::move(row));
       if (!staged) continue;
@@ -274,7 +276,9 @@ void established_and_stages(const Options& options, rte_mempool* buffers, Report
         for (std::size_t s = 0; s < kStages; ++s) {
           cells.push_back(fmt::format("{:.0f}", runs[s].mid()));
           report.add("stages",
-                     {{"stage", kNames[s]}, {"sessions", flows}, {"direction", direction},
+                     {{"stage", kNames[s]},
+                      {"sessions", flows},
+                      {"direction", direction},
                       {"pages", options.pages}},
                      "clocks per packet", runs[s]);
         }
@@ -297,13 +301,13 @@ constexpr std::uint32_t kPerBatch = 2048;
 constexpr std::size_t kHousekeepBudget = 32;  // the worker's
 
 struct Lifecycle {
-  Runs create;            ///< filling the table
-  Runs create_beside;     ///< with four bursts of established traffic between two of new ones
-  Runs established;       ///< that traffic, alone
+  Runs create;         ///< filling the table
+  Runs create_beside;  ///< with four bursts of established traffic between two of new ones
+  Runs established;    ///< that traffic, alone
   Runs established_beside;
-  Runs create_steady;     ///< one created for one that expires
+  Runs create_steady;  ///< one created for one that expires
   Runs expire_steady;
-  Runs expire_all;        ///< all at once
+  Runs expire_all;  ///< all at once
 };
 
 /// Clocks per new session while flows [first, last) come, one batch after the other.
@@ -423,7 +427,8 @@ void lifecycle(const Options& options, rte_mempool* buffers, Report& report) {
         runs.expire_all.add(expire_all(shop));
       }
       const auto cell = [](const Runs& r) {
-        return r.empty() ? std::string("-") : fmt::format("{:.0f} ({})", r.mid(), millions(r.mid()));
+        return r.empty() ? std::string("-")
+                         : fmt::format("{:.0f} ({})", r.mid(), millions(r.mid()));
       };
       table.row({what->name, count_text(flows), cell(runs.create), cell(runs.create_beside),
                  fmt::format("{:.0f}", runs.established_beside.mid()),
@@ -441,7 +446,9 @@ void lifecycle(const Options& options, rte_mempool* buffers, Report& report) {
       for (const auto& [name, r] : all)
         if (!r->empty())
           report.add("lifecycle",
-                     {{"what", name}, {"mapping", what->name}, {"sessions", flows},
+                     {{"what", name},
+                      {"mapping", what->name},
+                      {"sessions", flows},
                       {"pages", options.pages}},
                      "clocks", *r);
     }
@@ -567,9 +574,9 @@ void memory(const Options& options, rte_mempool* buffers, Report& report) {
 // ── the program ─────────────────────────────────────────────────────────────────────────────────
 
 void start_eal(unsigned cpu) {
-  static std::vector<std::string> words = {"bench_path", "--no-huge",      "--no-pci",
-                                           "--no-shconf", "--no-telemetry", "--log-level=1",
-                                           "-m",          "64"};
+  static std::vector<std::string> words = {
+      "bench_path",     "--no-huge",     "--no-pci", "--no-shconf",
+      "--no-telemetry", "--log-level=1", "-m",       "64"};
   words.push_back(fmt::format("--lcores=0@{}", cpu));
   static std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
@@ -581,13 +588,12 @@ int run(const Options& options) {
   // Also where the kernel gives large pages to everybody.
   if (options.pages == "small") prctl(PR_SET_THP_DISABLE, 1UL, 0UL, 0UL, 0UL);
   start_eal(options.cpu);
-  rte_mempool* buffers =
-      rte_pktmbuf_pool_create("buffers", 4095, 64, kBufferPrivateSize,
-                              RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+  rte_mempool* buffers = rte_pktmbuf_pool_create("buffers", 4095, 64, kBufferPrivateSize,
+                                                 RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
   if (buffers == nullptr) throw std::runtime_error("no memory for packet buffers");
   const nlohmann::json machine = environment();
-  fmt::print("{}measured  CPU {}, 64-byte packets, bursts of {}, random flows\n",
-             to_text(machine), options.cpu, kBurst);
+  fmt::print("{}measured  CPU {}, 64-byte packets, bursts of {}, random flows\n", to_text(machine),
+             options.cpu, kBurst);
   std::fflush(stdout);
 
   Report report;

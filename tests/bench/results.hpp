@@ -24,8 +24,9 @@ namespace lsn::bench {
                    values.end());
   const double upper = values[middle];
   if (values.size() % 2 != 0) return upper;
-  return (upper + *std::max_element(values.begin(),
-                                    values.begin() + static_cast<std::ptrdiff_t>(middle))) / 2;
+  return (upper +
+          *std::max_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(middle))) /
+         2;
 }
 
 /// The value that `part` of them are below: 0.999 for the p99.9. Sorted, and at least one.

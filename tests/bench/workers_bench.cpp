@@ -4,13 +4,14 @@
 //   bench_workers --cpus 2,4 --sessions 1000000
 //
 // Workers as lsnd has them, without devices: each a thread on its own CPU with its own shard, rings
-// between them (runtime/handoff.hpp). Each writes its own traffic into buffers of the common pool and
-// frees what comes out; only the product's part is timed: processing a burst, putting packets into the
-// rings, taking them out, processing those. Three ways:
+// between them (runtime/handoff.hpp). Each writes its own traffic into buffers of the common pool
+// and frees what comes out; only the product's part is timed: processing a burst, putting packets
+// into the rings, taking them out, processing those. Three ways:
 //
 //   one          one worker, the other CPU idle
 //   own queues   two workers, each gets the packets of its own subscribers, as RSS does it at best
-//   handed over  two workers, each gets the packets of the other's subscribers: all go through a ring
+//   handed off  two workers, each gets the packets of the other's subscribers: all go through a
+//   ring
 //
 // Clocks are those of all workers together per packet that came out, so that the figure does not
 // depend on how many CPUs are free: two workers do 2 x one / own queues of what one does.
@@ -43,7 +44,7 @@ using namespace datapath;
 constexpr unsigned kBurst = Workshop::kBurst;
 constexpr unsigned kBurstsPerBatch = 64;
 constexpr unsigned kWorkers = 2;
-constexpr std::uint32_t kSlots = 1024;     ///< of a ring, as lsnd has them
+constexpr std::uint32_t kSlots = 1024;    ///< of a ring, as lsnd has them
 constexpr std::uint64_t kInFlight = 512;  ///< packets in a ring
 
 struct Options {
@@ -76,8 +77,8 @@ class Worker {
       std::uint64_t clocks = 0;
       for (unsigned b = 0; b < kBurstsPerBatch; ++b) {
         // A full ring would be a measurement of drops: what it holds is taken out first.
-        while (other != nullptr && handed_ - other->taken_.load(std::memory_order_acquire) >
-                                       kInFlight)
+        while (other != nullptr &&
+               handed_ - other->taken_.load(std::memory_order_acquire) > kInFlight)
           clocks += poll(0, 0);
         write(sequence, b % 2 == 0);
         clocks += poll(b % 2 == 0 ? Workshop::kInside : Workshop::kOutside, kBurst);
@@ -109,13 +110,15 @@ class Worker {
     if (rte_pktmbuf_alloc_bulk(buffers_, burst_.data(), kBurst) != 0)
       throw std::runtime_error("no packet buffers");
     for (rte_mbuf* mbuf : burst_) {
-      if (outbound) traffic_.write_outbound(mbuf, sequence);
-      else traffic_.write_inbound(mbuf, sequence);
+      if (outbound)
+        traffic_.write_outbound(mbuf, sequence);
+      else
+        traffic_.write_inbound(mbuf, sequence);
     }
   }
 
-  /// A poll of a worker with so many packets received; what it sends goes back to the pool, untimed.
-  /// Clocks; none if there was nothing to do.
+  /// A poll of a worker with so many packets received; what it sends goes back to the pool,
+  /// untimed. Clocks; none if there was nothing to do.
   std::uint64_t poll(std::uint16_t device, unsigned received) {
     unsigned taken = 0;
     rte_mb();
@@ -222,18 +225,17 @@ Outcome run_both(std::array<std::unique_ptr<Workshop>, kWorkers>& shops, bool cr
 
 void measure(const Options& options, rte_mempool* buffers, Report& report) {
   Table table("Workers: clocks of all of them per packet (UDP, both directions)",
-              {"sessions", "one", "two, own queues", "two, all handed over",
-               "two are x one, own queues", "two are x one, handed over", "lost"});
+              {"sessions", "one", "two, own queues", "two, all handed off",
+               "two are x one, own queues", "two are x one, handed off", "lost"});
   auto rings = runtime::HandoffRings::make(kSlots, {SOCKET_ID_ANY, SOCKET_ID_ANY});
   if (!rings) throw std::runtime_error(rings.error());
   for (const std::uint32_t sessions : options.sessions) {
     const auto shop = [&](std::uint32_t flows, unsigned id, unsigned shards) {
-      auto made = std::make_unique<Workshop>(
-          WorkshopConfig{.max_sessions = capacity_for(flows),
-                         .flows = flows,
-                         .id = static_cast<ShardId>(id),
-                         .shards = shards,
-                         .buffers = buffers});
+      auto made = std::make_unique<Workshop>(WorkshopConfig{.max_sessions = capacity_for(flows),
+                                                            .flows = flows,
+                                                            .id = static_cast<ShardId>(id),
+                                                            .shards = shards,
+                                                            .buffers = buffers});
       static_cast<void>(made->open(0, flows));
       made->verify(std::min<std::uint32_t>(flows, 4096));
       return made;
@@ -248,7 +250,8 @@ void measure(const Options& options, rte_mempool* buffers, Report& report) {
       const Outcome a = outcome_of({&worker.result()});
       const Outcome b = run_both(two, false, *rings, buffers, options.batches);
       const Outcome c = run_both(two, true, *rings, buffers, options.batches);
-      if (a.lost + b.lost != 0) throw std::runtime_error("packets were lost that nobody handed over");
+      if (a.lost + b.lost != 0)
+        throw std::runtime_error("packets were lost that nobody handed off");
       if (run == 0) continue;  // warms up
       one.add(a.clocks);
       own.add(b.clocks);
@@ -260,7 +263,7 @@ void measure(const Options& options, rte_mempool* buffers, Report& report) {
                fmt::format("{:.2f}", 2 * one.mid() / crossed.mid()),
                fmt::format("{:.2f} %", 100 * lost.mid())});
     for (const auto& [name, runs] :
-         {std::pair{"one", &one}, {"two, own queues", &own}, {"two, all handed over", &crossed}})
+         {std::pair{"one", &one}, {"two, own queues", &own}, {"two, all handed off", &crossed}})
       report.add("workers", {{"what", name}, {"sessions", sessions}}, "clocks per packet", *runs);
   }
   fmt::print("{}", table.text());
@@ -268,9 +271,9 @@ void measure(const Options& options, rte_mempool* buffers, Report& report) {
 }
 
 void start_eal(const std::vector<unsigned>& cpus) {
-  static std::vector<std::string> words = {"bench_workers", "--no-huge",      "--no-pci",
-                                           "--no-shconf",   "--no-telemetry", "--log-level=1",
-                                           "-m",            "64"};
+  static std::vector<std::string> words = {
+      "bench_workers",  "--no-huge",     "--no-pci", "--no-shconf",
+      "--no-telemetry", "--log-level=1", "-m",       "64"};
   words.push_back(fmt::format("--lcores=0@{},1@{}", cpus[0], cpus[1]));
   static std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
@@ -292,12 +295,10 @@ std::vector<unsigned> default_cpus() {
 
 int run(const Options& options) {
   if (options.cpus.size() != kWorkers)
-    throw std::runtime_error(
-        fmt::format("two CPUs are needed, there are {}", options.cpus.size()));
+    throw std::runtime_error(fmt::format("two CPUs are needed, there are {}", options.cpus.size()));
   start_eal(options.cpus);
-  rte_mempool* buffers =
-      rte_pktmbuf_pool_create("buffers", 8191, 128, kBufferPrivateSize,
-                              RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+  rte_mempool* buffers = rte_pktmbuf_pool_create("buffers", 8191, 128, kBufferPrivateSize,
+                                                 RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
   if (buffers == nullptr) throw std::runtime_error("no memory for packet buffers");
   const nlohmann::json machine = environment();
   fmt::print("{}measured  CPUs {} and {}, 64-byte packets, bursts of {}, random flows\n",
@@ -322,7 +323,7 @@ int main(int argc, char** argv) {
   }
   Options options;
   options.cpus = default_cpus();
-  CLI::App app("What a second worker brings, and what handing over costs", "bench_workers");
+  CLI::App app("What a second worker brings, and what handing off costs", "bench_workers");
   app.add_option("--sessions", options.sessions, "of all workers together")->capture_default_str();
   app.add_option("--cpus", options.cpus, "two of them")->delimiter(',')->capture_default_str();
   app.add_option("--runs", options.runs, "per cell")->capture_default_str();

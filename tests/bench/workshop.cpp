@@ -18,14 +18,16 @@ using namespace datapath;
 
 constexpr Mac kInsideMac = {2, 0, 0, 0, 0, 1}, kOutsideMac = {2, 0, 0, 0, 0, 2};
 constexpr Mac kInsideGatewayMac = {2, 0, 0, 0, 1, 1}, kOutsideGatewayMac = {2, 0, 0, 0, 1, 2};
-constexpr std::uint32_t kInsideIp = 0xC0000201, kInsideGateway = 0xC00002FE;      // 192.0.2.x
-constexpr std::uint32_t kOutsideIp = 0xC6336401, kOutsideGateway = 0xC63364FE;    // 198.51.100.x
-constexpr std::uint32_t kPool = 0xCB007100;                                       // 203.0.113.0 on
+constexpr std::uint32_t kInsideIp = 0xC0000201, kInsideGateway = 0xC00002FE;    // 192.0.2.x
+constexpr std::uint32_t kOutsideIp = 0xC6336401, kOutsideGateway = 0xC63364FE;  // 198.51.100.x
+constexpr std::uint32_t kPool = 0xCB007100;                                     // 203.0.113.0 on
 
 constexpr std::size_t kRing = 512;
 
 /// NAT addresses for so many sessions: half of their ports in use.
-std::uint32_t addresses_for(std::uint32_t sessions) { return sessions / 32256 + 1; }
+std::uint32_t addresses_for(std::uint32_t sessions) {
+  return sessions / 32256 + 1;
+}
 
 const wire::ArpHeader& arp_of(const std::uint8_t* frame) {
   return *wire::ArpHeader::parse({frame + 14, 28});
@@ -64,10 +66,14 @@ namespace {
 /// What a FrameMaker of that kind wants to be told.
 std::uint8_t detail(Kind kind, std::uint8_t tcp, std::uint8_t icmp, std::uint8_t esp) {
   switch (kind) {
-    case Kind::kTcp: return tcp;
-    case Kind::kIcmp: return icmp;
-    case Kind::kEsp: return esp;
-    case Kind::kUdp: break;
+    case Kind::kTcp:
+      return tcp;
+    case Kind::kIcmp:
+      return icmp;
+    case Kind::kEsp:
+      return esp;
+    case Kind::kUdp:
+      break;
   }
   return 0;
 }
@@ -144,8 +150,8 @@ Workshop::Workshop(const WorkshopConfig& config)
   ShardShares shares{};
   for (unsigned id = 0; id < config.shards; ++id)
     shares[id] = static_cast<std::uint32_t>(generation_.pools[0].addresses_of[id].size());
-  generation_.maps = {std::make_shared<ShardMap>(
-      IntervalMap<std::uint16_t>(std::move(networks)), std::vector<ShardShares>{shares})};
+  generation_.maps = {std::make_shared<ShardMap>(IntervalMap<std::uint16_t>(std::move(networks)),
+                                                 std::vector<ShardShares>{shares})};
 
   ShardConfig shard;
   shard.id = config.id;
@@ -412,15 +418,19 @@ void Workshop::verify(std::uint32_t sample) {
         const std::uint32_t n = number_of(frame, config_.kind);
         const Flow f = flow(n);
         const Expected expected =
-            outbound ? Expected{config_.kind, kOutsideGatewayMac, kOutsideMac, nat_[n], f.remote,
-                                kSentTtl - 1, n}
-                     : Expected{config_.kind, kInsideGatewayMac, kInsideMac, f.remote, f.inside,
-                                kSentTtl - 1, n};
+            outbound ? Expected{config_.kind,
+                                kOutsideGatewayMac,
+                                kOutsideMac,
+                                nat_[n],
+                                f.remote,
+                                kSentTtl - 1,
+                                n}
+                     : Expected{config_.kind, kInsideGatewayMac, kInsideMac, f.remote,
+                                f.inside,     kSentTtl - 1,      n};
         const std::string fault = check_frame(frame, mbuf->pkt_len, expected);
         if (!fault.empty())
           fail(fmt::format("flow {} {}: wrong {}", n, outbound ? "outbound" : "inbound", fault));
-        if (nat_[n].ip < kPool ||
-            nat_[n].ip >= kPool + generation_.nat_addresses.count())
+        if (nat_[n].ip < kPool || nat_[n].ip >= kPool + generation_.nat_addresses.count())
           fail(fmt::format("flow {}: its NAT address is none of the pool's", n));
       }
     }

@@ -48,8 +48,7 @@ class CountedMemory final : public state::ZeroedMemory {
 
 /// Tables for so many flows at 80 % load.
 [[nodiscard]] constexpr std::uint32_t capacity_for(std::uint32_t flows) {
-  return std::max<std::uint32_t>(
-      1024, static_cast<std::uint32_t>(std::uint64_t{flows} * 100 / 80));
+  return std::max<std::uint32_t>(1024, static_cast<std::uint32_t>(std::uint64_t{flows} * 100 / 80));
 }
 
 struct WorkshopConfig {
@@ -58,7 +57,7 @@ struct WorkshopConfig {
   state::Pages pages = state::Pages::kLarge;
   shared::AppPolicy policy{};
   Kind kind = Kind::kUdp;
-  bool cold_frames = false;  ///< flushed to memory before they are processed
+  bool cold_frames = false;     ///< flushed to memory before they are processed
   std::uint32_t networks = 1;   ///< that the subscribers' network is divided into
   std::uint32_t addresses = 0;  ///< NAT addresses; 0: as many as the sessions need
   shared::ShardId id = 0;  ///< of `shards`: its flows are those of subscribers that are its own

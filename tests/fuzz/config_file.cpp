@@ -24,7 +24,9 @@ void require(bool condition, const char* what) {
 }  // namespace
 
 /// libconfig 1.5 loses the string that stands right before a syntax error.
-extern "C" const char* __lsan_default_suppressions() { return "leak:libconfig"; }
+extern "C" const char* __lsan_default_suppressions() {
+  return "leak:libconfig";
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace lsn::control;

@@ -68,8 +68,8 @@ class Session {
  private:
   static constexpr int kMaxSteps = 256;
 
-  /// A few of them, by what no reload changes, serve all inputs: each finds it as if it were new, and
-  /// what the one before has left over is that one's fault. Now and then a new one.
+  /// A few of them, by what no reload changes, serve all inputs: each finds it as if it were new,
+  /// and what the one before has left over is that one's fault. Now and then a new one.
   static Lab& laboratory(const Config& config, unsigned shards, Arrival arrival) {
     constexpr unsigned kInputs = 4096;
     struct Place {
@@ -156,8 +156,7 @@ class Session {
   void change() {
     switch (number(0, 4)) {
       case 0:
-        config_.pool().addresses = {flip() ? "203.0.113.3-203.0.113.6"
-                                           : "203.0.113.4-203.0.113.7"};
+        config_.pool().addresses = {flip() ? "203.0.113.3-203.0.113.6" : "203.0.113.4-203.0.113.7"};
         break;
       case 1:
         for (GroupConfig::App& app : config_.group().apps)
@@ -232,9 +231,9 @@ class Session {
   }
 
   Ike any_ike() {
-    static constexpr unsigned kExchanges[] = {kSaInit, kIkeAuth, kIkeAuth, kCreateChild,
-                                              kCreateChild, kFollowupKe, kInformational2,
-                                              kIntermediate};
+    static constexpr unsigned kExchanges[] = {kSaInit,         kIkeAuth,     kIkeAuth,
+                                              kCreateChild,    kCreateChild, kFollowupKe,
+                                              kInformational2, kIntermediate};
     Ike m;
     if (number(0, 2) != 0) {
       m = create_child(number(1, 3), number(0, 2), number(0, 4));
@@ -245,8 +244,7 @@ class Session {
     }
     m = quick_mode(number(1, 3), number(0, 2), number(0, 4));
     if (number(0, 3) == 0) m.exchange = number(0, 40);
-    return number(0, 3) == 0 ? fragment1(m, number(0, 2), number(0, 3), flip(), number(0, 1))
-                             : m;
+    return number(0, 3) == 0 ? fragment1(m, number(0, 2), number(0, 3), flip(), number(0, 1)) : m;
   }
 
   unsigned number(unsigned least, unsigned most) {
@@ -257,8 +255,7 @@ class Session {
   std::uint16_t port() { return static_cast<std::uint16_t>(number(0, 7) * 500); }
   Endpoint remote() { return {Ip{"198.18.0.1"} + number(0, 3), port()}; }
   Bytes bytes(std::size_t most) {
-    return input_.ConsumeBytes<std::uint8_t>(
-        input_.ConsumeIntegralInRange<std::size_t>(0, most));
+    return input_.ConsumeBytes<std::uint8_t>(input_.ConsumeIntegralInRange<std::size_t>(0, most));
   }
   /// An endpoint that was seen outside, or any.
   Endpoint nat() {
@@ -278,12 +275,24 @@ class Session {
                                  : ike(from, to, any_ike());
         break;
       case 7:
-      case 8: made = esp(from.ip, to.ip, number(0, 5), number(0, 6)); break;
-      case 0: made = tcp(from, to, number(0, 63), pattern(number(0, 40))); break;
-      case 1: made = ping(from, to.ip, 1, pattern(number(0, 40))); break;
-      case 2: made = pong(from.ip, to, 1, pattern(number(0, 40))); break;
-      case 3: made = other(from.ip, to.ip, number(0, 255), pattern(number(0, 40))); break;
-      default: made = udp(from, to, pattern(number(0, 1) == 0 ? number(0, 40) : 1000)); break;
+      case 8:
+        made = esp(from.ip, to.ip, number(0, 5), number(0, 6));
+        break;
+      case 0:
+        made = tcp(from, to, number(0, 63), pattern(number(0, 40)));
+        break;
+      case 1:
+        made = ping(from, to.ip, 1, pattern(number(0, 40)));
+        break;
+      case 2:
+        made = pong(from.ip, to, 1, pattern(number(0, 40)));
+        break;
+      case 3:
+        made = other(from.ip, to.ip, number(0, 255), pattern(number(0, 40)));
+        break;
+      default:
+        made = udp(from, to, pattern(number(0, 1) == 0 ? number(0, 40) : 1000));
+        break;
     }
     if (number(0, 7) == 0) made.options = bytes(12);
     if (number(0, 7) == 0) made.ttl = number(0, 2);
@@ -325,7 +334,8 @@ class Session {
   /// About something that left, from somebody on its way.
   void send_error() {
     if (left_.empty()) return;
-    const Frame& about = left_[left_.size() - 1 - number(0, static_cast<unsigned>(left_.size()) - 1)];
+    const Frame& about =
+        left_[left_.size() - 1 - number(0, static_cast<unsigned>(left_.size()) - 1)];
     Bytes quoted = behind_link(about.bytes);
     if (quoted.size() < 20) return;
     quoted.resize(input_.ConsumeIntegralInRange<std::size_t>(0, quoted.size()));
@@ -348,7 +358,8 @@ class Session {
     for (const Frame& frame : frames) {
       if (unplugged_[frame.device]) continue;
       if (link_of(frame.bytes).type == kTypeIpv4) {
-        const std::string wrong = witness_.left(frame.device, behind_link(frame.bytes), lab_->now());
+        const std::string wrong =
+            witness_.left(frame.device, behind_link(frame.bytes), lab_->now());
         if (!wrong.empty()) std::fprintf(stderr, "%s\n", wrong.c_str());
         require(wrong.empty(), "nobody's packet at somebody else");
       }
@@ -378,8 +389,9 @@ extern "C" const char* __asan_default_options() {
   return "malloc_context_size=3:quarantine_size_mb=16";
 }
 
-/// What an input leaves in the laboratory for the next one is no leak, but each time a reason to look
-/// for one, which takes ten times as long as the input: leaks are looked for when the process ends.
+/// What an input leaves in the laboratory for the next one is no leak, but each time a reason to
+/// look for one, which takes ten times as long as the input: leaks are looked for when the process
+/// ends.
 extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
   static std::vector<char*> arguments(*argv, *argv + *argc);
   static char later[] = "-detect_leaks=0";

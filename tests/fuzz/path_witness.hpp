@@ -1,6 +1,6 @@
-// Whose is a NAT endpoint? Learned from the outside alone: packets carry a mark in their payload, the
-// witness sees them before and behind the NAT and says when one was delivered to somebody else than
-// the subscriber who has been using the endpoint it was sent to.
+// Whose is a NAT endpoint? Learned from the outside alone: packets carry a mark in their payload,
+// the witness sees them before and behind the NAT and says when one was delivered to somebody else
+// than the subscriber who has been using the endpoint it was sent to.
 //
 // It speaks of what it is sure of only: packets that are whole, marked and unspoiled, and endpoints
 // that were in use within the last seconds, when nothing can have expired yet. A packet that leaves
@@ -30,8 +30,8 @@ class PathWitness {
       return;
     ++serial_;
     for (std::size_t i = 0; i < kMark; ++i)
-      packet.payload[i] = static_cast<std::uint8_t>(
-          i < 2 ? kMagic >> 8 * i : serial_ >> 8 * (i - 2));
+      packet.payload[i] =
+          static_cast<std::uint8_t>(i < 2 ? kMagic >> 8 * i : serial_ >> 8 * (i - 2));
   }
 
   /// Somebody sends an IP packet.
@@ -90,8 +90,7 @@ class PathWitness {
 
   /// 0: it has none, or not all of it.
   static std::uint32_t mark_of(ByteView packet) {
-    if (packet.size() < 20 || !is_watched(protocol_of(packet)) ||
-        (get16(packet, 6) & 0x3FFF) != 0)
+    if (packet.size() < 20 || !is_watched(protocol_of(packet)) || (get16(packet, 6) & 0x3FFF) != 0)
       return 0;
     std::size_t at = header_of(packet);
     if (packet.size() < at + 20) return 0;

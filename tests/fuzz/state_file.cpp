@@ -1,4 +1,7 @@
-// The state file: whatever it says, reading it ends, and what it gives can be written and read again.
+// The state file: whatever it says, reading it ends, and what it gives can be written and read
+// again.
+#include "lsn/control/ha/state_file.hpp"
+
 #include <unistd.h>
 
 #include <cstdint>
@@ -6,8 +9,6 @@
 #include <cstdlib>
 #include <fstream>
 #include <string>
-
-#include "lsn/control/ha/state_file.hpp"
 
 namespace {
 
@@ -27,7 +28,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   constexpr std::uint64_t kNow = 1'800'000'000;
   const auto state = read_state_file(path, kNow);
   if (state) {
-    require(state->records.size() + state->damaged <= size / 56 + 1, "no record comes from nothing");
+    require(state->records.size() + state->damaged <= size / 56 + 1,
+            "no record comes from nothing");
     StateFileWriter writer(path);
     require(writer.begin().has_value() && writer.add(state->records, kNow).has_value() &&
                 writer.commit().has_value(),

@@ -50,8 +50,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::vector<std::uint8_t> copy(data, data + size);
   view(copy);
   if (const auto ip = Ipv4Header::parse(std::span(copy))) {
-    std::vector<std::uint8_t> payload((*ip)->payload(),
-                                      (*ip)->payload() + (*ip)->payload_size());
+    std::vector<std::uint8_t> payload((*ip)->payload(), (*ip)->payload() + (*ip)->payload_size());
     view(payload);
   }
   const std::string_view text(reinterpret_cast<const char*>(data), size);

@@ -1,5 +1,5 @@
-// Every counter, gauge and drop reason is moved by a test: the scenarios, run whole, have seen each of
-// them other than zero. Linked into `scenario`.
+// Every counter, gauge and drop reason is moved by a test: the scenarios, run whole, have seen each
+// of them other than zero. Linked into `scenario`.
 //
 // What no laboratory has (queues, rings, devices, a clock that runs by itself) is moved by another
 // test, which stands in a list here with its file; the file must have that test, and the test must
@@ -15,8 +15,8 @@
 #include <string_view>
 #include <vector>
 
-#include "lsn/shared/counter_list.hpp"
 #include "lsn/datapath/shard.hpp"
+#include "lsn/shared/counter_list.hpp"
 #include "support/lab.hpp"
 
 namespace lsn::test {
@@ -31,9 +31,12 @@ struct Elsewhere {
 };
 constexpr Elsewhere kElsewhere[] = {
     {"drop link_down", "e2e/test_devices.py", "test_the_outside_link_goes_down_and_comes_back"},
-    {"worker polls", "unit/runtime/dataplane_test.cpp", "OnOneQueueDevicesTranslateForEachOtherInBothDirections"},
-    {"worker idle_polls", "unit/runtime/dataplane_test.cpp", "OnOneQueueDevicesTranslateForEachOtherInBothDirections"},
-    {"worker busy_cycles", "unit/runtime/dataplane_test.cpp", "OnOneQueueDevicesTranslateForEachOtherInBothDirections"},
+    {"worker polls", "unit/runtime/dataplane_test.cpp",
+     "OnOneQueueDevicesTranslateForEachOtherInBothDirections"},
+    {"worker idle_polls", "unit/runtime/dataplane_test.cpp",
+     "OnOneQueueDevicesTranslateForEachOtherInBothDirections"},
+    {"worker busy_cycles", "unit/runtime/dataplane_test.cpp",
+     "OnOneQueueDevicesTranslateForEachOtherInBothDirections"},
 };
 
 /// All that can be moved, by the names under which operators know it, and whether it has.
@@ -85,8 +88,7 @@ class Moved {
     for (const auto& text : shared::kDropReasonTexts) add("drop", text.name);
     for (const auto& text : shared::kAlgCounterTexts) add("alg", text.name);
     for (const auto& text : shared::kAlgGaugeTexts) add("alg", text.name);
-    for (std::size_t i = 0; i <= shared::kWaitBounds.size(); ++i)
-      add("waited", std::to_string(i));
+    for (std::size_t i = 0; i <= shared::kWaitBounds.size(); ++i) add("waited", std::to_string(i));
     moved_.resize(names_.size());
   }
   void add(std::string_view of, std::string_view name) {
@@ -117,7 +119,8 @@ class EveryCounterIsMoved : public ::testing::Environment {
     for (const std::string_view name : kImpossible)
       EXPECT_TRUE(listed(name)) << name << " was moved: it is no exception";
     for (const Elsewhere& entry : kElsewhere) {
-      EXPECT_TRUE(listed(entry.counter)) << entry.counter << " is moved by scenarios: it needs no entry";
+      EXPECT_TRUE(listed(entry.counter))
+          << entry.counter << " is moved by scenarios: it needs no entry";
       std::stringstream text;
       text << std::ifstream(std::string(LSN_TESTS) + "/" + std::string(entry.file)).rdbuf();
       const std::string source = text.str();

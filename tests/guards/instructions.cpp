@@ -1,9 +1,9 @@
 // Instructions per packet, session and expiry, against stored figures: what a change costs shows
 // before any clock does, on any machine.
 //
-// The packet path is compiled for x86-64-v3 here, whatever the build is for, because callgrind knows
-// no AVX-512; counted is process_received() and housekeep(), everything below them included. This
-// program runs itself under callgrind (`--measure`), which writes one file per case.
+// The packet path is compiled for x86-64-v3 here, whatever the build is for, because callgrind
+// knows no AVX-512; counted is process_received() and housekeep(), everything below them included.
+// This program runs itself under callgrind (`--measure`), which writes one file per case.
 //
 //   guard_instructions            compares
 //   guard_instructions --figures  prints the table below anew: for changes that are meant to cost,
@@ -72,9 +72,9 @@ constexpr Figure kFigures[] = {
     {"UDP, endpoint-independent expired", 768.9},
 };
 
-constexpr shared::AppPolicy kEndpointIndependent = {
-    shared::Pooling::kRandom, shared::Dependence::kEndpointIndependent,
-    shared::Dependence::kEndpointIndependent};
+constexpr shared::AppPolicy kEndpointIndependent = {shared::Pooling::kRandom,
+                                                    shared::Dependence::kEndpointIndependent,
+                                                    shared::Dependence::kEndpointIndependent};
 
 struct Traffic {
   const char* name;
@@ -110,8 +110,10 @@ void measure_traffic(const Traffic& traffic, rte_mempool* buffers) {
                  .buffers = buffers});
   const std::string name = traffic.name;
   const auto open = [&] { static_cast<void>(shop.open(0, kFlows)); };
-  if (traffic.kind == Kind::kEsp) measure(name + " new, without IKE", kFlows, open);
-  else open();
+  if (traffic.kind == Kind::kEsp)
+    measure(name + " new, without IKE", kFlows, open);
+  else
+    open();
   shop.verify(kFlows);
   const auto bursts = [&](const char* what, bool come_out, auto&& write) {
     Sequence sequence;
@@ -149,7 +151,7 @@ void measure_traffic(const Traffic& traffic, rte_mempool* buffers) {
 }
 
 int measure_all() {
-  const char* words[] = {"guard_instructions", "--no-huge",      "--no-pci", "--no-shconf",
+  const char* words[] = {"guard_instructions", "--no-huge",     "--no-pci", "--no-shconf",
                          "--no-telemetry",     "--log-level=1", "-m",       "64"};
   std::vector<char*> arguments;
   for (const char* word : words) arguments.push_back(const_cast<char*>(word));

@@ -1,10 +1,10 @@
 // Whatever test runs the packet path through the laboratory (tests/support/lab.cpp): no allocation
 // and no system call in it. Linked into `scenario` and `model`.
 //
-// Allocations: malloc and its kin are ours here and count while a PathGuard lives. System calls: the
-// kernel's system call dispatch (prctl PR_SET_SYSCALL_USER_DISPATCH, Linux 5.11) turns those made
-// while a PathGuard lives into SIGSYS, whose handler counts. What was found fails the run at its end,
-// with the name of the first test in which it was.
+// Allocations: malloc and its kin are ours here and count while a PathGuard lives. System calls:
+// the kernel's system call dispatch (prctl PR_SET_SYSCALL_USER_DISPATCH, Linux 5.11) turns those
+// made while a PathGuard lives into SIGSYS, whose handler counts. What was found fails the run at
+// its end, with the name of the first test in which it was.
 #include <gtest/gtest.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -83,7 +83,7 @@ void refused_call(int, siginfo_t* info, void* context) {
 class Interposed : public testing::Environment {
  public:
   void SetUp() override {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = refused_call;
     action.sa_flags = SA_SIGINFO;
     ASSERT_EQ(sigaction(SIGSYS, &action, nullptr), 0);
@@ -94,8 +94,8 @@ class Interposed : public testing::Environment {
   }
   void TearDown() override {
     EXPECT_EQ(found.allocations, 0u) << "in the packet path, first in " << found.where;
-    EXPECT_EQ(found.system_calls, 0u) << "in the packet path, first number " << found.first_call
-                                      << " in " << found.where;
+    EXPECT_EQ(found.system_calls, 0u)
+        << "in the packet path, first number " << found.first_call << " in " << found.where;
   }
 };
 

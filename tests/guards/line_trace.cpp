@@ -59,7 +59,7 @@ void stepped(int, siginfo_t*, void* context) {
 class Armed {
  public:
   Armed() {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_flags = SA_SIGINFO;
     action.sa_sigaction = touched;
     sigaction(SIGSEGV, &action, &segv_);
@@ -76,7 +76,7 @@ class Armed {
 
  private:
   PathGuard::Watcher watcher_ = PathGuard::watcher;
-  struct sigaction segv_ {}, trap_ {};
+  struct sigaction segv_{}, trap_{};
 };
 
 std::size_t whole_pages(std::size_t bytes) {
@@ -94,12 +94,14 @@ std::set<LineTrace::Line> LineTrace::during(const std::function<void()>& work) {
   state.count = state.open = 0;
   {
     const Armed armed;
-    PathGuard::watcher = {
-        [] { for (const auto& [begin, bytes] : *state.pieces) protect(begin, bytes, PROT_NONE); },
-        [] {
-          for (const auto& [begin, bytes] : *state.pieces)
-            protect(begin, bytes, PROT_READ | PROT_WRITE);
-        }};
+    PathGuard::watcher = {[] {
+                            for (const auto& [begin, bytes] : *state.pieces)
+                              protect(begin, bytes, PROT_NONE);
+                          },
+                          [] {
+                            for (const auto& [begin, bytes] : *state.pieces)
+                              protect(begin, bytes, PROT_READ | PROT_WRITE);
+                          }};
     work();
   }
   return {state.lines.begin(), state.lines.begin() + static_cast<std::ptrdiff_t>(state.count)};

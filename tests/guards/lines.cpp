@@ -1,6 +1,6 @@
 // What a packet of a session touches of the tables, whatever the protocol, direction and mapping: a
-// line of a flow table, the session's and its next hop's. One more would be one more miss per packet
-// once the tables are larger than the cache.
+// line of a flow table, the session's and its next hop's. One more would be one more miss per
+// packet once the tables are larger than the cache.
 #include <functional>
 #include <memory>
 #include <set>
@@ -92,8 +92,8 @@ TEST_P(Touched, ThreeLinesPerEspPacketOfAKnownSpi) {
 TEST_P(Touched, MoreByAPacketThatOpensASession) {
   start(Config::standard());
   static_cast<void>(translated(udp(kClient, kServer)));
-  const Lines lines = memory_->during(
-      [&] { static_cast<void>(translated(udp({kClient.ip, 40001}, kServer))); });
+  const Lines lines =
+      memory_->during([&] { static_cast<void>(translated(udp({kClient.ip, 40001}, kServer))); });
   const auto& tables = shard().lsn44;
   EXPECT_TRUE(lines.contains(LineTrace::line_of(&tables.sessions[1])));
   EXPECT_TRUE(lines.contains(LineTrace::line_of(&tables.cold[1])));

@@ -26,13 +26,15 @@ std::string reason(std::size_t i) {
 
 /// What is due at a moment may happen a poll later.
 constexpr Time kSlack = 1500;
-/// Design 5.8, replies: five answers say whose they are while others wait, and who keeps his tunnel alive
-/// sends a packet in 50 s at least.
+/// Design 5.8, replies: five answers say whose they are while others wait, and who keeps his tunnel
+/// alive sends a packet in 50 s at least.
 constexpr Time kFiveAnswers = 6 * 50 * kSecond;
 /// Design 4.8: a turn that is unanswered for so long may yield.
 constexpr Time kYield = 5 * kSecond;
 
-std::string number(auto value) { return std::to_string(value); }
+std::string number(auto value) {
+  return std::to_string(value);
+}
 std::string hex(std::uint32_t value) {
   char text[16];
   std::snprintf(text, sizeof text, "%08x", value);
@@ -118,8 +120,7 @@ std::string Sums::text() const {
   return all + row("tunnels", number(carried), "", number(calm_carried));
 }
 
-Watch::Watch(World& world)
-    : world_(world), remembers_(std::getenv("LSN_MODEL_TRACE") != nullptr) {}
+Watch::Watch(World& world) : world_(world), remembers_(std::getenv("LSN_MODEL_TRACE") != nullptr) {}
 
 // ── who is who ──────────────────────────────────────────────────────────────────────────────────
 
@@ -158,18 +159,24 @@ Watch::GateKey Watch::gate_of(const Link& link) const {
   const auto found = sources_.find(link.client);
   return {found == sources_.end() ? Ip{} : found->second.ip, link.server};
 }
-std::uint32_t Watch::client_of(Ip ip) const { return ip.value - world_.client_ip(0).value; }
-std::uint32_t Watch::server_of(Ip ip) const { return ip.value - world_.server_ip(0).value; }
+std::uint32_t Watch::client_of(Ip ip) const {
+  return ip.value - world_.client_ip(0).value;
+}
+std::uint32_t Watch::server_of(Ip ip) const {
+  return ip.value - world_.server_ip(0).value;
+}
 
 std::string Watch::name_of(const Message& message) const {
-  static constexpr const char* kKinds[] = {"phase 1",         "IKE_AUTH",
-                                           "Quick Mode",      "CREATE_CHILD_SA",
-                                           "rekey of the IKE SA", "informational"};
+  static constexpr const char* kKinds[] = {
+      "phase 1",      "IKE_AUTH", "Quick Mode", "CREATE_CHILD_SA", "rekey of the IKE SA",
+      "informational"};
   if (message.exchange == kNobody) return "malicious";
   const Exchange& x = world_.exchanges[message.exchange];
   return cat({kKinds[static_cast<std::size_t>(x.kind)], " ", number(message.exchange), ".",
-              number(message.step), message.is_answer ? " answer" : message.is_third ? " third"
-                                                                                  : " request",
+              number(message.step),
+              message.is_answer  ? " answer"
+              : message.is_third ? " third"
+                                 : " request",
               " ike ", number(x.ike),
               x.tunnel == kNobody ? std::string{} : " tunnel " + number(x.tunnel)});
 }
@@ -184,8 +191,7 @@ std::string Watch::drops() {
   for (std::size_t i = 0; i < dropped_.size(); ++i) {
     const auto reason = static_cast<DropReason>(i);
     const std::uint64_t count = world_.lab().drops(reason);
-    if (std::exchange(dropped_[i], count) != count)
-      text += cat({" ", shared::name_of(reason)});
+    if (std::exchange(dropped_[i], count) != count) text += cat({" ", shared::name_of(reason)});
   }
   return text;
 }
@@ -193,7 +199,8 @@ std::string Watch::drops() {
 void Watch::fault(std::uint32_t server, const std::string& what) {
   if (faults_.empty()) server_of_fault_ = server;
   if (faults_.size() < 10)
-    faults_.push_back(cat({"at ", number(world_.now()), " ms, server ", number(server), ": ", what}));
+    faults_.push_back(
+        cat({"at ", number(world_.now()), " ms, server ", number(server), ": ", what}));
   if (remembers_) note(server, "FAULT " + what);
 }
 
@@ -244,8 +251,8 @@ bool Watch::is_for_old_mapping(const Seen& packet) {
 void Watch::nat_t_came(const Seen& packet, const Link& link, Party from, bool passed) {
   for_old_mapping_ = from == Party::kServer && is_for_old_mapping(packet);
   if (from == Party::kClient && !passed && !is_unsettled())
-    fault(link.server, cat({packet.what == Seen::What::kIke ? "IKE" : "ESP",
-                            " in UDP 4500 did not pass"}));
+    fault(link.server,
+          cat({packet.what == Seen::What::kIke ? "IKE" : "ESP", " in UDP 4500 did not pass"}));
 }
 
 void Watch::ike_came(const Seen& packet, Party from, bool passed) {
@@ -285,8 +292,8 @@ void Watch::phase_two_came(const Message& message, bool passed) {
   const Link& link = world_.links[x.link];
   const Time now = world_.now();
   // An IKE_AUTH message that comes after its turn was lost waits as a new turn (design 4.2).
-  const bool goes_on = (x.first_left != kNever || x.is_unwatched) && x.kind == Kind::kAuth && !message.is_answer &&
-                       message.step >= x.requests_left;
+  const bool goes_on = (x.first_left != kNever || x.is_unwatched) && x.kind == Kind::kAuth &&
+                       !message.is_answer && message.step >= x.requests_left;
   if (x.known_since != kNever && !goes_on) {
     if (passed) {
       // Now, although what it lets go may be seen to leave first.
@@ -300,7 +307,8 @@ void Watch::phase_two_came(const Message& message, bool passed) {
         x.known_since >= ike_seen(x.ike).arose &&
         (x.counts_unanswered ? ike.unanswered <= 64 : ike.answered - x.place < 8) &&
         now < ike_seen(x.ike).latest + std::min(world_.rules.ike_timeout, kMinute) - kSlack;
-    if (is_known && !is_unsettled() && !is_at_limit(link.client) && (!message.is_answer || message.step + 1 == x.requests_left))
+    if (is_known && !is_unsettled() && !is_at_limit(link.client) &&
+        (!message.is_answer || message.step + 1 == x.requests_left))
       fault(link.server, cat({name_of(message), " did not pass; its exchange was admitted"}));
     return;
   }
@@ -319,16 +327,15 @@ void Watch::phase_two_came(const Message& message, bool passed) {
     }
     // Whose address went wait where nobody can see it yet.
     for (const auto& [client, source] : sources_)
-      if (client != link.client &&
-          (source.ip == Ip{} || now >= source.kept_until - kSlack) &&
+      if (client != link.client && (source.ip == Ip{} || now >= source.kept_until - kSlack) &&
           std::find(ahead.begin(), ahead.end(), client) == ahead.end())
         ahead.push_back(client);
     for (const auto& [client, refused] : gate.esp_refused)
       if (client != link.client && now - refused <= 36 * kSecond &&
           std::find(ahead.begin(), ahead.end(), client) == ahead.end())
         ahead.push_back(client);
-    if (x.waits_since == kNever &&
-        std::find(gate.waiting.begin(), gate.waiting.end(), message.exchange) == gate.waiting.end()) {
+    if (x.waits_since == kNever && std::find(gate.waiting.begin(), gate.waiting.end(),
+                                             message.exchange) == gate.waiting.end()) {
       gate.waiting.push_back(message.exchange);
       if (std::exchange(x.blocked_since, now) == kNever) ++sums_.waited;
     }
@@ -339,9 +346,8 @@ void Watch::phase_two_came(const Message& message, bool passed) {
   }
   x.last_asked = now;
   if (world_.rules.hold >= world_.rules.clients + world_.rules.malicious && now > x.waits_until)
-    fault(link.server,
-          cat({name_of(message), " waits since ", number(x.waits_since), ", its turn was due at ",
-               number(x.waits_until)}));
+    fault(link.server, cat({name_of(message), " waits since ", number(x.waits_since),
+                            ", its turn was due at ", number(x.waits_until)}));
 }
 
 void Watch::esp_came(const Seen& packet, Party from, bool passed) {
@@ -435,8 +441,8 @@ void Watch::ike_left(const Seen& packet, Party to) {
     if (packet.on_4500) mappings_4500_[x.link] = packet.source;
   } else if (client_of(packet.destination.ip) != link.client &&
              !(packet.on_4500 ? for_old_mapping_ : strayed_.contains(packet.record))) {
-    fault(link.server, cat({name_of(message), " came to client ",
-                            number(client_of(packet.destination.ip))}));
+    fault(link.server,
+          cat({name_of(message), " came to client ", number(client_of(packet.destination.ip))}));
   }
   if (packet.on_4500) return;
   if (remembers_ && !message.left)
@@ -536,23 +542,23 @@ void Watch::first_left(std::uint32_t id) {
     const Link& others = world_.links[o.link];
     if (others.client == link.client || o.answers_left >= o.requests_left) continue;
     const Peer& holder = peer_of(others);
-    const bool earlier =
-        std::any_of(holder.starts.begin(), holder.starts.end(), [&](Time start) {
-          return start <= recently && start > now - 2 * world_.rules.gate_timeout - kSlack;
-        });
+    const bool earlier = std::any_of(holder.starts.begin(), holder.starts.end(), [&](Time start) {
+      return start <= recently && start > now - 2 * world_.rules.gate_timeout - kSlack;
+    });
     const bool answered = std::any_of(gate.recent.begin(), gate.recent.end(), [&](auto i) {
       const Exchange& e = world_.exchanges[i];
       return e.link == o.link && e.answered_left != kNever;
     });
-    if (earlier || answered || x.is_unwatched || o.is_unwatched || holder.restarted >= o.first_left ||
-        holder.deadline >= o.first_left || is_at_limit(others.client) || is_at_limit(link.client)) {
+    if (earlier || answered || x.is_unwatched || o.is_unwatched ||
+        holder.restarted >= o.first_left || holder.deadline >= o.first_left ||
+        is_at_limit(others.client) || is_at_limit(link.client)) {
       ++sums_.overlaps_unclear;
       continue;
     }
     fault(link.server,
-          cat({"exchange ", number(id), " of client ", number(link.client),
-               " left while exchange ", number(other_id), " of client ", number(others.client),
-               ", admitted at ", number(o.first_left), ", was unanswered in its turn"}));
+          cat({"exchange ", number(id), " of client ", number(link.client), " left while exchange ",
+               number(other_id), " of client ", number(others.client), ", admitted at ",
+               number(o.first_left), ", was unanswered in its turn"}));
   }
   ++sums_.overlaps_checked;
   x.first_left = now;
@@ -722,8 +728,8 @@ bool Watch::is_confused(const Tunnel& tunnel) {
   });
 }
 
-/// As the NAT should know: its exchange was answered, and no packet of the server's has come home, nor
-/// another one in its place.
+/// As the NAT should know: its exchange was answered, and no packet of the server's has come home,
+/// nor another one in its place.
 bool Watch::is_owed(const Tunnel& tunnel) {
   const Exchange& x = world_.exchanges[tunnel.exchange];
   const IkeSeen& ike = ike_seen(x.ike);
@@ -731,10 +737,9 @@ bool Watch::is_owed(const Tunnel& tunnel) {
   const Peer& owner = peer_of(link);
   const bool is_taken = std::any_of(owner.foreign.begin(), owner.foreign.end(),
                                     [&](const auto& one) { return one.time >= x.first_left; });
-  return !is_taken && !is_confused(tunnel) && x.answered_left != kNever && tunnel.left[1] == 0 && !is_forgotten(tunnel) &&
-         !came_to_nothing(tunnel) && x.life == world_.links[x.link].life &&
-         x.answered_left >= ike.arose &&
-         world_.now() < ike.latest + life_of(ike) - kSlack;
+  return !is_taken && !is_confused(tunnel) && x.answered_left != kNever && tunnel.left[1] == 0 &&
+         !is_forgotten(tunnel) && !came_to_nothing(tunnel) && x.life == world_.links[x.link].life &&
+         x.answered_left >= ike.arose && world_.now() < ike.latest + life_of(ike) - kSlack;
 }
 
 /// Design 9.1, each class as it stands there; what is none of them is wrong.
@@ -748,8 +753,7 @@ Misdelivery Watch::classify(std::uint32_t id, const Seen& packet, std::uint32_t 
     const Link& others = world_.links[world_.tunnels[same->second].link];
     const bool has_it =
         others.client == receiver || world_.tunnels[same->second].receiver == receiver;
-    if (same->second != id && others.server == link.server && has_it)
-      return Misdelivery::kSameSpi;
+    if (same->second != id && others.server == link.server && has_it) return Misdelivery::kSameSpi;
   }
   const Peer& owner = peer(link.client, link.server);
   const Peer& to = peer(receiver, link.server);
@@ -822,8 +826,10 @@ void Watch::take_events() {
                  event.kind == EventKind::kEspSessionEnded) {
         if (event.spi_out.host() != 0) {
           auto& pairs = peer(client, server).pairs;
-          if (event.kind == EventKind::kEspSessionEnded) pairs.erase(event.spi_out.host());
-          else pairs[event.spi_out.host()] = event.spi_in.host();
+          if (event.kind == EventKind::kEspSessionEnded)
+            pairs.erase(event.spi_out.host());
+          else
+            pairs[event.spi_out.host()] = event.spi_in.host();
         }
         // Design 5.10, candidates: a single packet on it may be forgotten, over and over.
         for (const Party from : {Party::kClient, Party::kServer}) {
@@ -840,9 +846,10 @@ void Watch::take_events() {
             tunnel.is_answered = false;
           }
         }
-        if (remembers_) note(server, cat({"  client ", number(client),
-                          event.kind == EventKind::kEspSessionEnded ? " has no more " : " has ", hex(event.spi_out.host()), " / ",
-                          hex(event.spi_in.host())}));
+        if (remembers_)
+          note(server, cat({"  client ", number(client),
+                            event.kind == EventKind::kEspSessionEnded ? " has no more " : " has ",
+                            hex(event.spi_out.host()), " / ", hex(event.spi_in.host())}));
       }
     }
   }
@@ -982,10 +989,10 @@ void Watch::finish() {
     const auto& alg = world_.lab().shard(id).alg;
     for (std::size_t g = 0; g < shared::kAlgGauges; ++g)
       if (alg.counters.total.gauges[g].get() != 0 || alg.counters.profiles[0].gauges[g].get() != 0)
-        fault(kNobody, cat({"after everything has expired the gauge ",
-                            shared::kAlgGaugeTexts[g].name, " is ",
-                            number(alg.counters.total.gauges[g].get()), " (profile: ",
-                            number(alg.counters.profiles[0].gauges[g].get()), ")"}));
+        fault(kNobody,
+              cat({"after everything has expired the gauge ", shared::kAlgGaugeTexts[g].name,
+                   " is ", number(alg.counters.total.gauges[g].get()),
+                   " (profile: ", number(alg.counters.profiles[0].gauges[g].get()), ")"}));
     if (alg.peers.size() + alg.flights.size() + alg.held.size() != 0)
       fault(kNobody, "peers or flights are left");
     std::uint64_t dropped = 0;

@@ -23,7 +23,7 @@ namespace lsn::test::alg {
 struct Sums {
   std::uint64_t worlds = 0, tunnels = 0, packets = 0, forged = 0;
   std::uint64_t restarts = 0, ike_rekeys = 0, collisions = 0, given_up = 0;
-  std::uint64_t wanted = 0, established = 0;          ///< tunnels
+  std::uint64_t wanted = 0, established = 0;            ///< tunnels
   std::uint64_t calm_wanted = 0, calm_established = 0;  ///< of worlds without loss and malice
   std::uint64_t carried = 0;  ///< tunnels of which a packet of the server's came to the NAT
   std::uint64_t calm_carried = 0, late_tunnels = 0;
@@ -31,8 +31,8 @@ struct Sums {
   std::uint64_t nat_restarts = 0, reloads = 0, fragmented = 0;
   std::array<std::uint64_t, static_cast<std::size_t>(Misdelivery::kCount)> misdelivered{};
   std::array<std::uint64_t, static_cast<std::size_t>(Misdelivery::kCount)> calm_misdelivered{};
-  std::uint64_t ended_soon = 0;    ///< misdeliveries that lasted for T at most
-  std::uint64_t waited = 0;        ///< exchanges whose first message had to wait
+  std::uint64_t ended_soon = 0;                 ///< misdeliveries that lasted for T at most
+  std::uint64_t waited = 0;                     ///< exchanges whose first message had to wait
   std::uint64_t turns_came = 0, waited_ms = 0;  ///< of these
   std::uint64_t overlaps_checked = 0, overlaps_unclear = 0;
   std::array<std::uint64_t, shared::kCloseReasons> closed{};  ///< turns by reason
@@ -83,7 +83,7 @@ class Watch final : public Witness {
       Time latest[2];
     };
     std::vector<BothWays> both_ways;
-    std::vector<std::uint32_t> unanswered;  ///< tunnels that its client sends on
+    std::vector<std::uint32_t> unanswered;         ///< tunnels that its client sends on
     std::map<std::uint32_t, std::uint32_t> pairs;  ///< outbound SPIs with inbound ones, as logged
     [[nodiscard]] bool lacks_other_half() const {
       return std::ranges::any_of(pairs, [](const auto& pair) { return pair.second == 0; });
@@ -99,8 +99,8 @@ class Watch final : public Witness {
   };
   using GateKey = std::pair<Ip, std::uint32_t>;  ///< NAT address, server
   struct GateSeen {
-    std::vector<std::uint32_t> waiting;  ///< exchanges
-    std::deque<std::uint32_t> recent;    ///< exchanges whose first message has left
+    std::vector<std::uint32_t> waiting;         ///< exchanges
+    std::deque<std::uint32_t> recent;           ///< exchanges whose first message has left
     std::map<std::uint32_t, Time> esp_refused;  ///< when, by client: it has a place, too
   };
   struct Note {
@@ -134,8 +134,8 @@ class Watch final : public Witness {
   void waited(std::uint32_t exchange);
   [[nodiscard]] Misdelivery classify(std::uint32_t tunnel, const Seen& packet,
                                      std::uint32_t receiver);
-  /// A reload has taken the address, but not all shards have heard of it: one packet may still leave
-  /// from it after another has not.
+  /// A reload has taken the address, but not all shards have heard of it: one packet may still
+  /// leave from it after another has not.
   [[nodiscard]] bool is_leaving(Ip source) const;
   /// A reload or a restart is so recent that shards may differ about it.
   [[nodiscard]] bool is_unsettled() const {
@@ -201,11 +201,11 @@ class Watch final : public Witness {
   bool has_profile_ = true;
   bool had_profile_ = true;  ///< and some shards may still have it, or not have it yet
   unsigned addresses_ = ~0u;
-  Time reloaded_at_ = kNever;  ///< the latest reload began
-  bool is_reloading_ = false;   ///< not all shards have it
-  bool for_old_mapping_ = false;  ///< what came last was
+  Time reloaded_at_ = kNever;        ///< the latest reload began
+  bool is_reloading_ = false;        ///< not all shards have it
+  bool for_old_mapping_ = false;     ///< what came last was
   std::set<std::uint32_t> strayed_;  ///< messages to where their client is no more, or not yet
-  Ip came_to_;                    ///< whereto the last one from a server was addressed
+  Ip came_to_;                       ///< whereto the last one from a server was addressed
   Time looked_ = 0;
   std::array<std::uint64_t, shared::kDropReasons> dropped_{};
   bool remembers_;  ///< notes, for a failure's replay

@@ -107,7 +107,9 @@ Config Rules::config(unsigned addresses, bool has_profile) const {
   for (unsigned i = 0; i < nat_addresses; ++i)
     if ((addresses >> i & 1) != 0)
       config.pool().addresses.push_back(Network{to_text(Ip{"203.0.113.3"} + i)});
-  const auto ticks = [](Time time) { return state::TickDuration{static_cast<unsigned>(time / 10)}; };
+  const auto ticks = [](Time time) {
+    return state::TickDuration{static_cast<unsigned>(time / 10)};
+  };
   AlgProfile profile;
   profile.name = "ALG";
   profile.ike_session_timeout = ticks(ike_timeout);
@@ -355,8 +357,8 @@ void World::move_clock(Time to) {
 
 void World::transmit(Party from, const Link& link, const IpPacket& packet) {
   const auto to_nat = [&](Time on_top) {
-    Time delay = from == Party::kClient ? random_.between(1, 5)
-                                        : link.half_way + random_.between(0, 3);
+    Time delay =
+        from == Party::kClient ? random_.between(1, 5) : link.half_way + random_.between(0, 3);
     if (chance(rules.reordered)) delay += random_.between(1, 400);
     if (chance(rules.stray)) {
       // As many of each order of magnitude.
@@ -420,8 +422,7 @@ void World::receive(Party party, const Seen& packet) {
   if (message.is_third) {
     exchanges[message.exchange].confirmed = true;
     Exchange& x = exchanges[message.exchange];
-    if (x.responded != 0 && x.tunnel != kNobody &&
-        ike_sas[x.ike].alive[at(other(x.initiator))])
+    if (x.responded != 0 && x.tunnel != kNobody && ike_sas[x.ike].alive[at(other(x.initiator))])
       install(x.tunnel, party);
     return;
   }
@@ -480,7 +481,7 @@ void World::reload() {
     if (drop) lab_->drop_predecessors();
     is_reloading_ = false;
     witness_->reloaded();
-    carry_on(lab_->settle());
+    carry_on(lab_->run_until_idle());
   });
   after(has_profile_ ? random_.between(0, 2 * rules.reloads) : random_.between(0, kMinute), [this] {
     if (is_reloading_) return after(kSecond, [this] { reload(); });
@@ -650,11 +651,18 @@ std::uint32_t World::compose(std::uint32_t id, Party from, bool is_answer, bool 
       type = version == 2 ? (x.step == 0 ? kSaInit : kIntermediate)
                           : (x.aggressive ? kAggressive : kMainMode);
       break;
-    case Kind::kAuth: type = kIkeAuth; break;
-    case Kind::kQuick: type = kQuickMode; break;
+    case Kind::kAuth:
+      type = kIkeAuth;
+      break;
+    case Kind::kQuick:
+      type = kQuickMode;
+      break;
     case Kind::kChild:
-    case Kind::kIkeRekey: type = kCreateChildSa; break;
-    case Kind::kInfo: break;
+    case Kind::kIkeRekey:
+      type = kCreateChildSa;
+      break;
+    case Kind::kInfo:
+      break;
   }
   Bytes& p = message.payload;
   const auto put64 = [&](std::uint64_t value) {
@@ -962,7 +970,8 @@ void World::finish(std::uint32_t id) {
       });
       return;
     }
-    case Kind::kInfo: return;
+    case Kind::kInfo:
+      return;
   }
 }
 
@@ -1027,8 +1036,7 @@ void World::rekey(std::uint32_t id, Party initiator) {
   if (random_.pick(3) == 0)
     for (Time pause = 0; pause < 6000; pause += 400)
       after(pause, [this, id] {
-        if (tunnels[id].alive[0] && !tunnels[id].superseded)
-          send_esp(id, Party::kClient, true);
+        if (tunnels[id].alive[0] && !tunnels[id].superseded) send_esp(id, Party::kClient, true);
       });
   negotiate(link_id, initiator, link.version == 1 ? Kind::kQuick : Kind::kChild, id);
 }
@@ -1214,8 +1222,7 @@ void World::misbehave(std::uint32_t client, std::uint32_t server, std::uint64_t 
     put32(p, static_cast<std::uint32_t>(messages.size()));
     put32(p, 0);
     put32(p, 0);
-    transmit(Party::kClient, nobodys,
-             udp({client_ip(client), 500}, {server_ip(server), 500}, p));
+    transmit(Party::kClient, nobodys, udp({client_ip(client), 500}, {server_ip(server), 500}, p));
     messages.push_back(std::move(message));
   }
   after(random_.between(20, 1500), [this, client, server, spi] { misbehave(client, server, spi); });

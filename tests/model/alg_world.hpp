@@ -74,9 +74,8 @@ enum class Behaviour : std::uint8_t {
 };
 inline constexpr std::size_t kBehaviours = static_cast<std::size_t>(Behaviour::kCount);
 inline constexpr std::array<std::string_view, kBehaviours> kBehaviourNames = {
-    "late",   "same-spi",     "forged",    "failures", "phase-one", "connections",
-    "bursts", "server-first", "idle-out",  "restarts", "reloads",   "fragments",
-    "office"};
+    "late",         "same-spi", "forged",   "failures", "phase-one", "connections", "bursts",
+    "server-first", "idle-out", "restarts", "reloads",  "fragments", "office"};
 
 class Behaviours {
  public:
@@ -136,7 +135,9 @@ struct Rules {
 };
 
 enum class Party : std::uint8_t { kClient, kServer };
-[[nodiscard]] constexpr std::size_t at(Party party) { return static_cast<std::size_t>(party); }
+[[nodiscard]] constexpr std::size_t at(Party party) {
+  return static_cast<std::size_t>(party);
+}
 [[nodiscard]] constexpr Party other(Party party) {
   return party == Party::kClient ? Party::kServer : Party::kClient;
 }
@@ -155,7 +156,7 @@ struct Link {
   bool nat_traversal = false;
   bool hopeless = false;                ///< the server never authenticates the client
   std::uint16_t port[2] = {500, 4500};  ///< the client's, before and after it floats
-  Time half_way = 10;  ///< between the NAT and the server
+  Time half_way = 10;                   ///< between the NAT and the server
   Patience patience[2];
   std::uint32_t ike[2] = {kNobody, kNobody};     ///< the latest that a side has
   std::uint32_t newest[2] = {kNobody, kNobody};  ///< tunnel
@@ -174,7 +175,7 @@ struct IkeSa {
   // what the witness notes
   std::uint32_t unanswered = 0;  ///< exchanges that were admitted and are not answered
   std::uint32_t answered = 0;    ///< answers that left the NAT
-  bool has_auth = false;  ///< an IKE_AUTH was begun
+  bool has_auth = false;         ///< an IKE_AUTH was begun
 };
 
 enum class Kind : std::uint8_t { kPhaseOne, kAuth, kQuick, kChild, kIkeRekey, kInfo };
@@ -209,14 +210,14 @@ struct Exchange {
   bool done = false, failed = false, confirmed = false;
   bool aggressive = false, intermediate = false;
   // what the witness notes
-  Time first_left = kNever;      ///< its first message left the NAT
-  Time known_since = kNever;     ///< the same; again when the NAT had forgotten it
-  Time latest_left = kNever;     ///< a request of it that had not left before
-  Time answered_left = kNever;   ///< the first answer left the NAT
+  Time first_left = kNever;     ///< its first message left the NAT
+  Time known_since = kNever;    ///< the same; again when the NAT had forgotten it
+  Time latest_left = kNever;    ///< a request of it that had not left before
+  Time answered_left = kNever;  ///< the first answer left the NAT
   unsigned requests_left = 0, answers_left = 0;
   std::uint32_t place = 0;  ///< IkeSa::answered when it was answered
   bool counts_unanswered = false;
-  bool is_unwatched = false;  ///< a message of it left while not all shards had the profile
+  bool is_unwatched = false;    ///< a message of it left while not all shards had the profile
   Time blocked_since = kNever;  ///< its first message came, and did not pass
   Time waits_since = kNever, waits_until = kNever, last_asked = kNever;
 };
@@ -229,8 +230,8 @@ struct Message {
   std::uint32_t sender = 0;  ///< of no exchange: the malicious client
   unsigned fragments = 1;
   std::uint64_t received = 0;  ///< the fragments that have come, as bits
-  bool left = false;  ///< the NAT has forwarded it
-  Bytes payload;      ///< if it is in one piece
+  bool left = false;           ///< the NAT has forwarded it
+  Bytes payload;               ///< if it is in one piece
 };
 
 /// Why an inbound packet came to a client that had not chosen its SPI.
@@ -261,11 +262,11 @@ struct Tunnel {
   unsigned sent[2] = {0, 0}, received[2] = {0, 0};
   unsigned rounds = 2;
   bool server_first = false, late = false;
-  bool is_parallel = false;  ///< one of many at once
-  Time quiet = 0;  ///< nobody talks
+  bool is_parallel = false;              ///< one of many at once
+  Time quiet = 0;                        ///< nobody talks
   Time sleeps_until = kNever;            ///< its session idles out meanwhile
   unsigned received_before[2] = {0, 0};  ///< it slept
-  Time asked = kNever;  ///< the client's first packet
+  Time asked = kNever;                   ///< the client's first packet
   // what the witness notes, by direction (who sends)
   Time first_came[2] = {kNever, kNever};
   Time last_left[2] = {kNever, kNever};

@@ -217,8 +217,8 @@ class Round {
     const auto frames = lab_->from_inside(sent.bytes());
     const Fate out = reference_->outbound(kind, from, to, flags);
     if (!forwards(out)) return refused(out, frames, "from inside to a NAT address");
-    const auto nat = out == Fate::kOpen ? nat_of_new(kind, from, to)
-                                        : reference_->nat_of(kind, from, to);
+    const auto nat =
+        out == Fate::kOpen ? nat_of_new(kind, from, to) : reference_->nat_of(kind, from, to);
     ASSERT_TRUE(nat) << "no session: " << describe(sent);
     expect_nat(kind, from, to, *nat);
     if (out == Fate::kOpen) reference_->open(kind, from, to, *nat);
@@ -283,18 +283,22 @@ class Round {
   static DropReason reason_of(Fate fate) {
     switch (fate) {
       case Fate::kFiltered:
-      case Fate::kConflict: return DropReason::kFiltered;
-      case Fate::kNotSyn: return DropReason::kTcpNotSyn;
-      case Fate::kPortQuota: return DropReason::kPortQuota;
-      case Fate::kSessionQuota: return DropReason::kSessionQuota;
-      default: return DropReason::kNoMapping;
+      case Fate::kConflict:
+        return DropReason::kFiltered;
+      case Fate::kNotSyn:
+        return DropReason::kTcpNotSyn;
+      case Fate::kPortQuota:
+        return DropReason::kPortQuota;
+      case Fate::kSessionQuota:
+        return DropReason::kSessionQuota;
+      default:
+        return DropReason::kNoMapping;
     }
   }
 
   void refused(Fate fate, const std::vector<Frame>& frames, const char* where) {
-    EXPECT_TRUE(frames.empty()) << where << ": went through, expected "
-                                << name_of(reason_of(fate)) << ": "
-                                << summary_of_frame(frames[0].bytes);
+    EXPECT_TRUE(frames.empty()) << where << ": went through, expected " << name_of(reason_of(fate))
+                                << ": " << summary_of_frame(frames[0].bytes);
     expect_drops(reason_of(fate));
   }
   void no_drop() { expect_drops(std::nullopt); }
@@ -327,7 +331,8 @@ class Round {
   }
   static Reference::SessionKey key_of(const SessionRow& row) {
     const Kind kind = row.protocol;
-    return {kind, {Ip{row.subscriber_ip.value}, row.subscriber_port},
+    return {kind,
+            {Ip{row.subscriber_ip.value}, row.subscriber_port},
             {Ip{row.remote_ip.value}, kind == Kind::kIcmp ? std::uint16_t{0} : row.remote_port}};
   }
   static Endpoint nat_of(const SessionRow& row) { return {Ip{row.nat_ip.value}, row.nat_port}; }

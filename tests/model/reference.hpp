@@ -3,8 +3,8 @@
 // nothing with the product.
 //
 // The reference does not choose NAT endpoints: it is told which one the product took, and says
-// whether that was allowed (fault_of). It models one policy per protocol, quotas, TCP's states, time;
-// not: ICMP errors, fragments, full tables, the order in which sessions end within a tick.
+// whether that was allowed (fault_of). It models one policy per protocol, quotas, TCP's states,
+// time; not: ICMP errors, fragments, full tables, the order in which sessions end within a tick.
 #pragma once
 
 #include <algorithm>
@@ -34,14 +34,14 @@ class Reference {
   };
   /// What is to become of a packet.
   enum class Fate : std::uint8_t {
-    kForward,       ///< by an existing session
-    kOpen,          ///< forward, and make a session
+    kForward,  ///< by an existing session
+    kOpen,     ///< forward, and make a session
     kFiltered,
     kNoMapping,
     kNotSyn,
     kPortQuota,
     kSessionQuota,
-    kConflict,      ///< the inside endpoint talks to that sender by another mapping
+    kConflict,  ///< the inside endpoint talks to that sender by another mapping
   };
 
   /// What one side of a connection has sent.
@@ -205,7 +205,8 @@ class Reference {
 
   /// The address is not ours any more. Returns how many sessions ended.
   std::uint64_t remove_address(Ip ip) {
-    const auto gone = std::erase_if(sessions_, [&](const auto& s) { return s.second.nat.ip == ip; });
+    const auto gone =
+        std::erase_if(sessions_, [&](const auto& s) { return s.second.nat.ip == ip; });
     std::erase_if(mappings_, [&](const auto& m) { return m.second.nat.ip == ip; });
     return gone;
   }
@@ -227,9 +228,7 @@ class Reference {
  private:
   using Sessions = std::map<SessionKey, Session>;
 
-  static bool is_opening(unsigned flags) {
-    return (flags & (kSyn | kAck | kRst | kFin)) == kSyn;
-  }
+  static bool is_opening(unsigned flags) { return (flags & (kSyn | kAck | kRst | kFin)) == kSyn; }
 
   /// Whether mappings exist apart from sessions: where one serves several, or lets strangers in.
   [[nodiscard]] bool has_mappings(Kind kind) const {
@@ -240,9 +239,12 @@ class Reference {
   /// RFC 4787 section 4.1
   [[nodiscard]] MappingKey mapping_key(Kind kind, Endpoint inside, Endpoint remote) const {
     switch (rules_.policy.mapping) {
-      case Dependence::kEndpointIndependent: return {kind, inside, {}};
-      case Dependence::kAddress: return {kind, inside, {remote.ip, 0}};
-      case Dependence::kAddressPort: break;
+      case Dependence::kEndpointIndependent:
+        return {kind, inside, {}};
+      case Dependence::kAddress:
+        return {kind, inside, {remote.ip, 0}};
+      case Dependence::kAddressPort:
+        break;
     }
     return {kind, inside, remote};
   }

@@ -39,8 +39,8 @@ constexpr int kNobody = -1;
 /// All that a reload may change, by numbers; config() writes it down.
 struct Plan {
   struct Group {
-    unsigned version = 0;                                                     ///< of its name
-    unsigned pools = 1;                                                       ///< bit per pool
+    unsigned version = 0;                                                   ///< of its name
+    unsigned pools = 1;                                                     ///< bit per pool
     std::array<std::array<AppPolicy, 2>, shared::kPortProtocols> policies;  ///< up to 1000, above
     std::array<TransportPolicy, shared::kPortProtocols> transport;
   };
@@ -696,7 +696,7 @@ class Round {
   std::int64_t now_ = 0;
   std::array<std::uint64_t, shared::kDropReasons> counted_{};
   std::array<std::vector<Endpoint>, shared::kPortProtocols> former_;  ///< of before the reload
-  std::map<unsigned, datapath::GenerationSweep> sweeps_;                ///< by shard
+  std::map<unsigned, datapath::GenerationSweep> sweeps_;              ///< by shard
   std::size_t buffers_before_ = 0;
   std::deque<std::string> steps_;
 };

@@ -166,7 +166,8 @@ TEST_P(Fragments, OfOneNatAddressAndServerNeverShareAnIdentification) {
     const Endpoint nat = source_of(behind_link(whole[0].bytes));
     expect_pieces(whole, 1, kGateway, packet.from(nat).hop(), {1376});
     ids.insert(id_of(whole));
-    ids.insert(pass(0, packet, packet.from(nat).hop(), kGateway, {i % 3, (i + 1) % 3, (i + 2) % 3}));
+    ids.insert(
+        pass(0, packet, packet.from(nat).hop(), kGateway, {i % 3, (i + 1) % 3, (i + 2) % 3}));
     datagrams += 2;
   }
   EXPECT_EQ(ids.size(), datagrams);
@@ -337,8 +338,8 @@ TEST_P(Fragments, TableFull_DropsTheOldestWaitingDatagram) {
   const auto expect_both = [&](const std::vector<Frame>& frames) {
     ASSERT_EQ(frames.size(), 2u);
     const IpPacket out = udp(nat, kServer, pattern(1500)).hop();
-    expect_frames(frames, {outside(out, id_of(frames), kCuts, 0),
-                           outside(out, id_of(frames), kCuts, 1)});
+    expect_frames(frames,
+                  {outside(out, id_of(frames), kCuts, 0), outside(out, id_of(frames), kCuts, 1)});
   };
   for (const unsigned id : {1u, 2u, 3u, 4u}) expect_both(in(piece(id, 0)));
   expect_drops({});

@@ -1,4 +1,4 @@
-// Between shards: who owns what, what is handed over, and what happens when that is not possible.
+// Between shards: who owns what, what is handed off, and what happens when that is not possible.
 #include "scenario.hpp"
 
 namespace lsn::test {
@@ -82,7 +82,7 @@ TEST_F(Handoff, HandoffBufferFull_DropsThePacket) {
     expect_frames(lab().from_inside(udp(theirs, kServer).bytes()), {});
   expect_drops({{DropReason::kHandoffFull, 9}});
   lab().hold_handoffs(false);
-  EXPECT_EQ(lab().settle().size(), kRoom);
+  EXPECT_EQ(lab().run_until_idle().size(), kRoom);
 }
 
 TEST_F(Handoff, ShardsOfDifferentGenerations_DoNotHandOffForever) {
@@ -132,7 +132,8 @@ TEST_F(Handoff, HandoffLoopOfTwoShards_DropsThePacket) {
   config() = with_pool(of_first);
   lab().publish(config());
   lab().adopt(1);
-  // The first shard holds the second one's addresses for the group's, and the second one the first's.
+  // The first shard holds the second one's addresses for the group's, and the second one the
+  // first's.
   expect_frames(lab().from_inside(udp(kClient, kServer).bytes()), {});
   expect_drops({{DropReason::kHandoffLoop, 1}});
   lab().adopt(0);

@@ -201,9 +201,9 @@ TEST_P(IcmpErrors, AboutNoSessionAreRefused) {
   refused_from_inside(of_client(udp(kServer, {kClient.ip, 1})), DropReason::kIcmpErrorNoSession);
   refused_from_inside(of_client(udp({kServer.ip, 81}, kClient)), DropReason::kIcmpErrorNoSession);
   // About a packet that was for no client at all, or for another one.
-  refused_from_inside(icmp_error("10.9.9.9", kServer.ip, kUnreachable, 3,
-                                 udp(kServer, {"10.1.1.1", 4}).bytes()),
-                      DropReason::kIcmpErrorNoSession);
+  refused_from_inside(
+      icmp_error("10.9.9.9", kServer.ip, kUnreachable, 3, udp(kServer, {"10.1.1.1", 4}).bytes()),
+      DropReason::kIcmpErrorNoSession);
   refused_from_inside(of_client(udp(kServer, {"10.1.1.1", 4})), DropReason::kIcmpErrorForeign);
 }
 
@@ -392,9 +392,9 @@ TEST_P(IcmpErrors, OfACoreRouterWithASubscribersAddress_ReachTheQuotedSubscriber
   error_comes_in(packet, nat, kUnreachable, 4, 1280, 1000, "192.0.2.99");
   // Anything else from outside with such a source is forged, and an error about no session, too.
   refused_from_outside(udp({"192.0.2.99", 7}, nat), DropReason::kSpoofedClientSource);
-  refused_from_outside(icmp_error("192.0.2.99", nat.ip, kTimeExceeded, 0,
-                                  udp(nat, {"198.18.0.77", 7}).bytes()),
-                       DropReason::kIcmpErrorNoSession);
+  refused_from_outside(
+      icmp_error("192.0.2.99", nat.ip, kTimeExceeded, 0, udp(nat, {"198.18.0.77", 7}).bytes()),
+      DropReason::kIcmpErrorNoSession);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sharded, IcmpErrors, shardings(), sharding_name);

@@ -1,4 +1,5 @@
-// Many VLANs on a box: each interface counts its own packets, and traffic finds its way back to each.
+// Many VLANs on a box: each interface counts its own packets, and traffic finds its way back to
+// each.
 #include "scenario.hpp"
 
 namespace lsn::test {
@@ -61,7 +62,8 @@ TEST_P(Interfaces, EchoRequestToOneOfAThousandVlanAddresses_IsAnswered) {
   const auto answers = lab().send(2 + k, ping(client, ours).bytes());
   ASSERT_EQ(answers.size(), 1u);
   const IpPacket answer = pong(ours, client).with_id(get16(answers[0].bytes, 18 + 4));
-  EXPECT_EQ(hexdump(answers[0].bytes), hexdump(lab().frame_to(2 + k, client.ip, answer.bytes()).bytes));
+  EXPECT_EQ(hexdump(answers[0].bytes),
+            hexdump(lab().frame_to(2 + k, client.ip, answer.bytes()).bytes));
 }
 
 INSTANTIATE_TEST_SUITE_P(Sharded, Interfaces, shardings(), sharding_name);

@@ -297,8 +297,7 @@ TEST_P(Queries, EndedSessionsAreCountedByTheirEnd) {
 /// The pages of all shards.
 template <class Page>
 decltype(Page::rows) all_pages(Lab& lab, decltype(Page::filter) filter, std::uint32_t limit,
-                               std::size_t budget,
-                               auto&& list) {
+                               std::size_t budget, auto&& list) {
   decltype(Page::rows) all;
   for (unsigned id = 0; id < lab.shards(); ++id) {
     Page page;
@@ -325,7 +324,7 @@ TEST_P(Queries, Subscribers_AreListedOnceWithSessionsPortsAndBytes) {
       shared::SubscriberFilter filter;
       filter.with_bytes = with_bytes;
       const auto rows = all_pages<shared::SubscriberPage>(lab(), filter, limit, budget,
-                                                            datapath::list_subscribers);
+                                                          datapath::list_subscribers);
       ASSERT_EQ(rows.size(), 30u);
       std::set<std::uint32_t> seen;
       for (const auto& row : rows) {
@@ -469,8 +468,7 @@ TEST_P(Queries, TheLastDroppedPacketsAreKeptByReason) {
 TEST_P(Queries, NeighboursAreListed) {
   start();
   translated(udp(kClient, kServer));
-  const auto rows =
-      all_pages<shared::NeighbourPage>(lab(), {}, 10, 3, datapath::list_neighbours);
+  const auto rows = all_pages<shared::NeighbourPage>(lab(), {}, 10, 3, datapath::list_neighbours);
   EXPECT_TRUE(std::ranges::any_of(rows, [](const auto& row) {
     return row.reachable && row.ip.value == kGateway.value && row.gateway &&
            row.mac != wire::MacAddress{};
@@ -514,8 +512,7 @@ TEST_P(Queries, Lookup_FindsSessionAndMappingWithoutChangingThem) {
   EXPECT_FALSE(unsolicited.session);
   ASSERT_TRUE(unsolicited.mapping && unsolicited.subscriber);
   EXPECT_TRUE(unsolicited.admits);
-  const auto nobody =
-      ask(kInbound, {nat.ip, static_cast<std::uint16_t>(nat.port ^ 1)}, kServer);
+  const auto nobody = ask(kInbound, {nat.ip, static_cast<std::uint16_t>(nat.port ^ 1)}, kServer);
   EXPECT_FALSE(nobody.session || nobody.mapping || nobody.port_taken);
   EXPECT_EQ(sessions().size(), 1u);
   EXPECT_EQ(lab().subscribers(), 1u);

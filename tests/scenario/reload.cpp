@@ -268,8 +268,8 @@ TEST_P(Reload, RoutesChangeUnderLiveSessions) {
   translated_to(packet, nat);
 }
 
-// What was translated before a reload and waits for its next hop's hardware address leaves only if its
-// NAT address is still ours, and its receiver still a client.
+// What was translated before a reload and waits for its next hop's hardware address leaves only if
+// its NAT address is still ours, and its receiver still a client.
 TEST_P(Reload, PacketWaitingForArp_DoesNotLeaveFromARemovedNatAddress) {
   config() = Config::standard();
   config().pool().addresses = {"203.0.113.3"};

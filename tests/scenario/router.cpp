@@ -72,9 +72,9 @@ TEST_P(Arp, InterfaceAndPoolAddresses_AreAnnouncedByGratuitousArp) {
     expected.push_back(question(1, own, own));
   }
   lab().shard().neighbours.announce(lab().shard(), 1);
-  expect_frames(lab().settle(), expected);
+  expect_frames(lab().run_until_idle(), expected);
   lab().shard().neighbours.announce(lab().shard(), 0);
-  expect_frames(lab().settle(), {question(0, kRouter, kRouter)});
+  expect_frames(lab().run_until_idle(), {question(0, kRouter, kRouter)});
 }
 
 TEST_P(Arp, AnnouncementsOfALargePoolArePaced) {
@@ -85,7 +85,7 @@ TEST_P(Arp, AnnouncementsOfALargePoolArePaced) {
   start(config);
   lab().show_arp();
   lab().shard().neighbours.announce(lab().shard(), 1);
-  std::size_t announced = lab().settle().size();
+  std::size_t announced = lab().run_until_idle().size();
   EXPECT_GT(announced, 1u);
   for (int i = 0; i < 100 && announced < 1025; ++i) {
     const std::size_t now = lab().housekeep(64).size();
@@ -123,7 +123,8 @@ TEST_P(Arp, NeighbourQueue_HoldsFortyEightPacketsInOrder) {
   ASSERT_EQ(frames.size(), 48u);
   const Endpoint nat = source_of(behind_link(frames[0].bytes));
   std::vector<Frame> expected;
-  for (unsigned i = 0; i < 48; ++i) expected.push_back(lab().to_outside(packets[i].from(nat).hop()));
+  for (unsigned i = 0; i < 48; ++i)
+    expected.push_back(lab().to_outside(packets[i].from(nat).hop()));
   expect_frames(frames, expected);
 }
 
@@ -279,14 +280,14 @@ TEST_P(Arp, RequestForAnInterfaceAddress_IsCopiedToOtherShardsAtALimitedRate) {
 
 TEST_P(Arp, Gateway_IsResolvedBeforeTheFirstPacket) {
   start();
-  for (unsigned id = 0; id < lab().shards(); ++id)
-    lab().shard(id).neighbours.resolve_gateways();
+  for (unsigned id = 0; id < lab().shards(); ++id) lab().shard(id).neighbours.resolve_gateways();
   lab().advance(10ms);
   EXPECT_EQ(lab().total(&Counters::neighbours), lab().shards());
   // A burst of new flows: nothing of it waits, and nothing is lost.
   lab().show_arp();
   std::vector<Bytes> burst;
-  for (unsigned i = 0; i < 32; ++i) burst.push_back(udp({Ip{"192.0.2.20"} + i, 4}, kServer).bytes());
+  for (unsigned i = 0; i < 32; ++i)
+    burst.push_back(udp({Ip{"192.0.2.20"} + i, 4}, kServer).bytes());
   const std::vector<Frame> frames = lab().burst(0, burst);
   EXPECT_EQ(frames.size(), 32u);
   for (const Frame& frame : frames) EXPECT_EQ(link_of(frame.bytes).type, kTypeIpv4);
@@ -294,8 +295,7 @@ TEST_P(Arp, Gateway_IsResolvedBeforeTheFirstPacket) {
 
 TEST_P(Arp, AGatewayIsKeptAliveWithoutTraffic) {
   start();
-  for (unsigned id = 0; id < lab().shards(); ++id)
-    lab().shard(id).neighbours.resolve_gateways();
+  for (unsigned id = 0; id < lab().shards(); ++id) lab().shard(id).neighbours.resolve_gateways();
   lab().advance(1000s);
   EXPECT_EQ(lab().total(&Counters::neighbours), lab().shards());
   // It goes away: that is noticed. It comes back: that is noticed as well.
@@ -311,8 +311,7 @@ TEST_P(Arp, GatewayOfARemovedRoute_IsForgotten) {
   Config config = Config::standard();
   config.routes.push_back({"198.19.0.0/16", "198.51.100.20"});
   start(config);
-  for (unsigned id = 0; id < lab().shards(); ++id)
-    lab().shard(id).neighbours.resolve_gateways();
+  for (unsigned id = 0; id < lab().shards(); ++id) lab().shard(id).neighbours.resolve_gateways();
   lab().advance(10ms);
   EXPECT_EQ(lab().total(&Counters::neighbours), 2 * lab().shards());
   config.routes.pop_back();
@@ -405,8 +404,7 @@ TEST_P(Router, FragmentsToAnInterfaceAddress_OnlyTheFirstIsAnsweredByPortUnreach
 
 TEST_P(Router, WrongChecksumToAnInterfaceAddress_IsDroppedUnanswered) {
   start();
-  refused_from_inside(udp(kClient, {kRouter, 53}).with_checksum_error(1),
-                      DropReason::kL4Malformed);
+  refused_from_inside(udp(kClient, {kRouter, 53}).with_checksum_error(1), DropReason::kL4Malformed);
   refused_from_inside(tcp(kClient, {kRouter, 53}, kSyn).with_checksum_error(1),
                       DropReason::kL4Malformed);
 }
@@ -535,8 +533,7 @@ TEST_P(Router, IpOptionWithoutCopyFlag_IsInTheFirstFragmentOnly) {
   const IpPacket sent = packet.from(nat).hop().with_id(id_of(frames));
   const Bytes first = sent.fragments({544})[0];
   const Bytes second = sent.with_options({0x94, 4, 0, 0}).fragments({544})[1];
-  expect_frames(frames,
-                {lab().frame_to(1, kGateway, first), lab().frame_to(1, kGateway, second)});
+  expect_frames(frames, {lab().frame_to(1, kGateway, first), lab().frame_to(1, kGateway, second)});
 }
 
 TEST_P(Router, JumboFramesPassWhereConfigured) {

@@ -1,7 +1,7 @@
 // What scenarios share: a laboratory per test, and sentences about packets.
 //
 // Every scenario runs with one shard, with two of which the first one gets all packets (a device
-// with one queue: what belongs to the second one is handed over), and with two that get packets in
+// with one queue: what belongs to the second one is handed off), and with two that get packets in
 // turn. What must come out is the same.
 //
 //   const Endpoint nat = translated(udp(client, server));    // goes out: whole frame compared,

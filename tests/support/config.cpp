@@ -138,7 +138,8 @@ namespace {
 /// The map of a first generation. A fuzzer makes the same few again and again.
 std::shared_ptr<const ShardMap> first_map(std::vector<IntervalMap<std::uint16_t>::Range> networks,
                                           const std::vector<shared::ShardShares>& shares) {
-  using Key = std::pair<std::vector<std::array<std::uint32_t, 3>>, std::vector<shared::ShardShares>>;
+  using Key =
+      std::pair<std::vector<std::array<std::uint32_t, 3>>, std::vector<shared::ShardShares>>;
   static std::map<Key, std::shared_ptr<const ShardMap>> known;
   constexpr std::size_t kMost = 64;
   Key key;

@@ -61,7 +61,8 @@ struct PoolConfig {
   unsigned realloc_queue = 65536;
 };
 
-/// An ipsecalg profile is a value of the product's own parameters; only its name counts beside them.
+/// An ipsecalg profile is a value of the product's own parameters; only its name counts beside
+/// them.
 using shared::AlgProfile;
 
 struct GroupConfig {
@@ -126,8 +127,8 @@ struct Config {
   [[nodiscard]] int interface_of(Ip ip) const;
 };
 
-/// The generation after `before` (or the first one, with a table of displaced subscribers that somebody
-/// else needs no more, if there is one: it has megabytes).
+/// The generation after `before` (or the first one, with a table of displaced subscribers that
+/// somebody else needs no more, if there is one: it has megabytes).
 [[nodiscard]] std::unique_ptr<shared::Generation> build(
     const Config& config, unsigned shards, const shared::Generation* before,
     std::shared_ptr<shared::DisplacedSubscribers> displaced = nullptr);

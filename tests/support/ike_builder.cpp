@@ -37,9 +37,9 @@ Ike message(unsigned version, unsigned exchange, std::uint64_t initiator, std::u
     m.flags = clear ? 0 : kIkeEncrypted;
     m.next_payload = clear ? kPayloadSa1 : kPayloadHash1;
   }
-  m.body = clear ? payload(kPayloadNone, pattern(60, exchange))
-                 : version == 2 ? payload(kPayloadNone, pattern(60, exchange + id))
-                                : pattern(64, exchange + id);
+  m.body = clear          ? payload(kPayloadNone, pattern(60, exchange))
+           : version == 2 ? payload(kPayloadNone, pattern(60, exchange + id))
+                          : pattern(64, exchange + id);
   return m;
 }
 
@@ -73,7 +73,9 @@ Ike response(const Ike& request, std::uint64_t responder) {
   return m;
 }
 
-Ike sa_init(std::uint64_t initiator) { return message(2, kSaInit, initiator, 0, 0, true); }
+Ike sa_init(std::uint64_t initiator) {
+  return message(2, kSaInit, initiator, 0, 0, true);
+}
 Ike auth(std::uint64_t initiator, std::uint64_t responder, std::uint32_t id) {
   return message(2, kIkeAuth, initiator, responder, id, false);
 }

@@ -13,8 +13,8 @@ namespace lsn::test {
 /// Exchange types (IANA).
 inline constexpr unsigned kMainMode = 2, kAggressive = 4, kInformational1 = 5, kTransaction = 6,
                           kQuickMode = 32, kNewGroup = 33, kSaInit = 34, kIkeAuth = 35,
-                          kCreateChild = 36, kInformational2 = 37, kResume = 38,
-                          kIntermediate = 43, kFollowupKe = 44;
+                          kCreateChild = 36, kInformational2 = 37, kResume = 38, kIntermediate = 43,
+                          kFollowupKe = 44;
 /// Flags.
 inline constexpr unsigned kIkeInitiator = 0x08, kIkeResponse = 0x20, kIkeEncrypted = 0x01;
 
@@ -40,10 +40,10 @@ struct Ike {
 [[nodiscard]] Ike sa_init(std::uint64_t initiator);
 [[nodiscard]] Ike auth(std::uint64_t initiator, std::uint64_t responder, std::uint32_t id = 1);
 [[nodiscard]] Ike create_child(std::uint64_t initiator, std::uint64_t responder, std::uint32_t id);
-[[nodiscard]] Ike informational(std::uint64_t initiator, std::uint64_t responder,
-                                std::uint32_t id);
+[[nodiscard]] Ike informational(std::uint64_t initiator, std::uint64_t responder, std::uint32_t id);
 /// One of `of` fragments of that message (RFC 7383 section 2.5).
-[[nodiscard]] Ike fragment(const Ike& message, unsigned number, unsigned of, std::size_t size = 100);
+[[nodiscard]] Ike fragment(const Ike& message, unsigned number, unsigned of,
+                           std::size_t size = 100);
 
 // IKEv1
 [[nodiscard]] Ike main_mode(std::uint64_t initiator, std::uint64_t responder);

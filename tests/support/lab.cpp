@@ -127,7 +127,7 @@ std::string Lab::end_all() {
   give_buffers();
   hold_ = show_arp_ = false;
   silent_.clear();
-  settle();
+  run_until_idle();
   flush({});
   for (const auto& shard : shards_) {
     shared::AlgFlush all;
@@ -166,7 +166,7 @@ void Lab::renew(const Config& config, Arrival arrival) {
   configs_.erase(configs_.begin(), configs_.end() - 1);
   for (auto& of_shard : addresses_) of_shard.erase(of_shard.begin(), of_shard.end() - 1);
   std::fill(adopted_.begin(), adopted_.end(), 0);
-  settle();
+  run_until_idle();
 }
 
 std::string Lab::remains() {
@@ -288,7 +288,7 @@ void Lab::deliver(unsigned shard, unsigned device, rte_mbuf* mbuf) {
 
 std::vector<Frame> Lab::receive(unsigned device, const Bytes& frame, const Reception& how) {
   deliver(arrive(), device, buffer_of(frame, how));
-  return settle();
+  return run_until_idle();
 }
 
 std::vector<Frame> Lab::send(unsigned interface, const Bytes& ip_packet, const Reception& how) {
@@ -312,7 +312,7 @@ std::vector<Frame> Lab::burst(unsigned interface, const std::vector<Bytes>& ip_p
     const PathGuard guard;
     process_received(shard, static_cast<std::uint16_t>(on.device), mbufs);
   }
-  return settle();
+  return run_until_idle();
 }
 
 Frame Lab::frame_to(unsigned interface, Ip neighbour, const Bytes& ip_packet) const {
@@ -368,7 +368,7 @@ void Lab::collect() {
   }
 }
 
-std::vector<Frame> Lab::settle() {
+std::vector<Frame> Lab::run_until_idle() {
   for (;;) {
     collect();
     if (!unanswered_.empty()) {
@@ -461,7 +461,7 @@ std::vector<Frame> Lab::housekeep(std::size_t budget) {
     const PathGuard guard;
     datapath::housekeep(*shard, budget);
   }
-  return settle();
+  return run_until_idle();
 }
 
 std::vector<Frame> Lab::advance(std::chrono::milliseconds time) {
@@ -487,8 +487,8 @@ std::vector<Frame> Lab::jump(std::chrono::milliseconds time) {
 void Lab::publish(const Config& config) {
   config_ = config;
   configs_.push_back(config);
-  generations_.push_back(
-      test::build(config, options_.shards, generations_.empty() ? nullptr : generations_.back().get()));
+  generations_.push_back(test::build(config, options_.shards,
+                                     generations_.empty() ? nullptr : generations_.back().get()));
   for (unsigned id = 0; id < options_.shards; ++id)
     addresses_[id].push_back(stores_[id].prepare(*generations_.back(), static_cast<ShardId>(id)));
 }

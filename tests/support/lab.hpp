@@ -1,9 +1,9 @@
 // A laboratory without a NIC: some shards, the hosts around them, a clock that tests turn.
 //
 // One packet's way: receive() copies a frame into a buffer and gives it to a shard (which one, says
-// Arrival); then settle() moves what the shards hand over to one another until all is quiet, takes
-// what they send, and lets the hosts answer: every neighbour answers ARP unless it is silent().
-// What is left is the result, in the order in which it was sent.
+// Arrival); then run_until_idle() moves what the shards hand off to one another until all is quiet,
+// takes what they send, and lets the hosts answer: every neighbour answers ARP unless it is
+// silent(). What is left is the result, in the order in which it was sent.
 //
 // Whatever leaves is looked at: link header, IP header, MTU, no address on a side where it must
 // never be seen. faults() says what was wrong; the tests' fixture wants it to be empty. The same
@@ -73,18 +73,18 @@ class Lab {
                                          .gates = 1024,
                                          .held_bytes = 4 << 20};  ///< per shard
     std::uint64_t seed = 1;
-    std::uint32_t start = 1000;  ///< the clock's first tick
+    std::uint32_t start = 1000;             ///< the clock's first tick
     state::ZeroedMemory* memory = nullptr;  ///< the tables'; none: pages of the laboratory's own
     state::ZeroedMemory* shard_memory = nullptr;  ///< the shards' own; none: the heap
   };
 
   Lab(const Config& config, const Options& options);
   ~Lab();
-  /// Flushes everything and lets time pass until all has expired. Returns what did not end, empty if
-  /// all did.
+  /// Flushes everything and lets time pass until all has expired. Returns what did not end, empty
+  /// if all did.
   [[nodiscard]] std::string end_all();
-  /// After end_all(): the laboratory as if it were new, with another configuration, in a fraction of
-  /// the time. Its clock, counters and random numbers go on.
+  /// After end_all(): the laboratory as if it were new, with another configuration, in a fraction
+  /// of the time. Its clock, counters and random numbers go on.
   void renew(const Config& config, Arrival arrival);
   Lab(const Lab&) = delete;
   Lab& operator=(const Lab&) = delete;
@@ -156,7 +156,7 @@ class Lab {
   /// What a restart must not lose, and giving it to shards that have seen no packet yet: how many
   /// records held.
   [[nodiscard]] std::vector<shared::StateRecord> state(std::uint32_t limit = 3,
-                                                         std::size_t budget = 2);
+                                                       std::size_t budget = 2);
   std::uint64_t restore(const std::vector<shared::StateRecord>& records);
 
   /// A counter's sum over all shards.
@@ -179,12 +179,12 @@ class Lab {
 
   // ── for special cases ──────────────────────────────────────────────────────────────────────────
 
-  /// While set, what shards hand over stays in their buffers.
+  /// While set, what shards hand off stays in their buffers.
   void hold_handoffs(bool hold) { hold_ = hold; }
   /// Packets come to this shard next, whatever Arrival says.
   void next_arrival(unsigned shard) { next_ = shard; }
   /// Moves packets between shards until all is quiet; returns what left.
-  std::vector<Frame> settle();
+  std::vector<Frame> run_until_idle();
   /// Takes all free buffers but `leave` (and gives them back): what needs one must do without.
   void take_buffers(unsigned leave = 0);
   void give_buffers();
@@ -246,8 +246,8 @@ class Lab {
   std::vector<Frame> out_;
   std::vector<std::string> faults_;
   std::vector<rte_mbuf*> hoard_;
-  std::int64_t came_ = 0;    ///< frames given to a shard, and copies of ARP for the other shards
-  std::int64_t gone_ = 0;    ///< frames taken from the transmit buffers
+  std::int64_t came_ = 0;  ///< frames given to a shard, and copies of ARP for the other shards
+  std::int64_t gone_ = 0;  ///< frames taken from the transmit buffers
   unsigned next_ = 0;
   bool show_arp_ = false;
   bool check_l4_ = true;

@@ -2,8 +2,8 @@
 // one takes, zeroed again, without the kernel.
 //
 // A small block is cleared by hand when it comes back. Of a large one hardly anything was touched
-// (tables take only what is in use), and the kernel takes those pages back at once: it reads as zero
-// afterwards, too. Blocks are never unmapped before the resource ends.
+// (tables take only what is in use), and the kernel takes those pages back at once: it reads as
+// zero afterwards, too. Blocks are never unmapped before the resource ends.
 #pragma once
 
 #include <sanitizer/lsan_interface.h>

@@ -65,8 +65,8 @@ class AlgLog {
   const RunningConfig& config_;
   LineBudget session_lines_{kSessionLinesPerSecond, kSessionLinesPerSecond};
   LineBudget warnings_{kWarningsPerSecond, kWarningsAtOnce};
-  std::uint64_t left_out_ = 0;     ///< lines beyond the budgets, since the last report
-  std::uint64_t lost_told_ = 0;    ///< events that the rings had lost at the last report
+  std::uint64_t left_out_ = 0;   ///< lines beyond the budgets, since the last report
+  std::uint64_t lost_told_ = 0;  ///< events that the rings had lost at the last report
   Time next_report_{};
   /// By group id: whether it logs its sessions; of the generation of that number.
   std::vector<bool> logging_groups_;
@@ -74,7 +74,6 @@ class AlgLog {
 };
 
 /// The line of an event; `profile`: its name, or nothing.
-[[nodiscard]] std::string line_of(const shared::Event& event,
-                                  const std::string& profile);
+[[nodiscard]] std::string line_of(const shared::Event& event, const std::string& profile);
 
 }  // namespace lsn::control

@@ -1,9 +1,9 @@
 // The control thread: one loop that decides everything and never touches a packet.
 //
 // It waits in epoll for four things: a timer (Dataplane::poll() every 10 ms, every millisecond
-// while an answer of a worker is awaited), signals (SIGHUP reloads, SIGUSR2 opens the log file anew,
-// SIGTERM and SIGINT stop), new clients on the command socket, and the clients' bytes. Nothing here waits for a worker or a
-// client, and nothing spins. The order in main():
+// while an answer of a worker is awaited), signals (SIGHUP reloads, SIGUSR2 opens the log file
+// anew, SIGTERM and SIGINT stop), new clients on the command socket, and the clients' bytes.
+// Nothing here waits for a worker or a client, and nothing spins. The order in main():
 //
 //   Controller::block_signals()   before any thread: the signals are the controller's
 //   StartSignals                  SIGTERM and SIGINT until it runs
@@ -19,9 +19,9 @@
 #include <string>
 
 #include "lsn/control/command/command_socket.hpp"
-#include "lsn/control/command/file_descriptor.hpp"
 #include "lsn/control/config/model.hpp"
 #include "lsn/control/dataplane.hpp"
+#include "lsn/control/file_descriptor.hpp"
 
 namespace lsn::control {
 
@@ -30,7 +30,7 @@ struct ControllerOptions {
   Model model;              ///< what it had at start
   CommandSocket socket;
   std::optional<CommandSocket> view_socket{};  ///< for those who may look and change nothing
-  FileDescriptor metrics{};  ///< open_metrics_socket()
+  FileDescriptor metrics{};                    ///< open_metrics_socket()
 };
 
 class Controller {

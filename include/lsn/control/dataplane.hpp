@@ -14,11 +14,11 @@
 #include <variant>
 #include <vector>
 
-#include "lsn/shared/counters.hpp"
-#include "lsn/shared/generation.hpp"
 #include "lsn/shared/alg_counters.hpp"
-#include "lsn/shared/events.hpp"
 #include "lsn/shared/alg_queries.hpp"
+#include "lsn/shared/counters.hpp"
+#include "lsn/shared/events.hpp"
+#include "lsn/shared/generation.hpp"
 #include "lsn/shared/port_status.hpp"
 #include "lsn/shared/queries.hpp"
 
@@ -29,7 +29,7 @@ struct WorkerStatus {
   unsigned cpu = 0;
   int numa_node = 0;
   const shared::Counters* counters = nullptr;  ///< lives as long as the dataplane
-  const shared::AlgCounters* alg = nullptr;  ///< as long
+  const shared::AlgCounters* alg = nullptr;    ///< as long
   shared::ShardCapacity capacity;
 };
 
@@ -47,8 +47,8 @@ class Dataplane {
   virtual void publish(std::shared_ptr<const shared::Generation> generation,
                        std::function<void(std::uint64_t ended)> done) = 0;
 
-  /// Before the first publish(): what its workers restore with it, before their first packet; `done`
-  /// with the number of records that hold.
+  /// Before the first publish(): what its workers restore with it, before their first packet;
+  /// `done` with the number of records that hold.
   virtual void restore(std::vector<shared::StateRecord> records,
                        std::function<void(std::uint64_t restored)> done) = 0;
 
@@ -65,9 +65,8 @@ class Dataplane {
 
   /// What a shard answers in one go or in pages: it comes back with what was found.
   using Question =
-      std::variant<shared::SessionPage, shared::SubscriberPage, shared::MappingPage,
-                   shared::Usage, shared::NeighbourPage, shared::DropPage,
-                   shared::EspPage, shared::IkePage,
+      std::variant<shared::SessionPage, shared::SubscriberPage, shared::MappingPage, shared::Usage,
+                   shared::NeighbourPage, shared::DropPage, shared::EspPage, shared::IkePage,
                    shared::GatePage, shared::StatePage, shared::Lookup>;
   virtual void ask(unsigned shard, Question question, std::function<void(Question)> done) = 0;
 
@@ -77,9 +76,8 @@ class Dataplane {
   /// ask() for one kind.
   template <class T>
   void ask_for(unsigned shard, T question, std::function<void(T)> done) {
-    ask(shard, std::move(question), [then = std::move(done)](Question answer) {
-      then(std::get<T>(std::move(answer)));
-    });
+    ask(shard, std::move(question),
+        [then = std::move(done)](Question answer) { then(std::get<T>(std::move(answer))); });
   }
 
   /// Delivers answers, frees old generations, watches links. Called at every tick.

@@ -12,7 +12,7 @@
 #include <memory>
 #include <unordered_map>
 
-#include "lsn/control/command/file_descriptor.hpp"
+#include "lsn/control/file_descriptor.hpp"
 
 namespace lsn::control {
 

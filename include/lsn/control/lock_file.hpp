@@ -1,6 +1,6 @@
 // What one lsnd has for itself while it lives: its command socket, its state file. Beside the file
-// stands another one, FILE.lock, that is locked (flock(2)): the kernel lets go of it when the process
-// ends, however it ends.
+// stands another one, FILE.lock, that is locked (flock(2)): the kernel lets go of it when the
+// process ends, however it ends.
 #pragma once
 
 #include <expected>
@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include "lsn/control/command/file_descriptor.hpp"
+#include "lsn/control/file_descriptor.hpp"
 
 namespace lsn::control {
 

@@ -6,8 +6,8 @@
 // allow. One at a time: who asks meanwhile is answered by one further reload, which begins when the
 // present one is done and reads the file again. Every outcome is logged.
 //
-// A command changes a copy of the model and goes the same way from there: check, generation, publish.
-// The file stays as it is until somebody saves; a reload goes back to it.
+// A command changes a copy of the model and goes the same way from there: check, generation,
+// publish. The file stays as it is until somebody saves; a reload goes back to it.
 //
 // A subscriber whose owner a reload has changed stays where its state is (shard_map.hpp). When
 // every worker has gone through its subscribers the map before is not asked any more; when no
@@ -66,14 +66,14 @@ class RunningConfig {
     bool atomic = false;
   };
   struct ChangeOutcome {
-    std::size_t applied = 0;             ///< of the edits, from the first on
-    std::string error;                   ///< why the next one is refused; empty: all are in force
+    std::size_t applied = 0;  ///< of the edits, from the first on
+    std::string error;        ///< why the next one is refused; empty: all are in force
     std::vector<std::vector<std::string>> remarks;  ///< by edit: what was ignored
-    std::uint64_t ended = 0;             ///< sessions that are not allowed any more
+    std::uint64_t ended = 0;                        ///< sessions that are not allowed any more
   };
   using ChangeDone = std::function<void(ChangeOutcome)>;
-  /// Carries out a change by the same check and the same generations as a reload: it is done when it
-  /// is in force. What is asked for meanwhile goes into one further generation.
+  /// Carries out a change by the same check and the same generations as a reload: it is done when
+  /// it is in force. What is asked for meanwhile goes into one further generation.
   void change(Change change, ChangeDone done);
   /// Writes the configuration in force to the file, on a thread of its own.
   [[nodiscard]] std::future<SaveOutcome> save(const std::string& by);
@@ -106,9 +106,9 @@ class RunningConfig {
   Dataplane& dataplane_;
   std::shared_ptr<const shared::Generation> generation_;
   bool publishing_ = false;
-  std::vector<Done> present_;  ///< who is answered by the reload under way
-  std::vector<Done> next_;     ///< who is answered by the one after it
-  std::vector<Asked> asked_;   ///< changes that wait for what is under way
+  std::vector<Done> present_;        ///< who is answered by the reload under way
+  std::vector<Done> next_;           ///< who is answered by the one after it
+  std::vector<Asked> asked_;         ///< changes that wait for what is under way
   std::unique_ptr<Errands> writer_;  ///< of the file, from the first time on
   /// What the dataplane's answers hold on to; gone with this object.
   std::shared_ptr<RunningConfig*> self_;

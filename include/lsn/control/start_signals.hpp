@@ -3,15 +3,15 @@
 // A start may take long: EAL, tables of gigabytes, a log or a device that stands still. From
 // Controller::block_signals() on a thread waits for the two signals and ends the process at once:
 // nothing is in force yet, and the kernel takes back what there is. What must not be left behind is
-// removed (on_end()). The controller takes the signals over when it runs (stop()); one that comes in
-// between waits for it.
+// removed (on_end()). The controller takes the signals over when it runs (stop()); one that comes
+// in between waits for it.
 #pragma once
 
 #include <functional>
 #include <mutex>
 #include <thread>
 
-#include "lsn/control/command/file_descriptor.hpp"
+#include "lsn/control/file_descriptor.hpp"
 
 namespace lsn::control {
 

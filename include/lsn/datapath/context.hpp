@@ -1,8 +1,8 @@
-// The floor that all of a shard stands on: who it is, what time it is, which generation it works with,
-// what it counts, and where packets go from here.
+// The floor that all of a shard stands on: who it is, what time it is, which generation it works
+// with, what it counts, and where packets go from here.
 //
-// A shard is built of floors. Each is the base of the next one, knows those below it, and nothing of
-// those above:
+// A shard is built of floors. Each is the base of the next one, knows those below it, and nothing
+// of those above:
 //
 //   Context    this file
 //   L3         next hops, fragments, ICMP of its own       l3/l3.hpp
@@ -10,10 +10,10 @@
 //   IpsecAlg   IKE and ESP sessions, gates                 ipsec_alg/ipsec_alg.hpp
 //   Shard      all of it: what one worker owns             shard.hpp
 //
-// A function takes the lowest floor that it needs and calls it `shard`: it is one object whatever is
-// seen of it. Holding one means "I run on its core": nothing in it is locked, and only the counters may
-// be read by others. No floor knows a thread, a NIC or a clock: the runtime sets `now` and
-// `generation` before each burst and takes out what stands in `tx` and `handoff_buffers`.
+// A function takes the lowest floor that it needs and calls it `shard`: it is one object whatever
+// is seen of it. Holding one means "I run on its core": nothing in it is locked, and only the
+// counters may be read by others. No floor knows a thread, a NIC or a clock: the runtime sets `now`
+// and `generation` before each burst and takes out what stands in `tx` and `handoff_buffers`.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -76,7 +76,7 @@ struct BurstTotals {
 struct ContextConfig {
   ShardId id = 0;
   unsigned shards = 1;
-  std::vector<InterfaceLink> links;         ///< by interface index
+  std::vector<InterfaceLink> links;  ///< by interface index
   std::uint16_t devices = 1;
   rte_mempool* buffers = nullptr;           ///< for packets that we make
   rte_mempool* indirect_buffers = nullptr;  ///< for fragments that refer to a packet's bytes
@@ -134,8 +134,8 @@ struct Context {
   ~Context() = default;
 };
 
-/// Makes a verdict true: drops the packet, hands it off, or nothing. The packet's data begin at its link
-/// header.
+/// Makes a verdict true: drops the packet, hands it off, or nothing. The packet's data begin at its
+/// link header.
 void apply(Context& shard, Packet& packet, Verdict verdict);
 
 /// Puts a packet into a device's transmit buffer; drops and counts it when that is full.

@@ -35,7 +35,8 @@ class Overload {
   /// Bursts without a packet of any session before nobody is held back.
   static constexpr unsigned kRemembered = 64;
 
-  /// What a poll of all queues gave: nothing, something, or from one of them as much as was asked for.
+  /// What a poll of all queues gave: nothing, something, or from one of them as much as was asked
+  /// for.
   enum class Poll : std::uint8_t { kEmpty, kPartial, kFull };
 
   /// Once per poll; `clocks` have gone by since the one before.

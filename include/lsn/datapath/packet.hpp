@@ -1,9 +1,9 @@
 // One packet on its way through a shard: the buffer, where its headers are, and what it is called.
 //
-// parse.hpp fills it in once; no function behind it computes an offset again. `key` is the packet's flow
-// as the session tables know it, from our side: local are the subscriber's address and port if the
-// packet came from inside, and those of the NAT if it came from outside; an ICMP query's identifier
-// stands in local_port.
+// parse.hpp fills it in once; no function behind it computes an offset again. `key` is the packet's
+// flow as the session tables know it, from our side: local are the subscriber's address and port if
+// the packet came from inside, and those of the NAT if it came from outside; an ICMP query's
+// identifier stands in local_port.
 //
 // A packet that changes its worker takes along what cannot be parsed again: PacketOrigin, in the
 // buffer's private area.
@@ -46,7 +46,8 @@ struct PacketOrigin {
   std::uint8_t handoffs;  ///< how far the search for its owner has come (lsn44/steer.hpp)
 };
 
-/// Private area of our packet buffers: PacketOrigin, and behind it the shards that a packet has been to.
+/// Private area of our packet buffers: PacketOrigin, and behind it the shards that a packet has
+/// been to.
 inline constexpr std::uint16_t kBufferPrivateSize = 64;
 inline constexpr std::size_t kVisitedOffset = 16;
 static_assert(sizeof(PacketOrigin) <= kVisitedOffset);
@@ -71,8 +72,8 @@ static_assert(sizeof(PacketOrigin) <= kVisitedOffset);
                                              (tagged ? sizeof(wire::VlanTag) : 0));
 }
 
-/// In Packet::l4_flags of inbound ESP while a gate is armed: its sequence number is that of a new SA
-/// (design 5.12). Like TCP's RST the bit keeps a packet off the fast path.
+/// In Packet::l4_flags of inbound ESP while a gate is armed: its sequence number is that of a new
+/// SA (design 5.12). Like TCP's RST the bit keeps a packet off the fast path.
 inline constexpr std::uint8_t kNewSa = 0x04;
 
 /// What parse made of a packet.
@@ -87,25 +88,26 @@ enum class PacketKind : std::uint8_t {
 struct Packet {
   rte_mbuf* mbuf = nullptr;
   wire::Ipv4Header* ip = nullptr;
-  std::uint8_t* l4 = nullptr;      ///< the first byte behind the IP header
-  std::uint32_t l4_size = 0;       ///< bytes of the IP payload in this packet
-  std::uint32_t hash = 0;          ///< of key
+  std::uint8_t* l4 = nullptr;  ///< the first byte behind the IP header
+  std::uint32_t l4_size = 0;   ///< bytes of the IP payload in this packet
+  std::uint32_t hash = 0;      ///< of key
   state::FlowKey key{};
-  std::uint16_t size = 0;          ///< of the IP packet
-  InterfaceId interface = 0;      ///< where it came in
-  Side side = Side::kInside;       ///< of that interface
+  std::uint16_t size = 0;     ///< of the IP packet
+  InterfaceId interface = 0;  ///< where it came in
+  Side side = Side::kInside;  ///< of that interface
   Protocol protocol = Protocol::kUdp;
   PacketKind kind = PacketKind::kNone;
-  std::uint8_t l4_flags = 0;       ///< TCP: its flags; ESP: kNewSa or 0
-  std::uint8_t handoffs = 0;       ///< as in PacketOrigin
-  wire::Be16 identification{};     ///< that a fragment's datagram leaves with; 0: not chosen yet
-  bool has_l4 = true;              ///< false: a fragment without the first bytes
-  bool hairpin = false;            ///< its TTL is counted already, its source is a NAT endpoint
+  std::uint8_t l4_flags = 0;    ///< TCP: its flags; ESP: kNewSa or 0
+  std::uint8_t handoffs = 0;    ///< as in PacketOrigin
+  wire::Be16 identification{};  ///< that a fragment's datagram leaves with; 0: not chosen yet
+  bool has_l4 = true;           ///< false: a fragment without the first bytes
+  bool hairpin = false;         ///< its TTL is counted already, its source is a NAT endpoint
 };
 
 /// What the session tables call a flow, from our side.
-[[nodiscard]] inline state::FlowKey flow_key(Protocol protocol, wire::Be32 local, wire::Be16 local_port,
-                                             wire::Be32 remote, wire::Be16 remote_port) {
+[[nodiscard]] inline state::FlowKey flow_key(Protocol protocol, wire::Be32 local,
+                                             wire::Be16 local_port, wire::Be32 remote,
+                                             wire::Be16 remote_port) {
   return state::FlowKey::make(local.raw(), remote.raw(), local_port.raw(), remote_port.raw(),
                               static_cast<unsigned>(flow_kind(protocol)));
 }

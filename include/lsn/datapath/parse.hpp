@@ -1,9 +1,9 @@
 // From a frame to a Packet: where its headers are, and what its flow is called.
 //
-// parse_frame() reads the link header and finds the interface; parse_ip() reads IPv4 and what is behind
-// it. They only look: what they find stands in the Packet. All of them are inlined into the loop over a
-// burst, whatever the compiler thinks of their size: that saves a tenth of the instructions of a packet
-// that has a session.
+// parse_frame() reads the link header and finds the interface; parse_ip() reads IPv4 and what is
+// behind it. They only look: what they find stands in the Packet. All of them are inlined into the
+// loop over a burst, whatever the compiler thinks of their size: that saves a tenth of the
+// instructions of a packet that has a session.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -31,13 +31,17 @@ inline constexpr std::uint32_t kHeadersSize = 60 + sizeof(wire::TcpHeader);
 
 [[nodiscard]] inline DropReason reason_of(wire::Ipv4Error error) {
   switch (error) {
-    case wire::Ipv4Error::kChecksum: return DropReason::kIpChecksum;
-    case wire::Ipv4Error::kTruncated: return DropReason::kIpTruncated;
-    default: return DropReason::kIpMalformed;
+    case wire::Ipv4Error::kChecksum:
+      return DropReason::kIpChecksum;
+    case wire::Ipv4Error::kTruncated:
+      return DropReason::kIpTruncated;
+    default:
+      return DropReason::kIpMalformed;
   }
 }
 
-/// Where a packet's headers are, if its IPv4 header has been checked: fills in what follows from it.
+/// Where a packet's headers are, if its IPv4 header has been checked: fills in what follows from
+/// it.
 inline void locate(Packet& packet, wire::Ipv4Header* ip) {
   packet.ip = ip;
   packet.size = static_cast<std::uint16_t>(ip->total_size());
@@ -48,25 +52,29 @@ inline void locate(Packet& packet, wire::Ipv4Header* ip) {
 /// What a packet's protocol is called, if it is one that is translated.
 [[nodiscard]] inline std::optional<Protocol> protocol_of(const wire::Ipv4Header& ip) {
   switch (ip.protocol) {
-    case wire::kProtocolTcp: return Protocol::kTcp;
-    case wire::kProtocolUdp: return Protocol::kUdp;
-    case wire::kProtocolIcmp: return Protocol::kIcmp;
-    case wire::kProtocolEsp: return Protocol::kEsp;
-    default: return std::nullopt;
+    case wire::kProtocolTcp:
+      return Protocol::kTcp;
+    case wire::kProtocolUdp:
+      return Protocol::kUdp;
+    case wire::kProtocolIcmp:
+      return Protocol::kIcmp;
+    case wire::kProtocolEsp:
+      return Protocol::kEsp;
+    default:
+      return std::nullopt;
   }
 }
 
 enum class Datagram : std::uint8_t { kWhole, kFirstFragment };
 
-/// Reads the header behind IPv4: sets protocol, key and, of a whole packet, kind. `watched_sequence`:
-/// inbound ESP with a lower number, or the same, may be the first of a new SA.
+/// Reads the header behind IPv4: sets protocol, key and, of a whole packet, kind.
+/// `watched_sequence`: inbound ESP with a lower number, or the same, may be the first of a new SA.
 template <Datagram datagram>
 [[gnu::always_inline]] inline Verdict parse_l4(Packet& packet, std::uint32_t watched_sequence) {
   constexpr bool kWhole = datagram == Datagram::kWhole;
   const bool inside = packet.side == Side::kInside;
   // What of the payload lies in the first segment: headers do.
-  const auto* end =
-      rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*) + packet.mbuf->data_len;
+  const auto* end = rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*) + packet.mbuf->data_len;
   const auto here = static_cast<std::size_t>(end - packet.l4);
   const std::span<std::uint8_t> payload{packet.l4, std::min<std::size_t>(packet.l4_size, here)};
   wire::Be16 source{}, destination{};
@@ -129,10 +137,9 @@ template <Datagram datagram>
     default:
       return Verdict::drop(DropReason::kProtocolOther);
   }
-  packet.key = state::FlowKey::make(packet.key.local, packet.key.remote,
-                                    (inside ? source : destination).raw(),
-                                    (inside ? destination : source).raw(),
-                                    static_cast<unsigned>(flow_kind(packet.protocol)));
+  packet.key = state::FlowKey::make(
+      packet.key.local, packet.key.remote, (inside ? source : destination).raw(),
+      (inside ? destination : source).raw(), static_cast<unsigned>(flow_kind(packet.protocol)));
   if (kWhole) packet.kind = PacketKind::kFlow;
   return Verdict::next();
 }
@@ -140,24 +147,22 @@ template <Datagram datagram>
 /// ... off the path of a burst: of a whole packet or a first fragment.
 [[nodiscard]] Verdict parse_l4(Packet& packet);
 
-/// Reads the IPv4 header at packet.ip and the next one; sets kind and key. A fragment's header behind IPv4
-/// is left for parse_l4().
-[[gnu::always_inline]] inline Verdict parse_ip(Packet& packet,
-                                                      std::uint32_t watched_sequence) {
+/// Reads the IPv4 header at packet.ip and the next one; sets kind and key. A fragment's header
+/// behind IPv4 is left for parse_l4().
+[[gnu::always_inline]] inline Verdict parse_ip(Packet& packet, std::uint32_t watched_sequence) {
   rte_mbuf* mbuf = packet.mbuf;
   auto* bytes = reinterpret_cast<std::uint8_t*>(packet.ip);
-  const auto link_size =
-      static_cast<std::uint32_t>(bytes - rte_pktmbuf_mtod(mbuf, std::uint8_t*));
+  const auto link_size = static_cast<std::uint32_t>(bytes - rte_pktmbuf_mtod(mbuf, std::uint8_t*));
   if (mbuf->nb_segs > 1 && mbuf->data_len < link_size + kHeadersSize) [[unlikely]]
     return Verdict::drop(DropReason::kIpMalformed);
   // The NIC may have verified the header's checksum.
   const std::uint64_t checked = mbuf->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
   if (checked == RTE_MBUF_F_RX_IP_CKSUM_BAD) [[unlikely]]
     return Verdict::drop(DropReason::kIpChecksum);
-  const auto ip = wire::Ipv4Header::parse(
-      std::span<std::uint8_t>{bytes, mbuf->pkt_len - link_size},
-      checked == RTE_MBUF_F_RX_IP_CKSUM_GOOD ? wire::HeaderChecksum::kTrust
-                                             : wire::HeaderChecksum::kVerify);
+  const auto ip = wire::Ipv4Header::parse(std::span<std::uint8_t>{bytes, mbuf->pkt_len - link_size},
+                                          checked == RTE_MBUF_F_RX_IP_CKSUM_GOOD
+                                              ? wire::HeaderChecksum::kTrust
+                                              : wire::HeaderChecksum::kVerify);
   if (!ip) [[unlikely]]
     return Verdict::drop(reason_of(ip.error()));
   // RFC 7126 sections 4.3.5 and 4.4.5.
@@ -176,9 +181,9 @@ template <Datagram datagram>
   return parse_l4<Datagram::kWhole>(packet, watched_sequence);
 }
 
-/// Reads the link header of a frame from `device`. next: an IPv4 packet begins at packet.ip, which is not
-/// looked at yet. consumed: an ARP packet (kind) that begins at packet.l4, for Neighbours; it is not
-/// freed.
+/// Reads the link header of a frame from `device`. next: an IPv4 packet begins at packet.ip, which
+/// is not looked at yet. consumed: an ARP packet (kind) that begins at packet.l4, for Neighbours;
+/// it is not freed.
 [[gnu::always_inline]] inline Verdict parse_frame(Context& shard, std::uint16_t device,
                                                   rte_mbuf* mbuf, Packet& packet) {
   packet.mbuf = mbuf;
@@ -229,9 +234,8 @@ template <Datagram datagram>
     packet.l4_size = mbuf->data_len - link_size;
     return Verdict::consumed();
   }
-  return Verdict::drop(type == wire::Be16::of(wire::kEtherTypeIpv6)
-                           ? DropReason::kEtherTypeIpv6
-                           : DropReason::kEtherTypeOther);
+  return Verdict::drop(type == wire::Be16::of(wire::kEtherTypeIpv6) ? DropReason::kEtherTypeIpv6
+                                                                    : DropReason::kEtherTypeOther);
 }
 
 }  // namespace lsn::datapath

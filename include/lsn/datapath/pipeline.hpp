@@ -19,8 +19,8 @@ void process_received(IpsecAlg& shard, std::uint16_t device, std::span<rte_mbuf*
 void process_handoff(IpsecAlg& shard, std::span<rte_mbuf* const> packets);
 
 /// What a shard does without packets: turns its timer wheels to shard.now, asks for neighbours,
-/// frees ports and fragments whose time is over. At most about `budget` objects of each kind; what is
-/// left is done by the next one, otherwise there is nothing until the next tick.
+/// frees ports and fragments whose time is over. At most about `budget` objects of each kind; what
+/// is left is done by the next one, otherwise there is nothing until the next tick.
 void housekeep(Shard& shard, std::size_t budget);
 
 }  // namespace lsn::datapath

@@ -1,5 +1,5 @@
-// All that one worker owns: its tables, its share of the NAT addresses, its buffers, its counters. The
-// floors that it is built of are in context.hpp; path.hpp says what is done with it.
+// All that one worker owns: its tables, its share of the NAT addresses, its buffers, its counters.
+// The floors that it is built of are in context.hpp; path.hpp says what is done with it.
 #pragma once
 
 #include <optional>
@@ -21,8 +21,7 @@ struct Shard : IpsecAlg {
 
 /// Begins to work with a generation: `addresses` are this shard's part of it. Call
 /// enforce_generation() (lsn44/sweep.hpp) until it is finished.
-void adopt_generation(Shard& shard, const Generation* generation,
-                      lsn44::ShardAddresses* addresses);
+void adopt_generation(Shard& shard, const Generation* generation, lsn44::ShardAddresses* addresses);
 
 /// All that decides about one packet (`explain`).
 void look_up(IpsecAlg& shard, Lookup& lookup, std::size_t budget);

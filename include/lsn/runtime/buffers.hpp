@@ -19,8 +19,9 @@
 namespace lsn::runtime {
 
 struct PoolDeleter {
-  /// The process ends: DPDK would clear each byte of what is given back, also of pages that were never
-  /// touched, which takes seconds for hundreds of megabytes. The kernel takes them as they are.
+  /// The process ends: DPDK would clear each byte of what is given back, also of pages that were
+  /// never touched, which takes seconds for hundreds of megabytes. The kernel takes them as they
+  /// are.
   static inline std::atomic<bool> process_ends{false};
   void operator()(rte_mempool* pool) const {
     if (!process_ends) rte_mempool_free(pool);

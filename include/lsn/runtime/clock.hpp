@@ -20,8 +20,8 @@ class Clock {
 
   /// Control thread: publishes the tick that belongs to a moment.
   void advance_to(Source::time_point moment) {
-    const auto passed = std::chrono::floor<std::chrono::duration<std::uint64_t, std::centi>>(
-        moment - start_);
+    const auto passed =
+        std::chrono::floor<std::chrono::duration<std::uint64_t, std::centi>>(moment - start_);
     now_.store(static_cast<std::uint32_t>(passed.count()) + kFirst, std::memory_order_relaxed);
   }
 

@@ -53,7 +53,9 @@ struct EalArguments {
                                                                      const Machine& machine);
 
 /// lcore of a shard's worker.
-[[nodiscard]] constexpr unsigned lcore_of(unsigned shard) { return shard + 1; }
+[[nodiscard]] constexpr unsigned lcore_of(unsigned shard) {
+  return shard + 1;
+}
 
 /// EAL is there while this lives: one per process and life.
 class Eal {

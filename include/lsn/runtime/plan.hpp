@@ -1,8 +1,8 @@
 // What the configuration asks of machine and devices, before any of them is touched.
 //
 // The model names interfaces; the runtime wants devices (several VLANs share one), workers, and
-// numbers: how many packet buffers of what size, how many sessions per worker. All of it is computed
-// here, from plain data to plain data.
+// numbers: how many packet buffers of what size, how many sessions per worker. All of it is
+// computed here, from plain data to plain data.
 #pragma once
 
 #include <cstddef>
@@ -38,16 +38,16 @@ struct InterfacePlan {
   shared::Side side = shared::Side::kInside;
 };
 
-/// Buffers that a pool is made of where so many are needed. It is kept in a ring: one less than a power
-/// of two is what uses its memory best, unless that is half as much again.
+/// Buffers that a pool is made of where so many are needed. It is kept in a ring: one less than a
+/// power of two is what uses its memory best, unless that is half as much again.
 [[nodiscard]] std::size_t rounded_pool(std::size_t buffers);
 
 /// Packet buffers.
 struct BufferPlan {
-  std::uint16_t data_room = 0;         ///< bytes of a buffer, with its headroom
-  std::uint32_t per_worker = 0;        ///< buffers
+  std::uint16_t data_room = 0;   ///< bytes of a buffer, with its headroom
+  std::uint32_t per_worker = 0;  ///< buffers
   std::uint32_t indirect_per_worker = 0;
-  std::uint32_t handoff_slots = 0;     ///< of each ring between two workers
+  std::uint32_t handoff_slots = 0;  ///< of each ring between two workers
 
   /// What EAL must provide for all of them. In pages of 4 KB a buffer does not lie across two of
   /// them unless it must (rte_mempool_calc_mem_size_helper() in DPDK), so most take a whole one.

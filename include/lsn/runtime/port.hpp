@@ -5,9 +5,9 @@
 //   start()      lets it run; what came of it stands in describe() and in status()
 //   watch()      on the control thread, several times a second: link up, down, device gone
 //
-// Workers touch a port only while it serves. withdraw() ends that from any thread; when every worker
-// has passed a quiescent state since, nobody is in the driver any more, and it may be stopped, closed
-// and started again on a thread of its own (port_keeper.hpp).
+// Workers touch a port only while it serves. withdraw() ends that from any thread; when every
+// worker has passed a quiescent state since, nobody is in the driver any more, and it may be
+// stopped, closed and started again on a thread of its own (port_keeper.hpp).
 //
 // Receive queues are polled by the workers that deal_queues() names. Every worker may send on every
 // port: on a queue of its own where there is one, else on a shared one under its lock, which is
@@ -25,11 +25,11 @@
 #include <vector>
 
 #include "lsn/control/dataplane.hpp"
-#include "lsn/shared/generation.hpp"
 #include "lsn/runtime/buffers.hpp"
 #include "lsn/runtime/device_events.hpp"
 #include "lsn/runtime/plan.hpp"
 #include "lsn/runtime/steering.hpp"
+#include "lsn/shared/generation.hpp"
 
 namespace lsn::runtime {
 
@@ -171,10 +171,10 @@ class Port {
   bool lends_buffers_ = false;
   bool started_ = false;
   bool is_known_ = false;  ///< queues and hardware address are the workers' and stay as they are
-  bool is_up_ = false;  ///< as the control thread has told it
+  bool is_up_ = false;     ///< as the control thread has told it
   std::uint32_t speed_mbps_ = 0;
-  rte_eth_stats stats_{};  ///< when they were last read
-  std::vector<QueueLock> locks_;  ///< by transmit queue; empty: every worker has its own
+  rte_eth_stats stats_{};            ///< when they were last read
+  std::vector<QueueLock> locks_;     ///< by transmit queue; empty: every worker has its own
   std::vector<unsigned> poller_of_;  ///< by receive queue
   std::vector<std::uint16_t> vlan_filter_;
   std::vector<int> nodes_;  ///< of the workers

@@ -23,8 +23,8 @@
 
 #include "lsn/control/dataplane.hpp"
 #include "lsn/control/errands.hpp"
-#include "lsn/shared/generation.hpp"
 #include "lsn/runtime/port.hpp"
+#include "lsn/shared/generation.hpp"
 
 namespace lsn::runtime {
 

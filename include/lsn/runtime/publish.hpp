@@ -4,8 +4,9 @@
 // pointer: it gets both in one command and switches between two bursts. One publication at a time:
 //
 //   prepare    NAT addresses for each shard (AddressStore)
-//   adopt      a command to every worker; each answers when it has ended what is not allowed any more
-//   grace      all have answered; a token of rte_rcu_qsbr, polled, never waited for: when every
+//   adopt      a command to every worker; each answers when it has ended what is not allowed any
+//   more grace      all have answered; a token of rte_rcu_qsbr, polled, never waited for: when
+//   every
 //              worker has passed a quiescent state since, nobody can hold anything of the old one
 //   free       the old generation, its address lists, addresses that no shard needs; then `done`
 //
@@ -20,9 +21,9 @@
 #include <memory>
 #include <vector>
 
-#include "lsn/shared/generation.hpp"
 #include "lsn/datapath/lsn44/pools.hpp"
 #include "lsn/runtime/mailbox.hpp"
+#include "lsn/shared/generation.hpp"
 
 namespace lsn::runtime {
 

@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "lsn/control/dataplane.hpp"
-#include "lsn/shared/generation.hpp"
 #include "lsn/datapath/lsn44/pools.hpp"
 #include "lsn/datapath/path.hpp"
-#include "lsn/shared/queries.hpp"
 #include "lsn/runtime/mailbox.hpp"
+#include "lsn/shared/generation.hpp"
+#include "lsn/shared/queries.hpp"
 
 namespace lsn::runtime {
 
@@ -31,8 +31,7 @@ struct Restoration {
 /// first one restores in the same step what is to be restored: no packet comes between.
 class AdoptGeneration final : public Command {
  public:
-  AdoptGeneration(const shared::Generation* generation,
-                  datapath::lsn44::ShardAddresses* addresses,
+  AdoptGeneration(const shared::Generation* generation, datapath::lsn44::ShardAddresses* addresses,
                   std::shared_ptr<Restoration> restoration,
                   std::function<void(std::uint64_t ended)> adopted)
       : generation_(generation),

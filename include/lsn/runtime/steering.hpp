@@ -55,8 +55,8 @@ class Steering {
   bool wants_rules_ = false;
   bool ignores_source_only_ = false;
   rte_flow* source_rule_ = nullptr;
-  std::string refusal_;               ///< why the driver took no (more) address rules
-  std::size_t wanted_ = 0;            ///< address rules of the present generation
+  std::string refusal_;                  ///< why the driver took no (more) address rules
+  std::size_t wanted_ = 0;               ///< address rules of the present generation
   std::map<std::uint32_t, Rule> rules_;  ///< by NAT address
 };
 

@@ -1,6 +1,6 @@
 // The counters for DPDK's own telemetry socket (dpdk-telemetry.py): /lsn/stat, /lsn/drops,
-// /lsn/interfaces, /lsn/ipsecalg, /lsn/workers; the last takes a worker's number, the others add all
-// workers up.
+// /lsn/interfaces, /lsn/ipsecalg, /lsn/workers; the last takes a worker's number, the others add
+// all workers up.
 //
 // rte_telemetry calls back on threads of its own, so what is read here is Counters (atomics) and
 // what was copied at start, nothing else. Command names stay registered for the life of the

@@ -30,8 +30,9 @@ struct WorkerConfig {
   unsigned lcore = 0;
   bool power_save = false;
   TableMemory::HugePages huge_pages = TableMemory::HugePages::kLeave;
-  bool mappings = false;                           ///< mappings will be as many as sessions
-  std::vector<std::vector<shared::InterfaceId>> ingress;  ///< [device]: 4096 interface indices by VLAN
+  bool mappings = false;  ///< mappings will be as many as sessions
+  std::vector<std::vector<shared::InterfaceId>>
+      ingress;  ///< [device]: 4096 interface indices by VLAN
 
   /// A receive queue that it polls.
   struct Queue {
@@ -67,9 +68,7 @@ class Worker {
 
   [[nodiscard]] Mailbox& mailbox() { return mailbox_; }
   [[nodiscard]] const shared::Counters& counters() const { return shard_->counters; }
-  [[nodiscard]] const shared::AlgCounters& alg_counters() const {
-    return shard_->alg.counters;
-  }
+  [[nodiscard]] const shared::AlgCounters& alg_counters() const { return shard_->alg.counters; }
   /// The worker puts, the control thread takes.
   [[nodiscard]] shared::EventRing& alg_events() { return shard_->alg.events; }
   [[nodiscard]] shared::StateRing& state_changes() { return shard_->alg.journal; }
@@ -85,15 +84,15 @@ class Worker {
   static int entry(void* worker);
   void run();
   void build();
-  void turn();
+  void run_loop();
   /// Whether there was anything; `full` is set where there may be more.
   [[nodiscard]] bool poll_queues(datapath::Shard& shard, bool& full);
   [[nodiscard]] bool poll_rings(datapath::Shard& shard, bool& full);
   void send(datapath::Shard& shard);
-  void send_on(datapath::Shard& shard, std::uint16_t device);
+  void flush_tx(datapath::Shard& shard, std::uint16_t device);
   void send_idle();
-  void hand_over(datapath::Shard& shard);
-  void rest(std::uint32_t idle_polls);
+  void flush_handoffs(datapath::Shard& shard);
+  void nap(std::uint32_t idle_polls);
   /// The shard, for code that runs on its worker: debug builds check that it does.
   [[nodiscard]] datapath::Shard& own_shard() const;
 
@@ -106,7 +105,7 @@ class Worker {
   std::unique_ptr<datapath::Shard> shard_;
   shared::ShardCapacity capacity_;
   std::string error_;
-  std::vector<Port::TxQueue> tx_queues_;  ///< by device
+  std::vector<Port::TxQueue> tx_queues_;     ///< by device
   std::vector<std::uint16_t> idle_senders_;  ///< devices, see Port::wants_idle_sends()
 
   std::atomic<State> state_{State::kIdle};

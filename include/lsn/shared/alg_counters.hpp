@@ -116,7 +116,8 @@ inline constexpr std::array<AlgCounterText, kAlgCounters> kAlgCounterTexts = {{
     {AlgCounter::kIkeUnsolicited, "ike_unsolicited",
      "IKE messages of servers to which their client has sent none: passed as ordinary UDP."},
     {AlgCounter::kIkeRestarts, "ike_restarts",
-     "IKE sessions that took the place of one of the same client and port that had fallen silent in "
+     "IKE sessions that took the place of one of the same client and port that had fallen silent "
+     "in "
      "phase 2: the client lost its state."},
     {AlgCounter::kIkeFloats, "ike_floats", "IKE sessions that moved to UDP 4500 (NAT-T)."},
     {AlgCounter::kExchangesAdmitted, "exchanges_admitted",
@@ -131,7 +132,8 @@ inline constexpr std::array<AlgCounterText, kAlgCounters> kAlgCounterTexts = {{
     {AlgCounter::kClosedIkeRekey, "closed_ike_rekey",
      "Turns that ended because the exchange had rekeyed the IKE SA itself."},
     {AlgCounter::kClosedRestart, "closed_restart",
-     "Turns that ended because the holder had begun anew: its new IKE session asked for a phase 2."},
+     "Turns that ended because the holder had begun anew: its new IKE session asked for a phase "
+     "2."},
     {AlgCounter::kClosedFloat, "closed_float",
      "Turns that ended because the holder moved to UDP 4500."},
     {AlgCounter::kClosedOldSpi, "closed_old_spi",
@@ -183,18 +185,21 @@ inline constexpr std::array<AlgCounterText, kAlgCounters> kAlgCounterTexts = {{
      "(serverSpread)."},
     {AlgCounter::kAhDropped, "ah_dropped", "AH packets, which cannot cross a NAT."},
     {AlgCounter::kSpiWithdrawn, "spi_withdrawn",
-     "SPIs from servers that were taken back: their client never followed them with a packet of its "
+     "SPIs from servers that were taken back: their client never followed them with a packet of "
+     "its "
      "own for espGateTimeout, while another client was owed one."},
     {AlgCounter::kEspPlaces, "esp_places",
      "Clients without an exchange whose ESP of an unknown SPI found the gate taken: they wait for "
      "their turn."},
 }};
 
-static_assert([] {
-  for (std::size_t i = 0; i < kAlgCounters; ++i)
-    if (static_cast<std::size_t>(kAlgCounterTexts[i].counter) != i) return false;
-  return true;
-}(), "the texts stand in the order of the enumeration");
+static_assert(
+    [] {
+      for (std::size_t i = 0; i < kAlgCounters; ++i)
+        if (static_cast<std::size_t>(kAlgCounterTexts[i].counter) != i) return false;
+      return true;
+    }(),
+    "the texts stand in the order of the enumeration");
 
 [[nodiscard]] constexpr std::string_view name_of(AlgCounter counter) {
   return kAlgCounterTexts[static_cast<std::size_t>(counter)].name;
@@ -224,11 +229,13 @@ inline constexpr std::array<AlgGaugeText, kAlgGauges> kAlgGaugeTexts = {{
      "Clients whose turn ended without an inbound SPI that they may still get."},
 }};
 
-static_assert([] {
-  for (std::size_t i = 0; i < kAlgGauges; ++i)
-    if (static_cast<std::size_t>(kAlgGaugeTexts[i].gauge) != i) return false;
-  return true;
-}(), "the texts stand in the order of the enumeration");
+static_assert(
+    [] {
+      for (std::size_t i = 0; i < kAlgGauges; ++i)
+        if (static_cast<std::size_t>(kAlgGaugeTexts[i].gauge) != i) return false;
+      return true;
+    }(),
+    "the texts stand in the order of the enumeration");
 
 [[nodiscard]] constexpr std::string_view name_of(AlgGauge gauge) {
   return kAlgGaugeTexts[static_cast<std::size_t>(gauge)].name;
@@ -236,9 +243,9 @@ static_assert([] {
 
 /// Upper bounds of the histogram's buckets; the last bucket has none.
 inline constexpr std::array<state::TickDuration, 9> kWaitBounds = {
-    state::TickDuration{10},    std::chrono::seconds{1},  std::chrono::seconds{2},
-    std::chrono::seconds{5},    std::chrono::seconds{10}, std::chrono::seconds{20},
-    std::chrono::seconds{30},   std::chrono::seconds{60}, std::chrono::seconds{300}};
+    state::TickDuration{10},  std::chrono::seconds{1},  std::chrono::seconds{2},
+    std::chrono::seconds{5},  std::chrono::seconds{10}, std::chrono::seconds{20},
+    std::chrono::seconds{30}, std::chrono::seconds{60}, std::chrono::seconds{300}};
 
 struct AlgCounterSet {
   std::array<Counter, kAlgCounters> counters;

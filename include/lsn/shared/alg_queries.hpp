@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <optional>
 
+#include "lsn/shared/alg_states.hpp"
 #include "lsn/shared/counters.hpp"
 #include "lsn/shared/generation.hpp"
-#include "lsn/shared/alg_states.hpp"
 #include "lsn/shared/page.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
@@ -43,8 +43,8 @@ struct IkeRow {
   std::uint64_t initiator = 0, responder = 0;  ///< SPIs (IKEv1: cookies) as they are written
   bool answered = false;
   bool keeps_port = false;
-  std::uint32_t exchanges = 0;   ///< of phase 2 that are remembered
-  std::uint32_t esp = 0;         ///< ESP sessions that came of them
+  std::uint32_t exchanges = 0;  ///< of phase 2 that are remembered
+  std::uint32_t esp = 0;        ///< ESP sessions that came of them
   std::uint16_t profile = kNoId;
   std::uint32_t idle_seconds = 0;
 };
@@ -61,7 +61,7 @@ struct GateRow {
   HalfGate halves[kDirections] = {};  ///< of the present turn, or as the last one left them
   std::optional<wire::Ipv4Address> holder{};
   std::optional<wire::Ipv4Address> lingering{};  ///< the client that new SPIs still go to
-  std::uint32_t left_ms = 0;  ///< of the holder's turn; closed: of the lingering
+  std::uint32_t left_ms = 0;                     ///< of the holder's turn; closed: of the lingering
   std::uint32_t waiters = 0;
   std::array<wire::Ipv4Address, kShownWaiters> first_waiters{};
   bool dangling = false;  ///< some client's turn ended without the inbound SPI that it was owed
@@ -74,7 +74,7 @@ using GatePage = Page<GateRow, AlgFilter>;
 struct SeenSpiRow {
   std::uint32_t first_seconds = 0, last_seconds = 0;  ///< since then
   std::optional<wire::Ipv4Address> learned_by{};      ///< whose it was
-  std::uint32_t expected_by = 0;  ///< clients that were owed one when it was refused
+  std::uint32_t expected_by = 0;     ///< clients that were owed one when it was refused
   bool expected_by_several = false;  ///< and others
 };
 
@@ -86,9 +86,9 @@ struct AlgLookup {
   bool holds_gate = false;         ///< the client
   bool waits = false;              ///< the client, at the gate
   bool is_free = true;             ///< the gate, for the client
-  bool keeps_ports = false;        ///< UDP 500 at that NAT address is found by IKE SPIs (ikePreservePort)
-  bool no_profile = false;         ///< no group has an ALG
-  std::uint32_t esp_sessions = 0;  ///< of the client, with any server
+  bool keeps_ports = false;  ///< UDP 500 at that NAT address is found by IKE SPIs (ikePreservePort)
+  bool no_profile = false;   ///< no group has an ALG
+  std::uint32_t esp_sessions = 0;    ///< of the client, with any server
   std::optional<SeenSpiRow> seen{};  ///< inbound
 };
 

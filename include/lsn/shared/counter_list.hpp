@@ -12,8 +12,8 @@
 #include <string>
 #include <string_view>
 
-#include "lsn/shared/counters.hpp"
 #include "lsn/shared/alg_counters.hpp"
+#include "lsn/shared/counters.hpp"
 #include "lsn/shared/port_status.hpp"
 #include "lsn/shared/queries.hpp"
 
@@ -36,7 +36,9 @@ using enum CounterKind;
 inline constexpr auto kOut = static_cast<std::size_t>(Direction::kOutbound);
 inline constexpr auto kIn = static_cast<std::size_t>(Direction::kInbound);
 
-constexpr std::size_t at(SessionEnd end) { return static_cast<std::size_t>(end); }
+constexpr std::size_t at(SessionEnd end) {
+  return static_cast<std::size_t>(end);
+}
 
 }  // namespace counter_list
 
@@ -61,7 +63,8 @@ constexpr std::size_t at(SessionEnd end) { return static_cast<std::size_t>(end);
            "Sessions that ended because a new configuration does not allow them.",
            [](const ProtocolCounters& c) { return c.ended[at(SessionEnd::kReload)].get(); }},
       Text{"withdrawn", kCounter,
-           "Sessions that ended at once because their first packet could not be sent on; of ESP also "
+           "Sessions that ended at once because their first packet could not be sent on; of ESP "
+           "also "
            "those that gave way to others or were joined with their other half.",
            [](const ProtocolCounters& c) { return c.ended[at(SessionEnd::kWithdrawn)].get(); }},
       Text{"outbound_packets", kCounter, "Packets translated from inside to outside.",
@@ -89,8 +92,7 @@ constexpr std::size_t at(SessionEnd end) { return static_cast<std::size_t>(end);
 }
 
 /// Of one interface.
-[[nodiscard]] inline std::span<const CounterText<InterfaceCounters>>
-interface_counters() {
+[[nodiscard]] inline std::span<const CounterText<InterfaceCounters>> interface_counters() {
   using namespace counter_list;
   using Text = CounterText<InterfaceCounters>;
   static constexpr std::array kAll{
@@ -129,22 +131,25 @@ interface_counters() {
            [](const Counters& c) { return c.arp_replies_received.get(); }},
       Text{"arp_replies_sent", kCounter, "ARP replies for our addresses and pool addresses.",
            [](const Counters& c) { return c.arp_replies_sent.get(); }},
-      Text{"arp_not_copied", kCounter,
-           "ARP packets for us, and announcements, that the other workers were not shown: more than "
-           "16 requests or 64 replies per second and group of neighbours.",
-           [](const Counters& c) { return c.arp_not_copied.get(); }},
+      Text{
+          "arp_not_copied", kCounter,
+          "ARP packets for us, and announcements, that the other workers were not shown: more than "
+          "16 requests or 64 replies per second and group of neighbours.",
+          [](const Counters& c) { return c.arp_not_copied.get(); }},
       Text{"neighbours", kGauge,
            "Next hops whose hardware address is known, each counted by every worker that knows it.",
            [](const Counters& c) { return c.neighbours.get(); }},
       Text{"echo_replies", kCounter, "Echo requests to our own addresses that were answered.",
            [](const Counters& c) { return c.echo_replies.get(); }},
-      Text{"icmp_errors_sent", kCounter,
-           "ICMP errors that we sent: time exceeded, fragmentation needed, destination unreachable.",
-           [](const Counters& c) { return c.icmp_errors_sent.get(); }},
-      Text{"icmp_errors_suppressed", kCounter,
-           "ICMP errors and TCP resets that we did not send: the limits (dataplane.unreachable.rate "
-           "and those of the other kinds), or RFC 1812 section 4.3.2.7.",
-           [](const Counters& c) { return c.icmp_errors_suppressed.get(); }},
+      Text{
+          "icmp_errors_sent", kCounter,
+          "ICMP errors that we sent: time exceeded, fragmentation needed, destination unreachable.",
+          [](const Counters& c) { return c.icmp_errors_sent.get(); }},
+      Text{
+          "icmp_errors_suppressed", kCounter,
+          "ICMP errors and TCP resets that we did not send: the limits (dataplane.unreachable.rate "
+          "and those of the other kinds), or RFC 1812 section 4.3.2.7.",
+          [](const Counters& c) { return c.icmp_errors_suppressed.get(); }},
       Text{"resets_sent", kCounter, "TCP resets about segments to our own addresses.",
            [](const Counters& c) { return c.resets_sent.get(); }},
       Text{"fragments_received", kCounter, "Fragments received.",
@@ -164,9 +169,9 @@ interface_counters() {
   using namespace counter_list;
   using Text = CounterText<Counters>;
   static constexpr std::array kAll{
-      Text{"handoff_sent", kCounter, "Packets handed over to the worker that owns them.",
+      Text{"handoff_sent", kCounter, "Packets handed off to the worker that owns them.",
            [](const Counters& c) { return c.handoff_sent.get(); }},
-      Text{"handoff_received", kCounter, "Packets that other workers have handed over.",
+      Text{"handoff_received", kCounter, "Packets that other workers have handed off.",
            [](const Counters& c) { return c.handoff_received.get(); }},
       Text{"polls", kCounter, "Turns of the worker's loop.",
            [](const Counters& c) { return c.polls.get(); }},
@@ -174,7 +179,8 @@ interface_counters() {
            [](const Counters& c) { return c.idle_polls.get(); }},
       Text{"busy_cycles", kCounter, "Cycles of the time stamp counter in turns that found work.",
            [](const Counters& c) { return c.busy_cycles.get(); }},
-      Text{"timer_lag", kGauge, "Ticks of 10 ms that the timer wheels are behind the clock, the one that is farthest.",
+      Text{"timer_lag", kGauge,
+           "Ticks of 10 ms that the timer wheels are behind the clock, the one that is farthest.",
            [](const Counters& c) { return c.timer_lag.get(); }},
       Text{"generation", kGauge, "Generation of the configuration that the worker works with.",
            [](const Counters& c) { return c.generation.get(); }},
@@ -238,8 +244,7 @@ interface_counters() {
 [[nodiscard]] inline std::string wait_bucket_name(std::size_t bucket) {
   if (bucket >= kWaitBounds.size()) return "more";
   const auto ticks = kWaitBounds[bucket].count();
-  return ticks % 100 == 0 ? std::to_string(ticks / 100) + "s"
-                          : std::to_string(ticks * 10) + "ms";
+  return ticks % 100 == 0 ? std::to_string(ticks / 100) + "s" : std::to_string(ticks * 10) + "ms";
 }
 
 [[nodiscard]] constexpr std::string_view name_of(Protocol protocol) {

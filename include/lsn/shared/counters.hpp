@@ -89,15 +89,15 @@ struct alignas(64) Counters {
   Counter consumed;     ///< packets for us: ARP, echo requests, fragments joined
   Counter arp_requests_received, arp_requests_sent, arp_replies_received, arp_replies_sent;
   Counter arp_not_copied;  ///< to the other workers: beyond the limit
-  Counter neighbours;  ///< gauge: resolved next hops
+  Counter neighbours;      ///< gauge: resolved next hops
   Counter echo_replies;
   Counter icmp_errors_sent;
   Counter icmp_errors_suppressed;  ///< by a rate limit, or by RFC 1812 section 4.3.2.7
   Counter resets_sent;             ///< TCP, about segments to our own addresses
   Counter fragments_received;
-  Counter fragmented;          ///< packets that were cut for a smaller MTU, and sent in fragments
-  Counter fragments_sent;      ///< made by us for a smaller MTU
-  Counter fragments_waiting;   ///< gauge: datagrams that wait for a first fragment or the rest
+  Counter fragmented;         ///< packets that were cut for a smaller MTU, and sent in fragments
+  Counter fragments_sent;     ///< made by us for a smaller MTU
+  Counter fragments_waiting;  ///< gauge: datagrams that wait for a first fragment or the rest
   Counter handoff_sent, handoff_received;
   Counter polls;
   Counter idle_polls;

@@ -126,7 +126,8 @@ inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonTexts = {{
     {DropReason::kIpMalformed, "ip_malformed",
      "The IPv4 header's version, header length or total length is wrong."},
     {DropReason::kIpTruncated, "ip_truncated",
-     "The IPv4 header speaks of more bytes than have come: the packet was cut short on its way, or is "
+     "The IPv4 header speaks of more bytes than have come: the packet was cut short on its way, or "
+     "is "
      "larger than the device's frames."},
     {DropReason::kIpChecksum, "ip_checksum", "The IPv4 header's checksum is wrong."},
     {DropReason::kIpSourceRoute, "ip_source_route",
@@ -164,17 +165,20 @@ inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonTexts = {{
     {DropReason::kFragmentTableFull, "fragment_table_full",
      "Too many datagrams wait for their fragments (dataplane.fragments.max)."},
     {DropReason::kFragmentDisplaced, "fragment_displaced",
-     "A fragment waited for its datagram's first one until newer ones needed its place: its sender, "
+     "A fragment waited for its datagram's first one until newer ones needed its place: its "
+     "sender, "
      "its address or all that wait had more than their share."},
     {DropReason::kFragmentTooMany, "fragment_too_many",
      "A datagram has more fragments, or more of them wait, than we keep."},
     {DropReason::kFragmentTimeout, "fragment_timeout",
      "The first fragment of a datagram did not come in time (dataplane.fragments.timeout)."},
     {DropReason::kNotForUs, "not_for_us",
-     "The packet came from outside and is for none of our addresses, or it is an ICMP message to one "
+     "The packet came from outside and is for none of our addresses, or it is an ICMP message to "
+     "one "
      "of them that asks for nothing."},
     {DropReason::kNoListener, "no_listener",
-     "The packet is for an address of an interface of ours, where only pings are answered; its sender "
+     "The packet is for an address of an interface of ours, where only pings are answered; its "
+     "sender "
      "gets ICMP port or protocol unreachable, or a TCP reset."},
     {DropReason::kNotAClient, "not_a_client",
      "The packet came from inside and its source is in no client's network."},
@@ -187,7 +191,8 @@ inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonTexts = {{
     {DropReason::kOverload, "overload",
      "Of an unknown flow while the worker was overloaded: packets of sessions go first."},
     {DropReason::kNoSession, "no_session",
-     "An outbound packet has no session and cannot begin one: the reply to a query, a fragment whose "
+     "An outbound packet has no session and cannot begin one: the reply to a query, a fragment "
+     "whose "
      "first one was refused, a packet whose session a reload ended."},
     {DropReason::kNoMapping, "no_mapping",
      "No session or mapping exists for an inbound packet's NAT address and port."},
@@ -212,7 +217,8 @@ inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonTexts = {{
     {DropReason::kFlowTableFull, "flow_table_full",
      "No bucket within reach takes another flow key."},
     {DropReason::kIcmpErrorMalformed, "icmp_error_malformed",
-     "An ICMP error quotes no readable packet, goes to another than the quoted sender, or its checksum "
+     "An ICMP error quotes no readable packet, goes to another than the quoted sender, or its "
+     "checksum "
      "is wrong (RFC 5508 REQ-3)."},
     {DropReason::kIcmpErrorForeign, "icmp_error_foreign",
      "A subscriber's ICMP error quotes a packet to another one."},
@@ -276,11 +282,13 @@ inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonTexts = {{
     {DropReason::kNoBuffer, "no_buffer", "No packet buffer was free for an answer or a fragment."},
 }};
 
-static_assert([] {
-  for (std::size_t i = 0; i < kDropReasons; ++i)
-    if (static_cast<std::size_t>(kDropReasonTexts[i].reason) != i) return false;
-  return true;
-}(), "the texts stand in the order of the enumeration");
+static_assert(
+    [] {
+      for (std::size_t i = 0; i < kDropReasons; ++i)
+        if (static_cast<std::size_t>(kDropReasonTexts[i].reason) != i) return false;
+      return true;
+    }(),
+    "the texts stand in the order of the enumeration");
 
 /// A reason of the ALG's that only ESP packets are dropped for: esp_dropped is their sum.
 [[nodiscard]] constexpr bool is_esp_reason(DropReason reason) {
@@ -291,6 +299,8 @@ static_assert([] {
 [[nodiscard]] constexpr const DropReasonText& text_of(DropReason reason) {
   return kDropReasonTexts[static_cast<std::size_t>(reason)];
 }
-[[nodiscard]] constexpr std::string_view name_of(DropReason reason) { return text_of(reason).name; }
+[[nodiscard]] constexpr std::string_view name_of(DropReason reason) {
+  return text_of(reason).name;
+}
 
 }  // namespace lsn::shared

@@ -19,12 +19,12 @@ enum class EventKind : std::uint8_t {
   kIkeSessionCreated,
   kIkeSessionEnded,
   kEspSessionCreated,
-  kEspSpiLearned,    ///< the session has both SPIs now
+  kEspSpiLearned,  ///< the session has both SPIs now
   kEspSessionEnded,
-  kTurnEnded,        ///< `detail`: CloseReason
-  kSpiCollision,     ///< `spi_in` of `client`; `other` waited for its own
-  kAhRefused,        ///< once per client
-  kStateRemoved,     ///< a client's state went with its profile; `detail`: its ESP sessions
+  kTurnEnded,     ///< `detail`: CloseReason
+  kSpiCollision,  ///< `spi_in` of `client`; `other` waited for its own
+  kAhRefused,     ///< once per client
+  kStateRemoved,  ///< a client's state went with its profile; `detail`: its ESP sessions
 };
 
 struct Event {

@@ -53,8 +53,8 @@ struct TransportPolicy {
   state::TickDuration fin_rst_timeout = std::chrono::seconds{30};
   state::TickDuration stun_timeout = std::chrono::seconds{600};
   state::TickDuration syn_idle_timeout = std::chrono::seconds{60};
-  std::uint32_t port_quota = 0;     ///< NAT ports per subscriber; 0: no limit
-  std::uint32_t session_quota = 0;  ///< sessions per subscriber; 0: no limit
+  std::uint32_t port_quota = 0;           ///< NAT ports per subscriber; 0: no limit
+  std::uint32_t session_quota = 0;        ///< sessions per subscriber; 0: no limit
   std::uint64_t group_session_limit = 0;  ///< over all shards; 0: no limit
   bool preserve_parity = false;
   bool preserve_range = false;
@@ -165,16 +165,16 @@ struct Generation {
   std::shared_ptr<DisplacedSubscribers>
       displaced;  ///< the same in all generations; one shard: none
   NatAddressMap nat_addresses;
-  std::vector<Group> groups;  ///< by stable id
-  std::vector<Pool> pools;    ///< by stable id
+  std::vector<Group> groups;             ///< by stable id
+  std::vector<Pool> pools;               ///< by stable id
   std::vector<AlgProfile> alg_profiles;  ///< by stable id
   std::vector<Interface> interfaces;
-  IntervalMap<Route> routes;  ///< connected networks and configured prefixes, longest wins
-  std::vector<Route> gateways;  ///< the next hops of configured routes, in order, each once
+  IntervalMap<Route> routes;     ///< connected networks and configured prefixes, longest wins
+  std::vector<Route> gateways;   ///< the next hops of configured routes, in order, each once
   LinkAddresses link_addresses;  ///< of all interfaces: index_link_addresses()
 
-  bool inbound_refresh = true;         ///< RFC 4787 REQ-6: inbound packets refresh, too
-  std::uint8_t unreachable_code = 13;  ///< RFC 6888 REQ-11, RFC 1812 section 5.2.7.1
+  bool inbound_refresh = true;           ///< RFC 4787 REQ-6: inbound packets refresh, too
+  std::uint8_t unreachable_code = 13;    ///< RFC 6888 REQ-11, RFC 1812 section 5.2.7.1
   std::uint32_t unreachable_rate = 100;  ///< of those per second and worker
   std::uint32_t max_fragments = 4096;    ///< datagrams that wait for fragments, per worker
   state::TickDuration fragment_timeout = std::chrono::seconds{2};

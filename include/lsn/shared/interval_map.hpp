@@ -81,9 +81,9 @@ class IntervalMap {
     for (const Range& range : ranges) {
       std::vector<Range> pieces;
       std::uint64_t at = range.first;
-      auto taken = std::lower_bound(
-          flat.begin(), flat.end(), range.first,
-          [](const Range& r, std::uint32_t value) { return r.last < value; });
+      auto taken =
+          std::lower_bound(flat.begin(), flat.end(), range.first,
+                           [](const Range& r, std::uint32_t value) { return r.last < value; });
       for (; taken != flat.end() && taken->first <= range.last; ++taken) {
         if (at < taken->first)
           pieces.push_back({static_cast<std::uint32_t>(at), taken->first - 1, range.value});

@@ -1,7 +1,7 @@
 // The addresses that no host on a link of ours can have: our own, and the links' network and
 // broadcast addresses. Every packet without a session is asked twice whether it is from or for one
-// of them, which few are: a table of bits says so of nearly all others. Built by the control thread,
-// read by all, no updates.
+// of them, which few are: a table of bits says so of nearly all others. Built by the control
+// thread, read by all, no updates.
 #pragma once
 
 #include <algorithm>

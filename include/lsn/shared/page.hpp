@@ -1,6 +1,6 @@
 // Questions about what there may be millions of come in pages: a page visits at most a budget of
-// slots from `cursor`, returns at most `limit` rows, and says where to go on. What lives through all
-// pages is listed exactly once; what begins or ends meanwhile, at most once.
+// slots from `cursor`, returns at most `limit` rows, and says where to go on. What lives through
+// all pages is listed exactly once; what begins or ends meanwhile, at most once.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +20,8 @@ struct Page {
   std::vector<Row> rows;
 };
 
-/// Visits slots from the cursor on, up to `end` (not included). False: out of budget, or the page is
-/// full; the cursor says where to go on.
+/// Visits slots from the cursor on, up to `end` (not included). False: out of budget, or the page
+/// is full; the cursor says where to go on.
 template <class Page, class Visit>
 bool walk_page(Page& page, std::uint32_t end, std::size_t budget, Visit&& visit) {
   for (; page.cursor < end; ++page.cursor, --budget) {

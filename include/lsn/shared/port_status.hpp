@@ -1,4 +1,5 @@
-// What there is to say of a device: the runtime makes it, `stat interface`, telemetry and metrics show it.
+// What there is to say of a device: the runtime makes it, `stat interface`, telemetry and metrics
+// show it.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@ struct PortStatus {
   std::string mac;
   unsigned rx_queues = 0;
   unsigned tx_queues = 0;
-  std::string steering;  ///< what the port got of RSS and flow rules, in words
-  std::uint64_t rx_missed = 0;   ///< dropped by the NIC: no descriptor in time
+  std::string steering;         ///< what the port got of RSS and flow rules, in words
+  std::uint64_t rx_missed = 0;  ///< dropped by the NIC: no descriptor in time
   std::uint64_t rx_errors = 0;
   std::uint64_t rx_no_buffer = 0;
   std::uint64_t tx_errors = 0;

@@ -7,10 +7,10 @@
 #include <optional>
 #include <vector>
 
+#include "lsn/shared/alg_queries.hpp"
 #include "lsn/shared/counters.hpp"
 #include "lsn/shared/drop_reason.hpp"
 #include "lsn/shared/generation.hpp"
-#include "lsn/shared/alg_queries.hpp"
 #include "lsn/shared/page.hpp"
 #include "lsn/shared/records.hpp"
 #include "lsn/state/none.hpp"
@@ -20,9 +20,9 @@ namespace lsn::shared {
 
 /// All that is set must hold.
 struct SessionFilter {
-  std::uint16_t group = kNoId;  ///< stable group id; kNoId: any
+  std::uint16_t group = kNoId;                ///< stable group id; kNoId: any
   std::optional<wire::Ipv4Prefix> network{};  ///< of subscribers
-  std::optional<std::uint32_t> netmask{};    ///< instead of network->length: any mask, host order
+  std::optional<std::uint32_t> netmask{};     ///< instead of network->length: any mask, host order
   std::optional<wire::Ipv4Address> nat_ip{};
   std::optional<std::uint16_t> nat_port{};
   std::optional<wire::Ipv4Address> destination_ip{};
@@ -31,13 +31,13 @@ struct SessionFilter {
 
 /// As `show lsn session` prints it.
 enum class SessionState : std::uint8_t {
-  kSynSent,         ///< TCP: the subscriber's SYN was seen
-  kSynReceived,     ///< TCP: only the remote side's SYN was seen
-  kEstablished,     ///< TCP: both SYNs were seen, or taken over in the middle
-  kFinOutbound,     ///< TCP: the subscriber has sent FIN
-  kFinInbound,      ///< TCP: the remote side has sent FIN
-  kClosing,         ///< TCP: both FINs or an RST were seen
-  kActive,          ///< UDP, ICMP
+  kSynSent,      ///< TCP: the subscriber's SYN was seen
+  kSynReceived,  ///< TCP: only the remote side's SYN was seen
+  kEstablished,  ///< TCP: both SYNs were seen, or taken over in the middle
+  kFinOutbound,  ///< TCP: the subscriber has sent FIN
+  kFinInbound,   ///< TCP: the remote side has sent FIN
+  kClosing,      ///< TCP: both FINs or an RST were seen
+  kActive,       ///< UDP, ICMP
 };
 
 struct SessionRow {
@@ -60,9 +60,9 @@ using SessionPage = Page<SessionRow, SessionFilter>;
 /// What `flush lsn session` asks of a shard, in steps like pages.
 struct SessionFlush {
   SessionFilter filter;
-  std::uint32_t cursor = 0;              ///< subscriber
-  bool sessions_done = false;            ///< of it; its idle mappings come next
-  std::uint32_t next = state::kNone;     ///< session or mapping where to go on
+  std::uint32_t cursor = 0;           ///< subscriber
+  bool sessions_done = false;         ///< of it; its idle mappings come next
+  std::uint32_t next = state::kNone;  ///< session or mapping where to go on
   bool finished = false;
   std::uint64_t flushed = 0;  ///< out: sessions ended so far
 };
@@ -79,10 +79,10 @@ struct SubscriberRow {
 };
 
 struct SubscriberFilter : SessionFilter {  ///< group, network and nat_ip count
-  bool with_bytes = false;  ///< rows have them: that costs a visit of each session
+  bool with_bytes = false;                 ///< rows have them: that costs a visit of each session
 };
 struct SubscriberPage : Page<SubscriberRow, SubscriberFilter> {
-  std::uint32_t next = state::kNone;  ///< session of the one at the cursor where to go on, ...
+  std::uint32_t next = state::kNone;      ///< session of the one at the cursor where to go on, ...
   std::uint64_t bytes[kDirections] = {};  ///< ... and what those before it have carried
 };
 
@@ -92,7 +92,7 @@ struct MappingRow {
   Dependence filtering = Dependence::kEndpointIndependent;
   wire::Ipv4Address subscriber_ip, nat_ip;
   std::uint16_t subscriber_port = 0, nat_port = 0;
-  std::optional<wire::Ipv4Address> remote_ip{};   ///< as far as its type has them
+  std::optional<wire::Ipv4Address> remote_ip{};  ///< as far as its type has them
   std::optional<std::uint16_t> remote_port{};
   std::uint16_t group = kNoId;
   std::uint32_t sessions = 0;
@@ -104,10 +104,10 @@ using MappingPage = Page<MappingRow, SessionFilter>;
 /// What a shard's subscribers use, by pool and by group (stable ids).
 struct Usage {
   struct OfPool {
-    std::uint32_t addresses = 0;                     ///< of the shard
-    std::uint32_t paired = 0;                        ///< subscribers
+    std::uint32_t addresses = 0;                        ///< of the shard
+    std::uint32_t paired = 0;                           ///< subscribers
     std::array<std::uint64_t, kPortProtocols> ports{};  ///< taken
-    std::uint64_t waiting = 0;                       ///< of them: for portrealloctimeout
+    std::uint64_t waiting = 0;                          ///< of them: for portrealloctimeout
   };
   struct OfGroup {
     std::uint32_t subscribers = 0;
@@ -118,7 +118,7 @@ struct Usage {
   Step step = Step::kAddresses;
   std::uint32_t cursor = 0;
   bool finished = false;
-  std::vector<OfPool> pools;    ///< as many as are to be counted
+  std::vector<OfPool> pools;  ///< as many as are to be counted
   std::vector<OfGroup> groups;
 };
 
@@ -127,10 +127,10 @@ struct Usage {
 struct NeighbourRow {
   std::uint16_t interface = 0;
   wire::Ipv4Address ip;
-  wire::MacAddress mac{};   ///< if it is reachable
+  wire::MacAddress mac{};  ///< if it is reachable
   bool reachable = false;
-  bool gateway = false;     ///< of a configured route
-  std::uint32_t waiting = 0;  ///< packets
+  bool gateway = false;                                   ///< of a configured route
+  std::uint32_t waiting = 0;                              ///< packets
   std::uint32_t used_seconds = 0, confirmed_seconds = 0;  ///< since then
 };
 
@@ -160,7 +160,7 @@ using DropPage = Page<DropRow, DropFilter>;
 struct Lookup {
   Direction direction = Direction::kOutbound;
   Protocol protocol = Protocol::kUdp;
-  wire::Ipv4Address local;   ///< outbound: the subscriber; inbound: the NAT address
+  wire::Ipv4Address local;  ///< outbound: the subscriber; inbound: the NAT address
   wire::Ipv4Address remote;
   std::uint16_t local_port = 0, remote_port = 0;  ///< ICMP: the identifier is the local one
   std::uint32_t spi = 0;                          ///< ESP

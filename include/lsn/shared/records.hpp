@@ -2,8 +2,8 @@
 // record per thing, plain data. Workers write them as things change; the control thread keeps them
 // in a file, and hands them back before the first packet.
 //
-// A record's later versions replace it (`same_thing`); `gone` takes it away. The pairing of a client
-// with its NAT address is in every one of its records.
+// A record's later versions replace it (`same_thing`); `gone` takes it away. The pairing of a
+// client with its NAT address is in every one of its records.
 #pragma once
 
 #include <cstdint>
@@ -24,15 +24,15 @@ struct StateRecord {
 
   Kind kind = Kind::kMapping;
   bool gone = false;
-  std::uint8_t version = 0;     ///< IKE: major
-  bool answered = false;        ///< IKE, exchange: its latest request
-  bool keeps_port = false;      ///< mapping, IKE: ikePreservePort
-  std::uint8_t shard = 0;       ///< ESP: with `place` its name while this process lives
+  std::uint8_t version = 0;  ///< IKE: major
+  bool answered = false;     ///< IKE, exchange: its latest request
+  bool keeps_port = false;   ///< mapping, IKE: ikePreservePort
+  std::uint8_t shard = 0;    ///< ESP: with `place` its name while this process lives
   std::uint32_t place = 0;
   wire::Be32 client{};
   wire::Be32 nat_ip{};
   wire::Be32 server{};
-  wire::Be16 inside_port{};       ///< mapping, IKE
+  wire::Be16 inside_port{};  ///< mapping, IKE
   wire::Be16 nat_port{};
   std::uint8_t exchange = 0;         ///< exchange: ExchangeKind
   bool from_server = false;          ///< exchange: the server began it
@@ -40,7 +40,7 @@ struct StateRecord {
   std::uint32_t latest_request = 0;  ///< exchange
   wire::IkeSpi initiator = 0;        ///< IKE, exchange: of its session
   wire::IkeSpi responder = 0;
-  wire::Be32 spi_out{};           ///< ESP; zero: not known
+  wire::Be32 spi_out{};  ///< ESP; zero: not known
   wire::Be32 spi_in{};
   std::uint32_t idle_seconds = 0;  ///< exchange: since it was admitted
 };

@@ -3,8 +3,8 @@
 // Pure data made from the configuration, the same on all cores. A NAT address belongs to one shard
 // for as long as it is configured: the addresses of a pool are dealt round-robin to the shards; a
 // reload gives new ones to the shards with the fewest of that pool and moves none. A subscriber
-// belongs to a shard that owns addresses of its group's pools: each of these shards has the share of
-// subscribers that it has of the addresses, so that none is exhausted long before another
+// belongs to a shard that owns addresses of its group's pools: each of these shards has the share
+// of subscribers that it has of the addresses, so that none is exhausted long before another
 // (OwnerTable), and a change of the shares moves only as many subscribers as it must.
 //
 // When a reload changes where a subscriber belongs, one that has live state is displaced: it stays
@@ -57,7 +57,8 @@ class NatAddressMap {
   NatAddressMap() = default;
 
   /// Deals the addresses of disjoint pools to `shards` shards (1..kMaxShards), keeping the owners
-  /// that `before` gave them. Each pool evenly; what is left over goes to whoever has fewest in all.
+  /// that `before` gave them. Each pool evenly; what is left over goes to whoever has fewest in
+  /// all.
   NatAddressMap(std::span<const PoolRanges> pools, unsigned shards,
                 const NatAddressMap* before = nullptr) {
     std::uint32_t number = 0;
@@ -108,9 +109,7 @@ class NatAddressMap {
   [[nodiscard]] std::uint32_t count() const { return static_cast<std::uint32_t>(all_.size()); }
 
   /// All of them, ascending: one range per address.
-  [[nodiscard]] const std::vector<IntervalMap<NatAddressPlace>::Range>& all() const {
-    return all_;
-  }
+  [[nodiscard]] const std::vector<IntervalMap<NatAddressPlace>::Range>& all() const { return all_; }
 
  private:
   std::vector<IntervalMap<NatAddressPlace>::Range> all_;
@@ -127,8 +126,8 @@ using ShardShares = std::array<std::uint32_t, kMaxShards>;
 ///
 /// The classes are those of multiplication by the golden ratio: any addresses at the same distance
 /// from one another (a network's hosts, every fourth one) fall into classes that are spread evenly
-/// over all. A shard's classes lie side by side, so that it has its share also of a few subscribers,
-/// give or take a few; a random choice would miss it by the root of their number.
+/// over all. A shard's classes lie side by side, so that it has its share also of a few
+/// subscribers, give or take a few; a random choice would miss it by the root of their number.
 class OwnerTable {
  public:
   static constexpr unsigned kClasses = 4096;
@@ -138,8 +137,8 @@ class OwnerTable {
     return subscriber.value * 0x9E3779B9u >> 20;
   }
 
-  /// How many classes each shard has: its share, rounded so that all are given; none if no shard has
-  /// an address.
+  /// How many classes each shard has: its share, rounded so that all are given; none if no shard
+  /// has an address.
   [[nodiscard]] static Quotas quotas_of(const ShardShares& shares) {
     std::uint64_t total = 0;
     for (const std::uint32_t share : shares) total += share;
@@ -161,8 +160,8 @@ class OwnerTable {
     return quotas;
   }
 
-  /// `before`: the same group's predecessor. Only those of its classes change hands of which a shard
-  /// has too many.
+  /// `before`: the same group's predecessor. Only those of its classes change hands of which a
+  /// shard has too many.
   OwnerTable(const Quotas& quotas, const OwnerTable* before) : quotas_(quotas) {
     owners_.fill(kNoShard);
     Quotas missing = quotas;

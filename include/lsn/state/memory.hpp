@@ -5,8 +5,9 @@
 // touches nothing until an entry needs it: pages come into being as entries do.
 //
 //   ZeroedMemory    a pmr resource whose memory reads as zero, also when it is handed out again
-//   PageMemory      the one for general use: anonymous pages of the kernel, large ones if it has any
-//   ParallelArray   a fixed number of T's in such memory; "parallel" because an object's cold part
+//   PageMemory      the one for general use: anonymous pages of the kernel, large ones if it has
+//   any ParallelArray   a fixed number of T's in such memory; "parallel" because an object's cold
+//   part
 //                   lives in one, under the index that its hot part has in a Slab
 #pragma once
 

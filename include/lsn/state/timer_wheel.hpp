@@ -89,8 +89,8 @@ class BasicTimerWheel {
   /// slot that became due. Returns the work done, visits and non-empty slots together; when that is
   /// `budget`, there may be more to do and the next call goes on here, even at the same `now`.
   ///
-  /// `announce(std::span<const std::uint32_t>)` is told of objects, at most kAnnounced, that will be
-  /// visited next. It must not change the wheel.
+  /// `announce(std::span<const std::uint32_t>)` is told of objects, at most kAnnounced, that will
+  /// be visited next. It must not change the wheel.
   template <class LinksOf, class Visit, class Announce>
   std::size_t advance(Ticks now, std::size_t budget, LinksOf&& links_of, Visit&& visit,
                       Announce&& announce) {
@@ -183,8 +183,10 @@ class BasicTimerWheel {
   /// In front of a slot's chain.
   std::uint32_t add_chunk(std::uint32_t slot) {
     std::uint32_t id = free_chunk_;
-    if (id != 0) free_chunk_ = chunks_[id].next;
-    else id = ++chunks_used_;
+    if (id != 0)
+      free_chunk_ = chunks_[id].next;
+    else
+      id = ++chunks_used_;
     Chunk& chunk = chunks_[id];
     chunk.next = slots_[slot];
     chunk.slot = static_cast<std::uint16_t>(slot);
@@ -280,8 +282,8 @@ class BasicTimerWheel {
   std::uint32_t cursor_;   ///< the tick up to which all is done; the one in work if draining_
   bool draining_ = false;  ///< the slots that begin at cursor_ are being emptied
   std::size_t size_ = 0;
-  std::uint64_t occupied_[kSlots / 64] = {};               ///< a bit per slot: not empty
-  ParallelArray<std::uint32_t> slots_;                     ///< the first chunk, 0: none
+  std::uint64_t occupied_[kSlots / 64] = {};  ///< a bit per slot: not empty
+  ParallelArray<std::uint32_t> slots_;        ///< the first chunk, 0: none
   ParallelArray<Chunk> chunks_;
   std::uint32_t chunks_used_ = 0;  ///< higher numbers were never touched
   std::uint32_t free_chunk_ = 0;

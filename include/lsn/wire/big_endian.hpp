@@ -35,7 +35,9 @@ class Be16 {
 class Be32 {
  public:
   Be32() = default;
-  [[nodiscard]] static constexpr Be32 of(std::uint32_t host) { return raw(__builtin_bswap32(host)); }
+  [[nodiscard]] static constexpr Be32 of(std::uint32_t host) {
+    return raw(__builtin_bswap32(host));
+  }
   [[nodiscard]] static constexpr Be32 raw(std::uint32_t bytes) {
     Be32 result{};
     for (unsigned i = 0; i < 4; ++i) result.bytes_[i] = static_cast<std::uint8_t>(bytes >> 8 * i);

@@ -3,7 +3,8 @@
 // One's complement sums do not mind the byte order, so all of this works on words as they lie in
 // the packet. A NAT changes a few words of a header and must change the checksum by just that
 // difference: ChecksumDelta collects old and new words, apply() carries them into a checksum field.
-// One delta serves several fields, e.g. the addresses in the IP header and in the TCP pseudo header.
+// One delta serves several fields, e.g. the addresses in the IP header and in the TCP pseudo
+// header.
 #pragma once
 
 #include <bit>
@@ -51,8 +52,8 @@ namespace lsn::wire {
 /// The pseudo header's part of a TCP or UDP checksum (RFC 9293 section 3.1, RFC 768).
 [[nodiscard]] inline std::uint64_t pseudo_header_sum(Be32 source, Be32 destination,
                                                      std::uint8_t protocol, std::uint16_t length) {
-  return std::uint64_t{source.raw()} + destination.raw() +
-         Be16::of(protocol).raw() + Be16::of(length).raw();
+  return std::uint64_t{source.raw()} + destination.raw() + Be16::of(protocol).raw() +
+         Be16::of(length).raw();
 }
 
 class ChecksumDelta {
@@ -70,8 +71,8 @@ class ChecksumDelta {
 
   /// RFC 1624 equation 3: HC' = ~(~HC + ~m + m').
   [[nodiscard]] constexpr Be16 apply(Be16 field) const {
-    return Be16::raw(static_cast<std::uint16_t>(
-        ~fold_sum(sum_ + static_cast<std::uint16_t>(~field.raw()))));
+    return Be16::raw(
+        static_cast<std::uint16_t>(~fold_sum(sum_ + static_cast<std::uint16_t>(~field.raw()))));
   }
 
   /// As apply(), for UDP: no checksum stays none, and one that comes out as zero is sent as all

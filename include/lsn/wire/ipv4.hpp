@@ -58,7 +58,9 @@ struct Ipv4Header {
   [[nodiscard]] std::size_t total_size() const { return total_length.host(); }
   [[nodiscard]] std::size_t payload_size() const { return total_size() - header_size(); }
 
-  [[nodiscard]] bool dont_fragment() const { return (flags_and_offset.host() & kDontFragment) != 0; }
+  [[nodiscard]] bool dont_fragment() const {
+    return (flags_and_offset.host() & kDontFragment) != 0;
+  }
   [[nodiscard]] bool more_fragments() const {
     return (flags_and_offset.host() & kMoreFragments) != 0;
   }
@@ -79,8 +81,8 @@ struct Ipv4Header {
 
   /// Whether anything follows the fixed part.
   [[nodiscard]] bool has_options() const { return version_and_size != 0x45; }
-  /// Whether an option says which way it is to go: loose (131) or strict (137) source route (RFC 791
-  /// section 3.1). The whole header is there.
+  /// Whether an option says which way it is to go: loose (131) or strict (137) source route (RFC
+  /// 791 section 3.1). The whole header is there.
   [[nodiscard]] bool has_source_route() const {
     constexpr std::uint8_t kEnd = 0, kNoOperation = 1, kLoose = 131, kStrict = 137;
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(this);

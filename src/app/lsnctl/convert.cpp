@@ -24,8 +24,8 @@
 namespace lsn::ctl {
 namespace {
 
-using control::Model;
 using control::begins_with;
+using control::Model;
 using control::same_word;
 
 /// Commands that have no counterpart here, and what that means. The first that fits counts.
@@ -35,10 +35,12 @@ struct Meaning {
 };
 constexpr Meaning kMeanings[] = {
     {"set lsn parameter", "tables are sized by dataplane.maxSessions"},
-    {"add lsn static", "static mappings are not available in this version: what is behind it is not "
-                       "reached from outside"},
-    {"add lsn appsattributes", "idle times by port are not available in this version: the transport "
-                               "profile's apply"},
+    {"add lsn static",
+     "static mappings are not available in this version: what is behind it is not "
+     "reached from outside"},
+    {"add lsn appsattributes",
+     "idle times by port are not available in this version: the transport "
+     "profile's apply"},
     {"bind lsn appsattributes", "idle times by port are not available in this version"},
     {"add lsn logprofile", "records are not available in this version: nothing is logged"},
     {"add lsn ", "it is not translated otherwise than by address and port"},
@@ -82,8 +84,9 @@ class Converter {
     if (words->empty() || same_word((*words)[0].text, "Done")) return;
     if (is(*words, {"add", "ns", "ip"}) && words->size() >= 5) return take_address(line, *words);
     if (is(*words, {"add", "route"}) && words->size() >= 5) return take_route(line, *words);
-    if (is(*words, {"apply", "acls"}) || is(*words, {"apply", "ns", "acls"}) || is(*words, {"save", "ns", "config"}) ||
-        is(*words, {"save", "config"}) || is(*words, {"enable", "ns", "feature"}))
+    if (is(*words, {"apply", "acls"}) || is(*words, {"apply", "ns", "acls"}) ||
+        is(*words, {"save", "ns", "config"}) || is(*words, {"save", "config"}) ||
+        is(*words, {"enable", "ns", "feature"}))
       return;
     auto command = control::lsn_commands().parse(line.text);
     if (command && *command && (*command)->spec->takes_words) {
@@ -94,12 +97,13 @@ class Converter {
     }
     const bool concerns_us = is(*words, {"add", "lsn"}) || is(*words, {"bind", "lsn"}) ||
                              is(*words, {"set", "lsn"}) || is(*words, {"add", "ipsecalg"});
-    const std::string kind = words->size() > 2 && concerns_us
-                                 ? fmt::format("{} {} {}", (*words)[0].text, (*words)[1].text, (*words)[2].text)
-                             : words->size() > 1
-                                 ? fmt::format("{} {}", (*words)[0].text, (*words)[1].text)
-                                 : (*words)[0].text;
-    if (concerns_us) return say(line, fmt::format("{} is left out: {}", kind, meaning_of(line.text)));
+    const std::string kind =
+        words->size() > 2 && concerns_us
+            ? fmt::format("{} {} {}", (*words)[0].text, (*words)[1].text, (*words)[2].text)
+        : words->size() > 1 ? fmt::format("{} {}", (*words)[0].text, (*words)[1].text)
+                            : (*words)[0].text;
+    if (concerns_us)
+      return say(line, fmt::format("{} is left out: {}", kind, meaning_of(line.text)));
     std::vector<unsigned>& lines = others_[kind];
     if (lines.empty()) order_.push_back({kind, std::string(meaning_of(line.text))});
     lines.push_back(line.number);
@@ -123,15 +127,17 @@ class Converter {
   static bool is(const std::vector<control::Word>& words,
                  std::initializer_list<std::string_view> expected) {
     if (words.size() < expected.size()) return false;
-    return std::equal(expected.begin(), expected.end(), words.begin(),
-                      [](std::string_view e, const control::Word& w) { return same_word(e, w.text); });
+    return std::equal(
+        expected.begin(), expected.end(), words.begin(),
+        [](std::string_view e, const control::Word& w) { return same_word(e, w.text); });
   }
 
   void say(const SourceLine& line, std::string_view what) {
     fmt::print(stderr, "{}:{}: {}\n", path_, line.number, what);
   }
 
-  static std::optional<wire::Ipv4Prefix> network(const std::string& address, const std::string& mask) {
+  static std::optional<wire::Ipv4Prefix> network(const std::string& address,
+                                                 const std::string& mask) {
     const auto a = wire::parse_ipv4(address);
     const auto m = wire::parse_ipv4(mask);
     const auto length = m ? wire::length_of_netmask(*m) : std::nullopt;
@@ -157,7 +163,8 @@ class Converter {
   void take_route(const SourceLine& line, const std::vector<control::Word>& words) {
     const auto prefix = network(words[2].text, words[3].text);
     const auto via = wire::parse_ipv4(words[4].text);
-    if (!prefix || !via) return say(line, "add route is left out: it is none by a gateway's address");
+    if (!prefix || !via)
+      return say(line, "add route is left out: it is none by a gateway's address");
     routes_.push_back({line, {*prefix, *via}});
   }
 
@@ -196,40 +203,47 @@ class Converter {
     unsigned n = 0;
     for (const wire::Ipv4Prefix& a : addresses_) {
       if (&a == outside) continue;
-      link(fmt::format("inside{}", n == 0 ? "" : fmt::format("{}", n)), shared::Side::kInside, a, n);
+      link(fmt::format("inside{}", n == 0 ? "" : fmt::format("{}", n)), shared::Side::kInside, a,
+           n);
       ++n;
     }
     const auto placeholder = [](unsigned net, unsigned host) {
       return wire::Ipv4Prefix{wire::Ipv4Address{0xA9FE0000u + (net << 8) + host}, 30};
     };
     if (n == 0) {
-      notes_.emplace_back("The file does not say which link the subscribers are on: address and device "
-                          "of interface inside are placeholders.");
+      notes_.emplace_back(
+          "The file does not say which link the subscribers are on: address and device "
+          "of interface inside are placeholders.");
       link("inside", shared::Side::kInside, placeholder(1, 1), n++);
     }
     if (outside == nullptr)
-      notes_.emplace_back("The file does not say which link leads outside: address and device of "
-                          "interface outside are placeholders.");
+      notes_.emplace_back(
+          "The file does not say which link leads outside: address and device of "
+          "interface outside are placeholders.");
     link("outside", shared::Side::kOutside, outside == nullptr ? placeholder(2, 1) : *outside, n);
     notes_.emplace_back("Devices are placeholders: give the NICs' PCI addresses.");
     for (const auto& [line, route] : routes_) {
       const bool connected = std::any_of(
-          model_.interfaces.begin(), model_.interfaces.end(),
-          [&r = route](const auto& i) { return i.address.contains(r.via) && i.address.address != r.via; });
-      if (connected) model_.routes.push_back(route);
-      else say(line, "add route is left out: its gateway is on no link of the box");
+          model_.interfaces.begin(), model_.interfaces.end(), [&r = route](const auto& i) {
+            return i.address.contains(r.via) && i.address.address != r.via;
+          });
+      if (connected)
+        model_.routes.push_back(route);
+      else
+        say(line, "add route is left out: its gateway is on no link of the box");
     }
-    if (outside == nullptr) model_.routes.push_back({wire::Ipv4Prefix{}, placeholder(2, 2).address});
+    if (outside == nullptr)
+      model_.routes.push_back({wire::Ipv4Prefix{}, placeholder(2, 2).address});
   }
 
   /// Subscribers whom no link or route leads to.
   void add_client_routes() {
-    const auto inside = std::find_if(model_.interfaces.begin(), model_.interfaces.end(), [](const auto& i) {
-      return i.role == shared::Side::kInside;
-    });
+    const auto inside = std::find_if(model_.interfaces.begin(), model_.interfaces.end(),
+                                     [](const auto& i) { return i.role == shared::Side::kInside; });
     const wire::Ipv4Address next{inside->address.address.value ^ 3u};
     const wire::Ipv4Address via = inside->address.length <= 30 && inside->address.contains(next) &&
-                                          next != inside->address.first() && next != inside->address.last()
+                                          next != inside->address.first() &&
+                                          next != inside->address.last()
                                       ? next
                                       : wire::Ipv4Address{inside->address.first().value + 1};
     const control::ByName acls(model_.lsn.acl);
@@ -243,8 +257,9 @@ class Converter {
         if (is_covered(network)) continue;
         model_.routes.push_back({network, via});
         if (std::exchange(has_routes_note_, true)) continue;
-        notes_.push_back(fmt::format("No route leads to some subscribers: those by {} are placeholders.",
-                                     wire::to_string(via)));
+        notes_.push_back(
+            fmt::format("No route leads to some subscribers: those by {} are placeholders.",
+                        wire::to_string(via)));
       }
     }
   }
@@ -289,7 +304,8 @@ class Converter {
         why.push_back(std::move(problem));
       }
       if (left.size() == pending_.size()) {
-        for (std::size_t i = 0; i < left.size(); ++i) say(left[i].line, why[i] + "; it is left out");
+        for (std::size_t i = 0; i < left.size(); ++i)
+          say(left[i].line, why[i] + "; it is left out");
         return;
       }
       pending_ = std::move(left);
@@ -312,7 +328,8 @@ class Converter {
           edit.options.begin(), edit.options.end(),
           [named](const control::Edit::Option& o) { return same_word(named, o.name); });
       if (option == edit.options.end()) return problem;
-      notes += fmt::format("{}-{} is left out: {}", notes.empty() ? "" : "; ", option->name, problem);
+      notes +=
+          fmt::format("{}-{} is left out: {}", notes.empty() ? "" : "; ", option->name, problem);
       edit.options.erase(option);
       if (edit.options.empty() && edit.verb != control::Verb::kAdd) {
         say(each.line, notes);

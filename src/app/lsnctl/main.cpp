@@ -1,5 +1,5 @@
-// lsnctl: sends commands to lsnd and prints what it answers; without one it is a shell. The exit code
-// is 0, or 1 with the reason on standard error.
+// lsnctl: sends commands to lsnd and prints what it answers; without one it is a shell. The exit
+// code is 0, or 1 with the reason on standard error.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -63,7 +63,8 @@ int start(const Options& options) {
   if (!options.file.empty() && options.file != "-") {
     if (!options.words.empty()) return fail("-f: given with a command, allowed without one");
     if (!std::filesystem::is_directory(options.file)) file.open(options.file);
-    if (!file.is_open()) return fail(fmt::format("-f: given {}, allowed a file that can be read", options.file));
+    if (!file.is_open())
+      return fail(fmt::format("-f: given {}, allowed a file that can be read", options.file));
   }
   auto client = control::CommandClient::connect(options.socket);
   if (!client) return fail(client.error());
@@ -81,17 +82,19 @@ int start(const Options& options) {
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app("Sends commands to lsnd; without a command an interactive shell, or those on standard "
-               "input",
-               "lsnctl");
+  CLI::App app(
+      "Sends commands to lsnd; without a command an interactive shell, or those on standard "
+      "input",
+      "lsnctl");
   app.add_option("--socket", options.socket, "lsnd's command socket")->capture_default_str();
   app.add_flag("--json", options.json, "one JSON document instead of tables");
   app.add_option("-f", options.file, "a file of commands, one per line; - is standard input");
   app.add_flag("--continue", options.keep_going, "go on after an error in a file of commands");
   app.add_flag("--atomic", options.atomic, "carry out all commands of a file or none");
   app.set_version_flag("--version", "lsnctl " LSN_VERSION);
-  app.footer("Commands: lsnctl help\n"
-             "Offline: lsnctl convert FILE makes a configuration of a file of NetScaler commands");
+  app.footer(
+      "Commands: lsnctl help\n"
+      "Offline: lsnctl convert FILE makes a configuration of a file of NetScaler commands");
   // What follows the command's first word is the command's, also what looks like an option.
   app.prefix_command();
   try {

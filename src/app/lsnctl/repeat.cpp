@@ -39,7 +39,8 @@ void flatten(const Json& json, const std::string& path, Values& out) {
   if (json.is_array())
     for (std::size_t i = 0; i < json.size(); ++i) {
       std::string name = std::to_string(i);
-      for (const char* key : {"name", "reason", "protocol", "profile", "worker", "interface", "device"})
+      for (const char* key :
+           {"name", "reason", "protocol", "profile", "worker", "interface", "device"})
         if (json[i].is_object() && json[i].contains(key)) {
           name = json[i][key].is_string() ? json[i][key].get<std::string>() : json[i][key].dump();
           break;
@@ -116,8 +117,10 @@ int run_repeatedly(control::CommandClient& client, const Repetition& repetition,
     std::string answer;
     const auto status = client.run("--json " + repetition.command,
                                    [&](control::Stream stream, std::string_view text) {
-                                     if (stream == control::Stream::kOut) answer += text;
-                                     else std::fwrite(text.data(), 1, text.size(), stderr);
+                                     if (stream == control::Stream::kOut)
+                                       answer += text;
+                                     else
+                                       std::fwrite(text.data(), 1, text.size(), stderr);
                                      return true;
                                    });
     if (!status) {
@@ -139,7 +142,8 @@ int run_repeatedly(control::CommandClient& client, const Repetition& repetition,
         fmt::print("\n{} cleared the counters: what moves is counted from there\n",
                    cleared_now.value("by", "somebody"));
       else if (i == 0) {
-        if (const auto shown = client.run(repetition.command, stdout, stderr); !shown || *shown != 0)
+        if (const auto shown = client.run(repetition.command, stdout, stderr);
+            !shown || *shown != 0)
           return 1;
       } else {
         fmt::print("\n{}", rates(before, after, std::chrono::duration<double>(now - then).count()));

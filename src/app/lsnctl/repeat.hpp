@@ -10,7 +10,7 @@
 namespace lsn::ctl {
 
 struct Repetition {
-  std::string command;    ///< without the options
+  std::string command;  ///< without the options
   unsigned times = 1;
   unsigned interval = 1;  ///< seconds
   std::string error;      ///< why it is none

@@ -1,8 +1,8 @@
 // A file of commands, line by line.
 //
 // Lines that change objects go to lsnd many at a time (protocol.hpp), so that ten thousand of them
-// take seconds; the answers are those of the lines one by one, up to the first that is refused. Lines
-// with anything else go alone, in their place.
+// take seconds; the answers are those of the lines one by one, up to the first that is refused.
+// Lines with anything else go alone, in their place.
 #pragma once
 
 #include <iosfwd>

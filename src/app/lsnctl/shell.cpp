@@ -46,7 +46,7 @@ class Shell {
     if (std::setlocale(LC_ALL, "") == nullptr || std::strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
       std::setlocale(LC_ALL, "C.UTF-8");
     // Ctrl-C ends the line, not the shell.
-    struct sigaction interrupt {};
+    struct sigaction interrupt{};
     interrupt.sa_handler = [](int) {};
     sigaction(SIGINT, &interrupt, nullptr);
     edit_ = el_init("lsnctl", stdin, stdout, stderr);
@@ -64,8 +64,11 @@ class Shell {
     el_set(edit_, EL_EDITOR, "emacs");
     el_set(edit_, EL_SIGNAL, 0);
     el_set(edit_, EL_HIST, ::history, history_);
-    el_set(edit_, EL_ADDFN, "lsn-complete", "Complete", +[](EditLine* e, int) { return of(e).tab(); });
-    el_set(edit_, EL_ADDFN, "lsn-explain", "Explain", +[](EditLine* e, int) { return of(e).explain(); });
+    el_set(
+        edit_, EL_ADDFN, "lsn-complete", "Complete", +[](EditLine* e, int) { return of(e).tab(); });
+    el_set(
+        edit_, EL_ADDFN, "lsn-explain", "Explain",
+        +[](EditLine* e, int) { return of(e).explain(); });
     el_set(edit_, EL_BIND, "^I", "lsn-complete", nullptr);
     el_set(edit_, EL_BIND, "?", "lsn-explain", nullptr);
     el_set(edit_, EL_BIND, "^R", "em-inc-search-prev", nullptr);
@@ -84,7 +87,8 @@ class Shell {
   }
 
   int read_lines() {
-    if (isatty(STDIN_FILENO) != 0) fmt::print("Tab completes, ? says what may follow, help lists the commands.\n");
+    if (isatty(STDIN_FILENO) != 0)
+      fmt::print("Tab completes, ? says what may follow, help lists the commands.\n");
     int code = 0;
     while (true) {
       int count = 0;
@@ -113,13 +117,14 @@ class Shell {
     if (!connected()) return 1;
     if (const auto repeat = repetition_of(line)) return run_repeatedly(*client_, *repeat, json_);
     Pager pager;
-    const auto status =
-        client_->run(json_ ? "--json " + line : line,
-                     [&](control::Stream stream, std::string_view text) {
-                       if (stream == control::Stream::kErr) say_error(line, text);
-                       else pager.write(text);
-                       return true;
-                     });
+    const auto status = client_->run(json_ ? "--json " + line : line,
+                                     [&](control::Stream stream, std::string_view text) {
+                                       if (stream == control::Stream::kErr)
+                                         say_error(line, text);
+                                       else
+                                         pager.write(text);
+                                       return true;
+                                     });
     pager.close();
     if (status) return *status;
     fmt::print(stderr, "ERROR: {}\n", status.error());
@@ -127,8 +132,8 @@ class Shell {
     return 1;
   }
 
-  /// Where words stand in a line: the last place, and only as whole ones, as what was wrong is rarely
-  /// before what was right.
+  /// Where words stand in a line: the last place, and only as whole ones, as what was wrong is
+  /// rarely before what was right.
   static std::size_t place_of(const std::string& line, std::string_view words) {
     const auto is_edge = [&](std::size_t at) {
       return at >= line.size() || line[at] == ' ' || line[at] == '"' || line[at] == '\'';
@@ -236,11 +241,12 @@ class Shell {
 
   static void list(const std::vector<Candidate>& all, bool with_help) {
     std::size_t width = 0;
-    for (const Candidate& c : all) width = std::max(width, c.text.size() + (c.is_placeholder ? 2 : 0));
+    for (const Candidate& c : all)
+      width = std::max(width, c.text.size() + (c.is_placeholder ? 2 : 0));
     for (const Candidate& c : all) {
       const std::string text = c.is_placeholder ? fmt::format("<{}>", c.text) : c.text;
-      fmt::print("  {:{}}{}{}\n", text, with_help ? width : 0, with_help && !c.does.empty() ? "  " : "",
-                 with_help ? c.does : "");
+      fmt::print("  {:{}}{}{}\n", text, with_help ? width : 0,
+                 with_help && !c.does.empty() ? "  " : "", with_help ? c.does : "");
     }
     std::fflush(stdout);
   }
@@ -285,7 +291,8 @@ class Shell {
    private:
     [[nodiscard]] bool is_long() const {
       winsize size{};
-      if (isatty(STDOUT_FILENO) == 0 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row < 2)
+      if (isatty(STDOUT_FILENO) == 0 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 ||
+          size.ws_row < 2)
         return true;
       return std::count(held_.begin(), held_.end(), '\n') >= size.ws_row - 1;
     }
@@ -313,6 +320,8 @@ class Shell {
 
 }  // namespace
 
-int run_shell(const std::string& socket, bool json) { return Shell(socket, json).run(); }
+int run_shell(const std::string& socket, bool json) {
+  return Shell(socket, json).run();
+}
 
 }  // namespace lsn::ctl

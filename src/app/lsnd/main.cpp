@@ -88,9 +88,9 @@ int run(control::Model model, const std::string& path, control::StartSignals& si
     interfaces.push_back(interface.name);
   const auto telemetry = runtime::Telemetry::start(**dataplane, std::move(interfaces));
   if (!telemetry) spdlog::warn("{}", telemetry.error());
-  control::Controller controller({path, std::move(model), std::move(*socket),
-                                  std::move(view_socket), std::move(*metrics)},
-                                 **dataplane);
+  control::Controller controller(
+      {path, std::move(model), std::move(*socket), std::move(view_socket), std::move(*metrics)},
+      **dataplane);
   signals.stop();
   const int code = controller.run();
   runtime::PoolDeleter::process_ends = true;

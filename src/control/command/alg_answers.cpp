@@ -9,18 +9,15 @@
 #include <utility>
 #include <vector>
 
-#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/list_writer.hpp"
 #include "lsn/control/command/paged_answer.hpp"
 #include "lsn/control/command/table.hpp"
+#include "lsn/shared/counter_list.hpp"
 
 namespace lsn::control {
 namespace {
 
-using shared::counter_list::kIn;
-using shared::counter_list::kOut;
-using shared::Generation;
 using shared::AlgFilter;
 using shared::AlgFlush;
 using shared::EspPage;
@@ -28,8 +25,11 @@ using shared::EspRow;
 using shared::GatePage;
 using shared::GateRow;
 using shared::GateState;
+using shared::Generation;
 using shared::IkePage;
 using shared::IkeRow;
+using shared::counter_list::kIn;
+using shared::counter_list::kOut;
 using enum Table::Align;
 
 /// "0xffffffff"
@@ -84,9 +84,9 @@ class EspWriter : public ListWriter {
           "\"inbound_bytes\":{}}}",
           separator(), wire::to_string(row.client), wire::to_string(row.nat_ip),
           wire::to_string(row.server), json_spi(row.spi_in), json_spi(row.spi_out),
-          row.spi_in == 0 || row.spi_out == 0,
-          json_profile(generation, row.profile), row.age_seconds,
-          row.idle_seconds, row.packets[kOut], row.bytes[kOut], row.packets[kIn], row.bytes[kIn]);
+          row.spi_in == 0 || row.spi_out == 0, json_profile(generation, row.profile),
+          row.age_seconds, row.idle_seconds, row.packets[kOut], row.bytes[kOut], row.packets[kIn],
+          row.bytes[kIn]);
     } else {
       table().add({wire::to_string(row.client), wire::to_string(row.nat_ip),
                    wire::to_string(row.server), spi_text(row.spi_in), spi_text(row.spi_out),
@@ -162,29 +162,27 @@ class GateWriter : public ListWriter {
     const bool timed = row.holder || row.lingering;
     if (is_json()) {
       std::string waiting;
-      for (std::size_t i = 0;
-           i < std::min<std::size_t>(row.waiters, row.first_waiters.size()); ++i)
-        waiting += fmt::format("{}\"{}\"", i == 0 ? "" : ",", wire::to_string(row.first_waiters[i]));
-      fmt::format_to(
-          std::back_inserter(out),
-          "{}{{\"nat_ip\":\"{}\",\"server\":\"{}\",\"state\":\"{}\",\"holder\":{},"
-          "\"out_half\":\"{}\",\"in_half\":\"{}\",\"left_ms\":{},\"waiters\":{},"
-          "\"first_waiters\":[{}],\"lingering\":{},\"dangling\":{},\"last_turn\":{}}}",
-          separator(), wire::to_string(row.nat_ip), wire::to_string(row.server),
-          to_word(row.state), json_address(row.holder), to_word(row.halves[kOut]),
-          to_word(row.halves[kIn]), timed ? std::to_string(row.left_ms) : "null", row.waiters,
-          waiting, json_address(row.lingering), row.dangling,
-          row.last_reason ? fmt::format("\"{}\"", to_word(*row.last_reason)) : "null");
+      for (std::size_t i = 0; i < std::min<std::size_t>(row.waiters, row.first_waiters.size()); ++i)
+        waiting +=
+            fmt::format("{}\"{}\"", i == 0 ? "" : ",", wire::to_string(row.first_waiters[i]));
+      fmt::format_to(std::back_inserter(out),
+                     "{}{{\"nat_ip\":\"{}\",\"server\":\"{}\",\"state\":\"{}\",\"holder\":{},"
+                     "\"out_half\":\"{}\",\"in_half\":\"{}\",\"left_ms\":{},\"waiters\":{},"
+                     "\"first_waiters\":[{}],\"lingering\":{},\"dangling\":{},\"last_turn\":{}}}",
+                     separator(), wire::to_string(row.nat_ip), wire::to_string(row.server),
+                     to_word(row.state), json_address(row.holder), to_word(row.halves[kOut]),
+                     to_word(row.halves[kIn]), timed ? std::to_string(row.left_ms) : "null",
+                     row.waiters, waiting, json_address(row.lingering), row.dangling,
+                     row.last_reason ? fmt::format("\"{}\"", to_word(*row.last_reason)) : "null");
     } else {
-      table().add({wire::to_string(row.nat_ip), wire::to_string(row.server),
-                   std::string(to_word(row.state)), or_dash(row.holder),
-                   std::string(to_word(row.halves[kOut])), std::string(to_word(row.halves[kIn])),
-                   timed ? fmt::format("{}.{} s", row.left_ms / 1000, row.left_ms % 1000 / 100)
-                         : "-",
-                   std::to_string(row.waiters),
-                   row.waiters == 0 ? "-" : wire::to_string(row.first_waiters[0]),
-                   or_dash(row.lingering),
-                   row.last_reason ? std::string(to_word(*row.last_reason)) : "-"});
+      table().add(
+          {wire::to_string(row.nat_ip), wire::to_string(row.server),
+           std::string(to_word(row.state)), or_dash(row.holder),
+           std::string(to_word(row.halves[kOut])), std::string(to_word(row.halves[kIn])),
+           timed ? fmt::format("{}.{} s", row.left_ms / 1000, row.left_ms % 1000 / 100) : "-",
+           std::to_string(row.waiters),
+           row.waiters == 0 ? "-" : wire::to_string(row.first_waiters[0]), or_dash(row.lingering),
+           row.last_reason ? std::string(to_word(*row.last_reason)) : "-"});
     }
     counted();
   }
@@ -273,7 +271,9 @@ BegunAnswer begin_flush_ipsecalg_session(const Command& command, const CommandCo
   return std::make_unique<FlushAlgSessions>(command.format, context, filter_of(command));
 }
 
-std::string spi_text(std::uint32_t spi) { return spi == 0 ? "-" : fmt::format("0x{:08x}", spi); }
+std::string spi_text(std::uint32_t spi) {
+  return spi == 0 ? "-" : fmt::format("0x{:08x}", spi);
+}
 
 std::string_view to_word(shared::GateState state) {
   using enum shared::GateState;

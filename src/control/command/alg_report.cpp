@@ -6,24 +6,24 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/report.hpp"
 #include "lsn/control/command/table.hpp"
 #include "lsn/control/command/words.hpp"
+#include "lsn/shared/counter_list.hpp"
 
 namespace lsn::control {
 namespace {
 
-using shared::AlgProfile;
-using shared::DropReason;
 using shared::AlgCounter;
 using shared::AlgCounters;
 using shared::AlgCounterSet;
 using shared::AlgCounterText;
 using shared::AlgGauge;
 using shared::AlgGaugeText;
+using shared::AlgProfile;
 using shared::CloseReason;
+using shared::DropReason;
 using shared::kAlgCounterTexts;
 using shared::kAlgGaugeTexts;
 using shared::kCloseReasons;
@@ -120,8 +120,7 @@ std::vector<const AlgProfile*> listed_profiles(const CommandContext& context,
                                                const Counts& counts) {
   std::vector<const AlgProfile*> listed;
   for (const AlgProfile& profile : context.config.generation().alg_profiles)
-    if (profile.present ||
-        (profile.id < kCountedProfiles && !Sums(counts, profile.id).is_empty()))
+    if (profile.present || (profile.id < kCountedProfiles && !Sums(counts, profile.id).is_empty()))
       listed.push_back(&profile);
   return listed;
 }
@@ -131,7 +130,8 @@ std::vector<const AlgProfile*> listed_profiles(const CommandContext& context,
 Json to_json(const Sums& sums, bool is_total) {
   Json json = Json::object();
   for (const AlgGaugeText& text : kAlgGaugeTexts)
-    if (is_total || text.gauge != AlgGauge::kGates) json[std::string(text.name)] = sums.of(text.gauge);
+    if (is_total || text.gauge != AlgGauge::kGates)
+      json[std::string(text.name)] = sums.of(text.gauge);
   for (const AlgCounterText& text : kAlgCounterTexts)
     json[std::string(text.name)] = sums.of(text.counter);
   Json closed = Json::object();
@@ -170,7 +170,8 @@ std::string report_json(const AlgProfile* only, const CommandContext& context) {
     json["total"] = to_json(Sums(counts, std::nullopt), true);
     const shared::ShardCapacity capacity = capacity_of(context.dataplane);
     Json room = Json::object();
-    for (const auto& each : shared::alg_capacities()) room[std::string(each.name)] = each.read(capacity);
+    for (const auto& each : shared::alg_capacities())
+      room[std::string(each.name)] = each.read(capacity);
     json["capacity"] = std::move(room);
     Json drops = Json::object();
     each_drop_reason([&](const shared::DropReasonText& text) {
@@ -253,8 +254,8 @@ std::string details(const Sums& sums, bool is_total, const CommandContext& conte
   Table counters({{"counter", kLeft}, {"value", kRight}, {"meaning", kLeft}});
   for (const AlgCounterText& text : kAlgCounterTexts)
     if (!is_close_counter(text.counter))
-      counters.add({std::string(text.name), grouped(sums.of(text.counter)),
-                    std::string(text.meaning)});
+      counters.add(
+          {std::string(text.name), grouped(sums.of(text.counter)), std::string(text.meaning)});
   Table closed({{"turns closed by", kLeft}, {"turns", kRight}, {"meaning", kLeft}});
   for (std::size_t i = 0; i < kCloseReasons; ++i) {
     const AlgCounter counter = counter_of(static_cast<CloseReason>(i));
@@ -287,9 +288,10 @@ std::string report_text(const AlgProfile* only, const CommandContext& context) {
     std::string text = overview({only}, false, counts);
     if (only->id < kCountedProfiles)
       return text + '\n' + details(Sums(counts, only->id), false, context);
-    return text + fmt::format("counted apart are the first {} profiles that lsnd has seen; this one "
-                              "is in the total only\n",
-                              kCountedProfiles);
+    return text + fmt::format(
+                      "counted apart are the first {} profiles that lsnd has seen; this one "
+                      "is in the total only\n",
+                      kCountedProfiles);
   }
   return overview(listed_profiles(context, counts), true, counts) + '\n' +
          details(Sums(counts, std::nullopt), true, context) + '\n' + drops(counts);
@@ -308,8 +310,8 @@ BegunAnswer begin_stat_ipsecalg(const Command& command, const CommandContext& co
       if (profile.name == *name) only = &profile;
     }
     if (only == nullptr)
-      return std::unexpected(complaint_about_word("stat ipsecalg", *name, known,
-                                                  "the name of an ipsecalg profile"));
+      return std::unexpected(
+          complaint_about_word("stat ipsecalg", *name, known, "the name of an ipsecalg profile"));
   }
   return std::make_unique<WholeAnswer>(
       command.format == Format::kJson

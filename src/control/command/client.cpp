@@ -31,7 +31,8 @@ std::expected<CommandClient, std::string> CommandClient::connect(const std::stri
       setsockopt(client.fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0 ||
       setsockopt(client.fd_.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) != 0)
     return std::unexpected(client.trouble(strerror(errno)));
-  if (::connect(client.fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+  if (::connect(client.fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
+      0) {
     // Who may only look has a socket of his own.
     if (errno == EACCES && !path.ends_with(kViewSuffix))
       if (auto view = connect(path + std::string(kViewSuffix), patience)) return view;
@@ -65,9 +66,8 @@ std::expected<int, std::string> CommandClient::run(std::string_view line, const 
   }
 
   bool taken = true;
-  AnswerReader reader([&](Stream stream, std::string_view text) {
-    taken = taken && take(stream, text);
-  });
+  AnswerReader reader(
+      [&](Stream stream, std::string_view text) { taken = taken && take(stream, text); });
   std::array<char, 65536> buffer;
   while (true) {
     const ssize_t count = recv(fd_.get(), buffer.data(), buffer.size(), 0);

@@ -55,8 +55,8 @@ std::expected<CommandSocket, std::string> CommandSocket::open(const ControlConfi
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof address.sun_path)
-    return std::unexpected(fmt::format(
-        "control.socket: given {}, allowed an absolute path of up to 107 bytes", path));
+    return std::unexpected(
+        fmt::format("control.socket: given {}, allowed an absolute path of up to 107 bytes", path));
   path.copy(address.sun_path, path.size());
 
   const auto group = group_id(config.group);
@@ -101,8 +101,8 @@ std::expected<CommandSocket, std::string> CommandSocket::open(const ControlConfi
 
 std::expected<CommandSocket, std::string> CommandSocket::open_view(const ControlConfig& config) {
   if (getgrnam(config.view_group.c_str()) == nullptr)
-    return std::unexpected(fmt::format("control.viewGroup: given {}, allowed a group of this system",
-                                       config.view_group));
+    return std::unexpected(fmt::format(
+        "control.viewGroup: given {}, allowed a group of this system", config.view_group));
   ControlConfig view = config;
   view.socket += kViewSuffix;
   view.group = config.view_group;
@@ -128,7 +128,9 @@ CommandSocket& CommandSocket::operator=(CommandSocket&& other) noexcept {
   return *this;
 }
 
-CommandSocket::~CommandSocket() { remove(); }
+CommandSocket::~CommandSocket() {
+  remove();
+}
 
 void CommandSocket::remove() {
   if (!path_.empty()) remover()();

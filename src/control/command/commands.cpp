@@ -37,7 +37,9 @@ namespace {
 using Begun = std::expected<std::unique_ptr<Answer>, std::string>;
 using Json = nlohmann::ordered_json;
 
-Begun whole(std::string text) { return std::make_unique<WholeAnswer>(std::move(text)); }
+Begun whole(std::string text) {
+  return std::make_unique<WholeAnswer>(std::move(text));
+}
 
 /// `stat` and `show` commands that say all at once.
 template <std::string (*report)(Format, const CommandContext&)>
@@ -98,7 +100,8 @@ Begun begin_show_changes(const Command& command, const CommandContext& context) 
   std::string text;
   for (const std::string& line : changes.commands) text += line + '\n';
   for (const std::string& other : changes.others) text += "# " + other + '\n';
-  if (text.empty()) text = fmt::format("no changes: what is in force is {}\n", context.config.path());
+  if (text.empty())
+    text = fmt::format("no changes: what is in force is {}\n", context.config.path());
   return whole(std::move(text));
 }
 
@@ -146,8 +149,8 @@ constexpr std::string_view kTextParameter = "TEXT";
 /// For a shell: what may follow.
 Begun begin_complete(const Command& command, const CommandContext& context) {
   const std::string* const text = command.get<std::string>(kTextParameter);
-  const auto found = lsn_commands().complete(text == nullptr ? "" : *text,
-                                             objects_of(context.config.model()));
+  const auto found =
+      lsn_commands().complete(text == nullptr ? "" : *text, objects_of(context.config.model()));
   if (command.format == Format::kJson) {
     Json list = Json::array();
     for (const Candidate& c : found)
@@ -182,8 +185,7 @@ std::vector<const CommandSpec*> asked_for(const Command& command) {
     };
     // The whole word; if there is none, its beginning.
     auto kept = keep([&](std::string_view word) { return same_word(word, typed); });
-    if (kept.empty())
-      kept = keep([&](std::string_view word) { return begins_with(word, typed); });
+    if (kept.empty()) kept = keep([&](std::string_view word) { return begins_with(word, typed); });
     found = std::move(kept);
   }
   std::vector<const CommandSpec*> specs;
@@ -202,14 +204,15 @@ std::string usage_text(const CommandSpec& spec) {
   return text + '\n' + table.print();
 }
 
-/// What one takes; of several what each does. `asked`: the one whose words were given, if others begin
-/// with them.
+/// What one takes; of several what each does. `asked`: the one whose words were given, if others
+/// begin with them.
 std::string help_text(const std::vector<const CommandSpec*>& commands, const CommandSpec* asked) {
   if (commands.size() > 1) {
     Table table({{"command"}, {"does"}});
     const bool all = commands.size() == lsn_commands().commands().size();
     for (const CommandSpec* spec : commands)
-      if (!all || !spec->takes_words) table.add({std::string(spec->words), std::string(spec->does)});
+      if (!all || !spec->takes_words)
+        table.add({std::string(spec->words), std::string(spec->does)});
     // The verbs that all objects have.
     if (all)
       for (const ObjectKind& kind : object_kinds()) {
@@ -267,8 +270,7 @@ Begun begin_help(const Command& command, const CommandContext&) {
 namespace {
 
 /// lsnctl's own (app/lsnctl/repeat.cpp): to whoever else sends them the answer comes once.
-const ValueSyntax kRepetitions{"N", "1-1000000",
-                               [](std::string_view text) -> std::optional<Value> {
+const ValueSyntax kRepetitions{"N", "1-1000000", [](std::string_view text) -> std::optional<Value> {
                                  const auto n = parse_number(text, 1'000'000);
                                  if (!n || *n == 0) return std::nullopt;
                                  return static_cast<std::uint32_t>(*n);
@@ -276,7 +278,8 @@ const ValueSyntax kRepetitions{"N", "1-1000000",
 
 std::span<const OptionSpec> stat_options() {
   static const std::array<OptionSpec, 2> kOptions{
-      {{"-ntimes", &kRepetitions, "the table, then so many times less one what has moved, with rates"},
+      {{"-ntimes", &kRepetitions,
+        "the table, then so many times less one what has moved, with rates"},
        {"-interval", &kRepetitions, "seconds between them, 1 without it", "-ntimes"}}};
   return kOptions;
 }
@@ -293,58 +296,89 @@ const Grammar& lsn_commands() {
   static const std::array<OptionSpec, 1> kReloadOptions{
       {{kDryRun, nullptr, "only says what it would change, and whose sessions it would end"}}};
   static const std::vector<CommandSpec> kCommands = [] {
-  std::vector<CommandSpec> commands{
-      {"show lsn session", "sessions, one per line", begin_show_lsn_session,
-       session_show_options()},
-      {"flush lsn session", "ends sessions", begin_flush_lsn_session, session_filter_options(), {},
-       false, true},
-      {"show lsn subscriber", "subscribers that have state: what they use against their quotas",
-       begin_show_lsn_subscriber, subscriber_options()},
-      {"show lsn mapping", "mappings, with sessions or without, one per line",
-       begin_show_lsn_mapping, mapping_options()},
-      {"show subscriber", "everything about one subscriber", begin_show_subscriber, {},
-       show_subscriber_parameters()},
-      {"explain", "which client, group, profile, mapping, session, gate or drop decides for a packet",
-       begin_explain, explain_options(), explain_parameters()},
-      {"show ipsecalg session", "ESP sessions with their SPIs, one per line",
-       begin_show_ipsecalg_session, alg_filter_options()},
-      {"show ipsecalg ike", "IKE sessions that the ALG follows, one per line",
-       begin_show_ipsecalg_ike, alg_filter_options()},
-      {"show ipsecalg gate", "whose turn it is to learn SPIs, by NAT address and server",
-       begin_show_ipsecalg_gate, alg_filter_options()},
-      {"flush ipsecalg session", "ends ESP and IKE sessions, turns and waiting of clients",
-       begin_flush_ipsecalg_session, alg_filter_options(), {}, false, true},
-      {"stat lsn", "sessions and translated packets by protocol, and what the router did",
-       begin_report<report_lsn>, stat_options()},
-      {"stat lsn pool", "NAT ports in use by pool", begin_stat_lsn_pool, stat_options(),
-       usage_parameters()},
-      {"stat lsn group", "subscribers, sessions and NAT ports by group", begin_stat_lsn_group,
-       stat_options(), usage_parameters()},
-      {"stat ipsecalg", "the IPsec ALG by profile: sessions, packets, turns at gates, waiting times",
-       begin_stat_ipsecalg, stat_options(), kStatIpsecalgParameters},
-      {"stat interface", "links, packets, what devices dropped and how they spread packets",
-       begin_report<report_interfaces>, stat_options()},
-      {"stat worker", "load, sessions and handovers of each worker", begin_report<report_workers>,
-       stat_options()},
-      {"show drops", "packets that were not forwarded, by reason", begin_show_drops,
-       drop_options()},
-      {"clear counters", "stat and show drops count from now on; metrics and telemetry go on",
-       begin_clear_counters, {}, {}, false, true},
-      {"show arp", "next hops and their hardware addresses", begin_show_arp},
-      {"show route", "connected networks and configured routes", begin_show_route},
-      {"show changes", "what is in force and not in the file, as commands", begin_show_changes},
-      {"save config", "writes what is in force to the configuration file", begin_save_config, {}, {},
-       false, true},
-      {"show running config", "the configuration file that would give the present state",
-       begin_show_running_config},
-      {"reload config", "reads the configuration file anew", begin_reload_config, kReloadOptions, {},
-       false, true, kDryRun},
-      {"complete", "what may follow a text, for shells", begin_complete, {}, kCompleteParameters},
-      {"help", "this list, or what a command takes", begin_help, {}, kHelpParameters},
-  };
-  const std::vector<CommandSpec>& objects = object_commands();
-  commands.insert(commands.end(), objects.begin(), objects.end());
-  return commands;
+    std::vector<CommandSpec> commands{
+        {"show lsn session", "sessions, one per line", begin_show_lsn_session,
+         session_show_options()},
+        {"flush lsn session",
+         "ends sessions",
+         begin_flush_lsn_session,
+         session_filter_options(),
+         {},
+         false,
+         true},
+        {"show lsn subscriber", "subscribers that have state: what they use against their quotas",
+         begin_show_lsn_subscriber, subscriber_options()},
+        {"show lsn mapping", "mappings, with sessions or without, one per line",
+         begin_show_lsn_mapping, mapping_options()},
+        {"show subscriber",
+         "everything about one subscriber",
+         begin_show_subscriber,
+         {},
+         show_subscriber_parameters()},
+        {"explain",
+         "which client, group, profile, mapping, session, gate or drop decides for a packet",
+         begin_explain, explain_options(), explain_parameters()},
+        {"show ipsecalg session", "ESP sessions with their SPIs, one per line",
+         begin_show_ipsecalg_session, alg_filter_options()},
+        {"show ipsecalg ike", "IKE sessions that the ALG follows, one per line",
+         begin_show_ipsecalg_ike, alg_filter_options()},
+        {"show ipsecalg gate", "whose turn it is to learn SPIs, by NAT address and server",
+         begin_show_ipsecalg_gate, alg_filter_options()},
+        {"flush ipsecalg session",
+         "ends ESP and IKE sessions, turns and waiting of clients",
+         begin_flush_ipsecalg_session,
+         alg_filter_options(),
+         {},
+         false,
+         true},
+        {"stat lsn", "sessions and translated packets by protocol, and what the router did",
+         begin_report<report_lsn>, stat_options()},
+        {"stat lsn pool", "NAT ports in use by pool", begin_stat_lsn_pool, stat_options(),
+         usage_parameters()},
+        {"stat lsn group", "subscribers, sessions and NAT ports by group", begin_stat_lsn_group,
+         stat_options(), usage_parameters()},
+        {"stat ipsecalg",
+         "the IPsec ALG by profile: sessions, packets, turns at gates, waiting times",
+         begin_stat_ipsecalg, stat_options(), kStatIpsecalgParameters},
+        {"stat interface", "links, packets, what devices dropped and how they spread packets",
+         begin_report<report_interfaces>, stat_options()},
+        {"stat worker", "load, sessions and handovers of each worker", begin_report<report_workers>,
+         stat_options()},
+        {"show drops", "packets that were not forwarded, by reason", begin_show_drops,
+         drop_options()},
+        {"clear counters",
+         "stat and show drops count from now on; metrics and telemetry go on",
+         begin_clear_counters,
+         {},
+         {},
+         false,
+         true},
+        {"show arp", "next hops and their hardware addresses", begin_show_arp},
+        {"show route", "connected networks and configured routes", begin_show_route},
+        {"show changes", "what is in force and not in the file, as commands", begin_show_changes},
+        {"save config",
+         "writes what is in force to the configuration file",
+         begin_save_config,
+         {},
+         {},
+         false,
+         true},
+        {"show running config", "the configuration file that would give the present state",
+         begin_show_running_config},
+        {"reload config",
+         "reads the configuration file anew",
+         begin_reload_config,
+         kReloadOptions,
+         {},
+         false,
+         true,
+         kDryRun},
+        {"complete", "what may follow a text, for shells", begin_complete, {}, kCompleteParameters},
+        {"help", "this list, or what a command takes", begin_help, {}, kHelpParameters},
+    };
+    const std::vector<CommandSpec>& objects = object_commands();
+    commands.insert(commands.end(), objects.begin(), objects.end());
+    return commands;
   }();
   static const Grammar kGrammar(kCommands);
   return kGrammar;

@@ -10,20 +10,22 @@
 namespace lsn::control {
 namespace {
 
+using shared::AlgCounters;
+using shared::AlgCounterSet;
 using shared::Counter;
 using shared::Counters;
 using shared::InterfaceCounters;
 using shared::PacketsAndBytes;
 using shared::ProtocolCounters;
-using shared::AlgCounters;
-using shared::AlgCounterSet;
 
 /// One that began anew in between, as a device's do if it was taken out, has counted what it says.
 std::uint64_t difference(std::uint64_t now, std::uint64_t then) {
   return now < then ? now : now - then;
 }
 
-void subtract(Counter& from, const Counter& then) { from.set(difference(from.get(), then.get())); }
+void subtract(Counter& from, const Counter& then) {
+  from.set(difference(from.get(), then.get()));
+}
 
 void subtract(PacketsAndBytes& from, const PacketsAndBytes& then) {
   subtract(from.packets, then.packets);
@@ -54,7 +56,7 @@ void subtract(Counters& from, const Counters& then) {
   subtract_all(from.drops, then.drops);
   subtract_all(from.interfaces, then.interfaces);
   subtract_all(from.protocols, then.protocols);
-  for (Counter Counters::*const counter :
+  for (Counter Counters::* const counter :
        {&Counters::consumed, &Counters::arp_requests_received, &Counters::arp_requests_sent,
         &Counters::arp_replies_received, &Counters::arp_replies_sent, &Counters::arp_not_copied,
         &Counters::echo_replies, &Counters::icmp_errors_sent, &Counters::icmp_errors_suppressed,
@@ -94,9 +96,9 @@ void ClearedCounters::clear(Dataplane& dataplane, std::string by,
 
 std::vector<shared::PortStatus> ClearedCounters::since(std::vector<shared::PortStatus> ports) {
   for (std::size_t i = 0; i < std::min(ports.size(), ports_.size()); ++i)
-    for (std::uint64_t shared::PortStatus::*const count :
-         {&shared::PortStatus::rx_missed, &shared::PortStatus::rx_errors, &shared::PortStatus::rx_no_buffer,
-          &shared::PortStatus::tx_errors}) {
+    for (std::uint64_t shared::PortStatus::* const count :
+         {&shared::PortStatus::rx_missed, &shared::PortStatus::rx_errors,
+          &shared::PortStatus::rx_no_buffer, &shared::PortStatus::tx_errors}) {
       // A device that was taken out and put in again counts from the beginning.
       if (ports[i].*count < ports_[i].*count) ports_[i].*count = 0;
       ports[i].*count -= ports_[i].*count;

@@ -44,19 +44,18 @@ class DryRunAnswer final : public Answer {
   }
 
  private:
-  /// What a worker asks of a session after a reload (lsn44::is_allowed), as far as it can be told from
-  /// here: the filtering of a mapping is not.
+  /// What a worker asks of a session after a reload (lsn44::is_allowed), as far as it can be told
+  /// from here: the filtering of a mapping is not.
   [[nodiscard]] bool ends(const SessionRow& row) const {
     const shared::Group* const group = wanted_->group_of(row.subscriber_ip);
     if (group == nullptr) return true;
-    if (row.protocol == shared::Protocol::kEsp && group->alg_profile == shared::kNoId)
-      return true;
+    if (row.protocol == shared::Protocol::kEsp && group->alg_profile == shared::kNoId) return true;
     const shared::NatAddressPlace* const place = wanted_->nat_addresses.find(row.nat_ip);
     const shared::NatAddressPlace* const before =
         context_.config.generation().nat_addresses.find(row.nat_ip);
     if (place != nullptr && before != nullptr && place->owner != before->owner) return true;
-    return place == nullptr || std::find(group->pools.begin(), group->pools.end(), place->pool) ==
-                                   group->pools.end();
+    return place == nullptr ||
+           std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end();
   }
 
   [[nodiscard]] std::string client_of(const SessionRow& row) const {
@@ -75,9 +74,9 @@ class DryRunAnswer final : public Answer {
     for (const auto& [client, count] : ended_)
       clients.push_back({{"client", client}, {"sessions", count}});
     out += document(Json{{"changes", changes_.commands},
-                {"others", changes_.others},
-                {"would_end", total()},
-                {"clients", std::move(clients)}});
+                         {"others", changes_.others},
+                         {"would_end", total()},
+                         {"clients", std::move(clients)}});
   }
 
   void say_text(std::string& out) const {

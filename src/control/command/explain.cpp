@@ -9,12 +9,12 @@
 #include <vector>
 
 #include "lsn/control/command/alg_answers.hpp"
-#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/session_answers.hpp"
 #include "lsn/control/command/subscriber_answers.hpp"
 #include "lsn/control/command/words.hpp"
 #include "lsn/control/config/vocabulary.hpp"
+#include "lsn/shared/counter_list.hpp"
 #include "lsn/shared/drop_reason.hpp"
 
 namespace lsn::control {
@@ -22,14 +22,14 @@ namespace {
 
 using shared::Direction;
 using shared::DropReason;
+using shared::GateRow;
+using shared::GateState;
 using shared::Generation;
 using shared::Group;
 using shared::kNoId;
 using shared::Lookup;
 using shared::Protocol;
 using shared::Side;
-using shared::GateRow;
-using shared::GateState;
 using Json = nlohmann::ordered_json;
 
 constexpr std::uint16_t kIkePort = 500, kNatTraversalPort = 4500;
@@ -96,13 +96,13 @@ Lookup question_about(const Generation& generation, const Asked& asked, Side fro
         lookup.policy = group->app(asked.protocol, asked.destination_port);
     }
   if (const shared::Route* const route = generation.routes.find(lookup.remote.value); out && route)
-    lookup.hop = shared::Route{route->interface,
-                                 route->via.value != 0 ? route->via : asked.destination};
+    lookup.hop =
+        shared::Route{route->interface, route->via.value != 0 ? route->via : asked.destination};
   return lookup;
 }
 
-/// Which rules decide, in words, in the order in which the packet path asks them; the last one is the
-/// verdict.
+/// Which rules decide, in words, in the order in which the packet path asks them; the last one is
+/// the verdict.
 class Explanation {
  public:
   Explanation(const CommandContext& context, const Asked& asked, Side from)
@@ -112,8 +112,10 @@ class Explanation {
     const bool out = from_ == Side::kInside;
     say("packet", fmt::format("{}, from {}", asked_.text(), out ? "inside" : "outside"));
     choose(found);
-    if (out) explain_outbound();
-    else if (passes_source_checks()) explain_inbound();
+    if (out)
+      explain_outbound();
+    else if (passes_source_checks())
+      explain_inbound();
   }
 
   /// A hairpinned packet that is translated: what it is on the other side.
@@ -223,9 +225,9 @@ class Explanation {
     if (alg_of(group) != nullptr && asked_.protocol == Protocol::kUdp &&
         asked_.destination_port == kNatTraversalPort)
       profile += "; its pooling follows that of UDP 500";
-    say("policy", fmt::format("{}: ippooling {}, mapping {}, filtering {}", profile,
-                              to_word(policy.pooling), to_word(policy.mapping),
-                              to_word(policy.filtering)));
+    say("policy",
+        fmt::format("{}: ippooling {}, mapping {}, filtering {}", profile, to_word(policy.pooling),
+                    to_word(policy.mapping), to_word(policy.filtering)));
   }
 
   void say_limits(const Group& group) {
@@ -239,10 +241,10 @@ class Explanation {
       return;
     }
     const shared::TransportPolicy& policy = group.transport[p];
-    std::string text = fmt::format(
-        "{} sessions {}; NAT ports {}", name_of(asked_.protocol),
-        quota_text(sessions, policy.session_quota),
-        quota_text(subscriber ? subscriber->ports[p] : 0, policy.port_quota));
+    std::string text =
+        fmt::format("{} sessions {}; NAT ports {}", name_of(asked_.protocol),
+                    quota_text(sessions, policy.session_quota),
+                    quota_text(subscriber ? subscriber->ports[p] : 0, policy.port_quota));
     if (policy.group_session_limit != 0)
       text += fmt::format("; the group's sessions {}",
                           quota_text(group.usage->sessions[p].load(), policy.group_session_limit));
@@ -257,18 +259,17 @@ class Explanation {
     const shared::SessionRow& row = *known_->session;
     say("session",
         fmt::format("{}, begun from {}, idle {} s, {} packets out, {} in", to_word(row.state),
-                    row.direction == Direction::kOutbound ? "inside" : "outside",
-                    row.idle_seconds, row.packets[0], row.packets[1]));
+                    row.direction == Direction::kOutbound ? "inside" : "outside", row.idle_seconds,
+                    row.packets[0], row.packets[1]));
   }
 
   void say_mapping() {
     if (!known_->mapping) return;
     const shared::MappingRow& row = *known_->mapping;
-    say("mapping",
-        fmt::format("{} is {}, {} mapping, {} filtering, {} session{}",
-                    endpoint(row.subscriber_ip, row.subscriber_port),
-                    endpoint(row.nat_ip, row.nat_port), to_word(row.mapping),
-                    to_word(row.filtering), row.sessions, row.sessions == 1 ? "" : "s"));
+    say("mapping", fmt::format("{} is {}, {} mapping, {} filtering, {} session{}",
+                               endpoint(row.subscriber_ip, row.subscriber_port),
+                               endpoint(row.nat_ip, row.nat_port), to_word(row.mapping),
+                               to_word(row.filtering), row.sessions, row.sessions == 1 ? "" : "s"));
   }
 
   void say_gate() {
@@ -283,8 +284,7 @@ class Explanation {
     if (gate.holder)
       text += fmt::format(", held by {} for another {}.{} s", wire::to_string(*gate.holder),
                           gate.left_ms / 1000, gate.left_ms % 1000 / 100);
-    if (gate.lingering)
-      text += fmt::format(", lingering for {}", wire::to_string(*gate.lingering));
+    if (gate.lingering) text += fmt::format(", lingering for {}", wire::to_string(*gate.lingering));
     if (gate.waiters != 0)
       text += fmt::format(", {} waiting, the first of them {}", gate.waiters,
                           wire::to_string(gate.first_waiters[0]));
@@ -306,15 +306,14 @@ class Explanation {
               fmt::format("{} is a network's own or its broadcast address", wire::to_string(to)));
       return false;
     }
-    std::string text = fmt::format("{} on {}", wire::to_string(direct ? to : route->via),
-                                   interface.name);
+    std::string text =
+        fmt::format("{} on {}", wire::to_string(direct ? to : route->via), interface.name);
     if (known_->hop && interface.side == wanted)
       text += known_->hop_known ? "" : ", whose hardware address is not known (show arp)";
     say("next hop", std::move(text));
     if (interface.side == wanted) return true;
     if (wanted == Side::kOutside)
-      dropped(DropReason::kInsideDestination,
-              fmt::format("{} lies inside", wire::to_string(to)));
+      dropped(DropReason::kInsideDestination, fmt::format("{} lies inside", wire::to_string(to)));
     else
       dropped(DropReason::kNoRoute, fmt::format("{} does not lie inside", wire::to_string(to)));
     return false;
@@ -325,22 +324,24 @@ class Explanation {
     const std::size_t p = protocol_index();
     const shared::TransportPolicy& policy = group.transport[p];
     const auto& subscriber = known_->subscriber;
-    if (known_->full == DropReason::kSubscriberTableFull) dropped(*known_->full);
+    if (known_->full == DropReason::kSubscriberTableFull)
+      dropped(*known_->full);
     else if (policy.session_quota != 0 && subscriber &&
              subscriber->sessions[p] >= policy.session_quota)
       dropped(DropReason::kSessionQuota);
-    else if (known_->full == DropReason::kSessionTableFull) dropped(*known_->full);
+    else if (known_->full == DropReason::kSessionTableFull)
+      dropped(*known_->full);
     else if (policy.group_session_limit != 0 &&
              group.usage->sessions[p].load() >= policy.group_session_limit)
       dropped(DropReason::kGroupSessionLimit);
-    else return false;
+    else
+      return false;
     return true;
   }
 
   /// What the first packet of a session must be beyond.
   [[nodiscard]] std::string if_syn(const Group& group) const {
-    return asked_.protocol == Protocol::kTcp &&
-                   group.transport[protocol_index()].syn_check
+    return asked_.protocol == Protocol::kTcp && group.transport[protocol_index()].syn_check
                ? ", if it is a SYN (else tcp_not_syn)"
                : "";
   }
@@ -371,9 +372,9 @@ class Explanation {
     say_policy(*group);
     say_limits(*group);
     say_session();
-    const bool is_ike = asked_.protocol == Protocol::kUdp && alg_of(*group) != nullptr &&
-                        (asked_.destination_port == kIkePort ||
-                         asked_.destination_port == kNatTraversalPort);
+    const bool is_ike =
+        asked_.protocol == Protocol::kUdp && alg_of(*group) != nullptr &&
+        (asked_.destination_port == kIkePort || asked_.destination_port == kNatTraversalPort);
     if (!known_->session) {
       say_mapping();
       if (exceeds_limits(*group)) return;
@@ -394,8 +395,9 @@ class Explanation {
       say("next hop", "itself: the destination is a NAT address (hairpin)");
       other_side_ = translated();
       if (!other_side_)
-        decide("depends", "on the other side it is from the NAT endpoint that its new session gets; "
-                          "ask for that with -from outside");
+        decide("depends",
+               "on the other side it is from the NAT endpoint that its new session gets; "
+               "ask for that with -from outside");
       return;
     }
     if (!say_next_hop(asked_.destination, Side::kOutside)) return;
@@ -409,16 +411,16 @@ class Explanation {
                                    shown(known_->mapping->nat_ip, known_->mapping->nat_port),
                                    remote(), if_syn(*group), held));
     const std::string from =
-        is_paired(*group)
-            ? fmt::format("a free port of {}, with which it is paired",
-                          wire::to_string(*known_->subscriber->nat_ip))
-            : fmt::format("a free port of any address of {}", pools_of(*group));
+        is_paired(*group) ? fmt::format("a free port of {}, with which it is paired",
+                                        wire::to_string(*known_->subscriber->nat_ip))
+                          : fmt::format("a free port of any address of {}", pools_of(*group));
     forwarded(fmt::format("it makes a session, from {}{}{}", from, if_syn(*group), held));
   }
 
   void decide_local() {
-    decide("local", "for lsnd itself: it answers echo requests, and UDP, TCP and others with an error "
-                    "(no_listener)");
+    decide("local",
+           "for lsnd itself: it answers echo requests, and UDP, TCP and others with an error "
+           "(no_listener)");
   }
 
   [[nodiscard]] bool is_paired(const Group& group) const {
@@ -475,10 +477,10 @@ class Explanation {
     if (known_->session) {
       if (!say_next_hop(asked_.destination, Side::kOutside)) return;
       const shared::SessionRow& row = *known_->session;
-      return forwarded(fmt::format(
-          "by its session as {} > {}; the other half is {}", wire::to_string(row.nat_ip),
-          wire::to_string(row.remote_ip),
-          row.spi_in == 0 ? "not known yet" : "SPI " + spi_text(row.spi_in)));
+      return forwarded(
+          fmt::format("by its session as {} > {}; the other half is {}",
+                      wire::to_string(row.nat_ip), wire::to_string(row.remote_ip),
+                      row.spi_in == 0 ? "not known yet" : "SPI " + spi_text(row.spi_in)));
     }
     if (alg == nullptr) return dropped(DropReason::kEspNoProfile);
     if (asked_.spi == 0) return dropped(DropReason::kEspSpiZero);
@@ -510,12 +512,14 @@ class Explanation {
                      "half of one of them");
     if (!say_next_hop(asked_.destination, Side::kOutside)) return;
     if (known.holds_gate)
-      return forwarded("its client has the gate, the SPI is learned in that turn, unless it is one "
-                       "too many (spiCandidates)");
+      return forwarded(
+          "its client has the gate, the SPI is learned in that turn, unless it is one "
+          "too many (spiCandidates)");
     if (!known.gate && !(known_->subscriber && known_->subscriber->nat_ip) &&
         group.addresses_of[worker_].size() > 1)
-      return forwarded("if the gate is free at the NAT address with which its client will be paired; "
-                       "the SPI is learned in that turn");
+      return forwarded(
+          "if the gate is free at the NAT address with which its client will be paired; "
+          "the SPI is learned in that turn");
     forwarded("its client takes the gate, and the SPI is learned in that turn");
   }
 
@@ -526,20 +530,22 @@ class Explanation {
       decide_local();
       return false;
     }
-    if (!wire::is_host_address(asked_.destination)) dropped(DropReason::kIpDestinationInvalid);
-    else if (!wire::is_host_address(asked_.source)) dropped(DropReason::kIpSourceInvalid);
+    if (!wire::is_host_address(asked_.destination))
+      dropped(DropReason::kIpDestinationInvalid);
+    else if (!wire::is_host_address(asked_.source))
+      dropped(DropReason::kIpSourceInvalid);
     else if (generation_.nat_addresses.find(asked_.source) != nullptr ||
              generation_.is_own_address(asked_.source))
       dropped(DropReason::kSpoofedNatSource);
     else if (generation_.group_of(asked_.source) != nullptr)
       dropped(DropReason::kSpoofedClientSource);
-    else return true;
+    else
+      return true;
     return false;
   }
 
   void explain_inbound() {
-    const shared::NatAddressPlace* const place =
-        generation_.nat_addresses.find(asked_.destination);
+    const shared::NatAddressPlace* const place = generation_.nat_addresses.find(asked_.destination);
     if (place == nullptr) {
       say("pool", fmt::format("none has {}", wire::to_string(asked_.destination)));
       return dropped(DropReason::kNotForUs);
@@ -556,9 +562,10 @@ class Explanation {
     if (asked_.protocol == Protocol::kEsp) return explain_esp_inbound();
     if (asked_.protocol == Protocol::kUdp && asked_.source_port == kIkePort &&
         asked_.destination_port == kIkePort && known_->alg.keeps_ports)
-      return decide("depends", "on the IKE initiator's SPI: clients keep UDP 500 at that NAT address "
-                               "(ikePreservePort); one that none of them has is dropped, "
-                               "ike_spi_unknown");
+      return decide("depends",
+                    "on the IKE initiator's SPI: clients keep UDP 500 at that NAT address "
+                    "(ikePreservePort); one that none of them has is dropped, "
+                    "ike_spi_unknown");
     if (known_->session) {
       const shared::SessionRow& row = *known_->session;
       if (!say_next_hop(row.subscriber_ip, Side::kInside)) return;
@@ -568,23 +575,24 @@ class Explanation {
     say_mapping();
     if (!known_->mapping)
       return known_->port_taken
-                 ? dropped(DropReason::kFiltered,
-                           "that NAT port is a session's with another destination, which lets nobody "
-                           "else in (ADDRESS-PORT-DEPENDENT)")
+                 ? dropped(
+                       DropReason::kFiltered,
+                       "that NAT port is a session's with another destination, which lets nobody "
+                       "else in (ADDRESS-PORT-DEPENDENT)")
                  : dropped(DropReason::kNoMapping);
     if (!known_->admits)
-      return dropped(DropReason::kFiltered,
-                     fmt::format("the mapping's filtering is {}, and its subscriber has not sent to {}",
-                                 to_word(known_->mapping->filtering),
-                                 wire::to_string(asked_.source)));
+      return dropped(
+          DropReason::kFiltered,
+          fmt::format("the mapping's filtering is {}, and its subscriber has not sent to {}",
+                      to_word(known_->mapping->filtering), wire::to_string(asked_.source)));
     if (group == nullptr) return dropped(DropReason::kNoMapping);
     say_limits(*group);
     if (exceeds_limits(*group)) return;
     if (!say_next_hop(known_->mapping->subscriber_ip, Side::kInside)) return;
-    forwarded(fmt::format("the mapping lets it in, it makes a session with {}{}",
-                          endpoint(known_->mapping->subscriber_ip,
-                                   known_->mapping->subscriber_port),
-                          if_syn(*group)));
+    forwarded(
+        fmt::format("the mapping lets it in, it makes a session with {}{}",
+                    endpoint(known_->mapping->subscriber_ip, known_->mapping->subscriber_port),
+                    if_syn(*group)));
   }
 
   void explain_esp_inbound() {
@@ -619,12 +627,13 @@ class Explanation {
       return dropped(DropReason::kEspInAmbiguous,
                      "the exchange under way is not answered: nobody can have a new SPI yet");
     if (gate.state == GateState::kArmed && gate.holder)
-      return decide("depends",
-                    fmt::format("learned for {}, which has the gate: by its exchange if it begins anew "
-                                "(a sequence number up to freshSequence) and no other client may be "
-                                "owed it, in a turn without an exchange if it answers that client "
-                                "three times (five while others wait); {}",
-                                wire::to_string(*gate.holder), else_dropped));
+      return decide(
+          "depends",
+          fmt::format("learned for {}, which has the gate: by its exchange if it begins anew "
+                      "(a sequence number up to freshSequence) and no other client may be "
+                      "owed it, in a turn without an exchange if it answers that client "
+                      "three times (five while others wait); {}",
+                      wire::to_string(*gate.holder), else_dropped));
     if (gate.lingering)
       return decide("depends",
                     fmt::format("learned for {}, whose turn was the last, if it begins anew and no "
@@ -652,8 +661,7 @@ class Explanation {
 /// hairpin.
 class ExplainAnswer final : public Answer {
  public:
-  ExplainAnswer(Format format, const CommandContext& context, Asked asked,
-                std::optional<Side> from)
+  ExplainAnswer(Format format, const CommandContext& context, Asked asked, std::optional<Side> from)
       : format_(format), context_(context), asked_(asked), given_(from) {
     begin();
   }
@@ -737,7 +745,8 @@ std::optional<Given> parse_given(std::string_view text) {
   return Given{*address, static_cast<std::uint16_t>(*port)};
 }
 
-const ValueSyntax kEndpointSyntax{"A.B.C.D[:PORT]", "an address A.B.C.D, or with a port A.B.C.D:PORT",
+const ValueSyntax kEndpointSyntax{"A.B.C.D[:PORT]",
+                                  "an address A.B.C.D, or with a port A.B.C.D:PORT",
                                   [](std::string_view text) -> std::optional<Value> {
                                     if (!parse_given(text)) return std::nullopt;
                                     return std::string(text);
@@ -794,7 +803,8 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_explain(const Command&
       return std::unexpected(complaint("explain: ESP", "a port", "addresses and an SPI"));
     asked.spi = *spi;
   } else if (spi != nullptr) {
-    return std::unexpected(complaint("explain", fmt::format("{} behind {}", *spi, name_of(asked.protocol)),
+    return std::unexpected(complaint("explain",
+                                     fmt::format("{} behind {}", *spi, name_of(asked.protocol)),
                                      "an SPI behind ESP"));
   } else if (asked.protocol == Protocol::kIcmp) {
     if (source.port && destination.port)
@@ -803,13 +813,12 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_explain(const Command&
     asked.source_port = source.port ? *source.port : destination.port.value_or(0);
     asked.destination_port = 0;
   } else if (!source.port || !destination.port) {
-    return std::unexpected(complaint(
-        fmt::format("explain: {}", source.port ? kDestination : kSource), "no port",
-        fmt::format("A.B.C.D:PORT for {}", name_of(asked.protocol))));
+    return std::unexpected(
+        complaint(fmt::format("explain: {}", source.port ? kDestination : kSource), "no port",
+                  fmt::format("A.B.C.D:PORT for {}", name_of(asked.protocol))));
   }
   std::optional<Side> from;
-  if (const auto* const side = command.get<std::string>("-from"))
-    from = parse_word<Side>(*side);
+  if (const auto* const side = command.get<std::string>("-from")) from = parse_word<Side>(*side);
   return std::make_unique<ExplainAnswer>(command.format, context, asked, from);
 }
 

@@ -16,7 +16,8 @@ constexpr std::string_view kJsonOption = "--json";
 /// The n-th word of "show lsn session", or nothing.
 std::string_view keyword(const CommandSpec& command, std::size_t n) {
   std::string_view rest = command.words;
-  for (; n != 0 && !rest.empty(); --n) rest.remove_prefix(std::min(rest.find(' '), rest.size() - 1) + 1);
+  for (; n != 0 && !rest.empty(); --n)
+    rest.remove_prefix(std::min(rest.find(' '), rest.size() - 1) + 1);
   return rest.substr(0, std::min(rest.find(' '), rest.size()));
 }
 
@@ -175,23 +176,22 @@ std::optional<Value> one_of(std::initializer_list<std::string_view> words, std::
   return std::nullopt;
 }
 
-const ValueSyntax kAnyText{"TEXT", "text",
-                           [](std::string_view text) -> std::optional<Value> {
+const ValueSyntax kAnyText{"TEXT", "text", [](std::string_view text) -> std::optional<Value> {
                              return std::string(text);
                            }};
 
-const ValueSyntax kNameSyntax{"NAME",
-                              "a name: 1-127 letters, digits, blanks and _ # . : @ = -, the first a "
-                              "letter, a digit or _",
-                              [](std::string_view text) -> std::optional<Value> {
-                                if (check_name(text, kMaxName)) return std::nullopt;
-                                return std::string(text);
-                              }};
+const ValueSyntax kNameSyntax{
+    "NAME",
+    "a name: 1-127 letters, digits, blanks and _ # . : @ = -, the first a "
+    "letter, a digit or _",
+    [](std::string_view text) -> std::optional<Value> {
+      if (check_name(text, kMaxName)) return std::nullopt;
+      return std::string(text);
+    }};
 
-const ValueSyntax kAnyAddress{"A.B.C.D", "an address A.B.C.D",
-                              [](std::string_view text) -> std::optional<Value> {
-                                return wire::parse_ipv4(text);
-                              }};
+const ValueSyntax kAnyAddress{
+    "A.B.C.D", "an address A.B.C.D",
+    [](std::string_view text) -> std::optional<Value> { return wire::parse_ipv4(text); }};
 
 const ValueSyntax kNetmask{"A.B.C.D", "a netmask such as 255.255.255.0",
                            [](std::string_view text) -> std::optional<Value> {
@@ -200,8 +200,7 @@ const ValueSyntax kNetmask{"A.B.C.D", "a netmask such as 255.255.255.0",
                              return *mask;
                            }};
 
-const ValueSyntax kPortNumber{"PORT", "0-65535",
-                              [](std::string_view text) -> std::optional<Value> {
+const ValueSyntax kPortNumber{"PORT", "0-65535", [](std::string_view text) -> std::optional<Value> {
                                 return parse_number(text, 65535);
                               }};
 
@@ -260,10 +259,9 @@ std::expected<std::optional<Command>, std::string> Grammar::parse(std::string_vi
     }
     const auto allowed = keywords_at(candidates, depth);
     const std::string what = path.empty() ? "command" : path;
-    return std::unexpected(
-        depth == words.size()
-            ? complaint(what, "nothing more", one_of(allowed))
-            : complaint_about_word(what, words[depth].text, allowed, one_of(allowed)));
+    return std::unexpected(depth == words.size() ? complaint(what, "nothing more", one_of(allowed))
+                                                 : complaint_about_word(what, words[depth].text,
+                                                                        allowed, one_of(allowed)));
   }
 }
 
@@ -303,8 +301,8 @@ void offer(std::vector<Candidate>& all, std::string_view begun, std::string_view
            std::string_view does, bool is_value = false) {
   constexpr std::size_t kMost = 500;  // nobody reads more
   if (all.size() >= kMost || !begins_with(text, begun)) return;
-  const bool is_known = std::any_of(all.begin(), all.end(),
-                                    [text](const Candidate& c) { return c.text == text; });
+  const bool is_known =
+      std::any_of(all.begin(), all.end(), [text](const Candidate& c) { return c.text == text; });
   if (!is_known) all.push_back({std::string(text), std::string(does), is_value});
 }
 
@@ -327,7 +325,8 @@ void offer_values(std::vector<Candidate>& all, std::string_view begun, const Val
   if (value.allowed.starts_with(kNameOf))
     for (const std::string& name : objects.names(value.allowed.substr(kNameOf.size())))
       offer(all, begun, name, "");
-  if (all.empty()) all.push_back({std::string(value.placeholder), std::string(value.allowed), true});
+  if (all.empty())
+    all.push_back({std::string(value.placeholder), std::string(value.allowed), true});
 }
 
 }  // namespace
@@ -417,7 +416,8 @@ std::vector<Candidate> Grammar::complete(std::string_view text, const Objects& o
       if (next->name == "NAME" && !spec->words.starts_with("add ") && !kind.empty())
         for (const std::string& name : objects.names(kind)) offer(values, begun, name, "");
       if (next->name == "PROFILE")
-        for (const std::string& name : objects.names("ipsecalg profile")) offer(values, begun, name, "");
+        for (const std::string& name : objects.names("ipsecalg profile"))
+          offer(values, begun, name, "");
       if (values.empty()) offer_what_fits(values, next->name, *next->value);
       for (Candidate& value : values) all.push_back(std::move(value));
     }
@@ -433,8 +433,7 @@ std::vector<Candidate> Grammar::complete(std::string_view text, const Objects& o
 
 std::string usage_of(const CommandSpec& command) {
   std::string usage(command.words);
-  for (const PositionalSpec& positional : command.positionals)
-    switch (positional.occurs) {
+  for (const PositionalSpec& positional : command.positionals) switch (positional.occurs) {
       case Occurs::kOnce:
         usage += fmt::format(" {}", positional.name);
         break;

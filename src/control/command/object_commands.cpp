@@ -48,7 +48,8 @@ std::expected<Edit, std::string> edit_of(const Command& command) {
   const auto [verb, kind] = meaning_of(command.spec->words);
   constexpr std::size_t kMostWords = 256;
   if (command.words.size() > kMostWords)
-    return std::unexpected(complaint(command.spec->words, fmt::format("{} words", command.words.size()),
+    return std::unexpected(complaint(command.spec->words,
+                                     fmt::format("{} words", command.words.size()),
                                      fmt::format("{} at most", kMostWords)));
   Edit edit;
   edit.verb = verb;
@@ -93,7 +94,9 @@ class ChangeAnswer final : public Answer {
   /// `error`: of the line after the last of the change, which is none.
   ChangeAnswer(RunningConfig::Change change, std::string error, Format format,
                const CommandContext& context)
-      : lines_(change.edits.size()), atomic_(change.atomic), format_(format),
+      : lines_(change.edits.size()),
+        atomic_(change.atomic),
+        format_(format),
         error_(std::move(error)) {
     if (change.atomic && !error_.empty()) change.edits.clear();
     context.config.change(std::move(change), outcome_.ask());
@@ -104,7 +107,8 @@ class ChangeAnswer final : public Answer {
     if (!outcome) return Progress::kWaiting;
     const bool refused = !outcome->error.empty() || !error_.empty();
     if (!atomic_ || !refused)
-      for (std::size_t i = 0; i < outcome->applied; ++i) say_done(out, outcome->remarks[i], *outcome);
+      for (std::size_t i = 0; i < outcome->applied; ++i)
+        say_done(out, outcome->remarks[i], *outcome);
     if (!refused) return Progress::kDone;
     std::string error = outcome->error.empty() ? error_ : outcome->error;
     if (atomic_) {
@@ -150,9 +154,8 @@ Begun begin_edit(const Command& command, const CommandContext& context) {
 
 /// An access list counts from the moment when a client names it: there is nothing to apply.
 Begun begin_apply_acls(const Command& command, const CommandContext&) {
-  return std::make_unique<WholeAnswer>(command.format == Format::kText
-                                           ? "Done\n"
-                                           : "{\"result\":\"Done\",\"ended\":0}\n");
+  return std::make_unique<WholeAnswer>(
+      command.format == Format::kText ? "Done\n" : "{\"result\":\"Done\",\"ended\":0}\n");
 }
 
 // ── show ────────────────────────────────────────────────────────────────────────────────────────
@@ -194,9 +197,12 @@ Json json_of(const std::string& name, const std::vector<ParameterValue>& values,
     const std::string& text = p.is_binding ? p.name : value.values[0];
     const bool is_number = !p.is_binding && !text.empty() && text.size() <= 18 &&
                            text.find_first_not_of("0123456789") == std::string::npos;
-    if (p.is_binding) object[p.name] = value.values;
-    else if (is_number) object[p.name] = std::stoll(text);
-    else object[p.name] = text;
+    if (p.is_binding)
+      object[p.name] = value.values;
+    else if (is_number)
+      object[p.name] = std::stoll(text);
+    else
+      object[p.name] = text;
   }
   object["used_by"] = users.of(name);
   return object;
@@ -227,8 +233,8 @@ std::string shown(const ObjectKind& kind, const std::string* wanted, Format form
                   const CommandContext& context, const shared::Usage* usage) {
   const Model& model = context.config.model();
   const auto by_name = usage == nullptr ? std::nullopt
-                                        : std::optional<UsageByName>(
-                                              std::in_place, *usage, context.config.generation());
+                                        : std::optional<UsageByName>(std::in_place, *usage,
+                                                                     context.config.generation());
   const auto use = [&](const std::string& name) {
     return by_name ? by_name->of(kind.words, name) : std::nullopt;
   };
@@ -241,8 +247,10 @@ std::string shown(const ObjectKind& kind, const std::string* wanted, Format form
     if (const auto used = use(name)) object["usage"] = used->json;
     list.push_back(std::move(object));
   };
-  if (wanted != nullptr) add(*wanted, values_of(model, kind, *wanted));
-  else for_objects(model, kind, add);
+  if (wanted != nullptr)
+    add(*wanted, values_of(model, kind, *wanted));
+  else
+    for_objects(model, kind, add);
   return document(Json{{kind.setting, std::move(list)}});
 }
 
@@ -315,11 +323,19 @@ class Made {
           {kNameParameter, &kNameSyntax, Occurs::kAtMostOnce}};
       specs.push_back({text(fmt::format("show {}", kind.words)),
                        text(fmt::format("{}: parameters, bindings and who uses it", kind.does)),
-                       begin_show_object, {}, kName});
+                       begin_show_object,
+                       {},
+                       kName});
     }
-    specs.push_back({"apply ns acls", "the same as apply acls", begin_apply_acls, {}, {}, false, true});
-    specs.push_back({"apply acls", "nothing: an access list counts as soon as a client names it",
-                     begin_apply_acls, {}, {}, false, true});
+    specs.push_back(
+        {"apply ns acls", "the same as apply acls", begin_apply_acls, {}, {}, false, true});
+    specs.push_back({"apply acls",
+                     "nothing: an access list counts as soon as a client names it",
+                     begin_apply_acls,
+                     {},
+                     {},
+                     false,
+                     true});
   }
 
  private:
@@ -341,12 +357,13 @@ class Made {
     for (const Parameter& p : kind.parameters) {
       if (verb == Verb::kRemove || p.name == operand) continue;
       // What is bound can be given with add as well, as far as it refers to others.
-      if (verb == Verb::kAdd ? p.is_binding && kind.words != "ns acl" : p.is_binding != binds) continue;
-      options.push_back({text("-" + p.name), verb == Verb::kUnset ? nullptr : &syntax(p),
-                         text(about(p, verb))});
+      if (verb == Verb::kAdd ? p.is_binding && kind.words != "ns acl" : p.is_binding != binds)
+        continue;
+      options.push_back(
+          {text("-" + p.name), verb == Verb::kUnset ? nullptr : &syntax(p), text(about(p, verb))});
       if (binds && p.name == "network")
-        options.push_back({"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it",
-                           "-network"});
+        options.push_back(
+            {"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it", "-network"});
     }
     specs.push_back({text(fmt::format("{} {}", to_word(verb), kind.words)), does(kind, verb),
                      begin_edit, options, positionals, true, true});
@@ -354,12 +371,18 @@ class Made {
 
   std::string_view does(const ObjectKind& kind, Verb verb) {
     switch (verb) {
-      case Verb::kAdd: return text(fmt::format("a new one: {}", kind.does));
-      case Verb::kSet: return "gives parameters other values";
-      case Verb::kUnset: return "gives parameters their defaults";
-      case Verb::kBind: return "adds to what it has";
-      case Verb::kUnbind: return "takes from what it has";
-      case Verb::kRemove: break;
+      case Verb::kAdd:
+        return text(fmt::format("a new one: {}", kind.does));
+      case Verb::kSet:
+        return "gives parameters other values";
+      case Verb::kUnset:
+        return "gives parameters their defaults";
+      case Verb::kBind:
+        return "adds to what it has";
+      case Verb::kUnbind:
+        return "takes from what it has";
+      case Verb::kRemove:
+        break;
     }
     return "removes it, if nothing uses it";
   }
@@ -371,8 +394,7 @@ class Made {
   }
 
   const ValueSyntax& syntax(const Parameter& p) {
-    return syntaxes_.emplace_back(
-        ValueSyntax{text(placeholder(p)), p.allowed, kAnyText.parse});
+    return syntaxes_.emplace_back(ValueSyntax{text(placeholder(p)), p.allowed, kAnyText.parse});
   }
 
   static std::string placeholder(const Parameter& p) {

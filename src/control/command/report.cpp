@@ -1,4 +1,3 @@
-#include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/report.hpp"
 
 #include <fmt/format.h>
@@ -6,9 +5,10 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "lsn/shared/counter_list.hpp"
+#include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/table.hpp"
 #include "lsn/control/config/vocabulary.hpp"
+#include "lsn/shared/counter_list.hpp"
 
 namespace lsn::control {
 namespace {
@@ -55,7 +55,8 @@ shared::ShardCapacity capacity_of(const Dataplane& dataplane) {
 
 Json to_json(const shared::ShardCapacity& capacity) {
   Json json;
-  for (const auto& each : shared::lsn_capacities()) json[std::string(each.name)] = each.read(capacity);
+  for (const auto& each : shared::lsn_capacities())
+    json[std::string(each.name)] = each.read(capacity);
   return json;
 }
 
@@ -106,7 +107,8 @@ std::string speed_text(std::uint32_t mbps) {
 }
 
 /// The device of an interface; one that says nothing if the dataplane does not know it.
-shared::PortStatus port_of(const std::vector<shared::PortStatus>& ports, const Interface& interface) {
+shared::PortStatus port_of(const std::vector<shared::PortStatus>& ports,
+                           const Interface& interface) {
   return interface.device < ports.size() ? ports[interface.device] : shared::PortStatus{};
 }
 
@@ -114,8 +116,8 @@ shared::PortStatus port_of(const std::vector<shared::PortStatus>& ports, const I
 
 std::string with_beginning(std::string table, const ClearedCounters& cleared) {
   if (cleared.is_set())
-    table += fmt::format("counted since {}, when {} cleared the counters\n", cleared.at(),
-                         cleared.by());
+    table +=
+        fmt::format("counted since {}, when {} cleared the counters\n", cleared.at(), cleared.by());
   return table;
 }
 
@@ -156,8 +158,7 @@ std::string report_lsn(Format format, const CommandContext& context) {
   }
 
   std::string text = protocol_table(
-      {"sessions", "mappings", "created", "expired", "flushed", "ended_by_reload",
-       "withdrawn"},
+      {"sessions", "mappings", "created", "expired", "flushed", "ended_by_reload", "withdrawn"},
       workers);
   text += '\n';
   text += protocol_table({"outbound_packets", "outbound_bytes", "inbound_packets", "inbound_bytes"},
@@ -190,12 +191,9 @@ std::string report_interfaces(Format format, const CommandContext& context) {
     for (std::size_t i = 0; i < interfaces.size(); ++i) {
       const Interface& interface = interfaces[i];
       const shared::PortStatus port = port_of(ports, interface);
-      Json json{{"name", interface.name},
-                {"role", to_word(interface.side)},
-                {"device", port.device},
-                {"vlan", interface.vlan},
-                {"mtu", interface.mtu},
-                {"address", wire::to_string(interface.address)},
+      Json json{{"name", interface.name}, {"role", to_word(interface.side)},
+                {"device", port.device},  {"vlan", interface.vlan},
+                {"mtu", interface.mtu},   {"address", wire::to_string(interface.address)},
                 {"link", link_word(port)}};
       for (const auto& counter : shared::interface_counters())
         json[std::string(counter.name)] = count(i, counter);
@@ -221,7 +219,8 @@ std::string report_interfaces(Format format, const CommandContext& context) {
 
   std::vector<Table::Column> columns{{"interface", kLeft}, {"role", kLeft}, {"address", kLeft},
                                      {"vlan", kRight},     {"mtu", kRight}, {"link", kLeft}};
-  for (const auto& counter : shared::interface_counters()) columns.push_back({counter.name, kRight});
+  for (const auto& counter : shared::interface_counters())
+    columns.push_back({counter.name, kRight});
   Table table(columns);
   std::vector<std::uint64_t> totals(shared::interface_counters().size());
   for (std::size_t i = 0; i < interfaces.size(); ++i) {
@@ -243,20 +242,20 @@ std::string report_interfaces(Format format, const CommandContext& context) {
   for (const std::uint64_t total : totals) cells.push_back(grouped(total));
   table.add_total(std::move(cells));
 
-  std::vector<Table::Column> device_columns{{"device", kLeft}, {"driver", kLeft}, {"link", kLeft},
-                                            {"speed", kRight}, {"mac", kLeft},
-                                            {"rx/tx queues", kRight}};
-  for (const auto& counter : shared::device_counters()) device_columns.push_back({counter.name, kRight});
+  std::vector<Table::Column> device_columns{{"device", kLeft}, {"driver", kLeft},
+                                            {"link", kLeft},   {"speed", kRight},
+                                            {"mac", kLeft},    {"rx/tx queues", kRight}};
+  for (const auto& counter : shared::device_counters())
+    device_columns.push_back({counter.name, kRight});
   Table devices(device_columns);
   std::string steering;
   for (const shared::PortStatus& port : ports) {
-    std::vector<std::string> row{port.device,
-                                 port.driver,
-                                 link_word(port),
-                                 speed_text(port.speed_mbps),
-                                 port.mac,
-                                 fmt::format("{}/{}", port.rx_queues, port.tx_queues)};
-    for (const auto& counter : shared::device_counters()) row.push_back(grouped(counter.read(port)));
+    std::vector<std::string> row{
+        port.device,     port.driver,
+        link_word(port), speed_text(port.speed_mbps),
+        port.mac,        fmt::format("{}/{}", port.rx_queues, port.tx_queues)};
+    for (const auto& counter : shared::device_counters())
+      row.push_back(grouped(counter.read(port)));
     devices.add(std::move(row));
     if (!port.steering.empty()) steering += fmt::format("{}: {}\n", port.device, port.steering);
   }
@@ -307,7 +306,8 @@ std::string report_workers(Format format, const CommandContext& context) {
                 {"tx_packets", sent(c)},
                 {"drops", all_drops(c)},
                 {"handoff", c.handoff_sent.get()}};
-      for (const auto& counter : shared::worker_counters()) json[std::string(counter.name)] = counter.read(c);
+      for (const auto& counter : shared::worker_counters())
+        json[std::string(counter.name)] = counter.read(c);
       list.push_back(std::move(json));
     }
     return document_with_beginning(Json{{"workers", std::move(list)}}, context.cleared);
@@ -334,8 +334,8 @@ std::string report_workers(Format format, const CommandContext& context) {
     const std::uint64_t polls = c.polls.get();
     const std::uint64_t busy = polls - std::min(polls, c.idle_polls.get());
     const std::array<std::uint64_t, 8> values{
-        sessions_of(c), worker.capacity.sessions,  c.subscribers.get(),        received(c),
-        sent(c),        c.handoff_sent.get(), c.handoff_received.get(), all_drops(c)};
+        sessions_of(c), worker.capacity.sessions, c.subscribers.get(),      received(c),
+        sent(c),        c.handoff_sent.get(),     c.handoff_received.get(), all_drops(c)};
     std::vector<std::string> cells{
         std::to_string(shard), std::to_string(worker.cpu), std::to_string(worker.numa_node),
         polls == 0 ? "-"

@@ -11,13 +11,13 @@
 #include <utility>
 #include <vector>
 
-#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/list_writer.hpp"
 #include "lsn/control/command/paged_answer.hpp"
 #include "lsn/control/command/report.hpp"
 #include "lsn/control/command/table.hpp"
 #include "lsn/control/command/words.hpp"
+#include "lsn/shared/counter_list.hpp"
 #include "lsn/wire/ipv4.hpp"
 
 namespace lsn::control {
@@ -37,11 +37,16 @@ using enum Table::Align;
 
 std::string protocol_of(const DropRow& row) {
   switch (row.protocol) {
-    case wire::kProtocolTcp: return "TCP";
-    case wire::kProtocolUdp: return "UDP";
-    case wire::kProtocolIcmp: return "ICMP";
-    case wire::kProtocolEsp: return "ESP";
-    default: return std::to_string(row.protocol);
+    case wire::kProtocolTcp:
+      return "TCP";
+    case wire::kProtocolUdp:
+      return "UDP";
+    case wire::kProtocolIcmp:
+      return "ICMP";
+    case wire::kProtocolEsp:
+      return "ESP";
+    default:
+      return std::to_string(row.protocol);
   }
 }
 
@@ -198,7 +203,8 @@ class ArpAnswer final : public Answer {
 
 std::span<const OptionSpec> drop_options() {
   static const std::array<OptionSpec, 3> kOptions{{
-      {"-recent", nullptr, "the last packets of each reason, at most one in 10 ms, the latest first"},
+      {"-recent", nullptr,
+       "the last packets of each reason, at most one in 10 ms, the latest first"},
       {"-subscrIP", &kAnyAddress, "from or to this address", "-recent"},
       {"-reason", &kDropReason, "dropped for this reason", "-recent"},
   }};
@@ -241,12 +247,11 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_show_route(
   };
   std::vector<Line> lines;
   for (const InterfaceConfig& interface : model.interfaces)
-    lines.push_back({wire::to_string(wire::Ipv4Prefix{interface.address.first(),
-                                                      interface.address.length}),
-                     "", interface.name});
+    lines.push_back(
+        {wire::to_string(wire::Ipv4Prefix{interface.address.first(), interface.address.length}), "",
+         interface.name});
   for (const RouteConfig& route : model.routes) {
-    const shared::Route* const found =
-        generation.routes.find(route.prefix.first().value);
+    const shared::Route* const found = generation.routes.find(route.prefix.first().value);
     const shared::Route* const way = generation.routes.find(route.via.value);
     const shared::Route* const by = way != nullptr ? way : found;
     lines.push_back({wire::to_string(route.prefix), wire::to_string(route.via),

@@ -55,7 +55,9 @@ bool says_json(const std::string& line) {
          });
 }
 
-std::string error_line(std::string_view error) { return "ERROR: " + std::string(error) + '\n'; }
+std::string error_line(std::string_view error) {
+  return "ERROR: " + std::string(error) + '\n';
+}
 
 }  // namespace
 
@@ -196,7 +198,8 @@ bool CommandServer::send(Client& client) {
 bool CommandServer::begin_next(Client& client) {
   std::size_t end = client.in.find('\n');
   if (end == std::string::npos && client.in_ended && !client.in.empty()) end = client.in.size();
-  const std::size_t longest = context_.may_change && client.in.starts_with(kBatchMark) ? kLongestBatch : kLongestRequest;
+  const std::size_t longest =
+      context_.may_change && client.in.starts_with(kBatchMark) ? kLongestBatch : kLongestRequest;
   if (std::min(end, client.in.size()) > longest) {
     fail(client, complaint("command", fmt::format("more than {} bytes", longest),
                            fmt::format("a line of at most {} bytes", longest)));
@@ -269,7 +272,8 @@ void CommandServer::append_errors(Client& client, const std::vector<std::string>
   if (client.json)
     append_frame(client.out, Stream::kOut,
                  nlohmann::ordered_json{{"errors", errors}}.dump(
-                     -1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n');
+                     -1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
+                     '\n');
   std::string lines;
   for (const std::string& error : errors) lines += error_line(error);
   append_frame(client.out, Stream::kErr, lines);

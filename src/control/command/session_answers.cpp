@@ -10,12 +10,12 @@
 #include <vector>
 
 #include "lsn/control/command/alg_answers.hpp"
-#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/paged_answer.hpp"
 #include "lsn/control/command/table.hpp"
 #include "lsn/control/command/words.hpp"
 #include "lsn/control/config/vocabulary.hpp"
+#include "lsn/shared/counter_list.hpp"
 
 namespace lsn::control {
 namespace {
@@ -65,8 +65,10 @@ class SessionWriter : public ListWriter {
 
   void add(const SessionRow& row, const shared::Generation& generation, std::string& out) {
     if (is_shown()) {
-      if (is_json()) add_json(row, generation.group(row.group), out);
-      else table().add(cells(row));
+      if (is_json())
+        add_json(row, generation.group(row.group), out);
+      else
+        table().add(cells(row));
     }
     counted();
   }
@@ -81,9 +83,8 @@ class SessionWriter : public ListWriter {
         "\"direction\":\"{}\",\"state\":\"{}\",\"idle\":{},\"age\":{},\"hairpin\":{},"
         "\"client\":{},\"group\":{},\"outbound_packets\":{},\"outbound_bytes\":{},"
         "\"inbound_packets\":{},\"inbound_bytes\":{}}}",
-        separator(), name_of(row.protocol), subscriber_of(row), nat_of(row),
-        destination_of(row), direction_of(row),
-        to_word(row.state), row.idle_seconds, row.age_seconds, row.hairpin,
+        separator(), name_of(row.protocol), subscriber_of(row), nat_of(row), destination_of(row),
+        direction_of(row), to_word(row.state), row.idle_seconds, row.age_seconds, row.hairpin,
         group == nullptr ? "null" : quoted(group->client),
         group == nullptr ? "null" : quoted(group->name), row.packets[kOut], row.bytes[kOut],
         row.packets[kIn], row.bytes[kIn]);
@@ -107,9 +108,12 @@ class SessionWriter : public ListWriter {
   }
 
   [[nodiscard]] std::vector<std::string> cells(const SessionRow& row) const {
-    std::vector<std::string> all{subscriber_of(row), nat_of(row), destination_of(row),
+    std::vector<std::string> all{subscriber_of(row),
+                                 nat_of(row),
+                                 destination_of(row),
                                  std::string(name_of(row.protocol)),
-                                 std::string(direction_of(row)), std::string(to_word(row.state)),
+                                 std::string(direction_of(row)),
+                                 std::string(to_word(row.state)),
                                  fmt::format("{} s", row.idle_seconds)};
     if (with_bytes_) {
       all.push_back(std::to_string(row.bytes[shared::counter_list::kOut]));
@@ -199,11 +203,11 @@ std::expected<SessionFilter, std::string> session_filter_of(const Command& comma
 }
 
 const ValueSyntax kProtocolName{"TCP|UDP|ICMP|ESP", "TCP, UDP, ICMP or ESP",
-                            [](std::string_view text) -> std::optional<Value> {
-                              const auto known = protocol_named(text);
-                              if (!known) return std::nullopt;
-                              return std::string(name_of(*known));
-                            }};
+                                [](std::string_view text) -> std::optional<Value> {
+                                  const auto known = protocol_named(text);
+                                  if (!known) return std::nullopt;
+                                  return std::string(name_of(*known));
+                                }};
 
 std::optional<Protocol> protocol_named(std::string_view name) {
   for (const Protocol each : {Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp, Protocol::kEsp})
@@ -227,9 +231,9 @@ const ValueSyntax kClientName{"NAME", "the name of an existing lsn client", kNam
 
 namespace {
 
-const ValueSyntax kSessionOrder{
-    "idle|bytes", "idle or bytes",
-    [](std::string_view text) { return one_of({"idle", "bytes"}, text); }};
+const ValueSyntax kSessionOrder{"idle|bytes", "idle or bytes", [](std::string_view text) {
+                                  return one_of({"idle", "bytes"}, text);
+                                }};
 
 constexpr std::size_t kFilterOptions = 8;
 constexpr std::string_view kCountOption = "-count";
@@ -262,7 +266,9 @@ std::span<const OptionSpec> session_filter_options() {
   return std::span(session_options()).first(kFilterOptions);
 }
 
-std::span<const OptionSpec> session_show_options() { return session_options(); }
+std::span<const OptionSpec> session_show_options() {
+  return session_options();
+}
 
 std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_session(
     const Command& command, const CommandContext& context) {

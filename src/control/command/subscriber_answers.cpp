@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "lsn/control/command/alg_answers.hpp"
-#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/list_writer.hpp"
 #include "lsn/control/command/paged_answer.hpp"
@@ -19,6 +18,7 @@
 #include "lsn/control/command/session_answers.hpp"
 #include "lsn/control/command/table.hpp"
 #include "lsn/control/config/vocabulary.hpp"
+#include "lsn/shared/counter_list.hpp"
 
 namespace lsn::control {
 namespace {
@@ -112,16 +112,12 @@ class SubscriberWriter : public ListWriter {
 
  private:
   static std::vector<Table::Column> columns(bool with_bytes) {
-    std::vector<Table::Column> all{{"subscriber", kLeft, kAddressWidth},
-                                   {"group", kLeft, kNameWidth},
-                                   {"nat ip", kLeft, kAddressWidth},
-                                   {"TCP sessions", kRight, kUseWidth},
-                                   {"UDP sessions", kRight, kUseWidth},
-                                   {"ICMP sessions", kRight, kUseWidth},
-                                   {"ESP sessions", kRight, kUseWidth},
-                                   {"TCP ports", kRight, kUseWidth},
-                                   {"UDP ports", kRight, kUseWidth},
-                                   {"ICMP ids", kRight, kUseWidth}};
+    std::vector<Table::Column> all{
+        {"subscriber", kLeft, kAddressWidth}, {"group", kLeft, kNameWidth},
+        {"nat ip", kLeft, kAddressWidth},     {"TCP sessions", kRight, kUseWidth},
+        {"UDP sessions", kRight, kUseWidth},  {"ICMP sessions", kRight, kUseWidth},
+        {"ESP sessions", kRight, kUseWidth},  {"TCP ports", kRight, kUseWidth},
+        {"UDP ports", kRight, kUseWidth},     {"ICMP ids", kRight, kUseWidth}};
     if (with_bytes) all.push_back({"bits", kRight, std::string_view("1000000000000").size()});
     return all;
   }
@@ -129,10 +125,9 @@ class SubscriberWriter : public ListWriter {
   bool with_bytes_;
 };
 
-const ValueSyntax kSubscriberOrder{"sessions|ports|bits", "sessions, ports or bits",
-                                   [](std::string_view text) {
-                                     return one_of({"sessions", "ports", "bits"}, text);
-                                   }};
+const ValueSyntax kSubscriberOrder{
+    "sessions|ports|bits", "sessions, ports or bits",
+    [](std::string_view text) { return one_of({"sessions", "ports", "bits"}, text); }};
 
 // ── mappings ────────────────────────────────────────────────────────────────────────────────────
 
@@ -199,7 +194,9 @@ std::unique_ptr<Answer> list_of_mappings(Format format, const CommandContext& co
 class SubscriberAnswer final : public Answer {
  public:
   SubscriberAnswer(Format format, const CommandContext& context, wire::Ipv4Address address)
-      : format_(format), context_(context), address_(address),
+      : format_(format),
+        context_(context),
+        address_(address),
         pages_(context.dataplane, filter_of(address)) {}
 
   Progress next(std::string& out) override {
@@ -228,9 +225,9 @@ class SubscriberAnswer final : public Answer {
       return fmt::format("none: it is a NAT address of {}", generation.pools[place->pool].name);
     if (generation.is_own_address(address_)) return "none: it is lsnd's own address";
     const std::string client = client_without_group(context_.config.model(), address_);
-    return client.empty() ? "none: no client has a network with this address"
-                          : fmt::format("{}, which is in no group (bind or add one: add lsn group)",
-                                        client);
+    return client.empty()
+               ? "none: no client has a network with this address"
+               : fmt::format("{}, which is in no group (bind or add one: add lsn group)", client);
   }
 
   void say_json(std::string& out) const {
@@ -282,8 +279,8 @@ class SubscriberAnswer final : public Answer {
   std::vector<SubscriberRow> rows_;
 };
 
-/// Several answers about one subscriber, which are short: one after the other with titles, or as one
-/// JSON document.
+/// Several answers about one subscriber, which are short: one after the other with titles, or as
+/// one JSON document.
 class SequenceAnswer final : public Answer {
  public:
   struct Part {
@@ -310,13 +307,14 @@ class SequenceAnswer final : public Answer {
         out += text_;
       } else {
         Json json = Json::parse(text_);
-        if (part.key.empty()) json_ = std::move(json);
-        else json_[part.key] = json.front();  // its list, before the count
+        if (part.key.empty())
+          json_ = std::move(json);
+        else
+          json_[part.key] = json.front();  // its list, before the count
       }
       text_.clear();
     }
-    if (format_ == Format::kJson)
-      out += document(json_);
+    if (format_ == Format::kJson) out += document(json_);
     return Progress::kDone;
   }
 

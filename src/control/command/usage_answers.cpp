@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <array>
 
-#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/table.hpp"
 #include "lsn/control/command/words.hpp"
+#include "lsn/shared/counter_list.hpp"
 
 namespace lsn::control {
 namespace {
@@ -44,8 +44,8 @@ double percent(const Usage::OfPool& pool) {
 std::string by_protocol(const auto& values) {
   std::string text;
   for (std::size_t p = 0; p < values.size(); ++p)
-    text += fmt::format("{}{} {}", p == 0 ? "" : ", ", name_of(static_cast<Protocol>(p)),
-                        values[p]);
+    text +=
+        fmt::format("{}{} {}", p == 0 ? "" : ", ", name_of(static_cast<Protocol>(p)), values[p]);
   return text;
 }
 
@@ -87,8 +87,7 @@ class StatUsage final : public Answer {
   enum class Of : std::uint8_t { kPool, kGroup };
 
   StatUsage(Of of, std::string name, Format format, const CommandContext& context)
-      : of_(of), name_(std::move(name)), format_(format), context_(context),
-        survey_(context) {}
+      : of_(of), name_(std::move(name)), format_(format), context_(context), survey_(context) {}
 
   Progress next(std::string& out) override {
     const Usage* const usage = survey_.take();
@@ -163,9 +162,8 @@ class StatUsage final : public Answer {
   }
 
   void say(std::string& out, std::string_view key, Json list, const Table& table) const {
-    out += format_ == Format::kText
-               ? table.print()
-               : document(Json{{std::string(key), std::move(list)}});
+    out += format_ == Format::kText ? table.print()
+                                    : document(Json{{std::string(key), std::move(list)}});
   }
 
   Of of_;
@@ -185,7 +183,8 @@ std::expected<std::unique_ptr<Answer>, std::string> begin(StatUsage::Of of, cons
       if (object.present && known.size() < 2000) known.push_back(object.name);
     return std::unexpected(complaint_about_word(
         std::string(command.spec->words), *name, known,
-        fmt::format("the name of a {}", command.spec->words.substr(std::string_view("stat ").size()))));
+        fmt::format("the name of a {}",
+                    command.spec->words.substr(std::string_view("stat ").size()))));
   }
   return std::make_unique<StatUsage>(of, name == nullptr ? "" : *name, command.format, context);
 }
@@ -215,8 +214,7 @@ const Usage* UsageSurvey::take() {
     for (std::size_t id = 0; id < part.groups.size(); ++id) {
       Usage::OfGroup& group = total_.groups[id];
       group.subscribers += part.groups[id].subscribers;
-      for (std::size_t p = 0; p < kProtocols; ++p)
-        group.sessions[p] += part.groups[id].sessions[p];
+      for (std::size_t p = 0; p < kProtocols; ++p) group.sessions[p] += part.groups[id].sessions[p];
       for (std::size_t p = 0; p < kPortProtocols; ++p) group.ports[p] += part.groups[id].ports[p];
     }
   });
@@ -246,10 +244,10 @@ std::optional<ObjectUsage> UsageByName::of(std::string_view kind, const std::str
   ObjectUsage found;
   if (kind == "lsn pool") {
     const Usage::OfPool pool = at_or_none(usage_.pools, id_in(pools_));
-    found.lines = {{"subscribers", fmt::format("{} paired with an address", pool.paired)},
-                   {"ports in use", fmt::format("{} ({:.1f} %)", by_protocol(pool.ports),
-                                                percent(pool))},
-                   {"ports waiting", std::to_string(pool.waiting)}};
+    found.lines = {
+        {"subscribers", fmt::format("{} paired with an address", pool.paired)},
+        {"ports in use", fmt::format("{} ({:.1f} %)", by_protocol(pool.ports), percent(pool))},
+        {"ports waiting", std::to_string(pool.waiting)}};
     found.json = to_json(pool);
     return found;
   }

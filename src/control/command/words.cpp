@@ -11,7 +11,9 @@ namespace {
 
 constexpr std::size_t kLongestQuote = 80;  ///< of what was given, in a complaint
 
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
 /// Bytes of the blank that the text begins with, 0: none. U+00A0 comes with text from web pages.
 std::size_t blank_at(std::string_view text) {

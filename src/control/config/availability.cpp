@@ -17,14 +17,10 @@ struct NotYet {
 
 /// Beside these: lsn.static, lsn.appsattributes and lsn.logprofile, which describe.hpp marks.
 constexpr std::array kNotYet{
-    NotYet{"lsn.pool.nattype", "DYNAMIC"},
-    NotYet{"lsn.pool.portblockallocation", "DISABLED"},
-    NotYet{"lsn.group.nattype", "DYNAMIC"},
-    NotYet{"lsn.group.portblocksize", "0"},
-    NotYet{"lsn.group.logging", "DISABLED"},
-    NotYet{"lsn.group.sessionLogging", "DISABLED"},
-    NotYet{"lsn.group.logprofilename", ""},
-    NotYet{"lsn.appsprofile.appsattributesname", ""},
+    NotYet{"lsn.pool.nattype", "DYNAMIC"},   NotYet{"lsn.pool.portblockallocation", "DISABLED"},
+    NotYet{"lsn.group.nattype", "DYNAMIC"},  NotYet{"lsn.group.portblocksize", "0"},
+    NotYet{"lsn.group.logging", "DISABLED"}, NotYet{"lsn.group.sessionLogging", "DISABLED"},
+    NotYet{"lsn.group.logprofilename", ""},  NotYet{"lsn.appsprofile.appsattributesname", ""},
 };
 
 }  // namespace

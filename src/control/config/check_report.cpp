@@ -204,7 +204,8 @@ std::string joined_values(const std::vector<typename Syntax::Value>& values) {
 std::string addresses_of(const ByName<AclConfig>& acls, const ClientConfig& client) {
   std::vector<std::string> words;
   for (const auto& network : client.network) words.push_back(NetworkSyntax::format(network));
-  for (const auto& range : acl_ranges(acls, client)) words.push_back(SourceRangeSyntax::format(range));
+  for (const auto& range : acl_ranges(acls, client))
+    words.push_back(SourceRangeSyntax::format(range));
   return joined(words);
 }
 
@@ -267,16 +268,18 @@ std::vector<std::string> remarks(const Model& model) {
     std::vector<wire::Ipv4Address> left_out;
     (void)nat_ranges(model, pool, &left_out);
     for (const wire::Ipv4Address address : left_out)
-      all.push_back(fmt::format("pool {}: {} is the {} address of an outside interface's network: "
-                                "it is left out, no host can have it",
-                                pool.name, wire::to_string(address),
-                                is_broadcast(model, address) ? "broadcast" : "network"));
+      all.push_back(
+          fmt::format("pool {}: {} is the {} address of an outside interface's network: "
+                      "it is left out, no host can have it",
+                      pool.name, wire::to_string(address),
+                      is_broadcast(model, address) ? "broadcast" : "network"));
   }
   std::set<std::string_view> in_group;
   const ByName acls(model.lsn.acl);
   for (const GroupConfig& group : model.lsn.group) in_group.insert(group.clientname);
   for (const ClientConfig& client : model.lsn.client) {
-    if (client.network.empty() && acl_ranges(acls, client).empty()) all.push_back(fmt::format("client {} has no network", client.name));
+    if (client.network.empty() && acl_ranges(acls, client).empty())
+      all.push_back(fmt::format("client {} has no network", client.name));
     if (!in_group.contains(client.name))
       all.push_back(fmt::format("client {} is in no group: its traffic is dropped", client.name));
   }

@@ -152,8 +152,8 @@ class ParameterList {
     Parameter p;
     p.name = setting;
     p.refers = kind_referred_to(setting);
-    p.allowed = p.refers.empty() ? std::move(allowed)
-                                 : fmt::format("the name of an existing {}", p.refers);
+    p.allowed =
+        p.refers.empty() ? std::move(allowed) : fmt::format("the name of an existing {}", p.refers);
     p.value = std::move(value);
     out_.push_back(std::move(p));
   }
@@ -166,10 +166,18 @@ std::vector<ObjectKind> make_kinds() {
       {kAcl, "lsn.acl", "source addresses that an lsn client takes by -aclname", "action", "", {}},
       {kClient, "lsn.client", "subscribers, by their networks", "", "", {}},
       {kPool, "lsn.pool", "NAT addresses", "", "lsnip", {}},
-      {kAppsProfile, "lsn.appsprofile", "pooling, mapping and filtering, by destination port",
-       "transportprotocol", "lsnport", {}},
-      {kTransportProfile, "lsn.transportprofile", "timeouts and quotas of a protocol",
-       "transportprotocol", "", {}},
+      {kAppsProfile,
+       "lsn.appsprofile",
+       "pooling, mapping and filtering, by destination port",
+       "transportprotocol",
+       "lsnport",
+       {}},
+      {kTransportProfile,
+       "lsn.transportprofile",
+       "timeouts and quotas of a protocol",
+       "transportprotocol",
+       "",
+       {}},
       {kAlgProfile, "ipsecalg.profile", "how the IPsec ALG works", "", "", {}},
       {kGroup, "lsn.group", "which client uses which pools and profiles", "", "", {}},
   };
@@ -194,8 +202,7 @@ std::unexpected<std::string> refuse(std::string_view what, std::string_view give
 
 /// "pool LSN-POOL-1", as the messages about a file call it.
 std::string label_of(const ObjectKind& kind, std::string_view name) {
-  const std::string_view bare =
-      kind.words.starts_with("lsn ") ? kind.words.substr(4) : kind.words;
+  const std::string_view bare = kind.words.starts_with("lsn ") ? kind.words.substr(4) : kind.words;
   return fmt::format("{} {}", bare, name);
 }
 
@@ -246,8 +253,7 @@ class Editor {
     std::int64_t value = 0;
     const char* const end = text_.data() + text_.size();
     const auto [last, error] = std::from_chars(text_.data(), end, value);
-    if (error == std::errc{} && last == end &&
-        limits.admit(value))
+    if (error == std::errc{} && last == end && limits.admit(value))
       set_count(member, value);
     else
       result = refuse(label_, text_, allowed_numbers(limits));
@@ -270,9 +276,9 @@ class Editor {
     } else if (change_ == Change::kErase && there == list.end()) {
       std::vector<std::string> bound;
       for (const auto& value : list) bound.push_back(Syntax::format(value));
-      result = refuse(label_, text_, bound.empty() ? "nothing, as nothing is bound"
-                                                   : fmt::format("what is bound: {}",
-                                                                 fmt::join(bound, ", ")));
+      result = refuse(label_, text_,
+                      bound.empty() ? "nothing, as nothing is bound"
+                                    : fmt::format("what is bound: {}", fmt::join(bound, ", ")));
     } else if (change_ == Change::kErase) {
       list.erase(there);
     } else if (there != list.end()) {
@@ -289,14 +295,19 @@ class Editor {
   static std::uint32_t number_of(std::uint16_t port) { return port; }
   template <class End>
   static End end_of(std::uint32_t number) {
-    if constexpr (std::is_same_v<End, wire::Ipv4Address>) return wire::Ipv4Address{number};
-    else return static_cast<End>(number);
+    if constexpr (std::is_same_v<End, wire::Ipv4Address>)
+      return wire::Ipv4Address{number};
+    else
+      return static_cast<End>(number);
   }
 
   /// A part of one of the ranges: that one becomes what is before it and what is behind it.
   template <class Value>
   static bool take_out_of_range(std::vector<Value>& list, const Value& part) {
-    if constexpr (requires { part.first; part.last; }) {
+    if constexpr (requires {
+                    part.first;
+                    part.last;
+                  }) {
       using End = std::remove_cvref_t<decltype(part.first)>;
       const std::uint32_t first = number_of(part.first), last = number_of(part.last);
       const auto whole = std::find_if(list.begin(), list.end(), [&](const Value& range) {
@@ -304,10 +315,8 @@ class Editor {
       });
       if (whole == list.end()) return false;
       std::vector<Value> left;
-      if (number_of(whole->first) < first)
-        left.push_back({whole->first, end_of<End>(first - 1)});
-      if (last < number_of(whole->last))
-        left.push_back({end_of<End>(last + 1), whole->last});
+      if (number_of(whole->first) < first) left.push_back({whole->first, end_of<End>(first - 1)});
+      if (last < number_of(whole->last)) left.push_back({end_of<End>(last + 1), whole->last});
       list.insert(list.erase(whole), left.begin(), left.end());
       return true;
     } else {
@@ -364,7 +373,10 @@ class Operation {
  public:
   Operation(const Edit& edit, const ObjectKind& kind, Model& model,
             std::vector<std::string>& remarks)
-      : edit_(edit), kind_(kind), model_(model), remarks_(remarks),
+      : edit_(edit),
+        kind_(kind),
+        model_(model),
+        remarks_(remarks),
         label_(label_of(kind, edit.name)) {}
 
   Done run() {
@@ -397,9 +409,10 @@ class Operation {
     if (auto set = take_options(object, Change::kAppend); !set) return set;
     if constexpr (requires { object.clientname; })
       if (object.clientname.empty())
-        return refuse(fmt::format("{}: clientname", label_), "nothing",
-                      fmt::format("the name of an existing client (add lsn group {} -clientname NAME)",
-                                  quoted_name(edit_.name)));
+        return refuse(
+            fmt::format("{}: clientname", label_), "nothing",
+            fmt::format("the name of an existing client (add lsn group {} -clientname NAME)",
+                        quoted_name(edit_.name)));
     list.push_back(std::move(object));
     return {};
   }
@@ -491,7 +504,8 @@ class Operation {
   Done take_option(Object& object, const Edit::Option& option, const Parameter& p, Change how) {
     const bool binds = edit_.verb == Verb::kBind || edit_.verb == Verb::kUnbind;
     if (p.is_binding != binds && edit_.verb != Verb::kAdd)
-      return refuse(fmt::format("{}: {}", label_, p.name), std::string(control::to_word(edit_.verb)),
+      return refuse(fmt::format("{}: {}", label_, p.name),
+                    std::string(control::to_word(edit_.verb)),
                     p.is_binding ? "bind and unbind" : "set and unset");
     if (edit_.verb == Verb::kUnset) {
       if (!option.values.empty())
@@ -519,7 +533,8 @@ class Operation {
     }
     for (std::size_t i = 0; i < option.values.size(); ++i)
       if (i != chosen)
-        remarks_.push_back(fmt::format("{} is ignored: -{} takes one value", option.values[i], p.name));
+        remarks_.push_back(
+            fmt::format("{} is ignored: -{} takes one value", option.values[i], p.name));
     return option.values[chosen];
   }
 
@@ -537,7 +552,8 @@ class Operation {
   }
 
   [[nodiscard]] static std::optional<unsigned> mask_length(const Edit::Option& option) {
-    const auto mask = option.values.empty() ? std::nullopt : wire::parse_ipv4(option.values.front());
+    const auto mask =
+        option.values.empty() ? std::nullopt : wire::parse_ipv4(option.values.front());
     return mask ? wire::length_of_netmask(*mask) : std::nullopt;
   }
 
@@ -603,12 +619,18 @@ class Operation {
 
 std::string_view to_word(Verb verb) {
   switch (verb) {
-    case Verb::kAdd: return "add";
-    case Verb::kSet: return "set";
-    case Verb::kUnset: return "unset";
-    case Verb::kBind: return "bind";
-    case Verb::kUnbind: return "unbind";
-    case Verb::kRemove: break;
+    case Verb::kAdd:
+      return "add";
+    case Verb::kSet:
+      return "set";
+    case Verb::kUnset:
+      return "unset";
+    case Verb::kBind:
+      return "bind";
+    case Verb::kUnbind:
+      return "unbind";
+    case Verb::kRemove:
+      break;
   }
   return "rm";
 }
@@ -702,7 +724,8 @@ Users::Users(const Model& model, const ObjectKind& kind) {
     for_objects(model, other, [&](const std::string& user, std::vector<ParameterValue> values) {
       for (const ParameterValue& value : values)
         if (value.parameter->refers == kind.words)
-          for (const std::string& name : value.values) users_[name].push_back(label_of(other, user));
+          for (const std::string& name : value.values)
+            users_[name].push_back(label_of(other, user));
     });
   }
 }
@@ -747,14 +770,20 @@ class Difference {
     for (std::size_t i = 0; i < to_.size(); ++i) {
       const Parameter& p = *to_[i].parameter;
       if (p.is_binding) continue;
-      if (is_new_ && p.name == kind_.operand) operand = " " + to_[i].values[0];
-      else if (to_[i].values == from_[i].values) continue;
-      else if (!is_new_ && to_[i].values[0] == p.value) unset += " -" + p.name;
-      else options += fmt::format(" -{} {}", p.name, quoted_name(to_[i].values[0]));
+      if (is_new_ && p.name == kind_.operand)
+        operand = " " + to_[i].values[0];
+      else if (to_[i].values == from_[i].values)
+        continue;
+      else if (!is_new_ && to_[i].values[0] == p.value)
+        unset += " -" + p.name;
+      else
+        options += fmt::format(" -{} {}", p.name, quoted_name(to_[i].values[0]));
     }
     const std::string object = fmt::format("{} {}", kind_.words, quoted_name(name_));
-    if (is_new_) out.push_back(fmt::format("add {}{}{}", object, operand, options));
-    else if (!options.empty()) out.push_back(fmt::format("set {}{}", object, options));
+    if (is_new_)
+      out.push_back(fmt::format("add {}{}{}", object, operand, options));
+    else if (!options.empty())
+      out.push_back(fmt::format("set {}{}", object, options));
     if (!unset.empty()) out.push_back(fmt::format("unset {}{}", object, unset));
     for (std::size_t i = 0; i < to_.size(); ++i) {
       if (!to_[i].parameter->is_binding) continue;

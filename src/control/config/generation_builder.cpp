@@ -98,8 +98,7 @@ void build_pools(const Model& model, const Generation* before, Generation& out, 
   const auto ascending = [](const wire::Ipv4Range& a, const wire::Ipv4Range& b) {
     return a.first < b.first;
   };
-  for (shared::PoolRanges& pool : all)
-    std::sort(pool.ranges.begin(), pool.ranges.end(), ascending);
+  for (shared::PoolRanges& pool : all) std::sort(pool.ranges.begin(), pool.ranges.end(), ascending);
   std::sort(all.begin(), all.end(), [ascending](const auto& a, const auto& b) {
     if (a.ranges.empty() || b.ranges.empty()) return !b.ranges.empty();
     return ascending(a.ranges[0], b.ranges[0]);
@@ -144,7 +143,7 @@ IntervalMap<AppPolicy> build_apps(const Model& model, const GroupConfig& config,
 }
 
 shared::TransportPolicy build_transport(const Model& model, const GroupConfig& config,
-                                          Protocol protocol) {
+                                        Protocol protocol) {
   shared::TransportPolicy policy;
   const TransportProfileConfig* found = transport_profile(model, config, protocol);
   const TransportProfileConfig profile = found == nullptr ? TransportProfileConfig{} : *found;

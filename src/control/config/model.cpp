@@ -34,8 +34,7 @@ std::vector<wire::Ipv4Range> nat_ranges(const Model& model, const PoolConfig& po
       std::vector<wire::Ipv4Range> rest;
       if (range.first < address)
         rest.push_back({range.first, wire::Ipv4Address{address.value - 1}});
-      if (address < range.last)
-        rest.push_back({wire::Ipv4Address{address.value + 1}, range.last});
+      if (address < range.last) rest.push_back({wire::Ipv4Address{address.value + 1}, range.last});
       const auto place = ranges.erase(ranges.begin() + static_cast<std::ptrdiff_t>(i));
       ranges.insert(place, rest.begin(), rest.end());
       return;
@@ -50,8 +49,7 @@ std::vector<wire::Ipv4Range> nat_ranges(const Model& model, const PoolConfig& po
   return ranges;
 }
 
-std::vector<wire::Ipv4Range> acl_ranges(const ByName<AclConfig>& acls,
-                                        const ClientConfig& client) {
+std::vector<wire::Ipv4Range> acl_ranges(const ByName<AclConfig>& acls, const ClientConfig& client) {
   std::vector<wire::Ipv4Range> ranges;
   for (const std::string& name : client.aclname)
     if (const AclConfig* acl = acls.find(name))

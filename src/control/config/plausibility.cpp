@@ -63,8 +63,7 @@ void check_client_routes(const Model& model, Findings& findings) {
       if (!reached_inside(client.network[n], all))
         findings.report(fmt::format("lsn.client[{}].network[{}]", c, n),
                         fmt::format("client {}: network", client.name),
-                        wire::to_string(client.network[n]),
-                        kInsideNetwork);
+                        wire::to_string(client.network[n]), kInsideNetwork);
     for (std::size_t n = 0; n < client.aclname.size(); ++n) {
       const AclConfig* const acl = acls.find(client.aclname[n]);
       if (acl == nullptr) continue;

@@ -247,9 +247,10 @@ void check_networks_of_links(const std::vector<InterfaceConfig>& interfaces, Fin
   }
 }
 
-/// What belongs to a device has to be the same for all interfaces on it; each has a VLAN of its own.
+/// What belongs to a device has to be the same for all interfaces on it; each has a VLAN of its
+/// own.
 void check_devices(const std::vector<InterfaceConfig>& interfaces, Findings& findings) {
-  std::map<std::string_view, std::size_t> first_on;  // by the device's name
+  std::map<std::string_view, std::size_t> first_on;                       // by the device's name
   std::map<std::pair<std::string_view, unsigned>, std::size_t> first_in;  // by device and VLAN
   for (std::size_t i = 0; i < interfaces.size(); ++i) {
     const InterfaceConfig& a = interfaces[i];

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <climits>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -48,11 +48,15 @@ std::string what_is_lost(const std::string& path) {
     if (line + '\n' == kSavedHeader) continue;
     bool quoted = false;
     for (std::size_t i = 0; i < line.size(); ++i) {
-      if (line[i] == '\\' && quoted) ++i;
-      else if (line[i] == '"') quoted = !quoted;
-      else if (!quoted && (line[i] == '#' || line.compare(i, 2, "//") == 0 || line.compare(i, 2, "/*") == 0))
+      if (line[i] == '\\' && quoted)
+        ++i;
+      else if (line[i] == '"')
+        quoted = !quoted;
+      else if (!quoted &&
+               (line[i] == '#' || line.compare(i, 2, "//") == 0 || line.compare(i, 2, "/*") == 0))
         comments = true;
-      else if (!quoted && line.compare(i, 8, "@include") == 0) includes = true;
+      else if (!quoted && line.compare(i, 8, "@include") == 0)
+        includes = true;
     }
   }
   if (comments && includes) return "its comments, and that parts of it were in other files";
@@ -72,7 +76,7 @@ SaveOutcome save_config_file(const std::string& path, const std::string& text) {
   SaveOutcome outcome;
   char resolved[PATH_MAX];
   outcome.file = realpath(path.c_str(), resolved) != nullptr ? resolved : path;
-  struct stat former {};
+  struct stat former{};
   const bool exists = stat(outcome.file.c_str(), &former) == 0;
   if (exists && !S_ISREG(former.st_mode)) {
     outcome.error = fmt::format("save config: given {}, allowed a plain file", path);
@@ -93,8 +97,8 @@ SaveOutcome save_config_file(const std::string& path, const std::string& text) {
   if (good && exists && !was_saved(outcome.file)) {
     outcome.backup = outcome.file + ".bak";
     if (const std::string lost = what_is_lost(outcome.file); !lost.empty())
-      outcome.warning = fmt::format("{} does not keep {}: they are in {}", outcome.file, lost,
-                                    outcome.backup);
+      outcome.warning =
+          fmt::format("{} does not keep {}: they are in {}", outcome.file, lost, outcome.backup);
     const std::string beside = outcome.backup + ".new";
     unlink(beside.c_str());
     if (link(outcome.file.c_str(), beside.c_str()) != 0 ||

@@ -14,14 +14,14 @@
 #include <filesystem>
 #include <limits>
 
-#include "lsn/control/command/file_descriptor.hpp"
 #include "lsn/control/config/vocabulary.hpp"
+#include "lsn/control/file_descriptor.hpp"
 
 namespace lsn::control {
 namespace {
 
 constexpr std::size_t kMaxSize = std::size_t{64} << 20;  // bytes, with all includes
-constexpr std::chrono::seconds kPatience{5};              // for a pipe
+constexpr std::chrono::seconds kPatience{5};             // for a pipe
 constexpr unsigned kMaxIncludeDepth = 10;                // libconfig's own limit
 constexpr unsigned kMaxFiles = 1000;
 constexpr unsigned kMaxNesting = 32;  // our deepest setting is 4 levels down

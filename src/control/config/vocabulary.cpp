@@ -122,7 +122,8 @@ std::optional<std::string> check_name(std::string_view name, std::size_t longest
 
 std::optional<wire::Ipv4Prefix> InterfaceAddressSyntax::parse(std::string_view text) {
   const auto prefix = wire::parse_ipv4_prefix(text);
-  if (!prefix || prefix->length == 0 || !wire::is_host_address(prefix->address)) return std::nullopt;
+  if (!prefix || prefix->length == 0 || !wire::is_host_address(prefix->address))
+    return std::nullopt;
   // RFC 3021: both addresses of a /31 are hosts.
   if (prefix->length <= 30 &&
       (prefix->address == prefix->first() || prefix->address == prefix->last()))

@@ -142,7 +142,9 @@ void Journal::take_outcome(Time now) {
   file_->has_walk_failed = file_->is_committed = false;
 }
 
-bool Journal::is_busy() const { return writer_->outstanding() >= kMostWrites; }
+bool Journal::is_busy() const {
+  return writer_->outstanding() >= kMostWrites;
+}
 
 void Journal::take_changes() {
   shared::StateRecord record;
@@ -196,8 +198,7 @@ void Journal::begin_walk() {
 void Journal::ask(shared::StatePage page) {
   page.limit = kPage;
   dataplane_.ask_for<shared::StatePage>(
-      shard_, std::move(page),
-      [self = std::weak_ptr(self_), walk = walk_](shared::StatePage got) {
+      shard_, std::move(page), [self = std::weak_ptr(self_), walk = walk_](shared::StatePage got) {
         const auto alive = self.lock();
         if (alive && (*alive)->walking_ && (*alive)->walk_ == walk)
           (*alive)->take_page(std::move(got));

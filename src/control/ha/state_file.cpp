@@ -257,9 +257,8 @@ std::expected<StoredState, std::string> read_state_file(const std::string& path,
     return record.gone || nat_ips[record.client.host()] != record.nat_ip.host();
   });
   // Mappings before what uses them.
-  std::stable_sort(all.begin(), all.end(), [](const StateRecord& a, const StateRecord& b) {
-    return a.kind < b.kind;
-  });
+  std::stable_sort(all.begin(), all.end(),
+                   [](const StateRecord& a, const StateRecord& b) { return a.kind < b.kind; });
   state.records = std::move(all);
   return state;
 }
@@ -277,8 +276,8 @@ std::expected<void, std::string> StateFileWriter::write(const FileDescriptor& fi
 }
 
 std::expected<void, std::string> StateFileWriter::begin() {
-  next_ = FileDescriptor(open(new_path().c_str(),
-                              O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600));
+  next_ = FileDescriptor(
+      open(new_path().c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600));
   if (next_.get() < 0) return std::unexpected(error_of("cannot be opened", new_path()));
   Header header;
   header.record_size = sizeof(Stored);

@@ -62,8 +62,8 @@ struct HttpServer::Client {
 
   FileDescriptor fd;
   Stage stage = Stage::kAsking;
-  std::string in;     ///< of the request
-  std::string head;   ///< of the answer
+  std::string in;                           ///< of the request
+  std::string head;                         ///< of the answer
   std::shared_ptr<const std::string> text;  ///< behind it; none: of HEAD
   std::size_t written = 0;                  ///< of both
   bool gone = false;                        ///< to be removed from the list

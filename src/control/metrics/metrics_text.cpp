@@ -9,25 +9,25 @@
 #include <string_view>
 #include <utility>
 
-#include "lsn/shared/counter_list.hpp"
 #include "lsn/control/config/vocabulary.hpp"
+#include "lsn/shared/counter_list.hpp"
 #include "lsn/shared/drop_reason.hpp"
 
 namespace lsn::control {
 namespace {
 
-using shared::Counters;
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
 using shared::AlgCounterSet;
 using shared::AlgCounterText;
 using shared::AlgGauge;
 using shared::AlgGaugeText;
+using shared::Counters;
 using shared::kAlgCounterTexts;
 using shared::kAlgGaugeTexts;
 using shared::kCountedProfiles;
 using shared::kWaitBounds;
-using prometheus::ClientMetric;
-using prometheus::MetricFamily;
-using prometheus::MetricType;
 using Labels = std::vector<ClientMetric::Label>;
 
 /// What is added to a metric as it is being made.
@@ -72,7 +72,9 @@ double seconds(std::chrono::steady_clock::duration duration) {
   return std::chrono::duration<double>(duration).count();
 }
 
-Labels of_worker(std::size_t shard) { return {{"worker", std::to_string(shard)}}; }
+Labels of_worker(std::size_t shard) {
+  return {{"worker", std::to_string(shard)}};
+}
 
 Labels of_worker(std::string name, std::string_view value, std::size_t shard) {
   return {{std::move(name), std::string(value)}, {"worker", std::to_string(shard)}};
@@ -150,8 +152,7 @@ class Collection {
 
   /// `stat lsn`
   void add_lsn() {
-    gauge("lsn_generation", "Generation of the configuration in force.")
-        .add({}, facts_.generation);
+    gauge("lsn_generation", "Generation of the configuration in force.").add({}, facts_.generation);
     for (const auto& counter : shared::protocol_counters()) {
       Family one = family("lsn_", counter);
       for (std::size_t p = 0; p < shared::kProtocols; ++p)
@@ -184,8 +185,9 @@ class Collection {
     Family info = gauge("interface_info", "1; the labels say where the interface is.");
     Family link = gauge("interface_link_up", "1: the device of the interface has a link.");
     for (const shared::Interface& interface : source_.interfaces) {
-      const shared::PortStatus port =
-          interface.device < facts_.ports.size() ? facts_.ports[interface.device] : shared::PortStatus{};
+      const shared::PortStatus port = interface.device < facts_.ports.size()
+                                          ? facts_.ports[interface.device]
+                                          : shared::PortStatus{};
       Labels labels = of_interface(interface);
       link.add(labels, port.link_up && !port.removed);
       labels.push_back({"device", port.device});
@@ -210,7 +212,9 @@ class Collection {
     Family link = gauge("device_link_up", "1: the device has a link.");
     Family removed = gauge("device_removed", "1: the device has disappeared.");
     Family speed = gauge("device_speed_mbps", "Speed of the link in Mbit/s; 0: not known.");
-    const auto of_device = [](const shared::PortStatus& port) { return Labels{{"device", port.device}}; };
+    const auto of_device = [](const shared::PortStatus& port) {
+      return Labels{{"device", port.device}};
+    };
     for (const shared::PortStatus& port : facts_.ports) {
       info.add({{"device", port.device}, {"driver", port.driver}, {"mac", port.mac}}, true);
       link.add(of_device(port), port.link_up && !port.removed);
@@ -219,7 +223,8 @@ class Collection {
     }
     for (const auto& counter : shared::device_counters()) {
       Family one = family("device_", counter);
-      for (const shared::PortStatus& port : facts_.ports) one.add(of_device(port), counter.read(port));
+      for (const shared::PortStatus& port : facts_.ports)
+        one.add(of_device(port), counter.read(port));
     }
   }
 
@@ -304,12 +309,11 @@ class Collection {
   }
 
   [[nodiscard]] bool has_counted(std::uint16_t profile) const {
-    return std::any_of(kAlgCounterTexts.begin(), kAlgCounterTexts.end(),
-                       [&](const AlgCounterText& text) {
-                         return sum(profile, [&](const AlgCounterSet& set) {
-                                  return set.of(text.counter).get();
-                                }) != 0;
-                       });
+    return std::any_of(
+        kAlgCounterTexts.begin(), kAlgCounterTexts.end(), [&](const AlgCounterText& text) {
+          return sum(profile,
+                     [&](const AlgCounterSet& set) { return set.of(text.counter).get(); }) != 0;
+        });
   }
 
   static constexpr std::string_view kOfAll = "ipsecalg_";
@@ -344,8 +348,8 @@ MetricsFacts MetricsFacts::of(Dataplane& dataplane, const shared::Generation& ge
   return facts;
 }
 
-std::string metrics_text(const MetricsSource& source, const MetricsFacts& facts,
-                         const Pulse& pulse, Pulse::Time now) {
+std::string metrics_text(const MetricsSource& source, const MetricsFacts& facts, const Pulse& pulse,
+                         Pulse::Time now) {
   return prometheus::TextSerializer().Serialize(Collection(source, facts, pulse, now).make());
 }
 

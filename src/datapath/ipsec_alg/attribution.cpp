@@ -36,9 +36,9 @@ bool may_still_expect(const IpsecAlg& shard, PeerId id) {
          !peer.half_open[at(Direction::kOutbound)].empty();
 }
 
-/// Where an SPI stands, or where it is to be noted: in the place of the one that has not come for the
-/// longest time, but of those that somebody may be owed (design 9.1) only when they fill more than
-/// half.
+/// Where an SPI stands, or where it is to be noted: in the place of the one that has not come for
+/// the longest time, but of those that somebody may be owed (design 9.1) only when they fill more
+/// than half.
 SeenSpi& place_in_seen(Gate& gate, Spi spi) {
   SeenSpi* free = nullptr;
   SeenSpi* oldest = nullptr;
@@ -54,8 +54,10 @@ SeenSpi& place_in_seen(Gate& gate, Spi spi) {
       continue;
     }
     if (is_older(seen, oldest)) oldest = &seen;
-    if (seen.is_contested()) ++contested;
-    else if (is_older(seen, oldest_certain)) oldest_certain = &seen;
+    if (seen.is_contested())
+      ++contested;
+    else if (is_older(seen, oldest_certain))
+      oldest_certain = &seen;
   }
   if (free != nullptr) return *free;
   return contested <= kSeenSpis / 2 ? *oldest_certain : *oldest;
@@ -86,8 +88,10 @@ void note_expected(const IpsecAlg& shard, Seen seen, PeerId peer) {
     if (known == peer) return;
     if (!may_still_expect(shard, known)) free = &known;
   }
-  if (free != nullptr) *free = peer;
-  else seen.history.expected_by_several = true;
+  if (free != nullptr)
+    *free = peer;
+  else
+    seen.history.expected_by_several = true;
 }
 
 void note_expected_by_all(IpsecAlg& shard, Gate& gate, Seen seen) {
@@ -128,16 +132,16 @@ bool is_fresh(Seen seen, bool fresh_now, state::Ticks since) {
   return fresh_now || (seen.at.fresh_at_first && !since.later_than(seen.at.first));
 }
 
-/// When an SPI was first seen, if it began anew then and may be what one of the peer's exchanges made:
-/// that of an older tunnel of its, which idled out, has been settled.
+/// When an SPI was first seen, if it began anew then and may be what one of the peer's exchanges
+/// made: that of an older tunnel of its, which idled out, has been settled.
 std::optional<state::Ticks> began(Seen seen, PeerId peer) {
   return seen.at.fresh_at_first && seen.history.learned_by != peer ? std::optional{seen.at.first}
                                                                    : std::nullopt;
 }
 
 /// From when on a peer's new SPIs can have been on their way: since its turn began, or since the
-/// earliest of its exchanges that still lacks one was admitted. Those that nobody answered count for
-/// as long as a client dangles: then they are not waited for any more.
+/// earliest of its exchanges that still lacks one was admitted. Those that nobody answered count
+/// for as long as a client dangles: then they are not waited for any more.
 state::Ticks expecting_since(const IpsecAlg& shard, const Peer& peer, state::Ticks turn_began) {
   const Tables& tables = shard.alg;
   state::Ticks since = turn_began;
@@ -168,8 +172,7 @@ bool is_owed_long_since(const IpsecAlg& shard, const Peer& peer) {
 /// Learns an SPI for a turn's holder, within the limit: at most spiCandidates beyond the answered
 /// exchanges; when full, the oldest that carried a single packet is replaced.
 std::expected<SessionId, DropReason> accept(IpsecAlg& shard, Turn& turn, Direction direction,
-                                            Spi spi,
-                                            std::optional<state::Ticks> began = {}) {
+                                            Spi spi, std::optional<state::Ticks> began = {}) {
   const Peer& peer = shard.alg.peers[turn.holder];
   if (turn.spis[at(direction)] >= profile_of(shard, peer).spi_candidates + turn.answered) {
     const EspId single = oldest_single(shard, turn, direction);
@@ -184,8 +187,8 @@ std::expected<SessionId, DropReason> accept(IpsecAlg& shard, Turn& turn, Directi
 
 // ── who else might it be? ───────────────────────────────────────────────────────────────────────
 
-/// Of what strength a peer's half-open sessions ask for an inbound SPI: a claim ends T after the last
-/// outbound packet, and is weak if no exchange is known that made the SPI.
+/// Of what strength a peer's half-open sessions ask for an inbound SPI: a claim ends T after the
+/// last outbound packet, and is weak if no exchange is known that made the SPI.
 enum class Claim : std::uint8_t { kNone, kWeak, kStrong };
 Claim claim_of(const IpsecAlg& shard, const Peer& peer) {
   const Tables& tables = shard.alg;
@@ -204,8 +207,8 @@ Claim claim_of(const IpsecAlg& shard, const Peer& peer) {
   return strongest;
 }
 
-/// A client whose ESP of an unknown SPI was refused waits for its turn: the server may send on the other
-/// half of it.
+/// A client whose ESP of an unknown SPI was refused waits for its turn: the server may send on the
+/// other half of it.
 bool does_another_ask(const IpsecAlg& shard, const Gate& gate, PeerId except) {
   if (gate.kept_for != state::kNone && gate.kept_for != except) return true;
   const Tables& tables = shard.alg;
@@ -218,7 +221,8 @@ bool does_another_ask(const IpsecAlg& shard, const Gate& gate, PeerId except) {
   return false;
 }
 
-/// Inbound 3: the only one of the gate that may expect an inbound SPI, but for one who does not count.
+/// Inbound 3: the only one of the gate that may expect an inbound SPI, but for one who does not
+/// count.
 struct Claimant {
   PeerId peer = state::kNone;  ///< kNone: nobody, or several
   bool is_weak = false;
@@ -264,9 +268,9 @@ bool may_be_replying(const IpsecAlg& shard, const Gate& gate, Seen seen) {
          (*shard.alg.peers[gate.sender].asked + kReplySoon).later_than(shard.now);
 }
 
-/// Design 5.8, replies: in a turn without an exchange numbers prove nothing. Notes whether a packet of an
-/// unknown SPI came soon after one of the holder's. Who sends a packet in half a minute has several turns
-/// before there are enough: they add up.
+/// Design 5.8, replies: in a turn without an exchange numbers prove nothing. Notes whether a packet
+/// of an unknown SPI came soon after one of the holder's. Who sends a packet in half a minute has
+/// several turns before there are enough: they add up.
 void note_reply(IpsecAlg& shard, Gate& gate, Seen seen) {
   Turn& turn = gate.turn;
   if (seen.history.replier != turn.holder) {
@@ -280,7 +284,8 @@ void note_reply(IpsecAlg& shard, Gate& gate, Seen seen) {
     turn.latest_reply = shard.now;
   }
   if (seen.history.spoilt == turn.serial) return begin_replies(seen, turn.holder);
-  // Another client, whose SPI is as little answered, has sent since. A stream for it has any number.
+  // Another client, whose SPI is as little answered, has sent since. A stream for it has any
+  // number.
   if (gate.sender != turn.holder) {
     if (seen.history.of_others != UINT16_MAX) ++seen.history.of_others;
     return;
@@ -303,7 +308,8 @@ bool lacks_other_half(const Tables& tables, const Turn& turn) {
   return false;
 }
 
-/// Outbound SPIs of a peer that have no other half; no more are counted than unknown SPIs remembered.
+/// Outbound SPIs of a peer that have no other half; no more are counted than unknown SPIs
+/// remembered.
 std::size_t half_open_of(const Tables& tables, const Peer& peer) {
   std::size_t n = 0;
   for (EspId id = peer.half_open[at(Direction::kOutbound)].first;
@@ -312,8 +318,8 @@ std::size_t half_open_of(const Tables& tables, const Peer& peer) {
   return n;
 }
 
-/// Whether an SPI answers the holder: three of three packets, five of five while another client waits
-/// in the same position; and no more SPIs do nearly as much than the holder lacks.
+/// Whether an SPI answers the holder: three of three packets, five of five while another client
+/// waits in the same position; and no more SPIs do nearly as much than the holder lacks.
 bool is_reply(const IpsecAlg& shard, const Gate& gate, Seen seen) {
   const Turn& turn = gate.turn;
   const bool among_others = gate.waiters.first != state::kNone || seen.history.of_others != 0;
@@ -362,8 +368,8 @@ std::expected<SessionId, DropReason> inbound_of_turn(IpsecAlg& shard, GateId gat
   bool is_holders = false;
   DropReason reason = DropReason::kEspInAmbiguous;
   if (turn.has_exchange || !holder.owed.empty()) {
-    // What came before the turn may be owed to the holder since an earlier one, but not if it may as
-    // well be another client's.
+    // What came before the turn may be owed to the holder since an earlier one, but not if it may
+    // as well be another client's.
     const bool contested = is_contested(shard, gate, seen, turn.holder);
     const state::Ticks since = contested ? turn.began : expecting_since(shard, holder, turn.began);
     const bool is_weak = !turn.has_exchange && is_owed_long_since(shard, holder);
@@ -372,9 +378,9 @@ std::expected<SessionId, DropReason> inbound_of_turn(IpsecAlg& shard, GateId gat
     } else if (is_of_another(seen, turn.holder, since)) {
       reason = DropReason::kEspInAmbiguous;  // on its way before the holder can have had it
     } else if (contested && (!sent_lately || has_another_asked(shard, gate, turn.holder) ||
-                            !is_owed_any(shard, holder))) {
-      // Nor if another client, whose SPI is not answered yet, has sent as lately, or the holder has got
-      // what it was owed.
+                             !is_owed_any(shard, holder))) {
+      // Nor if another client, whose SPI is not answered yet, has sent as lately, or the holder has
+      // got what it was owed.
       reason = DropReason::kEspInDangling;
     } else {
       is_holders = true;
@@ -411,8 +417,7 @@ std::expected<SessionId, DropReason> inbound_of_closed(IpsecAlg& shard, Gate& ga
   // 2. The gate lingers: the last holder's, if nobody else is owed one.
   if (last != state::kNone && !is_another_owed(shard, gate, last) &&
       !does_another_ask(shard, gate, last)) {
-    const state::Ticks since =
-        expecting_since(shard, shard.alg.peers[last], gate.lingering.began);
+    const state::Ticks since = expecting_since(shard, shard.alg.peers[last], gate.lingering.began);
     if (owes_last ? !is_fresh(seen, fresh_now, since) : !seen.at.new_at_first)
       return std::unexpected(DropReason::kEspInNotFresh);
     // It was on its way before, or it may be what another client is owed: nobody's (design 9.1).
@@ -498,15 +503,13 @@ std::expected<SessionId, DropReason> attribute_outbound(IpsecAlg& shard, const P
   if (id == state::kNone) {
     // A client that has nothing with this server yet: does it need IKE?
     if (profile->require_ike) return refuse(DropReason::kEspOutNoIke);
-    const auto subscriber =
-        obtain_paired(shard, packet.ip->source, packet.ip->destination, group_id,
-                      *shard.generation->group(group_id));
+    const auto subscriber = obtain_paired(shard, packet.ip->source, packet.ip->destination,
+                                          group_id, *shard.generation->group(group_id));
     if (!subscriber) return refuse(subscriber.error());
-    const GateId gate_id = find_gate(shard, shard.lsn44.subscribers[*subscriber].paired_ip,
-                                     packet.ip->destination);
+    const GateId gate_id =
+        find_gate(shard, shard.lsn44.subscribers[*subscriber].paired_ip, packet.ip->destination);
     if (gate_id != state::kNone) (void)current_gate(shard, gate_id);
-    const auto made =
-        obtain_peer(shard, *subscriber, packet.ip->destination, Direction::kOutbound);
+    const auto made = obtain_peer(shard, *subscriber, packet.ip->destination, Direction::kOutbound);
     if (!made) {
       lsn44::release_subscriber(shard, *subscriber);
       return refuse(made.error());

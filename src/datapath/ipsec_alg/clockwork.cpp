@@ -20,8 +20,10 @@ constexpr std::size_t kCountedPerTick = 64;
 }  // namespace
 
 void after_burst(IpsecAlg& shard) {
-  if (!shard.alg.released.empty()) [[unlikely]] send_released(shard, kReleaseBudget);
-  if (!shard.alg.unused.empty()) [[unlikely]] release_unused(shard);
+  if (!shard.alg.released.empty()) [[unlikely]]
+    send_released(shard, kReleaseBudget);
+  if (!shard.alg.unused.empty()) [[unlikely]]
+    release_unused(shard);
 }
 
 void housekeep(IpsecAlg& shard, std::size_t budget) {
@@ -47,8 +49,7 @@ void refresh_client(IpsecAlg& shard, SubscriberId subscriber_id) {
   const lsn44::Subscriber& subscriber = shard.lsn44.subscribers[subscriber_id];
   const bool has_profile = find_profile(shard, subscriber.group) != nullptr;
   bool removed = false;
-  for (PeerId id = client.peers.first; id != state::kNone;
-       id = tables.peers[id].of_client.next) {
+  for (PeerId id = client.peers.first; id != state::kNone; id = tables.peers[id].of_client.next) {
     const GateId gate_id = tables.peers[id].gate;
     if (!has_profile || tables.gates[gate_id].nat_ip != subscriber.paired_ip) {
       clear_peer(shard, id, AlgEnd::kReload);

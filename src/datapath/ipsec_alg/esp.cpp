@@ -103,8 +103,9 @@ EspId find_other_half(const IpsecAlg& shard, const Peer& peer, Direction directi
   return peer.half_open[d].last;
 }
 
-/// The latest half-open session with an SPI of that direction which is of no turn any more: candidates
-/// wait for their own turn's other half, and a packet that has just brought one is on its way by it.
+/// The latest half-open session with an SPI of that direction which is of no turn any more:
+/// candidates wait for their own turn's other half, and a packet that has just brought one is on
+/// its way by it.
 EspId latest_settled_half(const Tables& tables, const Peer& peer, Direction known) {
   unsigned looked = 0;
   for (EspId id = peer.half_open[at(known)].last; id != state::kNone && looked < kLookLimit;
@@ -148,9 +149,8 @@ std::expected<EspId, DropReason> create(IpsecAlg& shard, PeerId peer_id, Source 
     return std::unexpected(DropReason::kEspSessionQuota);
   const EspId id = tables.esp_sessions.allocate();
   if (id == state::kNone) return std::unexpected(DropReason::kEspSessionTableFull);
-  const auto session =
-      lsn44::create_esp_session(shard, peer.subscriber, tables.gates[peer.gate].nat_ip,
-                                                peer.server, id);
+  const auto session = lsn44::create_esp_session(shard, peer.subscriber,
+                                                 tables.gates[peer.gate].nat_ip, peer.server, id);
   if (!session) {
     tables.esp_sessions.release(id);
     return std::unexpected(session.error());
@@ -211,7 +211,8 @@ void add_to_sums(IpsecAlg& shard, EspId id, Direction d) {
   count(shard, profile, out ? AlgCounter::kEspBytesOut : AlgCounter::kEspBytesIn, bytes);
 }
 
-/// ESP packets that a client has sent to the server. With more SPIs than it looks at, no number twice.
+/// ESP packets that a client has sent to the server. With more SPIs than it looks at, no number
+/// twice.
 std::uint64_t sent_by(const IpsecAlg& shard, const Peer& peer) {
   const Tables& tables = shard.alg;
   if (peer.esp_count > kSentLookLimit) return shard.now.value;
@@ -232,8 +233,7 @@ void watch_followers(IpsecAlg& shard, EspSession& esp) {
 }  // namespace
 
 std::expected<SessionId, DropReason> learn(IpsecAlg& shard, PeerId peer_id, Direction direction,
-                                           Spi spi, Turn* turn,
-                                           std::optional<state::Ticks> began) {
+                                           Spi spi, Turn* turn, std::optional<state::Ticks> began) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[peer_id];
   const Direction other = opposite(direction);
@@ -259,8 +259,7 @@ std::expected<SessionId, DropReason> learn(IpsecAlg& shard, PeerId peer_id, Dire
   if (turn != nullptr) {
     become_candidate(shard, id, direction, *turn);
     if (direction == Direction::kOutbound)
-      esp.of_exchange =
-          turn->has_exchange && tables.gates[peer.gate].state == GateState::kArmed;
+      esp.of_exchange = turn->has_exchange && tables.gates[peer.gate].state == GateState::kArmed;
   }
   count(shard, peer.profile,
         direction == Direction::kOutbound ? AlgCounter::kSpiOutLearned : AlgCounter::kSpiInLearned);
@@ -271,8 +270,8 @@ std::expected<SessionId, DropReason> learn(IpsecAlg& shard, PeerId peer_id, Dire
     if (esp.settled == state::kNone && peer.awaited != 0) --peer.awaited;
     watch_followers(shard, esp);
   }
-  // Its next packets leave the fast path: they say that the pair works (design 4.5), ask for the SPI that
-  // lacks (outbound 2), or say whose it is (design 9.1).
+  // Its next packets leave the fast path: they say that the pair works (design 4.5), ask for the
+  // SPI that lacks (outbound 2), or say whose it is (design 9.1).
   shard.lsn44.sessions[esp.session].flags |= SessionFlags::kOffFastPath;
   report(shard, completes ? EventKind::kEspSpiLearned : EventKind::kEspSessionCreated, id);
   return esp.session;
@@ -280,7 +279,8 @@ std::expected<SessionId, DropReason> learn(IpsecAlg& shard, PeerId peer_id, Dire
 
 void note_settled(Tables& tables, EspSession& esp, ExchangeId exchange) {
   esp.settled = exchange;
-  note_bearer(tables, esp, exchange == state::kNone ? state::kNone : tables.exchanges[exchange].ike);
+  note_bearer(tables, esp,
+              exchange == state::kNone ? state::kNone : tables.exchanges[exchange].ike);
 }
 
 void note_bearer(Tables& tables, EspSession& esp, IkeId ike) {
@@ -363,7 +363,8 @@ bool restore_esp(IpsecAlg& shard, PeerId peer_id, Spi out, Spi in) {
   const wire::Be32 nat_ip = shard.alg.gates[peer.gate].nat_ip;
   if ((out != kNoSpi &&
        find_esp(shard, Direction::kOutbound, peer.client, peer.server, out) != state::kNone) ||
-      (in != kNoSpi && find_esp(shard, Direction::kInbound, nat_ip, peer.server, in) != state::kNone))
+      (in != kNoSpi &&
+       find_esp(shard, Direction::kInbound, nat_ip, peer.server, in) != state::kNone))
     return false;
   const auto made = create(shard, peer_id, Source::kRecord);
   if (!made) return false;

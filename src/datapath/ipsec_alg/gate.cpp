@@ -7,7 +7,7 @@ namespace {
 enum class Half : std::uint8_t {
   kKeep,
   kUnarm,
-  kArm,   ///< unless it has passed
+  kArm,  ///< unless it has passed
   kPass,
 };
 
@@ -41,7 +41,8 @@ constexpr Transition kTransitions[] = {
     {GateState::kArmed, GateEvent::kRequest, GateState::kArmed, Half::kKeep, Half::kKeep},
     // A further exchange's answer: its SPIs are learned as further candidates.
     {GateState::kArmed, GateEvent::kAnswer, GateState::kArmed, Half::kKeep, Half::kKeep},
-    // Design 4.4: the first ESP packet of an unknown SPI passes its half; so do further ones (design 4.3).
+    // Design 4.4: the first ESP packet of an unknown SPI passes its half; so do further ones
+    // (design 4.3).
     {GateState::kArmed, GateEvent::kOutboundSpi, GateState::kArmed, Half::kPass, Half::kKeep},
     {GateState::kArmed, GateEvent::kInboundSpi, GateState::kArmed, Half::kKeep, Half::kPass},
     // Closing, from both open states and for all reasons, is close().
@@ -49,14 +50,23 @@ constexpr Transition kTransitions[] = {
 
 void change(HalfGate& half, Half what) {
   switch (what) {
-    case Half::kKeep: return;
-    case Half::kUnarm: half = HalfGate::kUnarmed; return;
-    case Half::kArm: half = HalfGate::kArmed; return;
-    case Half::kPass: half = HalfGate::kPassed; return;
+    case Half::kKeep:
+      return;
+    case Half::kUnarm:
+      half = HalfGate::kUnarmed;
+      return;
+    case Half::kArm:
+      half = HalfGate::kArmed;
+      return;
+    case Half::kPass:
+      half = HalfGate::kPassed;
+      return;
   }
 }
 
-state::Ticks later(state::Ticks a, state::Ticks b) { return a.later_than(b) ? a : b; }
+state::Ticks later(state::Ticks a, state::Ticks b) {
+  return a.later_than(b) ? a : b;
+}
 
 }  // namespace
 
@@ -139,12 +149,11 @@ std::optional<CloseReason> due_by_time(const Gate& gate, state::TickDuration gat
 bool watches_old_session(const Gate& gate) {
   const Turn& turn = gate.turn;
   // Not while another exchange of the turn waits for its answer (design 9.3).
-  return gate.state == GateState::kArmed && turn.old_session != state::kNone &&
-         turn.spis[0] == 0 && turn.spis[1] == 0 && turn.unanswered == 0;
+  return gate.state == GateState::kArmed && turn.old_session != state::kNone && turn.spis[0] == 0 &&
+         turn.spis[1] == 0 && turn.unanswered == 0;
 }
 
-bool note_old_packets(Turn& turn, const std::uint64_t (&packets)[kDirections],
-                      state::Ticks now) {
+bool note_old_packets(Turn& turn, const std::uint64_t (&packets)[kDirections], state::Ticks now) {
   bool both = true;
   for (std::size_t d = 0; d < kDirections; ++d) {
     both = both && packets[d] > turn.old_packets[d];

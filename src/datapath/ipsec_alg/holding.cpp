@@ -196,8 +196,8 @@ HeldId find_copy(const Tables& tables, const Flight& flight, Direction direction
   return state::kNone;
 }
 
-/// Design 4.7: of a message that finds no room nothing is kept; what of it comes later neither, until it is
-/// repeated.
+/// Design 4.7: of a message that finds no room nothing is kept; what of it comes later neither,
+/// until it is repeated.
 void refuse_message(IpsecAlg& shard, Flight& flight, const Held& held, DropReason reason) {
   Tables& tables = shard.alg;
   flight.refused = {held.message_id, held.direction, held.fragment_number != 0};
@@ -358,8 +358,8 @@ bool admit_flight(IpsecAlg& shard, const Flight& flight) {
                flight.answer ? Opening::kAnswer : Opening::kRequest);
 }
 
-/// Design 3: a client that began anew asks for a phase 2. What it had asked for before, from the same
-/// port, is dropped if it is silent about it now; its place stays.
+/// Design 3: a client that began anew asks for a phase 2. What it had asked for before, from the
+/// same port, is dropped if it is silent about it now; its place stays.
 void drop_replaced(IpsecAlg& shard, Waiter& waiter, IkeId ike) {
   Tables& tables = shard.alg;
   const auto port_of = [&](IkeId id) { return tables.ike_sessions[id].inside_port; };
@@ -399,8 +399,10 @@ Verdict hold(IpsecAlg& shard, const Packet& packet, Direction direction, IkeId i
     if (!refused) {
       flight.latest = shard.now;
       // It begins with the first message that is held, be it in fragments.
-      if (message.is_response()) flight.answer = flight.answer || flight.datagrams == 1;
-      else flight.message_id = message.message_id;
+      if (message.is_response())
+        flight.answer = flight.answer || flight.datagrams == 1;
+      else
+        flight.message_id = message.message_id;
     } else if (flight.packets.empty() && !flight.refused.some) {
       remove_flight(shard, waiter, *flight_id, *refused);
     }
@@ -427,7 +429,8 @@ void wait_for_esp(IpsecAlg& shard, PeerId peer_id) {
   schedule_gate(shard, tables.peers[peer_id].gate);
 }
 
-bool hold_with_datagram(IpsecAlg& shard, const Packet& packet, Direction direction, PeerId peer_id) {
+bool hold_with_datagram(IpsecAlg& shard, const Packet& packet, Direction direction,
+                        PeerId peer_id) {
   Tables& tables = shard.alg;
   const Peer& peer = tables.peers[peer_id];
   if (peer.waiter == state::kNone) return false;
@@ -548,19 +551,20 @@ void remove_flights(IpsecAlg& shard, PeerId peer, IkeId ike, DropReason reason) 
 
 void expire_waiters(IpsecAlg& shard, std::size_t budget) {
   Tables& tables = shard.alg;
-  tables.waiter_wheel.advance(
-      shard.now, budget, tables.waiter_wheel_links(),
-      [&](std::uint32_t id) -> std::optional<state::Ticks> {
-        const Waiter& waiter = tables.waiters[id];
-        // Design 4.7: closing is handled before ageing. It may be this waiter's turn now.
-        (void)current_gate(shard, tables.peers[waiter.peer].gate);
-        if (!waiter.in_use) return std::nullopt;
-        const state::Ticks deadline = waiter.last_message + kPlaceKept;
-        if (deadline.later_than(shard.now)) return deadline;
-        count(shard, tables.peers[waiter.peer].profile, AlgCounter::kPlacesAged);
-        remove_waiter(shard, id, DropReason::kIkeHeldAged);
-        return std::nullopt;
-      });
+  tables.waiter_wheel.advance(shard.now, budget, tables.waiter_wheel_links(),
+                              [&](std::uint32_t id) -> std::optional<state::Ticks> {
+                                const Waiter& waiter = tables.waiters[id];
+                                // Design 4.7: closing is handled before ageing. It may be this
+                                // waiter's turn now.
+                                (void)current_gate(shard, tables.peers[waiter.peer].gate);
+                                if (!waiter.in_use) return std::nullopt;
+                                const state::Ticks deadline = waiter.last_message + kPlaceKept;
+                                if (deadline.later_than(shard.now)) return deadline;
+                                count(shard, tables.peers[waiter.peer].profile,
+                                      AlgCounter::kPlacesAged);
+                                remove_waiter(shard, id, DropReason::kIkeHeldAged);
+                                return std::nullopt;
+                              });
 }
 
 void send_released(IpsecAlg& shard, std::size_t budget) {

@@ -23,28 +23,32 @@ const wire::Be16 kIkePort = wire::Be16::of(wire::kIkePort);
 const wire::Be16 kNatTraversalPort = wire::Be16::of(wire::kNatTraversalPort);
 
 /// Every shard has all floors (context.hpp).
-IpsecAlg& alg_of(Lsn44& shard) { return static_cast<IpsecAlg&>(shard); }
-const IpsecAlg& alg_of(const Lsn44& shard) { return static_cast<const IpsecAlg&>(shard); }
+IpsecAlg& alg_of(Lsn44& shard) {
+  return static_cast<IpsecAlg&>(shard);
+}
+const IpsecAlg& alg_of(const Lsn44& shard) {
+  return static_cast<const IpsecAlg&>(shard);
+}
 
 using ipsec_alg::find_profile;
 
 }  // namespace
 
-bool is_inspected(const Lsn44& shard, std::uint16_t group, Protocol protocol, wire::Be16 server_port) {
+bool is_inspected(const Lsn44& shard, std::uint16_t group, Protocol protocol,
+                  wire::Be16 server_port) {
   return protocol == Protocol::kUdp &&
          (server_port == kIkePort || server_port == kNatTraversalPort) &&
          find_profile(shard, group) != nullptr;
 }
 
 bool preserves_port(const Lsn44& shard, std::uint16_t group, wire::Be16 inside_port,
-                     wire::Be16 server_port) {
+                    wire::Be16 server_port) {
   if (server_port != kIkePort || inside_port != kIkePort) return false;
   const AlgProfile* profile = find_profile(shard, group);
   return profile != nullptr && profile->ike_preserve_port;
 }
 
-void choose_address(Lsn44& lsn44, Subscriber& subscriber, const Group& group,
-                    wire::Be32 server) {
+void choose_address(Lsn44& lsn44, Subscriber& subscriber, const Group& group, wire::Be32 server) {
   IpsecAlg& shard = alg_of(lsn44);
   const AlgProfile* profile = find_profile(shard, subscriber.group);
   if (profile == nullptr || !profile->server_spread || subscriber.paired_ip.raw() != 0) return;
@@ -129,6 +133,8 @@ void on_subscriber_refreshed(Lsn44& shard, SubscriberId id) {
   ipsec_alg::refresh_client(alg_of(shard), id);
 }
 
-void on_subscriber_swept(Lsn44& shard) { ipsec_alg::release_unused(alg_of(shard)); }
+void on_subscriber_swept(Lsn44& shard) {
+  ipsec_alg::release_unused(alg_of(shard));
+}
 
 }  // namespace lsn::datapath::lsn44::alg_hooks

@@ -15,21 +15,20 @@ namespace {
 
 namespace exchange = wire::ike_exchange;
 
-/// Design 4.9, always watched: the first request of whoever initiated the IKE SA has message ID 0 in
-/// IKE_SA_INIT and, outside of phase 1, only if a CREATE_CHILD_SA exchange has made the SA (RFC 7296
-/// section 2.2). The responder's first request says nothing: its numbers begin with 0 anyway.
+/// Design 4.9, always watched: the first request of whoever initiated the IKE SA has message ID 0
+/// in IKE_SA_INIT and, outside of phase 1, only if a CREATE_CHILD_SA exchange has made the SA (RFC
+/// 7296 section 2.2). The responder's first request says nothing: its numbers begin with 0 anyway.
 bool comes_from_a_rekey(const wire::IkeMessage& message) {
   return message.version == 2 && message.message_id == 0 && message.is_of_initiator() &&
          !message.is_response() && phase_of(message) != IkePhase::kOne;
 }
 
-/// The peer's latest CREATE_CHILD_SA that is still owed an SPI, of that initiator if one is named. With
-/// such of several IKE SAs (two connections of a client) nobody can say which it was: none.
+/// The peer's latest CREATE_CHILD_SA that is still owed an SPI, of that initiator if one is named.
+/// With such of several IKE SAs (two connections of a client) nobody can say which it was: none.
 ExchangeId latest_open_child(const Tables& tables, const Peer& peer,
                              std::optional<Direction> initiator) {
   ExchangeId latest = state::kNone;
-  for (ExchangeId id = peer.owed.last; id != state::kNone;
-       id = tables.exchanges[id].of_peer.prev) {
+  for (ExchangeId id = peer.owed.last; id != state::kNone; id = tables.exchanges[id].of_peer.prev) {
     const Exchange& e = tables.exchanges[id];
     if (e.name.kind != ExchangeKind::kCreateChild || (initiator && e.name.initiator != *initiator))
       continue;
@@ -112,7 +111,9 @@ ExchangeId oldest(const Tables& tables, const IkeSession& session, Which&& which
 }
 
 /// It is answered and owed nothing: all that it is remembered for are retransmissions.
-bool is_over(const Exchange& e) { return e.answered && e.settled; }
+bool is_over(const Exchange& e) {
+  return e.answered && e.settled;
+}
 
 /// Design 2: of the answered ones the last 8 are remembered; those that are owed an SPI, too.
 void forget_answered(IpsecAlg& shard, IkeSession& session) {
@@ -135,8 +136,8 @@ bool is_full(const Tables& tables, const IkeSession& session) {
   return is_at_its_limit(session) || tables.exchanges.size() == tables.exchanges.capacity();
 }
 
-/// What a full session may forget for a newer exchange: what is over; what is answered; what has had
-/// no answer for so long that nobody waits for it any more. kNone: nothing.
+/// What a full session may forget for a newer exchange: what is over; what is answered; what has
+/// had no answer for so long that nobody waits for it any more. kNone: nothing.
 ExchangeId dispensable(const IpsecAlg& shard, const IkeSession& session) {
   const Tables& tables = shard.alg;
   if (session.unanswered_exchanges < kUnansweredExchanges) {
@@ -151,8 +152,8 @@ ExchangeId dispensable(const IpsecAlg& shard, const IkeSession& session) {
   });
 }
 
-/// ikePreservePort: the server's messages name the session by its initiator SPI. If two clients chose
-/// the same one it stays the first one's.
+/// ikePreservePort: the server's messages name the session by its initiator SPI. If two clients
+/// chose the same one it stays the first one's.
 void enter_port_keepers(Tables& tables, IkeId id) {
   IkeSession& session = tables.ike_sessions[id];
   const GateId gate = tables.peers[session.peer].gate;
@@ -183,8 +184,8 @@ IkeId replaceable(const IpsecAlg& shard, const Client& client, Direction cause) 
       if (is_wanted(tables.ike_sessions[id]) && !has_purpose(shard, id, owed)) return id;
     return state::kNone;
   };
-  const IkeId foreign = first(
-      [](const IkeSession& session) { return !session.heard[at(Direction::kOutbound)]; });
+  const IkeId foreign =
+      first([](const IkeSession& session) { return !session.heard[at(Direction::kOutbound)]; });
   if (foreign != state::kNone || cause == Direction::kInbound) return foreign;
   const auto any = [](const IkeSession&) { return true; };
   const IkeId idle = first(any);
@@ -288,8 +289,8 @@ bool has_purpose(const IpsecAlg& shard, IkeId id, Owed owed) {
        exchange = shard.alg.exchanges[exchange].of_session.next) {
     const Exchange& e = shard.alg.exchanges[exchange];
     if (in_turn(gate, session.peer, e)) return true;
-    if (e.is_owed() && (owed == Owed::kForHoweverLong ||
-                        (e.first_answer + lasts).later_than(shard.now)))
+    if (e.is_owed() &&
+        (owed == Owed::kForHoweverLong || (e.first_answer + lasts).later_than(shard.now)))
       return true;
   }
   return false;
@@ -347,8 +348,7 @@ ExchangeName name_of(IkeSession& session, const wire::IkeMessage& message, Direc
       if (!fragmented.known || fragmented.fragment_id != message.fragment_id) return {};
       return {ExchangeKind::kQuickMode, direction, fragmented.message_id};
     }
-    if (message.fragment)
-      fragmented = {message.message_id, message.fragment_id, true};
+    if (message.fragment) fragmented = {message.message_id, message.fragment_id, true};
     // All three messages bear the same ID: the first one that is seen says who began.
     return {ExchangeKind::kQuickMode, direction, message.message_id};
   }
@@ -503,8 +503,8 @@ bool settle_older(IpsecAlg& shard, PeerId peer_id, std::uint32_t turn) {
       if (e.turn == turn || e.admitted.later_than(*newest)) continue;
       if (e.is_owed()) {
         was_owed = true;
-        // Its server may speak first, and late: as long as its client dangles, and if something came
-        // since that may be it.
+        // Its server may speak first, and late: as long as its client dangles, and if something
+        // came since that may be it.
         if (!(e.admitted + 2 * lasts).later_than(shard.now) &&
             !has_refused_since(tables, tables.gates[peer.gate], e.admitted))
           mark_settled(shard, id);
@@ -532,9 +532,8 @@ void end_floated(IpsecAlg& shard, IkeId id) {
 
 state::Ticks ike_deadline(const IpsecAlg& shard, const IkeSession& session) {
   const Peer& peer = shard.alg.peers[session.peer];
-  return session.last_message + (session.is_answered()
-                                     ? profile_of(shard, peer).ike_session_timeout
-                                     : kUnansweredIke);
+  return session.last_message +
+         (session.is_answered() ? profile_of(shard, peer).ike_session_timeout : kUnansweredIke);
 }
 
 void end_ike_session(IpsecAlg& shard, IkeId id, AlgEnd why) {
@@ -548,7 +547,8 @@ void end_ike_session(IpsecAlg& shard, IkeId id, AlgEnd why) {
   while (!session.exchanges.empty()) forget(shard, session.exchanges.first);
   for (EspId esp = peer.esp_sessions.first; esp != state::kNone && session.esp_count != 0;
        esp = tables.esp_sessions[esp].of_peer.next)
-    if (tables.esp_sessions[esp].ike == id) note_bearer(tables, tables.esp_sessions[esp], state::kNone);
+    if (tables.esp_sessions[esp].ike == id)
+      note_bearer(tables, tables.esp_sessions[esp], state::kNone);
   tables.ike_wheel.cancel(id, tables.ike_wheel_links());
   state::queue_remove(client.ike_sessions, id, tables.client_ike_links());
   state::list_remove(peer.ike_sessions, id, tables.ike_links());

@@ -36,8 +36,7 @@ struct Payload {
   explicit Payload(const Packet& packet) {
     const auto& udp = *reinterpret_cast<const wire::UdpHeader*>(packet.l4);
     size = udp.length.host() - sizeof(wire::UdpHeader);
-    const std::size_t here =
-        std::min<std::size_t>(size, packet.l4_size - sizeof(wire::UdpHeader));
+    const std::size_t here = std::min<std::size_t>(size, packet.l4_size - sizeof(wire::UdpHeader));
     const std::uint8_t* begin = packet.l4 + sizeof(wire::UdpHeader);
     const auto offset =
         static_cast<std::uint32_t>(begin - rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*));
@@ -46,8 +45,8 @@ struct Payload {
       return;
     }
     const auto length = static_cast<std::uint32_t>(std::min(here, copy.size()));
-    const auto* read =
-        static_cast<const std::uint8_t*>(rte_pktmbuf_read(packet.mbuf, offset, length, copy.data()));
+    const auto* read = static_cast<const std::uint8_t*>(
+        rte_pktmbuf_read(packet.mbuf, offset, length, copy.data()));
     if (read != nullptr) bytes = {read, length};
   }
 };
@@ -61,9 +60,9 @@ Verdict admitted_message(IpsecAlg& shard, const Packet& packet, Direction direct
   const PeerId peer = shard.alg.ike_sessions[ike].peer;
   const Gate& gate = shard.alg.gates[shard.alg.peers[peer].gate];
   on_message(shard, peer, exchange);
-  const bool is_answer = message.version == 1 ? direction != e.name.initiator
-                                              : message.is_response() &&
-                                                    message.message_id == e.latest_request;
+  const bool is_answer = message.version == 1
+                             ? direction != e.name.initiator
+                             : message.is_response() && message.message_id == e.latest_request;
   if (is_answer) {
     if (!e.answered) on_answer(shard, peer, exchange);
     return Verdict::next();
@@ -72,7 +71,8 @@ Verdict admitted_message(IpsecAlg& shard, const Packet& packet, Direction direct
   // Quick Mode's third message.
   if (message.version == 1 || message.is_response() || message.message_id <= e.latest_request)
     return Verdict::next();
-  // ... but an IKE_AUTH message that comes after its turn was lost waits as a new turn (design 4.2).
+  // ... but an IKE_AUTH message that comes after its turn was lost waits as a new turn (design
+  // 4.2).
   if (e.name.kind == ExchangeKind::kAuth && !in_turn(gate, peer, e)) {
     if (!is_free_for(gate, peer) && !holds(gate, peer))
       return hold(shard, packet, direction, ike, e.name, message);
@@ -102,7 +102,8 @@ Verdict phase_two(IpsecAlg& shard, const Packet& packet, Direction direction, Ik
     count(shard, shard.alg.peers[peer_id].profile, AlgCounter::kIkeUntracked);
     return Verdict::next();
   }
-  // Design 4.1: what is another client's must not be forwarded; design 4.8: nor what its session cannot.
+  // Design 4.1: what is another client's must not be forwarded; design 4.8: nor what its session
+  // cannot.
   if (is_blocked || !has_room(shard, session))
     return hold(shard, packet, direction, ike, name, message);
   release_held(shard, direction, ike, name, message);
@@ -198,8 +199,7 @@ void suspect_collision(IpsecAlg& shard, const Packet& packet, const Session& ses
   if (gate.state != GateState::kArmed || gate.turn.holder == esp.peer ||
       gate.halves[at(Direction::kInbound)] != HalfGate::kArmed || gate.turn.collision_told)
     return;
-  const std::uint32_t fresh =
-      profile_of(shard, shard.alg.peers[gate.turn.holder]).fresh_sequence;
+  const std::uint32_t fresh = profile_of(shard, shard.alg.peers[gate.turn.holder]).fresh_sequence;
   const std::uint32_t sequence =
       reinterpret_cast<const wire::EspHeader*>(packet.l4)->sequence.host();
   if (sequence > fresh || session.esp_sequence().host() <= fresh) return;
@@ -212,8 +212,9 @@ void suspect_collision(IpsecAlg& shard, const Packet& packet, const Session& ses
   shard.alg.events.put(event);
 }
 
-/// Design 5.2, outbound 2: ESP of a client on an SPI that the server has not answered asks for a turn,
-/// though the SPI is known and the packet passes. One that brought nothing is not repeated at once.
+/// Design 5.2, outbound 2: ESP of a client on an SPI that the server has not answered asks for a
+/// turn, though the SPI is known and the packet passes. One that brought nothing is not repeated at
+/// once.
 void ask_for_turn(IpsecAlg& shard, EspId id) {
   Tables& tables = shard.alg;
   EspSession& esp = tables.esp_sessions[id];
@@ -315,8 +316,7 @@ SessionId demultiplex(IpsecAlg& shard, Packet& packet) {
 void on_ah(IpsecAlg& shard, const Packet& packet) {
   if (packet.side != Side::kInside) return;
   const wire::Be32 client = packet.ip->source;
-  const std::uint16_t* group =
-      shard.generation->maps.front()->group_of(wire::Ipv4Address{client});
+  const std::uint16_t* group = shard.generation->maps.front()->group_of(wire::Ipv4Address{client});
   const AlgProfile* profile = group == nullptr ? nullptr : find_profile(shard, *group);
   if (profile == nullptr) return;
   count(shard, profile->id, AlgCounter::kAhDropped);

@@ -149,8 +149,7 @@ bool restore_exchange(IpsecAlg& shard, PeerId peer, const StateRecord& record) {
   const ExchangeId id = add_exchange(shard, ike, name, record.latest_request);
   if (id == state::kNone) return false;
   Exchange& exchange = shard.alg.exchanges[id];
-  exchange.admitted =
-      shard.now - std::chrono::seconds{std::min(record.idle_seconds, kLongestAge)};
+  exchange.admitted = shard.now - std::chrono::seconds{std::min(record.idle_seconds, kLongestAge)};
   if (record.answered) {
     mark_answered(shard, id);
     exchange.first_answer = exchange.admitted;
@@ -295,6 +294,8 @@ bool restore_state(IpsecAlg& shard, const StateRecord& record) {
   return false;
 }
 
-void finish_restoring(IpsecAlg& shard) { release_unused(shard); }
+void finish_restoring(IpsecAlg& shard) {
+  release_unused(shard);
+}
 
 }  // namespace lsn::datapath

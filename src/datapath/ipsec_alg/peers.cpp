@@ -18,7 +18,8 @@ constexpr unsigned kMappingLookLimit = 256;
 /// ESP sessions that one packet ends; a client of more waits for the sweep.
 constexpr unsigned kEspEndedAtOnce = 1024;
 
-std::expected<GateId, DropReason> obtain_gate(IpsecAlg& shard, wire::Be32 nat_ip, wire::Be32 server) {
+std::expected<GateId, DropReason> obtain_gate(IpsecAlg& shard, wire::Be32 nat_ip,
+                                              wire::Be32 server) {
   Tables& tables = shard.alg;
   const state::FlowKey key = gate_key(nat_ip, server);
   const std::uint32_t hash = tables.index.hash(key);
@@ -53,8 +54,8 @@ void remove_gate(IpsecAlg& shard, GateId id) {
 bool peer_has_purpose(const IpsecAlg& shard, PeerId id) {
   const Tables& tables = shard.alg;
   const Peer& peer = tables.peers[id];
-  if (peer.esp_count != 0 || peer.waiter != state::kNone || !peer.owed.empty() || peer.is_dangling ||
-      holds(tables.gates[peer.gate], id))
+  if (peer.esp_count != 0 || peer.waiter != state::kNone || !peer.owed.empty() ||
+      peer.is_dangling || holds(tables.gates[peer.gate], id))
     return true;
   return false;
 }
@@ -278,8 +279,7 @@ void clear_peer(IpsecAlg& shard, PeerId id, AlgEnd why) {
   const GateId gate_id = peer.gate;
   Gate& gate = tables.gates[gate_id];
   if (peer.waiter != state::kNone) remove_waiter(shard, peer.waiter, DropReason::kIkeHeldFlushed);
-  while (!peer.ike_sessions.empty())
-    end_ike_session(shard, peer.ike_sessions.first, why);
+  while (!peer.ike_sessions.empty()) end_ike_session(shard, peer.ike_sessions.first, why);
   if (holds(gate, id)) close_turn(shard, gate_id, CloseReason::kFlush);
   if (gate.kept_for == id) {
     begin_next_turn(shard, gate_id);
@@ -299,8 +299,7 @@ void clear_peer(IpsecAlg& shard, PeerId id, AlgEnd why) {
 void recount_profile(IpsecAlg& shard, PeerId id) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[id];
-  const AlgProfile* profile =
-      find_profile(shard, shard.lsn44.subscribers[peer.subscriber].group);
+  const AlgProfile* profile = find_profile(shard, shard.lsn44.subscribers[peer.subscriber].group);
   const std::uint16_t now = profile == nullptr ? kNoId : profile->id;
   if (now == peer.profile) return;
   const auto move = [&](AlgGauge gauge, std::uint64_t n) {

@@ -15,8 +15,12 @@ void prefetch_front(const void* object) {
   for (std::size_t at = 0; at < size; at += state::kCacheLine) __builtin_prefetch(bytes + at);
 }
 
-void prefetch(const Gate& gate) { prefetch_front<sizeof(Gate)>(&gate); }
-void prefetch(const Peer& peer) { prefetch_front<sizeof(Peer)>(&peer); }
+void prefetch(const Gate& gate) {
+  prefetch_front<sizeof(Gate)>(&gate);
+}
+void prefetch(const Peer& peer) {
+  prefetch_front<sizeof(Peer)>(&peer);
+}
 
 }  // namespace
 

@@ -4,9 +4,9 @@
 #include <bit>
 
 #include "lsn/datapath/ipsec_alg/holding.hpp"
-#include "lsn/datapath/ipsec_alg/peers.hpp"
 #include "lsn/datapath/ipsec_alg/ike.hpp"
 #include "lsn/datapath/ipsec_alg/ipsec_alg.hpp"
+#include "lsn/datapath/ipsec_alg/peers.hpp"
 #include "lsn/datapath/ipsec_alg/turns.hpp"
 #include "lsn/datapath/lsn44/ports.hpp"
 #include "lsn/datapath/lsn44/session.hpp"

@@ -33,12 +33,14 @@ state::Ticks deadline_of(const IpsecAlg& shard, const Turn& turn) {
   return deadline_of(turn, gate_timeout_of(shard, turn));
 }
 
-state::Ticks later(state::Ticks a, state::Ticks b) { return a.later_than(b) ? a : b; }
+state::Ticks later(state::Ticks a, state::Ticks b) {
+  return a.later_than(b) ? a : b;
+}
 
 // ── when turns end by time ──────────────────────────────────────────────────────────────────────
 
-/// Design 4.9, old-spi: the session whose going on says that the exchange made nothing new: the peer's
-/// latest that had both SPIs when the answer came.
+/// Design 4.9, old-spi: the session whose going on says that the exchange made nothing new: the
+/// peer's latest that had both SPIs when the answer came.
 EspId old_session(const Tables& tables, const Peer& peer) {
   unsigned looked = 0;
   for (EspId id = peer.esp_sessions.first; id != state::kNone && looked < kLookLimit;
@@ -277,8 +279,7 @@ void begin_turn(IpsecAlg& shard, PeerId id, GateEvent how) {
   peer.asks = 0;
   on_arming(tables, begin(gate, id, how, shard.now));
   count(shard, peer.profile, AlgCounter::kTurns);
-  if (how == GateEvent::kOutboundSpi)
-    count(shard, peer.profile, AlgCounter::kTurnsWithoutExchange);
+  if (how == GateEvent::kOutboundSpi) count(shard, peer.profile, AlgCounter::kTurnsWithoutExchange);
   raise(shard, peer.profile, AlgGauge::kTurns);
   schedule_gate(shard, gate_id);
 }
@@ -409,7 +410,8 @@ void settle_by_earlier_spi(IpsecAlg& shard, const Gate& gate, ExchangeId exchang
   for (EspId id = gate.turn.candidates[at(Direction::kInbound)].first; id != state::kNone;
        id = tables.esp_sessions[id].candidates[at(Direction::kInbound)].next) {
     EspSession& esp = tables.esp_sessions[id];
-    if (esp.settled != state::kNone || tables.exchanges[exchange].admitted.later_than(esp.learned_in))
+    if (esp.settled != state::kNone ||
+        tables.exchanges[exchange].admitted.later_than(esp.learned_in))
       continue;
     note_settled(tables, esp, exchange);
     mark_settled(shard, exchange);
@@ -463,14 +465,15 @@ void turn_was_lost(IpsecAlg& shard, PeerId id, state::Ticks admitted) {
 
 namespace {
 
-/// A message is repeated of an exchange that has no SPI yet and whose turn is over: its initiator lacks
-/// the answer, so that the server may not have spoken yet.
+/// A message is repeated of an exchange that has no SPI yet and whose turn is over: its initiator
+/// lacks the answer, so that the server may not have spoken yet.
 void hope_again(IpsecAlg& shard, PeerId id) {
   Tables& tables = shard.alg;
   const Peer& peer = tables.peers[id];
   unsigned looked = 0;
   for (EspId esp = peer.half_open[at(Direction::kOutbound)].last;
-       esp != state::kNone && looked < kLookLimit; esp = tables.esp_sessions[esp].half_open.prev, ++looked)
+       esp != state::kNone && looked < kLookLimit;
+       esp = tables.esp_sessions[esp].half_open.prev, ++looked)
     tables.esp_sessions[esp].fruitless = false;
   set_dangling(shard, id, shard.now + twice_gate_timeout(shard, peer));
 }
@@ -536,8 +539,8 @@ void on_return(IpsecAlg& shard, GateId id) {
 
 void close_if_paired(IpsecAlg& shard, GateId id) {
   const Gate& gate = shard.alg.gates[id];
-  // Design 4.5: both halves have passed, a packet came back after the out half, nothing is unanswered, and
-  // there is an inbound SPI for each exchange.
+  // Design 4.5: both halves have passed, a packet came back after the out half, nothing is
+  // unanswered, and there is an inbound SPI for each exchange.
   if (lacks_only_further_spis(gate) && has_all_it_expects(shard.alg, gate.turn))
     close_turn(shard, id, CloseReason::kPaired);
 }
@@ -549,8 +552,7 @@ void on_ike_rekey(IpsecAlg& shard, PeerId id, ExchangeId exchange) {
   mark_settled(shard, exchange);
   if (!in_this_turn) return;
   if (gate.turn.answered != 0) --gate.turn.answered;  // no ESP will come of it
-  const bool nothing_else =
-      gate.turn.unanswered == 0 && has_all_it_expects(shard.alg, gate.turn);
+  const bool nothing_else = gate.turn.unanswered == 0 && has_all_it_expects(shard.alg, gate.turn);
   if (nothing_else) close_turn(shard, gate_id, CloseReason::kIkeRekey);
 }
 
@@ -585,8 +587,8 @@ bool does_another_dangle(IpsecAlg& shard, Gate& gate, PeerId except) {
 }
 
 bool is_owed_any(const IpsecAlg& shard, const Peer& peer) {
-  return !peer.owed.empty() || (peer.awaited != 0 && peer.dangles_until &&
-                                peer.dangles_until->later_than(shard.now));
+  return !peer.owed.empty() ||
+         (peer.awaited != 0 && peer.dangles_until && peer.dangles_until->later_than(shard.now));
 }
 
 bool is_another_owed(const IpsecAlg& shard, const Gate& gate, PeerId except) {

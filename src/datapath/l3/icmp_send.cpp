@@ -80,15 +80,14 @@ rte_mbuf* write_error(L3& shard, const Packet& packet, const ErrorText& text) {
     return nullptr;
   }
   constexpr std::size_t kHeaders = sizeof(wire::Ipv4Header) + sizeof(wire::IcmpHeader);
-  const auto start = static_cast<std::uint32_t>(
-      reinterpret_cast<const std::uint8_t*>(packet.ip) -
-      rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*));
+  const auto start = static_cast<std::uint32_t>(reinterpret_cast<const std::uint8_t*>(packet.ip) -
+                                                rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*));
   const std::size_t quoted = std::min<std::size_t>(packet.size, kErrorSize - kHeaders);
   const std::size_t size = kHeaders + quoted;
-  auto* bytes = reinterpret_cast<std::uint8_t*>(
-      rte_pktmbuf_append(mbuf, static_cast<std::uint16_t>(size)));
-  const void* original = rte_pktmbuf_read(packet.mbuf, start, static_cast<std::uint32_t>(quoted),
-                                          bytes + kHeaders);
+  auto* bytes =
+      reinterpret_cast<std::uint8_t*>(rte_pktmbuf_append(mbuf, static_cast<std::uint16_t>(size)));
+  const void* original =
+      rte_pktmbuf_read(packet.mbuf, start, static_cast<std::uint32_t>(quoted), bytes + kHeaders);
   if (original != bytes + kHeaders) std::memcpy(bytes + kHeaders, original, quoted);
 
   auto& icmp = *reinterpret_cast<wire::IcmpHeader*>(bytes + sizeof(wire::Ipv4Header));
@@ -96,8 +95,8 @@ rte_mbuf* write_error(L3& shard, const Packet& packet, const ErrorText& text) {
   icmp = {text.type, text.code, wire::Be16::of(0), wire::Be16::of(0), wire::Be16::of(text.mtu)};
   icmp.checksum = wire::checksum(bytes + sizeof(wire::Ipv4Header), size - sizeof(wire::Ipv4Header));
 
-  wire::Ipv4Header& ip = write_header(shard, bytes, size, wire::kProtocolIcmp, text.from,
-                                      packet.ip->source);
+  wire::Ipv4Header& ip =
+      write_header(shard, bytes, size, wire::kProtocolIcmp, text.from, packet.ip->source);
   ip.type_of_service = kErrorTos;
   ip.update_checksum();
   shard.counters.icmp_errors_sent.add();
@@ -158,8 +157,8 @@ std::uint16_t sum_of(const rte_mbuf* packet, std::uint32_t offset, std::uint32_t
       continue;
     }
     const std::uint32_t here = std::min(size, packet->data_len - offset);
-    const std::uint16_t part = wire::fold_sum(wire::sum_bytes(
-        rte_pktmbuf_mtod_offset(packet, const std::uint8_t*, offset), here));
+    const std::uint16_t part = wire::fold_sum(
+        wire::sum_bytes(rte_pktmbuf_mtod_offset(packet, const std::uint8_t*, offset), here));
     // Behind an odd number of bytes, high and low have changed places (RFC 1071 section 2 (B)).
     sum += odd ? __builtin_bswap16(part) : part;
     odd ^= (here & 1) != 0;
@@ -266,8 +265,8 @@ bool is_spoiled(const Packet& packet) {
     if (udp.checksum == wire::Be16{}) return false;
     size = udp.length.host();
   }
-  const auto offset = static_cast<std::uint32_t>(
-      packet.l4 - rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*));
+  const auto offset =
+      static_cast<std::uint32_t>(packet.l4 - rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*));
   return wire::fold_sum(std::uint64_t{sum_of(packet.mbuf, offset, size)} +
                         wire::pseudo_header_sum(ip.source, ip.destination, ip.protocol,
                                                 static_cast<std::uint16_t>(size))) != 0xFFFF;
@@ -277,8 +276,8 @@ bool is_spoiled(const Packet& packet) {
 /// section 3.2.2.1, RFC 1812 section 5.2.7.1) by the address that it has spoken to.
 Verdict refuse_locally(L3& shard, const Packet& packet) {
   const bool whole = packet.kind != PacketKind::kFragment;
-  const ErrorText text{IcmpKind::kOwnAddress, wire::kIcmpUnreachable,
-                       wire::kIcmpPortUnreachable, 0, packet.ip->destination};
+  const ErrorText text{IcmpKind::kOwnAddress, wire::kIcmpUnreachable, wire::kIcmpPortUnreachable, 0,
+                       packet.ip->destination};
   switch (packet.ip->protocol) {
     case wire::kProtocolTcp:
       if (!whole) break;
@@ -327,8 +326,8 @@ Verdict deliver_locally(L3& shard, Packet& packet) {
   if (packet.kind == PacketKind::kFragment) return answer_fragment(shard, packet);
   if (packet.kind != PacketKind::kFlow || !is_echo_request(packet))
     return Verdict::drop(DropReason::kNotForUs);
-  const auto offset = static_cast<std::uint32_t>(
-      packet.l4 - rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*));
+  const auto offset =
+      static_cast<std::uint32_t>(packet.l4 - rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*));
   if (sum_of(packet.mbuf, offset, packet.l4_size) != 0xFFFF)
     return Verdict::drop(DropReason::kL4Malformed);
   return send_back(shard, packet);

@@ -35,9 +35,8 @@ std::uint8_t make_link_header(std::uint8_t* bytes, const wire::MacAddress& to,
 /// Ethernet's smallest frame, without the check sequence.
 constexpr std::uint16_t kSmallestFrame = 60;
 
-void send_arp(L3& shard, InterfaceId interface, std::uint16_t operation,
-              const wire::MacAddress& to, const wire::MacAddress& target_mac,
-              wire::Be32 sender_ip, wire::Be32 target_ip) {
+void send_arp(L3& shard, InterfaceId interface, std::uint16_t operation, const wire::MacAddress& to,
+              const wire::MacAddress& target_mac, wire::Be32 sender_ip, wire::Be32 target_ip) {
   rte_mbuf* mbuf = rte_pktmbuf_alloc(shard.buffers);
   if (mbuf == nullptr) {
     shard.counters.drop(DropReason::kNoBuffer);
@@ -48,8 +47,15 @@ void send_arp(L3& shard, InterfaceId interface, std::uint16_t operation,
   std::memset(bytes, 0, kSmallestFrame);
   const wire::MacAddress& own = shard.links[interface].mac;
   const std::uint8_t link = make_link_header(bytes, to, own, on.vlan, wire::kEtherTypeArp);
-  const wire::ArpHeader arp{wire::Be16::of(1), wire::Be16::of(wire::kEtherTypeIpv4), 6, 4,
-                            wire::Be16::of(operation), own, sender_ip, target_mac, target_ip};
+  const wire::ArpHeader arp{wire::Be16::of(1),
+                            wire::Be16::of(wire::kEtherTypeIpv4),
+                            6,
+                            4,
+                            wire::Be16::of(operation),
+                            own,
+                            sender_ip,
+                            target_mac,
+                            target_ip};
   std::memcpy(bytes + link, &arp, sizeof arp);
   (operation == wire::kArpRequest ? shard.counters.arp_requests_sent
                                   : shard.counters.arp_replies_sent)
@@ -90,9 +96,8 @@ Neighbour Neighbours::station(const L3& shard, InterfaceId interface,
                               const wire::MacAddress& mac) const {
   const Interface& on = shard.generation->interfaces[interface];
   Neighbour station{};
-  station.link_header_size = make_link_header(station.link_header.data(), mac,
-                                              shard.links[interface].mac, on.vlan,
-                                              wire::kEtherTypeIpv4);
+  station.link_header_size = make_link_header(
+      station.link_header.data(), mac, shard.links[interface].mac, on.vlan, wire::kEtherTypeIpv4);
   station.state = NeighbourState::kReachable;
   station.device = on.device;
   station.mtu = on.mtu;
@@ -172,8 +177,8 @@ void Neighbours::wait(L3& shard, NeighbourId id, rte_mbuf* packet) {
     probe(shard, id);
     rearm(id, shard.now + kProbeInterval);
   }
-  const std::uint32_t place = neighbour.waiting_count < kWaitingPerNeighbour ? waiting_.allocate()
-                                                                             : state::kNone;
+  const std::uint32_t place =
+      neighbour.waiting_count < kWaitingPerNeighbour ? waiting_.allocate() : state::kNone;
   if (place == state::kNone) {
     shard.drop(packet, DropReason::kNeighbourQueueFull);
     return;
@@ -214,7 +219,8 @@ void Neighbours::learned(L3& shard, NeighbourId id, const wire::MacAddress& mac)
     const auto& [packet, adopted, links] = packets[--count];
     auto* const ip = rte_pktmbuf_mtod(packet, wire::Ipv4Header*);
     if (adopted != shard.adopted && !may_still_leave(*shard.generation, on.side, *ip)) {
-      shard.drop(packet, on.side == Side::kOutside ? DropReason::kNoSession : DropReason::kNoMapping);
+      shard.drop(packet,
+                 on.side == Side::kOutside ? DropReason::kNoSession : DropReason::kNoMapping);
       continue;
     }
     send(shard, packet, ip, id);
@@ -308,7 +314,8 @@ std::optional<state::Ticks> Neighbours::due(L3& shard, NeighbourId id) {
   }
   const state::Ticks confirm_at = neighbour.confirmed + kConfirmAfter;
   if (confirm_at.later_than(now)) return confirm_at;
-  // In use, or to be had at any time, and without a sign of life for long: asked again, while packets go on.
+  // In use, or to be had at any time, and without a sign of life for long: asked again, while
+  // packets go on.
   if (gateway || (neighbour.last_used + kConfirmAfter).later_than(now)) {
     probe(shard, id);
     return now + kProbeInterval;
@@ -354,8 +361,7 @@ bool Neighbours::concerns_all(L3& shard, InterfaceId interface, const wire::ArpH
   if (!is_neighbours(generation.interfaces[interface], wire::Ipv4Address{arp.sender_ip}) ||
       (arp.target_ip != arp.sender_ip && !is_ours_on(generation, interface, arp.target_ip)))
     return false;
-  Copies& copies =
-      copies_[index_.hash(neighbour_key(interface, arp.sender_ip)) % kCopyGroups];
+  Copies& copies = copies_[index_.hash(neighbour_key(interface, arp.sender_ip)) % kCopyGroups];
   constexpr state::TickDuration kSecond = std::chrono::seconds{1};
   const std::int32_t age = shard.now - copies.since;
   if (age < 0 || age >= static_cast<std::int32_t>(kSecond.count())) copies = {shard.now, 0, 0};
@@ -432,9 +438,8 @@ void Neighbours::announce_more(L3& shard, std::size_t budget) {
 }
 
 void Neighbours::advance(L3& shard, std::size_t budget) {
-  wheel_.advance(shard.now, budget, wheel_links(), [&](std::uint32_t id) {
-    return due(shard, static_cast<NeighbourId>(id));
-  });
+  wheel_.advance(shard.now, budget, wheel_links(),
+                 [&](std::uint32_t id) { return due(shard, static_cast<NeighbourId>(id)); });
   free_forgotten(shard, budget);
   if (announcing_count_ != 0) announce_more(shard, std::min(budget, kAnnouncedAtOnce));
   if (next_gateway_ < shard.generation->gateways.size())

@@ -7,8 +7,7 @@ namespace lsn::datapath {
 namespace {
 
 /// Copies `size` bytes from `offset` of a buffer's data, over its segments.
-void copy_out(const rte_mbuf* packet, std::uint32_t offset, std::uint32_t size,
-              std::uint8_t* to) {
+void copy_out(const rte_mbuf* packet, std::uint32_t offset, std::uint32_t size, std::uint8_t* to) {
   const void* from = rte_pktmbuf_read(packet, offset, size, to);
   if (from != to) std::memcpy(to, from, size);
 }
@@ -41,10 +40,9 @@ std::size_t write_later_header(const wire::Ipv4Header& ip, std::uint8_t* to) {
 }
 
 /// RFC 791 section 3.2: pieces of the neighbour's MTU, each a copy in a buffer of its own. A packet
-/// that is a fragment itself is cut further at its own offset; one that was whole becomes a datagram
-/// in fragments here and gets an identification as such (l3/identification.hpp).
-void send_fragments(L3& shard, rte_mbuf* packet, const wire::Ipv4Header* ip,
-                    Neighbour& neighbour) {
+/// that is a fragment itself is cut further at its own offset; one that was whole becomes a
+/// datagram in fragments here and gets an identification as such (l3/identification.hpp).
+void send_fragments(L3& shard, rte_mbuf* packet, const wire::Ipv4Header* ip, Neighbour& neighbour) {
   const auto start = static_cast<std::uint32_t>(reinterpret_cast<const std::uint8_t*>(ip) -
                                                 rte_pktmbuf_mtod(packet, const std::uint8_t*));
   const std::uint32_t first_header = static_cast<std::uint32_t>(ip->header_size());
@@ -52,8 +50,7 @@ void send_fragments(L3& shard, rte_mbuf* packet, const wire::Ipv4Header* ip,
   wire::Be16 identification = ip->identification;
   if (!ip->is_fragment()) {
     const bool out = shard.generation->interfaces[neighbour.interface].side == Side::kOutside;
-    identification =
-        shard.identifications.next(out ? ip->destination : ip->source, ip->protocol);
+    identification = shard.identifications.next(out ? ip->destination : ip->source, ip->protocol);
   }
   std::uint32_t done = 0;
   while (done < payload) {

@@ -41,15 +41,19 @@ std::uint32_t Reassembly::share_of(Standing standing, std::uint32_t role,
 std::array<std::uint32_t, Reassembly::kSharesOf> Reassembly::shares_of(
     Standing standing, bool inside, const state::FlowKey& name) const {
   return {static_cast<std::uint32_t>(standing),
-          share_of(standing, 0, inside ? name.local : name.remote), share_of(standing, 1, name.local)};
+          share_of(standing, 0, inside ? name.local : name.remote),
+          share_of(standing, 1, name.local)};
 }
 
 std::uint32_t Reassembly::limit_of(Standing standing, std::size_t which) const {
   const std::uint32_t all = std::max(datagrams_.capacity(), 1U);
   switch (which) {
-    case 0: return standing == Standing::kOpenOutside ? std::max(all / 2, 1U) : all;
-    case 1: return std::max(all / kAddressShare, kLeastAddressShare);
-    default: return std::max(all / kSourceShare, kLeastSourceShare);
+    case 0:
+      return standing == Standing::kOpenOutside ? std::max(all / 2, 1U) : all;
+    case 1:
+      return std::max(all / kAddressShare, kLeastAddressShare);
+    default:
+      return std::max(all / kSourceShare, kLeastSourceShare);
   }
 }
 

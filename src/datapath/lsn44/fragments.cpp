@@ -17,8 +17,7 @@ Verdict forward_fragment(Lsn44& shard, Packet& packet, const FragmentPorts& port
                                     static_cast<unsigned>(flow_kind(packet.protocol)));
   packet.hash = shard.lsn44.outbound.hash(packet.key);
   packet.identification = ports.identification;
-  return packet.side == Side::kInside ? outbound(shard, packet)
-                                      : inbound(shard, packet);
+  return packet.side == Side::kInside ? outbound(shard, packet) : inbound(shard, packet);
 }
 
 /// The fragments that waited for `first`: they came as frames and are read again.

@@ -53,8 +53,7 @@ std::expected<Quoted, DropReason> read_quoted(const Packet& packet) {
   switch (quoted.ip->protocol) {
     case wire::kProtocolTcp:
     case wire::kProtocolUdp: {
-      quoted.protocol =
-          quoted.ip->protocol == wire::kProtocolTcp ? Protocol::kTcp : Protocol::kUdp;
+      quoted.protocol = quoted.ip->protocol == wire::kProtocolTcp ? Protocol::kTcp : Protocol::kUdp;
       const auto* ports = reinterpret_cast<const wire::UdpHeader*>(quoted.l4);
       quoted.source_port = ports->source_port;
       quoted.destination_port = ports->destination_port;
@@ -82,10 +81,17 @@ std::expected<Quoted, DropReason> read_quoted(const Packet& packet) {
 wire::Be16* quoted_checksum(const Quoted& quoted) {
   std::size_t offset = 0;
   switch (quoted.protocol) {
-    case Protocol::kTcp: offset = 16; break;
-    case Protocol::kUdp: offset = 6; break;
-    case Protocol::kEsp: return nullptr;
-    default: offset = 2; break;
+    case Protocol::kTcp:
+      offset = 16;
+      break;
+    case Protocol::kUdp:
+      offset = 6;
+      break;
+    case Protocol::kEsp:
+      return nullptr;
+    default:
+      offset = 2;
+      break;
   }
   return quoted.l4_size < offset + sizeof(wire::Be16)
              ? nullptr
@@ -127,9 +133,15 @@ wire::ChecksumDelta rewrite_quoted(const Quoted& quoted, Direction direction,
   if (wire::Be16* checksum = quoted_checksum(quoted)) {
     const wire::Be16 before = *checksum;
     switch (quoted.protocol) {
-      case Protocol::kTcp: *checksum = (addresses + ports).apply(before); break;
-      case Protocol::kUdp: *checksum = (addresses + ports).apply_udp(before); break;
-      default: *checksum = ports.apply(before); break;
+      case Protocol::kTcp:
+        *checksum = (addresses + ports).apply(before);
+        break;
+      case Protocol::kUdp:
+        *checksum = (addresses + ports).apply_udp(before);
+        break;
+      default:
+        *checksum = ports.apply(before);
+        break;
     }
     outer.replace(before, *checksum);
   }
@@ -200,7 +212,8 @@ Verdict icmp_error_outbound(Lsn44& shard, Packet& packet) {
   if (is_own_address(*shard.generation, packet.ip->destination))
     return Verdict::drop(DropReason::kNotForUs);
   // Its source may be a router inside, of no client's network; what it quotes decides.
-  if (const Verdict verdict = check_outbound_addresses(*shard.generation, packet); !verdict.is_next())
+  if (const Verdict verdict = check_outbound_addresses(*shard.generation, packet);
+      !verdict.is_next())
     return verdict;
   if (packet.ip->ttl <= 1) return Verdict::drop(DropReason::kTtlExpired);
   const auto quoted = read_quoted(packet);
@@ -245,7 +258,8 @@ Verdict icmp_error_inbound(Lsn44& shard, Packet& packet) {
 void report_error(Lsn44& shard, const Packet& packet, std::uint8_t type, std::uint8_t code,
                   std::uint16_t mtu) {
   if (!packet.hairpin) return send_icmp_error(shard, packet, type, code, mtu);
-  // By the NAT endpoint that stands for the sender now: in, like any error about what left through it.
+  // By the NAT endpoint that stands for the sender now: in, like any error about what left through
+  // it.
   Packet error;
   error.mbuf = make_icmp_error(shard, packet, type, code, mtu);
   if (error.mbuf == nullptr) return;

@@ -47,8 +47,8 @@ std::expected<SessionId, DropReason> open(Lsn44& shard, const Packet& packet) {
     const TcpOpening opening = tcp_opening(packet.l4_flags, policy);
     if (opening == TcpOpening::kRefused) return std::unexpected(DropReason::kTcpNotSyn);
     if (opening == TcpOpening::kTakeOver)
-      request.flags = static_cast<std::uint8_t>(request.flags | TcpFlags::kSynOutbound |
-                                                TcpFlags::kSynInbound);
+      request.flags =
+          static_cast<std::uint8_t>(request.flags | TcpFlags::kSynOutbound | TcpFlags::kSynInbound);
   }
   if (packet.protocol == Protocol::kIcmp &&
       !wire::is_icmp_request(reinterpret_cast<const wire::IcmpHeader*>(packet.l4)->type))
@@ -59,7 +59,8 @@ std::expected<SessionId, DropReason> open(Lsn44& shard, const Packet& packet) {
 }  // namespace
 
 Verdict inbound(Lsn44& shard, Packet& packet) {
-  if (const Verdict verdict = check_inbound_addresses(*shard.generation, packet); !verdict.is_next())
+  if (const Verdict verdict = check_inbound_addresses(*shard.generation, packet);
+      !verdict.is_next())
     return verdict;
   if (is_own_address(*shard.generation, packet.ip->destination))
     return deliver_locally(shard, packet);

@@ -39,12 +39,12 @@ std::expected<SessionId, DropReason> open(Lsn44& shard, const Packet& packet,
   const Group& group = *shard.generation->group(group_id);
   if (packet.protocol == Protocol::kEsp)
     return alg_hooks::attribute_outbound(shard, packet, group_id);
-  SessionRequest request{.protocol = packet.protocol,
-                         .first = Direction::kOutbound,
-                         .inside = {packet.ip->source, wire::Be16::raw(packet.key.local_port)},
-                         .remote = {packet.ip->destination,
-                                    wire::Be16::raw(packet.key.remote_port)},
-                         .missed = packet.hash};
+  SessionRequest request{
+      .protocol = packet.protocol,
+      .first = Direction::kOutbound,
+      .inside = {packet.ip->source, wire::Be16::raw(packet.key.local_port)},
+      .remote = {packet.ip->destination, wire::Be16::raw(packet.key.remote_port)},
+      .missed = packet.hash};
   if (packet.protocol == Protocol::kTcp) {
     const TransportPolicy& policy = group.transport[static_cast<std::size_t>(Protocol::kTcp)];
     const TcpOpening opening = tcp_opening(packet.l4_flags, policy);
@@ -65,7 +65,8 @@ std::expected<SessionId, DropReason> open(Lsn44& shard, const Packet& packet,
 Verdict outbound(Lsn44& shard, Packet& packet) {
   if (is_own_address(*shard.generation, packet.ip->destination))
     return deliver_locally(shard, packet);
-  if (const Verdict verdict = check_outbound_addresses(*shard.generation, packet); !verdict.is_next())
+  if (const Verdict verdict = check_outbound_addresses(*shard.generation, packet);
+      !verdict.is_next())
     return verdict;
   std::uint16_t group = kNoId;
   const Verdict steered = steer_outbound(shard, packet, packet.ip->source, group);
@@ -87,8 +88,7 @@ Verdict outbound(Lsn44& shard, Packet& packet) {
     const auto opened = open(shard, packet, group);
     if (!opened) {
       if (is_resource_shortage(opened.error()))
-        report_error(shard, packet, wire::kIcmpUnreachable,
-                        shard.generation->unreachable_code);
+        report_error(shard, packet, wire::kIcmpUnreachable, shard.generation->unreachable_code);
       return Verdict::drop(opened.error());
     }
     session = *opened;

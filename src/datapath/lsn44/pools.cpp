@@ -61,8 +61,7 @@ std::uint32_t FullAddresses::find_with_room(const AddressSet& set, std::size_t p
   return state::kNone;
 }
 
-std::unique_ptr<ShardAddresses> AddressStore::prepare(const Generation& generation,
-                                                      ShardId shard) {
+std::unique_ptr<ShardAddresses> AddressStore::prepare(const Generation& generation, ShardId shard) {
   auto result = std::make_unique<ShardAddresses>();
   result->by_number.resize(generation.nat_addresses.count(), nullptr);
   std::vector<std::unique_ptr<NatAddress>> fresh;

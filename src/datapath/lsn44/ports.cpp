@@ -69,16 +69,14 @@ void release_port(Lsn44& shard, NatAddress& address, std::size_t p, std::uint16_
   address.ports[p].release(port);
 }
 
-/// A port that has been taken. In registers, where a wire::Endpoint would be put together in memory at
-/// every step.
+/// A port that has been taken. In registers, where a wire::Endpoint would be put together in memory
+/// at every step.
 struct Taken {
   NatAddress* address = nullptr;  ///< nullptr: none
   std::uint16_t port = 0;
 
   explicit operator bool() const { return address != nullptr; }
-  [[nodiscard]] wire::Endpoint endpoint() const {
-    return {address->ip.be(), wire::Be16::of(port)};
-  }
+  [[nodiscard]] wire::Endpoint endpoint() const { return {address->ip.be(), wire::Be16::of(port)}; }
 };
 
 Taken take_from(Lsn44& shard, NatAddress& address, std::size_t p, const PortRange& range,
@@ -181,10 +179,11 @@ std::expected<wire::Endpoint, DropReason> take_port(Lsn44& shard, Subscriber& su
   return taken.endpoint();
 }
 
-bool is_port_left(Lsn44& shard, const Subscriber* subscriber, const Group& group,
-                  Protocol protocol, Pooling pooling) {
+bool is_port_left(Lsn44& shard, const Subscriber* subscriber, const Group& group, Protocol protocol,
+                  Pooling pooling) {
   const auto p = static_cast<std::size_t>(protocol);
-  const PortRange range = protocol == Protocol::kIcmp ? PortRange{0, 65535} : PortRange{1024, 65535};
+  const PortRange range =
+      protocol == Protocol::kIcmp ? PortRange{0, 65535} : PortRange{1024, 65535};
   const auto has_one = [&](const NatAddress& address) {
     for (unsigned c = 0; c < state::kPortClasses; ++c)
       if ((range.classes() >> c & 1) != 0 && !address.ports[p].is_full(c)) return true;
@@ -201,7 +200,8 @@ bool is_port_left(Lsn44& shard, const Subscriber* subscriber, const Group& group
 }
 
 PortPrediction predict_port(Lsn44& shard, const Subscriber* subscriber, const Group& group,
-                       Protocol protocol, Pooling pooling, std::uint32_t& draw, PrefetchBatch& batch) {
+                            Protocol protocol, Pooling pooling, std::uint32_t& draw,
+                            PrefetchBatch& batch) {
   PortPrediction prediction;
   if (draw + kDrawsPerPort > state::Random::kPeek) return prediction;
   if (pooling == Pooling::kPaired && subscriber != nullptr && subscriber->paired_ip.raw() != 0) {
@@ -219,8 +219,8 @@ PortPrediction predict_port(Lsn44& shard, const Subscriber* subscriber, const Gr
       prediction.other = any();
       for (const NatAddress* address : {prediction.address, prediction.other}) {
         batch.add_line(prediction.by_ports
-                             ? address->ports[static_cast<std::size_t>(protocol)].line_of_load()
-                             : &address->subscribers);
+                           ? address->ports[static_cast<std::size_t>(protocol)].line_of_load()
+                           : &address->subscribers);
       }
     }
   }
@@ -228,8 +228,8 @@ PortPrediction predict_port(Lsn44& shard, const Subscriber* subscriber, const Gr
   return prediction;
 }
 
-void narrow(PortPrediction& prediction, const Group& group, Protocol protocol, wire::Be16 inside_port,
-            PrefetchBatch& batch) {
+void narrow(PortPrediction& prediction, const Group& group, Protocol protocol,
+            wire::Be16 inside_port, PrefetchBatch& batch) {
   if (prediction.address == nullptr) return;
   const auto p = static_cast<std::size_t>(protocol);
   if (prediction.other != nullptr) {
@@ -249,7 +249,7 @@ void narrow(PortPrediction& prediction, const Group& group, Protocol protocol, w
 }
 
 std::optional<wire::Endpoint> likely_endpoint(const PortPrediction& prediction, const Group& group,
-                                           Protocol protocol, wire::Be16 inside_port) {
+                                              Protocol protocol, wire::Be16 inside_port) {
   if (prediction.address == nullptr) return std::nullopt;
   const auto p = static_cast<std::size_t>(protocol);
   const PortRange range = WantedPorts(protocol, group.transport[p], inside_port.host()).first();

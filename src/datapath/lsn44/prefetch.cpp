@@ -39,8 +39,7 @@ struct Openings {
 void begin(Lsn44& shard, Openings& openings, const Packet& packet, PrefetchBatch& batch) {
   Tables& tables = shard.lsn44;
   const Generation& generation = *shard.generation;
-  const std::uint16_t* id =
-      generation.maps.front()->group_of(wire::Ipv4Address{packet.ip->source});
+  const std::uint16_t* id = generation.maps.front()->group_of(wire::Ipv4Address{packet.ip->source});
   const Group* group = id == nullptr ? nullptr : generation.group(*id);
   if (group == nullptr) return;
   Opening& opening = openings.all[openings.count];
@@ -93,7 +92,7 @@ void look_around(Lsn44& shard, std::span<Opening> openings, PrefetchBatch& batch
         batch.add(tables.mappings[subscriber->mappings.first]);
     }
     opening.prediction = predict_port(shard, subscriber, *opening.group, opening.protocol(),
-                                 opening.policy.pooling, draw, batch);
+                                      opening.policy.pooling, draw, batch);
   }
   batch.fetch();
 }
@@ -121,8 +120,8 @@ void fetch_inbound(Lsn44& shard, std::span<Opening> openings, PrefetchBatch& bat
                               opening.packet->ip->destination, opening.remote_port());
     batch.add_line(tables.inbound.line_of(tables.inbound.hash(key)));
     if (opening.shares && opening.mapping == state::kNone)
-      batch.add_line(tables.mapping_index.line_of(
-          tables.mapping_index.hash(inbound_mapping_key(opening.protocol(), nat->address, nat->port))));
+      batch.add_line(tables.mapping_index.line_of(tables.mapping_index.hash(
+          inbound_mapping_key(opening.protocol(), nat->address, nat->port))));
   }
   batch.fetch();
 }
@@ -209,8 +208,7 @@ void prefetch_mappings(Lsn44& shard, std::span<const MappingId> ids) {
     if (mapping.sessions != 0) continue;
     batch.add(tables.subscribers[mapping.subscriber]);
     add_neighbours(mapping.of_subscriber, tables.mappings, batch);
-    batch.add_line(
-        tables.mapping_index.line_of(tables.mapping_index.hash(outbound_key(mapping))));
+    batch.add_line(tables.mapping_index.line_of(tables.mapping_index.hash(outbound_key(mapping))));
     batch.add_line(tables.mapping_index.line_of(tables.mapping_index.hash(inbound_key(mapping))));
     add_port(shard, mapping.protocol, mapping.nat_ip, mapping.nat_port, batch);
   }

@@ -202,9 +202,8 @@ void list_mappings(Lsn44& shard, MappingPage& page, std::size_t budget) {
   const Tables& tables = shard.lsn44;
   page.finished = walk_page(page, tables.mappings.high_water(), budget, [&](MappingId id) {
     const Mapping& mapping = tables.mappings[id];
-    if (mapping.in_use == 0 ||
-        (page.filter.group != kNoId &&
-         tables.subscribers[mapping.subscriber].group != page.filter.group))
+    if (mapping.in_use == 0 || (page.filter.group != kNoId &&
+                                tables.subscribers[mapping.subscriber].group != page.filter.group))
       return;
     if (matches_subscriber(page.filter, mapping.inside_ip) && matches(page.filter, mapping))
       page.rows.push_back(row_of(shard, mapping));
@@ -215,7 +214,9 @@ void survey_usage(Lsn44& shard, Usage& usage, std::size_t budget) {
   const Tables& tables = shard.lsn44;
   const Generation& generation = *shard.generation;
   // Room for all has been made by who asks; what a reload has brought since is left out.
-  const auto pool_of = [&](std::size_t id) { return id < usage.pools.size() ? &usage.pools[id] : nullptr; };
+  const auto pool_of = [&](std::size_t id) {
+    return id < usage.pools.size() ? &usage.pools[id] : nullptr;
+  };
   constexpr std::size_t kAddressCosts = 4;  // it and its protocols' counts are lines far apart
   if (usage.step == Usage::Step::kAddresses) {
     const auto& all = generation.nat_addresses.all();
@@ -277,9 +278,9 @@ SubscriberId lsn44::look_up(Lsn44& shard, Lookup& lookup) {
   if (!out) {
     const NatAddress* const address = find_nat_address(shard, local);
     lookup.owns_address = address != nullptr;
-    lookup.port_taken = address != nullptr && !is_esp &&
-                        address->ports[static_cast<std::size_t>(lookup.protocol)].is_taken(
-                            lookup.local_port);
+    lookup.port_taken =
+        address != nullptr && !is_esp &&
+        address->ports[static_cast<std::size_t>(lookup.protocol)].is_taken(lookup.local_port);
   }
   if (!is_esp) {
     MappingId mapping = state::kNone;
@@ -304,17 +305,17 @@ SubscriberId lsn44::look_up(Lsn44& shard, Lookup& lookup) {
     lookup.full = DropReason::kSubscriberTableFull;
   if (const Group* const group = out ? shard.generation->group(lookup.group) : nullptr;
       group != nullptr && !is_esp) {
-    lookup.has_port = is_port_left(
-        shard, subscriber == state::kNone ? nullptr : &tables.subscribers[subscriber], *group,
-        lookup.protocol, lookup.policy.pooling);
+    lookup.has_port =
+        is_port_left(shard, subscriber == state::kNone ? nullptr : &tables.subscribers[subscriber],
+                     *group, lookup.protocol, lookup.policy.pooling);
     if (!lookup.full && has_mapping(lookup.policy) && !lookup.mapping &&
         tables.mappings.size() == tables.mappings.capacity())
       lookup.full = DropReason::kMappingTableFull;
   }
   if (lookup.hop) {
     const NeighbourId hop = shard.neighbours.find(lookup.hop->interface, lookup.hop->via.be());
-    lookup.hop_known = hop != kNoNeighbour &&
-                       shard.neighbours[hop].state == NeighbourState::kReachable;
+    lookup.hop_known =
+        hop != kNoNeighbour && shard.neighbours[hop].state == NeighbourState::kReachable;
   }
   return subscriber;
 }

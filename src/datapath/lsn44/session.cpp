@@ -18,7 +18,9 @@ namespace {
 
 using F = SessionFlags;
 
-std::size_t index_of(Protocol protocol) { return static_cast<std::size_t>(protocol); }
+std::size_t index_of(Protocol protocol) {
+  return static_cast<std::size_t>(protocol);
+}
 
 /// A subscriber's sessions of a protocol are all in GroupUsage, or none of them: as the group has a
 /// limit or not. The first new session after a reload that changed that brings them in line, or the
@@ -115,7 +117,8 @@ void count_in_limits(const Group& group, Subscriber& subscriber) {
 SessionState state_of(const Session& session) {
   if (session.protocol != Protocol::kTcp) return SessionState::kActive;
   const std::uint8_t flags = session.flags;
-  const bool both_fins = (flags & TcpFlags::kFinOutbound) != 0 && (flags & TcpFlags::kFinInbound) != 0;
+  const bool both_fins =
+      (flags & TcpFlags::kFinOutbound) != 0 && (flags & TcpFlags::kFinInbound) != 0;
   if (both_fins || is_reset(session)) return SessionState::kClosing;
   if ((flags & TcpFlags::kFinOutbound) != 0) return SessionState::kFinOutbound;
   if ((flags & TcpFlags::kFinInbound) != 0) return SessionState::kFinInbound;
@@ -167,8 +170,9 @@ SessionCold& enter(Lsn44& shard, SessionId id, SubscriberId subscriber_id, std::
   return cold;
 }
 
-/// A session that is being created, step by step. Each step says why it fails, if it does; what the steps
-/// before it have done is then taken back, in reverse order, and nothing that lives has been touched.
+/// A session that is being created, step by step. Each step says why it fails, if it does; what the
+/// steps before it have done is then taken back, in reverse order, and nothing that lives has been
+/// touched.
 class SessionDraft {
  public:
   SessionDraft(Lsn44& shard, const Group& group, std::uint16_t group_id,
@@ -179,12 +183,13 @@ class SessionDraft {
         request_(request),
         subscriber_id_(subscriber),
         subscriber_(tables_.subscribers[subscriber]),
-        is_inspected_(alg_hooks::is_inspected(shard, group_id, request.protocol,
-                                              request.remote.port)),
+        is_inspected_(
+            alg_hooks::is_inspected(shard, group_id, request.protocol, request.remote.port)),
         group_id_(group_id),
         mapping_(request.mapping) {}
   ~SessionDraft() {
-    if (done_ != Done::kAll) [[unlikely]] take_back();
+    if (done_ != Done::kAll) [[unlikely]]
+      take_back();
   }
   SessionDraft(const SessionDraft&) = delete;
   SessionDraft& operator=(const SessionDraft&) = delete;
@@ -211,10 +216,9 @@ class SessionDraft {
         policy.pooling == Pooling::kPaired)
       alg_hooks::choose_address(shard_, subscriber_, group_, request_.remote.address);
     if (mapping_ == state::kNone && has_mapping(policy)) {
-      const auto obtained = obtain_mapping(
-          shard_, group_, policy,
-          {subscriber_id_, request_.protocol, request_.inside.port, request_.remote,
-           request_.nat_port});
+      const auto obtained = obtain_mapping(shard_, group_, policy,
+                                           {subscriber_id_, request_.protocol, request_.inside.port,
+                                            request_.remote, request_.nat_port});
       if (!obtained) return obtained.error();
       mapping_ = *obtained;
     }
@@ -228,8 +232,7 @@ class SessionDraft {
       nat_ = *taken;
     }
     done_ = Done::kMapped;
-    if (mapping_ != state::kNone &&
-        tables_.mappings[mapping_].filtering == Dependence::kAddress) {
+    if (mapping_ != state::kNone && tables_.mappings[mapping_].filtering == Dependence::kAddress) {
       if (!add_permission(shard_, tables_.mappings[mapping_], request_.remote.address))
         return DropReason::kMappingTableFull;
       permits_ = true;
@@ -259,8 +262,8 @@ class SessionDraft {
     done_ = Done::kFilled;
   }
 
-  /// Its two keys. An outbound key may exist under another mapping, when profiles of different ports meet
-  /// in an inbound session: then the newcomer is refused.
+  /// Its two keys. An outbound key may exist under another mapping, when profiles of different
+  /// ports meet in an inbound session: then the newcomer is refused.
   [[nodiscard]] Refusal publish() {
     const Session& session = tables_.sessions[id_];
     const state::FlowKey out = outbound_key(session);
@@ -327,8 +330,7 @@ class SessionDraft {
 }  // namespace
 
 std::expected<SessionId, DropReason> create_session(Lsn44& shard, const Group& group,
-                                                    std::uint16_t group_id,
-                                                    const AppPolicy& policy,
+                                                    std::uint16_t group_id, const AppPolicy& policy,
                                                     const SessionRequest& request) {
   const auto subscriber = obtain_subscriber(shard, request.inside.address, group_id);
   if (!subscriber) return std::unexpected(subscriber.error());
@@ -381,8 +383,7 @@ void end_session(Lsn44& shard, SessionId id, SessionEnd why) {
 
 state::TickDuration idle_timeout(const Lsn44& shard, const Session& session,
                                  const SessionCold& cold) {
-  const Group* group =
-      shard.generation->group(shard.lsn44.subscribers[cold.subscriber].group);
+  const Group* group = shard.generation->group(shard.lsn44.subscribers[cold.subscriber].group);
   if (group == nullptr) return state::TickDuration{0};
   if (session.protocol == Protocol::kEsp) return alg_hooks::esp_idle_timeout(shard, cold.esp());
   const TransportPolicy& policy = group->transport[index_of(session.protocol)];
@@ -393,8 +394,8 @@ state::TickDuration idle_timeout(const Lsn44& shard, const Session& session,
       return policy.syn_idle_timeout;
     case SessionState::kClosing: {
       // An attempt that was refused has nothing to lose, and what both sides have closed is over.
-      const bool both_fins =
-          (session.flags & TcpFlags::kFinOutbound) != 0 && (session.flags & TcpFlags::kFinInbound) != 0;
+      const bool both_fins = (session.flags & TcpFlags::kFinOutbound) != 0 &&
+                             (session.flags & TcpFlags::kFinInbound) != 0;
       return is_open(session) && !both_fins ? std::max(policy.fin_rst_timeout, kResetTimeout)
                                             : policy.fin_rst_timeout;
     }
@@ -427,7 +428,8 @@ void expire_sessions(Lsn44& shard, std::size_t budget) {
             session.last_seen + idle_timeout(shard, session, tables.cold[id]);
         if (deadline.later_than(shard.now)) return deadline;
         // The mapping of a living IKE or ESP session: it is asked again.
-        if ((session.flags & F::kOffFastPath) != 0 && alg_hooks::keeps_mapping_alive(shard, session))
+        if ((session.flags & F::kOffFastPath) != 0 &&
+            alg_hooks::keeps_mapping_alive(shard, session))
           return shard.now + idle_timeout(shard, session, tables.cold[id]);
         end_session(shard, id, SessionEnd::kExpired);
         return std::nullopt;
@@ -445,8 +447,7 @@ bool is_allowed(Lsn44& shard, SessionId id) {
   // Its group's ALG may have ended it.
   if ((session.flags & F::kInUse) == 0) return true;
   if (session.protocol == Protocol::kEsp && group->alg_profile == kNoId) return false;
-  const NatAddressPlace* place =
-      generation.nat_addresses.find(wire::Ipv4Address{session.nat_ip});
+  const NatAddressPlace* place = generation.nat_addresses.find(wire::Ipv4Address{session.nat_ip});
   if (place == nullptr || place->owner != shard.id ||
       std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end())
     return false;

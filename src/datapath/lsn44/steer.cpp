@@ -9,9 +9,10 @@
 namespace lsn::datapath::lsn44 {
 namespace {
 
-/// Values of Packet::handoffs, in the order in which they come: to no shard for its subscriber's sake; to
-/// some of those that may have it (visited_shards); all of these do not, it goes to its owner; that one
-/// has another owner in its own generation, an earlier or a later one, which serves it, or none does.
+/// Values of Packet::handoffs, in the order in which they come: to no shard for its subscriber's
+/// sake; to some of those that may have it (visited_shards); all of these do not, it goes to its
+/// owner; that one has another owner in its own generation, an earlier or a later one, which serves
+/// it, or none does.
 constexpr std::uint8_t kNotSearched = 0, kSearching = 1, kToOwner = 2, kToLast = 3;
 
 }  // namespace
@@ -55,8 +56,8 @@ Verdict steer_outbound(Lsn44& shard, Packet& packet, wire::Be32 subscriber, std:
   const ShardSet able = map.shards_of(group);
   const ShardSet self = ShardSet{1} << shard.id;
 
-  // A shard that has its state from another time serves it; but not without addresses of the group: all
-  // that such a shard still has is void.
+  // A shard that has its state from another time serves it; but not without addresses of the group:
+  // all that such a shard still has is void.
   ShardSet others = 0;
   if (generation.displaced != nullptr) {
     others = generation.displaced->shards_of(address);
@@ -75,18 +76,20 @@ Verdict steer_outbound(Lsn44& shard, Packet& packet, wire::Be32 subscriber, std:
   if (others != 0) {
     const bool can_serve = ((others | ShardSet{1} << owner) & self) != 0;
     if (can_serve && find_subscriber(shard, subscriber) != state::kNone) return Verdict::next();
-    // Shards that work with different generations name different ones: the packet goes to each once.
+    // Shards that work with different generations name different ones: the packet goes to each
+    // once.
     if (const ShardSet left = others & ~visited; left != 0)
-      return hand_to(static_cast<ShardId>(std::countr_zero(left)), std::max(packet.handoffs, kSearching));
+      return hand_to(static_cast<ShardId>(std::countr_zero(left)),
+                     std::max(packet.handoffs, kSearching));
   }
   if (owner == shard.id) return Verdict::next();
-  if (packet.handoffs < kToLast) return hand_to(owner, packet.handoffs < kToOwner ? kToOwner : kToLast);
+  if (packet.handoffs < kToLast)
+    return hand_to(owner, packet.handoffs < kToOwner ? kToOwner : kToLast);
   return (able & self) != 0 ? Verdict::next() : Verdict::drop(DropReason::kHandoffLoop);
 }
 
 Verdict steer_inbound(const Context& shard, wire::Be32 nat_ip) {
-  const NatAddressPlace* place =
-      shard.generation->nat_addresses.find(wire::Ipv4Address{nat_ip});
+  const NatAddressPlace* place = shard.generation->nat_addresses.find(wire::Ipv4Address{nat_ip});
   if (place == nullptr) return Verdict::drop(DropReason::kNotForUs);
   return place->owner == shard.id ? Verdict::next() : Verdict::handoff(place->owner);
 }
@@ -96,9 +99,8 @@ Verdict steer(Lsn44& shard, Packet& packet) {
   if ((packet.ip->ttl <= 1 && !packet.hairpin) ||
       is_own_address(*shard.generation, packet.ip->destination))
     return Verdict::next();
-  const Verdict checked =
-      inside ? check_outbound_addresses(*shard.generation, packet)
-             : check_inbound_addresses(*shard.generation, packet);
+  const Verdict checked = inside ? check_outbound_addresses(*shard.generation, packet)
+                                 : check_inbound_addresses(*shard.generation, packet);
   if (!checked.is_next()) return Verdict::next();
   std::uint16_t group = kNoId;
   const Verdict steered = inside ? steer_outbound(shard, packet, packet.ip->source, group)

@@ -25,7 +25,8 @@ void move_to_group(const Generation& generation, Subscriber& subscriber, std::ui
   subscriber.has_moved = true;
 }
 
-/// In Subscriber::displaced: the present map has another owner for it; DisplacedSubscribers have it.
+/// In Subscriber::displaced: the present map has another owner for it; DisplacedSubscribers have
+/// it.
 constexpr std::uint8_t kDisplaced = 0x01, kListed = 0x02;
 
 /// Counts those that stay here although the present map has another owner for them, and lists them.

@@ -71,7 +71,7 @@ void enforce_generation(Lsn44& shard, GenerationSweep& sweep, std::size_t budget
     --budget;
     if (tables.subscribers[sweep.cursor].in_use == 0) continue;
     const bool is_done = enforce_subscriber(shard, sweep, budget);
-      alg_hooks::on_subscriber_swept(shard);
+    alg_hooks::on_subscriber_swept(shard);
     if (!is_done) return;
   }
   sweep.finished = true;

@@ -8,7 +8,9 @@ namespace {
 // What a table of sessions brings along. Subscribers and mappings cannot outnumber sessions by
 // much: each is made together with one. Mappings outlive theirs (stuntimeout), so there is room for
 // as many again; untouched room costs nothing.
-std::uint32_t mapping_capacity(std::uint32_t max_sessions) { return max_sessions; }
+std::uint32_t mapping_capacity(std::uint32_t max_sessions) {
+  return max_sessions;
+}
 std::uint32_t subscriber_capacity(std::uint32_t max_sessions) {
   return std::max<std::uint32_t>(max_sessions / 2, 1024);
 }

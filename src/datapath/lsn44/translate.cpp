@@ -27,11 +27,10 @@ bool revalidate(Lsn44& shard, SessionId id) {
   session.hop[0] = session.hop[1] = kNoNeighbour;
   const bool ours =
       shard.generation->nat_addresses.find(wire::Ipv4Address{session.remote_ip}) != nullptr;
-  session.flags = static_cast<std::uint8_t>(ours ? session.flags | F::kHairpin
-                                                 : session.flags & ~F::kHairpin);
+  session.flags =
+      static_cast<std::uint8_t>(ours ? session.flags | F::kHairpin : session.flags & ~F::kHairpin);
   if (session.protocol == Protocol::kUdp) {
-    const std::uint16_t group =
-        shard.lsn44.subscribers[shard.lsn44.cold[id].subscriber].group;
+    const std::uint16_t group = shard.lsn44.subscribers[shard.lsn44.cold[id].subscriber].group;
     const bool inspected =
         alg_hooks::is_inspected(shard, group, session.protocol, session.remote_port);
     session.flags = static_cast<std::uint8_t>(inspected ? session.flags | F::kOffFastPath
@@ -51,8 +50,7 @@ Verdict resolve_hop(L3& shard, Session& session, Direction direction) {
   // Nothing leaves inside that came from inside, and nothing outside that came from outside.
   if (side != (out ? Side::kOutside : Side::kInside))
     return Verdict::drop(out ? DropReason::kInsideDestination : DropReason::kNoRoute);
-  if (next_hop->neighbour == kNoNeighbour)
-    return Verdict::drop(DropReason::kNeighbourTableFull);
+  if (next_hop->neighbour == kNoNeighbour) return Verdict::drop(DropReason::kNeighbourTableFull);
   hop = next_hop->neighbour;
   return Verdict::next();
 }
@@ -85,8 +83,8 @@ Verdict begin_again(Lsn44& shard, Packet& packet) {
 
 template <Direction direction, Inspection inspection>
 Verdict forward_slow(Lsn44& shard, Packet& packet, SessionId id) {
-  if (direction == Direction::kInbound && inspection == Inspection::kAsNeeded &&
-      packet.has_l4 && alg_hooks::is_for_shared_port(shard, packet)) [[unlikely]] {
+  if (direction == Direction::kInbound && inspection == Inspection::kAsNeeded && packet.has_l4 &&
+      alg_hooks::is_for_shared_port(shard, packet)) [[unlikely]] {
     // The session has NAT port 500 by itself; the packet may be for one that only shows it.
     if (const SessionId other = alg_hooks::demultiplex(shard, packet); other != state::kNone)
       id = other;
@@ -101,14 +99,13 @@ Verdict forward_slow(Lsn44& shard, Packet& packet, SessionId id) {
   if (hop != kHairpinHop && too_big(*packet.ip, packet.size, shard.neighbours[hop])) {
     // RFC 1191 section 4, RFC 4787 REQ-13
     report_error(shard, packet, wire::kIcmpUnreachable, wire::kIcmpFragmentationNeeded,
-                    shard.neighbours[hop].mtu);
+                 shard.neighbours[hop].mtu);
     return Verdict::drop(DropReason::kFragmentationNeeded);
   }
   const bool is_fragment = packet.kind == PacketKind::kFragment;
   // Before the ALG holds it: all fragments of a held message leave with the same one.
   if (is_fragment && packet.identification == wire::Be16{})
-    packet.identification =
-        shard.identifications.next(session.remote_ip, packet.ip->protocol);
+    packet.identification = shard.identifications.next(session.remote_ip, packet.ip->protocol);
   if (inspection == Inspection::kAsNeeded && needs_inspection(session, packet))
     if (const Verdict verdict = alg_hooks::inspect(shard, packet, id, direction);
         !verdict.is_next())

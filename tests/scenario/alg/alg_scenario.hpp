@@ -43,9 +43,7 @@ struct Peer {
     return peer;
   }
 
-  [[nodiscard]] Ike auth(std::uint32_t id = 1) const {
-    return test::auth(spi, server_spi, id);
-  }
+  [[nodiscard]] Ike auth(std::uint32_t id = 1) const { return test::auth(spi, server_spi, id); }
   [[nodiscard]] Ike child(std::uint32_t id = 2) const {
     return test::create_child(spi, server_spi, id);
   }
@@ -55,9 +53,7 @@ struct Peer {
     m.flags ^= kIkeInitiator;
     return m;
   }
-  [[nodiscard]] Ike quick(std::uint32_t id) const {
-    return test::quick_mode(spi, server_spi, id);
-  }
+  [[nodiscard]] Ike quick(std::uint32_t id) const { return test::quick_mode(spi, server_spi, id); }
   /// Any other message of the SA.
   [[nodiscard]] Ike message(unsigned exchange, std::uint32_t id) const {
     Ike m = version == 2 ? informational(spi, server_spi, id) : quick(id);
@@ -217,8 +213,8 @@ class Alg : public Scenario {
     return lab().to_outside(esp(peer.ip, peer.server, spi, sequence).from({peer.nat.ip, 0}).hop());
   }
 
-  /// A client's tunnel without an exchange comes back in its turn: it sends, the server answers, and
-  /// the last of `rounds` answers says whose they are.
+  /// A client's tunnel without an exchange comes back in its turn: it sends, the server answers,
+  /// and the last of `rounds` answers says whose they are.
   void comes_back(const Peer& peer, std::uint32_t spi_out, std::uint32_t spi_in,
                   std::uint32_t sequence = 70000, unsigned rounds = 3,
                   Where where = Where::current()) {

@@ -241,12 +241,12 @@ TEST_P(AlgEsp, Inbound3_ClaimOfAHalfOpenSession_TakesAnSpiNewForCertain) {
   start();
   const Peer c1{client_ip(1), kS, 0, 0, {kN, 0}, 2};
   sends_esp(c1, 0x1001);
-  quiet(2 * kT + 10s);  // the turn is over
+  quiet(2 * kT + 10s);                               // the turn is over
   esp_refused_in(0x2001, DropReason::kEspInNoGate);  // the claim ended T after the last packet
   sends_esp(c1, 0x1001, 2);
   quiet(kT + 1s);  // another turn
   sends_esp(c1, 0x1001, 3);
-  EXPECT_FALSE(turn());  // not one after the other
+  EXPECT_FALSE(turn());                                   // not one after the other
   esp_refused_in(0x2002, DropReason::kEspInNotFresh, 2);  // no exchange is known: new for certain
   gets_esp(c1, 0x2003, 1);
 }
@@ -526,8 +526,8 @@ TEST_P(AlgEsp, AnOutsidersSprayOfRandomSpisIsDroppedAndLeavesNothing) {
   pairs(c1, 0x1001, 0x2001);
   quiet(kT + 1s);
   for (std::uint32_t i = 0; i < 1000; ++i)
-    expect_frames(
-        lab().from_outside(esp(Ip{"198.18.7.1"} + i % 7, kN, 0x66600000 + i, 1).bytes()), {});
+    expect_frames(lab().from_outside(esp(Ip{"198.18.7.1"} + i % 7, kN, 0x66600000 + i, 1).bytes()),
+                  {});
   expect_drops({{DropReason::kEspInNoGate, 1000}});
   EXPECT_EQ(now_there(AlgGauge::kGates), 1u);
   gets_esp(c1, 0x2001, 2);
@@ -687,7 +687,8 @@ TEST_P(AlgEsp, RetransmissionAfterTheTurn_RestartsDangling) {
   quiet(kT + 1s);
   quiet(2 * kT);
   EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);
-  sends(c1, c1.auth());  // it has not got the answer: the server can only speak from the next one on
+  sends(c1,
+        c1.auth());  // it has not got the answer: the server can only speak from the next one on
   gets(c1, response(c1.auth()));
   EXPECT_EQ(now_there(AlgGauge::kDangling), 1u);
   arms(c2);
@@ -761,8 +762,7 @@ TEST_P(AlgEsp, DanglingEndsWhenItsClientFloats) {
   sends(c3, c3.auth());  // its answer is lost
   quiet(kT + 1s);
   EXPECT_EQ(now_there(AlgGauge::kDangling), 2u);
-  for (const Peer& c : {c1, c3})
-    (void)translated(ike_floated({c.ip, 4500}, {kS, 4500}, c.auth()));
+  for (const Peer& c : {c1, c3}) (void)translated(ike_floated({c.ip, 4500}, {kS, 4500}, c.auth()));
   arms(c2);
   gets_esp(c2, 0x2002);
 }
@@ -840,7 +840,7 @@ TEST_P(AlgEsp, Inbound1_SpiFirstSeenWhileTwoClientsDangled_IsAmbiguous) {
   quiet(kT + 15s);
   EXPECT_FALSE(turn());
   esp_refused_in(0x2001, DropReason::kEspInAmbiguous);  // c1's
-  quiet(12s);  // c1 is given up
+  quiet(12s);                                           // c1 is given up
   arms(c2, c2.child());
   sends_esp(c2, 0x1002);
   esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 2);
@@ -1105,7 +1105,7 @@ TEST_P(AlgEsp, Inbound3_SpiFirstSeenWhileAnotherClientDangled_IsNotTheOwedClient
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c2);
-  quiet(3 * kT + 1s);  // only its claim is left
+  quiet(3 * kT + 1s);    // only its claim is left
   sends(c1, c1.auth());  // its answer is lost
   quiet(kT + 1s);
   esp_refused_in(0x2001, DropReason::kEspInDangling);  // c1's
@@ -1119,8 +1119,8 @@ TEST_P(AlgEsp, Inbound3_SpiFirstSeenInAnotherClientsTurn_IsNotTheOwedClients) {
   start();
   const Peer c1 = joins(1), c2 = joins(2);
   arms(c2);
-  quiet(3 * kT + 1s);  // only its claim is left
-  sends(c1, c1.auth());  // its answer is lost
+  quiet(3 * kT + 1s);                                   // only its claim is left
+  sends(c1, c1.auth());                                 // its answer is lost
   esp_refused_in(0x2001, DropReason::kEspInAmbiguous);  // c1's
   quiet(3 * kT + 1s);
   EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);  // c1 is given up

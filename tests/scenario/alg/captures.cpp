@@ -1,8 +1,8 @@
-// Real captures (captures/README.md) through the packet path, as many clients at once: behind one NAT
-// address, towards one server. Addresses are rewritten, and in the copies the SPIs of IKE and ESP, so
-// that each copy is a client of its own; all else is what real daemons sent. Each copy goes on when
-// its packet has arrived, which a message that must wait does later than it was sent. Every packet
-// must arrive, byte for byte, where it belongs.
+// Real captures (captures/README.md) through the packet path, as many clients at once: behind one
+// NAT address, towards one server. Addresses are rewritten, and in the copies the SPIs of IKE and
+// ESP, so that each copy is a client of its own; all else is what real daemons sent. Each copy goes
+// on when its packet has arrived, which a message that must wait does later than it was sent. Every
+// packet must arrive, byte for byte, where it belongs.
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -161,8 +161,12 @@ class AlgCaptures : public Alg {
   }
 };
 
-TEST_P(AlgCaptures, Ikev1OfTwentyClientsAtOnce) { replay("v1.pcap", 10); }
-TEST_P(AlgCaptures, Ikev2OfTwentyClientsAtOnce) { replay("v2.pcap", 10); }
+TEST_P(AlgCaptures, Ikev1OfTwentyClientsAtOnce) {
+  replay("v1.pcap", 10);
+}
+TEST_P(AlgCaptures, Ikev2OfTwentyClientsAtOnce) {
+  replay("v2.pcap", 10);
+}
 
 INSTANTIATE_TEST_SUITE_P(, AlgCaptures, shardings(), sharding_name);
 

@@ -53,7 +53,8 @@ TEST_P(AlgFlood, PhaseTwoFloodOfTheHolder_YieldsToWaiters) {
   begin();
   const Peer c2 = joins(2);
   for (std::uint32_t id = 2; id < 66; ++id) sends(c2, c2.child(id));
-  for (std::uint32_t id = 66; id < 3000; ++id) (void)lab().from_inside(c2.out(c2.child(id)).bytes());
+  for (std::uint32_t id = 66; id < 3000; ++id)
+    (void)lab().from_inside(c2.out(c2.child(id)).bytes());
   expect_only_drops({DropReason::kIkeFlightFull});
   waits(victim_, victim_.child(2));
   // One turn, which yields; whoever had it queues behind everyone who waits.

@@ -36,8 +36,8 @@ TEST_P(AlgGateScenario, Turn_EndsTAfterItsFirstMessageWhateverFollows) {
   for (int i = 1; i < 30; ++i) {
     quiet(1s);
     if (i == 1) gets(c1, response(c1.auth()));
-    sends(c1, c1.auth());                                        // a retransmission
-    sends(c1, c1.child(static_cast<std::uint32_t>(1 + i)));      // another exchange
+    sends(c1, c1.auth());                                    // a retransmission
+    sends(c1, c1.child(static_cast<std::uint32_t>(1 + i)));  // another exchange
     gets(c1, response(c1.child(static_cast<std::uint32_t>(1 + i))));
     sends_esp(c1, 0x1001, static_cast<std::uint32_t>(i));
     if (i == 29) waits(c2, c2.auth());
@@ -501,9 +501,9 @@ TEST_P(AlgGateScenario, IkeRekeyByCreateChildSa_ReleasesTheGate) {
   arms(c1, c1.child());
   waits(c2, c2.auth());
   const Peer rekeyed = c1.rekeyed();
-  expect_frames(lab().from_inside(rekeyed.out(rekeyed.message(kInformational2, 0)).bytes()),
-                {out_frame(rekeyed, rekeyed.message(kInformational2, 0)),
-                 out_frame(c2, c2.auth())});
+  expect_frames(
+      lab().from_inside(rekeyed.out(rekeyed.message(kInformational2, 0)).bytes()),
+      {out_frame(rekeyed, rekeyed.message(kInformational2, 0)), out_frame(c2, c2.auth())});
   EXPECT_EQ(counted(AlgCounter::kClosedIkeRekey), 1u);
   EXPECT_EQ(now_there(AlgGauge::kDangling), 0u);
 }

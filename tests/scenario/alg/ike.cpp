@@ -19,8 +19,8 @@ TEST_P(AlgIke, MalformedIkeHeader_IsTranslatedAsUdpAndCounted) {
   const auto [c1, c2] = one_holds();
   const Ike good = c2.auth();
   std::vector<Bytes> bad(5, good.bytes());
-  bad[0].resize(27);                         // 28 bytes
-  bad[1][17] = 0x30;                         // major version 1 or 2
+  bad[0].resize(27);                                // 28 bytes
+  bad[1][17] = 0x30;                                // major version 1 or 2
   std::fill_n(bad[2].begin(), 8, std::uint8_t{0});  // non-zero initiator SPI
   Ike too_long = good;
   too_long.length = static_cast<std::uint32_t>(good.bytes().size() + 1);  // within the datagram
@@ -273,14 +273,14 @@ TEST_P(AlgIke, EspAndPort4500FollowThePort500Pairing) {
   start(config);
   for (unsigned n = 1; n <= 3; ++n) {
     for (unsigned port = 0; port < 5; ++port)
-      translated(tcp({client_ip(n), static_cast<std::uint16_t>(4000 + port)}, {"198.18.0.9", 80},
-                     kSyn));
+      translated(
+          tcp({client_ip(n), static_cast<std::uint16_t>(4000 + port)}, {"198.18.0.9", 80}, kSyn));
     const Peer c = joins(n);
     EXPECT_EQ(translated(ike_floated({c.ip, 4500}, {kS, 4500}, c.auth())).ip, c.nat.ip);
     sends_esp(c, 0x1000 + n);
     for (unsigned port = 5; port < 9; ++port)
-      translated(tcp({client_ip(n), static_cast<std::uint16_t>(4000 + port)}, {"198.18.0.9", 80},
-                     kSyn));
+      translated(
+          tcp({client_ip(n), static_cast<std::uint16_t>(4000 + port)}, {"198.18.0.9", 80}, kSyn));
     sends(c, c.message(kInformational2, 4));
   }
 }

@@ -147,8 +147,8 @@ class AlgLimits : public Alg {
   }
   /// Whether the ALG knows an IKE session: a message of it does not make one.
   bool is_tracked(const Peer& peer, Where where = Where::current()) {
-    const std::uint64_t before = counted(AlgCounter::kIkeSessionsCreated) +
-                                 counted(AlgCounter::kIkeUntracked);
+    const std::uint64_t before =
+        counted(AlgCounter::kIkeSessionsCreated) + counted(AlgCounter::kIkeUntracked);
     sends(peer, peer.message(kInformational2, 90), where);
     return counted(AlgCounter::kIkeSessionsCreated) + counted(AlgCounter::kIkeUntracked) == before;
   }

@@ -122,10 +122,11 @@ TEST_P(AlgPackets, AnIcmpErrorDoesNotRefreshTheSession) {
   pairs(c1, 0x1001, 0x2001);
   quiet(100s);
   const Bytes seen = esp(kN, kS, 0x1001, 7).hop().bytes();
-  EXPECT_EQ(lab().from_outside(
-                icmp_error("198.18.99.1", kN, 3, 4, ByteView{seen}.first(28), 1400).bytes())
-                .size(),
-            1u);
+  EXPECT_EQ(
+      lab()
+          .from_outside(icmp_error("198.18.99.1", kN, 3, 4, ByteView{seen}.first(28), 1400).bytes())
+          .size(),
+      1u);
   quiet(30s);
   EXPECT_EQ(now_there(AlgGauge::kEspSessions), 0u);
 }
@@ -222,8 +223,7 @@ TEST_P(AlgPreserve, AnUnknownInitiatorSpiIsDropped) {
   (void)joins(2);
   c1.spi = 0x7777;
   refused_from_outside(c1.in(c1.message(kInformational2, 1)), DropReason::kIkeSpiUnknown);
-  refused_from_outside(udp(c1.server_endpoint(), c1.nat, pattern(40)),
-                       DropReason::kIkeSpiUnknown);
+  refused_from_outside(udp(c1.server_endpoint(), c1.nat, pattern(40)), DropReason::kIkeSpiUnknown);
 }
 
 TEST_P(AlgPreserve, AnUnknownInitiatorSpiGoesToTheOnlyClientWithAnAnsweredCreateChildSa) {
@@ -236,8 +236,7 @@ TEST_P(AlgPreserve, AnUnknownInitiatorSpiGoesToTheOnlyClientWithAnAnsweredCreate
   gets(rekeyed, rekeyed.message(kInformational2, 1));
   // It has followed now: the next unknown one is nobody's.
   rekeyed.spi = 0x8888;
-  refused_from_outside(rekeyed.in(rekeyed.message(kInformational2, 0)),
-                       DropReason::kIkeSpiUnknown);
+  refused_from_outside(rekeyed.in(rekeyed.message(kInformational2, 0)), DropReason::kIkeSpiUnknown);
 }
 
 TEST_P(AlgPreserve, UnknownInitiatorSpiAfterTwoCreateChildSas_IsDropped) {
@@ -249,8 +248,7 @@ TEST_P(AlgPreserve, UnknownInitiatorSpiAfterTwoCreateChildSas_IsDropped) {
   }
   Peer rekeyed = c1;
   rekeyed.spi = 0x7777;
-  refused_from_outside(rekeyed.in(rekeyed.message(kInformational2, 0)),
-                       DropReason::kIkeSpiUnknown);
+  refused_from_outside(rekeyed.in(rekeyed.message(kInformational2, 0)), DropReason::kIkeSpiUnknown);
 }
 
 TEST_P(AlgPreserve, HeldAnswersAndFragmentsFindTheirClient) {

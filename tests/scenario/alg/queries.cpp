@@ -19,7 +19,9 @@ using shared::HalfGate;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-wire::Ipv4Address address(Ip ip) { return wire::Ipv4Address{ip.value}; }
+wire::Ipv4Address address(Ip ip) {
+  return wire::Ipv4Address{ip.value};
+}
 
 class AlgQueries : public Alg {
  protected:
@@ -92,9 +94,8 @@ TEST_P(AlgQueries, ASessionHasItsSpisItsTimesAndItsTraffic) {
   EXPECT_NE(rows[0].profile, shared::kNoId);
 
   const std::vector<SessionRow> lsn = lab().sessions();
-  const auto found = std::find_if(lsn.begin(), lsn.end(), [](const SessionRow& row) {
-    return row.protocol == Protocol::kEsp;
-  });
+  const auto found = std::find_if(
+      lsn.begin(), lsn.end(), [](const SessionRow& row) { return row.protocol == Protocol::kEsp; });
   ASSERT_NE(found, lsn.end());
   EXPECT_EQ(found->spi_out, 0x1001u);
   EXPECT_EQ(found->spi_in, 0x2001u);
@@ -291,17 +292,16 @@ TEST_P(AlgQueries, TrafficOfManySessionsIsCountedSomeAtATime) {
 TEST_P(AlgQueries, IkeRowsAndLookup_TellGateAndSessionOfAPair) {
   start();
   const Peer c1 = joins(1);
-  const std::vector<shared::IkeRow> rows = list<shared::IkePage>(
-      {}, 16, 7, datapath::list_ike_sessions);
+  const std::vector<shared::IkeRow> rows =
+      list<shared::IkePage>({}, 16, 7, datapath::list_ike_sessions);
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].client.value, c1.ip.value);
   EXPECT_EQ(rows[0].client_port, 500);
   EXPECT_TRUE(rows[0].answered);
   EXPECT_EQ(rows[0].initiator, c1.spi);
   EXPECT_EQ(rows[0].responder, c1.server_spi);
-  EXPECT_TRUE((list<shared::IkePage>(of_client("192.0.2.99"), 16, 7,
-                                                  datapath::list_ike_sessions)
-                   .empty()));
+  EXPECT_TRUE(
+      (list<shared::IkePage>(of_client("192.0.2.99"), 16, 7, datapath::list_ike_sessions).empty()));
 
   const Peer c2 = joins(2);
   const auto look_up = [&](shared::Direction direction, Ip local, std::uint32_t spi) {

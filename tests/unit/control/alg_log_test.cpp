@@ -11,11 +11,11 @@
 namespace lsn::control {
 namespace {
 
-using shared::SessionEnd;
 using shared::CloseReason;
 using shared::Event;
 using shared::EventKind;
 using shared::EventRing;
+using shared::SessionEnd;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -60,7 +60,9 @@ class AlgLogTest : public testing::Test {
     event.spi_out = wire::Be32::of(0xAB);
     return event;
   }
-  void put(const Event& event, unsigned shard = 0) { bench_.dataplane.alg_events(shard).put(event); }
+  void put(const Event& event, unsigned shard = 0) {
+    bench_.dataplane.alg_events(shard).put(event);
+  }
 
   Bench bench_;
 
@@ -107,10 +109,9 @@ TEST_F(AlgLogTest, AboveDebugTellsOnlyWhatIsWrongWhereSessionsAreNotLogged) {
   collision.other = ip("192.0.2.11").be();
   Event closed = event(EventKind::kTurnEnded);
   closed.detail = static_cast<std::uint32_t>(CloseReason::kDeadline);
-  for (const Event& each :
-       {event(EventKind::kEspSessionCreated), event(EventKind::kEspSpiLearned),
-        event(EventKind::kIkeSessionEnded), closed, collision, event(EventKind::kAhRefused),
-        event(EventKind::kStateRemoved)})
+  for (const Event& each : {event(EventKind::kEspSessionCreated), event(EventKind::kEspSpiLearned),
+                            event(EventKind::kIkeSessionEnded), closed, collision,
+                            event(EventKind::kAhRefused), event(EventKind::kStateRemoved)})
     put(each);
   EXPECT_THAT(
       tick(),

@@ -35,7 +35,8 @@ std::set<std::string> sections_of(const std::string& page) {
 }
 
 TEST(Design, WhatIsCitedOfItIsThere) {
-  const std::set<std::string> sections = sections_of(read_file(project_file("docs/ipsec-alg-design.md")));
+  const std::set<std::string> sections =
+      sections_of(read_file(project_file("docs/ipsec-alg-design.md")));
   for (const char* section : {"1", "4", "4.10", "5.13", "7.8", "9.6"})
     EXPECT_TRUE(sections.contains(section)) << section;
   EXPECT_FALSE(sections.contains("4.11"));

@@ -14,7 +14,7 @@
 #include <string>
 #include <thread>
 
-#include "lsn/control/command/file_descriptor.hpp"
+#include "lsn/control/file_descriptor.hpp"
 #include "unit/control/command/support.hpp"
 
 namespace lsn::control {

@@ -89,9 +89,7 @@ struct Row {
 
   [[nodiscard]] std::string name() const { return rfc + ' ' + requirement; }
   /// Without the word in brackets that tells parts apart.
-  [[nodiscard]] std::string number() const {
-    return requirement.substr(0, requirement.find(" ("));
-  }
+  [[nodiscard]] std::string number() const { return requirement.substr(0, requirement.find(" (")); }
 };
 
 struct Page {
@@ -126,7 +124,9 @@ Page read_page() {
   return page;
 }
 
-bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
+bool is_word(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
+}
 
 void skip_blanks(std::string_view& text) {
   text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
@@ -255,8 +255,7 @@ TEST(RfcCompliance, TheSummaryIsThatOfTheRows) {
       std::vector<std::size_t>& count = counts[of];
       count.resize(kStatuses.size() + 2);
       const auto status = std::find(kStatuses.begin(), kStatuses.end(), row.status);
-      if (status != kStatuses.end())
-        ++count[static_cast<std::size_t>(status - kStatuses.begin())];
+      if (status != kStatuses.end()) ++count[static_cast<std::size_t>(status - kStatuses.begin())];
       ++count[kStatuses.size()];
       if (row.shown_by == "none") ++count[kStatuses.size() + 1];
     }

@@ -63,7 +63,9 @@ inline Bytes operator+(Bytes a, const Bytes& b) {
 inline Bytes be16(unsigned x) {
   return {static_cast<std::uint8_t>(x >> 8), static_cast<std::uint8_t>(x)};
 }
-inline Bytes be32(std::uint32_t x) { return be16(x >> 16) + be16(x & 0xFFFF); }
+inline Bytes be32(std::uint32_t x) {
+  return be16(x >> 16) + be16(x & 0xFFFF);
+}
 
 /// "c0 00 02 01"
 inline Bytes hex(const std::string& text) {
@@ -101,7 +103,9 @@ inline std::uint16_t internet_checksum(const Bytes& bytes) {
   return static_cast<std::uint16_t>(0xFFFF - sum);
 }
 
-inline unsigned at16(const Bytes& bytes, std::size_t i) { return bytes[i] * 256u + bytes[i + 1]; }
+inline unsigned at16(const Bytes& bytes, std::size_t i) {
+  return bytes[i] * 256u + bytes[i + 1];
+}
 inline std::uint32_t at32(const Bytes& bytes, std::size_t i) {
   return at16(bytes, i) << 16 | at16(bytes, i + 2);
 }
@@ -233,9 +237,9 @@ class HeapMemory final : public state::ZeroedMemory {
 /// DPDK without hugepages, devices or files; the process has one.
 inline void start_eal() {
   static const bool started = [] {
-    std::vector<std::string> words = {"test",           "--no-huge",     "--no-pci", "--no-shconf",
-                                      "--no-telemetry", "--log-level=1", "-m",       "64",
-                                      "-l",             "0"};
+    std::vector<std::string> words = {
+        "test",          "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry",
+        "--log-level=1", "-m",        "64",       "-l",          "0"};
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     return rte_eal_init(static_cast<int>(arguments.size()), arguments.data()) >= 0 ||
@@ -248,7 +252,9 @@ struct PoolFree {
   void operator()(rte_mempool* pool) const { rte_mempool_free(pool); }
 };
 
-inline wire::Be32 ip(const std::string& dotted) { return wire::Be32::of(ip_number(dotted)); }
+inline wire::Be32 ip(const std::string& dotted) {
+  return wire::Be32::of(ip_number(dotted));
+}
 inline wire::Ipv4Address address(const std::string& dotted) {
   return wire::Ipv4Address{ip_number(dotted)};
 }

@@ -37,8 +37,8 @@ TEST_P(BuffersOfSize, TakeNoMoreMemoryThanThePlanSays) {
   const std::size_t allowed = plan.bytes(1, small) - none.bytes(1, small);
   const auto buffers = Buffers::make(plan, {0});
   ASSERT_TRUE(buffers) << buffers.error();
-  const std::size_t taken = memory_of(buffers->on(0).packets.get()) +
-                            memory_of(buffers->on(0).indirect.get());
+  const std::size_t taken =
+      memory_of(buffers->on(0).packets.get()) + memory_of(buffers->on(0).indirect.get());
   EXPECT_LE(taken, allowed);
   EXPECT_GE(taken, std::size_t{plan.per_worker} * plan.data_room);
 }

@@ -25,11 +25,11 @@ using test::Mac;
 
 constexpr Mac kServerMac = {0x02, 0, 0, 0, 0, 0x10};
 constexpr Mac kClientMac = {0x02, 0, 0, 0, 0, 0x20};
-constexpr std::uint32_t kServer = 0xC633640A;      // 198.51.100.10
-constexpr std::uint32_t kOutside = 0xC6336401;     // 198.51.100.1
-constexpr std::uint32_t kInside = 0xC0000201;      // 192.0.2.1
-constexpr std::uint32_t kSubscribers = 0xC0000264; // 192.0.2.100 and on
-constexpr std::uint32_t kPool = 0xCB007100;        // 203.0.113.0-.7
+constexpr std::uint32_t kServer = 0xC633640A;       // 198.51.100.10
+constexpr std::uint32_t kOutside = 0xC6336401;      // 198.51.100.1
+constexpr std::uint32_t kInside = 0xC0000201;       // 192.0.2.1
+constexpr std::uint32_t kSubscribers = 0xC0000264;  // 192.0.2.100 and on
+constexpr std::uint32_t kPool = 0xCB007100;         // 203.0.113.0-.7
 
 /// Two workers between a device that the inside hangs on and one for the outside.
 class TwoWorkers : public testing::Test {
@@ -37,18 +37,22 @@ class TwoWorkers : public testing::Test {
   void SetUp() override { test::need_eal(); }
 
   static std::string config(const std::string& inside, const std::string& outside,
-                            const std::string& more = "", const std::string& pool =
-                                "203.0.113.0-203.0.113.7") {
+                            const std::string& more = "",
+                            const std::string& pool = "203.0.113.0-203.0.113.7") {
     return R"(
-      dataplane: { workers = [ 0, 1 ]; maxSessions = 8192; fragments: { max = 64; }; )" + more + R"( };
+      dataplane: { workers = [ 0, 1 ]; maxSessions = 8192; fragments: { max = 64; }; )" +
+           more + R"( };
       interfaces = (
-        { name = "inside";  role = "inside";  device = ")" + inside + R"(";
+        { name = "inside";  role = "inside";  device = ")" +
+           inside + R"(";
           address = "192.0.2.1/24"; rxQueueSize = 256; txQueueSize = 256; },
-        { name = "outside"; role = "outside"; device = ")" + outside + R"(";
+        { name = "outside"; role = "outside"; device = ")" +
+           outside + R"(";
           address = "198.51.100.1/24"; rxQueueSize = 256; txQueueSize = 256; });
       lsn: {
         client = ( { name = "C"; network = [ "192.0.2.0/24" ]; } );
-        pool = ( { name = "P"; lsnip = [ ")" + pool + R"(" ]; } );
+        pool = ( { name = "P"; lsnip = [ ")" +
+           pool + R"(" ]; } );
         group = ( { name = "G"; clientname = "C"; poolname = [ "P" ]; } );
       };)";
   }
@@ -205,7 +209,8 @@ TEST_F(TwoWorkers, WithAQueueEachUseBoth) {
   const auto packets = collect(outside, 16);
   ASSERT_EQ(packets.size(), 16U);
   std::set<std::pair<std::uint32_t, unsigned>> endpoints;
-  for (const test::UdpFields& packet : packets) endpoints.insert({packet.source, packet.source_port});
+  for (const test::UdpFields& packet : packets)
+    endpoints.insert({packet.source, packet.source_port});
   EXPECT_EQ(endpoints.size(), 4U);
 }
 
@@ -262,9 +267,10 @@ TEST_F(TwoWorkers, ServeTheAlgsQuestionsAndTellItsEvents) {
   text.replace(text.find(group), group.size(),
                "poolname = [ \"P\" ]; appsprofilename = \"IKE\"; ipsecAlgProfile = \"ALG\";");
   const std::string_view lsn = "lsn: {";
-  text.replace(text.find(lsn), lsn.size(),
-               "ipsecalg: { profile = ( { name = \"ALG\"; } ); };\n lsn: { appsprofile = ( { name = "
-               "\"IKE\"; transportprotocol = \"UDP\"; ippooling = \"PAIRED\"; lsnport = \"500\"; } );");
+  text.replace(
+      text.find(lsn), lsn.size(),
+      "ipsecalg: { profile = ( { name = \"ALG\"; } ); };\n lsn: { appsprofile = ( { name = "
+      "\"IKE\"; transportprotocol = \"UDP\"; ippooling = \"PAIRED\"; lsnport = \"500\"; } );");
   ASSERT_NO_FATAL_FAILURE(start(text));
   for (const unsigned worker : {0U, 1U}) {
     EXPECT_EQ(dataplane->worker(worker).capacity.esp_sessions, 51U);
@@ -456,8 +462,8 @@ TEST_F(TwoWorkers, StopWhileADeviceIsAway) {
 }
 
 TEST_F(TwoWorkers, NameTheDeviceThatCannotBeHad) {
-  auto loaded = control::load_config_text(
-      config("net_null0", "net_af_packet7,iface=there-is-no-such-one"));
+  auto loaded =
+      control::load_config_text(config("net_null0", "net_af_packet7,iface=there-is-no-such-one"));
   ASSERT_TRUE(loaded);
   const auto failed = DpdkDataplane::start(make_plan(*loaded), TableMemory::HugePages::kLeave);
   ASSERT_FALSE(failed);

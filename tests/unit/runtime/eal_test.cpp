@@ -68,8 +68,8 @@ TEST(EalArguments, ReplaceInMemoryWhereHugePagesAreMissingAndSaySo) {
 
 TEST(EalArguments, KeepWhatTheConfigurationGives) {
   const Machine machine{{0, 1}, 0};
-  const auto result =
-      eal_arguments(request({"--no-huge", "--no-pci", "-m", "64", "--file-prefix=x"}, {0}), machine);
+  const auto result = eal_arguments(
+      request({"--no-huge", "--no-pci", "-m", "64", "--file-prefix=x"}, {0}), machine);
   ASSERT_TRUE(result);
   EXPECT_THAT(result->arguments, ElementsAre("lsnd", "--lcores=0@(1),1@0", "--no-huge", "--no-pci",
                                              "-m", "64", "--file-prefix=x"));
@@ -160,7 +160,9 @@ TEST(Attempt, MakesWhatDpdkComplainsOfADetailThatCanBeAskedFor) {
   EXPECT_EQ(attempt.last_complaint(), "EAL: Error disabling MSI-X interrupts for fd 7");
 }
 
-TEST(Machine, HasTheCpuThatThisRunsOn) { EXPECT_THAT(Machine::inspect().cpus, Not(IsEmpty())); }
+TEST(Machine, HasTheCpuThatThisRunsOn) {
+  EXPECT_THAT(Machine::inspect().cpus, Not(IsEmpty()));
+}
 
 }  // namespace
 }  // namespace lsn::runtime

@@ -4,8 +4,8 @@
 
 #include <array>
 
-#include "lsn/shared/shard_map.hpp"
 #include "lsn/runtime/buffers.hpp"
+#include "lsn/shared/shard_map.hpp"
 #include "support.hpp"
 
 namespace lsn::runtime {

@@ -1,5 +1,6 @@
-// What the configuration admits against what there is room for: no setting's largest value is larger
-// than the field, the index or the table that it ends in, and no list is longer than its arrays.
+// What the configuration admits against what there is room for: no setting's largest value is
+// larger than the field, the index or the table that it ends in, and no list is longer than its
+// arrays.
 #include <gtest/gtest.h>
 #include <rte_config.h>
 #include <rte_mbuf.h>
@@ -13,11 +14,11 @@
 #include <vector>
 
 #include "lsn/control/config/describe.hpp"
-#include "lsn/shared/generation.hpp"
 #include "lsn/datapath/l3/output.hpp"
 #include "lsn/datapath/lsn44/pools.hpp"
 #include "lsn/datapath/shard.hpp"
 #include "lsn/runtime/eal.hpp"
+#include "lsn/shared/generation.hpp"
 #include "lsn/state/flow_table.hpp"
 #include "lsn/state/ticks.hpp"
 
@@ -73,8 +74,8 @@ static_assert(control::kMaxTablePerWorker <= state::FlowTable::kMaxEntries);
 constexpr std::int64_t kObjects = control::kMaxTablePerWorker * kMaxShards;
 
 template <class T>
-constexpr std::int64_t kMost = static_cast<std::int64_t>(
-    std::min<std::uint64_t>(std::numeric_limits<T>::max(), std::numeric_limits<std::int64_t>::max()));
+constexpr std::int64_t kMost = static_cast<std::int64_t>(std::min<std::uint64_t>(
+    std::numeric_limits<T>::max(), std::numeric_limits<std::int64_t>::max()));
 
 /// Room for each number of the configuration.
 const std::map<std::string, std::int64_t> kRoom = {

@@ -137,8 +137,7 @@ TEST(ComposedDevices, AreMadeOfTheirMembers) {
 
 TEST(PciDevices, AreFoundInADeviceAndInABond) {
   EXPECT_THAT(pci_devices("0000:03:00.1"), ElementsAre("0000:03:00.1"));
-  EXPECT_THAT(pci_devices("0000:03:00.1,representor=0"),
-              ElementsAre("0000:03:00.1,representor=0"));
+  EXPECT_THAT(pci_devices("0000:03:00.1,representor=0"), ElementsAre("0000:03:00.1,representor=0"));
   EXPECT_THAT(pci_devices("3B:00.0"), ElementsAre("0000:3b:00.0"));
   EXPECT_THAT(pci_devices("net_bonding0,mode=4,slave=0000:03:00.0,slave=0001:3b:00.1"),
               ElementsAre("0000:03:00.0", "0001:3b:00.1"));

@@ -19,7 +19,8 @@ control::Model model_with_pool(const std::string& addresses) {
       { name = "outside"; role = "outside"; device = "net_null1"; address = "198.51.100.1/24"; });
     lsn: {
       client = ( { name = "C"; network = [ "192.0.2.0/24" ]; } );
-      pool = ( { name = "P"; lsnip = [ ")" + addresses + R"(" ]; } );
+      pool = ( { name = "P"; lsnip = [ ")" +
+                                         addresses + R"(" ]; } );
       group = ( { name = "G"; clientname = "C"; poolname = [ "P" ]; } );
     };)");
   EXPECT_TRUE(model.has_value()) << control::to_string(model.error());

@@ -53,9 +53,9 @@ class RingDevice {
     // The driver is a plugin that EAL has loaded.
     void* const driver = dlopen("librte_net_ring.so.23", RTLD_NOW);
     using FromRings = decltype(&rte_eth_from_rings);
-    const auto from_rings =
-        driver == nullptr ? nullptr
-                          : reinterpret_cast<FromRings>(dlsym(driver, "rte_eth_from_rings"));
+    const auto from_rings = driver == nullptr
+                                ? nullptr
+                                : reinterpret_cast<FromRings>(dlsym(driver, "rte_eth_from_rings"));
     if (from_rings == nullptr) {
       ADD_FAILURE() << "no net_ring driver";
       return;
@@ -98,9 +98,10 @@ class RingDevice {
       if (rte_ring_dequeue(ring, reinterpret_cast<void**>(&packet)) != 0) continue;
       Frame frame(rte_pktmbuf_pkt_len(packet));
       std::vector<std::uint8_t> scratch(frame.size());
-      std::memcpy(frame.data(), rte_pktmbuf_read(packet, 0, static_cast<std::uint32_t>(frame.size()),
-                                                 scratch.data()),
-                  frame.size());
+      std::memcpy(
+          frame.data(),
+          rte_pktmbuf_read(packet, 0, static_cast<std::uint32_t>(frame.size()), scratch.data()),
+          frame.size());
       rte_pktmbuf_free(packet);
       return frame;
     }
@@ -122,7 +123,9 @@ class RingDevice {
 inline void append(Frame& frame, std::initializer_list<unsigned> bytes) {
   for (const unsigned byte : bytes) frame.push_back(static_cast<std::uint8_t>(byte));
 }
-inline void append16(Frame& frame, unsigned value) { append(frame, {value >> 8, value & 0xFF}); }
+inline void append16(Frame& frame, unsigned value) {
+  append(frame, {value >> 8, value & 0xFF});
+}
 inline void append32(Frame& frame, std::uint32_t value) {
   append16(frame, value >> 16);
   append16(frame, value & 0xFFFF);

@@ -13,7 +13,8 @@ using wire::Ipv4Address;
 TEST(LinkAddresses, AnEmptyOneKnowsNobody) {
   for (const std::uint32_t address : {0u, 1u, 0x80000000u, 0xFFFFFFFFu})
     EXPECT_EQ(LinkAddresses{}.find(Ipv4Address{address}), LinkAddress::kNone);
-  EXPECT_EQ(LinkAddresses(std::vector<std::pair<Ipv4Address, LinkAddress>>{}).find(Ipv4Address{7}), LinkAddress::kNone);
+  EXPECT_EQ(LinkAddresses(std::vector<std::pair<Ipv4Address, LinkAddress>>{}).find(Ipv4Address{7}),
+            LinkAddress::kNone);
 }
 
 TEST(LinkAddresses, OfAnAddressThatIsGivenTwiceTheFirstCounts) {
@@ -32,8 +33,8 @@ TEST(LinkAddresses, FindsWhatAMapFinds) {
     std::vector<std::pair<Ipv4Address, LinkAddress>> given;
     while (model.size() < count) {
       // Close to one another, as links' addresses are, and anywhere.
-      const auto address = static_cast<std::uint32_t>(
-          random() % 2 == 0 ? 0xC0000200 + random() % 8192 : random());
+      const auto address =
+          static_cast<std::uint32_t>(random() % 2 == 0 ? 0xC0000200 + random() % 8192 : random());
       const LinkAddress what = random() % 3 == 0 ? LinkAddress::kOwn : LinkAddress::kBroadcast;
       if (model.emplace(address, what).second) given.emplace_back(Ipv4Address{address}, what);
     }

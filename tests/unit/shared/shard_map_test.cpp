@@ -61,8 +61,8 @@ TEST(NatAddressMap, NumbersEveryAddressOnce) {
 
 TEST(NatAddressMap, FindsEveryAddressAndNoneBesideThem) {
   // Pools that lie apart, side by side, and in the other order than their addresses.
-  const std::vector<PoolRanges> pools = {
-      pool(0, 5000, 9), pool(1, 1000, 4), pool(2, 5009, 1), pool(3, 0xFFFFFFFE, 2), pool(4, 0, 1)};
+  const std::vector<PoolRanges> pools = {pool(0, 5000, 9), pool(1, 1000, 4), pool(2, 5009, 1),
+                                         pool(3, 0xFFFFFFFE, 2), pool(4, 0, 1)};
   const NatAddressMap map(pools, 2);
   EXPECT_EQ(map.count(), 17u);
   for (const auto& expected : map.all()) {
@@ -93,9 +93,13 @@ std::vector<unsigned> subscribers(const ShardMap& map, unsigned shards, std::uin
 }
 
 TEST(SubscriberOwner, EachShardHasTheShareOfSubscribersThatItHasOfTheNatAddresses) {
-  const std::vector<ShardShares> all = {
-      shares({1, 1}),          shares({2, 1}), shares({2, 2, 2, 1}), shares({4, 3}),
-      shares({1, 0, 2, 0, 5}), shares({7}),    shares({16, 16, 16, 16, 15, 15, 15, 15})};
+  const std::vector<ShardShares> all = {shares({1, 1}),
+                                        shares({2, 1}),
+                                        shares({2, 2, 2, 1}),
+                                        shares({4, 3}),
+                                        shares({1, 0, 2, 0, 5}),
+                                        shares({7}),
+                                        shares({16, 16, 16, 16, 15, 15, 15, 15})};
   for (const ShardShares& group : all) {
     const ShardMap map = map_of(group);
     double total = 0;

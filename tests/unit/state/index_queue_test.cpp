@@ -34,7 +34,9 @@ class IndexQueue : public testing::Test {
 
 using Indices = std::vector<std::uint32_t>;
 
-TEST_F(IndexQueue, BeginsEmpty) { EXPECT_TRUE(QueueHead{}.empty()); }
+TEST_F(IndexQueue, BeginsEmpty) {
+  EXPECT_TRUE(QueueHead{}.empty());
+}
 
 TEST_F(IndexQueue, GivesTheEarliestFirst) {
   QueueHead head;

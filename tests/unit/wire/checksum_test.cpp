@@ -49,8 +49,8 @@ TEST(ChecksumDelta, GivesWhatComputingAnewGives) {
     ChecksumDelta addresses, ports;
     const auto replace = [&](std::size_t at, auto old, ChecksumDelta& delta) {
       std::memcpy(&old, bytes.data() + at, sizeof old);
-      auto fresh = decltype(old)::raw(
-          static_cast<std::remove_cvref_t<decltype(old.raw())>>(random()));
+      auto fresh =
+          decltype(old)::raw(static_cast<std::remove_cvref_t<decltype(old.raw())>>(random()));
       delta.replace(old, fresh);
       std::memcpy(bytes.data() + at, &fresh, sizeof fresh);
     };

@@ -1,5 +1,6 @@
 // `show ipsecalg session`, `show ipsecalg ike`, `show ipsecalg gate`, `flush ipsecalg session`:
-// questions to all workers, with the same filters, in pages and steps like those about LSN sessions.
+// questions to all workers, with the same filters, in pages and steps like those about LSN
+// sessions.
 #pragma once
 
 #include <expected>
@@ -29,10 +30,12 @@ using BegunAnswer = std::expected<std::unique_ptr<Answer>, std::string>;
                                                        const CommandContext& context);
 
 /// The lists themselves.
-[[nodiscard]] std::unique_ptr<Answer> list_of_esp_sessions(
-    Format format, const CommandContext& context, const shared::AlgFilter& filter);
-[[nodiscard]] std::unique_ptr<Answer> list_of_ike_sessions(
-    Format format, const CommandContext& context, const shared::AlgFilter& filter);
+[[nodiscard]] std::unique_ptr<Answer> list_of_esp_sessions(Format format,
+                                                           const CommandContext& context,
+                                                           const shared::AlgFilter& filter);
+[[nodiscard]] std::unique_ptr<Answer> list_of_ike_sessions(Format format,
+                                                           const CommandContext& context,
+                                                           const shared::AlgFilter& filter);
 [[nodiscard]] std::unique_ptr<Answer> list_of_gates(Format format, const CommandContext& context,
                                                     const shared::AlgFilter& filter);
 

@@ -8,8 +8,8 @@
 #include <string>
 #include <string_view>
 
-#include "lsn/control/command/file_descriptor.hpp"
 #include "lsn/control/command/protocol.hpp"
+#include "lsn/control/file_descriptor.hpp"
 
 namespace lsn::control {
 

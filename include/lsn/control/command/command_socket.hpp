@@ -15,8 +15,8 @@
 #include <string>
 #include <string_view>
 
-#include "lsn/control/command/file_descriptor.hpp"
 #include "lsn/control/config/model.hpp"
+#include "lsn/control/file_descriptor.hpp"
 #include "lsn/control/lock_file.hpp"
 
 namespace lsn::control {

@@ -53,9 +53,7 @@ class Counts {
     return *workers_[shard].counters;
   }
   /// nullptr: there is no ALG.
-  [[nodiscard]] const shared::AlgCounters* alg(unsigned shard) const {
-    return workers_[shard].alg;
-  }
+  [[nodiscard]] const shared::AlgCounters* alg(unsigned shard) const { return workers_[shard].alg; }
 
  private:
   struct OfWorker {

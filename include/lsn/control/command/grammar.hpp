@@ -47,14 +47,14 @@ struct ValueSyntax {
 [[nodiscard]] std::optional<Value> one_of(std::initializer_list<std::string_view> words,
                                           std::string_view text);
 
-extern const ValueSyntax kAnyText;      ///< std::string
-extern const ValueSyntax kNameSyntax;   ///< std::string: an object's name
-extern const ValueSyntax kAnyAddress;   ///< wire::Ipv4Address
-extern const ValueSyntax kNetmask;      ///< wire::Ipv4Address: ones, then zeros
-extern const ValueSyntax kPortNumber;   ///< std::uint32_t: 0-65535
+extern const ValueSyntax kAnyText;     ///< std::string
+extern const ValueSyntax kNameSyntax;  ///< std::string: an object's name
+extern const ValueSyntax kAnyAddress;  ///< wire::Ipv4Address
+extern const ValueSyntax kNetmask;     ///< wire::Ipv4Address: ones, then zeros
+extern const ValueSyntax kPortNumber;  ///< std::uint32_t: 0-65535
 
 struct OptionSpec {
-  std::string_view name;  ///< with its hyphen
+  std::string_view name;     ///< with its hyphen
   const ValueSyntax* value;  ///< nullptr: it takes none
   std::string_view does;
   std::string_view together_with = {};  ///< the option without which it means nothing
@@ -132,8 +132,8 @@ struct Batch {
 
 /// What may follow.
 struct Candidate {
-  std::string text;      ///< a keyword, an option, a value; or what stands for a value
-  std::string does;      ///< a line of help, or empty
+  std::string text;             ///< a keyword, an option, a value; or what stands for a value
+  std::string does;             ///< a line of help, or empty
   bool is_placeholder = false;  ///< it says what may be written, nobody can take it as it is
 };
 

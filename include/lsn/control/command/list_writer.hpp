@@ -1,5 +1,5 @@
-// What the writers of lists (paged_answer.hpp) have in common: a table, or a JSON array, and how many
-// there were; or only that.
+// What the writers of lists (paged_answer.hpp) have in common: a table, or a JSON array, and how
+// many there were; or only that.
 #pragma once
 
 #include <fmt/format.h>

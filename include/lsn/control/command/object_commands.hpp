@@ -1,8 +1,9 @@
 // The commands for objects: add, set, unset, bind, unbind, rm and show of each kind, apply acls.
 //
-// They are made from edit.hpp's kinds, so that a parameter that is added there can be typed, is in the
-// help and completes. What changes an object goes through RunningConfig::change(); its answer is
-// there when the change is in force: "warning: ..." for each thing that was ignored, then "Done".
+// They are made from edit.hpp's kinds, so that a parameter that is added there can be typed, is in
+// the help and completes. What changes an object goes through RunningConfig::change(); its answer
+// is there when the change is in force: "warning: ..." for each thing that was ignored, then
+// "Done".
 #pragma once
 
 #include <expected>

@@ -1,6 +1,6 @@
-// Answers that list what all workers have, worker by worker and page by page: the next page is asked
-// for when the reader has taken the last one, so a reader costs a page of memory, however much there
-// is and however slowly it reads.
+// Answers that list what all workers have, worker by worker and page by page: the next page is
+// asked for when the reader has taken the last one, so a reader costs a page of memory, however
+// much there is and however slowly it reads.
 //
 // A *writer* makes text of rows: begin(out), add(row, generation, out), end_page(out), end(out).
 #pragma once
@@ -87,12 +87,14 @@ class PagedAnswer final : public Answer {
     }
     decltype(Page::rows) rows;
     switch (pages_.next(rows)) {
-      case Got::kWaiting: return Progress::kWaiting;
+      case Got::kWaiting:
+        return Progress::kWaiting;
       case Got::kPage:
         for (const auto& row : rows) writer_.add(row, context_.config.generation(), out);
         writer_.end_page(out);
         return Progress::kMore;
-      case Got::kEnd: break;
+      case Got::kEnd:
+        break;
     }
     writer_.end(out);
     return Progress::kDone;

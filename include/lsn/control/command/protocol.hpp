@@ -17,9 +17,9 @@ namespace lsn::control {
 
 inline constexpr std::size_t kLongestRequest = 65536;
 
-/// A request that begins with this is several commands that change objects, each behind such a mark;
-/// before the first stands how they are to be taken. The answer has a "Done" for each that was
-/// carried out, in their order.
+/// A request that begins with this is several commands that change objects, each behind such a
+/// mark; before the first stands how they are to be taken. The answer has a "Done" for each that
+/// was carried out, in their order.
 inline constexpr char kBatchMark = '\x1e';
 inline constexpr std::string_view kBatchOrdered = "ordered";  ///< up to the first that is refused
 inline constexpr std::string_view kBatchAtomic = "atomic";    ///< all of them or none

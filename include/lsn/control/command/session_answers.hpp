@@ -29,7 +29,7 @@ namespace lsn::control {
 extern const ValueSyntax kClientName;    ///< std::string: of an existing one
 extern const ValueSyntax kProtocolName;  ///< std::string: TCP, UDP, ICMP or ESP
 [[nodiscard]] std::optional<shared::Protocol> protocol_named(std::string_view name);
-extern const ValueSyntax kTopNumber;     ///< std::uint32_t: of -top
+extern const ValueSyntax kTopNumber;  ///< std::uint32_t: of -top
 /// How many -top wants.
 [[nodiscard]] std::uint32_t top_of(const Command& command);
 /// What -count leaves of a list.

@@ -1,7 +1,7 @@
 // A command line's words: what is typed, copied from a document, or sent by a script.
 //
-// Blanks separate words; quotes keep blanks together ("a b" or 'a b', \" and \\ within the first). It
-// forgives what published examples contain: surplus blanks and non-breaking ones, dashes of any
+// Blanks separate words; quotes keep blanks together ("a b" or 'a b', \" and \\ within the first).
+// It forgives what published examples contain: surplus blanks and non-breaking ones, dashes of any
 // kind where a hyphen is meant, blanks behind the hyphen of an option. What is quoted is taken as
 // it is. A line whose first character is # is a comment: no words.
 #pragma once
@@ -32,7 +32,8 @@ struct Word {
 /// are surplus blanks.
 [[nodiscard]] std::string join_words(const std::vector<std::string>& words);
 
-/// complaint() of one word: in quotes, with what was probably meant, if that is among the candidates.
+/// complaint() of one word: in quotes, with what was probably meant, if that is among the
+/// candidates.
 [[nodiscard]] std::string complaint_about_word(std::string_view what, std::string_view word,
                                                const std::vector<std::string_view>& candidates,
                                                std::string_view allowed);

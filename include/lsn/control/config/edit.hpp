@@ -1,11 +1,12 @@
 // What a command does to a model: add, set, unset, bind, unbind and rm of one object.
 //
-// The words are those of NetScaler's command line: a verb, the *kind* of the object ("lsn pool"), its
-// name, further words where the verb has them (*operands*: a protocol, an address range, a port),
-// and options with values. What a parameter is called, how it is written, its range and its default
-// stand in describe.hpp; a kind adds nothing but the order of the operands and the names that the
-// published examples use for the same thing. apply() changes one object of the model and checks what
-// concerns that object alone; whether the whole still makes sense is check_model()'s to say.
+// The words are those of NetScaler's command line: a verb, the *kind* of the object ("lsn pool"),
+// its name, further words where the verb has them (*operands*: a protocol, an address range, a
+// port), and options with values. What a parameter is called, how it is written, its range and its
+// default stand in describe.hpp; a kind adds nothing but the order of the operands and the names
+// that the published examples use for the same thing. apply() changes one object of the model and
+// checks what concerns that object alone; whether the whole still makes sense is check_model()'s to
+// say.
 //
 // What an example has beyond our vocabulary, and what has no counterpart here, becomes a *remark*:
 // the command is carried out without it.
@@ -32,7 +33,7 @@ enum class Verb : std::uint8_t { kAdd, kSet, kUnset, kBind, kUnbind, kRemove };
 
 struct Edit {
   struct Option {
-    std::string name;                  ///< without its hyphen
+    std::string name;                 ///< without its hyphen
     std::vector<std::string> values;  ///< one, as a rule; none after `unset`
   };
 
@@ -45,27 +46,27 @@ struct Edit {
 
 /// One parameter of a kind, for help and completion.
 struct Parameter {
-  std::string name;          ///< without a hyphen
-  std::string allowed;       ///< completes "..., allowed ..."
-  std::string value;         ///< the default, as it is written; empty where there is none
-  std::string_view refers;   ///< the kind whose objects it names, or empty
+  std::string name;                ///< without a hyphen
+  std::string allowed;             ///< completes "..., allowed ..."
+  std::string value;               ///< the default, as it is written; empty where there is none
+  std::string_view refers;         ///< the kind whose objects it names, or empty
   std::vector<std::string> words;  ///< an enumeration's values
-  bool is_binding = false;   ///< bound and unbound, not set
+  bool is_binding = false;         ///< bound and unbound, not set
 };
 
 struct ObjectKind {
-  std::string_view words;     ///< "lsn pool"
-  std::string_view setting;   ///< of the file: "lsn.pool"
-  std::string_view does;      ///< what such an object is, in a line
-  std::string_view operand;   ///< of add, required: "transportprotocol"; or empty
-  std::string_view bound;     ///< of bind and unbind without an option: "lsnip"; or empty
+  std::string_view words;    ///< "lsn pool"
+  std::string_view setting;  ///< of the file: "lsn.pool"
+  std::string_view does;     ///< what such an object is, in a line
+  std::string_view operand;  ///< of add, required: "transportprotocol"; or empty
+  std::string_view bound;    ///< of bind and unbind without an option: "lsnip"; or empty
   std::vector<Parameter> parameters;
 
   [[nodiscard]] bool has_bindings() const;
   /// By name in any case, or one of the names that published examples use.
   [[nodiscard]] const Parameter* find(std::string_view name) const;
-  /// The options, without hyphens, that what is typed may stand for: itself if it is one, also one that is
-  /// ignored; otherwise those that the verb takes and that begin so.
+  /// The options, without hyphens, that what is typed may stand for: itself if it is one, also one
+  /// that is ignored; otherwise those that the verb takes and that begin so.
   [[nodiscard]] std::vector<std::string> options_meant(std::string_view typed, Verb verb) const;
 };
 

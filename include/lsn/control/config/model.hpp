@@ -86,7 +86,7 @@ struct RouteConfig {
 
 struct ControlConfig {
   std::string socket = "/run/lsnd/lsnd.sock";
-  std::string group;  ///< empty: "lsnd" if there is such a group, else root
+  std::string group;         ///< empty: "lsnd" if there is such a group, else root
   std::string view_group{};  ///< who may look and change nothing; empty: nobody else
 
   friend bool operator==(const ControlConfig&, const ControlConfig&) = default;
@@ -264,15 +264,14 @@ class ByName {
 /// A device without its arguments: what DPDK tells devices apart by.
 [[nodiscard]] std::string_view device_name(std::string_view device);
 
-/// The addresses of a pool that are NAT addresses: its ranges without what is no host's on the link of
-/// an outside interface, the network's own address and its broadcast address (RFC 1812 section
+/// The addresses of a pool that are NAT addresses: its ranges without what is no host's on the link
+/// of an outside interface, the network's own address and its broadcast address (RFC 1812 section
 /// 4.2.3.1), which are `left_out` if that is asked for.
 [[nodiscard]] std::vector<wire::Ipv4Range> nat_ranges(
-    const Model& model, const PoolConfig& pool,
-    std::vector<wire::Ipv4Address>* left_out = nullptr);
+    const Model& model, const PoolConfig& pool, std::vector<wire::Ipv4Address>* left_out = nullptr);
 
-/// The addresses of a client's access lists, one range after the other; of a list that is not there,
-/// none.
+/// The addresses of a client's access lists, one range after the other; of a list that is not
+/// there, none.
 [[nodiscard]] std::vector<wire::Ipv4Range> acl_ranges(const ByName<AclConfig>& acls,
                                                       const ClientConfig& client);
 

@@ -2,7 +2,8 @@
 //
 // The file is replaced as a whole: a new one beside it, synced, with the mode and owner of the
 // former, takes its name (rename(2)), and the former is FILE.bak by then, unless it had been saved
-// as well: FILE.bak is what people wrote. A kill at any moment leaves the one or the other. It may block for as long as a disk takes: not for the control thread.
+// as well: FILE.bak is what people wrote. A kill at any moment leaves the one or the other. It may
+// block for as long as a disk takes: not for the control thread.
 #pragma once
 
 #include <string>

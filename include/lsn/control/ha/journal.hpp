@@ -1,9 +1,10 @@
 // Keeps the state file (state_file.hpp) at most a second behind the workers.
 //
-// Workers put changes into their rings; the journal takes them at every tick and appends them to the
-// file. It writes the file anew, from a walk through the tables page by page, when it starts, when a
-// ring has lost something, when the file has grown to twice what it must hold, and every five
-// minutes, so that it knows how idle things are. What changes during a walk is appended behind it.
+// Workers put changes into their rings; the journal takes them at every tick and appends them to
+// the file. It writes the file anew, from a walk through the tables page by page, when it starts,
+// when a ring has lost something, when the file has grown to twice what it must hold, and every
+// five minutes, so that it knows how idle things are. What changes during a walk is appended behind
+// it.
 //
 // The file itself is written and brought to the disk on a thread of the journal's own, in the order
 // in which the control thread asks for it; the control thread never waits for the disk. While the
@@ -40,7 +41,9 @@ class Journal {
   void tick(Time now);
 
   /// Whether something is being written.
-  [[nodiscard]] bool is_writing() const { return writer_ != nullptr && writer_->outstanding() != 0; }
+  [[nodiscard]] bool is_writing() const {
+    return writer_ != nullptr && writer_->outstanding() != 0;
+  }
 
  private:
   struct File;
@@ -57,18 +60,18 @@ class Journal {
 
   std::string path_;
   Dataplane& dataplane_;
-  std::shared_ptr<File> file_;  ///< the writer's thread has it as well
-  std::vector<shared::StateRecord> changes_;  ///< not in the file yet
+  std::shared_ptr<File> file_;                   ///< the writer's thread has it as well
+  std::vector<shared::StateRecord> changes_;     ///< not in the file yet
   std::vector<shared::StateRecord> since_walk_;  ///< not in the new file, which the walk writes
-  std::vector<std::uint64_t> lost_;             ///< of each shard's ring, when last looked at
+  std::vector<std::uint64_t> lost_;              ///< of each shard's ring, when last looked at
   bool walking_ = false;
-  std::uint64_t walk_ = 0;   ///< counts them: pages of an earlier one come to nothing
+  std::uint64_t walk_ = 0;  ///< counts them: pages of an earlier one come to nothing
   std::unique_ptr<shared::StatePage> next_page_;  ///< to be asked for when the writer has caught up
-  bool has_told_ = false;    ///< an error
-  unsigned shard_ = 0;       ///< of the walk
-  std::uint64_t walked_ = 0; ///< records of the walk
-  std::uint64_t appended_ = 0;  ///< records, since the file was written anew
-  std::uint64_t in_file_ = 0;   ///< records when it was; 0: it has not been yet
+  bool has_told_ = false;                         ///< an error
+  unsigned shard_ = 0;                            ///< of the walk
+  std::uint64_t walked_ = 0;                      ///< records of the walk
+  std::uint64_t appended_ = 0;                    ///< records, since the file was written anew
+  std::uint64_t in_file_ = 0;                     ///< records when it was; 0: it has not been yet
   Time next_walk_{};
   Time next_append_{};
   std::shared_ptr<Journal*> self_;  ///< answers that come after our end find nobody

@@ -20,8 +20,8 @@
 #include <string>
 #include <string_view>
 
-#include "lsn/control/command/file_descriptor.hpp"
 #include "lsn/control/event_loop.hpp"
+#include "lsn/control/file_descriptor.hpp"
 
 namespace lsn::control {
 
@@ -33,9 +33,9 @@ struct HttpAnswer {
 
 struct HttpLimits {
   std::size_t clients = 64;
-  std::size_t head = 8192;                    ///< bytes of a request's head
-  std::chrono::milliseconds whole{10'000};    ///< from connecting to having taken the answer
-  std::chrono::milliseconds goodbye{1'000};   ///< from there to the client's end of the connection
+  std::size_t head = 8192;                   ///< bytes of a request's head
+  std::chrono::milliseconds whole{10'000};   ///< from connecting to having taken the answer
+  std::chrono::milliseconds goodbye{1'000};  ///< from there to the client's end of the connection
 };
 
 /// What the first line of a request asks for (RFC 9112 section 3).

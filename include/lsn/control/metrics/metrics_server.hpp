@@ -19,10 +19,10 @@
 #include <string_view>
 #include <thread>
 
-#include "lsn/control/command/file_descriptor.hpp"
 #include "lsn/control/config/model.hpp"
 #include "lsn/control/dataplane.hpp"
 #include "lsn/control/event_loop.hpp"
+#include "lsn/control/file_descriptor.hpp"
 #include "lsn/control/metrics/http_server.hpp"
 #include "lsn/control/metrics/metrics_text.hpp"
 #include "lsn/control/metrics/pulse.hpp"
@@ -39,8 +39,8 @@ class MetricsServer {
   using Time = std::chrono::steady_clock::time_point;
 
   /// On the control thread, as tick(). The dataplane outlives it.
-  MetricsServer(FileDescriptor socket, Dataplane& dataplane,
-                const shared::Generation& generation, Time now);
+  MetricsServer(FileDescriptor socket, Dataplane& dataplane, const shared::Generation& generation,
+                Time now);
   ~MetricsServer();
   MetricsServer(const MetricsServer&) = delete;
   MetricsServer& operator=(const MetricsServer&) = delete;

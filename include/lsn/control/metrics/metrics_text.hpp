@@ -3,8 +3,8 @@
 // The name of a metric says where `lsnctl` has it: lsnd_ + the command's word + the name there, and
 // _total behind a counter: `created` of `stat lsn` is lsnd_lsn_created_total. The lists are those
 // of counter_list.hpp, drop_reason.hpp and ipsec_alg/counters.hpp, so a counter that is added there
-// is served, with its meaning as help. Labels are what there is a bounded number of: worker, protocol,
-// interface, device, reason, profile; never anything of a subscriber.
+// is served, with its meaning as help. Labels are what there is a bounded number of: worker,
+// protocol, interface, device, reason, profile; never anything of a subscriber.
 //
 // It is made on another thread than the control thread's. So what is read is what any thread may:
 // the workers' counters, copies of what never changes (MetricsSource), and what the control thread
@@ -24,13 +24,12 @@ namespace lsn::control {
 
 /// What does not change while lsnd runs. What it points at lives as long as the dataplane.
 struct MetricsSource {
-  std::vector<WorkerStatus> workers;                                ///< by shard
-  std::vector<const shared::EventRing*> alg_events;    ///< by shard
-  std::vector<shared::Interface> interfaces;                      ///< by InterfaceId
+  std::vector<WorkerStatus> workers;                 ///< by shard
+  std::vector<const shared::EventRing*> alg_events;  ///< by shard
+  std::vector<shared::Interface> interfaces;         ///< by InterfaceId
 
   /// On the control thread.
-  [[nodiscard]] static MetricsSource of(Dataplane& dataplane,
-                                        const shared::Generation& generation);
+  [[nodiscard]] static MetricsSource of(Dataplane& dataplane, const shared::Generation& generation);
 };
 
 /// What only the control thread may look at.
@@ -41,11 +40,10 @@ struct MetricsFacts {
     bool present;
   };
   std::uint64_t generation = 0;
-  std::vector<Profile> profiles;  ///< those that are counted apart
+  std::vector<Profile> profiles;          ///< those that are counted apart
   std::vector<shared::PortStatus> ports;  ///< by device
 
-  [[nodiscard]] static MetricsFacts of(Dataplane& dataplane,
-                                       const shared::Generation& generation);
+  [[nodiscard]] static MetricsFacts of(Dataplane& dataplane, const shared::Generation& generation);
 };
 
 /// On the thread that looks at the pulse.

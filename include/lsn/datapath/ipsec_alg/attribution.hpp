@@ -1,9 +1,9 @@
 // Whose is an ESP packet of an unknown SPI? (design 5)
 //
-// Both functions are the section's numbered rules in their order. What they refuse is a packet, not an
-// SPI: as soon as there is one owner left it is learned. They learn the SPI, so that the
-// packet and all that follow go the way of known ones, or they say why it is dropped. A packet costs
-// a bounded number of look-ups, whoever sends how many of them.
+// Both functions are the section's numbered rules in their order. What they refuse is a packet, not
+// an SPI: as soon as there is one owner left it is learned. They learn the SPI, so that the packet
+// and all that follow go the way of known ones, or they say why it is dropped. A packet costs a
+// bounded number of look-ups, whoever sends how many of them.
 #pragma once
 
 #include <expected>

@@ -18,8 +18,9 @@ void housekeep(IpsecAlg& shard, std::size_t budget);
 
 /// A new generation: what follows from its profiles at once.
 void adopt_generation(IpsecAlg& shard);
-/// Ends what a subscriber has if its group has no profile any more or its NAT address is gone, but for its
-/// ESP sessions, which the sweep ends like all sessions. Otherwise arms its timers for the new timeouts.
+/// Ends what a subscriber has if its group has no profile any more or its NAT address is gone, but
+/// for its ESP sessions, which the sweep ends like all sessions. Otherwise arms its timers for the
+/// new timeouts.
 void refresh_client(IpsecAlg& shard, SubscriberId subscriber);
 
 }  // namespace lsn::datapath::ipsec_alg

@@ -16,8 +16,9 @@
 namespace lsn::datapath::ipsec_alg {
 
 /// Learns an SPI for a peer: completes a half-open session or makes one. `turn`: whose candidate it
-/// becomes; nullptr: none's. `began`: when an inbound SPI that began anew was first seen: it settles an
-/// exchange that was admitted before. Not set: it is of a tunnel that idled out, and settles none.
+/// becomes; nullptr: none's. `began`: when an inbound SPI that began anew was first seen: it
+/// settles an exchange that was admitted before. Not set: it is of a tunnel that idled out, and
+/// settles none.
 [[nodiscard]] std::expected<SessionId, DropReason> learn(IpsecAlg& shard, PeerId peer,
                                                          Direction direction, Spi spi, Turn* turn,
                                                          std::optional<state::Ticks> began = {});
@@ -31,14 +32,15 @@ void forget_spi(IpsecAlg& shard, EspId id, Direction direction);
 /// place.
 void join_halves(IpsecAlg& shard, PeerId peer);
 
-/// Design 9.1: whether its client has sent nothing to the server for espGateTimeout, since its inbound
-/// SPI was learned, and another client is owed one. Notes if that is out of question from now on.
+/// Design 9.1: whether its client has sent nothing to the server for espGateTimeout, since its
+/// inbound SPI was learned, and another client is owed one. Notes if that is out of question from
+/// now on.
 [[nodiscard]] bool is_followed_by_nothing(IpsecAlg& shard, EspSession& esp);
 /// Takes the inbound SPI back. The session goes if it has no other one.
 void withdraw(IpsecAlg& shard, EspId id);
 
-/// As a record has it (journal.hpp); kNoSpi: that SPI is not known. False: it is there, or there is no
-/// room.
+/// As a record has it (journal.hpp); kNoSpi: that SPI is not known. False: it is there, or there is
+/// no room.
 [[nodiscard]] bool restore_esp(IpsecAlg& shard, PeerId peer, Spi out, Spi in);
 
 /// Takes a session's SPI out of its turn's queue of candidates.

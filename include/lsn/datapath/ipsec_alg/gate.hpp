@@ -1,6 +1,6 @@
-// The gate of a NAT address and a server, as a machine by itself (design 4): what it is, what an event makes
-// of it, and when its turn is over. It knows no shard and no clock, and clients by number alone. What follows
-// from it for others is in turns.hpp.
+// The gate of a NAT address and a server, as a machine by itself (design 4): what it is, what an
+// event makes of it, and when its turn is over. It knows no shard and no clock, and clients by
+// number alone. What follows from it for others is in turns.hpp.
 //
 // The states of the gate and of its two halves follow the table in gate.cpp, a row per event:
 //
@@ -32,24 +32,24 @@ struct Turn {
   state::Ticks latest_request;
   state::Ticks latest_message;  ///< of its exchanges
   state::Ticks latest_answer;
-  state::Ticks latest_spi;      ///< learned, in either direction
-  state::Ticks latest_reply;    ///< what may be a reply to the holder on an unknown SPI
-  state::Ticks sent;            ///< the holder, on an SPI of this turn
-  IkeId ike = state::kNone;      ///< of its exchanges
-  bool several_ikes = false;     ///< they are of several sessions
-  std::uint32_t answered = 0;    ///< of its exchanges
+  state::Ticks latest_spi;     ///< learned, in either direction
+  state::Ticks latest_reply;   ///< what may be a reply to the holder on an unknown SPI
+  state::Ticks sent;           ///< the holder, on an SPI of this turn
+  IkeId ike = state::kNone;    ///< of its exchanges
+  bool several_ikes = false;   ///< they are of several sessions
+  std::uint32_t answered = 0;  ///< of its exchanges
   std::uint32_t unanswered = 0;
   /// 1 if ESP began it: that pair is none of its exchanges', which come on top.
   std::uint32_t idle_pairs = 0;
   std::uint32_t spoken_first = 0;  ///< of its outbound SPIs: whose inbound one was known before
-  std::uint32_t spis[kDirections] = {};       ///< unknown SPIs accepted and still there
-  state::QueueHead candidates[kDirections];   ///< their ESP sessions, oldest first
+  std::uint32_t spis[kDirections] = {};      ///< unknown SPIs accepted and still there
+  state::QueueHead candidates[kDirections];  ///< their ESP sessions, oldest first
   bool has_exchange = false;
-  bool has_sent = false;       ///< `sent` is meant
-  bool has_reply = false;      ///< `latest_reply` is meant
-  bool in_its_place = false;   ///< it had waited, for ESP
-  bool old_spis = false;       ///< its exchanges were settled because the old SPIs went on
-  bool returned = false;       ///< a packet on a learned SPI came in after the out half had passed
+  bool has_sent = false;      ///< `sent` is meant
+  bool has_reply = false;     ///< `latest_reply` is meant
+  bool in_its_place = false;  ///< it had waited, for ESP
+  bool old_spis = false;      ///< its exchanges were settled because the old SPIs went on
+  bool returned = false;      ///< a packet on a learned SPI came in after the out half had passed
   bool collision_told = false;
   // Design 4.9, old-spi: is the holder's old ESP session still in use?
   EspId old_session = state::kNone;
@@ -64,8 +64,8 @@ struct Turn {
 }
 
 /// An unknown SPI that came from the server. It is remembered when it has been learned, too: a
-/// candidate may be forgotten again. This is what a packet of another unknown SPI reads of it, so that
-/// who sprays SPIs costs few cache lines; what else is known of it stands in its SeenHistory.
+/// candidate may be forgotten again. This is what a packet of another unknown SPI reads of it, so
+/// that who sprays SPIs costs few cache lines; what else is known of it stands in its SeenHistory.
 struct SeenSpi {
   Spi spi = kNoSpi;
   state::Ticks first;
@@ -85,21 +85,20 @@ static_assert(sizeof(SeenSpi) == 16);
 struct SeenHistory {
   static constexpr PeerId kNobodys = state::kNone;
 
-  PeerId learned_by = kNobodys;   ///< whose it was last
+  PeerId learned_by = kNobodys;  ///< whose it was last
   /// Who had the turn or dangled when it was refused; several: they are more than have room here.
   std::array<PeerId, 3> expected_by = {kNobodys, kNobodys, kNobodys};
   bool expected_by_several = false;
-  PeerId withdrawn = kNobodys;    ///< from whom it was taken back
-  PeerId replier = kNobodys;      ///< to whom `replies` are: the holder of turns without an exchange
-  std::uint16_t replies = 0;      ///< packets that came soon after one of the replier's, in its turns
-  std::uint16_t of_others = 0;    ///< that may be replies to another client as well
-  state::Ticks replied_to;        ///< the packet of the replier's that the last of them followed
-  std::uint32_t spoilt = 0;       ///< serial of the turn in which one came at another time
+  PeerId withdrawn = kNobodys;  ///< from whom it was taken back
+  PeerId replier = kNobodys;    ///< to whom `replies` are: the holder of turns without an exchange
+  std::uint16_t replies = 0;    ///< packets that came soon after one of the replier's, in its turns
+  std::uint16_t of_others = 0;  ///< that may be replies to another client as well
+  state::Ticks replied_to;      ///< the packet of the replier's that the last of them followed
+  std::uint32_t spoilt = 0;     ///< serial of the turn in which one came at another time
 
   [[nodiscard]] bool is_expected() const {
-    return expected_by_several || std::ranges::any_of(expected_by, [](PeerId id) {
-             return id != kNobodys;
-           });
+    return expected_by_several ||
+           std::ranges::any_of(expected_by, [](PeerId id) { return id != kNobodys; });
   }
 };
 
@@ -112,21 +111,21 @@ struct alignas(64) Gate {
   bool had_turn;
   bool in_use;
   std::uint8_t latest_seen;  ///< the place in `seen` that was given to another SPI last
-  std::uint32_t serial;  ///< of the latest turn
+  std::uint32_t serial;      ///< of the latest turn
   Turn turn;
   Turn lingering;  ///< holder kNone: nobody
   state::Ticks created;
   state::QueueHead waiters;
   std::uint32_t waiter_count;
-  std::uint32_t held_flights;  ///< of the waiters
+  std::uint32_t held_flights;      ///< of the waiters
   PeerId kept_for = state::kNone;  ///< design 4.8: a client without an exchange whose turn it is
   state::Ticks kept_until;
   PeerId sender = state::kNone;  ///< of the latest packet on an SPI without an answer that passed
-  std::uint32_t port_keepers; ///< IKE sessions whose UDP sessions keep port 500
-  state::ListHead peers;      ///< all of them
-  state::ListHead owed;       ///< those who are owed an inbound SPI (design 5)
-  state::ListHead claimants;  ///< those who have a half-open session (design 5.5, inbound 3)
-  state::ListHead dangling;   ///< those who were dangling when last looked at
+  std::uint32_t port_keepers;    ///< IKE sessions whose UDP sessions keep port 500
+  state::ListHead peers;         ///< all of them
+  state::ListHead owed;          ///< those who are owed an inbound SPI (design 5)
+  state::ListHead claimants;     ///< those who have a half-open session (design 5.5, inbound 3)
+  state::ListHead dangling;      ///< those who were dangling when last looked at
   state::WheelLinks wheel;
   std::array<SeenSpi, kSeenSpis> seen;
 };
@@ -156,8 +155,8 @@ enum class GateEvent : std::uint8_t {
 /// Whether an event has armed the gate: unknown SPIs are learned from now on.
 enum class Arming : std::uint8_t { kNone, kArmed };
 
-/// An event that the holder brings to the open gate, or the first one of a turn. What the table has no row
-/// for changes nothing.
+/// An event that the holder brings to the open gate, or the first one of a turn. What the table has
+/// no row for changes nothing.
 [[nodiscard]] Arming step(Gate& gate, GateEvent event);
 /// Begins that peer's turn at the closed gate; `how` is its first event.
 [[nodiscard]] Arming begin(Gate& gate, PeerId holder, GateEvent how, state::Ticks now);
@@ -186,8 +185,8 @@ enum class Arming : std::uint8_t { kNone, kArmed };
 /// What that session has carried until now. True: both ways in each of the last steps.
 [[nodiscard]] bool note_old_packets(Turn& turn, const std::uint64_t (&packets)[kDirections],
                                     state::Ticks now);
-/// Design 5.9: whether what lingered before a turn goes on after it: if that turn left nothing behind that
-/// might be the other's.
+/// Design 5.9: whether what lingered before a turn goes on after it: if that turn left nothing
+/// behind that might be the other's.
 [[nodiscard]] bool resumes_lingering(CloseReason reason);
 
 }  // namespace lsn::datapath::ipsec_alg

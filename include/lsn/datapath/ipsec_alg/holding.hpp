@@ -1,12 +1,13 @@
 // Messages that are held while another client has the gate (design 4.7).
 //
-// A client waits in a gate's queue with its flights, one per exchange, of at most 16 messages, whole
-// or in fragments: a retransmission replaces what it repeats, and of a message that finds no room
-// nothing is kept. Its place is kept for 35 seconds after its last message. When its turn comes all
-// that it has goes into Tables::released, in order, and on its way at the end of the burst. A client
-// without an exchange, whose ESP of an unknown SPI found the gate taken, waits with nothing; when its
-// turn comes the gate is kept for its next packet, for a second. Of what is held the bytes are kept,
-// not the buffers; they count against maxHeldBytes, of which one client gets a quarter at most.
+// A client waits in a gate's queue with its flights, one per exchange, of at most 16 messages,
+// whole or in fragments: a retransmission replaces what it repeats, and of a message that finds no
+// room nothing is kept. Its place is kept for 35 seconds after its last message. When its turn
+// comes all that it has goes into Tables::released, in order, and on its way at the end of the
+// burst. A client without an exchange, whose ESP of an unknown SPI found the gate taken, waits with
+// nothing; when its turn comes the gate is kept for its next packet, for a second. Of what is held
+// the bytes are kept, not the buffers; they count against maxHeldBytes, of which one client gets a
+// quarter at most.
 #pragma once
 
 #include "lsn/datapath/ipsec_alg/ike.hpp"
@@ -25,11 +26,12 @@ void wait_for_esp(IpsecAlg& shard, PeerId peer);
 [[nodiscard]] bool hold_with_datagram(IpsecAlg& shard, const Packet& packet, Direction direction,
                                       PeerId peer);
 
-/// The gate is closed: the first waiter's turn begins, if anybody waits, or the gate is kept for it.
+/// The gate is closed: the first waiter's turn begins, if anybody waits, or the gate is kept for
+/// it.
 void begin_next_turn(IpsecAlg& shard, GateId id);
 
-/// A message of an exchange that is held passes, since there is room for it now: its older copy goes,
-/// what else of the exchange is held goes on.
+/// A message of an exchange that is held passes, since there is room for it now: its older copy
+/// goes, what else of the exchange is held goes on.
 void release_held(IpsecAlg& shard, Direction direction, IkeId ike, const ExchangeName& name,
                   const wire::IkeMessage& message);
 

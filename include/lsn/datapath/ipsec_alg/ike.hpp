@@ -29,15 +29,15 @@ enum class IkePhase : std::uint8_t {
 [[nodiscard]] IkeId find_ike_session(const IpsecAlg& shard, PeerId peer, wire::IkeSpi initiator);
 
 /// Finds or makes the session of a message, and notes the message. A new session may say that the
-/// client restarted, or that an exchange rekeyed the IKE SA: the gate is told. state::kNone: there is
-/// no room for a new one, in the table or among the client's sessions (design 6).
+/// client restarted, or that an exchange rekeyed the IKE SA: the gate is told. state::kNone: there
+/// is no room for a new one, in the table or among the client's sessions (design 6).
 [[nodiscard]] IkeId track(IpsecAlg& shard, PeerId peer, const wire::IkeMessage& message,
                           Direction direction, const lsn44::Session& session);
 
 /// Which exchanges that are owed an SPI count: all, or those that were answered within 2T.
 enum class Owed : std::uint8_t { kForHoweverLong, kLately };
-/// Whether something may still come of a session: a turn, a place in a queue, an SPI that it is owed, or
-/// it has ESP sessions. One without a purpose may be replaced.
+/// Whether something may still come of a session: a turn, a place in a queue, an SPI that it is
+/// owed, or it has ESP sessions. One without a purpose may be replaced.
 [[nodiscard]] bool has_purpose(const IpsecAlg& shard, IkeId id, Owed owed);
 
 /// Design 6: the mapping of that inside port, which the server knows from phase 1, lives as long as
@@ -49,8 +49,8 @@ void port_bore_esp(Tables& tables, IkeId ike);
 /// The UDP session of a client with port 500 of a server has ended, and its mapping with it.
 void on_mapping_end(IpsecAlg& shard, const lsn44::Session& session);
 
-/// ikePreservePort (design 7): the IKE session of a gate whose UDP session a message from the server
-/// belongs to, by its initiator SPI; an unknown one is of the only client with an answered
+/// ikePreservePort (design 7): the IKE session of a gate whose UDP session a message from the
+/// server belongs to, by its initiator SPI; an unknown one is of the only client with an answered
 /// CREATE_CHILD_SA that no new IKE SPI has followed yet. kNone: nobody's.
 [[nodiscard]] IkeId find_port_keeper(IpsecAlg& shard, GateId gate, wire::IkeSpi initiator);
 
@@ -84,8 +84,8 @@ void mark_unanswered(IpsecAlg& shard, ExchangeId id);
 void mark_settled(IpsecAlg& shard, ExchangeId id);
 /// ... or again.
 void unsettle(IpsecAlg& shard, ExchangeId id);
-/// An inbound SPI was learned: settles an answered exchange of the turn, else the latest one. Which;
-/// kNone: none is owed one.
+/// An inbound SPI was learned: settles an answered exchange of the turn, else the latest one.
+/// Which; kNone: none is owed one.
 ExchangeId settle_one(IpsecAlg& shard, PeerId peer, std::uint32_t turn, state::Ticks began);
 /// Settles all exchanges of a session.
 void settle_session(IpsecAlg& shard, IkeId id);

@@ -1,5 +1,5 @@
-// What the ALG does with packets that have a session: IKE on UDP 500; UDP 4500, to notice a float; ESP of a
-// turn that is not over. Packets of known SPIs pass none of this: they are the fast path.
+// What the ALG does with packets that have a session: IKE on UDP 500; UDP 4500, to notice a float;
+// ESP of a turn that is not over. Packets of known SPIs pass none of this: they are the fast path.
 #pragma once
 
 #include <cstddef>

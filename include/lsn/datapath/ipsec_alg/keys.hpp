@@ -39,8 +39,8 @@ inline constexpr unsigned kQuotedKind = 1;
 [[nodiscard]] inline Spi spi_of(const state::FlowKey& key) {
   return key.local_port | static_cast<Spi>(key.remote_port) << 16;
 }
-[[nodiscard]] inline state::FlowKey quoted_key(Direction error, wire::Be32 local,
-                                               wire::Be32 server, Spi spi) {
+[[nodiscard]] inline state::FlowKey quoted_key(Direction error, wire::Be32 local, wire::Be32 server,
+                                               Spi spi) {
   return state::FlowKey::make(local.raw(), server.raw(), static_cast<std::uint16_t>(spi),
                               static_cast<std::uint16_t>(spi >> 16),
                               kQuotedKind + static_cast<unsigned>(error));

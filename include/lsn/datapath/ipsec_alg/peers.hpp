@@ -46,15 +46,16 @@ void lower(IpsecAlg& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t
 
 /// Finds or makes the peer of a subscriber that has its pairing. `cause`: who sent what asks for
 /// it; a packet from outside replaces none.
-[[nodiscard]] std::expected<PeerId, DropReason> obtain_peer(IpsecAlg& shard, SubscriberId subscriber,
+[[nodiscard]] std::expected<PeerId, DropReason> obtain_peer(IpsecAlg& shard,
+                                                            SubscriberId subscriber,
                                                             wire::Be32 server, Direction cause);
 
-/// Design 2: a profile may be bound while a client has live UDP 500 mappings, at another address than
-/// it is paired with, or unpaired. A client that has nothing of the ALG yet is paired with the address
-/// of its IKE mapping. False: it is paired with another one.
+/// Design 2: a profile may be bound while a client has live UDP 500 mappings, at another address
+/// than it is paired with, or unpaired. A client that has nothing of the ALG yet is paired with the
+/// address of its IKE mapping. False: it is paired with another one.
 [[nodiscard]] bool follow_ike_mapping(IpsecAlg& shard, SubscriberId subscriber, wire::Be32 nat_ip);
-/// The address of a live mapping of the client's UDP 500 towards that server, or, if it has none, to
-/// any; zero: it has none.
+/// The address of a live mapping of the client's UDP 500 towards that server, or, if it has none,
+/// to any; zero: it has none.
 [[nodiscard]] wire::Be32 find_ike_mapping_address(const IpsecAlg& shard, SubscriberId subscriber,
                                                   wire::Be32 server);
 

@@ -1,5 +1,5 @@
-// How the control thread looks at the ALG's sessions and gates, and flushes them (shared/alg_queries.hpp):
-// each call a step through a table, slot by slot, within a budget.
+// How the control thread looks at the ALG's sessions and gates, and flushes them
+// (shared/alg_queries.hpp): each call a step through a table, slot by slot, within a budget.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +18,8 @@ void flush_alg(IpsecAlg& shard, AlgFlush& flush, std::size_t budget);
 
 namespace ipsec_alg {
 
-/// What there is of a client (zero: only of the NAT address), a NAT address (zero: the client's) and
-/// a server; `spi` inbound.
+/// What there is of a client (zero: only of the NAT address), a NAT address (zero: the client's)
+/// and a server; `spi` inbound.
 [[nodiscard]] AlgLookup look_up(const IpsecAlg& shard, wire::Be32 client, wire::Be32 nat_ip,
                                 wire::Be32 server, Spi spi);
 

@@ -42,7 +42,6 @@ struct ExchangeName {
   ExchangeKind kind = ExchangeKind::kNone;
   Direction initiator = Direction::kOutbound;  ///< who sent the request
   std::uint32_t message_id = 0;                ///< of its first request; 0 for IKE_AUTH
-
 };
 
 /// IKEv1's messages of both directions bear one ID, IKEv2 counts those of each initiator apart.
@@ -51,8 +50,8 @@ struct ExchangeName {
          (a.kind == ExchangeKind::kQuickMode || a.initiator == b.initiator);
 }
 
-/// A phase 2 exchange that was admitted. It is owed an inbound SPI from its first answer until it is
-/// settled: the SPI is learned, or it is clear that none will come of it.
+/// A phase 2 exchange that was admitted. It is owed an inbound SPI from its first answer until it
+/// is settled: the SPI is learned, or it is clear that none will come of it.
 struct Exchange {
   ExchangeName name;
   std::uint32_t latest_request = 0;  ///< message ID; IKE_AUTH and IKE_FOLLOWUP_KE have several
@@ -102,7 +101,8 @@ struct alignas(64) IkeSession {
 
 // ── ESP ─────────────────────────────────────────────────────────────────────────────────────────
 
-/// What an ESP session has beyond its lsn44::Session (whose SessionCold::mapping is its index here).
+/// What an ESP session has beyond its lsn44::Session (whose SessionCold::mapping is its index
+/// here).
 struct EspSession {
   SessionId session;
   PeerId peer;
@@ -110,12 +110,12 @@ struct EspSession {
   std::uint32_t turn[kDirections];  ///< serial of the turn in which the SPI was learned
   bool candidate[kDirections];      ///< it stands in that turn's queue
   bool again[kDirections];          ///< a second packet came, which may not be counted yet
-  bool followed;                    ///< its client sent since the inbound SPI was learned, or nobody misses it
-  bool of_exchange;                 ///< its outbound SPI was learned in a turn with one
-  bool fruitless;                   ///< a turn for its inbound SPI ended without any trace of it
-  state::Ticks learned_in;          ///< when the inbound SPI was, ...
-  std::uint64_t sent_until_then;    ///< ... and what the client had sent, on all its SPIs
-  state::Ticks tried;               ///< when its latest turn for its inbound SPI ended
+  bool followed;     ///< its client sent since the inbound SPI was learned, or nobody misses it
+  bool of_exchange;  ///< its outbound SPI was learned in a turn with one
+  bool fruitless;    ///< a turn for its inbound SPI ended without any trace of it
+  state::Ticks learned_in;            ///< when the inbound SPI was, ...
+  std::uint64_t sent_until_then;      ///< ... and what the client had sent, on all its SPIs
+  state::Ticks tried;                 ///< when its latest turn for its inbound SPI ended
   ExchangeId settled = state::kNone;  ///< that its inbound SPI did; kNone: none
   IkeId ike = state::kNone;           ///< whose exchange that was
   /// What of its session's packets and bytes is in its profile's sums already.
@@ -146,23 +146,23 @@ struct alignas(64) Peer {
   std::uint32_t esp_count = 0;
   /// ESP sessions of which only the SPI of that direction is known, oldest first.
   state::QueueHead half_open[kDirections];
-  state::QueueHead owed;       ///< exchanges that are owed an inbound SPI, in order of their answers
+  state::QueueHead owed;  ///< exchanges that are owed an inbound SPI, in order of their answers
   std::uint32_t owed_count = 0;
   std::uint64_t sent_before = 0;  ///< on SPIs that are known no more
-  state::QueueHead undecided;  ///< exchanges that are neither answered nor settled, oldest first
-  state::Ticks turn_began;  ///< its latest turn
+  state::QueueHead undecided;     ///< exchanges that are neither answered nor settled, oldest first
+  state::Ticks turn_began;        ///< its latest turn
   state::Ticks turn_ended;
   std::optional<state::Ticks> dangles_until;  ///< not set: its last turn left nothing behind
   bool had_turn = false;
-  /// Inbound SPIs that may come until `dangles_until` though no exchange is owed them: its turns ended
-  /// with less than they showed, of outbound SPIs or requests.
+  /// Inbound SPIs that may come until `dangles_until` though no exchange is owed them: its turns
+  /// ended with less than they showed, of outbound SPIs or requests.
   std::uint32_t awaited = 0;
   std::optional<state::Ticks> asked;  ///< its latest packet on an SPI without an answer that passed
   std::uint32_t asks = 0;             ///< such packets since its latest turn began
-  bool is_owed = false;        ///< on the gate's list
-  bool is_claimant = false;    ///< on the gate's list
-  bool is_dangling = false;    ///< on the gate's list
-  bool is_unused = false;    ///< in Tables::unused
+  bool is_owed = false;               ///< on the gate's list
+  bool is_claimant = false;           ///< on the gate's list
+  bool is_dangling = false;           ///< on the gate's list
+  bool is_unused = false;             ///< in Tables::unused
   bool in_use = false;
   std::uint16_t profile = kNoId;  ///< that its objects were counted for
   /// Inside ports of its latest answered IKE sessions: these mappings live as long as its ESP does.
@@ -292,12 +292,10 @@ struct Tables {
   state::TimerWheel waiter_wheel;
 
   state::QueueHead released;  ///< held packets that may go on
-  state::QueueHead unused;  ///< peers that lost something: are they needed any more?
+  state::QueueHead unused;    ///< peers that lost something: are they needed any more?
   std::uint32_t held_bytes = 0;
   const std::uint32_t max_held_bytes;
-  [[nodiscard]] std::uint32_t max_held_by_client() const {
-    return max_held_bytes / 4;
-  }  // design 6
+  [[nodiscard]] std::uint32_t max_held_by_client() const { return max_held_bytes / 4; }  // design 6
 
   std::uint32_t armed_gates = 0;
   /// While a gate is armed: known inbound SPIs with sequence numbers up to here are looked at

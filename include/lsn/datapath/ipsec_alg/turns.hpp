@@ -5,8 +5,9 @@
 // espGateTimeout later, and ends earlier when its purpose is fulfilled (paired) or when it is seen
 // to have none. When it ends the first of those who wait gets the next.
 //
-// A client without an exchange has its turn, too: its ESP of an unknown SPI, or of one that the server
-// has not answered, begins it, or gets a place among those who wait; then the gate is kept for it.
+// A client without an exchange has its turn, too: its ESP of an unknown SPI, or of one that the
+// server has not answered, begins it, or gets a place among those who wait; then the gate is kept
+// for it.
 //
 // The wheel comes to a gate if no packet does.
 #pragma once
@@ -17,9 +18,9 @@
 
 namespace lsn::datapath::ipsec_alg {
 
-/// The gate as it is now: what has become due by time is done before it is looked at (a turn ends, lingering
-/// ends). A packet, a message and a timer come to a gate by this; what they call works on the gate that
-/// they have got.
+/// The gate as it is now: what has become due by time is done before it is looked at (a turn ends,
+/// lingering ends). A packet, a message and a timer come to a gate by this; what they call works on
+/// the gate that they have got.
 [[nodiscard]] Gate& current_gate(IpsecAlg& shard, GateId id);
 
 /// Begins a turn at a closed gate; `how` is its first event.
@@ -33,8 +34,9 @@ void yield_to(IpsecAlg& shard, GateId id, PeerId peer);
 /// exchanges, of a former session, are unanswered and silent.
 void on_restart(IpsecAlg& shard, PeerId peer, IkeId ike);
 
-/// A phase 2 message that opens an exchange passes: the gate is free for its peer, or its peer has it.
-/// `answer`: it is an answer whose request was never seen. False: the session remembers no more.
+/// A phase 2 message that opens an exchange passes: the gate is free for its peer, or its peer has
+/// it. `answer`: it is an answer whose request was never seen. False: the session remembers no
+/// more.
 enum class Opening : std::uint8_t { kRequest, kAnswer };
 [[nodiscard]] bool admit(IpsecAlg& shard, IkeId ike, const ExchangeName& name,
                          std::uint32_t message_id, Opening opening);

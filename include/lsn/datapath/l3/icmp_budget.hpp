@@ -1,11 +1,11 @@
-// How much ICMP of our own is sent (RFC 1812 section 4.3.2.8): by kind, and within a kind by whom it
-// is for.
+// How much ICMP of our own is sent (RFC 1812 section 4.3.2.8): by kind, and within a kind by whom
+// it is for.
 //
-// Each kind of message has a bucket that holds a second's worth, so that a flood of one kind does not
-// silence another: path MTU discovery (RFC 1191) goes on while somebody runs into its quota. Of what
-// a kind may send, one address gets a tenth per second at most, so that a flood in one subscriber's
-// name does not silence the others. Addresses share kSlots such counts by their hash: whoever has bad
-// luck shares a tenth with a flooder, which is all that a fixed memory can promise.
+// Each kind of message has a bucket that holds a second's worth, so that a flood of one kind does
+// not silence another: path MTU discovery (RFC 1191) goes on while somebody runs into its quota. Of
+// what a kind may send, one address gets a tenth per second at most, so that a flood in one
+// subscriber's name does not silence the others. Addresses share kSlots such counts by their hash:
+// whoever has bad luck shares a tenth with a flooder, which is all that a fixed memory can promise.
 #pragma once
 
 #include <algorithm>
@@ -22,10 +22,10 @@ namespace lsn::datapath {
 
 /// What a message of our own is about.
 enum class IcmpKind : std::uint8_t {
-  kUnreachable,          ///< no session could be made (dataplane.unreachable.rate)
+  kUnreachable,  ///< no session could be made (dataplane.unreachable.rate)
   kTimeExceeded,
   kFragmentationNeeded,
-  kOwnAddress,           ///< a closed port or an unknown protocol of ours; TCP resets with them
+  kOwnAddress,  ///< a closed port or an unknown protocol of ours; TCP resets with them
 };
 inline constexpr std::size_t kIcmpKinds = 4;
 
@@ -45,10 +45,14 @@ class IcmpBudget {
   [[nodiscard]] static constexpr std::uint32_t rate_of(IcmpKind kind,
                                                        std::uint32_t unreachable_rate) {
     switch (kind) {
-      case IcmpKind::kUnreachable: return unreachable_rate;
-      case IcmpKind::kTimeExceeded: return kTimeExceededRate;
-      case IcmpKind::kFragmentationNeeded: return kFragmentationNeededRate;
-      case IcmpKind::kOwnAddress: return kOwnAddressRate;
+      case IcmpKind::kUnreachable:
+        return unreachable_rate;
+      case IcmpKind::kTimeExceeded:
+        return kTimeExceededRate;
+      case IcmpKind::kFragmentationNeeded:
+        return kFragmentationNeededRate;
+      case IcmpKind::kOwnAddress:
+        return kOwnAddressRate;
     }
     return 0;
   }

@@ -1,19 +1,20 @@
-// What we send ourselves: ICMP errors about packets that we do not forward, answers to echo requests
-// for our own addresses, and that nobody listens there to anything else: ICMP port or protocol
-// unreachable, TCP resets. traceroute to an address of ours ends with that.
+// What we send ourselves: ICMP errors about packets that we do not forward, answers to echo
+// requests for our own addresses, and that nobody listens there to anything else: ICMP port or
+// protocol unreachable, TCP resets. traceroute to an address of ours ends with that.
 //
 // An error quotes the packet as its sender knows it, so it is made before anything is changed
 // (RFC 1812 section 4.3.2.3: as much of it as fits in 576 bytes). None is sent about an ICMP error,
 // a fragment other than the first, a broadcast or multicast, or a source that is no single host
-// (section 4.3.2.7), and not more than its kind's share (icmp_budget.hpp). Its source is the address
-// that was spoken to, if that is ours, or else our address on the interface that the packet came in
-// on, and it leaves by the side that the packet came from or not at all: a forged source is told nothing
-// about the other side. For the sender of a hairpinned packet: lsn44/icmp_error.hpp, report_error().
+// (section 4.3.2.7), and not more than its kind's share (icmp_budget.hpp). Its source is the
+// address that was spoken to, if that is ours, or else our address on the interface that the packet
+// came in on, and it leaves by the side that the packet came from or not at all: a forged source is
+// told nothing about the other side. For the sender of a hairpinned packet: lsn44/icmp_error.hpp,
+// report_error().
 //
 // An echo request is turned around in its buffer. One that comes in fragments is answered fragment
-// by fragment, never put together: the reassembly table holds them back until the first one has said
-// that they are an echo request's, and refuses overlaps. Only the first one has the ICMP header, so
-// the checksum of such a request is not verified but carried over: wrong stays wrong.
+// by fragment, never put together: the reassembly table holds them back until the first one has
+// said that they are an echo request's, and refuses overlaps. Only the first one has the ICMP
+// header, so the checksum of such a request is not verified but carried over: wrong stays wrong.
 #pragma once
 
 #include "lsn/datapath/l3/l3.hpp"
@@ -25,13 +26,15 @@ namespace lsn::datapath {
 void send_icmp_error(L3& shard, const Packet& packet, std::uint8_t type, std::uint8_t code,
                      std::uint16_t mtu = 0);
 
-/// The same error, within the same limits, in a buffer of its own behind an empty link header; nullptr: none.
+/// The same error, within the same limits, in a buffer of its own behind an empty link header;
+/// nullptr: none.
 [[nodiscard]] rte_mbuf* make_icmp_error(L3& shard, const Packet& packet, std::uint8_t type,
                                         std::uint8_t code, std::uint16_t mtu = 0);
 
 /// A packet for one of our own interfaces' addresses. Answers an echo request (RFC 1812 section
-/// 4.3.3.6), drop(l4_malformed) if its checksum is wrong; everything else is dropped as no_listener,
-/// and its sender told so, other ICMP as not_for_us. Takes the packet when it says consumed.
+/// 4.3.3.6), drop(l4_malformed) if its checksum is wrong; everything else is dropped as
+/// no_listener, and its sender told so, other ICMP as not_for_us. Takes the packet when it says
+/// consumed.
 [[nodiscard]] Verdict deliver_locally(L3& shard, Packet& packet);
 
 }  // namespace lsn::datapath

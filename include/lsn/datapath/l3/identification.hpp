@@ -1,11 +1,12 @@
-// Identifications of datagrams that leave in fragments (RFC 6864 section 5.3.1, RFC 7857 section 9).
+// Identifications of datagrams that leave in fragments (RFC 6864 section 5.3.1, RFC 7857 section
+// 9).
 //
 // Behind a NAT address many subscribers are one source; each chooses its identifications without
 // knowing of the others, and a receiver that joins fragments by source, destination, protocol and
-// identification would join those of two. So a datagram that passes in fragments, or that is cut here,
-// gets a new one: next() of its remote address and protocol, chosen once and written into all its
-// fragments. What is whole keeps its own: it is either atomic (RFC 6864 section 4) or has no fragments
-// to be mixed up here.
+// identification would join those of two. So a datagram that passes in fragments, or that is cut
+// here, gets a new one: next() of its remote address and protocol, chosen once and written into all
+// its fragments. What is whole keeps its own: it is either atomic (RFC 6864 section 4) or has no
+// fragments to be mixed up here.
 //
 // next() counts; an address and protocol find their counter by their hash and begin at a place of
 // their own, so none comes again before 65,535 others that hash alike. In the other direction the
@@ -81,8 +82,8 @@ class Identifications {
     return fold(inner ^ secret_.words[2], secret_.words[3]);
   }
   [[nodiscard]] std::uint64_t name_of(const wire::Ipv4Header& ip) const {
-    return mix(ip.source.raw(),
-               std::uint64_t{ip.protocol} << 16 | ip.identification.raw(), ip.destination.raw());
+    return mix(ip.source.raw(), std::uint64_t{ip.protocol} << 16 | ip.identification.raw(),
+               ip.destination.raw());
   }
 
   state::HashSecret secret_;

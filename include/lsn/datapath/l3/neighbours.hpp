@@ -11,17 +11,17 @@
 // full: then all that is forgotten is freed together, and since an index may then mean another
 // neighbour, Shard::stamp is raised: sessions look their next hops up anew.
 //
-// ARP packets that are for us, and announcements (RFC 5227 section 3), reach every worker: the one that
-// received it hands copies to the others, so one answer fills all tables. That is limited per second
-// and group of senders (concerns_all()); what is for others teaches its receiver alone. Requests for
-// our own addresses are answered by the worker that got them. Who speaks to us is learned without
-// being asked while the table is not half full: forged senders cannot take the places of next hops
-// that are in use.
+// ARP packets that are for us, and announcements (RFC 5227 section 3), reach every worker: the one
+// that received it hands copies to the others, so one answer fills all tables. That is limited per
+// second and group of senders (concerns_all()); what is for others teaches its receiver alone.
+// Requests for our own addresses are answered by the worker that got them. Who speaks to us is
+// learned without being asked while the table is not half full: forged senders cannot take the
+// places of next hops that are in use.
 //
 // Gateways, the next hops of configured routes, are asked for when their link comes up and when a
 // configuration brings them (resolve_gateways()), before any packet needs them. They are never
-// forgotten: reachable ones are confirmed whether they are in use or not, others are asked for again
-// every kRetryGatewayAfter.
+// forgotten: reachable ones are confirmed whether they are in use or not, others are asked for
+// again every kRetryGatewayAfter.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -52,7 +52,8 @@ struct L3;
   return network.length < 31 && (address == network.first() || address == network.last());
 }
 
-/// A hardware address that one station has: no group's (I/G bit, IEEE 802 section 8.2) and not zero.
+/// A hardware address that one station has: no group's (I/G bit, IEEE 802 section 8.2) and not
+/// zero.
 [[nodiscard]] inline bool is_station(const wire::MacAddress& mac) {
   return (mac[0] & 1) == 0 && mac != wire::MacAddress{};
 }
@@ -97,7 +98,7 @@ static_assert(sizeof(Neighbour) == 64);
 class Neighbours {
  public:
   static constexpr std::uint32_t kCapacity = 16384;
-  static constexpr std::uint32_t kWaitingRoom = 1024;       ///< packets that wait, in all
+  static constexpr std::uint32_t kWaitingRoom = 1024;  ///< packets that wait, in all
   /// And per neighbour: the largest datagram in fragments for Ethernet has 45.
   static constexpr std::uint32_t kWaitingPerNeighbour = 48;
   static constexpr unsigned kMaxProbes = 3;
@@ -149,12 +150,11 @@ class Neighbours {
   /// `answer`. Says consumed, or drop when it is neither request nor reply or the sender is
   /// impossible: no station, or with an address of ours. Does not take the packet.
   enum class Answer : std::uint8_t { kYes, kNo };
-  [[nodiscard]] Verdict arp_received(L3& shard, InterfaceId interface,
-                                     const wire::ArpHeader& arp, Answer answer);
+  [[nodiscard]] Verdict arp_received(L3& shard, InterfaceId interface, const wire::ArpHeader& arp,
+                                     Answer answer);
 
   /// Whether the other workers have to be shown an ARP packet; counts those that are one too many.
-  [[nodiscard]] bool concerns_all(L3& shard, InterfaceId interface,
-                                  const wire::ArpHeader& arp);
+  [[nodiscard]] bool concerns_all(L3& shard, InterfaceId interface, const wire::ArpHeader& arp);
 
   /// Asks for all gateways of the generation, by and by in advance(): known ones are confirmed.
   void resolve_gateways() { next_gateway_ = 0; }
@@ -165,7 +165,8 @@ class Neighbours {
 
   /// Sends due requests and announcements, gives up, forgets, frees. At most `budget` of each.
   void advance(L3& shard, std::size_t budget);
-  /// Whether advance() has something to do that no clock says: announcements, gateways, places to free.
+  /// Whether advance() has something to do that no clock says: announcements, gateways, places to
+  /// free.
   [[nodiscard]] bool has_more(const L3& shard) const;
 
   /// All that were ever made have indices below it; those that are not there now are kFree.
@@ -184,7 +185,8 @@ class Neighbours {
  private:
   struct WaitingPacket {
     rte_mbuf* packet;
-    std::uint32_t adopted;  ///< Shard::adopted when it came: with which generation it was translated
+    std::uint32_t
+        adopted;  ///< Shard::adopted when it came: with which generation it was translated
     state::ListLinks links;
   };
 
@@ -217,7 +219,7 @@ class Neighbours {
   std::uint32_t reachable_ = 0;
   state::ListHead forgotten_;
   std::uint32_t forgotten_count_ = 0;
-  bool freeing_ = false;             ///< forgotten ones are being freed, down to the last
+  bool freeing_ = false;  ///< forgotten ones are being freed, down to the last
   /// Found last, by address: most new sessions have one of few next hops.
   struct Found {
     NeighbourId id = kNoNeighbour;

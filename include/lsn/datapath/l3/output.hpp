@@ -26,7 +26,8 @@ struct NextHop {
 };
 [[nodiscard]] std::optional<NextHop> resolve(L3& shard, wire::Be32 destination);
 
-/// set_data() of a buffer of several segments whose first byte is set already: frees what is behind.
+/// set_data() of a buffer of several segments whose first byte is set already: frees what is
+/// behind.
 void cut_segments(rte_mbuf* packet, std::uint32_t size);
 
 /// Makes a buffer's data begin at `first`, somewhere in its first segment, and be `size` bytes
@@ -88,8 +89,7 @@ struct AnswerHop {
   Neighbour station;
 };
 /// For the answer to `packet`, whose data begin at its link header; `sender`: its source.
-[[nodiscard]] std::expected<AnswerHop, DropReason> resolve_answer(L3& shard,
-                                                                  const Packet& packet,
+[[nodiscard]] std::expected<AnswerHop, DropReason> resolve_answer(L3& shard, const Packet& packet,
                                                                   wire::Be32 sender);
 /// send() there.
 void send_answer(L3& shard, rte_mbuf* packet, wire::Ipv4Header* ip, AnswerHop& hop);

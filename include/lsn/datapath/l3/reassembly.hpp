@@ -13,11 +13,11 @@
 // has shown. It is *settled* when its first fragment has passed, by a session; until then it is
 // *open*. Open ones from outside have at most half of the table; of either sort one local address
 // (a NAT address, a subscriber) has at most an eighth, and one source a sixteenth. Whatever comes
-// beyond a share, or to a full table, is taken in all the same and displaces the oldest of that share;
-// in a full table the oldest open one from outside, then from inside, and a settled one only where
-// there is nothing else. So a flood of strays displaces strays, the sooner the faster it is, while
-// fragments of a session, which come close together, find each other. Addresses share their counts with
-// others by their hash, a fourth as many counts as datagrams.
+// beyond a share, or to a full table, is taken in all the same and displaces the oldest of that
+// share; in a full table the oldest open one from outside, then from inside, and a settled one only
+// where there is nothing else. So a flood of strays displaces strays, the sooner the faster it is,
+// while fragments of a session, which come close together, find each other. Addresses share their
+// counts with others by their hash, a fourth as many counts as datagrams.
 //
 // Fragments that overlap mark their datagram: nothing of it passes from then on, and what waits is
 // dropped (RFC 3128; the rule of RFC 5722). A repeated fragment (same offset, same length) is no
@@ -40,8 +40,8 @@ namespace lsn::datapath {
 
 struct Context;
 
-/// What a datagram's first fragment says about all of them: Packet::key's ports (as the packet's side
-/// sees them, an identifier), for ESP the SPI in their place.
+/// What a datagram's first fragment says about all of them: Packet::key's ports (as the packet's
+/// side sees them, an identifier), for ESP the SPI in their place.
 struct FragmentPorts {
   std::uint16_t local = 0;
   std::uint16_t remote = 0;

@@ -1,11 +1,13 @@
-// The one door between LSN44 and application level gateways: all that LSN44 asks of one, on one page.
+// The one door between LSN44 and application level gateways: all that LSN44 asks of one, on one
+// page.
 //
-// LSN44 declares these functions and calls them; the ALG's room implements them (ipsec_alg/hooks.cpp). No
-// call is virtual: there is one implementation, on the floor above, which knows that every Lsn44 is part of
-// its own. A second ALG would be asked behind the same functions, by protocol and port.
+// LSN44 declares these functions and calls them; the ALG's room implements them
+// (ipsec_alg/hooks.cpp). No call is virtual: there is one implementation, on the floor above, which
+// knows that every Lsn44 is part of its own. A second ALG would be asked behind the same functions,
+// by protocol and port.
 //
-// LSN44 knows of an ALG's packets that a session may be marked (SessionFlags::kOffFastPath) and that ESP is a
-// protocol whose sessions are not its own to create.
+// LSN44 knows of an ALG's packets that a session may be marked (SessionFlags::kOffFastPath) and
+// that ESP is a protocol whose sessions are not its own to create.
 #pragma once
 
 #include <cstddef>
@@ -40,13 +42,13 @@ void choose_address(Lsn44& shard, Subscriber& subscriber, const Group& group, wi
 
 // ── a packet of a session ───────────────────────────────────────────────────────────────────────
 
-/// A packet of a session that is marked, before it is rewritten. next: translate it. consumed: the ALG has
-/// taken it. drop.
+/// A packet of a session that is marked, before it is rewritten. next: translate it. consumed: the
+/// ALG has taken it. drop.
 [[nodiscard]] Verdict inspect(Lsn44& shard, Packet& packet, SessionId id, Direction direction);
 /// Whether an inbound packet is for a NAT port that several subscribers share (preserves_port()).
 [[nodiscard]] bool is_for_shared_port(const Lsn44& shard, const Packet& packet);
-/// Finds whose it is by what it bears, and names it by that session's key from now on. state::kNone:
-/// nobody's.
+/// Finds whose it is by what it bears, and names it by that session's key from now on.
+/// state::kNone: nobody's.
 [[nodiscard]] SessionId demultiplex(Lsn44& shard, Packet& packet);
 /// The same of a UDP datagram's first bytes, `size` in all, that an ICMP error quotes.
 [[nodiscard]] SessionId demultiplex_quoted(Lsn44& shard, wire::Be32 nat_ip, wire::Be32 remote,
@@ -55,7 +57,8 @@ void choose_address(Lsn44& shard, Subscriber& subscriber, const Group& group, wi
 
 // ── ESP ─────────────────────────────────────────────────────────────────────────────────────────
 
-/// The session of an ESP packet that has none yet, from a subscriber of a group, or to a NAT address.
+/// The session of an ESP packet that has none yet, from a subscriber of a group, or to a NAT
+/// address.
 [[nodiscard]] std::expected<SessionId, DropReason> attribute_outbound(Lsn44& shard,
                                                                       const Packet& packet,
                                                                       std::uint16_t group);

@@ -1,6 +1,6 @@
 // Fragments of datagrams that are translated: they go to the owner first, whose table of datagrams
-// (l3/reassembly.hpp) they meet in; a first fragment goes the way of a whole packet, and those that wait
-// for it follow by its ports.
+// (l3/reassembly.hpp) they meet in; a first fragment goes the way of a whole packet, and those that
+// wait for it follow by its ports.
 #pragma once
 
 #include "lsn/datapath/packet.hpp"

@@ -1,8 +1,9 @@
 // ICMP errors about translated packets (RFC 5508 section 4), which name their session by the packet
 // that they quote - as its sender's side of the NAT knew it:
 //
-//   from outside  quotes what we sent:      NAT -> remote;     its source becomes the inside endpoint
-//   from inside   quotes what we delivered: remote -> inside;  its destination becomes the NAT's
+//   from outside  quotes what we sent:      NAT -> remote;     its source becomes the inside
+//   endpoint from inside   quotes what we delivered: remote -> inside;  its destination becomes the
+//   NAT's
 //
 // ESP is named by the SPI of the quoted packet, which is not rewritten (design 7).
 //
@@ -24,8 +25,8 @@ namespace lsn::datapath::lsn44 {
 [[nodiscard]] Verdict icmp_error_outbound(Lsn44& shard, Packet& packet);
 [[nodiscard]] Verdict icmp_error_inbound(Lsn44& shard, Packet& packet);
 
-/// Sends an error about `packet` to its sender (l3/icmp_send.hpp). The sender of a hairpinned packet is told
-/// through its own session, as by any host behind its NAT address (RFC 5508 REQ-7).
+/// Sends an error about `packet` to its sender (l3/icmp_send.hpp). The sender of a hairpinned
+/// packet is told through its own session, as by any host behind its NAT address (RFC 5508 REQ-7).
 void report_error(Lsn44& shard, const Packet& packet, std::uint8_t type, std::uint8_t code,
                   std::uint16_t mtu = 0);
 

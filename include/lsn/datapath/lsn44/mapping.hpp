@@ -38,7 +38,7 @@ namespace lsn::datapath::lsn44 {
 struct alignas(64) Mapping {
   wire::Be32 inside_ip;
   wire::Be32 nat_ip;
-  wire::Be32 remote_ip;    ///< zero for ENDPOINT-INDEPENDENT mapping
+  wire::Be32 remote_ip;  ///< zero for ENDPOINT-INDEPENDENT mapping
   wire::Be16 inside_port;
   wire::Be16 nat_port;
   wire::Be16 remote_port;  ///< zero unless ADDRESS-PORT-DEPENDENT
@@ -48,9 +48,9 @@ struct alignas(64) Mapping {
   std::uint8_t in_use;
   wire::Be16 policy_port;  ///< destination port of its first session: whose policy it follows
   std::uint32_t subscriber;
-  std::uint32_t sessions;     ///< of it
-  state::Ticks idle_since;    ///< when the last one ended
-  state::WheelLinks wheel;    ///< armed while it has no session
+  std::uint32_t sessions;   ///< of it
+  state::Ticks idle_since;  ///< when the last one ended
+  state::WheelLinks wheel;  ///< armed while it has no session
   state::ListLinks of_subscriber;
   std::uint32_t generation;  ///< for which the following holds, as Generation::number
   std::uint32_t tightened;   ///< since when its filtering admits fewer, likewise; 0: it never did
@@ -74,8 +74,8 @@ inline constexpr unsigned kPermissionKind = 7;
                               kOutboundMappingKind + static_cast<unsigned>(protocol));
 }
 /// RFC 4787 section 4.1: as much of the destination as the policy's mapping depends on.
-[[nodiscard]] inline state::FlowKey outbound_mapping_key(const AppPolicy& policy,
-                                                         Protocol protocol, wire::Be32 inside_ip,
+[[nodiscard]] inline state::FlowKey outbound_mapping_key(const AppPolicy& policy, Protocol protocol,
+                                                         wire::Be32 inside_ip,
                                                          wire::Be16 inside_port,
                                                          wire::Be32 remote_ip,
                                                          wire::Be16 remote_port) {

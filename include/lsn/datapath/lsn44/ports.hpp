@@ -23,14 +23,14 @@ struct PortRequest {
   std::optional<wire::Be16> wanted = std::nullopt;  ///< this very one, of the paired address
 };
 /// Takes a NAT port for a subscriber as its policies want it: address by pooling, port by range and
-/// parity (RFC 4787 REQ-2, REQ-3, REQ-4), or the `wanted` one of its paired address if that is free.
-/// Counts against portquota.
+/// parity (RFC 4787 REQ-2, REQ-3, REQ-4), or the `wanted` one of its paired address if that is
+/// free. Counts against portquota.
 [[nodiscard]] std::expected<wire::Endpoint, DropReason> take_port(Lsn44& shard,
-                                                               Subscriber& subscriber,
-                                                               const Group& group,
+                                                                  Subscriber& subscriber,
+                                                                  const Group& group,
                                                                   const PortRequest& request);
-/// Whether take_port() would find one, whatever the inside port; nullptr: a subscriber that is not there
-/// yet.
+/// Whether take_port() would find one, whatever the inside port; nullptr: a subscriber that is not
+/// there yet.
 [[nodiscard]] bool is_port_left(Lsn44& shard, const Subscriber* subscriber, const Group& group,
                                 Protocol protocol, Pooling pooling);
 /// Which NAT endpoint take_port() is going to find, as far as that can be told before; for who
@@ -46,19 +46,21 @@ struct PortPrediction {
 using PrefetchBatch = state::PrefetchBatch<9 * kBurst>;
 static_assert(kBurst >= state::kAnnounced);
 /// `draw`: how many random numbers will have been drawn before; raised by what this one draws.
-[[nodiscard]] PortPrediction predict_port(Lsn44& shard, const Subscriber* subscriber, const Group& group,
-                                     Protocol protocol, Pooling pooling, std::uint32_t& draw,
-                                     PrefetchBatch& batch);
+[[nodiscard]] PortPrediction predict_port(Lsn44& shard, const Subscriber* subscriber,
+                                          const Group& group, Protocol protocol, Pooling pooling,
+                                          std::uint32_t& draw, PrefetchBatch& batch);
 /// Decides for one of two addresses; the batch gets what taking the port touches.
-void narrow(PortPrediction& prediction, const Group& group, Protocol protocol, wire::Be16 inside_port,
-            PrefetchBatch& batch);
+void narrow(PortPrediction& prediction, const Group& group, Protocol protocol,
+            wire::Be16 inside_port, PrefetchBatch& batch);
 /// The endpoint, once that is there.
 [[nodiscard]] std::optional<wire::Endpoint> likely_endpoint(const PortPrediction& prediction,
-                                                         const Group& group, Protocol protocol,
-                                                         wire::Be16 inside_port);
+                                                            const Group& group, Protocol protocol,
+                                                            wire::Be16 inside_port);
 /// Gives a port back, after the pool's portrealloctimeout if it has one.
-void give_back_port(Lsn44& shard, Subscriber& subscriber, Protocol protocol, wire::Endpoint endpoint);
-/// Frees ports that have waited long enough, at most `budget`. Whether it came to an end before that.
+void give_back_port(Lsn44& shard, Subscriber& subscriber, Protocol protocol,
+                    wire::Endpoint endpoint);
+/// Frees ports that have waited long enough, at most `budget`. Whether it came to an end before
+/// that.
 bool free_waiting_ports(Lsn44& shard, std::size_t budget);
 /// Pairs a subscriber with a NAT address of this shard; with any of its group's, the less loaded of
 /// two chosen at random (false: there is none).

@@ -4,8 +4,8 @@
 // Making a session reads and writes a dozen lines, most of which are found through another one:
 // subscriber, pairing, NAT port, the inbound key that follows from it. Beyond the L2 cache a miss
 // costs some 400 clocks, so one session after the other would take thousands. Here each step is
-// taken for all packets before the next: the misses of one step overlap. Nothing is changed, nothing
-// is decided: a wrong prediction costs a miss, and the stages do not know of it.
+// taken for all packets before the next: the misses of one step overlap. Nothing is changed,
+// nothing is decided: a wrong prediction costs a miss, and the stages do not know of it.
 #pragma once
 
 #include <span>

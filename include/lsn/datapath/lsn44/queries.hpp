@@ -20,8 +20,8 @@ void flush_sessions(Lsn44& shard, SessionFlush& flush, std::size_t budget);
 
 namespace lsn44 {
 
-/// What decides about one packet: all but what an ALG knows. Returns the subscriber that it is about, or
-/// state::kNone.
+/// What decides about one packet: all but what an ALG knows. Returns the subscriber that it is
+/// about, or state::kNone.
 SubscriberId look_up(Lsn44& shard, Lookup& lookup);
 
 }  // namespace lsn44

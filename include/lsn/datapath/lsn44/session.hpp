@@ -32,16 +32,16 @@ namespace lsn::datapath::lsn44 {
 
 /// Bits of Session::flags that every protocol has.
 struct SessionFlags {
-  /// Keeps a session's packets off the fast path: TCP that is opening or has been reset, as each packet
-  /// may change that; UDP and ESP that an ALG inspects (lsn44/alg_hooks.hpp).
+  /// Keeps a session's packets off the fast path: TCP that is opening or has been reset, as each
+  /// packet may change that; UDP and ESP that an ALG inspects (lsn44/alg_hooks.hpp).
   static constexpr std::uint8_t kOffFastPath = 0x10;
   static constexpr std::uint8_t kInboundFirst = 0x20;  ///< its first packet came from outside
   static constexpr std::uint8_t kHairpin = 0x40;       ///< its remote side is a NAT address
   static constexpr std::uint8_t kInUse = 0x80;
 };
 
-/// ... that TCP has: what has been seen (RFC 5382 section 2.1). The state of `show lsn session` follows
-/// from them and from the TcpTrails.
+/// ... that TCP has: what has been seen (RFC 5382 section 2.1). The state of `show lsn session`
+/// follows from them and from the TcpTrails.
 struct TcpFlags {
   static constexpr std::uint8_t kSynOutbound = 0x01;
   static constexpr std::uint8_t kSynInbound = 0x02;
@@ -51,8 +51,8 @@ struct TcpFlags {
 
 /// ... that UDP has.
 struct UdpFlags {
-  /// Its packets leave with the port of the inside (ikePreservePort): `nat_port` is the name by which it
-  /// is found, and is never on the wire.
+  /// Its packets leave with the port of the inside (ikePreservePort): `nat_port` is the name by
+  /// which it is found, and is never on the wire.
   static constexpr std::uint8_t kPreservesPort = 0x01;
 };
 
@@ -136,8 +136,8 @@ struct alignas(64) Session {
   PacketCount packets[kDirections];
   ByteCount bytes[kDirections];
 
-  // Of ESP, whose SPIs stand in ipsec_alg::EspSession: the sequence number of its latest inbound packet
-  // lies in the ports that it does not have.
+  // Of ESP, whose SPIs stand in ipsec_alg::EspSession: the sequence number of its latest inbound
+  // packet lies in the ports that it does not have.
   void set_esp_sequence(wire::Be32 sequence) {
     nat_port = wire::Be16::raw(static_cast<std::uint16_t>(sequence.raw()));
     remote_port = wire::Be16::raw(static_cast<std::uint16_t>(sequence.raw() >> 16));
@@ -191,8 +191,8 @@ static_assert(sizeof(SessionCold) == 24);
   return flow_key(s.protocol, s.nat_ip, s.nat_port, s.remote_ip, s.remote_port);
 }
 
-/// Whether a TCP packet may open a session: a SYN and nothing else that changes a connection. Without
-/// synCheck a connection may be taken over in the middle, but not at its end.
+/// Whether a TCP packet may open a session: a SYN and nothing else that changes a connection.
+/// Without synCheck a connection may be taken over in the middle, but not at its end.
 enum class TcpOpening : std::uint8_t { kSyn, kTakeOver, kRefused };
 [[nodiscard]] TcpOpening tcp_opening(std::uint8_t flags, const TransportPolicy& policy);
 
@@ -201,8 +201,8 @@ struct SessionRequest {
   Direction first;  ///< of the packet that asks for it
   wire::Endpoint inside;
   wire::Endpoint remote;
-  std::uint8_t flags = 0;             ///< SessionFlags to begin with
-  MappingId mapping = state::kNone;   ///< inbound: the mapping that admitted it
+  std::uint8_t flags = 0;            ///< SessionFlags to begin with
+  MappingId mapping = state::kNone;  ///< inbound: the mapping that admitted it
   /// The hash of the outbound key, if the caller has just looked for it in vain.
   std::optional<std::uint32_t> missed = std::nullopt;
   std::optional<wire::Be16> nat_port = std::nullopt;  ///< this very one, of the paired address
@@ -216,11 +216,8 @@ struct SessionRequest {
 /// Makes the session's part that the packet path needs of an ESP session: one of the subscriber's
 /// sessions. Its quota (the ALG profile's, no other), its keys and its first place on the wheel
 /// (rearm_session) are the ALG's, which knows it as `esp`.
-[[nodiscard]] std::expected<SessionId, DropReason> create_esp_session(Lsn44& shard,
-                                                                      SubscriberId subscriber,
-                                                                      wire::Be32 nat_ip,
-                                                                      wire::Be32 server,
-                                                                      std::uint32_t esp);
+[[nodiscard]] std::expected<SessionId, DropReason> create_esp_session(
+    Lsn44& shard, SubscriberId subscriber, wire::Be32 nat_ip, wire::Be32 server, std::uint32_t esp);
 void end_session(Lsn44& shard, SessionId id, SessionEnd why);
 /// How long it may be idle, by protocol and TCP state.
 [[nodiscard]] state::TickDuration idle_timeout(const Lsn44& shard, const Session& session,

@@ -1,9 +1,9 @@
 // Whose packet is it? (docs/architecture.md, Who owns what)
 //
-// A packet from inside is its subscriber's, one from outside its NAT address'. A packet of another shard is
-// handed off to it. A subscriber that the present ShardMap gives to another shard than the one that has
-// its state (displaced) is looked for: each shard that may have it is asked once, Packet::handoffs and
-// visited_shards() say how far that has come.
+// A packet from inside is its subscriber's, one from outside its NAT address'. A packet of another
+// shard is handed off to it. A subscriber that the present ShardMap gives to another shard than the
+// one that has its state (displaced) is looked for: each shard that may have it is asked once,
+// Packet::handoffs and visited_shards() say how far that has come.
 #pragma once
 
 #include "lsn/datapath/packet.hpp"
@@ -12,12 +12,13 @@
 namespace lsn::datapath {
 struct Context;
 struct Lsn44;
-}
+}  // namespace lsn::datapath
 
 namespace lsn::datapath::lsn44 {
 
-/// Whether a packet that is that subscriber's is this shard's to serve: next, handoff(to the shard that it
-/// is to go to now, which is noted in the packet), or drop if it is no client's. `group` is set on next.
+/// Whether a packet that is that subscriber's is this shard's to serve: next, handoff(to the shard
+/// that it is to go to now, which is noted in the packet), or drop if it is no client's. `group` is
+/// set on next.
 [[nodiscard]] Verdict steer_outbound(Lsn44& shard, Packet& packet, wire::Be32 subscriber,
                                      std::uint16_t& group);
 /// Whether packets to that NAT address are this shard's.

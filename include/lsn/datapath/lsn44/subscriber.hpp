@@ -1,5 +1,5 @@
-// Subscribers: inside hosts with state. One is created with its first session or mapping, and goes with
-// the last of them and the last pin.
+// Subscribers: inside hosts with state. One is created with its first session or mapping, and goes
+// with the last of them and the last pin.
 #pragma once
 
 #include <array>
@@ -24,12 +24,12 @@ struct alignas(64) Subscriber {
   wire::Be32 paired_ip;  ///< its NAT address under PAIRED pooling; zero: none yet
   std::uint16_t group;   ///< stable id
   std::uint8_t in_use;
-  std::uint8_t counted;  ///< bit per protocol: its sessions are in GroupUsage
-  std::uint8_t displaced; ///< whether the present ShardMap has another owner (subscriber.cpp)
-  bool is_client;        ///< in that group; false: the generation has none for it
-  bool has_moved;        ///< to another group, and the sweep has not armed its timers again
+  std::uint8_t counted;      ///< bit per protocol: its sessions are in GroupUsage
+  std::uint8_t displaced;    ///< whether the present ShardMap has another owner (subscriber.cpp)
+  bool is_client;            ///< in that group; false: the generation has none for it
+  bool has_moved;            ///< to another group, and the sweep has not armed its timers again
   std::uint32_t generation;  ///< for which all of this holds, as Generation::number
-  std::uint32_t pins;    ///< what else keeps it and its pairing: ALG state
+  std::uint32_t pins;        ///< what else keeps it and its pairing: ALG state
   state::ListHead sessions;
   state::ListHead mappings;
   std::array<std::uint32_t, kProtocols> session_count;

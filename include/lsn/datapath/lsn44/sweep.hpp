@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "lsn/datapath/lsn44/pools.hpp"
+#include "lsn/state/none.hpp"
 
 namespace lsn::datapath {
 
@@ -24,9 +25,9 @@ void adopt(Lsn44& shard, const Generation* generation, ShardAddresses* addresses
 /// Ends what the current generation does not allow (addresses, clients, groups that are gone), at
 /// most about `budget` objects per call; `ended` counts sessions.
 struct GenerationSweep {
-  std::uint32_t cursor = 0;               ///< subscriber
-  bool sessions_done = false;             ///< of it; its mappings come next
-  std::uint32_t next = state::kNone;      ///< session or mapping where to go on
+  std::uint32_t cursor = 0;           ///< subscriber
+  bool sessions_done = false;         ///< of it; its mappings come next
+  std::uint32_t next = state::kNone;  ///< session or mapping where to go on
   bool finished = false;
   std::uint64_t ended = 0;
 };

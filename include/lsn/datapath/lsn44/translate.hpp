@@ -19,8 +19,8 @@
 
 namespace lsn::datapath::lsn44 {
 
-/// Whether rewrite() keeps what a TCP packet acknowledges: what an RST of the other side will be held
-/// against (tcp.hpp). While the connection opens or closes, follow_tcp() does it.
+/// Whether rewrite() keeps what a TCP packet acknowledges: what an RST of the other side will be
+/// held against (tcp.hpp). While the connection opens or closes, follow_tcp() does it.
 enum class Acknowledgment : std::uint8_t { kKept, kFollowed };
 
 /// Replaces the local address and port in the L3 and L4 headers, and counts the packet for its

@@ -16,7 +16,8 @@ inline SessionId resume(const Tables& tables, SubscriberId subscriber, SessionId
   return tables.subscribers[subscriber].sessions.first;
 }
 
-inline MappingId resume_mapping(const Tables& tables, SubscriberId subscriber, MappingId remembered) {
+inline MappingId resume_mapping(const Tables& tables, SubscriberId subscriber,
+                                MappingId remembered) {
   if (remembered != state::kNone && tables.mappings[remembered].in_use != 0 &&
       tables.mappings[remembered].subscriber == subscriber)
     return remembered;

@@ -123,9 +123,8 @@ TEST_P(AlgFilters, SelectWhatIsShown) {
 
 TEST_P(AlgFilters, SelectWhatIsFlushed) {
   const auto json = bench.json(std::string("flush ipsecalg session ") + GetParam().options);
-  EXPECT_EQ(json, nlohmann::json({{"result", "Done"},
-                                  {"flushed", GetParam().count},
-                                  {"ike_sessions", 3}}));
+  EXPECT_EQ(json, nlohmann::json(
+                      {{"result", "Done"}, {"flushed", GetParam().count}, {"ike_sessions", 3}}));
   EXPECT_EQ(bench.json("show ipsecalg session")["count"], 8 - GetParam().count);
 }
 
@@ -226,21 +225,20 @@ TEST(ShowIpsecalgIke, PrintsTheSessionsThatTheAlgFollows) {
             "1 IKE session\n");
   const auto json = bench.json("show ipsecalg ike");
   EXPECT_EQ(json["count"], 2);
-  EXPECT_EQ(json["ike_sessions"][1],
-            nlohmann::json({{"source_ip", "192.0.2.2"},
-                            {"source_port", 500},
-                            {"nat_ip", "203.0.113.3"},
-                            {"nat_port", 61234},
-                            {"destination_ip", "198.18.0.1"},
-                            {"version", 2},
-                            {"initiator_spi", "0123456789abcdef"},
-                            {"responder_spi", "1122334455667788"},
-                            {"answered", true},
-                            {"keeps_port", false},
-                            {"exchanges", 3},
-                            {"esp_sessions", 2},
-                            {"profile", "ALG"},
-                            {"idle", 7}}));
+  EXPECT_EQ(json["ike_sessions"][1], nlohmann::json({{"source_ip", "192.0.2.2"},
+                                                     {"source_port", 500},
+                                                     {"nat_ip", "203.0.113.3"},
+                                                     {"nat_port", 61234},
+                                                     {"destination_ip", "198.18.0.1"},
+                                                     {"version", 2},
+                                                     {"initiator_spi", "0123456789abcdef"},
+                                                     {"responder_spi", "1122334455667788"},
+                                                     {"answered", true},
+                                                     {"keeps_port", false},
+                                                     {"exchanges", 3},
+                                                     {"esp_sessions", 2},
+                                                     {"profile", "ALG"},
+                                                     {"idle", 7}}));
 }
 
 TEST(ShowIpsecalg, ListsEverythingOfManyPagesOnce) {

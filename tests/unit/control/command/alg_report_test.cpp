@@ -5,9 +5,9 @@
 namespace lsn::control {
 namespace {
 
-using shared::DropReason;
 using shared::AlgCounter;
 using shared::AlgGauge;
+using shared::DropReason;
 using shared::kAlgCounterTexts;
 using shared::kAlgGaugeTexts;
 using testing::ContainsRegex;
@@ -85,7 +85,8 @@ TEST(StatIpsecalg, OfOneProfileHasThatOnly) {
 TEST(StatIpsecalg, PrintsARowPerProfileAndTheTotal) {
   AlgBench bench;
   const std::string text = bench.text("stat ipsecalg");
-  EXPECT_THAT(text, ContainsRegex("profile +active +total +ike_sessions +gate_waiters +gate_blocked"));
+  EXPECT_THAT(text,
+              ContainsRegex("profile +active +total +ike_sessions +gate_waiters +gate_blocked"));
   EXPECT_THAT(text, ContainsRegex("ALG +61 +2,000 +0 +0 +0 +10 +0"));
   EXPECT_THAT(text, ContainsRegex("total +80 +3,000 "));
   EXPECT_THAT(text, ContainsRegex("gates +14 +120 "));

@@ -1,4 +1,5 @@
-// docs/counters.md has every counter and every drop reason, with the sentences that the programs say.
+// docs/counters.md has every counter and every drop reason, with the sentences that the programs
+// say.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -6,9 +7,9 @@
 #include <sstream>
 #include <string>
 
+#include "../config/support.hpp"
 #include "lsn/shared/counter_list.hpp"
 #include "lsn/shared/drop_reason.hpp"
-#include "../config/support.hpp"
 
 namespace lsn::control {
 namespace {
@@ -24,7 +25,8 @@ class CountersDocument : public ::testing::Test {
   void expect_rows(const Counters& counters) const {
     ASSERT_FALSE(counters.empty());
     for (const auto& counter : counters)
-      expect_row(counter.name, counter.kind == shared::CounterKind::kGauge ? "gauge | " : "counter | ",
+      expect_row(counter.name,
+                 counter.kind == shared::CounterKind::kGauge ? "gauge | " : "counter | ",
                  counter.meaning);
   }
 
@@ -45,8 +47,7 @@ TEST_F(CountersDocument, HasEveryCounter) {
 }
 
 TEST_F(CountersDocument, HasEveryCounterOfTheAlg) {
-  for (const auto& text : shared::kAlgGaugeTexts)
-    expect_row(text.name, "gauge | ", text.meaning);
+  for (const auto& text : shared::kAlgGaugeTexts) expect_row(text.name, "gauge | ", text.meaning);
   for (const auto& text : shared::kAlgCounterTexts)
     expect_row(text.name, "counter | ", text.meaning);
 }

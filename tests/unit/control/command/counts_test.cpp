@@ -6,13 +6,13 @@
 namespace lsn::control {
 namespace {
 
+using shared::AlgCounter;
+using shared::AlgCounters;
+using shared::AlgGauge;
 using shared::Counter;
 using shared::Counters;
 using shared::DropReason;
 using shared::Protocol;
-using shared::AlgCounter;
-using shared::AlgCounters;
-using shared::AlgGauge;
 using testing::HasSubstr;
 using testing::MatchesRegex;
 using testing::Not;
@@ -45,7 +45,8 @@ struct ClearedBench : Bench {
 template <class Of>
 void expect_since(std::span<const shared::CounterText<Of>> list, const Of& counts) {
   for (const shared::CounterText<Of>& text : list)
-    EXPECT_EQ(text.read(counts), text.kind == shared::CounterKind::kCounter ? 3U : 13U) << text.name;
+    EXPECT_EQ(text.read(counts), text.kind == shared::CounterKind::kCounter ? 3U : 13U)
+        << text.name;
 }
 
 TEST(ClearCounters, EveryCounterCountsFromThenOnAndEveryGaugeSaysWhatThereIs) {
@@ -57,7 +58,8 @@ TEST(ClearCounters, EveryCounterCountsFromThenOnAndEveryGaugeSaysWhatThereIs) {
     expect_since(shared::router_counters(), c);
     expect_since(shared::worker_counters(), c);
     for (const auto& protocol : c.protocols) expect_since(shared::protocol_counters(), protocol);
-    for (const auto& interface : c.interfaces) expect_since(shared::interface_counters(), interface);
+    for (const auto& interface : c.interfaces)
+      expect_since(shared::interface_counters(), interface);
     for (const Counter& drop : c.drops) EXPECT_EQ(drop.get(), 3U);
     const AlgCounters& alg = *counts.alg(shard);
     const auto expect_set = [](const shared::AlgCounterSet& set) {
@@ -118,8 +120,9 @@ TEST(ClearCounters, EachAnswerSaysSinceWhenItCountsAndWhoWantedThat) {
                 testing::EndsWith("\ncounted since 2026-11-30T10:20:11Z, when root (uid 0, process "
                                   "4711) cleared the counters\n"))
         << command;
-    EXPECT_EQ(bench.json(command)["cleared"],
-              nlohmann::json({{"at", "2026-11-30T10:20:11Z"}, {"by", "root (uid 0, process 4711)"}}))
+    EXPECT_EQ(
+        bench.json(command)["cleared"],
+        nlohmann::json({{"at", "2026-11-30T10:20:11Z"}, {"by", "root (uid 0, process 4711)"}}))
         << command;
   }
   Bench fresh;

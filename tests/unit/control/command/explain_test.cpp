@@ -8,9 +8,9 @@ namespace {
 
 using shared::Direction;
 using shared::DropReason;
+using shared::GateState;
 using shared::Lookup;
 using shared::Protocol;
-using shared::GateState;
 using testing::HasSubstr;
 
 /// A box in which nobody has anything, but for what a test says.
@@ -158,12 +158,14 @@ TEST_F(Explain, EspByGateAndQuota) {
   });
   EXPECT_EQ(verdict("192.0.2.10 198.18.0.1 esp 5"), "dropped esp_out_gate_busy")
       << "the gate comes before the quota";
-  EXPECT_THAT(bench.text("explain 192.0.2.10 198.18.0.1 esp 5"), HasSubstr("192.0.2.77 has the gate"));
+  EXPECT_THAT(bench.text("explain 192.0.2.10 198.18.0.1 esp 5"),
+              HasSubstr("192.0.2.77 has the gate"));
   found([](Lookup& lookup) {
     lookup.alg.gate = gate(GateState::kClosed);
     lookup.alg.is_free = false;
   });
-  EXPECT_EQ(verdict("192.0.2.10 198.18.0.1 esp 5"), "dropped esp_out_gate_busy") << "kept for another";
+  EXPECT_EQ(verdict("192.0.2.10 198.18.0.1 esp 5"), "dropped esp_out_gate_busy")
+      << "kept for another";
   found([](Lookup& lookup) { lookup.subscriber = subscriber(256); });
   EXPECT_EQ(verdict("192.0.2.10 198.18.0.1 esp 5"), "dropped esp_session_quota");
   EXPECT_EQ(verdict("198.18.0.1 203.0.113.3 esp 5"), "dropped esp_in_no_gate");
@@ -182,8 +184,10 @@ TEST_F(Explain, EspByGateAndQuota) {
 TEST_F(Explain, AClientInNoGroupIsNamed) {
   ASSERT_EQ(bench.text("add lsn client C3"), "Done\n");
   ASSERT_EQ(bench.text("bind lsn client C3 -network 172.16.0.0 -netmask 255.255.0.0"), "Done\n");
-  EXPECT_THAT(bench.text("explain 172.16.0.1:1 198.18.0.1:1"), HasSubstr("C3, which is in no group"));
-  EXPECT_THAT(bench.text("show subscriber 172.16.0.1"), HasSubstr("client     C3, which is in no group"));
+  EXPECT_THAT(bench.text("explain 172.16.0.1:1 198.18.0.1:1"),
+              HasSubstr("C3, which is in no group"));
+  EXPECT_THAT(bench.text("show subscriber 172.16.0.1"),
+              HasSubstr("client     C3, which is in no group"));
   EXPECT_THAT(bench.text("show subscriber 203.0.113.3"),
               HasSubstr("client     none: it is a NAT address of P1"));
 }
@@ -193,10 +197,12 @@ TEST_F(Explain, RefusesWhatIsNoPacket) {
   EXPECT_THAT(bench.error("explain 192.0.2.10:1 198.18.0.1 UDP"), HasSubstr("no port"));
   EXPECT_THAT(bench.error("explain 192.0.2.10 198.18.0.1 esp"), HasSubstr("explain: SPI"));
   EXPECT_THAT(bench.error("explain 192.0.2.10:1 198.18.0.1 esp 5"), HasSubstr("a port"));
-  EXPECT_THAT(bench.error("explain 192.0.2.10:1 198.18.0.1:1 udp 5"), HasSubstr("given 5 behind UDP"));
+  EXPECT_THAT(bench.error("explain 192.0.2.10:1 198.18.0.1:1 udp 5"),
+              HasSubstr("given 5 behind UDP"));
   EXPECT_THAT(bench.error("explain 192.0.2.10:1 198.18.0.1:2 icmp"), HasSubstr("two identifiers"));
   EXPECT_THAT(bench.error("explain 192.0.2.10:70000 198.18.0.1:1"), HasSubstr("A.B.C.D:PORT"));
-  EXPECT_THAT(bench.error("explain 192.0.2.10:1 198.18.0.1:1 gre"), HasSubstr("TCP, UDP, ICMP or ESP"));
+  EXPECT_THAT(bench.error("explain 192.0.2.10:1 198.18.0.1:1 gre"),
+              HasSubstr("TCP, UDP, ICMP or ESP"));
   EXPECT_THAT(bench.error("explain 192.0.2.10:1 198.18.0.1:1 -from above"),
               HasSubstr("inside or outside"));
   found([](Lookup& lookup) { EXPECT_EQ(lookup.local_port, 77); });

@@ -2,12 +2,11 @@
 
 #include <fmt/format.h>
 
-#include "lsn/control/config/edit.hpp"
-
 #include <array>
 #include <map>
 
 #include "lsn/control/command/commands.hpp"
+#include "lsn/control/config/edit.hpp"
 #include "unit/control/command/support.hpp"
 
 namespace lsn::control {
@@ -59,7 +58,8 @@ TEST(Grammar, FindsACommandByItsWordsInAnyCase) {
 }
 
 TEST(Grammar, TakesOptionsInAnyOrderAndCaseWithTypedValues) {
-  const Command command = parsed("show lsn session -NATPORT 17 -network 192.0.2.0 -netMask 255.255.255.0");
+  const Command command =
+      parsed("show lsn session -NATPORT 17 -network 192.0.2.0 -netMask 255.255.255.0");
   ASSERT_NE(command.get<std::uint32_t>("-natPort"), nullptr);
   EXPECT_EQ(*command.get<std::uint32_t>("-natPort"), 17U);
   EXPECT_EQ(*command.get<wire::Ipv4Address>("-network"), ip("192.0.2.0"));
@@ -68,7 +68,8 @@ TEST(Grammar, TakesOptionsInAnyOrderAndCaseWithTypedValues) {
 }
 
 TEST(Grammar, TakesPositionalsBeforeAndBehindOptions) {
-  for (const char* line : {"add lsn client C -network 192.0.2.0", "add lsn client -network 192.0.2.0 C"}) {
+  for (const char* line :
+       {"add lsn client C -network 192.0.2.0", "add lsn client -network 192.0.2.0 C"}) {
     const Command command = parsed(line);
     EXPECT_EQ(*command.get<std::string>("NAME"), "C");
     EXPECT_EQ(*command.get<wire::Ipv4Address>("-network"), ip("192.0.2.0"));
@@ -85,8 +86,8 @@ TEST(Grammar, TakesAQuotedWordForAValueWhateverItLooksLike) {
 }
 
 TEST(Grammar, FindsTheJsonOptionAnywhere) {
-  for (const char* line : {"--json show lsn session", "show --json lsn session",
-                           "show lsn session --JSON -natPort 7"})
+  for (const char* line :
+       {"--json show lsn session", "show --json lsn session", "show lsn session --JSON -natPort 7"})
     EXPECT_EQ(parsed(line).format, Format::kJson) << line;
   EXPECT_EQ(parsed("show lsn session").format, Format::kText);
   EXPECT_EQ(*parsed("say N '--json'").get<std::string>("WORD"), "--json");
@@ -108,8 +109,9 @@ TEST(Grammar, RefusesWithWhatWasGivenAndWhatIsAllowed) {
       {"add", "add: given nothing more, allowed lsn"},
       {"add lsn clint C", "add lsn: given \"clint\" (did you mean \"client\"?), allowed client"},
       {"show drops", "show: given \"drops\", allowed nothing more"},
-      {"add lsn client", "add lsn client: NAME: given nothing, allowed a name: 1-127 letters, "
-                         "digits, blanks and _ # . : @ = -, the first a letter, a digit or _"},
+      {"add lsn client",
+       "add lsn client: NAME: given nothing, allowed a name: 1-127 letters, "
+       "digits, blanks and _ # . : @ = -, the first a letter, a digit or _"},
       {"add lsn client C D", "add lsn client: given \"D\", allowed -network, -netmask or -natPort"},
       {"show lsn session -natPort", "show lsn session: -natPort: given no value, allowed 0-65535"},
       {"show lsn session -natPort -network 1.2.3.4",
@@ -117,7 +119,8 @@ TEST(Grammar, RefusesWithWhatWasGivenAndWhatIsAllowed) {
       {"show lsn session -natPort 65536",
        "show lsn session: -natPort: given \"65536\", allowed 0-65535"},
       {"show lsn session -natPort -1", "show lsn session: -natPort: given \"-1\", allowed 0-65535"},
-      {"show lsn session -natPort 1 -natport 2", "show lsn session: -natPort: given twice, allowed once"},
+      {"show lsn session -natPort 1 -natport 2",
+       "show lsn session: -natPort: given twice, allowed once"},
       {"show lsn session -netmask 255.0.0.0",
        "show lsn session: -netmask: given without -network, allowed together with it"},
       {"show lsn session -netport 7",
@@ -127,7 +130,8 @@ TEST(Grammar, RefusesWithWhatWasGivenAndWhatIsAllowed) {
       {"show lsn session -network 300.1.1.1",
        "show lsn session: -network: given \"300.1.1.1\", allowed an address A.B.C.D"},
       {"show lsn session -network 1.2.3.4 -netmask 255.0.255.0",
-       "show lsn session: -netmask: given \"255.0.255.0\", allowed a netmask such as 255.255.255.0"},
+       "show lsn session: -netmask: given \"255.0.255.0\", allowed a netmask such as "
+       "255.255.255.0"},
   };
   for (const auto& [line, error] : errors) EXPECT_EQ(refused(line), error) << line;
 }
@@ -161,10 +165,10 @@ TEST(Commands, OfThisVersionAreAllThere) {
 }
 
 TEST(Commands, OfPublishedExamplesAreUnderstood) {
-  for (const char* line : {"SHOW LSN Session", "show  lsn   session",
-                           "show lsn session \xE2\x80\x93natIP 203.0.113.3",
-                           "show lsn session - natIP 203.0.113.3",
-                           "show lsn session \xE2\x80\x93 clientname LSN-CLIENT-1"})
+  for (const char* line :
+       {"SHOW LSN Session", "show  lsn   session", "show lsn session \xE2\x80\x93natIP 203.0.113.3",
+        "show lsn session - natIP 203.0.113.3",
+        "show lsn session \xE2\x80\x93 clientname LSN-CLIENT-1"})
     EXPECT_TRUE(lsn_commands().parse(line)) << line;
 }
 
@@ -189,13 +193,15 @@ TEST(Help, OfOneCommandListsItsOptions) {
                                "A.B.C.D [-netmask A.B.C.D]] [-natIP A.B.C.D] [-natPort PORT] "
                                "[-destIP A.B.C.D] [-protocol TCP|UDP|ICMP|ESP] [-count] "
                                "[-sort idle|bytes [-top N]]\n"));
-  for (const char* option : {"-clientname", "-network", "-netmask", "-natIP", "-natPort", "-destIP"})
+  for (const char* option :
+       {"-clientname", "-network", "-netmask", "-natIP", "-natPort", "-destIP"})
     EXPECT_THAT(text, HasSubstr(option));
   EXPECT_THAT(bench.text("help STAT"), HasSubstr("stat worker"));
   EXPECT_THAT(bench.text("help STAT"), testing::Not(HasSubstr("show drops")));
-  EXPECT_EQ(bench.error("help show dorps"),
-            "help: given \"show dorps\" (did you mean \"show drops\"?), allowed a command that help "
-            "lists");
+  EXPECT_EQ(
+      bench.error("help show dorps"),
+      "help: given \"show dorps\" (did you mean \"show drops\"?), allowed a command that help "
+      "lists");
 }
 
 }  // namespace

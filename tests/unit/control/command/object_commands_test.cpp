@@ -100,7 +100,8 @@ TEST(ObjectCommands, AnAccessListNamesAClientsSources) {
   EXPECT_EQ(map.group_of(ip("192.0.2.21")), nullptr);
   EXPECT_THAT(box.error("rm ns acl LSN-ACL-2"), HasSubstr("used by client LSN-CLIENT-2"));
   EXPECT_THAT(box.error("add ns acl X DENY -srcIP 192.0.2.1"), HasSubstr("allowed ALLOW"));
-  EXPECT_THAT(box.error("add ns acl X ALLOW -srcIP 192.0.2.1 -destIP 1.2.3.4"), HasSubstr("-destIP"));
+  EXPECT_THAT(box.error("add ns acl X ALLOW -srcIP 192.0.2.1 -destIP 1.2.3.4"),
+              HasSubstr("-destIP"));
   // The same sources twice are a mistake, whoever names them.
   box.done({"add lsn client OTHER"});
   EXPECT_THAT(box.error("bind lsn client OTHER -network 192.0.2.0 -netmask 255.255.255.0"),
@@ -231,9 +232,10 @@ INSTANTIATE_TEST_SUITE_P(
                 "pool N: portrealloctimeout: given 601, allowed 0-600 s"},
         Refused{"add lsn pool N -portrealloctimeout",
                 "pool N: portrealloctimeout: given no value, allowed 0-600 s"},
-        Refused{"add lsn pool N -portrealloctimout 3",
-                "pool N: given \"-portrealloctimout\" (did you mean \"-portrealloctimeout\"?), allowed "
-                "-nattype, -portblockallocation, -portrealloctimeout, -maxPortReallocTmq, -lsnip"},
+        Refused{
+            "add lsn pool N -portrealloctimout 3",
+            "pool N: given \"-portrealloctimout\" (did you mean \"-portrealloctimeout\"?), allowed "
+            "-nattype, -portblockallocation, -portrealloctimeout, -maxPortReallocTmq, -lsnip"},
         Refused{"add lsn pool N -nattype DYNAMIC -nattype DYNAMIC",
                 "add lsn pool: -nattype: given twice, allowed once"},
         Refused{"add lsn pool N -nattype DETERMINISTIC",
@@ -242,14 +244,16 @@ INSTANTIATE_TEST_SUITE_P(
                 "appsprofile N: transportprotocol: given nothing, allowed TCP, UDP or ICMP"},
         Refused{"add lsn appsprofile N SCTP",
                 "appsprofile N: transportprotocol: given \"SCTP\", allowed TCP, UDP or ICMP"},
-        Refused{"add lsn group N",
-                "group N: clientname: given nothing, allowed the name of an existing client (add lsn "
-                "group N -clientname NAME)"},
+        Refused{
+            "add lsn group N",
+            "group N: clientname: given nothing, allowed the name of an existing client (add lsn "
+            "group N -clientname NAME)"},
         Refused{"add lsn group N -clientname C9",
                 "group N: clientname: given \"C9\" (did you mean \"C1\"?), allowed the name of an "
                 "existing client"},
-        Refused{"set lsn pool NO -portrealloctimeout 1",
-                "pool NO does not exist: allowed the name of an existing lsn pool (add lsn pool NO)"},
+        Refused{
+            "set lsn pool NO -portrealloctimeout 1",
+            "pool NO does not exist: allowed the name of an existing lsn pool (add lsn pool NO)"},
         Refused{"set lsn pool P1",
                 "pool P1: given nothing to set, allowed -nattype, -portblockallocation, "
                 "-portrealloctimeout, -maxPortReallocTmq"},
@@ -277,25 +281,29 @@ INSTANTIATE_TEST_SUITE_P(
                 "allowed A.B.C.D or A.B.C.D/L with L 0-32 and no host bits set"},
         Refused{"rm lsn pool P1",
                 "pool P1: given rm, allowed what nothing uses; it is used by group G1"},
-        Refused{"rm lsn pool NO",
-                "pool NO does not exist: allowed the name of an existing lsn pool (add lsn pool NO)"},
+        Refused{
+            "rm lsn pool NO",
+            "pool NO does not exist: allowed the name of an existing lsn pool (add lsn pool NO)"},
         Refused{"show lsn pool NO",
                 "show lsn pool: given \"NO\", allowed the name of a lsn pool"}));
 
 TEST(ObjectCommands, AnAlgNeedsPairedIke) {
   EmptyBox box;
   box.done({"add lsn client C", "add lsn group G -clientname C", "add ipsecalg profile A"});
-  EXPECT_THAT(box.error("bind lsn group G -ipsecAlgProfile A"),
-              HasSubstr("add lsn appsprofile IKE-PAIRED UDP -ippooling PAIRED; bind lsn appsprofile "
-                        "IKE-PAIRED 500; bind lsn group G -appsprofilename IKE-PAIRED"));
-  box.done({"add lsn appsprofile IKE-PAIRED UDP -ippooling PAIRED", "bind lsn appsprofile IKE-PAIRED 500",
-            "bind lsn group G -appsprofilename IKE-PAIRED", "bind lsn group G -ipsecAlgProfile A"});
+  EXPECT_THAT(
+      box.error("bind lsn group G -ipsecAlgProfile A"),
+      HasSubstr("add lsn appsprofile IKE-PAIRED UDP -ippooling PAIRED; bind lsn appsprofile "
+                "IKE-PAIRED 500; bind lsn group G -appsprofilename IKE-PAIRED"));
+  box.done({"add lsn appsprofile IKE-PAIRED UDP -ippooling PAIRED",
+            "bind lsn appsprofile IKE-PAIRED 500", "bind lsn group G -appsprofilename IKE-PAIRED",
+            "bind lsn group G -ipsecAlgProfile A"});
   for (const char* line :
        {"unbind lsn group G -appsprofilename IKE-PAIRED", "unbind lsn appsprofile IKE-PAIRED 500",
         "set lsn appsprofile IKE-PAIRED -ippooling RANDOM", "rm ipsecalg profile A"})
     EXPECT_FALSE(box.say(line).errors.empty()) << line;
-  box.done({"unbind lsn group G -ipsecAlgProfile A", "unbind lsn group G -appsprofilename IKE-PAIRED",
-            "rm ipsecalg profile A", "rm lsn group G", "rm lsn client C", "rm lsn appsprofile IKE-PAIRED"});
+  box.done({"unbind lsn group G -ipsecAlgProfile A",
+            "unbind lsn group G -appsprofilename IKE-PAIRED", "rm ipsecalg profile A",
+            "rm lsn group G", "rm lsn client C", "rm lsn appsprofile IKE-PAIRED"});
   EXPECT_EQ(render_config(box.config.model()), render_config(model_of(std::string(kEmptyBox))));
 }
 
@@ -303,38 +311,41 @@ TEST(ObjectCommands, AnAlgNeedsPairedIke) {
 
 TEST(ObjectCommands, InOrderThoseBeforeARefusedOneAreCarriedOut) {
   EmptyBox box;
-  const auto said = box.say_all(kBatchOrdered, {"add lsn pool A", "add lsn pool B", "add lsn pool A",
-                                                "add lsn pool C"});
+  const auto said = box.say_all(
+      kBatchOrdered, {"add lsn pool A", "add lsn pool B", "add lsn pool A", "add lsn pool C"});
   EXPECT_EQ(said.out, "Done\nDone\n");
   EXPECT_THAT(said.errors, ElementsAre(HasSubstr("pool A: given add")));
   EXPECT_EQ(box.config.model().lsn.pool.size(), 2U);
   // One that only the whole shows to be wrong, and one that is no command at all.
-  EXPECT_EQ(box.say_all(kBatchOrdered, {"bind lsn pool A 203.0.113.1", "bind lsn pool B 203.0.113.1",
-                                        "add lsn pool C"})
+  EXPECT_EQ(box.say_all(kBatchOrdered, {"bind lsn pool A 203.0.113.1",
+                                        "bind lsn pool B 203.0.113.1", "add lsn pool C"})
                 .out,
             "Done\n");
-  EXPECT_EQ(box.say_all(kBatchOrdered, {"add lsn pool D", "frobnicate", "add lsn pool E"}).out, "Done\n");
+  EXPECT_EQ(box.say_all(kBatchOrdered, {"add lsn pool D", "frobnicate", "add lsn pool E"}).out,
+            "Done\n");
   EXPECT_EQ(box.config.model().lsn.pool.size(), 3U);
 }
 
 TEST(ObjectCommands, AtomicIsAllOrNothing) {
   EmptyBox box;
   const Model before = box.config.model();
-  for (const auto& lines : {std::initializer_list<std::string_view>{"add lsn pool A", "add lsn pool A"},
-                            {"add lsn pool A", "frobnicate"},
-                            {"add lsn pool A", "show drops"},
-                            {"add lsn pool A", "add lsn pool B", "bind lsn pool A 203.0.113.1",
-                             "bind lsn pool B 203.0.113.1"}}) {
+  for (const auto& lines :
+       {std::initializer_list<std::string_view>{"add lsn pool A", "add lsn pool A"},
+        {"add lsn pool A", "frobnicate"},
+        {"add lsn pool A", "show drops"},
+        {"add lsn pool A", "add lsn pool B", "bind lsn pool A 203.0.113.1",
+         "bind lsn pool B 203.0.113.1"}}) {
     const auto said = box.say_all(kBatchAtomic, lines);
     EXPECT_EQ(said.out, "");
     EXPECT_THAT(said.errors, ElementsAre(HasSubstr("nothing has changed")));
     EXPECT_EQ(box.config.model(), before);
   }
   // What makes sense only in the end.
-  EXPECT_EQ(box.say_all(kBatchAtomic, {"add lsn client C", "add lsn group G -clientname C",
-                                       "add ipsecalg profile A", "bind lsn group G -ipsecAlgProfile A",
-                                       "add lsn appsprofile I UDP -ippooling PAIRED",
-                                       "bind lsn appsprofile I 500", "bind lsn group G -appsprofilename I"})
+  EXPECT_EQ(box.say_all(kBatchAtomic,
+                        {"add lsn client C", "add lsn group G -clientname C",
+                         "add ipsecalg profile A", "bind lsn group G -ipsecAlgProfile A",
+                         "add lsn appsprofile I UDP -ippooling PAIRED",
+                         "bind lsn appsprofile I 500", "bind lsn group G -appsprofilename I"})
                 .out,
             "Done\nDone\nDone\nDone\nDone\nDone\nDone\n");
 }
@@ -343,8 +354,9 @@ TEST(ObjectCommands, AnAtomicChangeSaysWhatIsWrongWithTheLineThatIs) {
   EmptyBox box;
   box.done({"add lsn client C", "add lsn group G -clientname C"});
   // The first refers to what only the last makes; the third is the one that is wrong.
-  const auto said = box.say_all(kBatchAtomic, {"bind lsn group G -poolname NEW", "add lsn pool NEW2",
-                                               "bind lsn pool NOSUCH 203.0.114.1", "add lsn pool NEW"});
+  const auto said =
+      box.say_all(kBatchAtomic, {"bind lsn group G -poolname NEW", "add lsn pool NEW2",
+                                 "bind lsn pool NOSUCH 203.0.114.1", "add lsn pool NEW"});
   EXPECT_THAT(said.errors, ElementsAre(AllOf(StartsWith("command 3: "), HasSubstr("NOSUCH"))));
 }
 
@@ -353,8 +365,9 @@ TEST(ObjectCommands, OfManyLinesTheOneThatIsWrongIsFound) {
   for (unsigned wrong = 0; wrong < 20; ++wrong) {
     std::string request = kBatchMark + std::string(kBatchOrdered);
     for (unsigned i = 0; i < 20; ++i)
-      request += kBatchMark + (i == wrong ? std::string("bind lsn pool P 192.0.2.1")
-                                          : "set lsn pool P -maxPortReallocTmq " + std::to_string(i));
+      request +=
+          kBatchMark + (i == wrong ? std::string("bind lsn pool P 192.0.2.1")
+                                   : "set lsn pool P -maxPortReallocTmq " + std::to_string(i));
     box.say("add lsn pool P");
     auto answer = begin_batch(lsn_commands().parse_batch(request), box.context);
     Bench::Said said;
@@ -385,8 +398,9 @@ Model random_model(std::mt19937& random, const Model& from) {
     edit.name = "N" + std::to_string(any(4)) + (any(4) == 0 ? " x" : "");
     edit.verb = static_cast<Verb>(any(6));
     if (edit.verb == Verb::kAdd && !kind.operand.empty())
-      edit.operands.push_back(kind.find(kind.operand)->words[any(static_cast<unsigned>(
-          kind.find(kind.operand)->words.size()))]);
+      edit.operands.push_back(
+          kind.find(kind.operand)
+              ->words[any(static_cast<unsigned>(kind.find(kind.operand)->words.size()))]);
     const Parameter& p = kind.parameters[any(static_cast<unsigned>(kind.parameters.size()))];
     std::string value = std::to_string(any(700));
     if (!p.words.empty()) value = p.words[any(static_cast<unsigned>(p.words.size()))];
@@ -394,8 +408,10 @@ Model random_model(std::mt19937& random, const Model& from) {
     if (p.name == "network") value = "10." + std::to_string(any(50)) + ".0.0/16";
     if (p.name == "srcIP") value = "172.16." + std::to_string(any(200)) + ".1";
     if (p.name == "lsnip") value = "203.0.113." + std::to_string(any(250));
-    if (edit.verb == Verb::kUnset) edit.options.push_back({p.name, {}});
-    else if (edit.verb != Verb::kAdd && edit.verb != Verb::kRemove) edit.options.push_back({p.name, {value}});
+    if (edit.verb == Verb::kUnset)
+      edit.options.push_back({p.name, {}});
+    else if (edit.verb != Verb::kAdd && edit.verb != Verb::kRemove)
+      edit.options.push_back({p.name, {value}});
     if (edit.verb == Verb::kAdd && kind.words == "lsn group")
       edit.options.push_back({"clientname", {"N" + std::to_string(any(4))}});
     Model next = model;
@@ -408,7 +424,8 @@ Model random_model(std::mt19937& random, const Model& from) {
 /// The objects, whatever their order.
 std::string sorted(Model model) {
   const auto by_name = [](auto& list) {
-    std::sort(list.begin(), list.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+    std::sort(list.begin(), list.end(),
+              [](const auto& a, const auto& b) { return a.name < b.name; });
   };
   by_name(model.lsn.acl);
   by_name(model.lsn.client);
@@ -420,7 +437,9 @@ std::string sorted(Model model) {
   for (auto& pool : model.lsn.pool)
     std::sort(pool.lsnip.begin(), pool.lsnip.end(),
               [](const auto& a, const auto& b) { return a.first < b.first; });
-  const auto sort_names = [](std::vector<std::string>& names) { std::sort(names.begin(), names.end()); };
+  const auto sort_names = [](std::vector<std::string>& names) {
+    std::sort(names.begin(), names.end());
+  };
   for (auto& group : model.lsn.group)
     for (auto* names : {&group.poolname, &group.appsprofilename, &group.transportprofilename})
       sort_names(*names);
@@ -473,7 +492,7 @@ TEST(ObjectCommands, SaveWritesWhatIsInForceAndKeepsTheFormerFile) {
   EXPECT_EQ(bench.say("add lsn pool NEW").out, "Done\n");
   EXPECT_THAT(bench.text("save config"),
               AllOf(StartsWith("warning: "), HasSubstr("its comments"), HasSubstr(".bak\nDone\n")));
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(stat(bench.file.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 07777, 0604U);
   EXPECT_THAT(read_file(bench.file + ".bak"), HasSubstr("somebody's remark"));
@@ -508,7 +527,8 @@ TEST(ObjectCommands, CompletionKnowsKeywordsOptionsValuesAndNames) {
   EXPECT_THAT(completed(bench, "bi"), ElementsAre("bind"));
   EXPECT_THAT(completed(bench, "bind lsn c"), ElementsAre("client"));
   EXPECT_THAT(completed(bench, "bind lsn client "), ElementsAre("C1", "C2"));
-  EXPECT_THAT(completed(bench, "bind lsn client C1 "), ElementsAre("-network", "-netmask", "-aclname"));
+  EXPECT_THAT(completed(bench, "bind lsn client C1 "),
+              ElementsAre("-network", "-netmask", "-aclname"));
   EXPECT_THAT(completed(bench, "bind lsn group G1 -poolname "), ElementsAre("P1", "P2"));
   EXPECT_THAT(completed(bench, "add lsn appsprofile X "), ElementsAre("TCP", "UDP", "ICMP"));
   EXPECT_THAT(completed(bench, "add lsn appsprofile X TCP -ippooling p"), ElementsAre("PAIRED"));
@@ -522,9 +542,11 @@ TEST(ObjectCommands, CompletionKnowsWhatIsBoundAndWhatAReasonMayBe) {
     return bench.json(show).begin().value()[0][key].get<std::vector<std::string>>();
   };
   EXPECT_EQ(completed(bench, "unbind lsn pool P1 "), bound("show lsn pool P1", "lsnip"));
-  EXPECT_EQ(completed(bench, "unbind lsn client C1 -network "), bound("show lsn client C1", "network"));
+  EXPECT_EQ(completed(bench, "unbind lsn client C1 -network "),
+            bound("show lsn client C1", "network"));
   EXPECT_EQ(completed(bench, "unbind lsn group G1 -pool"), std::vector<std::string>{"-poolname"});
-  EXPECT_EQ(completed(bench, "unbind lsn group G1 -poolname "), bound("show lsn group G1", "poolname"));
+  EXPECT_EQ(completed(bench, "unbind lsn group G1 -poolname "),
+            bound("show lsn group G1", "poolname"));
   EXPECT_THAT(completed(bench, "show drops -recent -reason no_m"), ElementsAre("no_mapping"));
   EXPECT_THAT(completed(bench, "show drops -rec -rea no_ro"), ElementsAre("no_route"));
   EXPECT_THAT(completed(bench, "stat ipsecalg "), ElementsAre("ALG", "-ntimes", "-interval"));
@@ -543,7 +565,8 @@ TEST(ObjectCommands, HelpTakesTheBeginningsThatCommandsTake) {
 TEST(ObjectCommands, HelpCompletesTheWordsOfCommands) {
   Bench bench;
   EXPECT_THAT(completed(bench, "help unb"), ElementsAre("unbind"));
-  EXPECT_THAT(completed(bench, "help show ipsecalg "), ElementsAre("session", "ike", "gate", "profile"));
+  EXPECT_THAT(completed(bench, "help show ipsecalg "),
+              ElementsAre("session", "ike", "gate", "profile"));
   EXPECT_THAT(completed(bench, "help nonsense "), IsEmpty());
   EXPECT_EQ(completed(bench, "help --json unb"), completed(bench, "help unb"));
   EXPECT_EQ(completed(bench, "help sta ls "), completed(bench, "help stat lsn "));
@@ -563,7 +586,8 @@ TEST(ObjectCommands, TheBeginningOfASingleOptionStandsForIt) {
   EXPECT_THAT(bench.error("add lsn client C8 -net 10.77.0.0 -netmask 255.255.0.0"),
               HasSubstr("one of -network, -netmask"));
   // rm takes a name alone, and ignores the rest.
-  EXPECT_THAT(bench.text("rm lsn client C7 -ne 1"), AllOf(HasSubstr("is ignored"), HasSubstr("Done")));
+  EXPECT_THAT(bench.text("rm lsn client C7 -ne 1"),
+              AllOf(HasSubstr("is ignored"), HasSubstr("Done")));
   // What is known is never the beginning of something else.
   EXPECT_THAT(bench.text("add lsn client C9 -td 5"), HasSubstr("-td is ignored"));
   EXPECT_THAT(bench.error("set lsn pool P1 -x 7"), HasSubstr("\"-x\""));
@@ -573,7 +597,8 @@ TEST(ObjectCommands, HelpSaysThatAStatCanBeRepeated) {
   Bench bench;
   for (const CommandSpec& spec : lsn_commands().commands()) {
     if (!spec.words.starts_with("stat ")) continue;
-    EXPECT_THAT(bench.text("help " + std::string(spec.words)), HasSubstr("[-ntimes N [-interval N]]"));
+    EXPECT_THAT(bench.text("help " + std::string(spec.words)),
+                HasSubstr("[-ntimes N [-interval N]]"));
   }
 }
 
@@ -588,7 +613,8 @@ TEST(ObjectCommands, EachOfThemIsInTheHelpWithItsOptions) {
   for (const CommandSpec& spec : object_commands()) {
     const std::string help = bench.text("help " + std::string(spec.words));
     EXPECT_THAT(help, StartsWith(std::string(spec.words))) << spec.words;
-    for (const OptionSpec& option : spec.options) EXPECT_THAT(help, HasSubstr(std::string(option.name)));
+    for (const OptionSpec& option : spec.options)
+      EXPECT_THAT(help, HasSubstr(std::string(option.name)));
   }
 }
 
@@ -598,17 +624,16 @@ TEST(ObjectCommands, ShowNamesEachParameterWithDefaultsAndUsers) {
     const auto list = bench.json("show " + std::string(kind.words));
     ASSERT_TRUE(list.contains(std::string(kind.setting)));
     for (const auto& object : list[std::string(kind.setting)]) {
-      const std::string text =
-          bench.text("show " + std::string(kind.words) + " \"" + std::string(object["name"]) + "\"");
+      const std::string text = bench.text("show " + std::string(kind.words) + " \"" +
+                                          std::string(object["name"]) + "\"");
       for (const Parameter& p : kind.parameters) {
         EXPECT_TRUE(object.contains(p.name)) << kind.words << " " << p.name;
         EXPECT_THAT(text, HasSubstr(p.name));
       }
     }
   }
-  EXPECT_THAT(bench.text("show lsn pool P1"),
-              AllOf(HasSubstr("portrealloctimeout   0 (default)"), HasSubstr("used by"),
-                    HasSubstr("group G1")));
+  EXPECT_THAT(bench.text("show lsn pool P1"), AllOf(HasSubstr("portrealloctimeout   0 (default)"),
+                                                    HasSubstr("used by"), HasSubstr("group G1")));
   EXPECT_EQ(bench.json("show lsn pool P1")["lsn.pool"][0]["portrealloctimeout"], 0);
 }
 

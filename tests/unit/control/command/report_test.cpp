@@ -162,7 +162,8 @@ TEST(StatWorker, ShowsEachWorkerAndAllOfThem) {
   EXPECT_EQ(second["capacity"]["sessions"], 1000);
 
   const std::string text = bench.text("stat worker");
-  EXPECT_THAT(text, ContainsRegex("0 +10 +0 +25.0 % +14 +1,000 +6 +1,234,567 +40 +11 +12 +1,000,003"));
+  EXPECT_THAT(text,
+              ContainsRegex("0 +10 +0 +25.0 % +14 +1,000 +6 +1,234,567 +40 +11 +12 +1,000,003"));
   EXPECT_THAT(text, ContainsRegex("total +29 +2,000 +12 +2,469,134 +80 +23 +23 +1,000,007"));
 }
 
@@ -186,7 +187,8 @@ TEST(ShowDrops, ListsEveryReasonForProgramsAndThoseThatHappenedForPeople) {
 
   const std::string text = bench.text("show drops");
   EXPECT_THAT(text, ContainsRegex("reason +packets +worker 0 +worker 1 +meaning\n"));
-  EXPECT_THAT(text, ContainsRegex("no_route +7 +3 +4 +No route covers the packet's destination.\n"));
+  EXPECT_THAT(text,
+              ContainsRegex("no_route +7 +3 +4 +No route covers the packet's destination.\n"));
   EXPECT_THAT(text, ContainsRegex("total +1,000,007 +1,000,003 +4\n"));
   EXPECT_THAT(text, testing::Not(HasSubstr("tx_full")));
 }
@@ -199,8 +201,8 @@ TEST(RunningConfigCommand, PrintsAFileThatGivesTheSame) {
 }
 
 TEST(CounterNames, AreOnesThatADocumentCanHave) {
-  std::set<std::string_view> names{"generation", "workers", "sessions", "capacity", "drops",
-                                   "protocols"};
+  std::set<std::string_view> names{"generation", "workers", "sessions",
+                                   "capacity",   "drops",   "protocols"};
   for (const auto& counter : shared::router_counters())
     EXPECT_TRUE(names.insert(counter.name).second) << counter.name;
   names = {"protocol"};
@@ -209,8 +211,8 @@ TEST(CounterNames, AreOnesThatADocumentCanHave) {
   names = {"name", "role", "device", "vlan", "mtu", "address", "link"};
   for (const auto& counter : shared::interface_counters())
     EXPECT_TRUE(names.insert(counter.name).second) << counter.name;
-  names = {"worker", "cpu", "numa_node", "capacity", "sessions", "mappings", "subscribers",
-           "displaced", "rx_packets", "tx_packets", "drops", "handoff"};
+  names = {"worker",      "cpu",       "numa_node",  "capacity",   "sessions", "mappings",
+           "subscribers", "displaced", "rx_packets", "tx_packets", "drops",    "handoff"};
   for (const auto& counter : shared::worker_counters())
     EXPECT_TRUE(names.insert(counter.name).second) << counter.name;
 }

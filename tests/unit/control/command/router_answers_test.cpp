@@ -101,11 +101,10 @@ TEST(ShowRoute, ListsConnectedNetworksAndConfiguredRoutes) {
             "192.0.2.0/24     -              in         CONNECTED\n"
             "198.51.100.0/24  -              out        CONNECTED\n"
             "0.0.0.0/0        198.51.100.10  out        STATIC\n");
-  EXPECT_EQ(bench.json("show route")["routes"][2],
-            nlohmann::json({{"prefix", "0.0.0.0/0"},
-                            {"via", "198.51.100.10"},
-                            {"interface", "out"},
-                            {"kind", "STATIC"}}));
+  EXPECT_EQ(bench.json("show route")["routes"][2], nlohmann::json({{"prefix", "0.0.0.0/0"},
+                                                                   {"via", "198.51.100.10"},
+                                                                   {"interface", "out"},
+                                                                   {"kind", "STATIC"}}));
 }
 
 // ── usage ───────────────────────────────────────────────────────────────────────────────────────
@@ -143,9 +142,11 @@ TEST(StatLsn, AddsUpTheUsageOfPoolsAndGroups) {
 
   // What show has of it.
   EXPECT_THAT(bench.text("show lsn pool P1"),
-              HasSubstr("  subscribers          3 paired with an address\n  ports in use         TCP 11, UDP 64512, ICMP 3 "
+              HasSubstr("  subscribers          3 paired with an address\n  ports in use         "
+                        "TCP 11, UDP 64512, ICMP 3 "
                         "(10.0 %)\n  ports waiting        7\n"));
-  EXPECT_THAT(bench.text("show lsn client C1"), HasSubstr("sessions      TCP 1, UDP 2, ICMP 3, ESP 4"));
+  EXPECT_THAT(bench.text("show lsn client C1"),
+              HasSubstr("sessions      TCP 1, UDP 2, ICMP 3, ESP 4"));
   EXPECT_EQ(bench.json("show lsn group")["lsn.group"][1]["usage"]["subscribers"], 9);
   EXPECT_FALSE(bench.json("show lsn appsprofile")["lsn.appsprofile"][0].contains("usage"));
 }
@@ -182,10 +183,12 @@ TEST(DryRun, SaysWhatWouldChangeAndWhoseSessionsWouldEnd) {
 TEST(DryRun, RefusesWhatAReloadWouldRefuse) {
   Bench bench;
   write_file(bench.file, "dataplane: { workers = 1 }");
-  EXPECT_THAT(bench.say("reload config -dryRun").errors,
-              testing::AllOf(testing::SizeIs(testing::Ge(2u)), testing::Each(HasSubstr(bench.file))))
+  EXPECT_THAT(
+      bench.say("reload config -dryRun").errors,
+      testing::AllOf(testing::SizeIs(testing::Ge(2u)), testing::Each(HasSubstr(bench.file))))
       << "all that is wrong, at once";
-  write_file(bench.file, with(std::string(kGoodText), "maxSessions = 65536", "maxSessions = 131072"));
+  write_file(bench.file,
+             with(std::string(kGoodText), "maxSessions = 65536", "maxSessions = 131072"));
   EXPECT_THAT(bench.error("reload config -dryRun"), HasSubstr("restart"));
   write_file(bench.file, std::string(kGoodText));
   EXPECT_THAT(bench.text("reload config -dryRun"),

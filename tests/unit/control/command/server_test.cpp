@@ -19,13 +19,11 @@ using testing::StartsWith;
 /// A connection that never blocks the test.
 class Peer {
  public:
-  explicit Peer(const std::string& path)
-      : fd_(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0)) {
+  explicit Peer(const std::string& path) : fd_(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0)) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     path.copy(address.sun_path, path.size());
-    connected_ =
-        connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    connected_ = connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
   }
 
   [[nodiscard]] bool connected() const { return connected_; }
@@ -149,7 +147,8 @@ TEST_F(Servers, SayErrorsOnTheOtherStreamInOneLine) {
   EXPECT_EQ(said.status, 1);
   EXPECT_EQ(said.out, "");
   EXPECT_EQ(said.err,
-            "ERROR: command: given \"frobnicate\", allowed show, flush, explain, stat, clear, save, reload, complete, help, add, set, unset, bind, unbind, rm or apply\n");
+            "ERROR: command: given \"frobnicate\", allowed show, flush, explain, stat, clear, "
+            "save, reload, complete, help, add, set, unset, bind, unbind, rm or apply\n");
 }
 
 TEST_F(Servers, AnswerOneRequestAfterTheOtherOfOneConnection) {
@@ -160,7 +159,8 @@ TEST_F(Servers, AnswerOneRequestAfterTheOtherOfOneConnection) {
     peer.receive();
   }
   EXPECT_EQ(answers(peer), 5U);
-  EXPECT_THAT(peer.received(), testing::EndsWith("end 1\nend 0\nend 0\nout 24\n0 sessions flushed\nDone\nend 0\n"));
+  EXPECT_THAT(peer.received(),
+              testing::EndsWith("end 1\nend 0\nend 0\nout 24\n0 sessions flushed\nDone\nend 0\n"));
   EXPECT_FALSE(peer.closed());
   peer.send("flush lsn session\n");
   turn(3);
@@ -492,8 +492,8 @@ TEST_F(Servers, AnswerAReloadWhenItIsDone) {
 }
 
 TEST_F(Servers, AnswerAReloadThatIsRefusedWithOneLineForEachProblem) {
-  write_file(bench.file, with(good_with("portquota = 1000", "portquota = 70000"), "mtu = 1400",
-                              "mtu = 14"));
+  write_file(bench.file,
+             with(good_with("portquota = 1000", "portquota = 70000"), "mtu = 1400", "mtu = 14"));
   const Said said = ask("reload config");
   EXPECT_EQ(said.status, 1);
   EXPECT_EQ(said.out, "");

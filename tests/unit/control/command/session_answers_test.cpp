@@ -55,22 +55,21 @@ TEST(ShowSessions, GivesOneJsonDocumentWithAllThatIsKnown) {
   const auto json = bench.json("show lsn session");
   EXPECT_EQ(json["count"], 2);
   ASSERT_EQ(json["sessions"].size(), 2U);
-  EXPECT_EQ(json["sessions"][0],
-            nlohmann::json({{"protocol", "TCP"},
-                            {"subscriber", "192.0.2.77:5000"},
-                            {"nat", "203.0.113.3:40000"},
-                            {"destination", "198.51.100.10:443"},
-                            {"direction", "INBOUND"},
-                            {"state", "ESTABLISHED"},
-                            {"idle", 12},
-                            {"age", 3456},
-                            {"hairpin", true},
-                            {"client", "C1"},
-                            {"group", "G1"},
-                            {"outbound_packets", 1},
-                            {"outbound_bytes", 100},
-                            {"inbound_packets", 2},
-                            {"inbound_bytes", 18'446'744'073'709'551'615U}}));
+  EXPECT_EQ(json["sessions"][0], nlohmann::json({{"protocol", "TCP"},
+                                                 {"subscriber", "192.0.2.77:5000"},
+                                                 {"nat", "203.0.113.3:40000"},
+                                                 {"destination", "198.51.100.10:443"},
+                                                 {"direction", "INBOUND"},
+                                                 {"state", "ESTABLISHED"},
+                                                 {"idle", 12},
+                                                 {"age", 3456},
+                                                 {"hairpin", true},
+                                                 {"client", "C1"},
+                                                 {"group", "G1"},
+                                                 {"outbound_packets", 1},
+                                                 {"outbound_bytes", 100},
+                                                 {"inbound_packets", 2},
+                                                 {"inbound_bytes", 18'446'744'073'709'551'615U}}));
 }
 
 TEST(ShowSessions, OfNobodyIsAnEmptyTable) {

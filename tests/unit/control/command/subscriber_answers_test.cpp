@@ -38,8 +38,9 @@ TEST(ShowLsnSubscriber, SetsWhatIsUsedAgainstTheQuotas) {
   const std::string text = bench.text("show lsn subscriber");
   EXPECT_THAT(text, HasSubstr("subscriber       group             nat ip           TCP sessions  "
                               "UDP sessions  ICMP sessions  ESP sessions"));
-  EXPECT_THAT(text, HasSubstr("192.0.2.10       G1                203.0.113.3                 0  "
-                              "          12              0         1/256            3      12/1000"));
+  EXPECT_THAT(text,
+              HasSubstr("192.0.2.10       G1                203.0.113.3                 0  "
+                        "          12              0         1/256            3      12/1000"));
   EXPECT_THAT(text, testing::EndsWith("\n1 subscriber\n"));
   EXPECT_EQ(bench.json("show lsn subscriber")["subscribers"][0],
             nlohmann::json({{"subscriber", "192.0.2.10"},
@@ -58,7 +59,8 @@ TEST(ShowLsnSubscriber, OfOneThatIsNobodysClientAnyMoreNamesNoGroup) {
   row.group = 77;
   row.nat_ip.reset();
   bench.dataplane.answers(0).subscribers = {row};
-  EXPECT_THAT(bench.text("show lsn subscriber"), HasSubstr("192.0.2.10       -                 -   "));
+  EXPECT_THAT(bench.text("show lsn subscriber"),
+              HasSubstr("192.0.2.10       -                 -   "));
   const auto json = bench.json("show lsn subscriber");
   EXPECT_TRUE(json["subscribers"][0]["group"].is_null());
   EXPECT_TRUE(json["subscribers"][0]["nat_ip"].is_null());
@@ -76,13 +78,13 @@ TEST(ShowLsnSubscriber, SortsByWhatIsAskedForOverAllWorkersAndPages) {
     unsigned modulus;
   };
   for (const auto& [order, modulus] : {Case{"sessions", 977}, {"bits", 991}}) {
-    const auto json =
-        bench.json(std::string("show lsn subscriber -sort ") + order + " -top 50");
+    const auto json = bench.json(std::string("show lsn subscriber -sort ") + order + " -top 50");
     ASSERT_EQ(json["count"], 50) << order;
     std::uint64_t before = UINT64_MAX;
     for (const auto& row : json["subscribers"]) {
-      const auto value = row.contains("outbound_bytes") ? row["outbound_bytes"].get<std::uint64_t>()
-                                                        : row["sessions"]["udp"].get<std::uint64_t>();
+      const auto value = row.contains("outbound_bytes")
+                             ? row["outbound_bytes"].get<std::uint64_t>()
+                             : row["sessions"]["udp"].get<std::uint64_t>();
       EXPECT_LE(value, before);
       EXPECT_GE(value, modulus - 2) << "40 of them have the most, 40 one less";
       before = value;
@@ -136,8 +138,10 @@ TEST(ShowLsnMapping, ListsThoseWithoutSessionsToo) {
   bench.dataplane.answers(1).mappings = {narrow};
   const std::string text = bench.text("show lsn mapping");
   EXPECT_THAT(text, HasSubstr("192.0.2.10:5000             203.0.113.3:40000           any      "));
-  EXPECT_THAT(text, HasSubstr("ENDPOINT-INDEPENDENT    ADDRESS-PORT-DEPENDENT         0    77 s\n"));
-  EXPECT_THAT(text, HasSubstr("ADDRESS-DEPENDENT       ADDRESS-PORT-DEPENDENT         2       -\n"));
+  EXPECT_THAT(text,
+              HasSubstr("ENDPOINT-INDEPENDENT    ADDRESS-PORT-DEPENDENT         0    77 s\n"));
+  EXPECT_THAT(text,
+              HasSubstr("ADDRESS-DEPENDENT       ADDRESS-PORT-DEPENDENT         2       -\n"));
   EXPECT_THAT(text, testing::EndsWith("\n2 mappings\n"));
   const auto json = bench.json("show lsn mapping");
   EXPECT_EQ(json["mappings"][0]["left"], 77);
@@ -155,12 +159,13 @@ TEST(ShowSubscriber, HasAllAboutOneOnOnePage) {
   bench.dataplane.answers(1).subscribers = {subscriber(10, 12, 3, 1000)};
   bench.dataplane.answers(1).mappings = {mapping(10, 0), mapping(11, 0)};
   const std::string text = bench.text("show subscriber 192.0.2.10");
-  EXPECT_THAT(text, testing::StartsWith("subscriber 192.0.2.10\n  client     C1\n  group      G1\n"
-                                        "  nat ip     203.0.113.3 (PAIRED)\n"
-                                        "  sessions   TCP 0, UDP 12, ICMP 0, ESP 1/256\n"
-                                        "  nat ports  TCP 3, UDP 12/1000, ICMP 0\n"
-                                        "  carried    1000 bytes out, 2000 bytes in, by its present "
-                                        "sessions\n\nmappings\n\n"));
+  EXPECT_THAT(text,
+              testing::StartsWith("subscriber 192.0.2.10\n  client     C1\n  group      G1\n"
+                                  "  nat ip     203.0.113.3 (PAIRED)\n"
+                                  "  sessions   TCP 0, UDP 12, ICMP 0, ESP 1/256\n"
+                                  "  nat ports  TCP 3, UDP 12/1000, ICMP 0\n"
+                                  "  carried    1000 bytes out, 2000 bytes in, by its present "
+                                  "sessions\n\nmappings\n\n"));
   for (const char* part : {"\n1 mapping\n", "\n0 IKE sessions\n", "\n0 sessions\n", "\n0 gates\n",
                            "\nlast drops\n", "\n0 packets\n"})
     EXPECT_THAT(text, HasSubstr(part));

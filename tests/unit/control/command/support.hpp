@@ -134,12 +134,8 @@ class FakeDataplane final : public Dataplane {
   [[nodiscard]] std::vector<shared::SessionRow>& rows(unsigned shard) {
     return asked_[shard].sessions;
   }
-  [[nodiscard]] shared::AlgCounters& alg_counters(unsigned shard) {
-    return *alg_counters_[shard];
-  }
-  [[nodiscard]] std::vector<shared::EspRow>& esp_rows(unsigned shard) {
-    return asked_[shard].esp;
-  }
+  [[nodiscard]] shared::AlgCounters& alg_counters(unsigned shard) { return *alg_counters_[shard]; }
+  [[nodiscard]] std::vector<shared::EspRow>& esp_rows(unsigned shard) { return asked_[shard].esp; }
   [[nodiscard]] std::vector<shared::GateRow>& gate_rows(unsigned shard) {
     return asked_[shard].gates;
   }
@@ -165,29 +161,19 @@ class FakeDataplane final : public Dataplane {
       if (matches(page.filter, all[page.cursor++])) page.rows.push_back(all[page.cursor - 1]);
     page.finished = page.cursor >= all.size();
   }
-  static void answer(shared::SessionPage& page, const Answers& all) {
-    page_of(page, all.sessions);
-  }
+  static void answer(shared::SessionPage& page, const Answers& all) { page_of(page, all.sessions); }
   static void answer(shared::StatePage& page, const Answers& all) { page_of(page, all.state); }
-  static void answer(shared::EspPage& page, const Answers& all) {
-    page_of(page, all.esp);
-  }
-  static void answer(shared::GatePage& page, const Answers& all) {
-    page_of(page, all.gates);
-  }
+  static void answer(shared::EspPage& page, const Answers& all) { page_of(page, all.esp); }
+  static void answer(shared::GatePage& page, const Answers& all) { page_of(page, all.gates); }
   static void answer(shared::SubscriberPage& page, const Answers& all) {
     page_of(page, all.subscribers);
   }
-  static void answer(shared::MappingPage& page, const Answers& all) {
-    page_of(page, all.mappings);
-  }
+  static void answer(shared::MappingPage& page, const Answers& all) { page_of(page, all.mappings); }
   static void answer(shared::NeighbourPage& page, const Answers& all) {
     page_of(page, all.neighbours);
   }
   static void answer(shared::DropPage& page, const Answers& all) { page_of(page, all.drops); }
-  static void answer(shared::IkePage& page, const Answers& all) {
-    page_of(page, all.ike);
-  }
+  static void answer(shared::IkePage& page, const Answers& all) { page_of(page, all.ike); }
   static void answer(shared::Usage& usage, const Answers& all) {
     usage = all.usage;
     usage.finished = true;
@@ -204,8 +190,7 @@ class FakeDataplane final : public Dataplane {
     const std::uint32_t mask = filter.netmask.value_or(filter.network->mask());
     return (subscriber.value & mask) == (filter.network->address.value & mask);
   }
-  static bool matches(const shared::SubscriberFilter& filter,
-                      const shared::SubscriberRow& row) {
+  static bool matches(const shared::SubscriberFilter& filter, const shared::SubscriberRow& row) {
     return is_of(filter, row.ip, row.group) && (!filter.nat_ip || filter.nat_ip == row.nat_ip);
   }
   static bool matches(const shared::SessionFilter& filter, const shared::MappingRow& row) {
@@ -217,21 +202,18 @@ class FakeDataplane final : public Dataplane {
     return filter.reason.value_or(row.reason) == row.reason &&
            (!filter.address || *filter.address == row.source || *filter.address == row.destination);
   }
-  static bool matches(const shared::AlgFilter& filter,
-                      const shared::IkeRow& row) {
+  static bool matches(const shared::AlgFilter& filter, const shared::IkeRow& row) {
     return filter.source_ip.value_or(row.client) == row.client &&
            filter.nat_ip.value_or(row.nat_ip) == row.nat_ip &&
            filter.destination_ip.value_or(row.server) == row.server;
   }
 
-  static bool matches(const shared::AlgFilter& filter,
-                      const shared::EspRow& row) {
+  static bool matches(const shared::AlgFilter& filter, const shared::EspRow& row) {
     return filter.source_ip.value_or(row.client) == row.client &&
            filter.nat_ip.value_or(row.nat_ip) == row.nat_ip &&
            filter.destination_ip.value_or(row.server) == row.server;
   }
-  static bool matches(const shared::AlgFilter& filter,
-                      const shared::GateRow& row) {
+  static bool matches(const shared::AlgFilter& filter, const shared::GateRow& row) {
     return (!filter.source_ip || filter.source_ip == row.holder) &&
            filter.nat_ip.value_or(row.nat_ip) == row.nat_ip &&
            filter.destination_ip.value_or(row.server) == row.server;

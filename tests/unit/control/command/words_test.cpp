@@ -42,7 +42,8 @@ TEST(Words, OfAnEmptyLineOrACommentAreNone) {
 }
 
 TEST(Words, KeepTheirBlanksInQuotes) {
-  EXPECT_THAT(texts(R"(rm lsn client "two words")"), ElementsAre("rm", "lsn", "client", "two words"));
+  EXPECT_THAT(texts(R"(rm lsn client "two words")"),
+              ElementsAre("rm", "lsn", "client", "two words"));
   EXPECT_THAT(texts("a 'b  c' d"), ElementsAre("a", "b  c", "d"));
   EXPECT_THAT(texts(R"(a "say \"x\" and \\")"), ElementsAre("a", R"(say "x" and \)"));
   EXPECT_THAT(texts(R"(a 'as it \is' "")"), ElementsAre("a", R"(as it \is)", ""));
@@ -78,7 +79,9 @@ TEST(Words, AllowBlanksBehindTheHyphenOfAnOption) {
 }
 
 TEST(Words, SayWhetherTheyAreOptions) {
-  const auto is_option = [](std::string_view line) { return split_words(line)->front().is_option(); };
+  const auto is_option = [](std::string_view line) {
+    return split_words(line)->front().is_option();
+  };
   EXPECT_TRUE(is_option("-natIP"));
   EXPECT_TRUE(is_option("--json"));
   EXPECT_FALSE(is_option("\"-natIP\""));
@@ -98,12 +101,11 @@ TEST(Words, RefuseWhatCannotBePrinted) {
 }
 
 TEST(Words, AreJoinedToALineThatGivesThemAgain) {
-  const std::vector<std::vector<std::string>> lists{
-      {"show", "lsn", "session"},
-      {"rm", "lsn", "client", "two words"},
-      {"a", "\"", "'", "\\", "b\\\"c d", "\\\\ "},
-      {"#1", "x"},
-      {"x", "tab\tin it"}};
+  const std::vector<std::vector<std::string>> lists{{"show", "lsn", "session"},
+                                                    {"rm", "lsn", "client", "two words"},
+                                                    {"a", "\"", "'", "\\", "b\\\"c d", "\\\\ "},
+                                                    {"#1", "x"},
+                                                    {"x", "tab\tin it"}};
   for (const auto& words : lists) {
     // A tab is no printable character, and is refused rather than taken for a blank.
     if (words.back().find('\t') != std::string::npos) {
@@ -126,7 +128,8 @@ TEST(Complaints, SayWhatAndWhatWasGivenAndWhatIsAllowedInOneLine) {
   EXPECT_EQ(complaint_about_word("show", "xyzzy", {"drops"}, "drops"),
             "show: given \"xyzzy\", allowed drops");
   EXPECT_THAT(complaint("a\nb", "c\nd", "e"), testing::Not(HasSubstr("\n")));
-  EXPECT_LT(complaint_about_word("show", std::string(60'000, 'x'), {"drops"}, "drops").size(), 200U);
+  EXPECT_LT(complaint_about_word("show", std::string(60'000, 'x'), {"drops"}, "drops").size(),
+            200U);
 }
 
 }  // namespace

@@ -149,7 +149,8 @@ TEST(CheckReport, AnEndpointIndependentMappingLivesForBothTimeouts) {
         "{ name = \"TU\"; transportprotocol = \"UDP\"; " + timeouts + " }, ");
     return deviations(model, group(model, "G2"));
   };
-  EXPECT_THAT(of("sessiontimeout = 100; stuntimeout = 200;"), Not(Contains(HasSubstr("UDP: sess"))));
+  EXPECT_THAT(of("sessiontimeout = 100; stuntimeout = 200;"),
+              Not(Contains(HasSubstr("UDP: sess"))));
   EXPECT_THAT(
       of("sessiontimeout = 100; stuntimeout = 199;"),
       Contains("UDP: sessiontimeout 100 s and stuntimeout 199 s; asked for: 300 s together at "
@@ -192,20 +193,18 @@ TEST(CheckReport, WhatIsConfiguredAndDoesNothingIsNamed) {
 
 TEST(CheckReport, AddressesOfALinkThatNoHostCanHaveAreNamed) {
   Model model = good_model();
-  auto outside = std::find_if(model.interfaces.begin(), model.interfaces.end(), [](const auto& i) {
-    return i.role == shared::Side::kOutside;
-  });
+  auto outside = std::find_if(model.interfaces.begin(), model.interfaces.end(),
+                              [](const auto& i) { return i.role == shared::Side::kOutside; });
   ASSERT_NE(outside, model.interfaces.end());
   outside->address = {*wire::parse_ipv4("198.51.100.1"), 24};
-  model.lsn.pool[0].lsnip = {{*wire::parse_ipv4("198.51.100.128"),
-                              *wire::parse_ipv4("198.51.100.255")}};
+  model.lsn.pool[0].lsnip = {
+      {*wire::parse_ipv4("198.51.100.128"), *wire::parse_ipv4("198.51.100.255")}};
   EXPECT_THAT(remarks(model),
               ElementsAre("pool P1: 198.51.100.255 is the broadcast address of an outside "
                           "interface's network: it is left out, no host can have it"));
-  model.lsn.pool[0].lsnip = {{*wire::parse_ipv4("198.51.100.0"),
-                              *wire::parse_ipv4("198.51.100.0")},
-                             {*wire::parse_ipv4("198.51.100.8"),
-                              *wire::parse_ipv4("198.51.100.15")}};
+  model.lsn.pool[0].lsnip = {
+      {*wire::parse_ipv4("198.51.100.0"), *wire::parse_ipv4("198.51.100.0")},
+      {*wire::parse_ipv4("198.51.100.8"), *wire::parse_ipv4("198.51.100.15")}};
   EXPECT_THAT(remarks(model),
               ElementsAre("pool P1: 198.51.100.0 is the network address of an outside "
                           "interface's network: it is left out, no host can have it"));

@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 
 #include <chrono>
-
 #include <filesystem>
 #include <fstream>
 #include <set>

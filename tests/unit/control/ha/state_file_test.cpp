@@ -74,7 +74,9 @@ class StateFile : public ::testing::Test {
   std::string directory_, path_;
 };
 
-TEST_F(StateFile, AFileThatDoesNotExistIsEmpty) { EXPECT_TRUE(read().records.empty()); }
+TEST_F(StateFile, AFileThatDoesNotExistIsEmpty) {
+  EXPECT_TRUE(read().records.empty());
+}
 
 TEST_F(StateFile, WhatIsWrittenIsReadAgain) {
   StateRecord idle = esp(7, 0x1001, 0x2001);
@@ -243,8 +245,8 @@ TEST_F(StateFile, ADamagedRecordCostsThatRecordOnly) {
 }
 
 TEST_F(StateFile, WhatIsNoStateFileIsSaidSo) {
-  for (const std::string& content : {std::string("x"), std::string(100, 'x'),
-                                     std::string("LSNSTATE\x09\0\0\0\x38\0\0\0", 16)}) {
+  for (const std::string& content :
+       {std::string("x"), std::string(100, 'x'), std::string("LSNSTATE\x09\0\0\0\x38\0\0\0", 16)}) {
     overwrite(content);
     const auto state = read_state_file(path_, kNow);
     ASSERT_FALSE(state);

@@ -55,8 +55,8 @@ class HttpServers : public testing::Test {
   Listening listening;
   EventLoop loop;
   HttpServer::Time now{100s};
-  HttpServer server{std::move(listening.fd),
-                    [this](std::string_view path) { return page(path); }, loop, now};
+  HttpServer server{std::move(listening.fd), [this](std::string_view path) { return page(path); },
+                    loop, now};
 };
 
 TEST_F(HttpServers, GetGivesThePageAndEndsTheConnection) {

@@ -15,20 +15,20 @@ namespace lsn::control {
 namespace {
 
 using namespace std::chrono_literals;
-using shared::DropReason;
-using shared::Protocol;
 using shared::AlgCounter;
 using shared::AlgGauge;
+using shared::DropReason;
 using shared::kAlgCounterTexts;
 using shared::kAlgGaugeTexts;
+using shared::Protocol;
 using testing::HasSubstr;
 using testing::Not;
 
 struct Metric {
   std::string help;
   std::string type;
-  std::vector<std::string> label_names;          ///< of its samples; `le` left out
-  std::map<std::string, std::string> samples;    ///< by name with labels
+  std::vector<std::string> label_names;        ///< of its samples; `le` left out
+  std::map<std::string, std::string> samples;  ///< by name with labels
 };
 
 /// The text taken apart, each line once.
@@ -151,8 +151,8 @@ TEST(MetricsText, HasLabelsOfWhatIsBoundedOnly) {
   MetricsBench bench;
   for (unsigned host = 0; host < 100; ++host)
     bench.dataplane.rows(0).push_back(udp_session(host, static_cast<std::uint16_t>(1024 + host)));
-  const std::set<std::string> bounded{"worker", "protocol", "reason",  "interface", "role",
-                                      "device", "vlan",     "driver",  "mac",       "cpu",
+  const std::set<std::string> bounded{"worker",  "protocol",  "reason", "interface", "role",
+                                      "device",  "vlan",      "driver", "mac",       "cpu",
                                       "profile", "numa_node", "version"};
   for (const auto& [name, metric] : bench.metrics())
     for (const std::string& label : metric.label_names)
@@ -169,8 +169,8 @@ TEST(MetricsText, HasEveryDropReasonOfEveryWorker) {
   EXPECT_EQ(drops.samples.size(), 2 * shared::kDropReasons);
   for (const auto& text : shared::kDropReasonTexts)
     for (const int worker : {0, 1})
-      EXPECT_TRUE(drops.samples.contains(fmt::format(
-          "lsnd_drops_total{{reason=\"{}\",worker=\"{}\"}}", text.name, worker)))
+      EXPECT_TRUE(drops.samples.contains(
+          fmt::format("lsnd_drops_total{{reason=\"{}\",worker=\"{}\"}}", text.name, worker)))
           << text.name;
   EXPECT_EQ(drops.samples["lsnd_drops_total{reason=\"filtered\",worker=\"0\"}"], "1000000");
   EXPECT_EQ(drops.samples["lsnd_drops_total{reason=\"no_route\",worker=\"1\"}"], "3");

@@ -26,7 +26,7 @@ class Pulses : public testing::Test {
 
   Time now{1000s};
   std::unique_ptr<shared::Counters> workers[2]{std::make_unique<shared::Counters>(),
-                                                 std::make_unique<shared::Counters>()};
+                                               std::make_unique<shared::Counters>()};
   Pulse pulse{{workers[0].get(), workers[1].get()}, now};
 };
 

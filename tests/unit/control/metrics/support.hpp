@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include "lsn/control/command/file_descriptor.hpp"
+#include "lsn/control/file_descriptor.hpp"
 
 namespace lsn::control {
 
@@ -44,8 +44,7 @@ struct Listening {
 class WebClient {
  public:
   /// `buffer`: what the kernel takes of the answer; 0: its own choice.
-  explicit WebClient(std::uint16_t port, int buffer = 0)
-      : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
+  explicit WebClient(std::uint16_t port, int buffer = 0) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
     if (buffer != 0) setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
     const sockaddr_in address = loopback(port);
     if (connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)

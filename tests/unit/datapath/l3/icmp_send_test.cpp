@@ -1,6 +1,6 @@
 #include "lsn/datapath/l3/icmp_send.hpp"
-#include "lsn/datapath/lsn44/icmp_error.hpp"
 
+#include "lsn/datapath/lsn44/icmp_error.hpp"
 #include "unit/datapath/bench.hpp"
 
 namespace lsn::datapath::bench {
@@ -51,8 +51,7 @@ class IcmpTest : public Workbench {
   }
 
   static Ip from_us() {
-    return {.source = "192.0.2.1", .destination = "192.0.2.7", .protocol = 1, .id = 0,
-            .tos = 0xC0};
+    return {.source = "192.0.2.1", .destination = "192.0.2.7", .protocol = 1, .id = 0, .tos = 0xC0};
   }
 
   void expect_silence(std::uint16_t device, const Bytes& frame) {
@@ -114,8 +113,8 @@ TEST_F(IcmpTest, OptionsAreQuotedToo) {
 }
 
 TEST_F(IcmpTest, OutsideInAVlanTheErrorGoesBackTheSameWay) {
-  const Bytes packet = Ip{.source = "10.9.3.3", .destination = "198.51.100.9"}.with(
-      udp(53, 4000, counting(40)));
+  const Bytes packet =
+      Ip{.source = "10.9.3.3", .destination = "198.51.100.9"}.with(udp(53, 4000, counting(40)));
   complain(1, ethernet(kOutsideMac, kGateway, 0x0800, packet, 100), 11, 0);
   std::vector<Bytes> frames = sent(1);
   ASSERT_THAT(frames, SizeIs(1));
@@ -139,18 +138,20 @@ TEST_F(IcmpTest, AnErrorForAHostThatIsNotKnownGoesBackWhereItsFrameCameFrom) {
   EXPECT_EQ(shard->neighbours.places(), places) << "it is no next hop of anybody";
   // What claims to come from a group goes by ARP.
   complain(0, ethernet(kInsideMac, "03:cc:00:00:00:09", 0x0800, bytes), 11, 0);
-  EXPECT_THAT(sent(0), ElementsAre(Arp{kEverybody, kInsideMac, 1, kInsideMac, "192.0.2.1", kNobody,
-                                       "192.0.2.8"}
-                                       .frame()));
+  EXPECT_THAT(
+      sent(0),
+      ElementsAre(
+          Arp{kEverybody, kInsideMac, 1, kInsideMac, "192.0.2.1", kNobody, "192.0.2.8"}.frame()));
 }
 
 TEST_F(IcmpTest, AnErrorForAGatewayThatIsNotKnownYetWaitsForIt) {
-  const Bytes packet = Ip{.source = "172.16.1.1", .destination = "8.8.8.8"}.with(
-      udp(4000, 53, counting(40)));
+  const Bytes packet =
+      Ip{.source = "172.16.1.1", .destination = "8.8.8.8"}.with(udp(4000, 53, counting(40)));
   complain(0, from_host(packet), 11, 0);
-  EXPECT_THAT(sent(0), ElementsAre(Arp{kEverybody, kInsideMac, 1, kInsideMac, "192.0.2.1", kNobody,
-                                       "192.0.2.254"}
-                                       .frame()));
+  EXPECT_THAT(
+      sent(0),
+      ElementsAre(
+          Arp{kEverybody, kInsideMac, 1, kInsideMac, "192.0.2.1", kNobody, "192.0.2.254"}.frame()));
   resolved(0, "192.0.2.254", kHost);
   EXPECT_THAT(sent(0), SizeIs(1));
 }

@@ -50,15 +50,15 @@ TEST_F(IdentificationTest, WhatWasNotReplacedHasNoOtherOne) {
   Fragment fragment({.source = "198.51.100.8", .destination = "8.8.8.8", .id = 7});
   EXPECT_EQ(ids().original_of(fragment.ip()), std::nullopt);
   ids().replace(fragment.ip(), wire::Be16::of(9));
-  for (const Ip& other : {Ip{.source = "198.51.100.9", .destination = "8.8.8.8", .id = 9},
-                          Ip{.source = "198.51.100.8", .destination = "8.8.8.9", .id = 9},
-                          Ip{.source = "198.51.100.8", .destination = "8.8.8.8", .protocol = 50,
-                             .id = 9},
-                          Ip{.source = "198.51.100.8", .destination = "8.8.8.8", .id = 8}})
+  for (const Ip& other :
+       {Ip{.source = "198.51.100.9", .destination = "8.8.8.8", .id = 9},
+        Ip{.source = "198.51.100.8", .destination = "8.8.8.9", .id = 9},
+        Ip{.source = "198.51.100.8", .destination = "8.8.8.8", .protocol = 50, .id = 9},
+        Ip{.source = "198.51.100.8", .destination = "8.8.8.8", .id = 8}})
     EXPECT_EQ(ids().original_of(Fragment(other).ip()), std::nullopt);
   // A whole datagram that happens to have it is another one.
-  const Bytes whole = Ip{.source = "198.51.100.8", .destination = "8.8.8.8", .id = 9}.with(
-      counting(64));
+  const Bytes whole =
+      Ip{.source = "198.51.100.8", .destination = "8.8.8.8", .id = 9}.with(counting(64));
   EXPECT_EQ(ids().original_of(*reinterpret_cast<const wire::Ipv4Header*>(whole.data())),
             std::nullopt);
 }

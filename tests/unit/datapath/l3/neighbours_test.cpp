@@ -66,8 +66,8 @@ TEST_F(NeighboursTest, InAVlanRequestsAndPacketsAreTagged) {
                                        "020000000002 cb007101 000000000000 cb007105") +
                                    Bytes(14, 0)));
   resolved(2, "203.0.113.5", kHost);
-  EXPECT_THAT(sent(1), ElementsAre(ethernet(kHost, kOutsideMac, 0x0800,
-                                            datagram("203.0.113.5", 1), 100)));
+  EXPECT_THAT(sent(1),
+              ElementsAre(ethernet(kHost, kOutsideMac, 0x0800, datagram("203.0.113.5", 1), 100)));
 }
 
 TEST_F(NeighboursTest, OneAddressOnTwoInterfacesIsTwoNeighbours) {
@@ -155,9 +155,10 @@ TEST_F(NeighboursTest, InAVlanAnswersAreTagged) {
 
 TEST_F(NeighboursTest, APoolAddressInTheOutsideInterfacesNetworkIsAnsweredFor) {
   arp(1, {kEverybody, kHost, 1, kHost, "198.51.100.7", kNobody, "198.51.100.9"});
-  EXPECT_THAT(sent(1), ElementsAre(Arp{kHost, kOutsideMac, 2, kOutsideMac, "198.51.100.9", kHost,
-                                       "198.51.100.7"}
-                                       .frame()));
+  EXPECT_THAT(
+      sent(1),
+      ElementsAre(
+          Arp{kHost, kOutsideMac, 2, kOutsideMac, "198.51.100.9", kHost, "198.51.100.7"}.frame()));
 }
 
 TEST_F(NeighboursTest, NobodyElsesAddressIsAnsweredFor) {
@@ -187,9 +188,9 @@ TEST_F(NeighboursTest, APoolAddressWithinTheInsideNetworkIsNotAnsweredForThere) 
 
 TEST_F(NeighboursTest, WhoAsksWhetherOurAddressIsFreeIsAnsweredAndNotLearned) {
   arp(0, {kEverybody, kHost, 1, kHost, "0.0.0.0", kNobody, "192.0.2.1"});
-  EXPECT_THAT(sent(0), ElementsAre(Arp{kHost, kInsideMac, 2, kInsideMac, "192.0.2.1", kHost,
-                                       "0.0.0.0"}
-                                       .frame()));
+  EXPECT_THAT(
+      sent(0),
+      ElementsAre(Arp{kHost, kInsideMac, 2, kInsideMac, "192.0.2.1", kHost, "0.0.0.0"}.frame()));
   EXPECT_EQ(shard->neighbours.size(), 0u);
   EXPECT_EQ(drops(), 0u);
 }
@@ -252,9 +253,8 @@ TEST_F(NeighboursTest, OurOwnHardwareAddressIsNobodyElses) {
 }
 
 TEST_F(NeighboursTest, OurOwnAnnouncementThatComesBackIsNoFault) {
-  EXPECT_EQ(
-      arp(0, {kEverybody, kInsideMac, 1, kInsideMac, "192.0.2.1", kNobody, "192.0.2.1"}),
-      Verdict::consumed());
+  EXPECT_EQ(arp(0, {kEverybody, kInsideMac, 1, kInsideMac, "192.0.2.1", kNobody, "192.0.2.1"}),
+            Verdict::consumed());
   EXPECT_THAT(sent(0), IsEmpty());
   EXPECT_EQ(shard->neighbours.size(), 0u);
 }
@@ -414,8 +414,7 @@ TEST_F(NeighboursTest, AHostThatIsScannedForCostsSessionsNothing) {
   generation.interfaces[1].address = prefix("198.51.0.1", 16);
   set_routes();
   for (unsigned i = 0; i < 5000; ++i) {
-    const std::string to =
-        "198.51." + std::to_string(i / 250) + "." + std::to_string(i % 250 + 2);
+    const std::string to = "198.51." + std::to_string(i / 250) + "." + std::to_string(i % 250 + 2);
     send_to(to, datagram(to, i));
     if (i % 100 == 0) live(seconds(1));
     sent(1);
@@ -505,9 +504,10 @@ TEST_F(NeighboursTest, AnOutsideInterfaceAnnouncesItsAddressAndThePoolAddressesI
 
 TEST_F(NeighboursTest, AnInsideInterfaceAndOneInAVlanAnnounceTheirAddresses) {
   shard->neighbours.announce(*shard, 0);
-  EXPECT_THAT(sent(0), ElementsAre(Arp{kEverybody, kInsideMac, 1, kInsideMac, "192.0.2.1", kNobody,
-                                       "192.0.2.1"}
-                                       .frame()));
+  EXPECT_THAT(
+      sent(0),
+      ElementsAre(
+          Arp{kEverybody, kInsideMac, 1, kInsideMac, "192.0.2.1", kNobody, "192.0.2.1"}.frame()));
   shard->neighbours.announce(*shard, 2);
   EXPECT_THAT(sent(1), ElementsAre(Arp{kEverybody, kOutsideMac, 1, kOutsideMac, "203.0.113.1",
                                        kNobody, "203.0.113.1", 100}

@@ -22,8 +22,7 @@ class ResolveTest : public Workbench {
     EXPECT_EQ(neighbour.interface, hop->interface);
     EXPECT_EQ(neighbour.device, generation.interfaces[hop->interface].device);
     EXPECT_EQ(neighbour.mtu, generation.interfaces[hop->interface].mtu);
-    return std::to_string(hop->interface) + ": " +
-           wire::to_string(wire::Ipv4Address{neighbour.ip});
+    return std::to_string(hop->interface) + ": " + wire::to_string(wire::Ipv4Address{neighbour.ip});
   }
 };
 
@@ -48,8 +47,8 @@ TEST_F(ResolveTest, DestinationsBehindOneGatewayShareItsEntry) {
 }
 
 TEST_F(ResolveTest, WithoutARouteThereIsNoWay) {
-  generation.routes = IntervalMap<Route>({{ip_number("10.0.0.0"), ip_number("10.0.0.255"),
-                                           {1, address("198.51.100.254")}}});
+  generation.routes = IntervalMap<Route>(
+      {{ip_number("10.0.0.0"), ip_number("10.0.0.255"), {1, address("198.51.100.254")}}});
   EXPECT_EQ(way_to("10.0.0.1"), "1: 198.51.100.254");
   EXPECT_EQ(way_to("10.0.1.0"), "nowhere");
 }
@@ -197,8 +196,9 @@ TEST_F(OutputTest, WhenItWasSentTheNeighbourIsInUse) {
 
 TEST_F(OutputTest, TooBigIsWhatIsLargerThanTheMtuAndMustNotBeFragmented) {
   const auto header = [](bool dont_fragment) {
-    Bytes bytes = Ip{.source = "192.0.2.7", .destination = "8.8.8.8",
-                     .dont_fragment = dont_fragment}.with({});
+    Bytes bytes =
+        Ip{.source = "192.0.2.7", .destination = "8.8.8.8", .dont_fragment = dont_fragment}.with(
+            {});
     wire::Ipv4Header view;
     std::memcpy(&view, bytes.data(), sizeof view);
     return view;
@@ -259,10 +259,10 @@ TEST_F(OutputTest, AFragmentIsCutFurtherAtItsOwnOffset) {
   b.offset = 1560;
   c.more_fragments = true;
   d.offset = 1720;
-  EXPECT_THAT(sent(1), ElementsAre(framed(a.with(part(payload, 0, 80))),
-                                   framed(b.with(part(payload, 80, 80))),
-                                   framed(c.with(part(payload, 0, 80))),
-                                   framed(d.with(part(payload, 80, 3)))));
+  EXPECT_THAT(
+      sent(1),
+      ElementsAre(framed(a.with(part(payload, 0, 80))), framed(b.with(part(payload, 80, 80))),
+                  framed(c.with(part(payload, 0, 80))), framed(d.with(part(payload, 80, 3)))));
 }
 
 TEST_F(OutputTest, OptionsGoIntoTheFirstPieceAndTheCopiedOnesIntoAll) {
@@ -296,8 +296,8 @@ TEST_F(OutputTest, AnOptionOfOddLengthIsPadded) {
 
 TEST_F(OutputTest, OptionsThatMakeNoSenseDoNotLeadAstray) {
   set_mtu(100);
-  for (const char* options : {"8300 0000", "8301 0000", "83ff 0000", "0707 0483", "8309 0400 0000 0083",
-                              "0101 0183", "ffff ffff", "00ff ffff"}) {
+  for (const char* options : {"8300 0000", "8301 0000", "83ff 0000", "0707 0483",
+                              "8309 0400 0000 0083", "0101 0183", "ffff ffff", "00ff ffff"}) {
     Ip whole = to_internet();
     whole.options = hex(options);
     send_to("8.8.8.8", whole.with(counting(150)));

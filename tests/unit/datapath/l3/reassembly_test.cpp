@@ -75,12 +75,11 @@ class ReassemblyTest : public Workbench {
   }
   /// A later fragment of a stranger of its own, to one of three NAT addresses.
   void accept_from_outside(unsigned number) {
-    Ip header{.source = "10.9." + std::to_string(number / 250) + "." +
-                        std::to_string(number % 250 + 1),
-              .destination = "198.51.100." + std::to_string(8 + number % 3)};
+    Ip header{
+        .source = "10.9." + std::to_string(number / 250) + "." + std::to_string(number % 250 + 1),
+        .destination = "198.51.100." + std::to_string(8 + number % 3)};
     header.offset = 80;
-    Packet packet = received(
-        1, ethernet(kOutsideMac, kGateway, 0x0800, header.with(counting(80))));
+    Packet packet = received(1, ethernet(kOutsideMac, kGateway, 0x0800, header.with(counting(80))));
     FragmentPorts ports;
     EXPECT_EQ(shard->reassembly.accept(*shard, packet, ports), Verdict::consumed());
   }
@@ -153,8 +152,10 @@ TEST_F(ReassemblyTest, ADatagramIsNamedByAddressesProtocolAndIdentification) {
 
 TEST_F(ReassemblyTest, WhatWaitsRemembersWhereItCameFrom) {
   Packet packet = received(1, ethernet(kOutsideMac, "02:aa:00:00:00:fe", 0x0800,
-                                       Ip{.source = "10.9.1.1", .destination = "198.51.100.9",
-                                          .more_fragments = true, .offset = 80}
+                                       Ip{.source = "10.9.1.1",
+                                          .destination = "198.51.100.9",
+                                          .more_fragments = true,
+                                          .offset = 80}
                                            .with(counting(40)),
                                        100));
   packet.hairpin = true;
