@@ -13,8 +13,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <rte_eal.h>
-#include <rte_errno.h>
 #include <rte_mbuf.h>
 
 #include <algorithm>
@@ -35,6 +33,7 @@
 #include "lsn/datapath/path.hpp"
 #include "lsn/datapath/pipeline.hpp"
 #include "lsn/datapath/shard.hpp"
+#include "support/lab.hpp"
 
 namespace lsn::datapath::bench {
 
@@ -234,20 +233,6 @@ class HeapMemory final : public state::ZeroedMemory {
   }
 };
 
-/// DPDK without hugepages, devices or files; the process has one.
-inline void start_eal() {
-  static const bool started = [] {
-    std::vector<std::string> words = {
-        "test",          "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry",
-        "--log-level=1", "-m",        "64",       "-l",          "0"};
-    std::vector<char*> arguments;
-    for (std::string& word : words) arguments.push_back(word.data());
-    return rte_eal_init(static_cast<int>(arguments.size()), arguments.data()) >= 0 ||
-           rte_errno == EALREADY;
-  }();
-  if (!started) throw std::runtime_error(std::string("EAL: ") + rte_strerror(rte_errno));
-}
-
 struct PoolFree {
   void operator()(rte_mempool* pool) const { rte_mempool_free(pool); }
 };
@@ -269,7 +254,7 @@ class Workbench : public ::testing::Test {
   static constexpr std::uint16_t kRoom = 2048 + RTE_PKTMBUF_HEADROOM;
 
   Workbench() {
-    start_eal();
+    test::start_eal();
     static unsigned count = 0;
     pool_.reset(rte_pktmbuf_pool_create(("bench" + std::to_string(count++)).c_str(), kBuffers, 0,
                                         kBufferPrivateSize, kRoom, SOCKET_ID_ANY));
