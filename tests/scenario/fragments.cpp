@@ -144,7 +144,7 @@ TEST_P(Fragments, OfDifferentSubscribersWithTheSameIdentificationAreKeptApart) {
   expect_frames(in(b.fragments({480})[1]), {outside(b.from(nat_b).hop(), id_b, {480}, 1)});
   const std::vector<Frame> both = in(a.fragments({480})[0]);
   expect_pieces(both, 1, kGateway, a.from(nat_a).hop(), {480});
-  // RFC 6864 section 5.3.1, RFC 7857 section 9: nor are they mixed up by the server.
+  // RFC 6864 section 5.3.1, RFC 7857 section 10: nor are they mixed up by the server.
   if (nat_a.ip == nat_b.ip) {
     EXPECT_NE(id_of(both), id_b);
   }

@@ -174,7 +174,7 @@ struct Generation {
   LinkAddresses link_addresses;  ///< of all interfaces: index_link_addresses()
 
   bool inbound_refresh = true;           ///< RFC 4787 REQ-6: inbound packets refresh, too
-  std::uint8_t unreachable_code = 13;    ///< RFC 6888 REQ-11, RFC 1812 section 5.2.7.1
+  std::uint8_t unreachable_code = 13;    ///< RFC 5508 REQ-8, RFC 1812 section 5.2.7.1
   std::uint32_t unreachable_rate = 100;  ///< of those per second and worker
   std::uint32_t max_fragments = 4096;    ///< datagrams that wait for fragments, per worker
   state::TickDuration fragment_timeout = std::chrono::seconds{2};
