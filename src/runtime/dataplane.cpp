@@ -94,6 +94,62 @@ std::expected<void, std::string> DpdkDataplane::start_ports() {
   return {};
 }
 
+WorkerConfig DpdkDataplane::worker_config(unsigned shard, TableMemory::HugePages huge_pages) {
+  WorkerConfig config;
+  config.shard.id = static_cast<shared::ShardId>(shard);
+  config.shard.shards = static_cast<unsigned>(plan_.cpus.size());
+  config.shard.max_sessions = plan_.sessions_per_worker;
+  config.shard.max_fragments = plan_.fragments_per_worker;
+  config.shard.alg = plan_.alg_per_worker;
+  config.shard.devices = static_cast<std::uint16_t>(ports_.size());
+  config.shard.buffers = buffers_.on(nodes_[shard]).packets.get();
+  config.shard.indirect_buffers = buffers_.on(nodes_[shard]).indirect.get();
+  config.shard.seed = fresh_seed();
+  config.ingress.assign(ports_.size(),
+                        std::vector<shared::InterfaceId>(4096, shared::kNoInterface));
+  for (std::size_t i = 0; i < plan_.interfaces.size(); ++i) {
+    const InterfacePlan& interface = plan_.interfaces[i];
+    config.shard.links.push_back({ports_[interface.device]->port().mac(), interface.side});
+    config.ingress[interface.device][interface.vlan] = static_cast<shared::InterfaceId>(i);
+  }
+  for (std::size_t device = 0; device < ports_.size(); ++device) {
+    config.ports.push_back(&ports_[device]->port());
+    for (std::size_t queue = 0; queue < pollers_[device].size(); ++queue)
+      if (pollers_[device][queue] == shard)
+        config.queues.push_back(
+            {static_cast<std::uint16_t>(device), static_cast<std::uint16_t>(queue)});
+  }
+  config.lcore = lcore_of(shard);
+  config.power_save = plan_.power_save;
+  config.huge_pages = huge_pages;
+  config.mappings = plan_.mappings;
+  config.clock = &clock_;
+  config.quiescence = quiescence_.get();
+  config.handoff = &handoff_;
+  return config;
+}
+
+void DpdkDataplane::log_worker(unsigned shard) const {
+  const Worker& worker = *workers_[shard];
+  std::size_t huge = 0, other = 0, touched = 0, left = 0;
+  for (const TableMemory* memory : worker.memory()) {
+    huge += memory->in_huge_pages();
+    other += memory->in_other_pages();
+    touched += memory->touched();
+    left += memory->left();
+  }
+  spdlog::info(
+      "worker {}: CPU {}, NUMA node {}, room for {} sessions, {} of them ESP, tables of "
+      "{} MB in huge pages and {} MB in others, {} MB of them made now",
+      shard, plan_.cpus[shard], nodes_[shard], worker.capacity().sessions,
+      worker.capacity().esp_sessions, huge >> 20, other >> 20, touched >> 20);
+  if (left != 0)
+    spdlog::warn(
+        "worker {}: {} MB of tables are made when they are used, packets will wait for "
+        "that: the machine has no such memory available now (dataplane.maxSessions)",
+        shard, left >> 20);
+}
+
 std::expected<void, std::string> DpdkDataplane::start_workers(TableMemory::HugePages huge_pages) {
   const auto count = static_cast<unsigned>(plan_.cpus.size());
   // Cache lines of readers side by side: the structure is aligned to one.
@@ -107,61 +163,13 @@ std::expected<void, std::string> DpdkDataplane::start_workers(TableMemory::HugeP
 
   clock_.advance_to(Clock::Source::now());
   for (unsigned shard = 0; shard < count; ++shard) {
-    WorkerConfig config;
-    config.shard.id = static_cast<shared::ShardId>(shard);
-    config.shard.shards = count;
-    config.shard.max_sessions = plan_.sessions_per_worker;
-    config.shard.max_fragments = plan_.fragments_per_worker;
-    config.shard.alg = plan_.alg_per_worker;
-    config.shard.devices = static_cast<std::uint16_t>(ports_.size());
-    config.shard.buffers = buffers_.on(nodes_[shard]).packets.get();
-    config.shard.indirect_buffers = buffers_.on(nodes_[shard]).indirect.get();
-    config.shard.seed = fresh_seed();
-    config.ingress.assign(ports_.size(),
-                          std::vector<shared::InterfaceId>(4096, shared::kNoInterface));
-    for (std::size_t i = 0; i < plan_.interfaces.size(); ++i) {
-      const InterfacePlan& interface = plan_.interfaces[i];
-      config.shard.links.push_back({ports_[interface.device]->port().mac(), interface.side});
-      config.ingress[interface.device][interface.vlan] = static_cast<shared::InterfaceId>(i);
-    }
-    for (std::size_t device = 0; device < ports_.size(); ++device) {
-      config.ports.push_back(&ports_[device]->port());
-      for (std::size_t queue = 0; queue < pollers_[device].size(); ++queue)
-        if (pollers_[device][queue] == shard)
-          config.queues.push_back(
-              {static_cast<std::uint16_t>(device), static_cast<std::uint16_t>(queue)});
-    }
-    config.lcore = lcore_of(shard);
-    config.power_save = plan_.power_save;
-    config.huge_pages = huge_pages;
-    config.mappings = plan_.mappings;
-    config.clock = &clock_;
-    config.quiescence = quiescence_.get();
-    config.handoff = &handoff_;
-
-    workers_.push_back(std::make_unique<Worker>(std::move(config)));
+    workers_.push_back(std::make_unique<Worker>(worker_config(shard, huge_pages)));
     if (auto started = workers_.back()->start(); !started) {
       const std::string error = started.error();
       workers_.pop_back();
       return std::unexpected(error);
     }
-    std::size_t huge = 0, other = 0, touched = 0, left = 0;
-    for (const TableMemory* memory : workers_.back()->memory()) {
-      huge += memory->in_huge_pages();
-      other += memory->in_other_pages();
-      touched += memory->touched();
-      left += memory->left();
-    }
-    spdlog::info(
-        "worker {}: CPU {}, NUMA node {}, room for {} sessions, {} of them ESP, tables of "
-        "{} MB in huge pages and {} MB in others, {} MB of them made now",
-        shard, plan_.cpus[shard], nodes_[shard], workers_.back()->capacity().sessions,
-        workers_.back()->capacity().esp_sessions, huge >> 20, other >> 20, touched >> 20);
-    if (left != 0)
-      spdlog::warn(
-          "worker {}: {} MB of tables are made when they are used, packets will wait for "
-          "that: the machine has no such memory available now (dataplane.maxSessions)",
-          shard, left >> 20);
+    log_worker(shard);
   }
   std::vector<Mailbox*> mailboxes;
   for (const auto& each : workers_) mailboxes.push_back(&each->mailbox());

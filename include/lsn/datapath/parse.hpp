@@ -65,6 +65,29 @@ inline void locate(Packet& packet, wire::Ipv4Header* ip) {
   }
 }
 
+/// Of a protocol that is not translated.
+[[nodiscard]] inline Verdict refuse_protocol(std::uint8_t protocol) {
+  switch (protocol) {
+    case wire::kProtocolGre:
+      return Verdict::drop(DropReason::kProtocolGre);
+    case wire::kProtocolAh:
+      return Verdict::drop(DropReason::kProtocolAh);
+    case wire::kProtocolSctp:
+      return Verdict::drop(DropReason::kProtocolSctp);
+    case wire::kProtocolIpv6:
+      return Verdict::drop(DropReason::kProtocolIpv6);
+    default:
+      return Verdict::drop(DropReason::kProtocolOther);
+  }
+}
+
+/// What of a packet's payload lies in the first segment: headers do.
+[[nodiscard]] inline std::span<std::uint8_t> payload_here(const Packet& packet) {
+  const auto* end = rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*) + packet.mbuf->data_len;
+  return {packet.l4,
+          std::min<std::size_t>(packet.l4_size, static_cast<std::size_t>(end - packet.l4))};
+}
+
 enum class Datagram : std::uint8_t { kWhole, kFirstFragment };
 
 /// Reads the header behind IPv4: sets protocol, key and, of a whole packet, kind.
@@ -73,10 +96,7 @@ template <Datagram datagram>
 [[gnu::always_inline]] inline Verdict parse_l4(Packet& packet, std::uint32_t watched_sequence) {
   constexpr bool kWhole = datagram == Datagram::kWhole;
   const bool inside = packet.side == Side::kInside;
-  // What of the payload lies in the first segment: headers do.
-  const auto* end = rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*) + packet.mbuf->data_len;
-  const auto here = static_cast<std::size_t>(end - packet.l4);
-  const std::span<std::uint8_t> payload{packet.l4, std::min<std::size_t>(packet.l4_size, here)};
+  const std::span<std::uint8_t> payload = payload_here(packet);
   wire::Be16 source{}, destination{};
   switch (packet.ip->protocol) {
     case wire::kProtocolUdp: {
@@ -126,16 +146,8 @@ template <Datagram datagram>
       if (!inside) std::swap(source, destination);
       break;
     }
-    case wire::kProtocolGre:
-      return Verdict::drop(DropReason::kProtocolGre);
-    case wire::kProtocolAh:
-      return Verdict::drop(DropReason::kProtocolAh);
-    case wire::kProtocolSctp:
-      return Verdict::drop(DropReason::kProtocolSctp);
-    case wire::kProtocolIpv6:
-      return Verdict::drop(DropReason::kProtocolIpv6);
     default:
-      return Verdict::drop(DropReason::kProtocolOther);
+      return refuse_protocol(packet.ip->protocol);
   }
   packet.key = state::FlowKey::make(
       packet.key.local, packet.key.remote, (inside ? source : destination).raw(),

@@ -60,6 +60,8 @@ class DpdkDataplane final : public control::Dataplane {
 
   [[nodiscard]] std::expected<void, std::string> open_ports();
   [[nodiscard]] std::expected<void, std::string> start_ports();
+  [[nodiscard]] WorkerConfig worker_config(unsigned shard, TableMemory::HugePages huge_pages);
+  void log_worker(unsigned shard) const;
   [[nodiscard]] std::expected<void, std::string> start_workers(TableMemory::HugePages huge_pages);
   void watch_ports(Clock::Source::time_point now);
   /// The addresses of a device's interfaces, on its links.

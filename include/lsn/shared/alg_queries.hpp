@@ -1,5 +1,5 @@
 // What the control thread asks a shard about the ALG, and what it gets: plain data, in pages
-// (datapath/page.hpp). The functions that answer stand in path.hpp.
+// (page.hpp). The functions that answer stand in datapath/ipsec_alg/queries.hpp.
 #pragma once
 
 #include <array>

@@ -329,19 +329,108 @@ void offer_values(std::vector<Candidate>& all, std::string_view begun, const Val
     all.push_back({std::string(value.placeholder), std::string(value.allowed), true});
 }
 
+/// The words of a line, and what of its last word stands there already: it may go on, unless a
+/// blank follows it.
+struct TypedLine {
+  std::vector<Word> words;
+  std::string last;
+};
+std::optional<TypedLine> begun_line(std::string_view text) {
+  auto split = split_words(text);
+  if (!split) return std::nullopt;
+  TypedLine line{std::move(*split), {}};
+  if (!text.empty() && text.back() != ' ' && text.back() != '\t' && !line.words.empty()) {
+    line.last = line.words.back().text;
+    line.words.pop_back();
+  }
+  return line;
+}
+
+/// Offers what may follow the keywords of one command: its positional parameters, options and their
+/// values.
+class Continuation {
+ public:
+  Continuation(const CommandSpec& spec, const TypedLine& line, std::size_t depth,
+               const Grammar::Objects& objects)
+      : spec_(spec), begun_(line.last), objects_(objects) {
+    const std::size_t blank = spec.words.find(' ');
+    if (blank != std::string_view::npos) kind_ = spec.words.substr(blank + 1);
+    for (std::size_t i = depth; i < line.words.size(); ++i) read(line.words[i]);
+  }
+
+  [[nodiscard]] std::vector<Candidate> offers() const {
+    std::vector<Candidate> all;
+    if (open_ != nullptr) {
+      offer_what_fits(all, open_->name.substr(1), *open_->value);
+      return all;
+    }
+    if (!spec_.positionals.empty() && !begun_.starts_with('-')) offer_positional(all);
+    const bool needs_positional = positional_ < spec_.positionals.size() &&
+                                  spec_.positionals[positional_].occurs == Occurs::kOnce;
+    if (!needs_positional)
+      for (const OptionSpec& option : spec_.options)
+        if (std::find(given_.begin(), given_.end(), option.name) == given_.end())
+          offer(all, begun_, option.name, option.does);
+    return all;
+  }
+
+ private:
+  void read(const Word& word) {
+    if (!word.is_option()) {
+      if (open_ == nullptr && positional_++ == 0) object_ = word.text;
+      open_ = nullptr;
+      return;
+    }
+    open_ = nullptr;
+    const auto meant = options_meant(spec_, word.text);
+    if (meant.size() != 1) return;
+    given_.push_back(meant.front()->name);
+    if (meant.front()->value != nullptr) open_ = meant.front();
+  }
+
+  /// What may stand there: of an object that has it, what it has.
+  void offer_what_fits(std::vector<Candidate>& out, std::string_view parameter,
+                       const ValueSyntax& value) const {
+    if (spec_.words.starts_with("unbind "))
+      for (const std::string& bound : objects_.bound(kind_, object_, parameter))
+        offer(out, begun_, bound, "");
+    if (out.empty()) offer_values(out, begun_, value, objects_);
+  }
+
+  void offer_positional(std::vector<Candidate>& all) const {
+    const PositionalSpec& last = spec_.positionals.back();
+    const PositionalSpec* const next = positional_ < spec_.positionals.size()
+                                           ? &spec_.positionals[positional_]
+                                       : last.occurs == Occurs::kAnyTimes ? &last
+                                                                          : nullptr;
+    if (next == nullptr) return;
+    std::vector<Candidate> values;
+    if (next->name == "NAME" && !spec_.words.starts_with("add ") && !kind_.empty())
+      for (const std::string& name : objects_.names(kind_)) offer(values, begun_, name, "");
+    if (next->name == "PROFILE")
+      for (const std::string& name : objects_.names("ipsecalg profile"))
+        offer(values, begun_, name, "");
+    if (values.empty()) offer_what_fits(values, next->name, *next->value);
+    for (Candidate& value : values) all.push_back(std::move(value));
+  }
+
+  const CommandSpec& spec_;
+  const std::string& begun_;
+  const Grammar::Objects& objects_;
+  std::string_view kind_;  ///< of the object that the command is about
+  std::string object_;     ///< a new one has a new name
+  std::size_t positional_ = 0;
+  const OptionSpec* open_ = nullptr;  ///< it lacks its value
+  std::vector<std::string_view> given_;
+};
+
 }  // namespace
 
 std::vector<Candidate> Grammar::complete(std::string_view text, const Objects& objects) const {
   std::vector<Candidate> all;
-  auto split = split_words(text);
-  if (!split) return all;
-  std::vector<Word> words = std::move(*split);
-  // The last word may go on, unless a blank follows it.
-  std::string begun;
-  if (!text.empty() && text.back() != ' ' && text.back() != '\t' && !words.empty()) {
-    begun = words.back().text;
-    words.pop_back();
-  }
+  const auto line = begun_line(text);
+  if (!line) return all;
+  const std::vector<Word>& words = line->words;
   Commands candidates;
   for (const CommandSpec& command : commands_) candidates.push_back(&command);
   std::size_t depth = 0;
@@ -357,7 +446,7 @@ std::vector<Candidate> Grammar::complete(std::string_view text, const Objects& o
     for (const std::string_view word : keywords_at(candidates, depth)) {
       const Commands here = named(candidates, depth, word);
       const bool is_one = here.size() == 1 && keyword(*here.front(), depth + 1).empty();
-      offer(all, begun, word, is_one ? here.front()->does : "");
+      offer(all, line->last, word, is_one ? here.front()->does : "");
     }
   if (spec == nullptr) return all;
   if (!spec->positionals.empty() && spec->positionals.back().name == kCommandParameter) {
@@ -368,66 +457,11 @@ std::vector<Candidate> Grammar::complete(std::string_view text, const Objects& o
       if (words[i].is_option()) continue;
       meant = meant_by(meant, at++, words[i].text);
     }
-    for (const std::string_view word : keywords_at(meant, at)) offer(all, begun, word, "");
+    for (const std::string_view word : keywords_at(meant, at)) offer(all, line->last, word, "");
     return all;
   }
-
-  // An object that the command is about; a new one has a new name.
-  const std::size_t blank = spec->words.find(' ');
-  const std::string_view kind =
-      blank == std::string_view::npos ? std::string_view{} : spec->words.substr(blank + 1);
-  const bool unbinds = spec->words.starts_with("unbind ");
-  std::string object;
-  /// What may stand there: of an object that has it, what it has.
-  const auto offer_what_fits = [&](std::vector<Candidate>& out, std::string_view parameter,
-                                   const ValueSyntax& value) {
-    if (unbinds)
-      for (const std::string& bound : objects.bound(kind, object, parameter))
-        offer(out, begun, bound, "");
-    if (out.empty()) offer_values(out, begun, value, objects);
-  };
-  std::size_t positional = 0;
-  const OptionSpec* open = nullptr;  // it lacks its value
-  std::vector<std::string_view> given;
-  for (std::size_t i = depth; i < words.size(); ++i) {
-    if (!words[i].is_option()) {
-      if (open == nullptr && positional++ == 0) object = words[i].text;
-      open = nullptr;
-      continue;
-    }
-    open = nullptr;
-    const auto meant = options_meant(*spec, words[i].text);
-    if (meant.size() != 1) continue;
-    given.push_back(meant.front()->name);
-    if (meant.front()->value != nullptr) open = meant.front();
-  }
-  if (open != nullptr) {
-    offer_what_fits(all, open->name.substr(1), *open->value);
-    return all;
-  }
-  if (!spec->positionals.empty() && !begun.starts_with('-')) {
-    const PositionalSpec& last = spec->positionals.back();
-    const PositionalSpec* const next = positional < spec->positionals.size()
-                                           ? &spec->positionals[positional]
-                                       : last.occurs == Occurs::kAnyTimes ? &last
-                                                                          : nullptr;
-    if (next != nullptr) {
-      std::vector<Candidate> values;
-      if (next->name == "NAME" && !spec->words.starts_with("add ") && !kind.empty())
-        for (const std::string& name : objects.names(kind)) offer(values, begun, name, "");
-      if (next->name == "PROFILE")
-        for (const std::string& name : objects.names("ipsecalg profile"))
-          offer(values, begun, name, "");
-      if (values.empty()) offer_what_fits(values, next->name, *next->value);
-      for (Candidate& value : values) all.push_back(std::move(value));
-    }
-  }
-  const bool needs_positional = positional < spec->positionals.size() &&
-                                spec->positionals[positional].occurs == Occurs::kOnce;
-  if (!needs_positional)
-    for (const OptionSpec& option : spec->options)
-      if (std::find(given.begin(), given.end(), option.name) == given.end())
-        offer(all, begun, option.name, option.does);
+  for (Candidate& candidate : Continuation(*spec, *line, depth, objects).offers())
+    all.push_back(std::move(candidate));
   return all;
 }
 

@@ -177,62 +177,69 @@ std::string report_lsn(Format format, const CommandContext& context) {
   return with_beginning(text + table.print(), context.cleared);
 }
 
-std::string report_interfaces(Format format, const CommandContext& context) {
-  const Counts counts(context.dataplane, context.cleared);
-  const auto workers = all_of(counts);
-  const std::vector<shared::PortStatus> ports = context.cleared.since(context.dataplane.ports());
-  const std::vector<Interface>& interfaces = context.config.generation().interfaces;
-  const auto count = [&](std::size_t i, const auto& counter) {
+namespace {
+
+/// What `stat interface` shows.
+struct InterfaceFacts {
+  const Counts counts;
+  const std::vector<const Counters*> workers;
+  const std::vector<shared::PortStatus> ports;
+  const std::vector<Interface>& interfaces;
+
+  explicit InterfaceFacts(const CommandContext& context)
+      : counts(context.dataplane, context.cleared),
+        workers(all_of(counts)),
+        ports(context.cleared.since(context.dataplane.ports())),
+        interfaces(context.config.generation().interfaces) {}
+
+  [[nodiscard]] std::uint64_t count(std::size_t i, const auto& counter) const {
     return sum(workers, [&](const Counters& c) { return counter.read(c.interfaces[i]); });
-  };
-
-  if (format == Format::kJson) {
-    Json list = Json::array();
-    for (std::size_t i = 0; i < interfaces.size(); ++i) {
-      const Interface& interface = interfaces[i];
-      const shared::PortStatus port = port_of(ports, interface);
-      Json json{{"name", interface.name}, {"role", to_word(interface.side)},
-                {"device", port.device},  {"vlan", interface.vlan},
-                {"mtu", interface.mtu},   {"address", wire::to_string(interface.address)},
-                {"link", link_word(port)}};
-      for (const auto& counter : shared::interface_counters())
-        json[std::string(counter.name)] = count(i, counter);
-      list.push_back(std::move(json));
-    }
-    Json devices = Json::array();
-    for (const shared::PortStatus& port : ports) {
-      Json json{{"device", port.device},
-                {"driver", port.driver},
-                {"link", link_word(port)},
-                {"speed_mbps", port.speed_mbps},
-                {"mac", port.mac},
-                {"rx_queues", port.rx_queues},
-                {"tx_queues", port.tx_queues},
-                {"steering", port.steering}};
-      for (const auto& counter : shared::device_counters())
-        json[std::string(counter.name)] = counter.read(port);
-      devices.push_back(std::move(json));
-    }
-    return document_with_beginning(
-        Json{{"interfaces", std::move(list)}, {"devices", std::move(devices)}}, context.cleared);
   }
+};
 
+Json interfaces_json(const InterfaceFacts& facts) {
+  Json list = Json::array();
+  for (std::size_t i = 0; i < facts.interfaces.size(); ++i) {
+    const Interface& interface = facts.interfaces[i];
+    const shared::PortStatus port = port_of(facts.ports, interface);
+    Json json{{"name", interface.name}, {"role", to_word(interface.side)},
+              {"device", port.device},  {"vlan", interface.vlan},
+              {"mtu", interface.mtu},   {"address", wire::to_string(interface.address)},
+              {"link", link_word(port)}};
+    for (const auto& counter : shared::interface_counters())
+      json[std::string(counter.name)] = facts.count(i, counter);
+    list.push_back(std::move(json));
+  }
+  Json devices = Json::array();
+  for (const shared::PortStatus& port : facts.ports) {
+    Json json{
+        {"device", port.device},         {"driver", port.driver},    {"link", link_word(port)},
+        {"speed_mbps", port.speed_mbps}, {"mac", port.mac},          {"rx_queues", port.rx_queues},
+        {"tx_queues", port.tx_queues},   {"steering", port.steering}};
+    for (const auto& counter : shared::device_counters())
+      json[std::string(counter.name)] = counter.read(port);
+    devices.push_back(std::move(json));
+  }
+  return Json{{"interfaces", std::move(list)}, {"devices", std::move(devices)}};
+}
+
+std::string interfaces_table(const InterfaceFacts& facts) {
   std::vector<Table::Column> columns{{"interface", kLeft}, {"role", kLeft}, {"address", kLeft},
                                      {"vlan", kRight},     {"mtu", kRight}, {"link", kLeft}};
   for (const auto& counter : shared::interface_counters())
     columns.push_back({counter.name, kRight});
   Table table(columns);
   std::vector<std::uint64_t> totals(shared::interface_counters().size());
-  for (std::size_t i = 0; i < interfaces.size(); ++i) {
-    const Interface& interface = interfaces[i];
+  for (std::size_t i = 0; i < facts.interfaces.size(); ++i) {
+    const Interface& interface = facts.interfaces[i];
     std::vector<std::string> cells{interface.name,
                                    std::string(to_word(interface.side)),
                                    wire::to_string(interface.address),
                                    interface.vlan == 0 ? "-" : std::to_string(interface.vlan),
                                    std::to_string(interface.mtu),
-                                   link_word(port_of(ports, interface))};
+                                   link_word(port_of(facts.ports, interface))};
     for (std::size_t c = 0; c < totals.size(); ++c) {
-      const std::uint64_t value = count(i, shared::interface_counters()[c]);
+      const std::uint64_t value = facts.count(i, shared::interface_counters()[c]);
       totals[c] += value;
       cells.push_back(grouped(value));
     }
@@ -241,15 +248,17 @@ std::string report_interfaces(Format format, const CommandContext& context) {
   std::vector<std::string> cells{"total", "", "", "", "", ""};
   for (const std::uint64_t total : totals) cells.push_back(grouped(total));
   table.add_total(std::move(cells));
+  return table.print();
+}
 
-  std::vector<Table::Column> device_columns{{"device", kLeft}, {"driver", kLeft},
-                                            {"link", kLeft},   {"speed", kRight},
-                                            {"mac", kLeft},    {"rx/tx queues", kRight}};
-  for (const auto& counter : shared::device_counters())
-    device_columns.push_back({counter.name, kRight});
-  Table devices(device_columns);
+std::string devices_table(const InterfaceFacts& facts) {
+  std::vector<Table::Column> columns{{"device", kLeft}, {"driver", kLeft},
+                                     {"link", kLeft},   {"speed", kRight},
+                                     {"mac", kLeft},    {"rx/tx queues", kRight}};
+  for (const auto& counter : shared::device_counters()) columns.push_back({counter.name, kRight});
+  Table devices(columns);
   std::string steering;
-  for (const shared::PortStatus& port : ports) {
+  for (const shared::PortStatus& port : facts.ports) {
     std::vector<std::string> row{
         port.device,     port.driver,
         link_word(port), speed_text(port.speed_mbps),
@@ -259,60 +268,72 @@ std::string report_interfaces(Format format, const CommandContext& context) {
     devices.add(std::move(row));
     if (!port.steering.empty()) steering += fmt::format("{}: {}\n", port.device, port.steering);
   }
-  std::string text = table.print() + '\n' + devices.print();
-  if (!steering.empty()) text += '\n' + steering;
-  return with_beginning(std::move(text), context.cleared);
+  return steering.empty() ? devices.print() : devices.print() + '\n' + steering;
 }
 
-std::string report_workers(Format format, const CommandContext& context) {
-  const Counts counts(context.dataplane, context.cleared);
-  const auto sessions_of = [](const Counters& c) {
-    std::uint64_t total = 0;
-    for (const ProtocolCounters& protocol : c.protocols) total += protocol.sessions.get();
-    return total;
-  };
-  const auto mappings_of = [](const Counters& c) {
-    std::uint64_t total = 0;
-    for (const ProtocolCounters& protocol : c.protocols) total += protocol.mappings.get();
-    return total;
-  };
-  const auto received = [](const Counters& c) {
-    std::uint64_t total = 0;
-    for (const shared::InterfaceCounters& interface : c.interfaces)
-      total += interface.rx.packets.get();
-    return total;
-  };
-  const auto sent = [](const Counters& c) {
-    std::uint64_t total = 0;
-    for (const shared::InterfaceCounters& interface : c.interfaces)
-      total += interface.tx.packets.get();
-    return total;
-  };
+}  // namespace
 
-  if (format == Format::kJson) {
-    Json list = Json::array();
-    for (unsigned shard = 0; shard < context.dataplane.workers(); ++shard) {
-      const WorkerStatus worker = context.dataplane.worker(shard);
-      const Counters& c = counts.of(shard);
-      Json json{{"worker", shard},
-                {"cpu", worker.cpu},
-                {"numa_node", worker.numa_node},
-                {"capacity", to_json(worker.capacity)},
-                {"sessions", sessions_of(c)},
-                {"mappings", mappings_of(c)},
-                {"subscribers", c.subscribers.get()},
-                {"displaced", c.displaced.get()},
-                {"rx_packets", received(c)},
-                {"tx_packets", sent(c)},
-                {"drops", all_drops(c)},
-                {"handoff", c.handoff_sent.get()}};
-      for (const auto& counter : shared::worker_counters())
-        json[std::string(counter.name)] = counter.read(c);
-      list.push_back(std::move(json));
-    }
-    return document_with_beginning(Json{{"workers", std::move(list)}}, context.cleared);
+std::string report_interfaces(Format format, const CommandContext& context) {
+  const InterfaceFacts facts(context);
+  if (format == Format::kJson)
+    return document_with_beginning(interfaces_json(facts), context.cleared);
+  return with_beginning(interfaces_table(facts) + '\n' + devices_table(facts), context.cleared);
+}
+
+namespace {
+
+std::uint64_t sessions_of(const Counters& c) {
+  std::uint64_t total = 0;
+  for (const ProtocolCounters& protocol : c.protocols) total += protocol.sessions.get();
+  return total;
+}
+
+std::uint64_t mappings_of(const Counters& c) {
+  std::uint64_t total = 0;
+  for (const ProtocolCounters& protocol : c.protocols) total += protocol.mappings.get();
+  return total;
+}
+
+/// Of all interfaces.
+std::uint64_t packets_of(const Counters& c,
+                         shared::PacketsAndBytes shared::InterfaceCounters::* which) {
+  std::uint64_t total = 0;
+  for (const shared::InterfaceCounters& interface : c.interfaces)
+    total += (interface.*which).packets.get();
+  return total;
+}
+std::uint64_t received(const Counters& c) {
+  return packets_of(c, &shared::InterfaceCounters::rx);
+}
+std::uint64_t sent(const Counters& c) {
+  return packets_of(c, &shared::InterfaceCounters::tx);
+}
+
+Json workers_json(const Counts& counts, const CommandContext& context) {
+  Json list = Json::array();
+  for (unsigned shard = 0; shard < context.dataplane.workers(); ++shard) {
+    const WorkerStatus worker = context.dataplane.worker(shard);
+    const Counters& c = counts.of(shard);
+    Json json{{"worker", shard},
+              {"cpu", worker.cpu},
+              {"numa_node", worker.numa_node},
+              {"capacity", to_json(worker.capacity)},
+              {"sessions", sessions_of(c)},
+              {"mappings", mappings_of(c)},
+              {"subscribers", c.subscribers.get()},
+              {"displaced", c.displaced.get()},
+              {"rx_packets", received(c)},
+              {"tx_packets", sent(c)},
+              {"drops", all_drops(c)},
+              {"handoff", c.handoff_sent.get()}};
+    for (const auto& counter : shared::worker_counters())
+      json[std::string(counter.name)] = counter.read(c);
+    list.push_back(std::move(json));
   }
+  return Json{{"workers", std::move(list)}};
+}
 
+std::string workers_table(const Counts& counts, const CommandContext& context) {
   Table table({{"worker", kRight},
                {"cpu", kRight},
                {"node", kRight},
@@ -353,7 +374,16 @@ std::string report_workers(Format format, const CommandContext& context) {
   for (const std::uint64_t total : totals) cells.push_back(grouped(total));
   cells.resize(14);
   table.add_total(std::move(cells));
-  return with_beginning(table.print(), context.cleared);
+  return table.print();
+}
+
+}  // namespace
+
+std::string report_workers(Format format, const CommandContext& context) {
+  const Counts counts(context.dataplane, context.cleared);
+  if (format == Format::kJson)
+    return document_with_beginning(workers_json(counts, context), context.cleared);
+  return with_beginning(workers_table(counts, context), context.cleared);
 }
 
 std::string report_drops(Format format, const CommandContext& context) {

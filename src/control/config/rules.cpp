@@ -536,6 +536,22 @@ void check_alg_of_group(const Model& model, const GroupConfig& group, const std:
                               commands));
 }
 
+/// A group has at most one transportprofile of each protocol.
+void check_transports_of_group(const References<TransportProfileConfig>& transports,
+                               const GroupConfig& group, const std::string& path,
+                               const std::string& label, Findings& findings) {
+  std::map<Protocol, std::string_view> transport;
+  for (std::size_t t = 0; t < group.transportprofilename.size(); ++t) {
+    const auto* profile = transports.find(group.transportprofilename[t]);
+    if (profile == nullptr) continue;
+    const auto [there, added] = transport.try_emplace(profile->transportprotocol, profile->name);
+    if (!added && there->second != profile->name)
+      findings.report(element(path, t), label, quoted(profile->name),
+                      fmt::format("one {} profile in a group; it has {}",
+                                  to_word(profile->transportprotocol), there->second));
+  }
+}
+
 void check_groups(const Model& model, Findings& findings) {
   check_names(model.lsn.group, "lsn.group", "group", findings);
   References clients(model.lsn.client, "lsn.client", "client", findings);
@@ -576,17 +592,8 @@ void check_groups(const Model& model, Findings& findings) {
 
     transports.check_all(group.transportprofilename, path("transportprofilename"),
                          label("transportprofilename"));
-    std::map<Protocol, std::string_view> transport;
-    for (std::size_t t = 0; t < group.transportprofilename.size(); ++t) {
-      const auto* profile = transports.find(group.transportprofilename[t]);
-      if (profile == nullptr) continue;
-      const auto [there, added] = transport.try_emplace(profile->transportprotocol, profile->name);
-      if (!added && there->second != profile->name)
-        findings.report(element(path("transportprofilename"), t), label("transportprofilename"),
-                        quoted(profile->name),
-                        fmt::format("one {} profile in a group; it has {}",
-                                    to_word(profile->transportprotocol), there->second));
-    }
+    check_transports_of_group(transports, group, path("transportprofilename"),
+                              label("transportprofilename"), findings);
 
     const bool alg_known =
         algs.check_all(group.ipsec_alg_profile, path("ipsecAlgProfile"), label("ipsecAlgProfile"));

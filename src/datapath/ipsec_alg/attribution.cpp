@@ -484,6 +484,27 @@ std::unexpected<DropReason> refused(IpsecAlg& shard, std::uint16_t profile, Drop
   return std::unexpected(reason);
 }
 
+/// Outbound, of a client that has nothing with this server yet.
+std::expected<SessionId, DropReason> first_contact(IpsecAlg& shard, const Packet& packet,
+                                                   std::uint16_t group_id, Spi spi) {
+  const Tables& tables = shard.alg;
+  const wire::Be32 server = packet.ip->destination;
+  const auto subscriber =
+      obtain_paired(shard, packet.ip->source, server, group_id, *shard.generation->group(group_id));
+  if (!subscriber) return std::unexpected(subscriber.error());
+  const GateId gate_id = find_gate(shard, shard.lsn44.subscribers[*subscriber].paired_ip, server);
+  if (gate_id != state::kNone) (void)current_gate(shard, gate_id);
+  const auto made = obtain_peer(shard, *subscriber, server, Direction::kOutbound);
+  if (!made) {
+    lsn44::release_subscriber(shard, *subscriber);
+    return std::unexpected(made.error());
+  }
+  if (is_free_for(tables.gates[tables.peers[*made].gate], *made))
+    return take_gate(shard, *made, spi);
+  wait_for_esp(shard, *made);
+  return std::unexpected(DropReason::kEspOutGateBusy);
+}
+
 }  // namespace
 
 std::expected<SessionId, DropReason> attribute_outbound(IpsecAlg& shard, const Packet& packet,
@@ -503,22 +524,7 @@ std::expected<SessionId, DropReason> attribute_outbound(IpsecAlg& shard, const P
   if (id == state::kNone) {
     // A client that has nothing with this server yet: does it need IKE?
     if (profile->require_ike) return refuse(DropReason::kEspOutNoIke);
-    const auto subscriber = obtain_paired(shard, packet.ip->source, packet.ip->destination,
-                                          group_id, *shard.generation->group(group_id));
-    if (!subscriber) return refuse(subscriber.error());
-    const GateId gate_id =
-        find_gate(shard, shard.lsn44.subscribers[*subscriber].paired_ip, packet.ip->destination);
-    if (gate_id != state::kNone) (void)current_gate(shard, gate_id);
-    const auto made = obtain_peer(shard, *subscriber, packet.ip->destination, Direction::kOutbound);
-    if (!made) {
-      lsn44::release_subscriber(shard, *subscriber);
-      return refuse(made.error());
-    }
-    if (!is_free_for(tables.gates[tables.peers[*made].gate], *made)) {
-      wait_for_esp(shard, *made);
-      return refuse(DropReason::kEspOutGateBusy);
-    }
-    const auto learned = take_gate(shard, *made, spi);
+    const auto learned = first_contact(shard, packet, group_id, spi);
     return learned ? learned : refuse(learned.error());
   }
 
@@ -527,7 +533,7 @@ std::expected<SessionId, DropReason> attribute_outbound(IpsecAlg& shard, const P
   if (lsn44::find_nat_address(shard, tables.gates[gate_id].nat_ip) == nullptr)
     return refuse(DropReason::kNoMapping);
   Gate& gate = current_gate(shard, gate_id);
-  // 1. C holds the gate. (Before an answer it is another, idle tunnel of C: gates.cpp.)
+  // 1. C holds the gate. (Before an answer it is another, idle tunnel of C: gate.cpp.)
   if (holds(gate, id)) {
     const auto learned = accept(shard, gate.turn, Direction::kOutbound, spi);
     if (!learned) {

@@ -201,43 +201,65 @@ void Reassembly::forget(Context& shard, std::uint32_t id) {
   shard.counters.fragments_waiting.set(datagrams_.size());
 }
 
+/// A piece in the middle ends on a unit; none reaches beyond the largest datagram (RFC 791 section
+/// 3.1); TCP's header is in the first one, whole (RFC 1858 section 3, RFC 3128).
+bool Reassembly::is_malformed(const Packet& packet) {
+  const wire::Ipv4Header& ip = *packet.ip;
+  const std::uint32_t offset = ip.fragment_offset();
+  const bool tcp = ip.protocol == wire::kProtocolTcp;
+  return packet.l4_size == 0 || (ip.more_fragments() && packet.l4_size % kUnit != 0) ||
+         offset + packet.l4_size + ip.header_size() > 65535 ||
+         (tcp && (offset == kUnit || (offset == 0 && packet.l4_size < sizeof(wire::TcpHeader))));
+}
+
+/// A datagram of that name, of which nothing was seen before; kNone: there is no room.
+std::uint32_t Reassembly::add(Context& shard, const state::FlowKey& name, std::uint32_t hash,
+                              bool inside) {
+  const Standing standing = inside ? Standing::kOpenInside : Standing::kOpenOutside;
+  const auto shares = shares_of(standing, inside, name);
+  make_room(shard, standing, shares);
+  const std::uint32_t id = datagrams_.allocate();
+  if (id == state::kNone) return id;
+  if (!index_.insert(name, hash, id)) {
+    datagrams_.release(id);
+    return state::kNone;
+  }
+  Datagram& made = datagrams_[id];
+  made.name = name;
+  made.in_use = true;
+  made.over = shard.now + shard.generation->fragment_timeout;
+  made.shares = shares;
+  made.standing = standing;
+  made.inside = inside;
+  join(id);
+  wheel_.schedule(id, made.over, wheel_links());
+  shard.counters.fragments_waiting.set(datagrams_.size());
+  return id;
+}
+
+/// Notes a fragment's range. The end is the end: nothing behind it, and no other end.
+Reassembly::Noted Reassembly::note_range(Datagram& datagram, Piece piece, bool is_last) {
+  Noted noted = note(datagram, piece);
+  if (is_last) {
+    if (datagram.has_end && datagram.end != piece.end) noted = Noted::kOverlap;
+    datagram.has_end = true;
+    datagram.end = piece.end;
+  }
+  if (noted == Noted::kYes && datagram.has_end &&
+      datagram.piece[datagram.pieces - 1].end > datagram.end)
+    noted = Noted::kOverlap;
+  return noted;
+}
+
 Verdict Reassembly::accept(Context& shard, const Packet& packet, FragmentPorts& ports) {
   const wire::Ipv4Header& ip = *packet.ip;
   const std::uint32_t offset = ip.fragment_offset();
-  const bool more = ip.more_fragments();
-  // A piece in the middle ends on a unit; none reaches beyond the largest datagram (RFC 791 section
-  // 3.1); TCP's header is in the first one, whole (RFC 1858 section 3, RFC 3128).
-  const bool tcp = ip.protocol == wire::kProtocolTcp;
-  if (packet.l4_size == 0 || (more && packet.l4_size % kUnit != 0) ||
-      offset + packet.l4_size + ip.header_size() > 65535 ||
-      (tcp && (offset == kUnit || (offset == 0 && packet.l4_size < sizeof(wire::TcpHeader)))))
-    return Verdict::drop(DropReason::kFragmentMalformed);
-
+  if (is_malformed(packet)) return Verdict::drop(DropReason::kFragmentMalformed);
   const state::FlowKey name = name_of(ip);
   const std::uint32_t hash = index_.hash(name);
   std::uint32_t id = index_.find(name, hash);
-  if (id == state::kNone) {
-    const bool inside = packet.side == Side::kInside;
-    const Standing standing = inside ? Standing::kOpenInside : Standing::kOpenOutside;
-    const auto shares = shares_of(standing, inside, name);
-    make_room(shard, standing, shares);
-    id = datagrams_.allocate();
-    if (id == state::kNone) return Verdict::drop(DropReason::kFragmentTableFull);
-    if (!index_.insert(name, hash, id)) {
-      datagrams_.release(id);
-      return Verdict::drop(DropReason::kFragmentTableFull);
-    }
-    Datagram& made = datagrams_[id];
-    made.name = name;
-    made.in_use = true;
-    made.over = shard.now + shard.generation->fragment_timeout;
-    made.shares = shares;
-    made.standing = standing;
-    made.inside = inside;
-    join(id);
-    wheel_.schedule(id, made.over, wheel_links());
-    shard.counters.fragments_waiting.set(datagrams_.size());
-  }
+  if (id == state::kNone) id = add(shard, name, hash, packet.side == Side::kInside);
+  if (id == state::kNone) return Verdict::drop(DropReason::kFragmentTableFull);
   Datagram& datagram = datagrams_[id];
   if (datagram.poisoned) return Verdict::drop(DropReason::kFragmentOverlap);
 
@@ -252,17 +274,7 @@ Verdict Reassembly::accept(Context& shard, const Packet& packet, FragmentPorts& 
   }
   const Piece piece{static_cast<std::uint16_t>(offset / kUnit),
                     static_cast<std::uint16_t>((offset + packet.l4_size + kUnit - 1) / kUnit)};
-  Noted noted = note(datagram, piece);
-  // The end is the end: nothing behind it, and no other end.
-  if (!more) {
-    if (datagram.has_end && datagram.end != piece.end) noted = Noted::kOverlap;
-    datagram.has_end = true;
-    datagram.end = piece.end;
-  }
-  if (noted == Noted::kYes && datagram.has_end &&
-      datagram.piece[datagram.pieces - 1].end > datagram.end)
-    noted = Noted::kOverlap;
-  if (noted != Noted::kYes) {
+  if (const Noted noted = note_range(datagram, piece, !ip.more_fragments()); noted != Noted::kYes) {
     if (place != state::kNone) waiting_.release(place);
     if (noted == Noted::kTooMany) return Verdict::drop(DropReason::kFragmentTooMany);
     datagram.poisoned = true;

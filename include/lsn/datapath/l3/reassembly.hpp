@@ -147,7 +147,11 @@ class Reassembly {
   }
   [[nodiscard]] std::uint32_t find(const Packet& packet) const;
   [[nodiscard]] static Noted note(Datagram& datagram, Piece piece);
+  [[nodiscard]] static Noted note_range(Datagram& datagram, Piece piece, bool is_last);
   [[nodiscard]] static bool is_complete(const Datagram& datagram);
+  [[nodiscard]] static bool is_malformed(const Packet& packet);
+  [[nodiscard]] std::uint32_t add(Context& shard, const state::FlowKey& name, std::uint32_t hash,
+                                  bool inside);
   [[nodiscard]] std::uint32_t share_of(Standing standing, std::uint32_t role,
                                        std::uint32_t address) const;
   [[nodiscard]] std::array<std::uint32_t, kSharesOf> shares_of(Standing standing, bool inside,

@@ -33,8 +33,8 @@ struct PortRequest {
 /// there yet.
 [[nodiscard]] bool is_port_left(Lsn44& shard, const Subscriber* subscriber, const Group& group,
                                 Protocol protocol, Pooling pooling);
-/// Which NAT endpoint take_port() is going to find, as far as that can be told before; for who
-/// batch early what it will touch (foresight.cpp). Nothing is taken.
+/// Which NAT endpoint take_port() is going to find, as far as that can be told before: what it
+/// will touch is prefetched (prefetch.cpp). Nothing is taken.
 struct PortPrediction {
   NatAddress* address = nullptr;  ///< nullptr: cannot be told
   NatAddress* other = nullptr;    ///< the better one of both, if there are two

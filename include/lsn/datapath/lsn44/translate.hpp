@@ -23,18 +23,11 @@ namespace lsn::datapath::lsn44 {
 /// held against (tcp.hpp). While the connection opens or closes, follow_tcp() does it.
 enum class Acknowledgment : std::uint8_t { kKept, kFollowed };
 
-/// Replaces the local address and port in the L3 and L4 headers, and counts the packet for its
-/// session.
-///   outbound: source (inside -> NAT); inbound: destination (NAT -> inside)
-template <Direction direction, Acknowledgment acknowledgment>
-inline void rewrite(const Packet& packet, Session& session) {
-  constexpr bool kOut = direction == Direction::kOutbound;
-  PacketCount& packets = session.packets[static_cast<std::size_t>(direction)];
+/// Replaces the address in the IPv4 header, and counts the TTL down unless the packet is
+/// hairpinned. Returns what that changes in sums over a pseudo header.
+inline wire::ChecksumDelta rewrite_ip(const Packet& packet, wire::Be32& address,
+                                      wire::Be32 new_address) {
   wire::Ipv4Header& ip = *packet.ip;
-  wire::Be32& address = kOut ? ip.source : ip.destination;
-  const wire::Be32 new_address = kOut ? session.nat_ip : session.inside_ip;
-  const wire::Be16 new_port = kOut ? session.nat_port : session.inside_port;
-
   wire::ChecksumDelta delta;
   delta.replace(address, new_address);
   address = new_address;
@@ -47,6 +40,19 @@ inline void rewrite(const Packet& packet, Session& session) {
   } else {
     ip.checksum = delta.apply(ip.checksum);
   }
+  return delta;
+}
+
+/// Replaces the local address and port in the L3 and L4 headers, and counts the packet for its
+/// session.
+///   outbound: source (inside -> NAT); inbound: destination (NAT -> inside)
+template <Direction direction, Acknowledgment acknowledgment>
+inline void rewrite(const Packet& packet, Session& session) {
+  constexpr bool kOut = direction == Direction::kOutbound;
+  PacketCount& packets = session.packets[static_cast<std::size_t>(direction)];
+  const wire::Be16 new_port = kOut ? session.nat_port : session.inside_port;
+  wire::ChecksumDelta delta = rewrite_ip(packet, kOut ? packet.ip->source : packet.ip->destination,
+                                         kOut ? session.nat_ip : session.inside_ip);
   if (!packet.has_l4) {
     packets.add();
     return;
