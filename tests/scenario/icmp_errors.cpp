@@ -267,6 +267,37 @@ TEST_P(IcmpErrors, Malformed_AreDropped) {
                       DropReason::kIcmpErrorMalformed);
 }
 
+// RFC 5508 REQ-3 c: the checksum of a quoted transport header is no reason to drop an error.
+TEST_P(IcmpErrors, QuotedTransportChecksumThatIsWrong_StaysWrongByTheSameDifference) {
+  start();
+  lab().ignore_l4_checksums();
+  const IpPacket datagram = udp(kClient, kServer, pattern(64));
+  const Endpoint nat = translated(datagram);
+  error_comes_in(datagram.with_checksum_error(0x0101), nat, kUnreachable, 3);
+  const IpPacket segment = tcp(kClient, kServer, kSyn);
+  const Endpoint of_tcp = translated(segment);
+  error_comes_in(segment.with_checksum_error(0x0101), of_tcp, kTimeExceeded, 0);
+}
+
+// RFC 5508 REQ-3 d, RFC 4884: what stands behind the quoted packet is not translated.
+TEST_P(IcmpErrors, ExtensionsBehindTheQuotedPacket_PassUntouched) {
+  start();
+  const IpPacket packet = udp(kClient, kServer, pattern(100));  // 128 bytes, as RFC 4884 wants it
+  const Endpoint nat = translated(packet);
+  // An extension header of version 2 and an MPLS label stack object (RFC 4950).
+  const Bytes extension = {0x20, 0x00, 0x9E, 0x5B, 0x00, 0x08, 0x01, 0x01, 0x01, 0xF4, 0x01, 0xFF};
+  constexpr std::uint32_t kLength = 128 / 4 << 16;  // of what is quoted, in words
+  const auto error_about = [&](Bytes quoted, Ip to) {
+    quoted.insert(quoted.end(), extension.begin(), extension.end());
+    return icmp_error(kHop, to, kTimeExceeded, 0, quoted, kLength);
+  };
+  const std::vector<Frame> frames =
+      lab().from_outside(error_about(packet.from(nat).with_ttl(57).bytes(), nat.ip).bytes());
+  expect_drops({});
+  expect_frames(frames,
+                {lab().to_inside(error_about(packet.with_ttl(57).bytes(), kClient.ip).hop())});
+}
+
 TEST_P(IcmpErrors, ThatAreFragmentedAreRefused) {
   start();
   const IpPacket packet = udp(kClient, kServer, pattern(1200));

@@ -134,6 +134,43 @@ INSTANTIATE_TEST_SUITE_P(
 
 class Policies : public Scenario {};
 
+// RFC 7857 section 6: a mapping is of one protocol.
+TEST_P(Policies, TcpToTheNatPortOfAUdpMapping_HasNoMapping) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kUdp, kEndpointIndependent);
+  start(config);
+  const Endpoint nat = translated(udp(kClient, kServer));
+  returned(udp({"198.18.0.99", 5}, nat), kClient);
+  refused_from_outside(tcp({"198.18.0.99", 5}, nat, kSyn), DropReason::kNoMapping);
+}
+
+// RFC 7857 section 7: a packet from outside that is refused does not prolong a mapping.
+TEST_P(Policies, ARefusedInboundPacket_DoesNotProlongAnIdleMapping) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kUdp, kEndpointIndependent);
+  config.group().udp().session_quota = 1;
+  config.group().udp().session_timeout = 60s;
+  config.group().udp().stun_timeout = 100s;
+  start(config);
+  const Endpoint nat = translated(udp(kClient, kServer));
+  lab().advance(61s);  // the session has ended after 60 s, its mapping is idle since
+  // Another session of the subscriber takes its quota.
+  const IpPacket other = udp({kClient.ip, 40001}, kServer);
+  const Endpoint of_other = translated(other);
+  const auto keep_other_for = [&](std::chrono::seconds time) {
+    for (; time.count() > 0; time -= 1s) {
+      lab().advance(1s);
+      if (time.count() % 30 == 0) translated_to(other, of_other);
+    }
+  };
+  keep_other_for(60s);
+  refused_from_outside(udp({"198.18.0.99", 5}, nat), DropReason::kSessionQuota);
+  keep_other_for(38s);
+  EXPECT_EQ(lab().mapping_count(Protocol::kUdp), 2u);
+  keep_other_for(3s);
+  EXPECT_EQ(lab().mapping_count(Protocol::kUdp), 1u) << "100 s after its session";
+}
+
 TEST_P(Policies, TheProfileOfTheDestinationPortDecides) {
   Config config = Config::standard();
   config.group().app(Protocol::kUdp, kEndpointIndependent, 5000, 5999);

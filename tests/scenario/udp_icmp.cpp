@@ -330,6 +330,16 @@ TEST_P(IcmpQueries, EndpointIndependentFiltering_AdmitsAnInboundEchoRequest) {
   refused_from_outside(pong("198.18.0.98", nat), DropReason::kNoMapping);
 }
 
+// RFC 5508 REQ-1 a: the identifier is the same whomever the query goes to.
+TEST_P(IcmpQueries, EndpointIndependentMapping_HasOneIdentifierForEveryRemote) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kIcmp, kEndpointIndependent);
+  start(config);
+  const Endpoint nat = translated(ping(kClient, kServer.ip));
+  translated_to(ping(kClient, "198.18.0.99"), nat);
+  translated_to(ping(kClient, "198.18.7.7"), nat);
+}
+
 TEST_P(IcmpQueries, ASessionEndsAfterSessiontimeoutOfSilence) {
   Config config = Config::standard();
   config.group().icmp().session_timeout = 60s;
