@@ -55,7 +55,7 @@ std::string_view end_word(SessionEnd why) {
   return "?";
 }
 
-/// Who talks to whom through which address, under which profile.
+/// The client, its NAT address, the server, and the profile.
 std::string parties(const Event& event, const std::string& profile) {
   return fmt::format("source {}, nat {}, destination {}{}{}", text_of(event.client),
                      text_of(event.nat_ip), text_of(event.server),
@@ -144,7 +144,7 @@ bool AlgLog::logs_sessions(wire::Ipv4Address client) {
                             config->session_logging == Switch::kEnabled;
     }
   }
-  // Whom a reload has taken out of the configuration logs nothing any more.
+  // A client that a reload has removed from the configuration logs nothing any more.
   const std::uint16_t* group = generation.maps.front()->group_of(client);
   return group != nullptr && *group < logging_groups_.size() && logging_groups_[*group];
 }
@@ -153,7 +153,7 @@ void AlgLog::write(const Event& event, Time now) {
   const bool warning = is_warning(event.kind);
   spdlog::level::level_enum level = spdlog::level::warn;
   if (!warning) {
-    // Nothing is looked up for lines that nobody reads.
+    // Nothing is looked up for lines below the log's level.
     if (!spdlog::should_log(spdlog::level::info)) return;
     const bool session_log =
         event.kind != EventKind::kTurnEnded && logs_sessions(wire::Ipv4Address{event.client});

@@ -34,7 +34,7 @@ using Clock = std::chrono::steady_clock;
 
 /// The clock of all tables counts 10 ms (ticks.hpp).
 constexpr milliseconds kTick{10};
-/// While somebody waits for an answer of the workers: a page per turn is two million sessions a
+/// While a client waits for an answer of the workers: a page per round is two million sessions a
 /// second.
 constexpr milliseconds kHurriedTick{1};
 constexpr std::chrono::seconds kFormerMapsInterval{1};
@@ -153,7 +153,7 @@ class Controller::Loop {
     return config_.busy() ? Phase::kReloading : Phase::kReady;
   }
 
-  /// A rotated log file is left to those who rotated it.
+  /// Leaves a rotated log file as it is and opens its path again.
   void reopen_log() {
     if (const auto opened = set_up_log(config_.model().log); !opened)
       spdlog::error("{}", opened.error());

@@ -11,14 +11,14 @@
 
 namespace lsn::control {
 
-/// Of two that start at the same time one gets it. Only its owner may open the file, so nobody else
-/// can hold it; a file that others may open is replaced.
+/// Of two that start at the same time one gets it. Only its owner may open the file, so no other
+/// user can hold it; a file that others may open is replaced.
 std::expected<LockFile, LockFile::Refusal> LockFile::take(std::string_view what,
                                                           const std::string& path) {
   LockFile lock;
   lock.path_ = path + ".lock";
   const char* const name = lock.path_.c_str();
-  constexpr unsigned kAttempts = 4;  // it may be replaced, or go with its owner, while we look
+  constexpr unsigned kAttempts = 4;  // it may be replaced, or removed by its owner, meanwhile
   for (unsigned i = 0; i < kAttempts; ++i) {
     constexpr int kFlags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
     FileDescriptor file(open(name, kFlags, 0600));
@@ -45,7 +45,8 @@ std::expected<LockFile, LockFile::Refusal> LockFile::take(std::string_view what,
 }
 
 void LockFile::release() {
-  // While it is held: who gets it afterwards sees that the file is another one, or none.
+  // While it is held: a process that locks it afterwards sees that the file is another one, or
+  // none.
   if (file_.valid()) unlink(path_.c_str());
   file_.reset();
 }

@@ -33,7 +33,7 @@ using Level = spdlog::level::level_enum;
 constexpr const char* kName = "lsnd";
 /// With time and level; syslog has both by itself.
 constexpr const char* kPattern = "%Y-%m-%d %H:%M:%S.%e %l: %v";
-/// A pipe that can be written to takes so much without waiting (POSIX: at least 512).
+/// A writable pipe takes so many bytes without waiting (POSIX: at least 512).
 constexpr std::size_t kAtOnce = 4096;
 
 int priority_of(Level level) {
@@ -51,12 +51,12 @@ int priority_of(Level level) {
   }
 }
 
-/// Where lines go: a descriptor, or syslog where there is none. The writer's thread only.
+/// Where lines go: a descriptor, or syslog if there is none. The writer's thread only.
 class Target {
  public:
   Target(int fd, FileDescriptor own) : fd_(fd), own_(std::move(own)) {}
 
-  /// False: nobody takes it.
+  /// False: the target does not take it.
   [[nodiscard]] bool write(std::string_view line, Level level) const {
     if (fd_ < 0) {
       // It begins with the name and the process, as openlog() has told it.
@@ -65,7 +65,7 @@ class Target {
       return true;
     }
     while (!line.empty()) {
-      // Whoever else has the descriptor (a shell, a supervisor) may not expect it to be
+      // Other holders of the descriptor (a shell, a supervisor) may not expect it to be
       // non-blocking.
       pollfd writable{fd_, POLLOUT, 0};
       if (poll(&writable, 1, -1) < 0 && errno != EINTR) return false;
@@ -190,7 +190,7 @@ class QueueSink final : public spdlog::sinks::base_sink<spdlog::details::null_mu
 };
 
 /// One sink and one logger for the life of the process: DPDK's threads and errands log at any time,
-/// by a pointer to the default logger that nobody counts. What changes is the sink's target.
+/// by an uncounted pointer to the default logger. Only the sink's target changes.
 void use(int fd, FileDescriptor own = FileDescriptor()) {
   static QueueSink* const sink = new QueueSink;
   static const auto* const logger = new std::shared_ptr<spdlog::logger>(
@@ -219,7 +219,7 @@ Level level_of(LogLevel level) {
   return spdlog::level::info;
 }
 
-/// Opening does not wait either: a FIFO that nobody reads is an error.
+/// Opening does not wait either: a FIFO without a reader is an error.
 FileDescriptor open_file(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);

@@ -157,7 +157,7 @@ RunningConfig::ChangeOutcome RunningConfig::apply_all(const Change& change, Mode
     outcome.remarks.push_back(std::move(remarks));
     ++outcome.applied;
   }
-  // All at once, as a rule; where something is wrong, one by one, to say with which.
+  // All at once, as a rule; if one is wrong, one by one, to say which.
   if (change.atomic && !outcome.error.empty()) {
     model = before;
     outcome.remarks.clear();
@@ -255,7 +255,7 @@ void RunningConfig::publish(std::shared_ptr<const Generation> generation,
 void RunningConfig::finished(const Outcome& outcome) {
   Outcome answer = outcome;
   answer.generation = generation_->number;
-  // Who is answered may ask for the next reload.
+  // The receiver of the answer may ask for the next reload.
   for (const Done& done : std::exchange(present_, {}))
     if (done) done(answer);
   if (!publishing_ && !next_.empty()) return begin();

@@ -1,12 +1,13 @@
-// What the workers' ALGs tell, in the log: sessions that begin and end, with SPIs in place of
-// ports, and what an operator should hear of.
+// The events of the workers' ALGs in the log: sessions that begin and end, with SPIs in place of
+// ports, and warnings for the operator.
 //
 // Lines about sessions and turns are written at level info for groups that log their sessions
 // (logging and sessionLogging ENABLED), otherwise at debug. AH of a client, an SPI that two clients
 // seem to have chosen, and state that a reload removed are warnings.
 //
-// Volume is bounded: so many events are taken per tick, so many lines written per second; what is
-// beyond, and what the workers' rings had no room for, is counted and reported once a minute.
+// Volume is bounded: so many events are taken per tick, so many lines written per second. Events
+// beyond that, and those that the workers' rings had no room for, are counted and reported once a
+// minute.
 #pragma once
 
 #include <chrono>
@@ -53,7 +54,7 @@ class AlgLog {
   AlgLog(Dataplane& dataplane, const RunningConfig& config)
       : dataplane_(dataplane), config_(config) {}
 
-  /// Writes what has come since the last time.
+  /// Writes the events since the last call.
   void tick(Time now);
 
  private:

@@ -2,7 +2,7 @@
 //
 // It waits in epoll for four things: a timer (Dataplane::poll() every 10 ms, every millisecond
 // while an answer of a worker is awaited), signals (SIGHUP reloads, SIGUSR2 opens the log file
-// anew, SIGTERM and SIGINT stop), new clients on the command socket, and the clients' bytes.
+// again, SIGTERM and SIGINT stop), new clients on the command socket, and the clients' bytes.
 // Nothing here waits for a worker or a client, and nothing spins. The order in main():
 //
 //   Controller::block_signals()   before any thread: the signals are the controller's
@@ -26,10 +26,10 @@
 namespace lsn::control {
 
 struct ControllerOptions {
-  std::string config_path;  ///< what a reload reads
-  Model model;              ///< what it had at start
+  std::string config_path;  ///< the file that a reload reads
+  Model model;              ///< its content at start
   CommandSocket socket;
-  std::optional<CommandSocket> view_socket{};  ///< for those who may look and change nothing
+  std::optional<CommandSocket> view_socket{};  ///< for users who may only read
   FileDescriptor metrics{};                    ///< open_metrics_socket()
 };
 

@@ -1,8 +1,9 @@
-// What the control thread sees of the workers: the one door between decisions and packets.
+// The workers as the control thread sees them: the one interface between decisions and packets.
 //
 // The runtime implements it over mailboxes; tests implement it over a table. Every function is
 // called on the control thread and returns at once; answers come as calls of `done`, also on the
-// control thread, from within poll(). A question goes to one shard; who wants all asks all.
+// control thread, from within poll(). A question goes to one shard; a caller that wants all asks
+// each.
 #pragma once
 
 #include <chrono>
@@ -47,12 +48,12 @@ class Dataplane {
   virtual void publish(std::shared_ptr<const shared::Generation> generation,
                        std::function<void(std::uint64_t ended)> done) = 0;
 
-  /// Before the first publish(): what its workers restore with it, before their first packet;
-  /// `done` with the number of records that hold.
+  /// Before the first publish(): the records that its workers restore with it, before their first
+  /// packet; `done` with the number of records that hold.
   virtual void restore(std::vector<shared::StateRecord> records,
                        std::function<void(std::uint64_t restored)> done) = 0;
 
-  /// What changes of what a shard would have restored after a restart (StatePage).
+  /// The changes of the state that a shard would restore after a restart (StatePage).
   [[nodiscard]] virtual shared::StateRing& state_changes(unsigned shard) = 0;
 
   /// Ends the sessions that match; `done` with their number.
@@ -63,14 +64,14 @@ class Dataplane {
   virtual void flush_alg(unsigned shard, shared::AlgFlush flush,
                          std::function<void(shared::AlgFlush)> done) = 0;
 
-  /// What a shard answers in one go or in pages: it comes back with what was found.
+  /// A question that a shard answers in one go or in pages: it comes back with the rows found.
   using Question =
       std::variant<shared::SessionPage, shared::SubscriberPage, shared::MappingPage, shared::Usage,
                    shared::NeighbourPage, shared::DropPage, shared::EspPage, shared::IkePage,
                    shared::GatePage, shared::StatePage, shared::Lookup>;
   virtual void ask(unsigned shard, Question question, std::function<void(Question)> done) = 0;
 
-  /// What a shard's ALG tells the log. The control thread is the one that takes it.
+  /// The events of a shard's ALG for the log. Only the control thread takes them.
   [[nodiscard]] virtual shared::EventRing& alg_events(unsigned shard) = 0;
 
   /// ask() for one kind.

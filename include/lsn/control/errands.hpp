@@ -1,8 +1,8 @@
-// A thread for what takes long: a device that is started, a file that is synced.
+// A thread for work that takes long: a device that is started, a file that is synced.
 //
 // Errands are run one after the other, in the order in which they were given; giving one never
-// waits. What an errand brings back it leaves where both threads can see it (an atomic, something
-// behind a mutex), and the one who gave it looks there at the next tick.
+// waits. An errand leaves its result where both threads can see it (an atomic, something behind a
+// mutex), and its giver looks there at the next tick.
 #pragma once
 
 #include <chrono>
@@ -18,7 +18,7 @@ namespace lsn::control {
 class Errands {
  public:
   Errands();
-  /// Waits for the errand that is under way; those that have not begun are dropped.
+  /// Waits for the errand that is under way; errands that have not begun are dropped.
   ~Errands();
   Errands(const Errands&) = delete;
   Errands& operator=(const Errands&) = delete;

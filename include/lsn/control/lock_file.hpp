@@ -1,6 +1,6 @@
-// What one lsnd has for itself while it lives: its command socket, its state file. Beside the file
-// stands another one, FILE.lock, that is locked (flock(2)): the kernel lets go of it when the
-// process ends, however it ends.
+// The lock on a file that one lsnd has for itself while it lives: its command socket, its state
+// file. Beside the file stands another one, FILE.lock, that is locked (flock(2)): the kernel lets
+// go of it when the process ends, however it ends.
 #pragma once
 
 #include <expected>
@@ -18,7 +18,7 @@ class LockFile {
     bool is_taken;     ///< another lsnd has it; else the lock cannot be made
     std::string text;  ///< one line
   };
-  /// `what`: of what `path` is the file. Does not wait.
+  /// `what`: the file's purpose, for the error. Does not wait.
   [[nodiscard]] static std::expected<LockFile, Refusal> take(std::string_view what,
                                                              const std::string& path);
 

@@ -1,13 +1,13 @@
-// The program's log: what an operator should know of lsnd itself, on the control side only.
+// The program's log: messages for the operator about lsnd itself, on the control side only.
 //
 // spdlog's default logger, with level and target of the configuration: stderr, a file, or syslog.
-// Before set_up_log() the log goes to stderr. One event is one line; a line of trouble says what,
-// what was given and what is allowed.
+// Before set_up_log() the log goes to stderr. One event is one line; a line of trouble names the
+// subject, the given value and the allowed ones.
 //
-// Whoever logs formats the line and puts it into a queue; a thread of the log's own writes it. So a
-// reader of stderr that has stopped, a disk or a syslog that stands still delay nobody: when the
-// queue is full (kLogLines), lines are lost, and so are those that nobody takes. Their number is
-// told in front of the next line that gets through.
+// The calling thread formats the line and puts it into a queue; a thread of the log's own writes
+// it. So a stopped reader of stderr, a stuck disk or a stuck syslog delay no caller: if the queue
+// is full (kLogLines), lines are lost, and so are those that the target does not take. Their number
+// is written in front of the next line that gets through.
 #pragma once
 
 #include <chrono>

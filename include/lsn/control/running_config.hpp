@@ -3,16 +3,16 @@
 // A reload goes through everything before it changes anything: read and check the file, see whether
 // it needs a restart, build a generation behind the present one, publish it. From then on it is in
 // force; it is done when every worker works with it and has ended the sessions that it does not
-// allow. One at a time: who asks meanwhile is answered by one further reload, which begins when the
-// present one is done and reads the file again. Every outcome is logged.
+// allow. One at a time: all requests that come meanwhile are answered by one further reload, which
+// begins when the present one is done and reads the file again. Every outcome is logged.
 //
 // A command changes a copy of the model and goes the same way from there: check, generation,
-// publish. The file stays as it is until somebody saves; a reload goes back to it.
+// publish. The file stays as it is until an operator saves; a reload goes back to it.
 //
 // A subscriber whose owner a reload has changed stays where its state is (shard_map.hpp). When
-// every worker has gone through its subscribers the map before is not asked any more; when no
-// worker counts such strangers any more, it is dropped by a generation that differs in nothing
-// else.
+// every worker has gone through its subscribers the former map is not looked up any more; when no
+// worker counts displaced subscribers any more, it is dropped by a generation that differs in
+// nothing else.
 #pragma once
 
 #include <chrono>
@@ -42,7 +42,7 @@ class RunningConfig {
   };
   using Done = std::function<void(Outcome)>;
 
-  /// `model` is what `path` had at start. The dataplane outlives it.
+  /// `model` is the content of `path` at start. The dataplane outlives it.
   RunningConfig(std::string path, Model model, Dataplane& dataplane);
   ~RunningConfig();
   RunningConfig(const RunningConfig&) = delete;
@@ -57,34 +57,34 @@ class RunningConfig {
   [[nodiscard]] const std::string& path() const { return path_; }
 
   void reload(Done done);
-  /// Somebody's commands: what they do to a model, one after the other.
+  /// One user's commands: their edits of a model, one after the other.
   struct Change {
     std::vector<Edit> edits;
     std::string by;                  ///< "root (uid 0)"
     std::vector<std::string> lines;  ///< as they were typed, for the log
-    /// Only all of them; else those before the first that is refused.
+    /// All edits or none; otherwise those before the first that is refused.
     bool atomic = false;
   };
   struct ChangeOutcome {
     std::size_t applied = 0;  ///< of the edits, from the first on
     std::string error;        ///< why the next one is refused; empty: all are in force
-    std::vector<std::vector<std::string>> remarks;  ///< by edit: what was ignored
+    std::vector<std::vector<std::string>> remarks;  ///< by edit: the ignored parts
     std::uint64_t ended = 0;                        ///< sessions that are not allowed any more
   };
   using ChangeDone = std::function<void(ChangeOutcome)>;
   /// Carries out a change by the same check and the same generations as a reload: it is done when
-  /// it is in force. What is asked for meanwhile goes into one further generation.
+  /// it is in force. Changes that are asked for meanwhile go into one further generation.
   void change(Change change, ChangeDone done);
   /// Writes the configuration in force to the file, on a thread of its own.
   [[nodiscard]] std::future<SaveOutcome> save(const std::string& by);
   /// Whether a generation is on its way to the workers.
   [[nodiscard]] bool busy() const { return publishing_; }
 
-  /// Before start(): what is going to be restored. Its clients belong where their NAT addresses
-  /// are.
+  /// Before start(): the records to be restored. Their clients belong to the shards of their NAT
+  /// addresses.
   void expect(std::span<const shared::StateRecord> records);
 
-  /// Called now and then: drops the former map if nobody is displaced.
+  /// Called now and then: drops the former map if no subscriber is displaced.
   void drop_former_maps();
 
  private:
@@ -106,11 +106,11 @@ class RunningConfig {
   Dataplane& dataplane_;
   std::shared_ptr<const shared::Generation> generation_;
   bool publishing_ = false;
-  std::vector<Done> present_;        ///< who is answered by the reload under way
-  std::vector<Done> next_;           ///< who is answered by the one after it
-  std::vector<Asked> asked_;         ///< changes that wait for what is under way
+  std::vector<Done> present_;        ///< answered by the reload under way
+  std::vector<Done> next_;           ///< answered by the one after it
+  std::vector<Asked> asked_;         ///< changes that wait for the present one
   std::unique_ptr<Errands> writer_;  ///< of the file, from the first time on
-  /// What the dataplane's answers hold on to; gone with this object.
+  /// The dataplane's answers hold a reference to it; gone with this object.
   std::shared_ptr<RunningConfig*> self_;
 };
 

@@ -1,4 +1,4 @@
-// What the service manager is told (sd_notify(3), Type=notify): that packets are let in, that a
+// The messages to the service manager (sd_notify(3), Type=notify): that packets are let in, that a
 // reload is under way, that lsnd lives, that it stops. Without a service manager nothing happens.
 #pragma once
 
@@ -13,7 +13,7 @@ void tell_service_ready(const std::string& status);
 void tell_service_reloading();
 void tell_service_stopping();
 
-/// Within which time it wants to hear that we live (WatchdogSec=); nullopt: it does not.
+/// The interval within which it wants a sign of life (WatchdogSec=); nullopt: it wants none.
 [[nodiscard]] std::optional<std::chrono::microseconds> service_watchdog();
 void tell_service_alive();
 

@@ -2,9 +2,9 @@
 //
 // A start may take long: EAL, tables of gigabytes, a log or a device that stands still. From
 // Controller::block_signals() on a thread waits for the two signals and ends the process at once:
-// nothing is in force yet, and the kernel takes back what there is. What must not be left behind is
-// removed (on_end()). The controller takes the signals over when it runs (stop()); one that comes
-// in between waits for it.
+// nothing is in force yet, and the kernel takes back all memory and devices. Files that must not be
+// left behind are removed (on_end()). The controller takes the signals over when it runs (stop());
+// one that comes in between waits for it.
 #pragma once
 
 #include <functional>
@@ -23,7 +23,7 @@ class StartSignals {
   StartSignals(const StartSignals&) = delete;
   StartSignals& operator=(const StartSignals&) = delete;
 
-  /// What the thread does before it ends the process.
+  /// Called on the thread before it ends the process.
   void on_end(std::function<void()> cleanup);
   void stop();
 

@@ -2,9 +2,9 @@
 //
 // It is given twice per interval, by the control thread, and only if every worker has polled since
 // the last time: a worker that hangs is as bad as a control thread that does, and ends the same
-// way. A worker's poll counter moves whatever it does, also without packets, without a device or
-// between the naps of powerSave, which are shorter than a millisecond. A counter that stands still
-// is told to the log once; when it moves again the sign is given at once.
+// way. A worker's poll counter moves whatever the worker does, also without packets, without a
+// device or between the naps of powerSave, which are shorter than a millisecond. A counter that
+// stands still is logged once; when it moves again the sign is given at once.
 #pragma once
 
 #include <chrono>
@@ -20,7 +20,7 @@ class Watchdog {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// `interval`: within which the service manager wants the sign; nullopt: nobody wants it. The
+  /// `interval`: within which the service manager wants the sign; nullopt: it wants none. The
   /// dataplane outlives it.
   Watchdog(const Dataplane& dataplane, std::optional<std::chrono::microseconds> interval,
            Clock::time_point now);

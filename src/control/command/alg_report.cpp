@@ -115,7 +115,8 @@ shared::ShardCapacity capacity_of(const Dataplane& dataplane) {
   return total;
 }
 
-/// Profiles that have a row: those that are there, and those that were and have counted something.
+/// Profiles that have a row: those that are configured, and removed ones that have counted
+/// something.
 std::vector<const AlgProfile*> listed_profiles(const CommandContext& context,
                                                const Counts& counts) {
   std::vector<const AlgProfile*> listed;
@@ -208,7 +209,7 @@ std::vector<std::string> overview_cells(std::string name, const Sums* sums) {
   return cells;
 }
 
-/// What an operator looks at first: a row for each profile.
+/// The figures that an operator looks at first: a row for each profile.
 std::string overview(const std::vector<const AlgProfile*>& profiles, bool with_total,
                      const Counts& counts) {
   Table table({{"profile", kLeft},

@@ -33,7 +33,7 @@ std::expected<CommandClient, std::string> CommandClient::connect(const std::stri
     return std::unexpected(client.trouble(strerror(errno)));
   if (::connect(client.fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
       0) {
-    // Who may only look has a socket of his own.
+    // Users who may only read have a socket of their own.
     if (errno == EACCES && !path.ends_with(kViewSuffix))
       if (auto view = connect(path + std::string(kViewSuffix), patience)) return view;
     errno = errno == ENOENT && access(path.c_str(), F_OK) == 0 ? EACCES : errno;
@@ -61,7 +61,7 @@ std::expected<int, std::string> CommandClient::run(std::string_view line, const 
     const ssize_t count =
         send(fd_.get(), request.data() + sent, request.size() - sent, MSG_NOSIGNAL);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) break;  // it may have said why before it hung up
+    if (count < 0) break;  // lsnd may have sent the reason before it closed
     sent += static_cast<std::size_t>(count);
   }
 

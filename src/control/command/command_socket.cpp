@@ -36,15 +36,15 @@ std::expected<gid_t, std::string> group_id(const std::string& configured) {
 
 enum class Neighbour { kNobody, kDead, kAlive };
 
-/// Whether somebody listens on the path.
+/// Whether a process listens on the path.
 Neighbour look(const sockaddr_un& address) {
   struct stat status;
   if (lstat(address.sun_path, &status) != 0) return Neighbour::kNobody;
   const FileDescriptor probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
     return Neighbour::kAlive;
-  // A full listen queue says EAGAIN: somebody is alive, and busy. What is no socket is not ours to
-  // remove.
+  // A full listen queue gives EAGAIN: the other process is alive, and busy. A file that is no
+  // socket is not removed.
   return errno == ECONNREFUSED && S_ISSOCK(status.st_mode) ? Neighbour::kDead : Neighbour::kAlive;
 }
 
@@ -82,7 +82,7 @@ std::expected<CommandSocket, std::string> CommandSocket::open(const ControlConfi
     case Neighbour::kNobody:
       break;
   }
-  // Nobody connects before mode and group are right: connecting needs listen().
+  // No client connects before mode and group are right: connecting needs listen().
   if (bind(made.fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return failed(path, "bind");
   made.path_ = path;
@@ -90,7 +90,7 @@ std::expected<CommandSocket, std::string> CommandSocket::open(const ControlConfi
   if (lstat(path.c_str(), &status) != 0) return failed(path, "stat");
   made.device_ = status.st_dev;
   made.inode_ = status.st_ino;
-  // The default group of somebody else than root is his own.
+  // The default group of a user other than root is the user's own.
   if (chown(path.c_str(), static_cast<uid_t>(-1), *group) != 0 &&
       !(errno == EPERM && config.group.empty()))
     return failed(path, "its group cannot be set");

@@ -41,7 +41,7 @@ Begun whole(std::string text) {
   return std::make_unique<WholeAnswer>(std::move(text));
 }
 
-/// `stat` and `show` commands that say all at once.
+/// `stat` and `show` commands whose answer is one text.
 template <std::string (*report)(Format, const CommandContext&)>
 Begun begin_report(const Command& command, const CommandContext& context) {
   return whole(report(command.format, context));
@@ -86,7 +86,7 @@ Begun begin_reload_config(const Command& command, const CommandContext& context)
   return std::make_unique<ReloadAnswer>(command.format, context);
 }
 
-/// The commands that would make of the file what is in force.
+/// The commands that would turn the file's configuration into the one in force.
 Begun begin_show_changes(const Command& command, const CommandContext& context) {
   auto file = load_config(context.config.path());
   if (!file) {
@@ -146,7 +146,7 @@ Begun begin_clear_counters(const Command& command, const CommandContext& context
 
 constexpr std::string_view kTextParameter = "TEXT";
 
-/// For a shell: what may follow.
+/// For a shell: the words that may follow.
 Begun begin_complete(const Command& command, const CommandContext& context) {
   const std::string* const text = command.get<std::string>(kTextParameter);
   const auto found =
@@ -204,8 +204,8 @@ std::string usage_text(const CommandSpec& spec) {
   return text + '\n' + table.print();
 }
 
-/// What one takes; of several what each does. `asked`: the one whose words were given, if others
-/// begin with them.
+/// The arguments of one command; of several, the purpose of each. `asked`: the command with exactly
+/// the given words, if others begin with them.
 std::string help_text(const std::vector<const CommandSpec*>& commands, const CommandSpec* asked) {
   if (commands.size() > 1) {
     Table table({{"command"}, {"does"}});
@@ -269,7 +269,7 @@ Begun begin_help(const Command& command, const CommandContext&) {
 
 namespace {
 
-/// lsnctl's own (app/lsnctl/repeat.cpp): to whoever else sends them the answer comes once.
+/// lsnctl's own (app/lsnctl/repeat.cpp): other clients that send them get the answer once.
 const ValueSyntax kRepetitions{"N", "1-1000000", [](std::string_view text) -> std::optional<Value> {
                                  const auto n = parse_number(text, 1'000'000);
                                  if (!n || *n == 0) return std::nullopt;

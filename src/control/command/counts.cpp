@@ -18,7 +18,8 @@ using shared::InterfaceCounters;
 using shared::PacketsAndBytes;
 using shared::ProtocolCounters;
 
-/// One that began anew in between, as a device's do if it was taken out, has counted what it says.
+/// If a counter began again in between, as a device's does if it was taken out, its value is the
+/// count.
 std::uint64_t difference(std::uint64_t now, std::uint64_t then) {
   return now < then ? now : now - then;
 }

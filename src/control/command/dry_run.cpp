@@ -44,8 +44,8 @@ class DryRunAnswer final : public Answer {
   }
 
  private:
-  /// What a worker asks of a session after a reload (lsn44::is_allowed), as far as it can be told
-  /// from here: the filtering of a mapping is not.
+  /// The worker's check of a session after a reload (lsn44::is_allowed), as far as it can be done
+  /// here: without the filtering of its mapping.
   [[nodiscard]] bool ends(const SessionRow& row) const {
     const shared::Group* const group = wanted_->group_of(row.subscriber_ip);
     if (group == nullptr) return true;

@@ -34,7 +34,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::uint16_t kIkePort = 500, kNatTraversalPort = 4500;
 
-/// The packet that is asked about.
+/// The packet in question.
 struct Asked {
   wire::Ipv4Address source, destination;
   std::uint16_t source_port = 0, destination_port = 0;
@@ -58,8 +58,8 @@ std::string quota_text(std::uint64_t used, std::uint64_t limit) {
   return limit == 0 ? fmt::format("{}, no limit", used) : fmt::format("{} of {}", used, limit);
 }
 
-/// Where a packet comes in. Inside: its source is a client's, or lies there; or it is nobody's, and
-/// what it is for is not ours.
+/// The side where a packet comes in. Inside: its source is a client's or is routed there; or
+/// neither its source nor its destination is known.
 Side guess_side(const Generation& generation, const Asked& asked) {
   const auto is_client = [&](wire::Ipv4Address address) {
     return !generation.maps.empty() && generation.maps.front()->group_of(address) != nullptr;
@@ -73,7 +73,7 @@ Side guess_side(const Generation& generation, const Asked& asked) {
   return is_ours || is_client(asked.destination) ? Side::kOutside : Side::kInside;
 }
 
-/// What the workers are asked about a packet.
+/// The workers' lookup for a packet.
 Lookup question_about(const Generation& generation, const Asked& asked, Side from) {
   const bool out = from == Side::kInside;
   Lookup lookup;
@@ -83,7 +83,7 @@ Lookup question_about(const Generation& generation, const Asked& asked, Side fro
   lookup.remote = out ? asked.destination : asked.source;
   lookup.local_port = out ? asked.source_port : asked.destination_port;
   lookup.remote_port = out ? asked.destination_port : asked.source_port;
-  if (asked.protocol == Protocol::kIcmp) {  // the identifier stands on our side
+  if (asked.protocol == Protocol::kIcmp) {  // the identifier is the local port
     lookup.local_port = asked.source_port;
     lookup.remote_port = 0;
   }
@@ -101,8 +101,8 @@ Lookup question_about(const Generation& generation, const Asked& asked, Side fro
   return lookup;
 }
 
-/// Which rules decide, in words, in the order in which the packet path asks them; the last one is
-/// the verdict.
+/// The deciding rules, in words, in the order in which the packet path applies them; the last one
+/// is the verdict.
 class Explanation {
  public:
   Explanation(const CommandContext& context, const Asked& asked, Side from)
@@ -118,9 +118,9 @@ class Explanation {
       explain_inbound();
   }
 
-  /// A hairpinned packet that is translated: what it is on the other side.
+  /// A hairpinned packet that is translated, as it is on the other side.
   [[nodiscard]] std::optional<Asked> other_side() const { return other_side_; }
-  /// ... which decides then.
+  /// ... whose rules decide then.
   void go_on(const std::vector<Lookup>& found) {
     asked_ = *other_side_;
     from_ = Side::kOutside;
@@ -161,9 +161,9 @@ class Explanation {
     decide("dropped", why.empty() ? std::string(reason_->meaning) : why);
   }
 
-  // ── what is known ─────────────────────────────────────────────────────────────────────────────
+  // ── the tables ────────────────────────────────────────────────────────────────────────────────
 
-  /// The worker that has most to say: a session, a subscriber or mapping; if none has, the owner.
+  /// The worker that has found most: a session, a subscriber or mapping; if none has, the owner.
   void choose(const std::vector<Lookup>& found) {
     const auto owner = [&]() -> std::size_t {
       if (generation_.maps.empty()) return 0;
@@ -200,7 +200,7 @@ class Explanation {
     say("group", group.name + (alg == nullptr ? ", no IPsec ALG" : ", IPsec ALG " + alg->name));
   }
 
-  /// Nobody's, or a client's that is in no group.
+  /// The address is no client's, or the client is in no group.
   void say_no_group(wire::Ipv4Address address) {
     const std::string client = client_without_group(context_.config.model(), address);
     say("client", client.empty()
@@ -292,7 +292,7 @@ class Explanation {
     say("gate", std::move(text));
   }
 
-  /// Where it goes on; false: the verdict is a drop.
+  /// The next hop; false: the verdict is a drop.
   bool say_next_hop(wire::Ipv4Address to, Side wanted) {
     const shared::Route* const route = generation_.routes.find(to.value);
     if (route == nullptr) {
@@ -339,7 +339,7 @@ class Explanation {
     return true;
   }
 
-  /// What the first packet of a session must be beyond.
+  /// The further conditions on the first packet of a session.
   [[nodiscard]] std::string if_syn(const Group& group) const {
     return asked_.protocol == Protocol::kTcp && group.transport[protocol_index()].syn_check
                ? ", if it is a SYN (else tcp_not_syn)"
@@ -429,7 +429,7 @@ class Explanation {
            known_->subscriber && known_->subscriber->nat_ip;
   }
 
-  /// As the other NAT address gets it, if that is known already.
+  /// The packet as the other NAT address gets it, if that is known already.
   [[nodiscard]] std::optional<Asked> translated() const {
     Asked there = asked_;
     if (known_->session) {
@@ -657,7 +657,7 @@ class Explanation {
   const shared::DropReasonText* reason_ = nullptr;
 };
 
-/// All workers are asked; once more where a reload came in between, and about the other side of a
+/// All workers are asked; once more if a reload came in between, and about the other side of a
 /// hairpin.
 class ExplainAnswer final : public Answer {
  public:
@@ -677,7 +677,7 @@ class ExplainAnswer final : public Answer {
         explanation_.emplace(context_, asked_, from_);
         explanation_->explain(found_);
         if (const auto there = explanation_->other_side()) {
-          ask(*there, Side::kOutside);  // what was said stays true
+          ask(*there, Side::kOutside);  // the steps so far stay true
           continue;
         }
       } else {
@@ -720,7 +720,7 @@ class ExplainAnswer final : public Answer {
   std::optional<Explanation> explanation_;
 };
 
-// ── what is typed ───────────────────────────────────────────────────────────────────────────────
+// ── the command ─────────────────────────────────────────────────────────────────────────────────
 
 constexpr std::string_view kSource = "SRC[:PORT]", kDestination = "DST[:PORT]",
                            kProtocolParameter = "PROTOCOL", kSpiParameter = "SPI";

@@ -299,14 +299,14 @@ namespace {
 
 void offer(std::vector<Candidate>& all, std::string_view begun, std::string_view text,
            std::string_view does, bool is_value = false) {
-  constexpr std::size_t kMost = 500;  // nobody reads more
+  constexpr std::size_t kMost = 500;  // enough for a reader
   if (all.size() >= kMost || !begins_with(text, begun)) return;
   const bool is_known =
       std::any_of(all.begin(), all.end(), [text](const Candidate& c) { return c.text == text; });
   if (!is_known) all.push_back({std::string(text), std::string(does), is_value});
 }
 
-/// What may follow as the value of a parameter: its words, or what it is.
+/// The candidates for a parameter's value: its words, or its description.
 void offer_values(std::vector<Candidate>& all, std::string_view begun, const ValueSyntax& value,
                   const Grammar::Objects& objects) {
   const auto offer_each = [&](std::string_view words, std::string_view between) {
@@ -329,7 +329,7 @@ void offer_values(std::vector<Candidate>& all, std::string_view begun, const Val
     all.push_back({std::string(value.placeholder), std::string(value.allowed), true});
 }
 
-/// The words of a line, and what of its last word stands there already: it may go on, unless a
+/// The words of a line, and the typed beginning of its last word: the word may go on, unless a
 /// blank follows it.
 struct TypedLine {
   std::vector<Word> words;
@@ -346,8 +346,8 @@ std::optional<TypedLine> begun_line(std::string_view text) {
   return line;
 }
 
-/// Offers what may follow the keywords of one command: its positional parameters, options and their
-/// values.
+/// Offers the candidates behind the keywords of one command: its positional parameters, options and
+/// their values.
 class Continuation {
  public:
   Continuation(const CommandSpec& spec, const TypedLine& line, std::size_t depth,
@@ -388,7 +388,7 @@ class Continuation {
     if (meant.front()->value != nullptr) open_ = meant.front();
   }
 
-  /// What may stand there: of an object that has it, what it has.
+  /// The candidates for a value: of an object that has it, the object's own values.
   void offer_what_fits(std::vector<Candidate>& out, std::string_view parameter,
                        const ValueSyntax& value) const {
     if (spec_.words.starts_with("unbind "))

@@ -91,7 +91,7 @@ namespace {
 
 class ChangeAnswer final : public Answer {
  public:
-  /// `error`: of the line after the last of the change, which is none.
+  /// `error`: of the line after the last of the change, which is not part of it.
   ChangeAnswer(RunningConfig::Change change, std::string error, Format format,
                const CommandContext& context)
       : lines_(change.edits.size()),
@@ -208,7 +208,7 @@ Json json_of(const std::string& name, const std::vector<ParameterValue>& values,
   return object;
 }
 
-/// All of a kind, an object per line: what differs from the defaults, and the bindings.
+/// All of a kind, an object per line: settings that differ from the defaults, and the bindings.
 std::string table_of(const Model& model, const ObjectKind& kind) {
   std::vector<Table::Column> columns{{"name"}};
   for (const Parameter& p : kind.parameters) columns.push_back({p.name});
@@ -254,7 +254,7 @@ std::string shown(const ObjectKind& kind, const std::string* wanted, Format form
   return document(Json{{kind.setting, std::move(list)}});
 }
 
-/// Waits for what the workers count.
+/// Waits for the workers' counts.
 class ShowWithUsage final : public Answer {
  public:
   ShowWithUsage(const ObjectKind& kind, const std::string* wanted, Format format,
@@ -268,7 +268,7 @@ class ShowWithUsage final : public Answer {
   Progress next(std::string& out) override {
     const shared::Usage* const usage = survey_.take();
     if (usage == nullptr) return Progress::kWaiting;
-    // Somebody may have removed it meanwhile.
+    // A command may have removed it meanwhile.
     const std::vector<std::string> names = names_of(context_.config.model(), kind_);
     if (wanted_ && std::find(names.begin(), names.end(), *wanted_) == names.end()) {
       errors_.push_back(complaint(fmt::format("show {}", kind_.words),
@@ -311,7 +311,7 @@ Begun begin_show_object(const Command& command, const CommandContext& context) {
 
 // ── the table ───────────────────────────────────────────────────────────────────────────────────
 
-/// What the specs refer to: it stays where it is.
+/// The data that the specs refer to: it stays in place.
 class Made {
  public:
   std::vector<CommandSpec> specs;
@@ -356,7 +356,7 @@ class Made {
     }
     for (const Parameter& p : kind.parameters) {
       if (verb == Verb::kRemove || p.name == operand) continue;
-      // What is bound can be given with add as well, as far as it refers to others.
+      // Bindings can be given with add as well, as far as they refer to others.
       if (verb == Verb::kAdd ? p.is_binding && kind.words != "ns acl" : p.is_binding != binds)
         continue;
       options.push_back(

@@ -179,7 +179,7 @@ std::string report_lsn(Format format, const CommandContext& context) {
 
 namespace {
 
-/// What `stat interface` shows.
+/// The figures of `stat interface`.
 struct InterfaceFacts {
   const Counts counts;
   const std::vector<const Counters*> workers;

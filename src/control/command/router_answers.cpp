@@ -111,7 +111,7 @@ const ValueSyntax kDropReason{"REASON", kAllReasons,
 
 // ── next hops ───────────────────────────────────────────────────────────────────────────────────
 
-/// Every worker has a table of its own; this is what they know together, in order.
+/// Every worker has a table of its own; this is their union, in order.
 class ArpAnswer final : public Answer {
  public:
   ArpAnswer(Format format, const CommandContext& context)

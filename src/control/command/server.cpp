@@ -21,7 +21,7 @@
 namespace lsn::control {
 namespace {
 
-/// Steps for one client before others have their turn.
+/// Steps for one client before the next one is served.
 constexpr unsigned kStepsAtOnce = 16;
 constexpr std::size_t kReadAtOnce = 16384;
 
@@ -64,7 +64,7 @@ std::string error_line(std::string_view error) {
 struct CommandServer::Client {
   FileDescriptor fd;
   bool json = false;      ///< the request under way asked for it
-  std::string by;         ///< who it is, for the log
+  std::string by;         ///< the user, for the log
   std::string in;         ///< received, not yet looked at
   bool in_ended = false;  ///< it will send nothing more
   std::string out;        ///< to be written, from `written` on
@@ -73,7 +73,7 @@ struct CommandServer::Client {
   bool waits = false;              ///< the answer waits for the workers
   bool closing = false;            ///< goes away when `out` has been written
   bool gone = false;               ///< to be removed from the list
-  Time since;                      ///< when it last did what we waited for
+  Time since;                      ///< of the last step that was waited for
 
   [[nodiscard]] bool has_request() const {
     return in.find('\n') != std::string::npos || (in_ended && !in.empty());
@@ -108,7 +108,8 @@ void CommandServer::accept_clients() {
     if (!fd.valid()) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
       if (errno == EAGAIN) break;
-      // No descriptors, no memory: they wait in the queue until the next tick, and we do not spin.
+      // No descriptors, no memory: they wait in the queue until the next tick, and the loop does
+      // not spin.
       spdlog::warn("command socket: accept: {}", strerror(errno));
       loop_.forget(socket_.fd());
       listening_ = false;
@@ -139,7 +140,7 @@ void CommandServer::accept_clients() {
 }
 
 bool CommandServer::make_room() {
-  // Those whose answer waits for the workers are not to blame.
+  // Clients whose answer waits for the workers keep their places.
   Client* longest = nullptr;
   for (const auto& client : clients_)
     if (!client->gone && !client->waits && (longest == nullptr || client->since < longest->since))
@@ -152,7 +153,7 @@ bool CommandServer::make_room() {
 
 void CommandServer::serve(Client& client) {
   if (client.gone) return;
-  // An answer under way, or bytes that wait: what comes meanwhile stays in the kernel.
+  // An answer under way, or bytes that wait: further bytes stay in the kernel.
   if (client.all_written() && !client.answer && !client.has_request() && !receive(client))
     return forget(client);
   for (unsigned step = 0;; ++step) {
@@ -237,7 +238,7 @@ bool CommandServer::begin_next(Client& client) {
     return true;
   }
   (*command)->by = client.by;
-  // What changes objects is logged when it is in force (RunningConfig).
+  // Commands that change objects are logged when the change is in force (RunningConfig).
   if ((*command)->is_change() && !(*command)->spec->takes_words)
     spdlog::info("asked for by {}: {}", client.by, line);
   if (auto begun = (*command)->spec->begin(**command, context_); !begun) {

@@ -27,11 +27,11 @@ using shared::SessionPage;
 using shared::SessionRow;
 using enum Table::Align;
 
-/// Group ids go by name and stay; kNoId means any group, so "none" is one that nobody has.
+/// Group ids go by name and stay; kNoId means any group, so "none" is an id that no group has.
 constexpr std::uint16_t kNobodysGroup = shared::kNoId - 1;
 
-/// Where ESP has an SPI other protocols have a port: the receiver's. So the subscriber's, and what
-/// is sent to its NAT address, is the inbound one.
+/// ESP's SPI stands in place of the receiver's port. So the subscriber's, also of packets to its
+/// NAT address, is the inbound one.
 std::string esp_endpoint(wire::Ipv4Address address, std::uint32_t spi) {
   return fmt::format("{}:{}", wire::to_string(address), spi_text(spi));
 }
@@ -238,7 +238,7 @@ const ValueSyntax kSessionOrder{"idle|bytes", "idle or bytes", [](std::string_vi
 constexpr std::size_t kFilterOptions = 8;
 constexpr std::string_view kCountOption = "-count";
 
-/// The filter, and what show has beyond it.
+/// The filter, and the further options of show.
 const std::array<OptionSpec, kFilterOptions + 3>& session_options() {
   static const std::array<OptionSpec, kFilterOptions + 3> kOptions{{
       {"-clientname", &kClientName, "of subscribers of this client"},

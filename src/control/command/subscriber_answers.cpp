@@ -46,7 +46,7 @@ std::uint64_t sum(const auto& values) {
   return total;
 }
 
-// ── what is used against what is allowed ────────────────────────────────────────────────────────
+// ── usage against quotas ────────────────────────────────────────────────────────────────────────
 
 /// 0: no limit.
 std::uint32_t session_quota(const Generation& generation, const Group* group, std::size_t p) {
@@ -154,7 +154,7 @@ class MappingWriter : public ListWriter {
   void add(const MappingRow& row, const Generation& generation, std::string& out) {
     const Group* const group = generation.group(row.group);
     if (!is_shown()) {
-      // nothing is written
+      // -count: no row is written
     } else if (is_json()) {
       out += separator();
       Json json{{"protocol", name_of(row.protocol)},
@@ -190,7 +190,7 @@ std::unique_ptr<Answer> list_of_mappings(Format format, const CommandContext& co
 
 // ── one subscriber ──────────────────────────────────────────────────────────────────────────────
 
-/// Who it is and what it uses, a line each.
+/// The subscriber's identity and usage, a line each.
 class SubscriberAnswer final : public Answer {
  public:
   SubscriberAnswer(Format format, const CommandContext& context, wire::Ipv4Address address)
@@ -218,7 +218,7 @@ class SubscriberAnswer final : public Answer {
     return context_.config.generation().group_of(address_);
   }
 
-  /// What an address is that is in no group.
+  /// The text for an address that is in no group.
   [[nodiscard]] std::string nobodys() const {
     const Generation& generation = context_.config.generation();
     if (const auto* const place = generation.nat_addresses.find(address_))

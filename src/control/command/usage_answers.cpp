@@ -22,8 +22,8 @@ using shared::Usage;
 using Json = nlohmann::ordered_json;
 using enum Table::Align;
 
-/// What one address has for anybody. The ports below 1024 are on top, for those who had one there
-/// (portpreserverange); identifiers of ICMP are all alike.
+/// The ports of one address for any subscriber. The ports below 1024 come on top, for sessions with
+/// a source port there (portpreserverange); identifiers of ICMP are all alike.
 constexpr std::array<std::uint64_t, kPortProtocols> kPortsOfAddress = {64512, 64512, 65536};
 constexpr std::string_view kNameParameter = "NAME";
 

@@ -9,7 +9,7 @@
 namespace lsn::control {
 namespace {
 
-constexpr std::size_t kLongestQuote = 80;  ///< of what was given, in a complaint
+constexpr std::size_t kLongestQuote = 80;  ///< of the given text, in a complaint
 
 bool is_letter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');

@@ -17,7 +17,7 @@ using shared::Protocol;
 
 constexpr std::array kAllProtocols{Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp};
 
-/// What each RFC asks for; the values are those of the clauses.
+/// The requirements of each RFC; the values are those of the clauses.
 constexpr Seconds kTcpEstablished{2 * 3600 + 4 * 60};  // RFC 5382 REQ-5
 constexpr Seconds kTcpTransitory{4 * 60};              // RFC 5382 REQ-5
 constexpr Seconds kUdpMapping{5 * 60};                 // RFC 4787 REQ-5 c
@@ -63,7 +63,7 @@ std::string port_list(const std::vector<PortRange>& ranges) {
   return all;
 }
 
-/// Whether there is a destination port that no profile of the group covers. Port 0 is nobody's.
+/// Whether there is a destination port that no profile of the group covers. Port 0 is not used.
 bool defaults_in_force(const Model& model, const GroupConfig& group, Protocol protocol) {
   if (protocol == Protocol::kIcmp)
     return covering_profile(model, group, protocol, 0).profile == nullptr;
@@ -200,7 +200,7 @@ std::string joined_values(const std::vector<typename Syntax::Value>& values) {
   return joined(words);
 }
 
-/// Networks, and what access lists name.
+/// Networks, and the sources of access lists.
 std::string addresses_of(const ByName<AclConfig>& acls, const ClientConfig& client) {
   std::vector<std::string> words;
   for (const auto& network : client.network) words.push_back(NetworkSyntax::format(network));

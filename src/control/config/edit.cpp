@@ -75,7 +75,8 @@ constexpr Alias kAliases[] = {
     {kClient, "acl", "aclname"},
 };
 
-/// An option of the predecessor's that changes nothing here, or nothing that could be had.
+/// An option of the published examples that changes nothing here, or asks for something that cannot
+/// be had.
 struct Ignored {
   std::string_view kind;
   std::string_view name;
@@ -272,7 +273,7 @@ class Editor {
     if (!parsed) return report<Syntax>();
     const auto there = std::find(list.begin(), list.end(), *parsed);
     if (change_ == Change::kErase && there == list.end() && take_out_of_range(list, *parsed)) {
-      // what is around it stays
+      // the rest of the range stays
     } else if (change_ == Change::kErase && there == list.end()) {
       std::vector<std::string> bound;
       for (const auto& value : list) bound.push_back(Syntax::format(value));
@@ -301,7 +302,7 @@ class Editor {
       return static_cast<End>(number);
   }
 
-  /// A part of one of the ranges: that one becomes what is before it and what is behind it.
+  /// A part of one of the ranges: that one becomes the two parts before and behind it.
   template <class Value>
   static bool take_out_of_range(std::vector<Value>& list, const Value& part) {
     if constexpr (requires {
@@ -338,7 +339,7 @@ class Editor {
   Change change_;
 };
 
-/// What an object has, in the order of the reference.
+/// The settings of an object, in the order of the reference.
 class Speaker {
  public:
   std::vector<std::vector<std::string>> values;
@@ -844,7 +845,7 @@ std::vector<std::string> commands_between(const Model& from, const Model& to) {
       const auto& values = before.at(name);
       Difference(kinds[k], name, values, there == after.end() ? unbound(values) : there->second)
           .unbind(commands);
-      // Nobody refers to a group, and its client may be another's by now.
+      // No object refers to a group, and its client may be another group's by now.
       if (there == after.end())
         (kinds[k].words == kGroup ? commands : removals)
             .push_back(fmt::format("rm {} {}", kinds[k].words, quoted_name(name)));

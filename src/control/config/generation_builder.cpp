@@ -21,7 +21,7 @@ using shared::ShardShares;
 using Ids = std::map<std::string_view, std::uint16_t>;
 
 /// Makes room in `places`, which begins as the predecessor's with nothing present, for all wanted
-/// names; what is present afterwards has its name and its id.
+/// names; each present place afterwards has its name and its id.
 template <class Place, class Config>
 Ids assign_places(std::vector<Place>& places, const std::vector<Place>* before,
                   const std::vector<Config>& wanted) {
@@ -94,7 +94,7 @@ void build_pools(const Model& model, const Generation* before, Generation& out, 
     pool.ranges = nat_ranges(model, config);
     all.push_back({id, pool.ranges});
   }
-  // Ascending: then the order in the file does not matter to who gets which address.
+  // Ascending: then the order in the file does not change which shard gets which address.
   const auto ascending = [](const wire::Ipv4Range& a, const wire::Ipv4Range& b) {
     return a.first < b.first;
   };

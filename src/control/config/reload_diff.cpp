@@ -13,7 +13,7 @@
 namespace lsn::control {
 namespace {
 
-/// Paths without indexes; what is below them as well.
+/// Paths without indexes; settings below them as well.
 constexpr std::array<std::string_view, 11> kFixed{
     "dataplane.workers",      // threads, and the shards that everything is divided among
     "dataplane.eal",          // read once by DPDK

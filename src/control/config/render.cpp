@@ -12,7 +12,7 @@
 namespace lsn::control {
 namespace {
 
-/// As the file has it: in quotes, with what needs it escaped.
+/// As the file has it: in quotes, with escapes.
 std::string string_literal(std::string_view text) {
   std::string result = "\"";
   for (const char c : text) {
@@ -23,7 +23,7 @@ std::string string_literal(std::string_view text) {
 }
 
 std::string number_text(std::int64_t value) {
-  // What does not fit into 32 bits needs an L in libconfig.
+  // A number that does not fit into 32 bits needs an L in libconfig.
   return fmt::format("{}{}", value, value > std::numeric_limits<std::int32_t>::max() ? "L" : "");
 }
 
@@ -101,7 +101,7 @@ class Writer {
   void array(std::string_view setting, const std::vector<Value>& list, Format format) {
     std::string all;
     for (const Value& value : list) all += (all.empty() ? " " : ", ") + format(value);
-    // An empty array that is not the default has to be said.
+    // An empty array that is not the default has to be written.
     put(setting, fmt::format("[{} ]", all), false);
   }
 

@@ -54,7 +54,7 @@ class References {
   References(const std::vector<Object>& objects, const std::string& list, std::string_view kind,
              Findings& findings)
       : objects_(objects), index_(objects), kind_(kind), findings_(findings) {
-    // Where the list itself or a name in it could not be read, it may have what is missed.
+    // If the list itself or a name in it could not be read, it may have the missing name.
     complete_ = findings.sound_itself(list) &&
                 std::none_of(objects.begin(), objects.end(),
                              [](const Object& object) { return object.name.empty(); });
@@ -247,8 +247,7 @@ void check_networks_of_links(const std::vector<InterfaceConfig>& interfaces, Fin
   }
 }
 
-/// What belongs to a device has to be the same for all interfaces on it; each has a VLAN of its
-/// own.
+/// A device's settings have to be the same for all interfaces on it; each has a VLAN of its own.
 void check_devices(const std::vector<InterfaceConfig>& interfaces, Findings& findings) {
   std::map<std::string_view, std::size_t> first_on;                       // by the device's name
   std::map<std::pair<std::string_view, unsigned>, std::size_t> first_in;  // by device and VLAN
@@ -400,7 +399,8 @@ void check_pools(const Model& model, Findings& findings) {
                       wire::to_string(interface.address),
                       fmt::format("an address that is in no pool; it is in pool {}", pool->name));
   }
-  // An address cannot be a subscriber's and a NAT address: nobody could tell to whom a packet goes.
+  // An address cannot be a subscriber's and a NAT address: the destination of a packet would be
+  // ambiguous.
   std::vector<Owned> both = client_networks(model);
   for (Owned& network : both) network.owner = 0;
   for (Owned range : ranges) {
@@ -486,7 +486,7 @@ void check_ports_of_group(const Model& model, const GroupConfig& group, const st
   }
 }
 
-/// A name for a profile that we suggest to add.
+/// A name for a suggested profile.
 std::string free_profile_name(const Model& model) {
   for (unsigned n = 1;; ++n) {
     std::string name = n == 1 ? "IKE-PAIRED" : fmt::format("IKE-PAIRED-{}", n);

@@ -39,7 +39,7 @@ void sync_folder_of(const std::string& path) {
   close(fd);
 }
 
-/// What people have written beside the settings, outside of strings.
+/// The comments and includes that people have written beside the settings, outside of strings.
 std::string what_is_lost(const std::string& path) {
   std::ifstream file(path);
   bool comments = false;

@@ -24,7 +24,7 @@ constexpr std::size_t kMaxSize = std::size_t{64} << 20;  // bytes, with all incl
 constexpr std::chrono::seconds kPatience{5};             // for a pipe
 constexpr unsigned kMaxIncludeDepth = 10;                // libconfig's own limit
 constexpr unsigned kMaxFiles = 1000;
-constexpr unsigned kMaxNesting = 32;  // our deepest setting is 4 levels down
+constexpr unsigned kMaxNesting = 32;  // the deepest setting is 4 levels down
 
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
@@ -46,7 +46,7 @@ std::expected<std::string, std::string> read_whole(const std::string& path) {
   if (!error && std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) &&
       !std::filesystem::is_fifo(status) && !std::filesystem::is_character_file(status))
     return std::unexpected("is not a file");
-  // A reload reads on the thread that everything else waits for: a pipe has its time.
+  // A reload reads on the control thread: a pipe has kPatience.
   const FileDescriptor file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (!file.valid()) return std::unexpected(std::string(std::strerror(errno)));
   using Clock = std::chrono::steady_clock;
@@ -55,7 +55,7 @@ std::expected<std::string, std::string> read_whole(const std::string& path) {
   std::array<char, 65536> buffer;
   for (;;) {
     const ssize_t got = read(file.get(), buffer.data(), buffer.size());
-    // An empty file is one; a pipe that nobody writes to says nothing about what was meant.
+    // An empty file is a configuration; a pipe without a writer is an error.
     if (got == 0 && text.empty() && std::filesystem::is_fifo(status))
       return std::unexpected("is a pipe from which nothing came");
     if (got == 0) break;
@@ -197,7 +197,7 @@ class Expander {
     return true;
   }
 
-  /// Writes the number at the beginning of `text` anew; returns how many characters it has.
+  /// Writes the number at the beginning of `text` again; returns how many characters it has.
   std::size_t number(std::string_view text) {
     const auto at = [text](std::size_t i) { return i < text.size() ? text[i] : '\0'; };
     std::size_t end = at(0) == '+' || at(0) == '-' ? 1 : 0;

@@ -21,7 +21,7 @@ class Reader {
   Reader(const RawValue& group, std::string path, std::string label, Findings& findings)
       : group_(group), path_(std::move(path)), label_(std::move(label)), findings_(findings) {}
 
-  /// The whole object, and what the group has beyond it.
+  /// The whole object, and the group's unknown settings.
   template <class Object>
   void read(Object& object) {
     describe(*this, object);
@@ -145,7 +145,7 @@ class Reader {
     return label_.empty() ? std::string(setting) : fmt::format("{}: {}", label_, setting);
   }
 
-  /// "pool LSN-POOL-1", or "pool 3" where it has no name.
+  /// "pool LSN-POOL-1", or "pool 3" if it has no name.
   static std::string object_label(std::string_view setting, const RawValue& group,
                                   std::size_t number) {
     const RawValue* name = group.find("name");
@@ -155,7 +155,7 @@ class Reader {
     return fmt::format("{} {}", kind, number);
   }
 
-  /// A value that its syntax does not take, with the reason where the syntax knows one.
+  /// A value that its syntax does not take, with the reason if the syntax knows one.
   template <class Syntax>
   static std::string given_for(const RawValue& value) {
     std::string given = to_string(value);
@@ -230,7 +230,7 @@ class Reader {
                        meant ? fmt::format("\"{}\" (did you mean \"{}\"?)", child.name, *meant)
                              : fmt::format("\"{}\"", child.name),
                        fmt::format("{}", fmt::join(known_, ", ")));
-      // One mistake, one problem: what was probably meant is not missing as well.
+      // One mistake, one problem: the setting that was probably meant is not reported as missing.
       if (meant) {
         std::erase(missing_, *meant);
         findings_.distrust(at(*meant));

@@ -242,7 +242,7 @@ std::optional<Endpoint> parse_endpoint(std::string_view text) {
   const auto address = wire::parse_ipv4(text.substr(0, colon));
   const auto port = parse_number(text.substr(colon + 1), 65535);
   if (!address || !port || *port == 0) return std::nullopt;
-  // Nobody can be reached at 0/8 but for 0.0.0.0, nor from 224.0.0.0 on.
+  // No host can be reached at 0/8 but for 0.0.0.0, nor from 224.0.0.0 on.
   if (address->value != 0 && (address->value >> 24 == 0 || address->value >> 24 >= 224))
     return std::nullopt;
   return Endpoint{*address, static_cast<std::uint16_t>(*port)};

@@ -17,9 +17,9 @@ constexpr std::chrono::seconds kRetryInterval{10};
 constexpr std::uint32_t kPage = 1024;
 /// The file may have as many appended records as it has others, and these.
 constexpr std::uint64_t kSlack = 4096;
-/// Changes that wait for a walk's end at most; more: the walk begins anew.
+/// Changes that wait for a walk's end at most; more: the walk begins again.
 constexpr std::size_t kMostChanges = 1u << 20;
-/// What the writer may have before it; more waits here.
+/// The writer's queue at most; more waits here.
 constexpr std::size_t kMostWrites = 16;
 /// For the disk, at the end.
 constexpr std::chrono::milliseconds kEndPatience{1000};
@@ -32,7 +32,7 @@ std::uint64_t wall_clock() {
 
 }  // namespace
 
-/// The file and what came of it. Its functions run on the writer's thread.
+/// The file and its outcome. Its functions run on the writer's thread.
 struct Journal::File {
   explicit File(std::string path) : writer(std::move(path)) {}
 
@@ -54,7 +54,7 @@ struct Journal::File {
     if (is_walk_broken) return;
     const std::lock_guard lock(mutex);
     is_committed = true;
-    error.clear();  // what could not be appended to the former file is in this one
+    error.clear();  // changes not appended to the former file are in this one
   }
   void abandon() {
     if (!is_walk_broken) writer.abandon();
@@ -74,7 +74,7 @@ struct Journal::File {
   StateFileWriter writer;
   bool is_walk_broken = false;
 
-  std::mutex mutex;  // what follows is for the control thread
+  std::mutex mutex;  // the members below are for the control thread
   std::string error;
   bool has_walk_failed = false;
   bool is_committed = false;
@@ -132,7 +132,7 @@ void Journal::take_outcome(Time now) {
   if (file_->is_committed && std::exchange(has_told_, false))
     spdlog::info("state file {}: can be written again", path_);
   if (!file_->error.empty()) {
-    // Further errors do not put off the walk that may mend it.
+    // Further errors do not put off the walk that may repair the file.
     if (!has_told_ || file_->has_walk_failed) next_walk_ = now + kRetryInterval;
     if (!std::exchange(has_told_, true))
       spdlog::error("{}; a restart will lose IPsec sessions", file_->error);
@@ -220,7 +220,7 @@ void Journal::take_page(shared::StatePage page) {
 
 void Journal::finish_walk() {
   walking_ = false;
-  // What has changed meanwhile stands behind what the walk saw: it is as new, or newer.
+  // Changes meanwhile stand behind the walk's records: they are as new, or newer.
   appended_ = since_walk_.size();
   in_file_ = walked_;
   writer_->give([file = file_, records = std::exchange(since_walk_, {})] {

@@ -166,7 +166,7 @@ std::string error_of(std::string_view what, const std::string& path) {
 }
 
 std::expected<std::string, std::string> read_all(const std::string& path) {
-  // A FIFO would have us wait for its other end, and no signal would reach us.
+  // open() of a FIFO would wait for its other end, and no signal would end that.
   const FileDescriptor file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (file.get() < 0) {
     if (errno == ENOENT) return std::string();
@@ -256,7 +256,7 @@ std::expected<StoredState, std::string> read_state_file(const std::string& path,
   std::erase_if(all, [&](const StateRecord& record) {
     return record.gone || nat_ips[record.client.host()] != record.nat_ip.host();
   });
-  // Mappings before what uses them.
+  // Mappings before the records that use them.
   std::stable_sort(all.begin(), all.end(),
                    [](const StateRecord& a, const StateRecord& b) { return a.kind < b.kind; });
   state.records = std::move(all);

@@ -57,7 +57,7 @@ struct HttpServer::Client {
   enum class Stage : std::uint8_t {
     kAsking,   ///< the head is not complete
     kTaking,   ///< the answer is being written
-    kLeaving,  ///< all is written; what it still sends is thrown away until it closes
+    kLeaving,  ///< all is written; further bytes are thrown away until it closes
   };
 
   FileDescriptor fd;
@@ -112,7 +112,8 @@ void HttpServer::accept_clients() {
     if (!fd.valid()) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
       if (errno == EAGAIN) break;
-      // No descriptors, no memory: they wait in the queue until the next tick, and we do not spin.
+      // No descriptors, no memory: they wait in the queue until the next tick, and the loop does
+      // not spin.
       spdlog::warn("metrics: accept: {}", strerror(errno));
       loop_.forget(socket_.get());
       listening_ = false;

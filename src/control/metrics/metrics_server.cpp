@@ -26,7 +26,7 @@ using std::chrono::steady_clock;
 constexpr int kMetricsBacklog = 128;
 constexpr milliseconds kFactsInterval{1000};
 constexpr milliseconds kLookInterval{250};
-/// How old a text may be that is given to another who asks.
+/// The greatest age of a text that is given to another client.
 constexpr milliseconds kOldestText{500};
 
 constexpr std::string_view kPlainText = "text/plain; charset=utf-8";
@@ -76,7 +76,7 @@ std::expected<FileDescriptor, std::string> open_metrics_socket(const MetricsConf
   if (!endpoint) return refused(ListenSyntax::kAllowed);
   FileDescriptor fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return failed();
-  // What is left of the connections of an lsnd that has just ended does not matter.
+  // Connections left by an lsnd that has just ended do not matter.
   const int on = 1;
   if (setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) return failed();
   sockaddr_in address{};

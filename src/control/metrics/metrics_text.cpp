@@ -30,7 +30,7 @@ using shared::kCountedProfiles;
 using shared::kWaitBounds;
 using Labels = std::vector<ClientMetric::Label>;
 
-/// What is added to a metric as it is being made.
+/// A metric while its samples are added.
 class Family {
  public:
   Family(std::vector<MetricFamily>& all, MetricType type, std::string_view prefix,
@@ -129,7 +129,7 @@ class Collection {
       visit(shard, source_.workers[shard]);
   }
 
-  /// Counters that each worker has once; `of(worker)` is what they are read from.
+  /// Counters that each worker has once; they are read from `of(worker)`.
   template <class Of, class Get>
   void add_by_worker(std::string_view prefix, std::span<const shared::CounterText<Of>> counters,
                      const Get& of) {
@@ -264,7 +264,7 @@ class Collection {
     add(histogram, waited);
   }
 
-  /// The total of `stat ipsecalg`: also what belongs to no profile.
+  /// The total of `stat ipsecalg`: also counts that belong to no profile.
   void add_alg() {
     each_of_alg(kOfAll, [this](Family& one, const auto& read) {
       each_worker([&](std::size_t shard, const WorkerStatus& worker) {

@@ -1,10 +1,10 @@
 // One command being answered, piece by piece.
 //
-// A table of a million sessions must neither be held in memory nor hurry its reader. So an Answer
-// produces its text in pieces: next() is called whenever the reader has taken the last piece, and
-// appends another, or says that it waits for the workers (it is asked again at the next tick), or
-// that all was said. It lives on the control thread; when its reader goes away it is destroyed, and
-// what the workers still answer goes nowhere.
+// A table of a million sessions must neither be held in memory nor depend on a fast reader. So an
+// Answer produces its text in pieces: next() is called whenever the reader has taken the last
+// piece, and appends another, or says that it waits for the workers (it is called again at the next
+// tick), or that the text is complete. It lives on the control thread; if its reader goes away it
+// is destroyed, and later answers of the workers are dropped.
 #pragma once
 
 #include <functional>
@@ -43,7 +43,7 @@ class Answer {
   std::vector<std::string> errors_;
 };
 
-/// All of it at once: for what is a few kilobytes.
+/// The whole text at once: for a few kilobytes.
 class WholeAnswer final : public Answer {
  public:
   explicit WholeAnswer(std::string text) : text_(std::move(text)) {}
@@ -57,20 +57,20 @@ class WholeAnswer final : public Answer {
   std::string text_;
 };
 
-/// What commands work on. It outlives the answers.
+/// The objects that commands work on. It outlives the answers.
 struct CommandContext {
   Dataplane& dataplane;
   RunningConfig& config;
   ClearedCounters& cleared;
-  bool may_change = true;  ///< who asks may do more than look
+  bool may_change = true;  ///< the user may do more than read
 };
 
-/// Something that a worker, or a reload, answers on the control thread: asked for once at a time.
-/// When this is gone by then, the answer goes nowhere.
+/// The answer of a worker, or of a reload, on the control thread: one question at a time. If this
+/// object is gone by then, the answer is dropped.
 template <class T>
 class Awaited {
  public:
-  /// What to pass as `done`. An earlier question is forgotten.
+  /// The function to pass as `done`. An earlier question is forgotten.
   [[nodiscard]] std::function<void(T)> ask() {
     slot_ = std::make_shared<std::optional<T>>();
     return [slot = std::weak_ptr(slot_)](T answer) {
@@ -92,7 +92,7 @@ class Awaited {
   std::shared_ptr<std::optional<T>> slot_;
 };
 
-/// What all workers answer to the same question.
+/// The answers of all workers to the same question.
 template <class T>
 class AwaitedOfAll {
  public:

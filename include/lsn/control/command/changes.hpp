@@ -1,4 +1,5 @@
-// What leads from one configuration to another: as commands, and in words what no command changes.
+// The difference between two configurations: as commands, and in words if no command makes the
+// change.
 #pragma once
 
 #include <string>
@@ -14,7 +15,7 @@ struct Changes {
   std::vector<std::string> others;  ///< "dataplane.inboundRefresh is true, in the file false"
 };
 
-/// `where`: what the former is called in `others`: "in the file".
+/// `where`: the former's name in `others`: "in the file".
 [[nodiscard]] Changes changes_between(const Model& from, const Model& to, std::string_view where);
 
 }  // namespace lsn::control

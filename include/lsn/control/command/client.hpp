@@ -1,4 +1,4 @@
-// The other end of the command socket: what lsnctl does with a daemon.
+// The other end of the command socket: lsnctl's connection to a daemon.
 #pragma once
 
 #include <chrono>

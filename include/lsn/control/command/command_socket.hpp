@@ -1,11 +1,11 @@
 // The UNIX socket on which lsnd takes commands: there while lsnd lives, and only then.
 //
 // open() makes it with mode 0660 for the service's group. A socket that a dead lsnd has left behind
-// is replaced; one on which somebody still answers is an error, so open() belongs before the
+// is replaced; one on which a process still answers is an error, so open() belongs before the
 // devices are taken: a second lsnd ends without having touched anything. A lock beside the socket
-// (PATH.lock), which only its owner may open, decides between two that start at the same time. Who
-// connects before the controller runs waits in the listen queue. The destructor removes the socket,
-// unless somebody else has put another one in its place meanwhile.
+// (PATH.lock), which only its owner may open, decides between two that start at the same time. A
+// client that connects before the controller runs waits in the listen queue. The destructor removes
+// the socket, unless another process has put one of its own in its place meanwhile.
 #pragma once
 
 #include <sys/types.h>
@@ -21,7 +21,7 @@
 
 namespace lsn::control {
 
-/// Of the socket for those who may look and change nothing.
+/// Suffix of the socket for users who may read and change nothing.
 inline constexpr std::string_view kViewSuffix = ".view";
 
 class CommandSocket {
@@ -50,7 +50,7 @@ class CommandSocket {
   FileDescriptor fd_;
   LockFile lock_;
   std::string path_;
-  dev_t device_ = 0;  ///< of the file that we have made
+  dev_t device_ = 0;  ///< of the file that open() has made
   ino_t inode_ = 0;
 };
 

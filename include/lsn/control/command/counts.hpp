@@ -1,8 +1,8 @@
-// What `stat` and `show drops` count from: the start of lsnd, or the last `clear counters`.
+// `stat` and `show drops` count from the start of lsnd, or from the last `clear counters`.
 //
-// The workers' counters themselves are never set back: metrics, telemetry, the watchdog and whoever
-// else reads them see them grow. ClearedCounters remembers where they stood when somebody cleared
-// them, and Counts is what has been counted since, a copy. Gauges are what there is now.
+// The workers' counters themselves are never set back: metrics, telemetry, the watchdog and other
+// readers see them grow. ClearedCounters remembers where they stood when an operator cleared them,
+// and Counts is the difference since then, a copy. Gauges have their present values.
 #pragma once
 
 #include <chrono>
@@ -29,11 +29,11 @@ class ClearedCounters {
   [[nodiscard]] bool is_set() const { return !at_.empty(); }
   /// "2026-11-30T10:20:11Z" (RFC 3339).
   [[nodiscard]] const std::string& at() const { return at_; }
-  /// Who cleared them.
+  /// The user that cleared them.
   [[nodiscard]] const std::string& by() const { return by_; }
   [[nodiscard]] const OfWorker& worker(unsigned shard) const { return *workers_[shard]; }
 
-  /// What devices have counted since. One that has begun anew is remembered as such.
+  /// The devices' counts since then. A device that has begun to count again is remembered as such.
   [[nodiscard]] std::vector<shared::PortStatus> since(std::vector<shared::PortStatus> ports);
 
  private:
@@ -43,7 +43,7 @@ class ClearedCounters {
   std::string by_;
 };
 
-/// What has been counted since then. Without a clear(): the counters themselves.
+/// The counts since then. Without a clear(): the counters themselves.
 class Counts {
  public:
   Counts(const Dataplane& dataplane, const ClearedCounters& cleared);

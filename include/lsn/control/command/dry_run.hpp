@@ -1,4 +1,5 @@
-// `reload config -dryRun`: what a reload would change, and how many sessions of whom it would end.
+// `reload config -dryRun`: the settings that a reload would change, and how many sessions of which
+// clients it would end.
 #pragma once
 
 #include <expected>

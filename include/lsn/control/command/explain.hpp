@@ -1,10 +1,10 @@
-// `explain SRC[:PORT] DST[:PORT] [TCP|UDP|ICMP|esp SPI] [-from inside|outside]`: what would become
-// of such a packet now, and which client, group, profile, mapping, session or gate decides it, from
+// `explain SRC[:PORT] DST[:PORT] [TCP|UDP|ICMP|esp SPI] [-from inside|outside]`: the verdict on
+// such a packet now, and which client, group, profile, mapping, session or gate decides it, from
 // the real tables.
 //
-// What the configuration decides is read from the generation in force; all workers are asked for
-// what they have (shared::Lookup). The rules are asked in the order in which the packet path asks
-// them (lsn44/outbound.cpp, lsn44/inbound.cpp). Nothing is changed by it.
+// The configuration's part is read from the generation in force; all workers look up what they have
+// (shared::Lookup). The rules are applied in the order in which the packet path applies them
+// (lsn44/outbound.cpp, lsn44/inbound.cpp). explain changes nothing.
 #pragma once
 
 #include <expected>

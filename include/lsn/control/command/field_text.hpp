@@ -32,7 +32,7 @@ inline constexpr std::size_t kEndpointWidth = 26;
   return line_of(json) + '\n';
 }
 
-/// Whose something is: null if the group is not known.
+/// The subscriber's group and client: null if the group is not known.
 inline void put_group(nlohmann::ordered_json& json, const shared::Group* group) {
   using Json = nlohmann::ordered_json;
   json["client"] = group == nullptr ? Json() : Json(group->client);

@@ -1,4 +1,4 @@
-// What may be typed: the commands, what they take, and how a line becomes one of them.
+// The command language: the commands, their arguments, and how a line becomes one of them.
 //
 // A *grammar* is a table. Each entry has its words ("show lsn session"), positional parameters,
 // options, and the function that begins to answer; parsing, help and, for a shell, completion read
@@ -6,8 +6,8 @@
 // written: the text becomes a typed value before anything is done with it.
 //
 // The words of a command come first, in any case; its positional parameters and its options follow
-// in any order. `--json` may stand anywhere. A line that is no command gives one line that says
-// what, what was given and what is allowed; then nothing has been done.
+// in any order. `--json` may stand anywhere. A line that is no command gives one line that names
+// the fault, what was given and what is allowed; then nothing has been done.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ class Answer;
 struct Command;
 struct CommandContext;
 
-/// For whom an answer is: a table for people, or one JSON document for programs.
+/// The form of an answer: a table for people, or one JSON document for programs.
 enum class Format : std::uint8_t { kText, kJson };
 
 using Value = std::variant<std::string, wire::Ipv4Address, std::uint32_t>;
@@ -83,7 +83,7 @@ struct CommandSpec {
   std::span<const PositionalSpec> positionals = {};
   /// It takes its words as they are (Command::words): options and positionals are for help only.
   bool takes_words = false;
-  /// It changes something: nothing for who may only look.
+  /// It changes something: refused to users who may only read.
   bool changes = false;
   /// But not with this option.
   std::string_view looks_with = {};
@@ -101,7 +101,7 @@ struct Command {
   std::vector<Argument> arguments;
   std::vector<Word> words;  ///< of a command that takes them as they are
   std::string line;         ///< as it was typed
-  std::string by;           ///< who typed it, for the log
+  std::string by;           ///< the user, for the log
 
   /// Whether it would change something.
   [[nodiscard]] bool is_change() const {
@@ -114,7 +114,7 @@ struct Command {
     return false;
   }
 
-  /// The argument's value, or nullptr. T is what its syntax gives.
+  /// The argument's value, or nullptr. T is its syntax's type.
   template <class T>
   [[nodiscard]] const T* get(std::string_view name) const {
     for (const Argument& argument : arguments)
@@ -123,27 +123,27 @@ struct Command {
   }
 };
 
-/// Several commands in one request, which are carried out together: each changes an object.
+/// Several commands in one request, carried out together: each changes an object.
 struct Batch {
   bool atomic = false;            ///< all or nothing; else those before the first that is refused
   std::vector<Command> commands;  ///< up to the first that is none
   std::string error;              ///< why that is none
 };
 
-/// What may follow.
+/// A candidate for the next word.
 struct Candidate {
-  std::string text;             ///< a keyword, an option, a value; or what stands for a value
+  std::string text;             ///< a keyword, an option, a value; or a placeholder for a value
   std::string does;             ///< a line of help, or empty
-  bool is_placeholder = false;  ///< it says what may be written, nobody can take it as it is
+  bool is_placeholder = false;  ///< a description, not to be taken as it is
 };
 
 class Grammar {
  public:
-  /// What there is, for completion.
+  /// The objects that there are, for completion.
   struct Objects {
     /// The names of the objects of a kind ("lsn pool").
     std::function<std::vector<std::string>(std::string_view kind)> names;
-    /// What is bound to one of them as that parameter ("lsnip").
+    /// The values bound to one of them as that parameter ("lsnip").
     std::function<std::vector<std::string>(std::string_view kind, std::string_view name,
                                            std::string_view parameter)>
         bound;
@@ -156,7 +156,7 @@ class Grammar {
   [[nodiscard]] std::expected<std::optional<Command>, std::string> parse(
       std::string_view line) const;
 
-  /// What may follow `text`, whose last word may not be complete.
+  /// The candidates behind `text`; its last word may not be complete.
   [[nodiscard]] std::vector<Candidate> complete(std::string_view text,
                                                 const Objects& objects) const;
 

@@ -1,5 +1,5 @@
-// What the writers of lists (paged_answer.hpp) have in common: a table, or a JSON array, and how
-// many there were; or only that.
+// The common part of the writers of lists (paged_answer.hpp): a table, or a JSON array, and the
+// number of rows; or only the number.
 #pragma once
 
 #include <fmt/format.h>

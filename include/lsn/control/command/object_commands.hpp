@@ -1,9 +1,9 @@
 // The commands for objects: add, set, unset, bind, unbind, rm and show of each kind, apply acls.
 //
 // They are made from edit.hpp's kinds, so that a parameter that is added there can be typed, is in
-// the help and completes. What changes an object goes through RunningConfig::change(); its answer
-// is there when the change is in force: "warning: ..." for each thing that was ignored, then
-// "Done".
+// the help and completes. A command that changes an object goes through RunningConfig::change();
+// its answer comes when the change is in force: "warning: ..." for each thing that was ignored,
+// then "Done".
 #pragma once
 
 #include <expected>
@@ -20,10 +20,10 @@ namespace lsn::control {
 /// All of them; they live as long as the program.
 [[nodiscard]] const std::vector<CommandSpec>& object_commands();
 
-/// What a command that changes an object means. Error: one line.
+/// The edit that a command asks for. Error: one line.
 [[nodiscard]] std::expected<Edit, std::string> edit_of(const Command& command);
 
-/// What completion knows of a model, which outlives it.
+/// The names and values of a model, which outlives it, for completion.
 [[nodiscard]] Grammar::Objects objects_of(const Model& model);
 
 [[nodiscard]] std::unique_ptr<Answer> begin_batch(Batch batch, const CommandContext& context);

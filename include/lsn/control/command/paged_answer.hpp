@@ -1,6 +1,6 @@
-// Answers that list what all workers have, worker by worker and page by page: the next page is
+// Answers that list the objects of all workers, worker by worker and page by page: the next page is
 // asked for when the reader has taken the last one, so a reader costs a page of memory, however
-// much there is and however slowly it reads.
+// long the list and however slow the reader.
 //
 // A *writer* makes text of rows: begin(out), add(row, generation, out), end_page(out), end(out).
 #pragma once

@@ -1,4 +1,4 @@
-// What goes over the command socket.
+// The protocol of the command socket.
 //
 // A *request* is a line of text of at most kLongestRequest bytes: a command, as it is typed. An
 // *answer* is a sequence of frames, each a line "KIND NUMBER": after "out N" and "err N" follow N
@@ -31,7 +31,7 @@ enum class Stream : std::uint8_t { kOut, kErr };
 void append_frame(std::string& to, Stream stream, std::string_view text);
 void append_end(std::string& to, int status);
 
-/// Takes answers apart, however their bytes come.
+/// Takes answers apart, in whatever pieces their bytes come.
 class AnswerReader {
  public:
   using Sink = std::function<void(Stream stream, std::string_view text)>;

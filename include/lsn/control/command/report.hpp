@@ -1,8 +1,8 @@
-// What `stat` and `show drops` print: the workers' counters, added up, as tables or as JSON.
+// The output of `stat` and `show drops`: the workers' counters, added up, as tables or as JSON.
 //
 // Everything is read from Counters and a few facts of the dataplane in one go; a counter that a
 // worker is just counting is seen before or after, never in between. JSON has every number, tables
-// have what a person looks for.
+// have those that an operator looks for.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -13,7 +13,7 @@
 
 namespace lsn::control {
 
-/// A table of counters and since when they count, if somebody has cleared them.
+/// A table of counters and since when they count, if they have been cleared.
 [[nodiscard]] std::string with_beginning(std::string table, const ClearedCounters& cleared);
 /// The same as a document.
 [[nodiscard]] std::string document_with_beginning(nlohmann::ordered_json json,

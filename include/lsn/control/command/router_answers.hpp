@@ -1,4 +1,4 @@
-// What the router does beside NAT: `show arp`, `show route`, `show drops -recent`.
+// The router's state beside NAT: `show arp`, `show route`, `show drops -recent`.
 #pragma once
 
 #include <expected>

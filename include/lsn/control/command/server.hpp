@@ -1,4 +1,4 @@
-// The clients of the command socket: who may be slow, silent or hostile, and delays nobody.
+// The clients of the command socket. A client may be slow, silent or hostile and delays no other.
 //
 // A *client* is a connection. Its bytes are collected up to a line, the line becomes an Answer, and
 // the answer's pieces are written one at a time: the next is made when the last has been taken. So
@@ -6,9 +6,9 @@
 // but these. While an answer is under way the client's further bytes stay in the kernel.
 //
 // Time is the other limit: a request must be complete soon after its first byte, an answer must be
-// taken bit by bit, and nobody may stay silent for long. When all places are taken, a new client
-// gets the place of the one for which we have waited longest; if we are busy for all of them, it is
-// sent away. Nothing here blocks; everything runs on the control thread.
+// taken bit by bit, and no client may stay silent for long. If all places are taken, a new client
+// gets the place of the one for which the server has waited longest; if it is busy for all of them,
+// the new client is sent away. Nothing here blocks; everything runs on the control thread.
 #pragma once
 
 #include <chrono>
@@ -45,8 +45,8 @@ class CommandServer {
   CommandServer(const CommandServer&) = delete;
   CommandServer& operator=(const CommandServer&) = delete;
 
-  /// Called after the dataplane has delivered its answers: goes on where it can, ends whose time is
-  /// over.
+  /// Called after the dataplane has delivered its answers: serves the clients whose answers have
+  /// come, ends those that are out of time.
   void tick(Time now);
 
   /// Whether some client's answer waits for the workers.
@@ -60,9 +60,9 @@ class CommandServer {
   void accept_clients();
   [[nodiscard]] bool make_room();
   void serve(Client& client);
-  /// Reads what is there. False: the client is gone.
+  /// Reads the bytes that have come. False: the client is gone.
   [[nodiscard]] bool receive(Client& client);
-  /// Writes what can be written. False: the client is gone.
+  /// Writes as much as the socket takes. False: the client is gone.
   [[nodiscard]] bool send(Client& client);
   [[nodiscard]] bool begin_next(Client& client);
   void go_on(Client& client);

@@ -22,7 +22,7 @@ namespace lsn::control {
 /// The same, -count, -sort and -top.
 [[nodiscard]] std::span<const OptionSpec> session_show_options();
 
-/// What the options say, for whoever has some of them.
+/// The filter that the options give, for any command that has some of them.
 [[nodiscard]] std::expected<shared::SessionFilter, std::string> session_filter_of(
     const Command& command, const CommandContext& context);
 
@@ -30,9 +30,9 @@ extern const ValueSyntax kClientName;    ///< std::string: of an existing one
 extern const ValueSyntax kProtocolName;  ///< std::string: TCP, UDP, ICMP or ESP
 [[nodiscard]] std::optional<shared::Protocol> protocol_named(std::string_view name);
 extern const ValueSyntax kTopNumber;  ///< std::uint32_t: of -top
-/// How many -top wants.
+/// The number of -top.
 [[nodiscard]] std::uint32_t top_of(const Command& command);
-/// What -count leaves of a list.
+/// The rows of a list, as -count says.
 [[nodiscard]] ListWriter::Rows rows_of(const Command& command);
 
 [[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_session(

@@ -1,5 +1,5 @@
-// `show lsn subscriber`, `show lsn mapping`, `show subscriber`: who uses how much, against which
-// quotas.
+// `show lsn subscriber`, `show lsn mapping`, `show subscriber`: each subscriber's usage, and the
+// quotas it counts against.
 #pragma once
 
 #include <expected>

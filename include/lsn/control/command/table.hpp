@@ -1,6 +1,6 @@
-// Tables for people: columns as wide as what stands in them, numbers to the right, totals below a
-// rule. A table that is longer than memory should be is printed in pages: its columns have their
-// widths from the beginning, print_head() comes first, print_rows() then page by page.
+// Tables for people: columns as wide as their content, numbers to the right, totals below a rule. A
+// table that is too long to be held in memory is printed in pages: its columns have their widths
+// from the beginning, print_head() comes first, print_rows() then page by page.
 #pragma once
 
 #include <cstdint>

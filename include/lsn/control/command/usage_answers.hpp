@@ -1,5 +1,5 @@
-// How much of what there is to give is in use, by pool and by group: `stat lsn pool`, `stat lsn
-// group`, and the usage that `show lsn pool`, `show lsn group` and `show lsn client` add.
+// The ports and sessions in use, by pool and by group: `stat lsn pool`, `stat lsn group`, and the
+// usage that `show lsn pool`, `show lsn group` and `show lsn client` add.
 //
 // The workers count it when they are asked (shared::Usage): a walk over their addresses and
 // subscribers.
@@ -22,7 +22,7 @@
 
 namespace lsn::control {
 
-/// What all workers counted, added up.
+/// The counts of all workers, added up.
 class UsageSurvey {
  public:
   explicit UsageSurvey(const CommandContext& context);

@@ -1,9 +1,9 @@
-// A command line's words: what is typed, copied from a document, or sent by a script.
+// A command line's words: typed, copied from a document, or sent by a script.
 //
 // Blanks separate words; quotes keep blanks together ("a b" or 'a b', \" and \\ within the first).
-// It forgives what published examples contain: surplus blanks and non-breaking ones, dashes of any
-// kind where a hyphen is meant, blanks behind the hyphen of an option. What is quoted is taken as
-// it is. A line whose first character is # is a comment: no words.
+// It accepts the faults of published examples: surplus blanks and non-breaking ones, dashes of any
+// kind for a hyphen, blanks behind the hyphen of an option. Quoted text is taken as it is. A line
+// whose first character is # is a comment: no words.
 #pragma once
 
 #include <expected>
@@ -25,7 +25,7 @@ struct Word {
   friend bool operator==(const Word&, const Word&) = default;
 };
 
-/// Error: one line without "ERROR: ": a quote that is not closed, a character that is none.
+/// Error: one line without "ERROR: ": a quote that is not closed, bytes that are no character.
 [[nodiscard]] std::expected<std::vector<Word>, std::string> split_words(std::string_view line);
 
 /// The words as a line that split_words() takes for the same words. Empty words are left out: they

@@ -1,8 +1,8 @@
-// What the configuration reference has and this version does not: the one list.
+// The one list of settings that the configuration reference has and this version does not.
 //
-// Such a setting is read and checked like any other; where it asks for something that nobody here
-// can carry out, that is an error that says so. Nothing is accepted and then ignored. When a
-// feature arrives, its line goes.
+// Such a setting is read and checked like any other; if it asks for something that this version
+// cannot carry out, that is an error that says so. No setting is accepted and then ignored. When a
+// feature arrives, its line is removed.
 #pragma once
 
 #include <string>
@@ -13,10 +13,10 @@
 
 namespace lsn::control {
 
-/// Reports every setting of the model that asks for what is not available.
+/// Reports every setting of the model that asks for something not available.
 void check_availability(const Model& model, Findings& findings);
 
-/// Reports that what `label` names, with this value if there is one, is not available.
+/// Reports that the setting `label`, with this value if there is one, is not available.
 void report_unavailable(const std::string& path, std::string_view label, std::string_view value,
                         Findings& findings);
 

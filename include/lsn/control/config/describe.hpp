@@ -1,9 +1,10 @@
-// Every setting there is: its name, how it is written, its range and its default. Once.
+// Every setting there is: its name, how it is written, its range and its default, in this one
+// place.
 //
 // describe(visitor, object) walks through the settings of one object in the order of the reference.
-// The reader of the file (validate.cpp), the writer (render.cpp) and what compares two models
+// The reader of the file (validate.cpp), the writer (render.cpp) and the comparison of two models
 // (flatten.hpp) are visitors, so a setting that is added here is read, checked, shown, and
-// compared. A default is what a default-constructed object has. A visitor has
+// compared. A default is the value in a default-constructed object. A visitor has
 //
 //   name(member, longest)                  the object's name, required
 //   text<Syntax>(setting, member, presence)    a value written as text
@@ -53,7 +54,7 @@ struct Limits {
 template <class T, class Object>
 concept Like = std::same_as<std::remove_const_t<T>, Object>;
 
-/// 32-bit ticks of 10 ms reach 248 days (ticks.hpp); nobody idles that long.
+/// 32-bit ticks of 10 ms reach 248 days (ticks.hpp); no timeout needs more.
 inline constexpr std::int64_t kLongestTimeout = 10'000'000;
 inline constexpr std::int64_t kMaxPoolAddresses = 4096;
 inline constexpr std::size_t kMaxPoolsPerGroup = 16;
@@ -96,7 +97,7 @@ void describe(auto& v, Like<InterfaceConfig> auto& c) {
   v.template text<DeviceSyntax>("device", c.device, Presence::kRequired);
   v.template text<InterfaceAddressSyntax>("address", c.address, Presence::kRequired);
   v.number("vlan", c.vlan, {1, 4094});
-  // 68 is the least that a link may carry (RFC 791 section 3.2), 9600 what NICs agree on.
+  // 68 is the least that a link may carry (RFC 791 section 3.2), 9600 the most that NICs agree on.
   v.number("mtu", c.mtu, {68, 9600, "bytes"});
   v.template text<MacSyntax>("mac", c.mac, Presence::kOptional);
   v.number("rxQueueSize", c.rx_queue_size, {64, 32768});
@@ -229,8 +230,7 @@ void describe(auto& v, Like<Model> auto& c) {
   v.section("ipsecalg", c.ipsecalg);
 }
 
-// Numbers and durations as one kind of thing, for visitors
-// -----------------------------------------
+// Numbers and durations as one kind of thing, for visitors -------------------------------------
 
 template <class T>
 [[nodiscard]] std::int64_t count_of(const T& value) {
@@ -248,7 +248,7 @@ void set_count(T& value, std::int64_t count) {
     value = T{static_cast<typename T::rep>(count)};
 }
 
-/// What messages call the objects of a list.
+/// The word for the objects of a list in messages.
 [[nodiscard]] constexpr std::string_view kind_of_objects(std::string_view setting) {
   if (setting == "interfaces") return "interface";
   if (setting == "routes") return "route";

@@ -1,15 +1,14 @@
-// What a command does to a model: add, set, unset, bind, unbind and rm of one object.
+// The commands' edits of a model: add, set, unset, bind, unbind and rm of one object.
 //
 // The words are those of NetScaler's command line: a verb, the *kind* of the object ("lsn pool"),
-// its name, further words where the verb has them (*operands*: a protocol, an address range, a
-// port), and options with values. What a parameter is called, how it is written, its range and its
-// default stand in describe.hpp; a kind adds nothing but the order of the operands and the names
-// that the published examples use for the same thing. apply() changes one object of the model and
-// checks what concerns that object alone; whether the whole still makes sense is check_model()'s to
-// say.
+// its name, further words if the verb has them (*operands*: a protocol, an address range, a port),
+// and options with values. A parameter's name, how it is written, its range and its default stand
+// in describe.hpp; a kind adds nothing but the order of the operands and the names that the
+// published examples use for the same thing. apply() changes one object of the model and checks
+// that object alone; check_model() checks whether the whole still makes sense.
 //
-// What an example has beyond our vocabulary, and what has no counterpart here, becomes a *remark*:
-// the command is carried out without it.
+// A word of an example that is not in the vocabulary, or has no counterpart here, becomes a
+// *remark*: the command is carried out without it.
 #pragma once
 
 #include <cstdint>
@@ -57,7 +56,7 @@ struct Parameter {
 struct ObjectKind {
   std::string_view words;    ///< "lsn pool"
   std::string_view setting;  ///< of the file: "lsn.pool"
-  std::string_view does;     ///< what such an object is, in a line
+  std::string_view does;     ///< the meaning of such an object, in a line
   std::string_view operand;  ///< of add, required: "transportprotocol"; or empty
   std::string_view bound;    ///< of bind and unbind without an option: "lsnip"; or empty
   std::vector<Parameter> parameters;
@@ -65,12 +64,12 @@ struct ObjectKind {
   [[nodiscard]] bool has_bindings() const;
   /// By name in any case, or one of the names that published examples use.
   [[nodiscard]] const Parameter* find(std::string_view name) const;
-  /// The options, without hyphens, that what is typed may stand for: itself if it is one, also one
+  /// The options, without hyphens, that the typed word may stand for: itself if it is one, also one
   /// that is ignored; otherwise those that the verb takes and that begin so.
   [[nodiscard]] std::vector<std::string> options_meant(std::string_view typed, Verb verb) const;
 };
 
-/// In the order in which objects refer to each other: what is named first.
+/// In the order in which objects refer to each other: the one referred to first.
 [[nodiscard]] std::span<const ObjectKind> object_kinds();
 [[nodiscard]] const ObjectKind* find_kind(std::string_view words);
 
@@ -81,7 +80,8 @@ struct ObjectKind {
 /// The names of a model's objects of a kind, in its order.
 [[nodiscard]] std::vector<std::string> names_of(const Model& model, const ObjectKind& kind);
 
-/// What an object of a kind has: every parameter with its value, bindings with all of theirs.
+/// The settings of an object of a kind: every parameter with its value, bindings with all of
+/// theirs.
 struct ParameterValue {
   const Parameter* parameter;
   std::vector<std::string> values;  ///< of a binding any number, else one
@@ -92,7 +92,7 @@ struct ParameterValue {
 using SeeObject = std::function<void(const std::string& name, std::vector<ParameterValue> values)>;
 void for_objects(const Model& model, const ObjectKind& kind, const SeeObject& see);
 
-/// Which objects refer to which of a kind: "group LSN-GROUP-1", each once.
+/// The objects that refer to one of a kind: "group LSN-GROUP-1", each once.
 class Users {
  public:
   Users(const Model& model, const ObjectKind& kind);
@@ -102,8 +102,8 @@ class Users {
   std::unordered_map<std::string, std::vector<std::string>> users_;
 };
 
-/// The commands that make the objects of `to` of those of `from`, in an order in which each makes
-/// sense by itself if the changes do not cross.
+/// The commands that turn the objects of `from` into those of `to`, in an order in which each is
+/// accepted by itself if the changes do not cross.
 [[nodiscard]] std::vector<std::string> commands_between(const Model& from, const Model& to);
 
 }  // namespace lsn::control

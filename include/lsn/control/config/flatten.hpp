@@ -1,8 +1,8 @@
 // A model as a list of settings: "dataplane.maxSessions" = "1048576".
 //
-// What compares models, or looks for values by the name of their setting, works on this list.
+// Comparisons of models, and searches for values by the name of their setting, work on this list.
 // Objects in lists are called by their names ("lsn.pool[LSN-POOL-1].lsnip[0]"), or by their
-// numbers where places in a file are to be found ("lsn.pool[0].lsnip[0]").
+// numbers, to find places in a file ("lsn.pool[0].lsnip[0]").
 #pragma once
 
 #include <string>
@@ -25,7 +25,7 @@ enum class ObjectsBy { kNumber, kName };
 
 [[nodiscard]] std::vector<FlatSetting> flatten(const Model& model, ObjectsBy by);
 
-/// "lsn.pool[0].lsnip[1]" without what stands in brackets: "lsn.pool.lsnip".
+/// "lsn.pool[0].lsnip[1]" without the text in brackets: "lsn.pool.lsnip".
 [[nodiscard]] std::string without_indexes(std::string_view path);
 
 }  // namespace lsn::control

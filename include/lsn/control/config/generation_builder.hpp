@@ -2,9 +2,9 @@
 //
 // Names become ids. An object keeps its id as long as lsnd runs: an object of the predecessor keeps
 // its place, also while it is not configured (`present == false`), so that one that comes back is
-// the same one; a new name gets a new place. Sessions, counters and GroupUsage go by these ids.
-// NAT addresses keep their shards, and the predecessor's map of subscribers stays
-// behind the new one where they differ (shard_map.hpp).
+// the same one; a new name gets a new place. Sessions, counters and GroupUsage go by these ids. NAT
+// addresses keep their shards, and the predecessor's map of subscribers stays behind the new one if
+// they differ (shard_map.hpp).
 #pragma once
 
 #include <memory>

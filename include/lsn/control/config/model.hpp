@@ -1,7 +1,7 @@
 // A configuration that makes sense: the second of its three types (raw, model, generation).
 //
 // The model has every object and parameter of the configuration reference by the same name, with
-// its default where nothing was given; which names, ranges and defaults there are stands once, in
+// its default if nothing was given; which names, ranges and defaults there are stands once, in
 // describe.hpp. Objects refer to each other by name. A model that load_config() returned has been
 // checked whole: all references resolve, nothing contradicts anything else. It is plain data of the
 // control thread: copied, changed by a command, checked again, rendered as a file.
@@ -87,7 +87,7 @@ struct RouteConfig {
 struct ControlConfig {
   std::string socket = "/run/lsnd/lsnd.sock";
   std::string group;         ///< empty: "lsnd" if there is such a group, else root
-  std::string view_group{};  ///< who may look and change nothing; empty: nobody else
+  std::string view_group{};  ///< may read and change nothing; empty: no such group
 
   friend bool operator==(const ControlConfig&, const ControlConfig&) = default;
 };
@@ -257,16 +257,16 @@ class ByName {
   std::unordered_map<std::string_view, const Object*> objects_;
 };
 
-/// The devices of the interfaces, each once, in the order of the interfaces: what
-/// shared::Interface::device counts.
+/// The devices of the interfaces, each once, in the order of the interfaces:
+/// shared::Interface::device is an index of this list.
 [[nodiscard]] std::vector<std::string> devices(const std::vector<InterfaceConfig>& interfaces);
 
-/// A device without its arguments: what DPDK tells devices apart by.
+/// A device without its arguments: DPDK tells devices apart by this.
 [[nodiscard]] std::string_view device_name(std::string_view device);
 
-/// The addresses of a pool that are NAT addresses: its ranges without what is no host's on the link
-/// of an outside interface, the network's own address and its broadcast address (RFC 1812 section
-/// 4.2.3.1), which are `left_out` if that is asked for.
+/// The addresses of a pool that are NAT addresses: its ranges without the network's own address and
+/// the broadcast address of an outside interface's link, which are no host's (RFC 1812 section
+/// 4.2.3.1); those are put into `left_out` if it is given.
 [[nodiscard]] std::vector<wire::Ipv4Range> nat_ranges(
     const Model& model, const PoolConfig& pool, std::vector<wire::Ipv4Address>* left_out = nullptr);
 
@@ -276,8 +276,7 @@ class ByName {
                                                       const ClientConfig& client);
 
 /// The application profile of the group with the most specific range for a destination port, with
-/// that range; the profile is nullptr where the defaults apply. ICMP: any port, one profile for
-/// all.
+/// that range; the profile is nullptr if the defaults apply. ICMP: any port, one profile for all.
 struct CoveringProfile {
   const AppsProfileConfig* profile = nullptr;
   PortRange range;

@@ -1,9 +1,9 @@
-// What is wrong with a configuration, and where.
+// The problems of a configuration, each with its place.
 //
-// A *problem* is one line: what, what was given, what is allowed; with the file and line where it
-// was given, if it came from a file. *Findings* collects all problems of a configuration together
-// with the place of every setting. A setting is named by its path in the file, objects by their
-// number in the model: "lsn.pool[0].lsnip[1]". A check that looks at several settings asks
+// A *problem* is one line: the setting, the given value, the allowed ones; with the file and line
+// of the value, if it came from a file. *Findings* collects all problems of a configuration
+// together with the place of every setting. A setting is named by its path in the file, objects by
+// their number in the model: "lsn.pool[0].lsnip[1]". A check that looks at several settings asks
 // sound() first, so that one mistake is not reported a second time in other words.
 #pragma once
 
@@ -25,7 +25,7 @@ struct Problem {
   friend bool operator==(const Problem&, const Problem&) = default;
 };
 
-/// "FILE:LINE: text", or the text alone where there is no file.
+/// "FILE:LINE: text", or the text alone if there is no file.
 [[nodiscard]] std::string to_string(const Problem& problem);
 
 /// One per line.

@@ -1,8 +1,8 @@
-// What the configuration file says, before anybody asks whether it makes sense.
+// The content of the configuration file, before any check of whether it makes sense.
 //
 // *Raw* is the first of the three types of a configuration (raw, model, generation): a tree of
-// values as they stand in the file, each with its place. It is the only thing that libconfig makes
-// for us; its types and exceptions stay in raw.cpp.
+// values as they stand in the file, each with its place. It is the only thing that libconfig is
+// used for; its types and exceptions stay in raw.cpp.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +39,7 @@ struct RawConfig {
   RawValue root;
 };
 
-/// An error is what stops the reading: a file that cannot be read, or a syntax error with its line.
+/// An error stops the reading: a file that cannot be read, or a syntax error with its line.
 [[nodiscard]] std::expected<RawConfig, Problem> read_raw(const std::string& path);
 [[nodiscard]] std::expected<RawConfig, Problem> read_raw_text(std::string_view text,
                                                               const std::string& name);

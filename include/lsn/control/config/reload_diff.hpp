@@ -1,9 +1,9 @@
-// What a running lsnd cannot take over from a new configuration without a restart.
+// The settings that a running lsnd cannot take over from a new configuration without a restart.
 //
-// Cores, devices, what is allocated at start and what the outside world has connected to stay as
-// they are while lsnd runs. Everything else is applied at run time: the generation (generation.hpp)
-// carries routes, inboundRefresh, unreachable, fragments.timeout, and all of lsn and ipsecalg; the
-// caller applies log.level by itself.
+// Cores, devices, memory allocated at start and sockets that clients connect to stay as they are
+// while lsnd runs. Everything else is applied at run time: the generation (generation.hpp) carries
+// routes, inboundRefresh, unreachable, fragments.timeout, and all of lsn and ipsecalg; the caller
+// applies log.level by itself.
 #pragma once
 
 #include <string_view>

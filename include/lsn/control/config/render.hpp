@@ -1,4 +1,4 @@
-// A model as the file that gives it: what `show running config` prints and `save config` writes.
+// A model as the file that gives it: `show running config` prints it, `save config` writes it.
 //
 // Settings at their defaults are left out, in the order of the reference otherwise; so the same
 // model always gives the same text, and reading that text gives the same model.

@@ -1,7 +1,7 @@
-// What several settings of a configuration have to agree on.
+// The rules that several settings of a configuration have to agree on.
 //
-// Each rule is a function over the model that reports what contradicts it, at the setting that is
-// to be changed. The rules are the same for a file and for a model that a command has changed.
+// Each rule is a function over the model that reports each contradiction at the setting that is to
+// be changed. The rules are the same for a file and for a model that a command has changed.
 #pragma once
 
 #include "lsn/control/config/model.hpp"

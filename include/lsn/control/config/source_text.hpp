@@ -1,11 +1,12 @@
 // The text of a configuration file with all that it includes, made ready for libconfig.
 //
 // libconfig 1.5 reads numbers with atoi(), which wraps silently; here every integer of the text is
-// written anew as a 64-bit one ("4294967296" becomes "4294967296L"; what is too large even for that
-// becomes the largest), so that range checks see what was meant. `@include "NAME"` at the beginning
-// of a line is replaced by that file's text, NAME relative to the file that includes it. Each line
-// of the result remembers the file and line that it came from. Nesting, size and number of files
-// are bounded here, so that libconfig's recursive parser never sees a text that could exhaust it.
+// written again as a 64-bit one ("4294967296" becomes "4294967296L"; a number too large even for
+// that becomes the largest), so that range checks see the number that was meant. `@include "NAME"`
+// at the beginning of a line is replaced by that file's text, NAME relative to the file that
+// includes it. Each line of the result remembers the file and line that it came from. Nesting, size
+// and number of files are bounded here, so that libconfig's recursive parser never sees a text that
+// could exhaust it.
 #pragma once
 
 #include <algorithm>

@@ -3,7 +3,7 @@
 // One vocabulary everywhere: file, command line, `show`, logs and metrics use the words that stand
 // here. An enumeration is accepted in any case and written as here. A *syntax* says how a value is
 // written as text, in both directions; its `kAllowed` completes "..., allowed ...", and its hint(),
-// where it has one, says what is wrong with a text that it does not parse.
+// if it has one, names the fault of a text that it does not parse.
 #pragma once
 
 #include <array>
@@ -21,10 +21,10 @@ namespace lsn::control {
 
 enum class NatType : std::uint8_t { kDynamic, kDeterministic };
 enum class AllocPolicy : std::uint8_t { kPorts, kIpAddrs };
-/// What an access list does with the sources that it names: we know no other.
+/// The action of an access list on the sources that it names: the only one supported.
 enum class AclAction : std::uint8_t { kAllow };
 enum class LogLevel : std::uint8_t { kTrace, kDebug, kInfo, kWarning, kError, kCritical };
-/// What most parameters of the objects are switched with.
+/// The switch of most of the objects' parameters.
 enum class Switch : std::uint8_t { kDisabled, kEnabled };
 
 template <class Enum>
@@ -89,12 +89,12 @@ struct Words<shared::Dependence> {
 /// begins with something else.
 [[nodiscard]] std::size_t printable_character(std::string_view text);
 
-/// The text for a message: what cannot be printed as \xNN, the end of a long one as "...".
+/// The text for a message: unprintable bytes as \xNN, the end of a long one as "...".
 [[nodiscard]] std::string printable(std::string_view text, std::size_t longest = 1000);
 
 /// Same letters, in any case (ASCII).
 [[nodiscard]] bool same_word(std::string_view a, std::string_view b);
-/// Whether a word is, or goes on from, what was typed of it; in any case.
+/// Whether a word is, or begins with, the typed text; in any case.
 [[nodiscard]] inline bool begins_with(std::string_view word, std::string_view typed) {
   return same_word(word.substr(0, typed.size()), typed);
 }
@@ -137,8 +137,8 @@ template <class Enum>
 inline constexpr std::size_t kMaxName = 127;
 inline constexpr std::size_t kMaxAlgProfileName = 32;
 
-/// Why `name` cannot be a name of up to `longest` characters: what is allowed. Letters, digits and
-/// _ # . : @ = - and blank, the first a letter, a digit or _.
+/// The allowed characters, if `name` cannot be a name of up to `longest` of them. Letters, digits
+/// and _ # . : @ = - and blank, the first a letter, a digit or _.
 [[nodiscard]] std::optional<std::string> check_name(std::string_view name, std::size_t longest);
 
 // Values that are written as text ---------------------------------------------------------------
@@ -167,8 +167,7 @@ struct InterfaceAddressSyntax {
   static std::string format(const Value& value) { return wire::to_string(value); }
 };
 
-/// "host bits set, did you mean 10.1.0.0/16?" of "10.1.0.1/16"; nothing where that is not the
-/// fault.
+/// "host bits set, did you mean 10.1.0.0/16?" of "10.1.0.1/16"; nothing if that is not the fault.
 [[nodiscard]] std::optional<std::string> host_bits_set(std::string_view text);
 
 /// A destination prefix without host bits.
@@ -263,7 +262,7 @@ struct LogTargetSyntax {
   static std::string format(const Value& value) { return value; }
 };
 
-/// Where a server of ours listens: an address of the kernel's and a TCP port, or nothing.
+/// Where a server of lsnd listens: an address of the kernel's and a TCP port, or nothing.
 struct ListenSyntax {
   using Value = std::string;
   static constexpr std::string_view kAllowed =
@@ -276,7 +275,7 @@ struct Endpoint {
   wire::Ipv4Address address;
   std::uint16_t port = 0;
 };
-/// What ListenSyntax takes, but "".
+/// Anything that ListenSyntax takes, but "".
 [[nodiscard]] std::optional<Endpoint> parse_endpoint(std::string_view text);
 
 /// Anything that can be printed.
@@ -287,7 +286,7 @@ struct TextSyntax {
   static std::string format(const Value& value) { return value; }
 };
 
-/// An option for DPDK that does not interfere with what lsnd adds itself.
+/// An option for DPDK that does not interfere with lsnd's own options.
 struct EalOptionSyntax {
   using Value = std::string;
   static constexpr std::string_view kAllowed =

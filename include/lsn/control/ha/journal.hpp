@@ -1,15 +1,15 @@
 // Keeps the state file (state_file.hpp) at most a second behind the workers.
 //
 // Workers put changes into their rings; the journal takes them at every tick and appends them to
-// the file. It writes the file anew, from a walk through the tables page by page, when it starts,
-// when a ring has lost something, when the file has grown to twice what it must hold, and every
-// five minutes, so that it knows how idle things are. What changes during a walk is appended behind
-// it.
+// the file. It writes a whole new file, from a walk through the tables page by page, when it
+// starts, when a ring has lost a change, when the file has grown to twice its necessary size, and
+// every five minutes, so that the records' idle times are up to date. Changes during a walk are
+// appended behind it.
 //
 // The file itself is written and brought to the disk on a thread of the journal's own, in the order
 // in which the control thread asks for it; the control thread never waits for the disk. While the
-// disk stands still, changes wait here (kMostChanges), then in the rings, and then the file is
-// written anew.
+// disk stands still, changes wait here (kMostChanges), then in the rings, and then the whole file
+// is written again.
 #pragma once
 
 #include <chrono>
@@ -34,7 +34,7 @@ class Journal {
   Journal(std::string path, Dataplane& dataplane);
   ~Journal();
 
-  /// Before the first generation is published: has restored what the file says. `look` sees it
+  /// Before the first generation is published: has the file's records restored. `look` sees them
   /// first.
   using Look = std::function<void(std::span<const shared::StateRecord>)>;
   void restore(const Look& look = {});
@@ -49,7 +49,7 @@ class Journal {
   struct File;
 
   void take_changes();
-  /// What the writer's thread has left behind: an error is told once, until it works again.
+  /// Takes the result of the writer's thread: an error is logged once, until writing works again.
   void take_outcome(Time now);
   void append();
   void begin_walk();
@@ -70,11 +70,11 @@ class Journal {
   bool has_told_ = false;                         ///< an error
   unsigned shard_ = 0;                            ///< of the walk
   std::uint64_t walked_ = 0;                      ///< records of the walk
-  std::uint64_t appended_ = 0;                    ///< records, since the file was written anew
+  std::uint64_t appended_ = 0;                    ///< records, since the last whole file
   std::uint64_t in_file_ = 0;                     ///< records when it was; 0: it has not been yet
   Time next_walk_{};
   Time next_append_{};
-  std::shared_ptr<Journal*> self_;  ///< answers that come after our end find nobody
+  std::shared_ptr<Journal*> self_;  ///< expired for answers after the journal's end
   std::unique_ptr<Errands> writer_;
 };
 

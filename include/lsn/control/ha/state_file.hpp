@@ -1,5 +1,5 @@
-// The file of what a restart must not lose (dataplane.stateFile; design 6): a header, then
-// records of fixed size, each with its checksum. A record replaces the earlier one of the same
+// The file of the state that a restart must not lose (dataplane.stateFile; design 6): a header,
+// then records of fixed size, each with its checksum. A record replaces the earlier one of the same
 // thing or takes it away, so changes are appended; a whole new file takes the old one's place by
 // rename.
 //
@@ -7,9 +7,9 @@
 //   header   8 bytes "LSNSTATE", 4 version, 4 size of a record
 //   record   52 bytes content, 4 CRC-32 (zlib's) of it
 // A torn end, after a process was killed in the middle of a write, costs that record only; so does
-// a damaged one. commit() and append() come back when what they wrote is on the disk, and a new
-// file takes the old one's place only when it is there whole: they wait for the disk, on a thread
-// that may (journal.hpp).
+// a damaged one. commit() and append() come back when their records are on the disk, and a new file
+// takes the old one's place only when it is complete: they wait for the disk, on a thread that may
+// (journal.hpp).
 #pragma once
 
 #include <cstdint>
@@ -30,20 +30,20 @@ using shared::StateRecord;
 inline constexpr std::uint32_t kStateFileVersion = 2;
 inline constexpr std::uint32_t kOldestStateFileVersion = 1;
 
-/// Held while the file is used: of two processes that write it, each would lose what the other has
-/// written. Error: another lsnd has it. Where no lock can be made, no file can: that is the
-/// journal's to tell.
+/// Held while the file is used: of two processes that write it, each would lose the other's
+/// records. Error: another lsnd has it. If no lock can be made, no file can be either: the journal
+/// reports that.
 [[nodiscard]] std::expected<LockFile, std::string> lock_state_file(const std::string& path);
 
 struct StoredState {
   /// The latest of everything that is there, idle_seconds of now. A client has one NAT address:
-  /// that of its latest record; what contradicts it is left out.
+  /// that of its latest record; records that contradict it are left out.
   std::vector<StateRecord> records;
   std::size_t damaged = 0;  ///< records that are not readable
 };
 
 /// Reads a file; `now`: seconds since 1970. A file that does not exist is an empty one. The error
-/// says what is wrong with the whole file.
+/// names the fault of the whole file.
 [[nodiscard]] std::expected<StoredState, std::string> read_state_file(const std::string& path,
                                                                       std::uint64_t now);
 

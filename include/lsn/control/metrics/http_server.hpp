@@ -1,10 +1,10 @@
 // Answers to HTTP requests of programs that watch lsnd: GET and HEAD, one answer per connection.
 //
-// A *client* is a connection. It has a few seconds in all: to send the head of a request of up to
-// 8 KB, to take the answer, and to close. What it sends beyond the head is thrown away. A client
-// costs its place, the head that it has sent and a reference to the answer's text, whatever it
-// does; when all places are taken, a new client gets that of the oldest one. So clients that hang,
-// however many, keep nobody from an answer who asks for it at once. Nothing here blocks; all runs
+// A *client* is a connection. It has a few seconds in all: to send the head of a request of up to 8
+// KB, to take the answer, and to close. Bytes beyond the head are thrown away. A client costs its
+// place, the head that it has sent and a reference to the answer's text, whatever it does; if all
+// places are taken, a new client gets that of the oldest one. So clients that hang, however many,
+// do not delay the answer to a client that sends its request at once. Nothing here blocks; all runs
 // on the thread of the loop.
 //
 // prometheus-cpp has a server of its own (civetweb), with a thread for each client that it waits
@@ -38,7 +38,7 @@ struct HttpLimits {
   std::chrono::milliseconds goodbye{1'000};  ///< from there to the client's end of the connection
 };
 
-/// What the first line of a request asks for (RFC 9112 section 3).
+/// The first line of a request (RFC 9112 section 3).
 struct HttpRequest {
   std::string_view method;
   std::string_view path;  ///< without the query
@@ -50,7 +50,7 @@ struct HttpRequest {
 class HttpServer {
  public:
   using Time = std::chrono::steady_clock::time_point;
-  /// What is at a path; nothing: nothing is.
+  /// The answer of a path; nothing: there is no such path.
   using Pages = std::function<std::optional<HttpAnswer>(std::string_view path)>;
 
   /// `socket`: listening, non-blocking. The loop outlives it.
@@ -60,7 +60,7 @@ class HttpServer {
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
-  /// Several times a second: ends whose time is over.
+  /// Several times a second: ends clients that are out of time.
   void tick(Time now);
 
   [[nodiscard]] std::size_t clients() const { return clients_.size(); }
@@ -71,10 +71,10 @@ class HttpServer {
   void listen();
   void accept_clients();
   void serve(Client& client);
-  /// Reads what is there. False: the client is gone.
+  /// Reads the bytes that have come. False: the client is gone.
   [[nodiscard]] bool receive(Client& client);
   void answer(Client& client, bool head_is_complete);
-  /// Writes what can be written. False: the client is gone.
+  /// Writes as much as the socket takes. False: the client is gone.
   [[nodiscard]] bool send(Client& client);
   void forget(Client& client);
   void sweep();

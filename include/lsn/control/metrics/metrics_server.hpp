@@ -1,12 +1,12 @@
-// `metrics.listen`: what lsnd counts and whether it is well, over HTTP, for Prometheus.
+// `metrics.listen`: lsnd's counters and its health, over HTTP, for Prometheus.
 //
 //   /metrics     the counters (metrics_text.hpp)
-//   /-/healthy   200 while the control thread and all workers turn, else 503 and who stands still
+//   /-/healthy   200 while the control thread and all workers run, else 503 and the stuck ones
 //   /-/ready     200 while a configuration is in force and none is on its way, else 503 and why not
 //
-// A thread of its own serves them. The control thread leaves there what only it may look at, once a
-// second, and its pulse at each tick; it waits for nothing. Whoever asks within half a second of
-// another gets the same text, so that many who ask cost little more than one.
+// A thread of its own serves them. The control thread leaves there the figures that only it may
+// read, once a second, and its pulse at each tick; it waits for nothing. A client that asks within
+// half a second of another gets the same text, so that many clients cost little more than one.
 #pragma once
 
 #include <atomic>
@@ -29,8 +29,8 @@
 
 namespace lsn::control {
 
-/// Listening, before the devices are taken; who connects waits until a MetricsServer runs. None
-/// where nothing is to be served. Error: one line.
+/// Listening, before the devices are taken; a client that connects waits until a MetricsServer
+/// runs. None if nothing is to be served. Error: one line.
 [[nodiscard]] std::expected<FileDescriptor, std::string> open_metrics_socket(
     const MetricsConfig& config);
 

@@ -3,12 +3,12 @@
 // The name of a metric says where `lsnctl` has it: lsnd_ + the command's word + the name there, and
 // _total behind a counter: `created` of `stat lsn` is lsnd_lsn_created_total. The lists are those
 // of counter_list.hpp, drop_reason.hpp and ipsec_alg/counters.hpp, so a counter that is added there
-// is served, with its meaning as help. Labels are what there is a bounded number of: worker,
-// protocol, interface, device, reason, profile; never anything of a subscriber.
+// is served, with its meaning as help. Labels have a bounded number of values: worker, protocol,
+// interface, device, reason, profile; never anything of a subscriber.
 //
-// It is made on another thread than the control thread's. So what is read is what any thread may:
-// the workers' counters, copies of what never changes (MetricsSource), and what the control thread
-// has told last (MetricsFacts).
+// It is made on another thread than the control thread's. So it reads only what any thread may: the
+// workers' counters, copies of data that never changes (MetricsSource), and the latest facts from
+// the control thread (MetricsFacts).
 #pragma once
 
 #include <chrono>
@@ -22,7 +22,8 @@
 
 namespace lsn::control {
 
-/// What does not change while lsnd runs. What it points at lives as long as the dataplane.
+/// Data that does not change while lsnd runs. Its pointers are valid as long as the dataplane
+/// lives.
 struct MetricsSource {
   std::vector<WorkerStatus> workers;                 ///< by shard
   std::vector<const shared::EventRing*> alg_events;  ///< by shard
@@ -32,7 +33,7 @@ struct MetricsSource {
   [[nodiscard]] static MetricsSource of(Dataplane& dataplane, const shared::Generation& generation);
 };
 
-/// What only the control thread may look at.
+/// Facts that only the control thread may read.
 struct MetricsFacts {
   struct Profile {
     std::uint16_t id;

@@ -1,8 +1,8 @@
-// Whether lsnd's threads turn: the control thread by its own word, workers by their polls.
+// Whether lsnd's threads run: the control thread by its beats, workers by their polls.
 //
-// The control thread calls beat() at each of its ticks and says what it is at. One other thread,
-// the one that is asked, calls look() several times a second: it notes when each worker's polls
-// have moved last. *Silence* is the time since. A thread that is silent for kLongestSilence stands
+// The control thread calls beat() at each of its ticks with its phase. One other thread, the one
+// that answers HTTP, calls look() several times a second: it notes when each worker's polls have
+// moved last. *Silence* is the time since. A thread that is silent for kLongestSilence stands
 // still.
 #pragma once
 
@@ -17,7 +17,7 @@
 
 namespace lsn::control {
 
-/// What stands between lsnd and a configuration in force.
+/// How far lsnd is from a configuration in force.
 enum class Phase : std::uint8_t {
   kStarting,   ///< no generation is in force yet
   kReloading,  ///< a generation is on its way to the workers
@@ -44,7 +44,7 @@ class Pulse {
   [[nodiscard]] Time::duration worker_silence(std::size_t shard, Time now) const;
   [[nodiscard]] Phase phase() const { return phase_.load(std::memory_order_relaxed); }
 
-  /// Who stands still, in a line; nothing: all is well.
+  /// The threads that stand still, in a line; nothing: all is well.
   [[nodiscard]] std::optional<std::string> trouble(Time now) const;
   /// Why lsnd is not ready, in a line; nothing: it is.
   [[nodiscard]] std::optional<std::string> waiting() const;
