@@ -10,11 +10,11 @@ pkg_check_modules(DPDK REQUIRED libdpdk>=22.11)
 pkg_check_modules(LIBCONFIGXX REQUIRED IMPORTED_TARGET libconfig++)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 pkg_check_modules(LIBEDIT REQUIRED IMPORTED_TARGET libedit)
-# Its text format only: what answers HTTP is ours (control/metrics/http_server.hpp).
+# Its text format only: the HTTP server is lsnd's own (control/metrics/http_server.hpp).
 pkg_check_modules(PROMETHEUS REQUIRED IMPORTED_TARGET prometheus-cpp-core)
 
 # DPDK: headers as SYSTEM (they warn under C++20), and without the -march that its .pc file carries:
-# it would win over ours, silently (docs/performance.md).
+# it would override lsnd's own, silently (docs/performance.md).
 set(dpdk_options ${DPDK_CFLAGS_OTHER})
 list(FILTER dpdk_options EXCLUDE REGEX "^-march=|^-mcpu=")
 add_library(lsn_dpdk INTERFACE)
@@ -27,7 +27,8 @@ target_link_libraries(lsn_control_libs INTERFACE PkgConfig::LIBCONFIGXX PkgConfi
                       PkgConfig::PROMETHEUS
                       fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json CLI11::CLI11 ZLIB::ZLIB
                       Threads::Threads)
-# fmt 9's fill characters under gcc 12's flow analysis at -O3: a warning about what cannot happen.
+# fmt 9's fill characters under gcc 12's flow analysis at -O3: a warning about a case that cannot
+# happen.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(lsn_control_libs INTERFACE -Wno-stringop-overflow)
 endif()

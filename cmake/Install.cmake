@@ -1,6 +1,6 @@
-# What an installation has: `lsnd` becomes one of LIBEXEC/lsnd/ARCH/lsnd (src/app/launcher), so that
-# several builds, each installed with COMPONENT build, are one installation; COMPONENT base is the
-# rest. Man pages and completions are made of what the programs say of themselves.
+# The files of an installation: `lsnd` becomes one of LIBEXEC/lsnd/ARCH/lsnd (src/app/launcher), so
+# that several builds, each installed with COMPONENT build, are one installation; COMPONENT base is
+# the rest. Man pages and completions are made of the programs' --help.
 include(GNUInstallDirs)
 
 # For any x86-64, whatever the others are built for.

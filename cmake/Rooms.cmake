@@ -1,6 +1,6 @@
-# A room is a directory of include/lsn and src: its sources, and what others may include of it. Each
-# has an include root of its own, in the build directory, that leads to its headers alone; so a room
-# that includes another one's header without naming that one here does not compile.
+# A room is a directory of include/lsn and src: its sources, and the headers that others may
+# include. Each has an include root of its own, in the build directory, that leads to its headers
+# alone; so a room that includes another one's header without naming that one here does not compile.
 
 add_library(lsn_flags INTERFACE)
 target_compile_options(lsn_flags INTERFACE -march=${LSN_ARCH} -Wall -Wextra -Wconversion -Wshadow

@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kWatchInterval{50};
 constexpr std::chrono::milliseconds kStopPatience{3000};
-/// For what is under way at a device when we stop.
+/// For work under way at a device when lsnd stops.
 constexpr std::chrono::milliseconds kDevicePatience{1000};
 
 state::Random::Seed fresh_seed() {
@@ -191,7 +191,7 @@ bool DpdkDataplane::stop_workers(std::chrono::milliseconds patience) {
 
 DpdkDataplane::~DpdkDataplane() {
   if (!stop_workers(kStopPatience)) {
-    // It hangs in a driver, with our memory in its hands: nothing can be taken apart any more.
+    // The worker hangs in a driver and may use lsnd's memory: nothing can be taken apart any more.
     spdlog::critical("a worker does not stop: ending at once");
     control::finish_log();
     std::_Exit(1);

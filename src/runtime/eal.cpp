@@ -113,17 +113,17 @@ thread_local std::vector<std::string> complaints;
 /// Of EAL's own start, when it looked for PCI devices.
 std::vector<std::string> start_complaints;
 std::vector<std::string> start_arguments;
-/// Where a device or EAL is being started: drivers complain of much that nobody misses. If it fails
-/// it is in the error, else it is a detail.
+/// While a device or EAL is being started: drivers complain of much that does not matter. If the
+/// start fails the complaint is in the error, else it is a detail.
 std::atomic<int> trying{0};
-/// EAL ends: what cannot be switched off any more is no error.
+/// EAL ends: a failure to switch something off is no error.
 std::atomic<bool> ending{false};
 
 spdlog::level::level_enum level_of(int dpdk_level) {
   if (dpdk_level <= static_cast<int>(RTE_LOG_ERR) && trying == 0 && !ending)
     return spdlog::level::err;
   if (dpdk_level == static_cast<int>(RTE_LOG_WARNING) && trying == 0) return spdlog::level::warn;
-  // What DPDK finds worth a notice is the size of a hugepage.
+  // DPDK's notices are no more than the size of a hugepage.
   if (dpdk_level <= static_cast<int>(RTE_LOG_INFO)) return spdlog::level::debug;
   return spdlog::level::trace;
 }
@@ -184,8 +184,8 @@ Machine Machine::inspect() {
   cpu_set_t all;
   CPU_ZERO(&all);
   sched_getaffinity(0, sizeof present, &present);
-  // A narrower choice for the main thread (taskset) does not keep workers from their CPUs, a
-  // cpuset does: the kernel says which by what is left of a wish for all.
+  // A narrower choice for the main thread (taskset) does not keep workers from their CPUs, a cpuset
+  // does: the kernel shows it by reducing a request for all.
   cpu_set_t wish;
   std::fill_n(reinterpret_cast<unsigned char*>(&wish), sizeof wish, 0xFF);
   if (sched_setaffinity(0, sizeof wish, &wish) != 0 || sched_getaffinity(0, sizeof all, &all) != 0)
@@ -282,7 +282,7 @@ Eal::Eal(Eal&& other) noexcept : alive_(std::exchange(other.alive_, false)) {}
 
 namespace {
 
-/// EAL's interrupt thread is where nothing of EAL's is looked at.
+/// EAL's interrupt thread no longer reads EAL's memory.
 constinit std::atomic<bool> stands_still{false};
 
 /// A callback of EAL's interrupt thread that does not return.
@@ -291,9 +291,9 @@ void stand_still(void* /*nothing*/) {
   for (;;) pause();
 }
 
-/// rte_eal_cleanup() unmaps EAL's memory while EAL's interrupt thread goes on (DPDK 22.11), and
-/// what a driver has left there to be watched, as net_memif its listening socket, it looks at once
-/// more: it stands still from now on.
+/// rte_eal_cleanup() unmaps EAL's memory while EAL's interrupt thread goes on (DPDK 22.11), and the
+/// thread would look once more at descriptors that a driver has left there, as net_memif its
+/// listening socket: the thread stands still from now on.
 void stop_interrupt_thread() {
   using namespace std::chrono_literals;
   // It stays with the thread, which lives as long as the process.
@@ -388,9 +388,9 @@ std::string why_no_device(const std::string& address) {
 
 // DPDK's memif takes the descriptor of the packets' memory for its own: when a zero-copy link has
 // come up it closes it (22.11, drivers/net/memif/rte_eth_memif.c, memif_connect()). It was EAL's.
-// The next link then sends its peer whatever has that number by then, and closes that in turn: our
-// event loop, say. So this definition takes the place of EAL's, for drivers too (CMakeLists.txt
-// exports it): whoever asks gets a descriptor to keep.
+// The next link then sends its peer the file that has that number by then, and closes that as well:
+// lsnd's event loop, say. So this definition takes the place of EAL's, for drivers too
+// (CMakeLists.txt exports it): each caller gets a descriptor of its own.
 extern "C" int rte_memseg_get_fd(const rte_memseg* segment) {
   rte_mcfg_mem_read_lock();
   const int shared = rte_memseg_get_fd_thread_unsafe(segment);
@@ -402,8 +402,8 @@ extern "C" int rte_memseg_get_fd(const rte_memseg* segment) {
 
 // DPDK's net_af_packet joins its sockets into a fanout group that has the kernel put IP fragments
 // together before it deals them out (22.11, drivers/net/af_packet/rte_eth_af_packet.c,
-// PACKET_FANOUT_FLAG_DEFRAG, always). What comes of a large datagram fits neither a frame of the
-// ring nor a buffer, whose sizes are 16 bits, and is cut off. We forward fragments as they are,
+// PACKET_FANOUT_FLAG_DEFRAG, always). A large datagram put together fits neither a frame of the
+// ring nor a buffer, whose sizes are 16 bits, and is cut off. lsnd forwards fragments as they are,
 // whichever worker they come to, so this definition takes the place of the C library's, for drivers
 // too (CMakeLists.txt exports it), and leaves out that flag.
 extern "C" int setsockopt(int socket, int level, int option, const void* value,

@@ -22,7 +22,7 @@ std::size_t megabytes(std::size_t bytes) {
   return (bytes + kMegabyte - 1) / kMegabyte;
 }
 
-/// Counts what tables ask for, and maps it as cheaply as can be.
+/// Counts the memory that tables ask for, and maps it as cheaply as can be.
 class CountingMemory final : public state::ZeroedMemory {
  public:
   [[nodiscard]] const TableNeed& need() const { return need_; }
@@ -85,7 +85,7 @@ std::optional<GivenMemory> given_memory(const std::vector<std::string>& options)
   return std::nullopt;
 }
 
-/// The kernel's interface that a virtual device is made of: "" where it is not made of one.
+/// The kernel's interface that a virtual device is made of: "" if it is not made of one.
 std::string kernel_interface(std::string_view device) {
   const bool takes_one = device.starts_with("net_af_packet") || device.starts_with("net_af_xdp") ||
                          device.starts_with("net_pcap");
@@ -147,7 +147,7 @@ void check_group(const control::Model& model, control::Findings& findings) {
     findings.report("control.group", "control.group", group, "a group of this system");
 }
 
-/// Where no device is the kernel's as well, the kernel's addresses are its own affair.
+/// If no device is the kernel's as well, the kernel's addresses do not matter.
 bool shares_a_device_with_the_kernel(const control::Model& model) {
   return std::any_of(model.interfaces.begin(), model.interfaces.end(), [](const auto& interface) {
     ComposedDevice composed = decompose(interface.device);
@@ -202,7 +202,8 @@ void check_memory(const control::Model& model, control::Findings& findings) {
   const Plan plan = make_plan(model);
   const bool no_huge = contains(model.dataplane.eal, std::string("--no-huge"));
   const auto pages = no_huge ? BufferPlan::Pages::kSmall : BufferPlan::Pages::kHuge;
-  // What is certain: the pools alone do not fit. What is asked for has room for drivers.
+  // Only a certain fault is reported: the pools alone do not fit. The amount asked for has room for
+  // drivers.
   if (given->megabytes * kMegabyte >= plan.buffers.bare_bytes(plan.cpus.size(), pages)) return;
   findings.report(fmt::format("dataplane.eal[{}]", given->option), "dataplane.eal", given->text,
                   fmt::format("{} MB at least for the packet buffers of this configuration",

@@ -3,7 +3,8 @@
 namespace lsn::runtime {
 
 Mailbox::~Mailbox() {
-  // The worker has stopped: both ends are ours. Who still waits for an answer gets none.
+  // The worker has stopped: the control thread has both ends. A client that still waits for an
+  // answer gets none.
   while (const auto command = to_worker_.pop()) delete *command;
   while (const auto command = to_control_.pop()) delete *command;
   delete current_;

@@ -30,7 +30,7 @@ namespace lsn::runtime::peer_guard {
 namespace {
 
 constexpr std::chrono::microseconds kBetweenLooks{50};
-/// Microseconds: EAL's interrupt thread has gone round.
+/// Microseconds: EAL's interrupt thread has made a round.
 constexpr std::uint64_t kNextRound = 1000;
 
 struct Guarded {
@@ -38,8 +38,7 @@ struct Guarded {
   const rte_eth_dev* device;
 };
 
-/// What the driver hangs on a connection's interrupt (DPDK 22.11,
-/// drivers/net/memif/memif_socket.h).
+/// The driver's data of a connection's interrupt (DPDK 22.11, drivers/net/memif/memif_socket.h).
 struct ControlChannel {
   void* handle;
   void* messages[2];
@@ -47,7 +46,7 @@ struct ControlChannel {
   const rte_eth_dev* device;
 };
 
-/// What the driver knows of a queue, and a ring in the memory that it shares with its peer (DPDK
+/// The driver's record of a queue, and a ring in the memory that it shares with its peer (DPDK
 /// 22.11, drivers/net/memif/rte_eth_memif.h and memif.h).
 struct MemifQueue {
   rte_mempool* pool;
@@ -138,7 +137,7 @@ bool link_is_up(const Port& port) {
   return rte_eth_link_get_nowait(port.id(), &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
 }
 
-/// The driver is about to free what belongs to a link. It has marked it as down already.
+/// The driver is about to free a link's memory. It has marked the link as down already.
 void before_driver_frees(const ControlChannel& channel) {
   std::shared_ptr<rte_rcu_qsbr> readers;
   const Port* ends = nullptr;
@@ -150,7 +149,7 @@ void before_driver_frees(const ControlChannel& channel) {
     });
     if (known != guarded.end()) ends = known->port;
     for (const Guarded& each : guarded) {
-      // Of one that we do not know we only know that its link is down.
+      // If the device is unknown, each guarded port with its link down counts.
       if (known != guarded.end() ? each.device != channel.device : link_is_up(*each.port)) continue;
       served |= each.port->serves();
       each.port->peer_ended();
@@ -207,9 +206,9 @@ bool on_interrupt_thread(std::function<void()> what, std::chrono::milliseconds p
   const auto run = [](void* given) {
     static_cast<void>(static_cast<Call*>(given)->given.load(std::memory_order_acquire));
     static_cast<Call*>(given)->what();
-    // The thread may have events in its hands for descriptors that have been closed just now: their
-    // numbers may be used again after these, or the events would be taken for those of what has the
-    // numbers then.
+    // The thread may still have events for descriptors that have been closed just now: their
+    // numbers may be used again only after these events, or the events would be taken for those of
+    // the numbers' next owners.
     if (rte_eal_alarm_set(kNextRound, kAfter, given) != 0) kAfter(given);
   };
   call->given.store(true, std::memory_order_release);
@@ -230,10 +229,10 @@ extern "C" int rte_intr_callback_unregister(const rte_intr_handle* handle,
   return of_eal(handle, callback, argument);
 }
 
-// When net_memif cannot greet a client, because it has connected and ended, it frees the connection
+// If net_memif cannot greet a client, because it has connected and ended, it frees the connection
 // and leaves it among EAL's interrupts, where the closed descriptor ends the process (DPDK 22.11,
 // memif_listener_handler()). So the driver is not told: it hears of the end at once from recvmsg(),
-// where it does the right thing.
+// and handles that correctly.
 extern "C" ssize_t sendmsg(int fd, const msghdr* message, int flags) {
   using namespace lsn::runtime::peer_guard;
   static const auto of_libc = next_definition(&sendmsg, "sendmsg");

@@ -23,20 +23,20 @@ static_assert(control::kMaxTablePerWorker <= state::FlowTable::kMaxEntries,
 /// Beside the Ethernet header: checksum and two VLAN tags as Intel's drivers reckon (ixgbe, i40e,
 /// ice), or one tag and the header of 12 bytes that net_virtio has in front of a frame.
 constexpr std::uint32_t kLinkBytes = 14 + std::max(4 + 2 * 4, 4 + 12);
-/// Unit in which NICs are told how much a buffer holds, rounded down: ixgbe and igb 1,024 bytes,
-/// i40e, ice and iavf 128. A frame that does not fit takes several buffers.
+/// Unit of a buffer's size for NICs, rounded down: ixgbe and igb 1,024 bytes, i40e, ice and iavf
+/// 128. A frame that does not fit takes several buffers.
 constexpr std::uint32_t kBufferUnit = 1024;
 /// Waiting fragments per datagram of dataplane.fragments.max (reassembly.hpp).
 constexpr std::uint32_t kWaitingPerDatagram = 4;
-/// Per-lcore cache of a pool, and what lies in bursts.
+/// Per-lcore cache of a pool, and the packets in bursts.
 constexpr std::uint32_t kInCaches = 1024;
 
-/// net_af_packet may be handed what offloads have joined, as large as an IP packet, whatever the
+/// net_af_packet may get frames that offloads have joined, as large as an IP packet, whatever the
 /// MTU: segments of TCP, not fragments (setsockopt() in eal.cpp). As large as a buffer can be
 /// (65,535 bytes with its headroom), in whole cache lines.
 constexpr std::uint32_t kLargestRoom = UINT16_MAX / 64 * 64;
-/// What fits in such a buffer, with the kernel's own header in front: whole pages, because the
-/// driver takes for granted that a block is full of frames. One frame to a block.
+/// The frame that fits in such a buffer, with the kernel's own header in front: whole pages,
+/// because the driver takes for granted that a block is full of frames. One frame to a block.
 constexpr std::uint32_t kAfPacketFrame = 15 * 4096;
 constexpr std::uint32_t kAfPacketFrames = 512;
 constexpr std::uint32_t kLargeBuffers = 4095;
@@ -44,7 +44,7 @@ constexpr std::uint32_t kLargeBuffers = 4095;
 /// Interfaces of a device that a message names.
 constexpr std::size_t kNamed = 8;
 
-/// The frame size is ours to choose.
+/// The frame size is lsnd's choice.
 bool wants_large_frames(const PortPlan& port) {
   return port.device.starts_with("net_af_packet") &&
          port.device.find("framesz=") == std::string::npos &&
@@ -59,14 +59,14 @@ BufferPlan plan_buffers(const Plan& plan) {
     mtu = std::max<std::uint32_t>(mtu, port.mtu);
     in_devices += port.rx_descriptors + port.tx_descriptors;
   }
-  // Never less than what drivers take for granted.
+  // Never less than drivers take for granted.
   const std::uint32_t frame = (mtu + kLinkBytes + kBufferUnit - 1) / kBufferUnit * kBufferUnit;
   buffers.data_room = static_cast<std::uint16_t>(std::min<std::uint32_t>(
       std::max<std::uint32_t>(RTE_PKTMBUF_HEADROOM + frame, RTE_MBUF_DEFAULT_BUF_SIZE),
       kLargestRoom));
 
   const auto workers = static_cast<std::uint32_t>(plan.cpus.size());
-  // Rings are many where workers are many: their sum per worker is what is bounded.
+  // With many workers there are many rings: their sum per worker is bounded.
   buffers.handoff_slots = workers <= 1 ? 0 : workers <= 16 ? 2048 : 512;
   const std::uint32_t in_rings = buffers.handoff_slots * std::min(workers - 1, 4U);
   const auto devices = static_cast<std::uint32_t>(plan.ports.size());
@@ -100,7 +100,7 @@ std::size_t BufferPlan::bare_bytes(std::size_t workers, Pages pages) const {
     const std::size_t in_page = kSmallPage / each;
     return (count + in_page - 1) / in_page * kSmallPage;
   };
-  // Buffers::make() rounds up to what a ring holds best.
+  // Buffers::make() rounds up to the best size for a ring.
   return pool_of(rounded_pool(workers * per_worker), data_room + kAround) +
          pool_of(rounded_pool(workers * indirect_per_worker), sizeof(rte_mbuf) + 2 * 64) +
          workers * workers * (handoff_slots * sizeof(void*) + 512);
@@ -108,7 +108,7 @@ std::size_t BufferPlan::bare_bytes(std::size_t workers, Pages pages) const {
 
 std::size_t BufferPlan::bytes(std::size_t workers, Pages pages) const {
   const std::size_t bare = bare_bytes(workers, pages);
-  // Drivers' queues, what EAL keeps for itself, and what page borders waste.
+  // Drivers' queues, EAL's own memory, and the waste at page borders.
   constexpr std::size_t kOther = std::size_t{32} << 20;
   return bare + bare / 8 + kOther;
 }

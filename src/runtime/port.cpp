@@ -27,10 +27,10 @@
 namespace lsn::runtime {
 namespace {
 
-/// What a driver may take to stop a device.
+/// The time that a driver may take to stop a device.
 constexpr std::chrono::milliseconds kStopPatience{3000};
 
-/// What the error number says, and what DPDK has said.
+/// The text of the error number, and DPDK's own lines.
 std::string reason(const Attempt& attempt, int error) {
   const std::string complaint = attempt.first_complaint();
   const char* const text = rte_strerror(error < 0 ? -error : error);
@@ -77,8 +77,8 @@ std::string socket_path(const std::string& device) {
   return device.substr(from, device.find(',', from) - from);
 }
 
-/// What a memif finds in the way: a directory that its peer would have made, a server's socket that
-/// a process before us has left behind.
+/// Obstacles of a memif: a missing directory that its peer would have made, a server's socket that
+/// a process before this one has left behind.
 void prepare_socket(const std::string& device) {
   const std::string path = socket_path(device);
   if (path.empty()) return;
@@ -136,7 +136,7 @@ std::expected<void, std::string> Port::plug_in() {
   composed.members.push_back(composed.device);
   for (const std::string& device : composed.members) {
     const std::string name(control::device_name(device));
-    // PCI devices are EAL's when it starts, and a program around us may have brought one along.
+    // PCI devices are EAL's when it starts, and an embedding program may have added one.
     if ((!is_vdev(device) && !is_known_) || rte_eth_dev_get_port_by_name(name.c_str(), &id_) == 0)
       continue;
     prepare_socket(device);
@@ -328,7 +328,7 @@ std::expected<void, std::string> Port::restart() {
   give_back();
   if (!has_returned()) return std::unexpected(fmt::format("{}: waiting until it returns", label()));
   if (auto plugged = plug_in(); !plugged) return plugged;
-  // What has been heard until now was about the device that has gone.
+  // All notices until now were about the device that has gone.
   removal_seen_.store(false, std::memory_order_relaxed);
   steering_ = Steering();
   auto done = configure(workers_);
@@ -351,7 +351,7 @@ bool Port::has_returned() const {
     const auto driver = driver_of(device);
     return driver && !driver->empty();
   }
-  // One that is made of a kernel's interface needs that one.
+  // A device made of a kernel's interface needs that interface.
   const std::string_view text = plan_.device;
   constexpr std::string_view kArgument = ",iface=";
   const std::size_t at = driver_ == "net_af_packet" ? text.find(kArgument) : text.npos;
@@ -384,7 +384,7 @@ void Port::stop() {
 }
 
 Port::~Port() {
-  // What drivers cannot give back any more is nobody's loss.
+  // A failure to give something back does not matter here.
   const Attempt attempt;
   stop();
   removal_watch_.reset();
@@ -421,7 +421,7 @@ Port::Event Port::watch() {
     return Event::kRemoved;
   }
   rte_eth_link link{};
-  // A driver that knows nothing of links carries what it is given.
+  // A driver without a link state carries every frame.
   bool up = (rte_eth_link_get_nowait(id_, &link) != 0 || link.link_status == RTE_ETH_LINK_UP) &&
             kernel_agrees(info_.if_index);
   if (has_peer_)

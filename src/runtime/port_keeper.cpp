@@ -8,7 +8,7 @@
 namespace lsn::runtime {
 namespace {
 
-/// Between two attempts to start a port: what a peer that has come back waits at most.
+/// Between two attempts to start a port: a peer that has come back waits no longer.
 constexpr std::chrono::milliseconds kRetryInterval{500};
 
 }  // namespace
@@ -74,7 +74,7 @@ Port::Event PortKeeper::poll(Time now) {
   return kNone;
 }
 
-/// Once, until there is something else to tell.
+/// Logs it once, until there is another message.
 void PortKeeper::tell(const std::string& text) {
   if (text == told_) return;
   told_ = text;

@@ -8,15 +8,15 @@
 namespace lsn::runtime {
 namespace {
 
-/// What a driver counts of a frame beside the MTU, reckoned as rte_eth_dev_configure() will.
+/// A frame's bytes beside the MTU in the driver's count, computed as rte_eth_dev_configure() will.
 std::uint32_t overhead_of(const rte_eth_dev_info& info) {
   return info.max_mtu != UINT16_MAX && info.max_rx_pktlen > info.max_mtu
              ? info.max_rx_pktlen - info.max_mtu
              : RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
 }
 
-/// A frame takes several buffers where a driver believes that one may not hold it: drivers round
-/// down what a buffer holds, and net_virtio has its own header in it.
+/// A frame takes several buffers if a driver believes that one may not hold it: drivers round down
+/// a buffer's size, and net_virtio has its own header in it.
 bool needs_scatter(const rte_eth_dev_info& info, std::uint32_t mtu, std::uint32_t room) {
   constexpr std::uint32_t kUnit = 1024;
   constexpr std::uint32_t kTags = 2 * 4;
@@ -46,8 +46,8 @@ rte_eth_conf PortSettings::conf() const {
   conf.rxmode.mtu = mtu;
   conf.rxmode.offloads = rx_offloads;
   conf.txmode.offloads = tx_offloads;
-  // The link is asked for several times a second. With lsc the driver would answer what the last
-  // interrupt has left, and not every NIC sends one: EAL takes MSI-X for granted with vfio
+  // The link is asked for several times a second. With lsc the driver would answer with the state
+  // of the last interrupt, and not every NIC sends one: EAL takes MSI-X for granted with vfio
   // (pci_vfio_setup_interrupts() in DPDK), which 82540EM, 82545EM and I217-I219 have not.
   conf.intr_conf.lsc = 0;
   conf.intr_conf.rmv = removal_event ? 1 : 0;
@@ -71,7 +71,7 @@ std::expected<PortSettings, std::string> port_settings(const PortPlan& plan,
   if (driver == "net_tap")
     settings.rx_queues = settings.tx_queues = std::min(settings.rx_queues, settings.tx_queues);
   // It offers two of each (DPDK 22.11), and spreads nothing over the receive queues; most of its
-  // NICs have one transmit queue, and what goes to the other is lost.
+  // NICs have one transmit queue, and packets for the other are lost.
   if (driver == "net_e1000_em") settings.rx_queues = settings.tx_queues = 1;
 
   // The longest frame that the driver admits.

@@ -51,7 +51,7 @@ void Publisher::finish() {
     stores_[shard].discard(*current_addresses_[shard]);
   }
   stage_ = Stage::kIdle;
-  // It may publish again.
+  // `done` may publish again.
   if (finished.done) finished.done(ended_);
   if (stage_ == Stage::kIdle && !publications_.empty()) begin();
 }

@@ -9,7 +9,7 @@
 namespace lsn::runtime {
 namespace {
 
-/// All that a subscriber may send, whatever its layer 4: the hash must not depend on it.
+/// All packets that a subscriber may send, whatever their layer 4: the hash must not depend on it.
 constexpr std::uint64_t kAddresses = RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_FRAG_IPV4 |
                                      RTE_ETH_RSS_NONFRAG_IPV4_OTHER | RTE_ETH_RSS_NONFRAG_IPV4_TCP |
                                      RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV4_SCTP;
@@ -42,7 +42,7 @@ void Steering::start(std::uint16_t port, const std::vector<unsigned>& poller_of,
   const unsigned workers = *std::max_element(poller_of.begin(), poller_of.end()) + 1;
   queue_of_.assign(workers, -1);
   for (std::size_t q = poller_of.size(); q-- > 0;) queue_of_[poller_of[q]] = static_cast<int>(q);
-  // Rules for exact addresses take precedence where a device is both.
+  // Rules for exact addresses take precedence if a device is both.
   wants_rules_ = outside;
   if (inside && !ignores_source_only_) hash_source_only();
 }

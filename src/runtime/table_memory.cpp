@@ -15,7 +15,7 @@ namespace {
 constexpr unsigned kHugePageShift = 21;
 constexpr unsigned kGigaPageShift = 30;
 constexpr std::size_t kHugePage = std::size_t{1} << kHugePageShift;
-/// Unit of what is cut from a page of 1 GB: what madvise() wants.
+/// Unit of the pieces cut from a page of 1 GB: madvise()'s.
 constexpr std::size_t kPiece = 4096;
 
 std::size_t huge_pages_of(std::size_t bytes) {
@@ -26,7 +26,7 @@ std::size_t pieces_of(std::size_t bytes) {
   return (bytes + kPiece - 1) / kPiece * kPiece;
 }
 
-/// nullptr where there are no such pages. No MAP_NORESERVE: they are reserved now.
+/// nullptr if there are no such pages. No MAP_NORESERVE: they are reserved now.
 void* map_huge(std::size_t bytes, unsigned shift) {
   void* const address = mmap(
       nullptr, bytes, PROT_READ | PROT_WRITE,
@@ -34,7 +34,7 @@ void* map_huge(std::size_t bytes, unsigned shift) {
   return address == MAP_FAILED ? nullptr : address;
 }
 
-/// What may still be taken without driving something else out, by the kernel's estimate.
+/// Memory that is available without swapping, by the kernel's estimate.
 std::size_t available_bytes() {
   std::ifstream file("/proc/meminfo");
   std::string name;

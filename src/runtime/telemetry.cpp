@@ -22,7 +22,7 @@ namespace {
 
 using shared::Counters;
 
-/// What the callbacks read; copied at start.
+/// The callbacks' data; copied at start.
 struct Source {
   std::vector<control::WorkerStatus> workers;
   std::vector<std::string> interfaces;
@@ -209,7 +209,7 @@ int answer_workers(const Source& from, std::string_view parameter, rte_tel_data*
   return result;
 }
 
-/// What rte_telemetry calls, on a thread of its own.
+/// The callbacks of rte_telemetry, on a thread of its own.
 template <int (*answer)(const Source&, std::string_view, rte_tel_data*)>
 int callback(const char*, const char* parameters, rte_tel_data* data) {
   const std::lock_guard lock(source_mutex);

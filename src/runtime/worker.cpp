@@ -31,7 +31,7 @@ constexpr std::size_t kHousekeepBudget = 32;
 constexpr std::chrono::seconds kPatience{1};
 
 /// With powerSave: polls without work before the first nap, and how long naps grow. The longest one
-/// bounds what a packet waits for a worker that sleeps.
+/// bounds the wait of a packet for a worker that sleeps.
 constexpr std::uint32_t kIdlePollsBeforeNap = 512;
 constexpr std::uint32_t kIdlePollsPerNapStep = 64;
 constexpr long kShortestNapNs = 10'000;
@@ -85,7 +85,7 @@ int Worker::entry(void* worker) {
 }
 
 void Worker::run() {
-  // Takes over what start() has left behind, in the language's own terms.
+  // Acquires the data that start() has released (C++ memory model).
   static_cast<void>(state_.load(std::memory_order_acquire));
   try {
     build();
@@ -133,7 +133,7 @@ void Worker::run_loop() {
     const state::Ticks before = shard.now;
     shard.now = config_.clock->now();
     if (shard.now != before && !idle_senders_.empty()) send_idle();
-    // Between two bursts nothing of a generation is held.
+    // Between two bursts the worker holds nothing of a generation.
     rte_rcu_qsbr_quiescent(config_.quiescence, reader);
 
     bool worked = mailbox_.work(shard);
@@ -181,8 +181,8 @@ bool Worker::poll_queues(datapath::Shard& shard, bool& full) {
     if (n == 0) continue;
     received = true;
     full |= n == datapath::kBurst;
-    // All lines of all buffers come from another core: one after the other that is most of what a
-    // packet costs (360 clocks instead of 160).
+    // All lines of all buffers come from another core: read one after the other they are most of a
+    // packet's cost (360 clocks instead of 160).
     if (port.leaves_buffers_cold())
       for (unsigned i = 0; i < n; ++i) rte_prefetch0(packets[i]);
     datapath::process_received(shard, queue.device, {packets.data(), n});
@@ -277,7 +277,7 @@ void Worker::flush_handoffs(datapath::Shard& shard) {
 void Worker::nap(std::uint32_t idle_polls) {
   const long steps = (idle_polls - kIdlePollsBeforeNap) / kIdlePollsPerNapStep;
   const timespec nap{0, std::min(kShortestNapNs * (steps + 1), kLongestNapNs)};
-  // Who sleeps must not keep a generation from being freed.
+  // A sleeping worker must not keep a generation from being freed.
   rte_rcu_qsbr_thread_offline(config_.quiescence, config_.shard.id);
   clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, nullptr);
   rte_rcu_qsbr_thread_online(config_.quiescence, config_.shard.id);

@@ -2,7 +2,7 @@
 // fragments that refer to a packet's bytes.
 //
 // A buffer holds the largest frame in one segment. It has datapath::kBufferPrivateSize bytes of its
-// own for what a packet takes along between workers.
+// own for the data that a packet carries between workers.
 #pragma once
 
 #include <rte_mempool.h>
@@ -19,9 +19,9 @@
 namespace lsn::runtime {
 
 struct PoolDeleter {
-  /// The process ends: DPDK would clear each byte of what is given back, also of pages that were
-  /// never touched, which takes seconds for hundreds of megabytes. The kernel takes them as they
-  /// are.
+  /// The process ends: DPDK would clear each byte that is given back, also of pages that were never
+  /// touched, which takes seconds for hundreds of megabytes. The kernel takes the pages back as
+  /// they are.
   static inline std::atomic<bool> process_ends{false};
   void operator()(rte_mempool* pool) const {
     if (!process_ends) rte_mempool_free(pool);

@@ -1,7 +1,7 @@
 // The one clock of all tables: the control thread advances it, the workers read it.
 //
 // A worker reads it once per poll, a plain load of a line that changes a hundred times a second. It
-// begins at 1: zero is what untouched memory says.
+// begins at 1: zero is the value of untouched memory.
 #pragma once
 
 #include <atomic>

@@ -1,7 +1,7 @@
-// The dataplane as the control thread holds it: ports, workers, and what goes between.
+// The dataplane as the control thread holds it: ports, workers, and the rings between them.
 //
 // start() builds everything in order - ports, buffers, rings, workers with their shards - and
-// returns with the workers turning, without a generation: the first publish() lets packets in.
+// returns with the workers polling, without a generation: the first publish() lets packets in.
 // stop() takes it apart in the opposite order. Everything here runs on the control thread.
 #pragma once
 
@@ -71,7 +71,7 @@ class DpdkDataplane final : public control::Dataplane {
   Plan plan_;
   Clock clock_;
   std::vector<int> nodes_;                          ///< of each worker
-  Buffers buffers_;                                 // outlives what is in the ports' queues
+  Buffers buffers_;                                 // outlives the packets in the ports' queues
   std::unique_ptr<DeviceMonitor> device_monitor_;   // outlives the ports
   std::vector<std::unique_ptr<PortKeeper>> ports_;  ///< by device
   std::vector<std::vector<unsigned>> pollers_;      ///< [device][queue]: worker

@@ -1,8 +1,8 @@
-// Hearing that a device is about to go, or has gone: vfio-pci asks for it back, the kernel says so
+// Notices that a device is about to go, or has gone: vfio-pci asks for it back, the kernel says so
 // of any PCI device.
 //
-// EAL calls on its own thread, so all that is done there is to set a flag; the control thread looks
-// at it (Port::watch()).
+// EAL calls on its own thread, so the callback only sets a flag; the control thread reads it
+// (Port::watch()).
 #pragma once
 
 #include <atomic>
@@ -26,9 +26,8 @@ class RemovalWatch {
 /// While it lives, EAL listens to the kernel's events about devices.
 class DeviceMonitor {
  public:
-  /// `by_uio`: a device that goes is mapped nowhere any more at once. EAL then gives what its
-  /// driver still touches other memory, instead of the process being killed (SIGBUS). vfio-pci
-  /// waits.
+  /// `by_uio`: a device that goes is unmapped at once. EAL then maps other memory where its driver
+  /// still reads and writes, so that the process is not killed (SIGBUS). vfio-pci waits.
   explicit DeviceMonitor(bool by_uio);
   ~DeviceMonitor();
   DeviceMonitor(const DeviceMonitor&) = delete;

@@ -1,11 +1,10 @@
 // DPDK's environment: its arguments, its life, its log.
 //
 // Workers are EAL threads, each pinned to its CPU (lcore 1 + shard); the main thread is lcore 0,
-// floats on all CPUs that are no worker's, and only where there is no such CPU on the workers' own.
-// Devices are not EAL's to make: PCI devices are allowed by argument, vdevs are plugged in
-// afterwards (port.hpp), so that one that fails can be named. What DPDK logs goes to the program's
-// log, its warnings and errors under the same level, all that is chattier
-// as debug.
+// floats on all CPUs that are no worker's, or on the workers' own if there is no other. Devices are
+// not EAL's to make: PCI devices are allowed by argument, vdevs are plugged in afterwards
+// (port.hpp), so that one that fails can be named. DPDK's lines go to the program's log, its
+// warnings and errors at the same level, all lower levels as debug.
 #pragma once
 
 #include <cstddef>
@@ -23,11 +22,11 @@ struct EalRequest {
   std::vector<std::string> options;  ///< dataplane.eal
   std::vector<unsigned> cpus;        ///< of the workers
   std::vector<std::string> pci;      ///< addresses
-  std::size_t buffer_bytes = 0;      ///< what packet buffers and rings will take
+  std::size_t buffer_bytes = 0;      ///< for packet buffers and rings
   std::size_t small_page_bytes = 0;  ///< the same without huge pages
 };
 
-/// What the machine has.
+/// The machine's CPUs and nodes.
 struct Machine {
   std::vector<unsigned> cpus;            ///< on which this process may run
   std::size_t free_huge_page_bytes = 0;  ///< neither used nor reserved
@@ -44,7 +43,7 @@ struct Machine {
 
 struct EalArguments {
   std::vector<std::string> arguments;
-  std::vector<std::string> remarks;  ///< what was replaced, for the log
+  std::vector<std::string> remarks;  ///< replaced options, for the log
   bool huge_pages = true;            ///< the arguments do not exclude them
 };
 
@@ -72,26 +71,26 @@ class Eal {
   bool alive_ = true;
 };
 
-/// The driver that a PCI device is bound to: "" for none, nothing where there is no such device.
+/// The driver that a PCI device is bound to: "" for none, nothing if there is no such device.
 [[nodiscard]] std::optional<std::string> driver_of(const std::string& address);
 
-/// Whether a kernel's driver does nothing but hand the device to user space.
+/// Whether a kernel's driver does nothing but give the device to user space.
 [[nodiscard]] bool is_for_dpdk(std::string_view kernel_driver);
 
-/// Why EAL has made no port of a PCI device: what the kernel says of it, or what EAL said when it
-/// started, in one line.
+/// Why EAL has made no port of a PCI device: the kernel's reason, or EAL's from its start, in one
+/// line.
 [[nodiscard]] std::string why_no_device(const std::string& address);
 
-/// The same from what is given: the driver that the device is bound to ("" for none, nothing where
-/// there is no such device), EAL's arguments, and the errors that it has logged, in their order.
+/// The same from given facts: the driver that the device is bound to ("" for none, nothing if there
+/// is no such device), EAL's arguments, and the errors that it has logged, in their order.
 [[nodiscard]] std::string why_no_device(const std::string& address,
                                         const std::optional<std::string>& bound_to,
                                         const std::vector<std::string>& arguments,
                                         const std::vector<std::string>& errors);
 
-/// While one lives, something is tried that may fail, and DPDK's errors are only details (logged as
-/// debug): whoever tries reports. They are kept, on this thread: what DPDK knows about a failure
-/// beyond an error number.
+/// While one lives, a call is tried that may fail, and DPDK's errors are only details (logged as
+/// debug): the caller reports. This thread keeps them: they say more about a failure than an error
+/// number.
 class Attempt {
  public:
   Attempt();

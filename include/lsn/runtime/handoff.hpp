@@ -1,8 +1,8 @@
 // Packets between workers: a ring from each to each other, one producer and one consumer.
 //
-// What does not fit is the sender's to drop and count. The rings are rte_rings; since their
-// ordering is invisible to ThreadSanitizer, it is told here that what was put in happens before
-// what is taken out.
+// Packets that do not fit are dropped and counted by the sender. The rings are rte_rings; since
+// their ordering is invisible to ThreadSanitizer, put() and take() tell it that putting a packet in
+// happens before taking it out.
 #pragma once
 
 #include <rte_malloc.h>
@@ -49,7 +49,7 @@ class HandoffRings {
     return n;
   }
 
-  /// Frees what is still inside. All workers have stopped.
+  /// Frees the packets that are still inside. All workers have stopped.
   void clear();
 
  private:

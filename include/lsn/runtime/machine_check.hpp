@@ -1,7 +1,7 @@
-// What a configuration asks of this machine, against what the machine has.
+// The demands of a configuration on this machine, compared with the machine.
 //
 // lsnd itself finds most of it out when it starts, one thing at a time and in DPDK's words; `lsnd
-// --check` says all of it at once, with the lines of the file.
+// --check` reports all of it at once, with the lines of the file.
 #pragma once
 
 #include <string>
@@ -21,12 +21,12 @@ void check_memory(const control::Model& model, control::Findings& findings);
 void check_machine(const control::Model& model, const Machine& machine,
                    control::Findings& findings);
 
-/// What all tables take: those that huge pages are taken for, in whole pages of 2 MB, and the rest.
+/// Memory of all tables: those that huge pages are taken for, in whole pages of 2 MB, and the rest.
 struct TableNeed {
   std::size_t huge = 0;
   std::size_t small = 0;
 };
-/// Of one worker. The tables are made and given back, untouched: std::bad_alloc where not even that
+/// Of one worker. The tables are made and given back, untouched: std::bad_alloc if not even that
 /// can be had.
 [[nodiscard]] TableNeed table_need(const Plan& plan);
 

@@ -1,4 +1,4 @@
-// How the control thread asks a worker for something: commands go in, the same objects come back.
+// The control thread's way to ask a worker: commands go in, the same objects come back.
 //
 // A command is made on the control thread, posted, carried out by the worker in steps - one per
 // poll, each small enough that no packet waits for it -, sent back, and ended by done() on the
@@ -38,9 +38,10 @@ class Mailbox {
 
   // ── control thread ────────────────────────────────────────────────────────────────────────────
 
-  /// Never blocks and never refuses: what the ring cannot take waits here for the next collect().
+  /// Never blocks and never refuses: commands that the ring cannot take wait here for the next
+  /// collect().
   void post(std::unique_ptr<Command> command);
-  /// Ends what has come back; their number.
+  /// Ends the commands that have come back; their number.
   std::size_t collect();
   /// Posted and not yet ended.
   [[nodiscard]] std::size_t outstanding() const { return outstanding_; }

@@ -1,4 +1,4 @@
-// What the configuration asks of machine and devices, before any of them is touched.
+// The demands of the configuration on machine and devices, before any of them is touched.
 //
 // The model names interfaces; the runtime wants devices (several VLANs share one), workers, and
 // numbers: how many packet buffers of what size, how many sessions per worker. All of it is
@@ -28,7 +28,7 @@ struct PortPlan {
   std::uint16_t rx_descriptors = 1024;
   std::uint16_t tx_descriptors = 1024;
   std::vector<std::uint16_t> vlans;  ///< of its interfaces, 0: untagged
-  std::uint16_t buffer_room = 2048;  ///< what a buffer holds of a frame
+  std::uint16_t buffer_room = 2048;  ///< bytes of a frame in a buffer
 };
 
 /// Index of the vector: the interface's. Where it is.
@@ -38,8 +38,8 @@ struct InterfacePlan {
   shared::Side side = shared::Side::kInside;
 };
 
-/// Buffers that a pool is made of where so many are needed. It is kept in a ring: one less than a
-/// power of two is what uses its memory best, unless that is half as much again.
+/// Size of a pool if so many buffers are needed. It is kept in a ring: one less than a power of two
+/// uses its memory best, unless that is half as much again.
 [[nodiscard]] std::size_t rounded_pool(std::size_t buffers);
 
 /// Packet buffers.
@@ -49,11 +49,12 @@ struct BufferPlan {
   std::uint32_t indirect_per_worker = 0;
   std::uint32_t handoff_slots = 0;  ///< of each ring between two workers
 
-  /// What EAL must provide for all of them. In pages of 4 KB a buffer does not lie across two of
-  /// them unless it must (rte_mempool_calc_mem_size_helper() in DPDK), so most take a whole one.
+  /// The memory that EAL must provide for all of them. In pages of 4 KB a buffer does not lie
+  /// across two of them unless it must (rte_mempool_calc_mem_size_helper() in DPDK), so most take a
+  /// whole one.
   enum class Pages : std::uint8_t { kHuge, kSmall };
   [[nodiscard]] std::size_t bytes(std::size_t workers, Pages pages) const;
-  /// Pools and rings alone, without what EAL, drivers and page borders take.
+  /// Pools and rings alone, without the share of EAL, drivers and page borders.
   [[nodiscard]] std::size_t bare_bytes(std::size_t workers, Pages pages) const;
 };
 
@@ -63,7 +64,7 @@ struct Plan {
   std::vector<PortPlan> ports;  ///< by device index
   std::vector<InterfacePlan> interfaces;
   std::uint32_t sessions_per_worker = 0;
-  bool mappings = false;  ///< some sessions share a NAT endpoint, or let strangers in
+  bool mappings = false;  ///< some sessions share a NAT endpoint, or let unsolicited hosts in
   std::uint32_t fragments_per_worker = 0;
   datapath::ipsec_alg::Capacity alg_per_worker;
   bool power_save = false;
@@ -73,8 +74,8 @@ struct Plan {
 [[nodiscard]] Plan make_plan(const control::Model& model);
 [[nodiscard]] EalRequest eal_request(const Plan& plan);
 
-/// The device as DPDK is told it: where the arguments leave it open, net_af_packet's ring gets
-/// frames that hold the largest IP packet (its own default is 2048 bytes), because the kernel puts
+/// The device string for DPDK: if the arguments leave it open, net_af_packet's ring gets frames
+/// that hold the largest IP packet (its own default is 2048 bytes), because the kernel puts
 /// fragments together before the driver sees them.
 [[nodiscard]] std::string device_arguments(const PortPlan& port);
 

@@ -1,17 +1,17 @@
 // One device: probed, configured, watched, and given back.
 //
-//   open()       plugs the device in (or finds it: PCI) and asks what it can do
+//   open()       plugs the device in (or finds it: PCI) and reads its capabilities
 //   set_up()     queues, MTU, hardware address, with the workers that will use them
-//   start()      lets it run; what came of it stands in describe() and in status()
+//   start()      lets it run; the outcome stands in describe() and in status()
 //   watch()      on the control thread, several times a second: link up, down, device gone
 //
 // Workers touch a port only while it serves. withdraw() ends that from any thread; when every
-// worker has passed a quiescent state since, nobody is in the driver any more, and it may be
+// worker has passed a quiescent state since, no worker is in the driver any more, and it may be
 // stopped, closed and started again on a thread of its own (port_keeper.hpp).
 //
 // Receive queues are polled by the workers that deal_queues() names. Every worker may send on every
-// port: on a queue of its own where there is one, else on a shared one under its lock, which is
-// only ever tried (a worker that finds it taken keeps its packets until the next poll).
+// port: on a queue of its own if there is one, else on a shared one under its lock, which is only
+// ever tried (a worker that finds it taken keeps its packets until the next poll).
 #pragma once
 
 #include <rte_ethdev.h>
@@ -64,7 +64,7 @@ class Port {
   /// Withdrawn from the workers: stops it and starts it again. One whose device has disappeared is
   /// given back to DPDK and, once its device is there again, taken again as it was.
   [[nodiscard]] std::expected<void, std::string> restart();
-  /// For good; nobody uses it any more.
+  /// For good; no thread uses it any more.
   void stop();
 
   [[nodiscard]] std::uint16_t id() const { return id_; }
@@ -73,7 +73,7 @@ class Port {
   [[nodiscard]] unsigned tx_queues() const { return tx_queues_; }
   [[nodiscard]] const wire::MacAddress& mac() const { return mac_; }
 
-  /// Where a worker sends. `lock` is nullptr where the queue is the worker's own.
+  /// Where a worker sends. `lock` is nullptr if the queue is the worker's own.
   struct TxQueue {
     std::uint16_t queue;
     QueueLock* lock;
@@ -84,7 +84,7 @@ class Port {
   [[nodiscard]] bool serves() const { return serves_.load(std::memory_order_acquire); }
   /// Any thread: whether frames can be sent at present; it serves, then.
   [[nodiscard]] bool carries() const { return carries_.load(std::memory_order_acquire); }
-  /// Any thread: workers that come by from now on pass it over.
+  /// Any thread: workers skip it from their next poll on.
   void withdraw() {
     carries_.store(false, std::memory_order_relaxed);
     serves_.store(false, std::memory_order_release);
@@ -97,7 +97,7 @@ class Port {
 
   /// The other end of the link is a process that may end and begin again (memif).
   [[nodiscard]] bool has_peer() const { return has_peer_; }
-  /// Any thread: the peer has ended, or has refused; nobody may touch the link.
+  /// Any thread: the peer has ended, or has refused; no thread may touch the link.
   void peer_ended() {
     withdraw();
     peer_ended_.store(true, std::memory_order_relaxed);
@@ -106,20 +106,20 @@ class Port {
   [[nodiscard]] bool wants_restart() const {
     return removed() || (seeks_peer_ && peer_ended_.load(std::memory_order_relaxed));
   }
-  /// Its peer reads and writes our packet buffers themselves (memif with zero-copy).
+  /// Its peer reads and writes lsnd's packet buffers themselves (memif with zero-copy).
   [[nodiscard]] bool lends_buffers() const { return lends_buffers_; }
   /// It looks for its peer when it is started.
   [[nodiscard]] bool seeks_peer() const { return seeks_peer_; }
 
-  /// Any thread: the device has disappeared; nobody may touch it.
+  /// Any thread: the device has disappeared; no thread may touch it.
   [[nodiscard]] bool removed() const { return removed_.load(std::memory_order_relaxed); }
   /// The driver takes packets of several segments.
   [[nodiscard]] bool takes_segments() const { return takes_segments_; }
-  /// The driver wants to be called several times a second also when there is nothing to send (LACP
-  /// of a bonded device).
+  /// The driver must be called several times a second also if there is nothing to send (LACP of a
+  /// bonded device).
   [[nodiscard]] bool wants_idle_sends() const { return idle_sends_; }
 
-  /// The driver gives buffers on as it got them from another core, without a look at them.
+  /// The driver passes on buffers that it got from another core without reading them.
   [[nodiscard]] bool leaves_buffers_cold() const { return leaves_buffers_cold_; }
 
   enum class Event : std::uint8_t { kNone, kUp, kDown, kRemoved };
@@ -129,7 +129,7 @@ class Port {
   /// Rules for the NAT addresses of a generation; on the thread that starts and stops the port.
   void steer(const shared::Generation& generation);
 
-  /// `is_touchable`: nobody is about to stop or to start it.
+  /// `is_touchable`: no thread is about to stop or to start it.
   [[nodiscard]] shared::PortStatus status(bool is_touchable);
   /// One line for the log.
   [[nodiscard]] std::string describe() const;
@@ -181,7 +181,7 @@ class Port {
   const Buffers* buffers_ = nullptr;
   Steering steering_;
   mutable std::mutex steering_mutex_;
-  std::string steering_text_;  ///< what the port got
+  std::string steering_text_;  ///< the port's steering
 
   std::atomic<bool> serves_{false};
   std::atomic<bool> carries_{false};

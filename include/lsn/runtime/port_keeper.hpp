@@ -1,4 +1,4 @@
-// What a port goes through while workers run: withdrawn from them, stopped, started, given back.
+// The states of a port while workers run: withdrawn from them, stopped, started, given back.
 //
 //   kServing   workers may be in its driver; watch() looks at link and device
 //   kLeaving   it serves no more. A worker may still be in the driver, until each has passed a
@@ -7,9 +7,9 @@
 //              again, as often as it takes; then the port serves as before
 //   kGone      the device has disappeared
 //
-// Who asks for that is the port itself: a link that is taken up only by a start (a memif's client)
-// has lost its peer, or its device has been removed. Whatever else may take long about a device is
-// done on the same thread, one thing after the other: its flow rules.
+// The port itself asks for that: a link that is taken up only by a start (a memif's client) has
+// lost its peer, or its device has been removed. The other slow work of a device, its flow rules,
+// is done on the same thread, one thing after the other.
 #pragma once
 
 #include <rte_rcu_qsbr.h>
@@ -39,8 +39,8 @@ class PortKeeper {
 
   // ── control thread ────────────────────────────────────────────────────────────────────────────
 
-  /// Starts the port. One that looks for its peer is started by poll(), as often as it takes: there
-  /// is no error of it here.
+  /// Starts the port. One that looks for its peer is started by poll(), as often as it takes: an
+  /// error is not reported here.
   [[nodiscard]] std::expected<void, std::string> start();
 
   /// The workers, from now on.
@@ -48,7 +48,7 @@ class PortKeeper {
     quiescence_ = std::move(quiescence);
   }
 
-  /// Looks at the port and goes on where it can.
+  /// Looks at the port and takes its next step if it can.
   [[nodiscard]] Port::Event poll(Time now);
 
   /// Takes the port from the workers until it has been stopped and started again.
@@ -75,13 +75,13 @@ class PortKeeper {
   std::uint64_t token_ = 0;
   Time next_try_{};
   bool has_lost_device_ = false;
-  std::string told_;  ///< what it waits for, as it has been logged
+  std::string told_;  ///< the last message logged
 
   enum class Attempt : std::uint8_t { kNone, kUnderWay, kWorked, kFailed };
   std::atomic<Attempt> attempt_{Attempt::kNone};
   std::string failure_;  ///< written before kFailed, read after it
 
-  control::Errands errands_;  // the last: what it runs uses the others
+  control::Errands errands_;  // the last: its errands use the others
 };
 
 }  // namespace lsn::runtime

@@ -1,7 +1,7 @@
-// How a device is configured, from what is wanted of it and from what its driver offers.
+// The configuration of a device, from the wishes for it and from its driver's offers.
 //
-// Plain data to plain data: no device is touched here. What drivers offer and do not mean stands
-// here as well, by the driver's name.
+// Plain data to plain data: no device is touched here. Offers that a driver does not keep are
+// listed here as well, by the driver's name.
 #pragma once
 
 #include <rte_ethdev.h>
@@ -22,16 +22,16 @@ struct PortSettings {
   std::uint32_t mtu = 1500;
   std::uint64_t rx_offloads = 0;
   std::uint64_t tx_offloads = 0;
-  /// VLANs that the device must be told of, so that it hands over their frames.
+  /// VLANs that the device must be told of, so that it delivers their frames.
   std::vector<std::uint16_t> vlan_filter;
   bool removal_event = false;  ///< the driver says when the device goes
 
-  /// Without what can be done without, for a driver that offers it and refuses.
+  /// Without the optional offloads, for a driver that offers them and refuses.
   [[nodiscard]] PortSettings without_filter() const;
   [[nodiscard]] rte_eth_conf conf() const;
 };
 
-/// `room`: bytes of a frame that a buffer has room for. Error: what is given and what is allowed.
+/// `room`: bytes of a frame that a buffer has room for. Error: the given and the allowed value.
 [[nodiscard]] std::expected<PortSettings, std::string> port_settings(const PortPlan& plan,
                                                                      const rte_eth_dev_info& info,
                                                                      std::string_view driver,

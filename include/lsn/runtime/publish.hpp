@@ -4,13 +4,13 @@
 // pointer: it gets both in one command and switches between two bursts. One publication at a time:
 //
 //   prepare    NAT addresses for each shard (AddressStore)
-//   adopt      a command to every worker; each answers when it has ended what is not allowed any
-//   more grace      all have answered; a token of rte_rcu_qsbr, polled, never waited for: when
-//   every
-//              worker has passed a quiescent state since, nobody can hold anything of the old one
+//   adopt      a command to every worker; each answers when it has ended the sessions that are
+//              not allowed any more
+//   grace      all have answered; a token of rte_rcu_qsbr, polled, never waited for: when every
+//              worker has passed a quiescent state since, none can hold anything of the old one
 //   free       the old generation, its address lists, addresses that no shard needs; then `done`
 //
-// What is published meanwhile waits, in order.
+// Generations that are published meanwhile wait, in order.
 #pragma once
 
 #include <rte_rcu_qsbr.h>
@@ -40,7 +40,7 @@ class Publisher {
   /// `restoration` comes with the first one only.
   void publish(Generation generation, Done done,
                std::shared_ptr<Restoration> restoration = nullptr);
-  /// Goes on where it can; called at every tick, after the mailboxes have been collected.
+  /// Takes the next step if it can; called at every tick, after the mailboxes have been collected.
   void poll();
 
   /// The one that all workers work with; nullptr before the first.

@@ -1,6 +1,6 @@
 // The commands that the dataplane posts: adopt a generation, list and flush sessions and gates,
-// announce our addresses. Each is a step function of the packet path (path.hpp) with a budget, and
-// what to do with its result on the control thread.
+// announce the NAT's addresses. Each is a step function of the packet path (path.hpp) with a
+// budget, and a function for its result on the control thread.
 #pragma once
 
 #include <atomic>
@@ -18,17 +18,17 @@
 
 namespace lsn::runtime {
 
-/// Objects per step: what costs a worker some ten microseconds.
+/// Objects per step: they cost a worker some ten microseconds.
 inline constexpr std::size_t kStepBudget = 64;
 
-/// What a process before this one knew, and how many records of it hold.
+/// The state of a process before this one, and how many of its records hold.
 struct Restoration {
   std::vector<shared::StateRecord> records;
   std::atomic<std::uint64_t> restored{0};
 };
 
-/// Switches the shard to a generation, between two bursts; then ends what it does not allow. The
-/// first one restores in the same step what is to be restored: no packet comes between.
+/// Switches the shard to a generation, between two bursts; then ends the sessions that it does not
+/// allow. The first one restores the state in the same step: no packet comes between.
 class AdoptGeneration final : public Command {
  public:
   AdoptGeneration(const shared::Generation* generation, datapath::lsn44::ShardAddresses* addresses,
@@ -87,7 +87,7 @@ class FlushAll final : public Command {
 using FlushSessions = FlushAll<shared::SessionFlush, datapath::flush_sessions>;
 using FlushAlg = FlushAll<shared::AlgFlush, datapath::flush_alg>;
 
-/// Tells the networks of some interfaces where our addresses are (gratuitous ARP).
+/// Tells the networks of some interfaces where the NAT's addresses are (gratuitous ARP).
 class AnnounceAddresses final : public Command {
  public:
   explicit AnnounceAddresses(std::vector<shared::InterfaceId> interfaces)
@@ -101,7 +101,7 @@ class AnnounceAddresses final : public Command {
   std::size_t next_ = 0;
 };
 
-/// Has a worker ask for the next hops of the routes, before packets need them.
+/// Has a worker send ARP requests for the next hops of the routes, before packets need them.
 class ResolveGateways final : public Command {
  public:
   [[nodiscard]] Progress step(datapath::Shard& shard) override;

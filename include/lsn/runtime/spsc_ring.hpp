@@ -1,8 +1,8 @@
 // A ring with one producer thread and one consumer thread, for objects that are not packets.
 //
 // Two counters that only grow; each is written by one side and read by the other: the producer
-// releases what it wrote with its counter, the consumer acquires it with the same. (Packets go
-// through rte_ring, which moves them in bursts.)
+// releases its items with its counter, the consumer acquires it with the same. (Packets go through
+// rte_ring, which moves them in bursts.)
 #pragma once
 
 #include <array>

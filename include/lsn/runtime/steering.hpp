@@ -1,9 +1,9 @@
 // Asking a NIC to put packets where their owner polls.
 //
 // A hint, nothing more: every packet's owner is checked by the worker that gets it. Three things
-// are tried, best first, and what a port got is kept in words:
+// are tried, best first, and the outcome for a port is kept in words:
 //   outside  rte_flow: destination NAT address -> the owner's queue, for each address that the
-//            driver accepts; redone for what changed when a generation is published
+//            driver accepts; redone for changed addresses when a generation is published
 //   inside   rte_flow: RSS over the source address alone, ESP, other protocols and fragments
 //            included, so that a subscriber's packets come to one worker
 //   else     RSS over addresses as the driver has it; or nothing: one queue, or the device's own
@@ -24,7 +24,7 @@ namespace lsn::runtime {
 
 class Steering {
  public:
-  /// What to ask rte_eth_dev_configure() for, of what the device offers.
+  /// The part of the device's offers to ask rte_eth_dev_configure() for.
   void choose_rss(const rte_eth_dev_info& info, unsigned rx_queues, rte_eth_conf& conf);
 
   /// After the port has started.
@@ -36,7 +36,7 @@ class Steering {
   /// Before the port stops.
   void stop();
 
-  /// What the port got.
+  /// The outcome for the port.
   [[nodiscard]] std::string describe() const;
 
  private:

@@ -1,12 +1,11 @@
-// Memory for a shard's tables: reserved huge pages where there are enough, else what PageMemory
-// gives.
+// Memory for a shard's tables: reserved huge pages if there are enough, else PageMemory's.
 //
-// A page comes into being when it is first touched, and since the shard is built by its own worker
-// that puts it on the worker's NUMA node. What every session takes is touched at once: the kernel
-// clears a page of 2 MB in a tenth of a millisecond, and much longer where a hypervisor must find
-// it first, while packets would wait. The rest is touched when it is used. Huge pages are reserved
-// when they are mapped: there is no page fault later that the kernel cannot serve. Small tables
-// stay off huge pages: half a page wasted is a megabyte.
+// The kernel makes a page when it is first touched, and since the shard is built by its own worker
+// that puts it on the worker's NUMA node. The tables that every session needs are touched at once:
+// the kernel clears a page of 2 MB in a tenth of a millisecond, or much longer if a hypervisor must
+// find it first, while packets would wait. The rest is touched when it is used. Huge pages are
+// reserved when they are mapped: there is no page fault later that the kernel cannot serve. Small
+// tables stay off huge pages: half a page wasted is a megabyte.
 //
 // Pages of 2 MB come first, a mapping for each table. Pages of 1 GB hold several tables: a worker's
 // lie side by side in its GigaPages.
@@ -23,10 +22,10 @@
 namespace lsn::runtime {
 
 /// Pages of 1 GB, cut into pieces in the order in which they are asked for. A page is given back
-/// when all its pieces have been; a piece is never handed out again, so that it reads as zero.
+/// when all its pieces have been; a piece is never given out again, so that it reads as zero.
 class GigaPages {
  public:
-  /// Maps whole pages; nullptr where there are none.
+  /// Maps whole pages; nullptr if there are none.
   using Map = void* (*)(std::size_t bytes);
 
   GigaPages() : GigaPages(reserve, std::size_t{1} << 30) {}
@@ -70,7 +69,7 @@ class TableMemory final : public state::ZeroedMemory {
                        GigaPages* giga_pages = nullptr)
       : huge_pages_(huge_pages), touch_(touch), giga_pages_(giga_pages) {}
 
-  /// What a table of so many bytes takes of pages of 2 MB; 0: it is too small for them.
+  /// The bytes in pages of 2 MB for a table of so many bytes; 0: it is too small for them.
   [[nodiscard]] static std::size_t huge_page_bytes(std::size_t bytes);
 
   /// Bytes in reserved huge pages, and in other pages, at present.

@@ -2,9 +2,9 @@
 // /lsn/interfaces, /lsn/ipsecalg, /lsn/workers; the last takes a worker's number, the others add
 // all workers up.
 //
-// rte_telemetry calls back on threads of its own, so what is read here is Counters (atomics) and
-// what was copied at start, nothing else. Command names stay registered for the life of the
-// process; without a Telemetry object they answer with nothing.
+// rte_telemetry calls back on threads of its own, so they read only Counters (atomics) and copies
+// made at start. Command names stay registered for the life of the process; without a Telemetry
+// object they answer with nothing.
 #pragma once
 
 #include <expected>

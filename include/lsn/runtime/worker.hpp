@@ -1,10 +1,10 @@
-// A worker: one thread on one CPU that owns one shard and turns it.
+// A worker: one thread on one CPU that owns one shard and polls for it.
 //
 // A poll: read the clock; report a quiescent state; for each receive queue, take a burst, give it
-// to the packet path, send what came of it; the same for the rings from the other workers; one step
-// of one command; housekeeping. Nothing in it blocks. The shard is built by the worker itself, so
-// that its tables are on the CPU's node, and lives until the control thread destroys the worker.
-// Before the first generation has come, nothing is received.
+// to the packet path, send the results; the same for the rings from the other workers; one step of
+// one command; housekeeping. Nothing in it blocks. The shard is built by the worker itself, so that
+// its tables are on the CPU's node, and lives until the control thread destroys the worker. Before
+// the first generation has come, nothing is received.
 #pragma once
 
 #include <rte_rcu_qsbr.h>
@@ -55,8 +55,8 @@ class Worker {
 
   // ── control thread ────────────────────────────────────────────────────────────────────────────
 
-  /// Starts it on its lcore; returns when the shard is there, and tells of it where that takes
-  /// long. Error: one line.
+  /// Starts it on its lcore; returns when the shard is there, and logs progress if that takes long.
+  /// Error: one line.
   [[nodiscard]] std::expected<void, std::string> start();
   /// Asks it to stop; does not wait.
   void ask_to_stop() { stop_.store(true, std::memory_order_relaxed); }
@@ -73,7 +73,7 @@ class Worker {
   [[nodiscard]] shared::EventRing& alg_events() { return shard_->alg.events; }
   [[nodiscard]] shared::StateRing& state_changes() { return shard_->alg.journal; }
   [[nodiscard]] const shared::ShardCapacity& capacity() const { return capacity_; }
-  /// Of what every session takes, of what every mapping takes, and of the rest.
+  /// Memory that every session takes, that every mapping takes, and the rest.
   [[nodiscard]] std::array<const TableMemory*, 3> memory() const {
     return {&session_memory_, &mapping_memory_, &memory_};
   }
@@ -85,7 +85,7 @@ class Worker {
   void run();
   void build();
   void run_loop();
-  /// Whether there was anything; `full` is set where there may be more.
+  /// Whether there was anything; `full` is set if there may be more.
   [[nodiscard]] bool poll_queues(datapath::Shard& shard, bool& full);
   [[nodiscard]] bool poll_rings(datapath::Shard& shard, bool& full);
   void send(datapath::Shard& shard);
@@ -97,7 +97,7 @@ class Worker {
   [[nodiscard]] datapath::Shard& own_shard() const;
 
   WorkerConfig config_;
-  GigaPages giga_pages_;  // outlives what is cut from them
+  GigaPages giga_pages_;  // outlives the pieces cut from them
   TableMemory session_memory_;
   TableMemory mapping_memory_;
   TableMemory memory_;

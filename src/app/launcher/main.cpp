@@ -3,7 +3,7 @@
 // Beside it, in ../libexec/lsnd, is one lsnd for each instruction set that the package has, in a
 // directory that has its name; the best one that this processor can run takes this process over,
 // with all arguments. LSND_ARCH in the environment names another one. Built for any x86-64, so that
-// a processor that can run none of them gets a sentence.
+// it can print an error on a processor that can run none of them.
 #include <unistd.h>
 
 #include <array>

@@ -28,7 +28,7 @@ using control::begins_with;
 using control::Model;
 using control::same_word;
 
-/// Commands that have no counterpart here, and what that means. The first that fits counts.
+/// Commands that have no counterpart here, and the consequence. The first that fits counts.
 struct Meaning {
   std::string_view words;
   std::string_view means;
@@ -183,7 +183,7 @@ class Converter {
     return false;
   }
 
-  /// Interfaces and routes: outside is where the default route leads.
+  /// Interfaces and routes: the default route leads outside.
   void add_links() {
     std::optional<wire::Ipv4Address> gateway;
     for (const auto& [line, route] : routes_)
@@ -236,7 +236,7 @@ class Converter {
       model_.routes.push_back({wire::Ipv4Prefix{}, placeholder(2, 2).address});
   }
 
-  /// Subscribers whom no link or route leads to.
+  /// Subscribers that no link or route leads to.
   void add_client_routes() {
     const auto inside = std::find_if(model_.interfaces.begin(), model_.interfaces.end(),
                                      [](const auto& i) { return i.role == shared::Side::kInside; });
@@ -287,7 +287,8 @@ class Converter {
       fmt::print(stderr, "{}: the result has still to be completed: {}\n", path_, problem);
   }
 
-  /// What does not go at first may go after others; what never goes is said.
+  /// An edit that is refused at first may be accepted after others; one that never is gets
+  /// reported.
   void one_by_one() {
     while (!pending_.empty()) {
       std::vector<Pending> left;
@@ -295,7 +296,7 @@ class Converter {
       for (Pending& each : pending_) {
         std::string problem = attempt(each);
         if (problem.empty()) continue;
-        // What changes or takes away makes sense in its place or not at all.
+        // An edit that changes or removes makes sense in its place or not at all.
         if (each.edit.verb != control::Verb::kAdd && each.edit.verb != control::Verb::kBind) {
           say(each.line, problem + "; it is left out");
           continue;
@@ -312,7 +313,8 @@ class Converter {
     }
   }
 
-  /// Why it cannot be; empty: it is done, perhaps without an option that there is not yet.
+  /// Why the edit fails; empty: it is done, perhaps without an option that this version does not
+  /// have.
   std::string attempt(const Pending& each) {
     control::Edit edit = each.edit;
     std::string notes;

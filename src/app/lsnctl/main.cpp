@@ -1,5 +1,5 @@
-// lsnctl: sends commands to lsnd and prints what it answers; without one it is a shell. The exit
-// code is 0, or 1 with the reason on standard error.
+// lsnctl: sends commands to lsnd and prints its answers; without one it is a shell. The exit code
+// is 0, or 1 with the reason on standard error.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -95,7 +95,7 @@ int main(int argc, char** argv) {
   app.footer(
       "Commands: lsnctl help\n"
       "Offline: lsnctl convert FILE makes a configuration of a file of NetScaler commands");
-  // What follows the command's first word is the command's, also what looks like an option.
+  // All words behind the command's first one are the command's, also one that looks like an option.
   app.prefix_command();
   try {
     app.parse(argc, argv);

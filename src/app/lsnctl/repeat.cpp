@@ -30,7 +30,7 @@ bool take_number(const std::string& text, unsigned& number) {
   return number >= 1;
 }
 
-/// Every number of a document by its path; elements of a list by their name, where they have one.
+/// Every number of a document by its path; elements of a list by their name, if they have one.
 void flatten(const Json& json, const std::string& path, Values& out) {
   if (json.is_number()) out.emplace_back(path, json.get<double>());
   const std::string before = path.empty() ? "" : path + ".";
@@ -110,7 +110,7 @@ int run_repeatedly(control::CommandClient& client, const Repetition& repetition,
     return 1;
   }
   Values before;
-  Json cleared;  // when somebody has cleared the counters
+  Json cleared;  // when the counters were cleared
   auto then = std::chrono::steady_clock::now();
   for (unsigned i = 0; i < repetition.times; ++i) {
     if (i != 0) std::this_thread::sleep_for(std::chrono::seconds{repetition.interval});

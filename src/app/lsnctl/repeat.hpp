@@ -1,4 +1,4 @@
-// `stat ... -ntimes N [-interval S]`: the table, and from then on what has moved, with rates.
+// `stat ... -ntimes N [-interval S]`: the table, then the numbers that have moved, with rates.
 #pragma once
 
 #include <optional>

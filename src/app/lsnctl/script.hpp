@@ -18,7 +18,7 @@ struct ScriptOptions {
   bool atomic = false;      ///< all lines or none
 };
 
-/// `exit` or `quit`: what ends the shell, and a file of commands.
+/// `exit` or `quit`: ends the shell, and a file of commands.
 [[nodiscard]] bool is_end(const std::string& line);
 
 /// The exit code.

@@ -132,8 +132,8 @@ class Shell {
     return 1;
   }
 
-  /// Where words stand in a line: the last place, and only as whole ones, as what was wrong is
-  /// rarely before what was right.
+  /// Where words stand in a line: the last place, and only as whole ones, as the wrong word is
+  /// rarely before the right ones.
   static std::size_t place_of(const std::string& line, std::string_view words) {
     const auto is_edge = [&](std::size_t at) {
       return at >= line.size() || line[at] == ' ' || line[at] == '"' || line[at] == '\'';
@@ -144,7 +144,7 @@ class Shell {
     return std::string::npos;
   }
 
-  /// The error, with a mark below the word that it is about.
+  /// The error, with a mark below the wrong word.
   void say_error(const std::string& line, std::string_view text) {
     const bool colours = isatty(STDERR_FILENO) != 0;
     const std::size_t quote = text.find('"');
@@ -168,7 +168,7 @@ class Shell {
     return true;
   }
 
-  // what may follow
+  // completion
 
   [[nodiscard]] std::string before_cursor() const {
     const LineInfo* const info = el_line(edit_);
@@ -261,13 +261,13 @@ class Shell {
   void save_history() {
     const std::string path = history_file();
     if (path.empty()) return;
-    const mode_t before = umask(077);  // addresses of subscribers are nobody else's
+    const mode_t before = umask(077);  // addresses of subscribers are private
     HistEvent event;
     history(history_, &event, H_SAVE, path.c_str());
     umask(before);
   }
 
-  /// What does not fit on the screen; elsewhere standard output itself.
+  /// A pager, if the text does not fit on the screen; otherwise standard output itself.
   class Pager {
    public:
     void write(std::string_view text) {

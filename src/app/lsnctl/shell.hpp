@@ -1,5 +1,5 @@
 // The interactive shell: lines are edited, remembered in ~/.lsnctl_history, completed by lsnd's own
-// grammar and objects (Tab), and explained (`?` lists what may follow). Long tables go through a
+// grammar and objects (Tab), and explained (`?` lists the candidates). Long tables go through a
 // pager on a terminal.
 #pragma once
 

@@ -1,5 +1,5 @@
-// lsnd: arguments, and who is started after whom. The exit code says what became of it: 0 stopped
-// (or the file is good), 1 it could not run, 2 the configuration or the command line is wrong.
+// lsnd: arguments, and the order of the start. The exit code is the outcome: 0 stopped (or the file
+// is good), 1 it could not run, 2 the configuration or the command line is wrong.
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -146,7 +146,7 @@ int main(int argc, char** argv) {
     return kBadConfiguration;
   }
 
-  // Who reads what we write may end before us: a log, the peer of a memif.
+  // A reader of lsnd's output may end before lsnd: of a log, or the peer of a memif.
   std::signal(SIGPIPE, SIG_IGN);
   int status = kCannotRun;
   try {

@@ -19,7 +19,7 @@ std::string option_names(const ProgramHelp& help) {
   return all;
 }
 
-/// Those behind which a value stands, as a pattern of `case`. All values of our programs are files.
+/// The options that take a value, as a pattern of `case`. All values of lsnd and lsnctl are files.
 std::string options_with_value(const ProgramHelp& help) {
   std::string all;
   for (const ProgramOption& option : help.options)

@@ -1,4 +1,4 @@
-// What a shell offers behind the Tab key: the programs' options, and lsnctl's commands.
+// Completion in a shell: the programs' options, and lsnctl's commands.
 #pragma once
 
 #include <string>

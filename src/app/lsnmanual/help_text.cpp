@@ -6,7 +6,7 @@
 namespace lsn::manual {
 namespace {
 
-/// CLI11 begins the descriptions here, on the next line where the names are too long.
+/// CLI11 begins the descriptions here, on the next line if the names are too long.
 constexpr std::size_t kColumn = 30;
 
 /// "-c,--config TEXT=/etc/lsnd/lsnd.conf", "--elsewhere Needs: --check"

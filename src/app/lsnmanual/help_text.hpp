@@ -1,4 +1,4 @@
-// What a program says of itself with --help: its options, as CLI11 prints them.
+// The --help text of a program: its options, as CLI11 prints them.
 #pragma once
 
 #include <string>

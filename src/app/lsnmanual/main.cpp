@@ -1,6 +1,6 @@
 // lsnmanual PAGE LSND-HELP LSNCTL-HELP: writes a manual page or a completion to standard output.
-// The files have what `lsnd --help` and `lsnctl --help` print; commands and settings come from the
-// same tables that lsnd reads. Part of the build, not installed.
+// The files have the output of `lsnd --help` and `lsnctl --help`; commands and settings come from
+// the same tables that lsnd reads. Part of the build, not installed.
 #include <fmt/format.h>
 
 #include <cstdio>

@@ -44,7 +44,7 @@ class Page {
 
   void heading(std::string_view text) { line(".SH \"{}\"", plain(text)); }
   void paragraph(std::string_view text) { line(".PP\n{}", plain(text)); }
-  /// What is not prose: `text` has its own marks.
+  /// Text that is not prose: `text` has its own marks.
   void raw(std::string_view text) { line("{}", text); }
   void item(std::string_view tag, std::string_view text) { line(".TP\n{}\n{}", tag, plain(text)); }
   void example(std::string_view text) { line(".PP\n.nf\n.RS\n{}\n.RE\n.fi", plain(text)); }

@@ -140,7 +140,7 @@ std::string quoted(std::string_view text) {
   return fmt::format("\"{}\"", text);
 }
 
-/// Collects the settings of one kind of object; what is inside it comes behind it.
+/// Collects the settings of one kind of object; those of inner groups come behind it.
 class Collector {
  public:
   Collector(std::string path, bool list, std::vector<Section>& out) : path_(std::move(path)) {

@@ -1,5 +1,5 @@
 // Every setting of the configuration file as its manual page has it: name, default and range are
-// describe.hpp's, what it is for is a sentence here.
+// describe.hpp's, its purpose is a sentence here.
 #pragma once
 
 #include <string>
