@@ -86,7 +86,7 @@ nlohmann::json environment() {
 
 std::string to_text(const nlohmann::json& e) {
   const auto text = [&e](const char* key) { return e.value(key, std::string("?")); };
-  // Virtual machines do not always say what caches they have.
+  // Virtual machines do not always report their caches.
   const std::string known_caches = text("caches").empty() ? "" : text("caches") + ", ";
   return fmt::format(
       "machine   {}, {} cores, TSC {} MHz, {}{}, Linux {}\n"

@@ -1,5 +1,5 @@
-// Where and with what a measurement was made: it stands above every table and in every JSON file,
-// because a number without it says nothing.
+// The machine and build of a measurement: above every table and in every JSON file, because a
+// number without it says nothing.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -16,8 +16,8 @@ namespace lsn::bench {
 /// "" or why this build must not be measured: not optimised.
 [[nodiscard]] std::string unfit();
 
-/// The CPU to measure on if nobody says: the last one that we may use, because interrupts and the
-/// machine's own work prefer the first.
+/// The CPU to measure on by default: the last one that this process may use, because interrupts and
+/// the machine's own work prefer the first.
 [[nodiscard]] unsigned default_cpu();
 
 }  // namespace lsn::bench

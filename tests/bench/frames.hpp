@@ -1,7 +1,7 @@
-// The frames that benchmarks send, and what they must have become on the other side.
+// The frames that benchmarks send, and the frames expected on the other side.
 //
 // A flow has a number; all of its addresses and ports follow from it, so that a million of them
-// need no memory that would push the product's out of the cache:
+// need no memory that would evict the product's from the cache:
 //
 //   inside   100.64.0.0/10, one subscriber for every kFlowsPerSubscriber flows; ports 1024-1087
 //   remote   8.0.0.0/12, port 443 (ICMP and ESP: none)
@@ -28,12 +28,12 @@ using Mac = std::array<std::uint8_t, 6>;
 
 enum class Kind : std::uint8_t { kUdp, kTcp, kIcmp, kEsp };
 
-/// What the TCP header of a frame says.
+/// The flags of a frame's TCP header.
 inline constexpr std::uint8_t kTcpSyn = 0x02;
 inline constexpr std::uint8_t kTcpSynAck = 0x12;
 inline constexpr std::uint8_t kTcpAck = 0x10;
 
-/// ICMP's: the query that subscribers send and what comes back.
+/// ICMP's types: the subscribers' query and its answer.
 inline constexpr std::uint8_t kEchoRequest = 8;
 inline constexpr std::uint8_t kEchoReply = 0;
 
@@ -47,7 +47,7 @@ inline constexpr std::uint32_t kEspSequence = 70'000;
 
 struct Endpoint {
   std::uint32_t ip = 0;    ///< host order
-  std::uint16_t port = 0;  ///< ICMP: identifier, on our side
+  std::uint16_t port = 0;  ///< ICMP: identifier, of the NAT's side
 
   friend bool operator==(const Endpoint&, const Endpoint&) = default;
 };
@@ -170,7 +170,8 @@ class FrameMaker {
     if (kind != Kind::kIcmp) l4_sum_ += std::uint32_t{protocol_of(kind)} + l4_size;
   }
 
-  /// ICMP: the identifier is that endpoint's that is ours; give the other one port 0.
+  /// ICMP: the identifier is the port of the subscriber's or the NAT's endpoint; give the other one
+  /// port 0.
   void write(std::uint8_t* out, const Endpoint& from, const Endpoint& to,
              std::uint32_t number) const {
     std::memcpy(out, frame_.data(), frame_.size());
@@ -205,7 +206,7 @@ class FrameMaker {
   std::uint32_t l4_sum_;
 };
 
-/// What a frame must be.
+/// The expected frame.
 struct Expected {
   Kind kind = Kind::kUdp;
   Mac to{};
@@ -224,7 +225,7 @@ struct Expected {
   return {get32(frame + kIpSource), get16(frame + kL4 + (kind == Kind::kIcmp ? 4 : 0))};
 }
 
-/// "" if the frame is that, otherwise what is wrong with it.
+/// "" if the frame is as expected, otherwise its fault.
 [[nodiscard]] inline std::string check_frame(const std::uint8_t* frame, std::size_t size,
                                              const Expected& expected) {
   if (size != kFrameSize) return "size " + std::to_string(size);

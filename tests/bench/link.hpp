@@ -54,14 +54,15 @@ class Link {
   /// Throws std::runtime_error when the devices cannot be made. `sockets`: the prefix, of memif.
   Link(At at, const std::string& name, const std::string& sockets, rte_mempool* buffers);
 
-  /// How many packets may be under way at a time; 0: as many as the rings hold. What is too much
-  /// for a veth takes the box's time before it is dropped: there the rate is that of a box that
-  /// loses nothing.
+  /// How many packets may be under way at a time; 0: as many as the rings hold. Excess packets at a
+  /// veth take the box's time before they are dropped: there the rate is that of a box that loses
+  /// nothing.
   [[nodiscard]] std::uint64_t window() const { return at_ == At::kVeth ? 512 : 0; }
 
   [[nodiscard]] bool is_up() const;
-  /// Learns the box's MAC addresses by ARP. A box that was not asked is a plain forwarder: it gets
-  /// packets for a made-up MAC address, and must leave them as they are. Throws without an answer.
+  /// Learns the box's MAC addresses by ARP. A box that was not asked by ARP is a plain forwarder:
+  /// it gets packets for a made-up MAC address, and must leave them as they are. Throws without an
+  /// answer.
   void resolve();
 
   [[nodiscard]] bool translates() const { return translates_; }
@@ -87,7 +88,7 @@ class Link {
     pending.end = count;
   }
 
-  /// Sends what waits: how many went.
+  /// Sends the waiting packets: how many went.
   unsigned flush(Side side, Pending& pending) {
     if (pending.empty()) return 0;
     const std::uint16_t sent =
@@ -102,7 +103,7 @@ class Link {
     pending.begin = pending.end = 0;
   }
 
-  /// `take(side, frame, size)` for whatever came but ARP: how many.
+  /// `take(side, frame, size)` for every frame that came but ARP: how many.
   template <class Take>
   unsigned receive(Take&& take) {
     return receive_on(kInside, take) + receive_on(kOutside, take);
@@ -146,7 +147,7 @@ class Link {
                                              Side side) const;
   [[nodiscard]] static std::uint16_t plug_in(const std::string& device,
                                              const std::string& arguments);
-  /// The generator's end of two rings; the box's is then where the box will look for it.
+  /// The generator's end of two rings; the box's end then has the name that the box looks for.
   [[nodiscard]] std::uint16_t make_rings(const std::string& name, Side side);
   void start_port(std::uint16_t port);
   void arp(Side side, const std::uint8_t* frame);
@@ -155,7 +156,7 @@ class Link {
   At at_;
   rte_mempool* buffers_;
   std::uint16_t ports_[2]{};
-  std::uint16_t watched_[2]{};  ///< whose links say whether the box is there
+  std::uint16_t watched_[2]{};  ///< their links say whether the box is there
   bool translates_ = false;
   bool known_[2]{};
   Mac box_mac_[2] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}};

@@ -1,40 +1,39 @@
-// Generator and checker for whole programs at a virtual link: what comes back, how fast, and
-// whether it is right.
+// Generator and checker for whole programs at a virtual link: the packets that come back, their
+// rate, and whether they are right.
 //
 //   bench_link --boxes lsnd,forwarder [--at memif|veth] [--sockets PREFIX] [--cpu N]
 //   bench_link --boxes lsnd --at ring|started-ring --sockets FILE-PREFIX --huge-dir DIRECTORY
 //
-// It has two links to each box under test (link.hpp). All boxes may share one core: whoever drives
-// this program stops those that are not measured (SIGSTOP), so that runs of different boxes take
-// turns within the same second.
+// It has two links to each box under test (link.hpp). All boxes may share one core: the script that
+// drives this program stops those that are not measured (SIGSTOP), so that runs of different boxes
+// alternate within the same second.
 //
 // Commands come on stdin, one line each; each is answered by one line of JSON. KIND is udp or esp.
 //
 //   wait BOX SECONDS                   until both links are up
 //   resolve BOX                        learn the box's MAC addresses by ARP; without it the box is
-//   taken
-//                                      for a plain forwarder, and packets must come back unchanged
+//                                      taken for a plain forwarder, and packets must come back
+//                                      unchanged
 //   open BOX FIRST LAST                UDP flows [FIRST, LAST) in a closed loop; learns their NAT
-//   endpoints open BOX FIRST LAST FLOWS BURSTS   the same, beside traffic of the first FLOWS: so
-//   many bursts of it
-//                                      for each burst of new flows, may be a fraction
-//   open BOX FIRST LAST FLOWS BURSTS RATE   the same, so many new flows per second instead of as
-//   many as
-//                                      the box takes
+//                                      endpoints
+//   open BOX FIRST LAST FLOWS BURSTS   the same, beside traffic of the first FLOWS: so many bursts
+//                                      of it for each burst of new flows, may be a fraction
+//   open BOX FIRST LAST FLOWS BURSTS RATE
+//                                      the same, so many new flows per second instead of as many
+//                                      as the box takes
 //   tunnels BOX FIRST LAST             ESP tunnels: IKE, then a packet each way
 //   run BOX KIND DIRECTION FLOWS SECS  random flows; DIRECTION: outbound, inbound, both
-//   run BOX KIND DIRECTION FLOWS SECS FLOOD    the same, mixed one to one with packets that nobody
-//   asked
-//                                      for: tuples, spis, server-spis, syn (link_floods.hpp)
+//   run BOX KIND DIRECTION FLOWS SECS FLOOD
+//                                      the same, mixed one to one with unsolicited packets:
+//                                      tuples, spis, server-spis, syn (link_floods.hpp)
 //   latency BOX FLOWS GAP SECS         single UDP packets outbound, GAP seconds apart on average
 //   latency BOX FLOWS GAP SECS sleep   the same, asleep while none is under way, for others on its
-//   CPU; with
-//                                      every time
+//                                      CPU; with every time
 //   quit
 //
-// The generator keeps the box's rings full and waits where they are; "ring_full" says in what share
-// of its turns it had to. Near zero the generator itself was the slower one, and the rate is only a
-// lower bound of the box's.
+// The generator keeps the box's rings full and waits while they are; "ring_full" is the share of
+// its rounds in which it had to. Near zero the generator itself was the slower one, and the rate is
+// only a lower bound of the box's.
 #include <fmt/format.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -54,7 +53,7 @@
 namespace lsn::bench {
 namespace {
 
-/// A box under test, and what is known of it.
+/// A box under test, and its known facts.
 struct Box {
   Box(At at, const std::string& name, const std::string& sockets, rte_mempool* buffers)
       : link(at, name, sockets, buffers) {}
@@ -158,7 +157,7 @@ int start(At at, const std::vector<std::string>& boxes, const std::string& socke
   static std::vector<std::string> words = {"bench_link", "--no-pci", "--no-telemetry",
                                            "--log-level=1"};
   if (at == At::kRing || at == At::kStartedRing)
-    // All that the box needs, too: memory that is got later has to be agreed upon by all processes.
+    // Also the box's memory: all processes have to agree on memory that is allocated later.
     words.insert(words.end(), {"--proc-type=primary", "--file-prefix=" + sockets,
                                "--huge-dir=" + huge_dir, "-m", "128"});
   else if (huge)

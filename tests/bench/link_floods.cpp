@@ -7,7 +7,7 @@ constexpr std::uint32_t kPoolFirst = 0xCB007100, kPoolSize = 1024;  // 203.0.113
 constexpr std::uint8_t kEspStray = 3;                               // SPIs of no tunnel
 constexpr std::uint32_t kSubscribers = 1024;
 
-/// A flood that began anew where the last one did would repeat its packets, which have sessions
+/// A flood that began again where the last one did would repeat its packets, which have sessions
 /// now.
 std::uint64_t next_seed() {
   static std::uint64_t seed = 0;
@@ -24,7 +24,7 @@ class Drawn : public Flood {
   void write(std::uint8_t* frame) override {
     const auto [from, to] = draw_(sequence_);
     maker_.write(frame, from, to, sequence_.below(1U << 28));
-    // A new SA's packets are what the ALG has to look at most closely.
+    // The ALG has the most work with a new SA's packets.
     if (kind_ == Kind::kEsp) put32(frame + kL4 + 4, 1);
   }
 

@@ -15,15 +15,15 @@ namespace {
 
 /// One in so many of the packets that come back is checked byte for byte.
 constexpr unsigned kCheckEvery = 64;
-/// New flows that are unanswered at a time, and when one is asked again: more than a box can refuse
+/// New flows that are unanswered at a time, and when one is sent again: more than a box can refuse
 /// within that time, so that they do not keep it waiting.
 constexpr std::uint32_t kWindow = 8192;
 constexpr double kAskAgain = 0.005;
-/// At a link with a window, packets that are under way for so long are lost.
+/// At a link with a window, a packet that is under way for so long counts as lost.
 constexpr double kLost = 0.01;
-/// After so long without an answer to anything the box is not going to.
+/// After so long without any answer the box has failed.
 constexpr double kGiveUp = 3;
-/// How long a generator sleeps that does: it wakes up some 50 us late.
+/// The nap of a generator that sleeps: it wakes up some 50 us late.
 constexpr std::chrono::microseconds kNap{50};
 constexpr std::uint32_t kPoolFirst = 0xCB007100, kPoolLast = 0xCB0074FF;  // 203.0.113.0 on
 
@@ -204,7 +204,7 @@ nlohmann::json Flows::open(std::uint32_t first, std::uint32_t last, std::uint32_
       {"first_fault", tally.first_fault}};
 }
 
-/// One packet back for each flow, after which nothing about it is new to the box.
+/// One packet back for each flow, after which the box knows all about it.
 void Flows::answer(std::uint32_t first, std::uint32_t last) {
   Tally tally;
   const auto taken = [&](Side side, const std::uint8_t* frame, std::uint32_t size) {

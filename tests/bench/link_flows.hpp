@@ -10,7 +10,7 @@
 
 namespace lsn::bench {
 
-/// What came back.
+/// The packets that came back.
 struct Tally {
   std::uint64_t received = 0;
   std::uint64_t checked = 0;
@@ -19,7 +19,7 @@ struct Tally {
   std::string first_fault;
 };
 
-/// Packets that nobody has asked for, mixed one to one with those of flows.
+/// Unsolicited packets, mixed one to one with those of flows.
 struct Flood {
   Side side;
   virtual void write(std::uint8_t* frame) = 0;
@@ -35,7 +35,7 @@ class Flows {
   void make_frames();
 
   /// The first packets of flows [first, last): a window of them is unanswered at a time, each is
-  /// asked again after some milliseconds, and all are answered from outside in the end. With
+  /// sent again after some milliseconds, and all are answered from outside in the end. With
   /// `per_new`, so many bursts of random flows below `established` go with each burst of new ones.
   nlohmann::json open(std::uint32_t first, std::uint32_t last, std::uint32_t established = 0,
                       double per_new = 0, double rate = 0);

@@ -85,7 +85,7 @@ void Tunnels::take(Side side, const std::uint8_t* frame, std::uint32_t size) {
   const Step& due = kSteps[tunnel.arrived];
   if (seen.from != due.from || seen.exchange != due.exchange || seen.is_response != due.is_response)
     return;  // a repetition that was not needed
-  // Inside everything must be the client's own; outside its NAT address stays what it was.
+  // Inside everything must be the client's own; outside its NAT address stays the same.
   const Flow flow = flow_of(n);
   const Endpoint source =
       seen.exchange == 0 ? Endpoint{get32(frame + kIpSource), 0} : source_of(frame, Kind::kUdp);
@@ -144,7 +144,7 @@ nlohmann::json Tunnels::open(std::uint32_t first, std::uint32_t last) {
     for (const Side side : {kInside, kOutside}) {
       std::vector<std::uint32_t>& waiting = batch[side];
       if (pending[side].empty() && !waiting.empty()) {
-        // One size at a time: what comes behind the first of the other size waits.
+        // One size at a time: packets behind the first of the other size wait.
         const auto size_of = [&](std::uint32_t n) {
           return kSteps[tunnels_[n].arrived].exchange == 0 ? std::uint16_t{kFrameSize} : kIkeFrame;
         };

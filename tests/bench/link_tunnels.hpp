@@ -2,7 +2,7 @@
 //
 // Tunnel n is flow n's client and server: IKEv2 without NAT-T on UDP 500, then the first ESP packet
 // of either direction, with the SPIs of frames.hpp. Each step is sent when the one before it has
-// arrived, and again when it has not for a while: a client whose gate is taken waits its turn.
+// arrived, and again when it has not for a while: a client waits if its gate is taken.
 #pragma once
 
 #include <array>
@@ -47,7 +47,7 @@ class Tunnels {
   Link& link_;
   Flows& esp_;
   std::vector<Tunnel> tunnels_;
-  std::vector<std::uint32_t> ready_;  ///< whose next step may be sent
+  std::vector<std::uint32_t> ready_;  ///< their next step may be sent
   std::uint32_t up_ = 0;
   std::uint64_t faults_ = 0;
   std::string first_fault_;

@@ -1,4 +1,4 @@
-// What the packet path costs on one core, without a device: clocks per packet and per stage, new
+// The cost of the packet path on one core, without a device: clocks per packet and per stage, new
 // sessions, expiry, memory.
 //
 //   bench_path                        all tables, 1 to 1 M sessions
@@ -236,7 +236,7 @@ void established_and_stages(const Options& options, rte_mempool* buffers, Report
       std::map<Traffic, Runs> results;
       std::map<Traffic, std::array<Runs, kStages>> by_stage;
       const bool staged = &what == &kCases[0] && options.wants("stages");
-      // Endpoint-independent filtering lets strangers in: they would make sessions.
+      // Endpoint-independent filtering lets unsolicited hosts in: they would create sessions.
       const auto applies = [&what](Traffic traffic) {
         if (traffic == Traffic::kSpoofed) return what.kind == Kind::kEsp;
         return traffic != Traffic::kUnknown ||
@@ -352,8 +352,8 @@ std::uint64_t housekeep_once(Workshop& shop) {
 }
 
 /// The table is full of `count` sessions as old as their numbers say. Tick by tick, until all of
-/// them have ended; for each a new one comes. In all, not of the median tick: what the timer wheel
-/// does for many sessions at a time is in it.
+/// them have ended; for each a new one comes. In all, not of the median tick: it includes the timer
+/// wheel's work for many sessions at a time.
 Beside churn(Workshop& shop, std::uint32_t count) {
   std::uint64_t new_clocks = 0, end_clocks = 0;
   std::uint32_t ended = 0, made = 0;
@@ -548,7 +548,7 @@ void memory(const Options& options, rte_mempool* buffers, Report& report) {
     if (!options.wants_traffic(what->name)) continue;
     for (const std::uint32_t flows : options.sessions) {
       if (flows < 64'000) continue;
-      // Small pages, so that what is in use is known to 4 KB.
+      // Small pages, so that the memory in use is known to 4 KB.
       Workshop shop({.max_sessions = capacity_for(flows),
                      .flows = flows,
                      .pages = state::Pages::kSmall,
@@ -585,7 +585,7 @@ void start_eal(unsigned cpu) {
 }
 
 int run(const Options& options) {
-  // Also where the kernel gives large pages to everybody.
+  // Also if the kernel gives large pages to every process.
   if (options.pages == "small") prctl(PR_SET_THP_DISABLE, 1UL, 0UL, 0UL, 0UL);
   start_eal(options.cpu);
   rte_mempool* buffers = rte_pktmbuf_pool_create("buffers", 4095, 64, kBufferPrivateSize,

@@ -2,7 +2,7 @@
 //
 // Machines are noisy, and noise only ever adds: a run is cut into batches of a fraction of a
 // millisecond, its result is their median, so that an interruption costs one batch; runs of
-// different cells take turns, and a cell's result is the median of its runs, shown with the lowest
+// different cells alternate, and a cell's result is the median of its runs, shown with the lowest
 // and the highest.
 #pragma once
 
@@ -58,7 +58,7 @@ class Runs {
   return fmt::format("{:.0f} ({:.0f}-{:.0f})", runs.mid(), runs.low(), runs.high());
 }
 
-/// For programs: what is measured, what traffic, how many sessions.
+/// For programs: the measured quantity, the traffic, the number of sessions.
 struct Report {
   nlohmann::json cells = nlohmann::json::array();
 
@@ -82,7 +82,7 @@ class Table {
 
   void row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
 
-  /// As Markdown: what is printed goes into the documentation as it is.
+  /// As Markdown: the output goes into the documentation as it is.
   [[nodiscard]] std::string text() const {
     std::vector<std::size_t> widths;
     for (std::size_t c = 0; c < columns_.size(); ++c) {

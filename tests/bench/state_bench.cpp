@@ -1,8 +1,8 @@
-// What the tables of the state room cost, by size. Times are per operation ("items").
+// The cost of the state room's tables, by size. Times are per operation ("items").
 //
 // Keys are computed from numbers instead of read from an array, so that the only memory that a
 // lookup waits for is the table's. Sizes are entries; the table is filled to 80 % of its capacity,
-// where not said otherwise. Medians of several runs: --benchmark_repetitions=5.
+// if not said otherwise. Medians of several runs: --benchmark_repetitions=5.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -234,7 +234,7 @@ void expire(benchmark::State& state) {
 }
 BENCHMARK(expire)->ArgName("objects")->Arg(1'000)->Arg(64'000)->Arg(1'000'000)->Arg(8'000'000);
 
-/// Objects that are always seen again: the wheel asks and re-arms. An item is a question.
+/// Objects that are always seen again: the wheel asks and re-arms. An item is one such call.
 void re_arm(benchmark::State& state) {
   const auto entries = static_cast<std::uint32_t>(state.range(0));
   ParallelArray<TimedSession> sessions(entries, &memory());

@@ -1,20 +1,20 @@
-// What a second worker brings, and what it costs when packets come to the wrong one.
+// The gain of a second worker, and the cost if packets come to the wrong one.
 //
 //   bench_workers                     64 k and 1 M sessions, on the last two CPUs
 //   bench_workers --cpus 2,4 --sessions 1000000
 //
 // Workers as lsnd has them, without devices: each a thread on its own CPU with its own shard, rings
 // between them (runtime/handoff.hpp). Each writes its own traffic into buffers of the common pool
-// and frees what comes out; only the product's part is timed: processing a burst, putting packets
-// into the rings, taking them out, processing those. Three ways:
+// and frees the packets that come out; only the product's part is timed: processing a burst,
+// putting packets into the rings, taking them out, processing those. Three ways:
 //
 //   one          one worker, the other CPU idle
 //   own queues   two workers, each gets the packets of its own subscribers, as RSS does it at best
-//   handed off  two workers, each gets the packets of the other's subscribers: all go through a
-//   ring
+//   handed off   two workers, each gets the packets of the other's subscribers: all go through a
+//                ring
 //
 // Clocks are those of all workers together per packet that came out, so that the figure does not
-// depend on how many CPUs are free: two workers do 2 x one / own queues of what one does.
+// depend on how many CPUs are free: two workers do 2 x one / own queues times the work of one.
 #include <fmt/format.h>
 #include <pthread.h>
 #include <rte_cycles.h>
@@ -55,7 +55,7 @@ struct Options {
   std::string json;
 };
 
-/// What a worker has done: medians of its batches, and sums.
+/// A worker's results: medians of its batches, and sums.
 struct Work {
   std::vector<double> clocks_per_burst;
   std::uint64_t clocks = 0;
@@ -68,7 +68,7 @@ class Worker {
   Worker(Workshop& own, const Workshop& traffic, runtime::HandoffRings* rings, rte_mempool* buffers)
       : shard_(own.shard()), traffic_(traffic), rings_(rings), buffers_(buffers) {}
 
-  /// `other`: whose packets come through the rings; it does the same meanwhile.
+  /// `other`: the worker that sends packets through the rings; it does the same meanwhile.
   void work(unsigned batches, const Worker* other) {
     Sequence sequence(shard_.id + 1);
     const std::uint64_t lost = losses();
@@ -76,7 +76,7 @@ class Worker {
       const std::uint64_t out_before = work_.came_out;
       std::uint64_t clocks = 0;
       for (unsigned b = 0; b < kBurstsPerBatch; ++b) {
-        // A full ring would be a measurement of drops: what it holds is taken out first.
+        // A full ring would be a measurement of drops: its packets are taken out first.
         while (other != nullptr &&
                handed_ - other->taken_.load(std::memory_order_acquire) > kInFlight)
           clocks += poll(0, 0);
@@ -84,7 +84,7 @@ class Worker {
         clocks += poll(b % 2 == 0 ? Workshop::kInside : Workshop::kOutside, kBurst);
       }
       work_.clocks += clocks;
-      // What came out of this batch is what went into it but for what stands in the rings.
+      // The packets out of this batch are those that went in, but for those in the rings.
       const auto out = static_cast<double>(work_.came_out - out_before);
       if (out > kBurstsPerBatch * kBurst / 2)
         work_.clocks_per_burst.push_back(static_cast<double>(clocks) / out);
@@ -117,8 +117,8 @@ class Worker {
     }
   }
 
-  /// A poll of a worker with so many packets received; what it sends goes back to the pool,
-  /// untimed. Clocks; none if there was nothing to do.
+  /// A poll of a worker with so many packets received; the packets that it sends go back to the
+  /// pool, untimed. Clocks; none if there was nothing to do.
   std::uint64_t poll(std::uint16_t device, unsigned received) {
     unsigned taken = 0;
     rte_mb();
@@ -281,7 +281,7 @@ void start_eal(const std::vector<unsigned>& cpus) {
     throw std::runtime_error(std::string("DPDK does not start: ") + rte_strerror(rte_errno));
 }
 
-/// The last two that we may use.
+/// The last two that this process may use.
 std::vector<unsigned> default_cpus() {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);

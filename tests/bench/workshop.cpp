@@ -63,7 +63,7 @@ std::size_t CountedMemory::resident() const {
 
 namespace {
 
-/// What a FrameMaker of that kind wants to be told.
+/// The `detail` for a FrameMaker of that kind.
 std::uint8_t detail(Kind kind, std::uint8_t tcp, std::uint8_t icmp, std::uint8_t esp) {
   switch (kind) {
     case Kind::kTcp:
@@ -146,7 +146,7 @@ Workshop::Workshop(const WorkshopConfig& config)
   const std::uint32_t size = (clients.last().value - clients.first().value + 1) / config.networks;
   for (std::uint32_t n = 0, first = clients.first().value; n < config.networks; ++n, first += size)
     networks.push_back({first, first + size - 1, 0});
-  networks.back().last = clients.last().value;  // and what is left over
+  networks.back().last = clients.last().value;  // and the rest
   ShardShares shares{};
   for (unsigned id = 0; id < config.shards; ++id)
     shares[id] = static_cast<std::uint32_t>(generation_.pools[0].addresses_of[id].size());
@@ -287,7 +287,7 @@ void Workshop::burst_unknown(Sequence& sequence) {
   for (unsigned i = 0; i < kBurst; ++i) {
     const Endpoint nat{kPool + sequence.below(addresses),
                        static_cast<std::uint16_t>(1024 + sequence.below(64512))};
-    // 198.18.0.0/15 is nobody's remote side.
+    // 198.18.0.0/15 is no flow's remote side.
     const Endpoint stranger{0xC6120000 + sequence.below(1 << 17), 443};
     load(i, inbound_, stranger, nat, i);
   }
@@ -301,7 +301,7 @@ void Workshop::burst_spoofed(Sequence& sequence, std::uint32_t flows) {
   }
 }
 
-/// Nothing that writing the burst has left to do shall be counted as the product's.
+/// Work that writing the burst has left to do shall not be counted as the product's.
 void Workshop::settle_memory() const {
   if (config_.cold_frames)
     for (rte_mbuf* mbuf : burst_) _mm_clflush(rte_pktmbuf_mtod(mbuf, const void*));
@@ -319,7 +319,7 @@ std::uint64_t Workshop::run() {
 }
 
 /// Buffers that were sent go back to the end of the ring; the places of those that were dropped,
-/// and so freed, are filled anew.
+/// and so freed, are filled again.
 void Workshop::finish() {
   unsigned back = 0;
   for (TxBuffer& tx : shard_->tx) {
@@ -340,7 +340,7 @@ void Workshop::finish() {
 
 std::uint64_t Workshop::open_burst(std::uint32_t first, unsigned count) {
   device_ = kInside;
-  // A burst is always full; what is too much of it is the last flow again.
+  // A burst is always full; the places left over repeat the last flow.
   for (unsigned i = 0; i < kBurst; ++i) {
     const std::uint32_t n = first + std::min(i, count - 1);
     const Flow f = flow(n);

@@ -1,9 +1,9 @@
-// A shard without a device, with flows through it: what bench_path measures on.
+// A shard without a device, with flows through it: bench_path measures on it.
 //
 // Two devices with an interface each, a gateway behind either (so that there is one next hop per
 // side, as behind a real NAT), a client network, one pool. open() sends a flow's first packets and
 // keeps the NAT endpoint that came out; burst() writes the frames of a burst into recycled buffers;
-// run() has them processed and says what that took. Time stands still unless somebody moves it.
+// run() has them processed and returns the clocks. Time stands still unless a caller moves it.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -20,7 +20,7 @@
 
 namespace lsn::bench {
 
-/// Memory of the tables, counted: what was asked for, and what of it exists by now.
+/// Memory of the tables, counted: the bytes asked for, and those that exist by now.
 class CountedMemory final : public state::ZeroedMemory {
  public:
   explicit CountedMemory(state::Pages pages) : pages_(pages) {}
@@ -80,7 +80,7 @@ class Workshop {
   [[nodiscard]] std::uint32_t flows() const { return config_.flows; }
   [[nodiscard]] std::uint32_t sessions() const { return shard_->lsn44.sessions.size(); }
 
-  /// Makes flows [first, last), remembers where they came out and has them answered. Returns the
+  /// Opens flows [first, last), remembers their NAT endpoints and has them answered. Returns the
   /// clocks of their first packets. Throws if a packet is lost.
   std::uint64_t open(std::uint32_t first, std::uint32_t last);
   /// The same without remembering, at most a burst.
@@ -89,10 +89,10 @@ class Workshop {
   /// A burst of random flows below `flows`, written and ready.
   void burst_outbound(Sequence& sequence, std::uint32_t flows);
   void burst_inbound(Sequence& sequence, std::uint32_t flows);
-  /// The frame of a random one, for a buffer of somebody else's.
+  /// The frame of a random one, for a buffer of the caller's.
   void write_outbound(rte_mbuf* mbuf, Sequence& sequence) const;
   void write_inbound(rte_mbuf* mbuf, Sequence& sequence) const;
-  /// A burst to NAT ports that nobody has, or from senders that nobody knows.
+  /// A burst to NAT ports without a mapping, or from unsolicited hosts.
   void burst_unknown(Sequence& sequence);
 
   /// A burst of ESP with random unknown SPIs in the names of servers that clients talk to.
@@ -104,20 +104,20 @@ class Workshop {
   /// Processes the burst: clocks. The packets that came out are counted in `sent`.
   std::uint64_t run();
   [[nodiscard]] std::uint64_t sent() const { return sent_; }
-  /// The burst for whoever processes it stage by stage; finish() takes the buffers back.
+  /// The burst for a caller that processes it stage by stage; finish() takes the buffers back.
   [[nodiscard]] std::span<rte_mbuf* const> packets() const { return {burst_.data(), kBurst}; }
   [[nodiscard]] std::uint16_t device() const { return device_; }
   void finish();
 
-  /// Sends every flow of a sample through in both directions and judges what comes out.
+  /// Sends every flow of a sample through in both directions and judges the packets that come out.
   /// Throws std::runtime_error with the first fault.
   void verify(std::uint32_t sample);
 
-  /// What a poll does to take over a generation, the same again or one without clients: clocks.
-  /// What comes of it is the caller's (enforce_generation).
+  /// A poll's work to adopt a generation, the same again or one without clients: clocks. The rest
+  /// (enforce_generation) is the caller's.
   std::uint64_t reload(bool with_clients);
 
-  /// Moves the clock and says the neighbours' ARP for them.
+  /// Moves the clock and sends the neighbours' ARP.
   void pass(state::TickDuration time);
 
   static constexpr state::TickDuration kSessionTimeout = std::chrono::seconds{120};

@@ -1,6 +1,6 @@
-// What comes over the command socket: lines in, through the grammar and, where they change objects,
-// into a model that is in force if it makes sense; what may follow each of them; and what a client
-// makes of the bytes of an answer, however they are cut.
+// The command socket: lines in, through the grammar and, if they change objects, into a model that
+// is in force if it makes sense; the completions behind each of them; and the client's reading of
+// an answer's bytes, however they are cut.
 //
 // A model that a line has led to is one that a file can have: written and read it is the same.
 #include <algorithm>
@@ -29,7 +29,7 @@ void require(bool condition, const char* what) {
 
 using lsn::control::Model;
 
-/// A box with links, which is what a file needs at least.
+/// A box with links: the least that a file needs.
 const Model& empty_box() {
   static const Model kModel = *lsn::control::load_config_text(
       R"(interfaces = (

@@ -1,5 +1,5 @@
 // The text of a configuration file, through all that a configuration goes through: raw, validate,
-// generation, and what is said about it. Any text gives either problems, each with a line of the
+// generation, and the reports about it. Any text gives either problems, each with a line of the
 // text, or a model that is the same after it was written as a file and read again.
 #include <cstdint>
 #include <cstdio>

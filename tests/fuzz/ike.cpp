@@ -1,4 +1,5 @@
-// IKE datagrams: no bytes make the parser read past their end, and what it says of a message holds.
+// IKE datagrams: no bytes make the parser read past their end, and its result holds for the
+// message.
 #include "lsn/wire/ike.hpp"
 
 #include <cstdint>

@@ -1,15 +1,16 @@
-// The whole packet path under a stranger's bytes: any frames on either side, whole and in pieces,
-// valid packets with bytes changed, answers to and ICMP errors about what left before, time that
-// passes, links that go and come, addresses, policies and limits that a reload changes, IKE and ESP
-// through the ALG, a restart with its state file; small tables, so that they are full soon; one
-// shard or two. One input is many such steps.
+// The whole packet path under arbitrary bytes: any frames on either side, whole and in pieces,
+// valid packets with bytes changed, answers to and ICMP errors about packets that left before, time
+// that passes, links that go and come, addresses, policies and limits that a reload changes, IKE
+// and ESP through the ALG, a restart with its state file; small tables, so that they are full soon;
+// one shard or two. One input is many such steps.
 //
-// After each step: what left is a sound frame with no address on a side where it must never be seen
-// (Lab), nobody got what is somebody else's (PathWitness), every packet is counted exactly once.
-// In the end, when time has passed, no session, no mapping, no buffer is left.
+// After each step: each frame that left is sound, with no address on a side where it must never be
+// seen (Lab), no subscriber got another one's packet (PathWitness), every packet is counted exactly
+// once. In the end, when time has passed, no session, no mapping, no buffer is left.
 //
 // A finding is replayed by the input alone: a new process has a new laboratory. If it then passes,
-// it took what inputs before it had left behind, which Lab::end_all() would have to know.
+// it depended on something that inputs before it had left behind, and that Lab::end_all() would
+// have to clear.
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <cstdio>
@@ -59,7 +60,7 @@ class Session {
       step();
       for (const std::string& fault : lab_->faults()) std::fprintf(stderr, "%s\n", fault.c_str());
       require(lab_->faults().empty(), "what leaves is sound");
-      // The one thing that is consumed and sent: what is said to ourselves.
+      // A packet to the NAT's own address is the only one that is consumed and sent.
       if (std::exchange(spoke_to_us_, false)) unaccounted_ = lab_->unaccounted();
       require(lab_->unaccounted() == unaccounted_, "every packet is counted exactly once");
     }
@@ -68,8 +69,9 @@ class Session {
  private:
   static constexpr int kMaxSteps = 256;
 
-  /// A few of them, by what no reload changes, serve all inputs: each finds it as if it were new,
-  /// and what the one before has left over is that one's fault. Now and then a new one.
+  /// A few laboratories, one for each choice that no reload changes, serve all inputs: each input
+  /// finds one as if it were new, and anything left over is the fault of the input before. Now and
+  /// then a new one is made.
   static Lab& laboratory(const Config& config, unsigned shards, Arrival arrival) {
     constexpr unsigned kInputs = 4096;
     struct Place {
@@ -98,7 +100,7 @@ class Session {
   }
 
  public:
-  /// Everything that this input made must come to its end.
+  /// Everything that this input created must expire.
   void finish() {
     const std::string left = lab_->end_all();
     if (!left.empty()) std::fprintf(stderr, "%s\n", left.c_str());
@@ -152,7 +154,7 @@ class Session {
     }
   }
 
-  /// Somebody edits the file.
+  /// An operator edits the file.
   void change() {
     switch (number(0, 4)) {
       case 0:
@@ -183,7 +185,7 @@ class Session {
     witness_.forget();
   }
 
-  /// A link goes, with everything that hosts would say on it; or it comes back.
+  /// A link goes, with all packets of the hosts on it; or it comes back.
   void unplug(unsigned device, bool gone) {
     unplugged_[device] = gone;
     for (unsigned i = 0; i < 12; ++i) {
@@ -212,7 +214,7 @@ class Session {
     config_.group().app(Protocol::kUdp, {.pooling = Pooling::kPaired}, 4500, 4500);
   }
 
-  /// The records survive, or most of them, or what a stranger has written.
+  /// The records survive, or most of them, or arbitrary ones.
   void restart() {
     auto records = lab_->state();
     for (auto& record : records)
@@ -331,7 +333,7 @@ class Session {
     if (number(0, 3) != 0 && header >= 20 && header <= packet.size()) fix_ip_checksum(packet);
   }
 
-  /// About something that left, from somebody on its way.
+  /// About a packet that left, from a router on its way.
   void send_error() {
     if (left_.empty()) return;
     const Frame& about =
@@ -389,9 +391,9 @@ extern "C" const char* __asan_default_options() {
   return "malloc_context_size=3:quarantine_size_mb=16";
 }
 
-/// What an input leaves in the laboratory for the next one is no leak, but each time a reason to
-/// look for one, which takes ten times as long as the input: leaks are looked for when the process
-/// ends.
+/// Memory that an input leaves in the laboratory for the next one is no leak, but each time causes
+/// a search for one, which takes ten times as long as the input: leaks are searched for when the
+/// process ends.
 extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
   static std::vector<char*> arguments(*argv, *argv + *argc);
   static char later[] = "-detect_leaks=0";

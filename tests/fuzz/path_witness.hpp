@@ -1,9 +1,9 @@
-// Whose is a NAT endpoint? Learned from the outside alone: packets carry a mark in their payload,
-// the witness sees them before and behind the NAT and says when one was delivered to somebody else
-// than the subscriber who has been using the endpoint it was sent to.
+// PathWitness learns the subscriber of a NAT endpoint from the outside alone: packets carry a mark
+// in their payload, the witness sees them before and behind the NAT and reports a packet that was
+// delivered to another subscriber than the one that has been using the endpoint it was sent to.
 //
-// It speaks of what it is sure of only: packets that are whole, marked and unspoiled, and endpoints
-// that were in use within the last seconds, when nothing can have expired yet. A packet that leaves
+// It judges only what is certain: packets that are whole, marked and unspoiled, and endpoints that
+// were in use within the last seconds, when nothing can have expired yet. A packet that leaves
 // without a mark makes its endpoint unknown.
 #pragma once
 
@@ -23,7 +23,7 @@ class PathWitness {
  public:
   /// Writes a mark into a packet that has room for one.
   void mark(IpPacket& packet) {
-    // IKE and ESP in UDP have a meaning of their own where the mark would stand.
+    // IKE and ESP in UDP have fields of their own in place of the mark.
     const auto is_ikes = [](unsigned port) { return port == 500 || port == 4500; };
     if (packet.payload.size() < kMark || !is_watched(packet.protocol) ||
         is_ikes(packet.source_port) || is_ikes(packet.destination_port))
@@ -34,14 +34,14 @@ class PathWitness {
           static_cast<std::uint8_t>(i < 2 ? kMagic >> 8 * i : serial_ >> 8 * (i - 2));
   }
 
-  /// Somebody sends an IP packet.
+  /// A host sends an IP packet.
   void sent(unsigned device, ByteView packet) {
     if (const auto serial = mark_of(packet))
       sent_[serial % sent_.size()] = {serial, device, protocol_of(packet), source_of(packet),
                                       destination_of(packet)};
   }
 
-  /// An IP packet leaves. Empty, or what is wrong.
+  /// An IP packet leaves. Returns the fault, or empty.
   std::string left(unsigned device, ByteView packet, state::Ticks now) {
     const unsigned protocol = protocol_of(packet);
     if (!is_watched(protocol) || is_later_fragment(packet)) return {};
@@ -62,7 +62,7 @@ class PathWitness {
     return wrong;
   }
 
-  /// After a reload, a restart: everything may be somebody else's.
+  /// After a reload, a restart: every endpoint may be another subscriber's.
   void forget() { owners_.clear(); }
 
  private:

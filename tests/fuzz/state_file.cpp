@@ -1,5 +1,4 @@
-// The state file: whatever it says, reading it ends, and what it gives can be written and read
-// again.
+// The state file: reading any bytes ends, and the records read can be written and read again.
 #include "lsn/control/ha/state_file.hpp"
 
 #include <unistd.h>

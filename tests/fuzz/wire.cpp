@@ -1,5 +1,6 @@
-// Header views over any bytes: no length makes one read past the end, and what a view says of a
-// packet lies within it. Addresses in any text: what is read is written and read again the same.
+// Header views over any bytes: no length makes one read past the end, and every range that a view
+// returns lies within the packet. Addresses in any text: an address that is read is written and
+// read again the same.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

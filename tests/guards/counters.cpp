@@ -1,9 +1,9 @@
 // Every counter, gauge and drop reason is moved by a test: the scenarios, run whole, have seen each
 // of them other than zero. Linked into `scenario`.
 //
-// What no laboratory has (queues, rings, devices, a clock that runs by itself) is moved by another
-// test, which stands in a list here with its file; the file must have that test, and the test must
-// speak of the counter.
+// Counters of things that no laboratory has (queues, rings, devices, a clock that runs by itself)
+// are moved by another test, which stands in a list here with its file; the file must have that
+// test, and the test must name the counter.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -39,7 +39,7 @@ constexpr Elsewhere kElsewhere[] = {
      "OnOneQueueDevicesTranslateForEachOtherInBothDirections"},
 };
 
-/// All that can be moved, by the names under which operators know it, and whether it has.
+/// All counters, by the names that operators see, and whether each was moved.
 class Moved {
  public:
   static Moved& instance() {
@@ -99,7 +99,7 @@ class Moved {
   std::vector<bool> moved_;
 };
 
-/// There is nothing of the kind: ESP has no mappings of its own and no hairpin.
+/// These do not exist: ESP has no mappings of its own and no hairpin.
 constexpr std::string_view kImpossible[] = {"ESP mappings", "ESP hairpin_packets",
                                             "ESP hairpin_bytes"};
 

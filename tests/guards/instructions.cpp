@@ -1,12 +1,12 @@
-// Instructions per packet, session and expiry, against stored figures: what a change costs shows
-// before any clock does, on any machine.
+// Instructions per packet, session and expiry, against stored figures: they show the cost of a
+// change before any clock does, on any machine.
 //
 // The packet path is compiled for x86-64-v3 here, whatever the build is for, because callgrind
 // knows no AVX-512; counted is process_received() and housekeep(), everything below them included.
 // This program runs itself under callgrind (`--measure`), which writes one file per case.
 //
 //   guard_instructions            compares
-//   guard_instructions --figures  prints the table below anew: for changes that are meant to cost,
+//   guard_instructions --figures  prints the table below again: for changes that are meant to cost,
 //                                 or to save
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -91,7 +91,7 @@ constexpr Traffic kTraffic[] = {
 
 // ── under callgrind ─────────────────────────────────────────────────────────────────────────────
 
-/// What was counted since the last case is nobody's; what `work` does is the case's.
+/// Instructions since the last case do not count; those of `work` are the case's.
 void measure(const std::string& name, unsigned each, const std::function<void()>& work) {
   // callgrind reads it somewhat later.
   static std::deque<std::string> reasons;
@@ -166,7 +166,7 @@ int measure_all() {
 
 // ── outside of it ───────────────────────────────────────────────────────────────────────────────
 
-/// A directory that is gone afterwards.
+/// A directory that is removed afterwards.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {

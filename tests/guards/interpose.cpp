@@ -1,9 +1,9 @@
-// Whatever test runs the packet path through the laboratory (tests/support/lab.cpp): no allocation
-// and no system call in it. Linked into `scenario` and `model`.
+// In every test that runs the packet path through the laboratory (tests/support/lab.cpp): no
+// allocation and no system call in it. Linked into `scenario` and `model`.
 //
-// Allocations: malloc and its kin are ours here and count while a PathGuard lives. System calls:
-// the kernel's system call dispatch (prctl PR_SET_SYSCALL_USER_DISPATCH, Linux 5.11) turns those
-// made while a PathGuard lives into SIGSYS, whose handler counts. What was found fails the run at
+// Allocations: malloc and its like are defined here and count while a PathGuard lives. System
+// calls: the kernel's system call dispatch (prctl PR_SET_SYSCALL_USER_DISPATCH, Linux 5.11) turns
+// those made while a PathGuard lives into SIGSYS, whose handler counts. A finding fails the run at
 // its end, with the name of the first test in which it was.
 #include <gtest/gtest.h>
 #include <sys/prctl.h>
@@ -102,7 +102,7 @@ class Interposed : public testing::Environment {
 [[maybe_unused]] const testing::Environment* const registered =
     testing::AddGlobalTestEnvironment(new Interposed);
 
-/// Both nets have no holes: each catches what is thrown into it.
+/// Both guards work: each reports an offence in the packet path.
 TEST(Guards, SeeAnAllocationInThePacketPath) {
   const Findings before = found;
   {

@@ -40,7 +40,7 @@ void touched(int signal, siginfo_t* info, void* context) {
   const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
   if (!is_watched(address) || state.count == state.lines.size() ||
       state.open == state.opened.size()) {
-    // A fault of another kind: it happens again, and nobody catches it.
+    // A fault of another kind: it happens again, uncaught.
     ::signal(signal, SIG_DFL);
     return;
   }

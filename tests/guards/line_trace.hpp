@@ -1,7 +1,7 @@
 // Which cache lines of the tables the packet path reads or writes, to the line.
 //
 // The tables live in pages of this memory resource. While the packet path runs
-// (support/path_guard.hpp says when), these may not be touched: whoever does faults; the line is
+// (support/path_guard.hpp says when), these may not be touched: an access faults; the line is
 // noted, the page opened, the one instruction executed, the page closed again. Prefetches do not
 // fault and do not count. Of an instruction that reaches into several lines of a page the first
 // counts; tables are made of aligned lines.

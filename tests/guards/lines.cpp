@@ -1,6 +1,6 @@
-// What a packet of a session touches of the tables, whatever the protocol, direction and mapping: a
-// line of a flow table, the session's and its next hop's. One more would be one more miss per
-// packet once the tables are larger than the cache.
+// The lines of the tables that a packet of a session touches, whatever the protocol, direction and
+// mapping: one of a flow table, the session's and its next hop's. One more would be one more miss
+// per packet once the tables are larger than the cache.
 #include <functional>
 #include <memory>
 #include <set>
@@ -25,7 +25,7 @@ class Touched : public Alg {
   /// Its packets go out and come in, are translated right, and each touches three lines.
   void expect_three_lines(const std::function<void()>& outbound,
                           const std::function<void()>& inbound, Where where = Where::current()) {
-    // Whatever the first packets had to look up is known from now on.
+    // All that the first packets had to look up is known from now on.
     outbound();
     inbound();
     const Lines out = memory_->during(outbound), in = memory_->during(inbound);
@@ -88,7 +88,7 @@ TEST_P(Touched, ThreeLinesPerEspPacketOfAKnownSpi) {
   expect_three_lines([&] { sends_esp(peer, 0x1001, 9); }, [&] { gets_esp(peer, 0x2001, 9); });
 }
 
-/// The net has no holes: a packet that opens a session touches many.
+/// The guard works: a packet that opens a session touches many.
 TEST_P(Touched, MoreByAPacketThatOpensASession) {
   start(Config::standard());
   static_cast<void>(translated(udp(kClient, kServer)));

@@ -1,6 +1,6 @@
-// The ALG under randomised peers, in virtual time: what must never happen (design 9)
-// does not happen in any of many worlds (alg_world.hpp), as a witness sees it who knows for whom
-// each packet is (alg_witness.hpp).
+// The ALG under randomised peers, in virtual time: the events that must never happen (design 9) do
+// not happen in any of many worlds (alg_world.hpp), by a witness that knows the true receiver of
+// each packet (alg_witness.hpp).
 //
 //   LSN_SEED=n               the first world's seed; printed, and with a failure its own. Without
 //                            it three seeds are tried, the third of them another one each time
@@ -64,7 +64,7 @@ std::string words_of(const alg::Behaviours& behaviours) {
   return without.empty() ? without : " LSN_MODEL_WITHOUT=" + without.substr(1);
 }
 
-/// One world; what came of it.
+/// One world; its results.
 alg::Sums live(std::uint64_t seed, const alg::Behaviours& behaviours) {
   const std::size_t buffers_before = Lab::buffers_in_use();
   alg::World world(seed, behaviours);

@@ -24,10 +24,10 @@ std::string reason(std::size_t i) {
   return std::string{shared::name_of(counter).substr(sizeof "closed_" - 1)};
 }
 
-/// What is due at a moment may happen a poll later.
+/// An event that is due at a moment may happen a poll later.
 constexpr Time kSlack = 1500;
-/// Design 5.8, replies: five answers say whose they are while others wait, and who keeps his tunnel
-/// alive sends a packet in 50 s at least.
+/// Design 5.8, replies: five answers identify their client while others wait, and a client that
+/// keeps its tunnel alive sends a packet in 50 s at least.
 constexpr Time kFiveAnswers = 6 * 50 * kSecond;
 /// Design 4.8: a turn that is unanswered for so long may yield.
 constexpr Time kYield = 5 * kSecond;
@@ -122,7 +122,7 @@ std::string Sums::text() const {
 
 Watch::Watch(World& world) : world_(world), remembers_(std::getenv("LSN_MODEL_TRACE") != nullptr) {}
 
-// ── who is who ──────────────────────────────────────────────────────────────────────────────────
+// ── identities ──────────────────────────────────────────────────────────────────────────────────
 
 Watch::Peer& Watch::peer(std::uint32_t client, std::uint32_t server) {
   return peers_[{client, server}];
@@ -147,7 +147,7 @@ bool Watch::is_at_limit(std::uint32_t client) {
 }
 Watch::IkeSeen& Watch::note_ike(std::uint32_t id) {
   IkeSeen& ike = ike_seen(id);
-  // Design 6: it may have gone; then it arises anew, unanswered.
+  // Design 6: it may have gone; then it arises again, unanswered.
   if (ike.latest != kNever && world_.now() >= ike.latest + life_of(ike) - kSlack) {
     ike.heard[0] = ike.heard[1] = false;
     ike.arose = world_.now();
@@ -215,7 +215,7 @@ void Watch::tell(std::uint32_t server) const {
     std::printf("  %10lld %s\n", static_cast<long long>(chosen[i]->time), chosen[i]->text.c_str());
 }
 
-// ── what comes ──────────────────────────────────────────────────────────────────────────────────
+// ── arrivals ────────────────────────────────────────────────────────────────────────────────────
 
 void Watch::came(const Seen& packet, Party from, const std::vector<Seen>& left) {
   take_events();
@@ -269,7 +269,7 @@ void Watch::ike_came(const Seen& packet, Party from, bool passed) {
     strayed_.insert(packet.record);
   if (from == Party::kClient && x.kind == Kind::kPhaseOne && !x.is_beside && message.step == 0 &&
       !message.is_answer) {
-    // Its daemon has begun again: what waits is of its former life.
+    // Its daemon has begun again: the waiting exchanges are of its former life.
     of.restarted = now;
     for (const std::uint32_t id : gates_[gate_of(link)].waiting)
       if (world_.exchanges[id].link == x.link) world_.exchanges[id].waits_since = kNever;
@@ -283,7 +283,8 @@ void Watch::ike_came(const Seen& packet, Party from, bool passed) {
 }
 
 Time Watch::longest_wait(std::size_t ahead) const {
-  // Those who wait already, who has the gate now, and the malicious, of whom no account is kept.
+  // The clients that wait already, the one that has the gate now, and the malicious ones, which are
+  // not tracked.
   return kSlack + world_.rules.gate_timeout * static_cast<Time>(ahead + 1 + world_.rules.malicious);
 }
 
@@ -296,7 +297,7 @@ void Watch::phase_two_came(const Message& message, bool passed) {
                        !message.is_answer && message.step >= x.requests_left;
   if (x.known_since != kNever && !goes_on) {
     if (passed) {
-      // Now, although what it lets go may be seen to leave first.
+      // Now, although the packets that it releases may be seen to leave first.
       if (message.is_answer) x.answers_left = std::max(x.answers_left, message.step + 1);
       return;
     }
@@ -314,7 +315,7 @@ void Watch::phase_two_came(const Message& message, bool passed) {
   }
   if (passed || message.is_answer || message.is_third) return;
 
-  // It waits, and its client goes on asking.
+  // It waits, and its client retransmits.
   GateSeen& gate = gates_[gate_of(link)];
   if (x.waits_since == kNever || now - x.last_asked > 34 * kSecond) {
     std::vector<std::uint32_t> ahead;
@@ -325,7 +326,7 @@ void Watch::phase_two_came(const Message& message, bool passed) {
           std::find(ahead.begin(), ahead.end(), client) == ahead.end())
         ahead.push_back(client);
     }
-    // Whose address went wait where nobody can see it yet.
+    // Clients that have lost their address wait, not yet visibly.
     for (const auto& [client, source] : sources_)
       if (client != link.client && (source.ip == Ip{} || now >= source.kept_until - kSlack) &&
           std::find(ahead.begin(), ahead.end(), client) == ahead.end())
@@ -340,7 +341,7 @@ void Watch::phase_two_came(const Message& message, bool passed) {
       if (std::exchange(x.blocked_since, now) == kNever) ++sums_.waited;
     }
     x.waits_since = now;
-    // A reload may have moved clients to where nobody saw them wait.
+    // A reload may have moved clients to an address where they wait unseen.
     x.waits_until =
         now + longest_wait(ahead.size() + (world_.rules.reloads != 0 ? world_.rules.clients : 0));
   }
@@ -379,12 +380,12 @@ void Watch::esp_came(const Seen& packet, Party from, bool passed) {
     fault(link.server, cat({"ESP of tunnel ", number(packet.record), " (", hex(packet.spi),
                             ") did not pass; its SPI was known"}));
   if (from == Party::kClient) {
-    // What its server has not answered asks for a turn, whether it passes or not.
+    // An SPI that its server has not answered asks for a turn, whether the packet passes or not.
     if (!passed || !tunnel.is_answered || peer_of(link).lacks_other_half())
       gates_[gate_of(link)].esp_refused[link.client] = now;
     return;
   }
-  if (!passed) tunnel.received_since = kNever;  // whoever had it has it no more
+  if (!passed) tunnel.received_since = kNever;  // its receiver has it no more
   // Design 5: no tunnel stays one-way for longer than its turn takes to come round.
   const bool talks =
       tunnel.last_left[0] != kNever && now - tunnel.last_left[0] <= 10 * kSecond && tunnel.alive[0];
@@ -399,7 +400,7 @@ void Watch::esp_came(const Seen& packet, Party from, bool passed) {
   }
 }
 
-// ── what leaves ─────────────────────────────────────────────────────────────────────────────────
+// ── departures ──────────────────────────────────────────────────────────────────────────────────
 
 void Watch::left(const Seen& packet, Party to) {
   if (packet.what == Seen::What::kIke) ike_left(packet, to);
@@ -427,7 +428,7 @@ void Watch::ike_left(const Seen& packet, Party to) {
   Message& message = world_.messages[packet.record];
   const Time now = world_.now();
   if (message.exchange == kNobody) {
-    // A malicious client's, or what a server answers.
+    // A malicious client's, or a server's answer to one.
     peer(message.sender, server_of(to == Party::kServer ? packet.destination.ip : packet.source.ip))
         .starts.push_back(now);
     message.left = true;
@@ -470,7 +471,7 @@ void Watch::ike_left(const Seen& packet, Party to) {
   IkeSeen& ike = note_ike(x.ike);
   ike.heard[at(from)] = true;
   const Time lasts = life_of(ike);
-  // Design 3: a session that floats is freed; what it has goes on like any UDP mapping.
+  // Design 3: a session that floats is freed; its mapping goes on like any UDP mapping.
   if (!link.nat_traversal) {
     mapping.keep(now, lasts);
     mapping.is_answered |= ike.heard[0] && ike.heard[1];
@@ -503,7 +504,7 @@ void Watch::ike_left(const Seen& packet, Party to) {
   if (x.known_since == kNever) x.known_since = now;
 }
 
-/// Its turn has come: in time?
+/// Its turn has come: checks that it came in time.
 void Watch::waited(std::uint32_t id) {
   Exchange& x = world_.exchanges[id];
   const Link& link = world_.links[x.link];
@@ -532,7 +533,7 @@ void Watch::first_left(std::uint32_t id) {
   const Link& link = world_.links[x.link];
   const Time now = world_.now();
   GateSeen& gate = gates_[gate_of(link)];
-  // Design 9.3: nobody else has an unanswered exchange within his turn. When his turn began is
+  // Design 9.3: no other client has an unanswered exchange within its turn. The turn's begin is
   // seen from outside only if nothing earlier can have begun it.
   const Time recently = now - std::min(kYield, world_.rules.gate_timeout) + 100;
   while (!gate.recent.empty() && world_.exchanges[gate.recent.front()].first_left <= recently)
@@ -601,7 +602,7 @@ void Watch::esp_left(const Seen& packet, Party to) {
     if (tunnel.new_since == now || may_lack) of.starts.push_back(now);
     if (tunnel.last_left[0] != kNever) went_on(of, Party::kClient);
     tunnel.last_left[0] = of.latest_esp_out = now;
-    // One that the server has not answered is new in whatever turn it begins.
+    // One that the server has not answered is new in any turn that it begins.
     if (may_lack || now <= tunnel.new_since + world_.rules.gate_timeout)
       of.latest_new_esp_out = now;
     if (Mapping& mapping = mapping_of(link); now < mapping.kept_until && mapping.is_answered)
@@ -661,7 +662,7 @@ void Watch::misdelivered(const Seen& packet, std::uint32_t receiver) {
   if (tunnel.misdelivery == Misdelivery::kWrong) fault(link.server, what);
 }
 
-/// The NAT had lost what it knew of the tunnel, and has not learnt it again.
+/// The NAT had lost its state of the tunnel, and has not learnt it again.
 bool Watch::is_forgotten(const Tunnel& tunnel) const {
   const Exchange& x = world_.exchanges[tunnel.exchange];
   const Time latest =
@@ -719,7 +720,7 @@ bool Watch::came_to_nothing(const Tunnel& tunnel) {
          });
 }
 
-/// Its client got what an earlier one of its own was owed, in its place.
+/// Its client got the packets owed to an earlier tunnel of its own, in its place.
 bool Watch::is_confused(const Tunnel& tunnel) {
   const Exchange& x = world_.exchanges[tunnel.exchange];
   return any_tunnel_beside(tunnel, [&](const Tunnel& earlier) {
@@ -742,7 +743,7 @@ bool Watch::is_owed(const Tunnel& tunnel) {
          x.answered_left >= ike.arose && world_.now() < ike.latest + life_of(ike) - kSlack;
 }
 
-/// Design 9.1, each class as it stands there; what is none of them is wrong.
+/// Design 9.1, each class as it stands there; any other misdelivery is wrong.
 Misdelivery Watch::classify(std::uint32_t id, const Seen& packet, std::uint32_t receiver) {
   const Tunnel& tunnel = world_.tunnels[id];
   const Link& link = world_.links[tunnel.link];
@@ -773,7 +774,7 @@ Misdelivery Watch::classify(std::uint32_t id, const Seen& packet, std::uint32_t 
   if (tunnel.last_left[1] != kNever && now >= latest + world_.rules.esp_timeout - kSlack)
     return Misdelivery::kOutlived;
   if (x.first_left == kNever) return Misdelivery::kWrong;
-  // The owner got somebody else's SPI in this one's place.
+  // The owner got another client's SPI in this one's place.
   const auto taken = std::find_if(owner.foreign.rbegin(), owner.foreign.rend(),
                                   [&](const auto& one) { return one.time >= x.first_left; });
   if (taken != owner.foreign.rend())
@@ -789,7 +790,7 @@ Misdelivery Watch::classify(std::uint32_t id, const Seen& packet, std::uint32_t 
   }
   if (ended == kNever) return Misdelivery::kWrong;
   const bool is_late = now >= ended + 2 * gate_timeout - 100;
-  // Has the receiver a turn?
+  // Whether the receiver has a turn.
   const Time began = to.starts.empty() ? kNever : to.starts.back();
   const bool is_closed = std::any_of(to.ends.begin(), to.ends.end(),
                                      [&](Time end) { return end > began && end < now; });
@@ -889,7 +890,7 @@ void Watch::reloaded() {
 void Watch::forget_what_went() {
   if (had_profile_ != has_profile_) return forget(kNever, kNobody);
   for (auto& [client, source] : sources_) {
-    // What came by while not all shards knew that its address had gone is forgotten, too.
+    // State learnt while not all shards knew that its address had gone is forgotten, too.
     const bool has_moved = std::ranges::any_of(losses_, [&](const Loss& loss) {
       return loss.client == client && loss.at == reloaded_at_;
     });
@@ -1031,9 +1032,10 @@ void Watch::finish() {
     sums_.ended_soon += tunnel.misdelivered != kNever &&
                         tunnel.last_misdelivered - tunnel.misdelivered <= world_.rules.gate_timeout;
     const bool established = tunnel.received[0] != 0 && tunnel.received[1] != 0;
-    // Both ends had it, and who wanted to talk has tried for some time.
+    // Both ends had it, and the end that wanted to send has tried for some time.
     if (!established && tunnel.sent[0] < 4) continue;
-    // A server that has not got it, or no more: what its client sent has passed, nothing came back.
+    // A server that has not got it, or no more: its client's packets have passed, nothing came
+    // back.
     if (!established && tunnel.last_left[0] != kNever && tunnel.first_came[1] == kNever) continue;
     ++sums_.wanted;
     sums_.established += established;

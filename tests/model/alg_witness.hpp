@@ -1,8 +1,8 @@
-// Who watches the NAT from outside and says what must never happen (design 9).
+// A witness that watches the NAT from outside and reports events that must never happen (design 9).
 //
-// It knows from the world's marks for whom each packet is, and from the wire when it came and left.
-// Of the product's own state it uses the times at which turns ended, to tell a misdelivery that
-// nobody can avoid from one that must not be, and the gauges and tables for their bounds.
+// It knows the true receiver of each packet from the world's marks, and from the wire when it came
+// and left. Of the product's own state it uses the times at which turns ended, to tell an
+// unavoidable misdelivery from one that must not be, and the gauges and tables for their bounds.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +19,7 @@
 
 namespace lsn::test::alg {
 
-/// What came of some worlds.
+/// The results of some worlds.
 struct Sums {
   std::uint64_t worlds = 0, tunnels = 0, packets = 0, forged = 0;
   std::uint64_t restarts = 0, ike_rekeys = 0, collisions = 0, given_up = 0;
@@ -38,7 +38,7 @@ struct Sums {
   std::array<std::uint64_t, shared::kCloseReasons> closed{};  ///< turns by reason
 
   void add(const Sums& other);
-  /// Contended, consequence and lured: what better rules would give less of.
+  /// Contended, consequence and lured: better rules would give fewer.
   [[nodiscard]] std::uint64_t misguided() const;
   [[nodiscard]] std::uint64_t calm_misdelivered_in_all() const;
   [[nodiscard]] std::string text() const;
@@ -62,7 +62,7 @@ class Watch final : public Witness {
 
   [[nodiscard]] const std::vector<std::string>& faults() const { return faults_; }
   [[nodiscard]] const Sums& sums() const { return sums_; }
-  /// The last things that happened between that server and anybody; of all servers, kNobody.
+  /// The last events between that server and any client; of all servers, kNobody.
   void tell(std::uint32_t server) const;
   [[nodiscard]] std::uint32_t server_of_fault() const { return server_of_fault_; }
 
@@ -76,7 +76,7 @@ class Watch final : public Witness {
       Time time;
       bool forged;
     };
-    std::vector<Foreign> foreign;  ///< it got a packet of somebody else's: its place is taken
+    std::vector<Foreign> foreign;  ///< it got another client's packet: its place is taken
     /// When its known tunnels carried packets both ways, second after second.
     struct BothWays {
       Time since, until;
@@ -88,14 +88,14 @@ class Watch final : public Witness {
     [[nodiscard]] bool lacks_other_half() const {
       return std::ranges::any_of(pairs, [](const auto& pair) { return pair.second == 0; });
     }
-    std::vector<Time> starts;  ///< what may have begun a turn of its
-    std::vector<Time> ends;    ///< of its turns, as the product says
+    std::vector<Time> starts;  ///< possible begins of its turns
+    std::vector<Time> ends;    ///< of its turns, by the product's own word
     Time deadline = kNever;    ///< the latest of these that was one
   };
   struct IkeSeen {
     bool heard[2] = {false, false};
     Time latest = kNever;
-    Time arose = 0;  ///< anew, with nothing of what it had
+    Time arose = 0;  ///< again, without its former state
   };
   using GateKey = std::pair<Ip, std::uint32_t>;  ///< NAT address, server
   struct GateSeen {
@@ -148,19 +148,19 @@ class Watch final : public Witness {
   [[nodiscard]] bool is_owed(const Tunnel& tunnel);
   [[nodiscard]] bool is_confused(const Tunnel& tunnel);
   [[nodiscard]] bool any_tunnel_beside(const Tunnel& tunnel, auto&& is_it) const;
-  /// Design 5: its exchange came to nothing, as far as anybody can see.
+  /// Design 5: its exchange came to nothing, as far as can be seen.
   [[nodiscard]] bool came_to_nothing(const Tunnel& tunnel);
   void went_on(Peer& peer, Party from);
   void misdelivered(const Seen& packet, std::uint32_t receiver);
-  /// How long a client may have to wait when so many are before it.
+  /// The longest wait of a client with so many before it.
   [[nodiscard]] Time longest_wait(std::size_t ahead) const;
-  /// The NAT knows no more what it learnt after `kept` of that client, or of all (kNobody).
+  /// The NAT has lost all that it learnt after `kept` of that client, or of all (kNobody).
   void forget(Time kept, std::uint32_t client);
   void expect_source(std::uint32_t client, Ip source);
   void look_at_tables();
   void take_events();
 
-  /// What has been dropped since the last time.
+  /// The drops since the last call.
   [[nodiscard]] std::string drops();
   void fault(std::uint32_t server, const std::string& what);
   void note(std::uint32_t server, std::string text);
@@ -174,7 +174,7 @@ class Watch final : public Witness {
   std::map<std::pair<std::uint32_t, std::uint32_t>, Peer> peers_;
   std::vector<IkeSeen> ikes_;
   std::map<GateKey, GateSeen> gates_;
-  /// What the NAT keeps, from when on without a gap.
+  /// The state that the NAT keeps, and since when without a gap.
   struct Kept {
     Time since = kNever, kept_until = kNever;
     void keep(Time now, Time lasts) {
@@ -203,7 +203,7 @@ class Watch final : public Witness {
   unsigned addresses_ = ~0u;
   Time reloaded_at_ = kNever;        ///< the latest reload began
   bool is_reloading_ = false;        ///< not all shards have it
-  bool for_old_mapping_ = false;     ///< what came last was
+  bool for_old_mapping_ = false;     ///< the latest packet was
   std::set<std::uint32_t> strayed_;  ///< messages to where their client is no more, or not yet
   Ip came_to_;                       ///< whereto the last one from a server was addressed
   Time looked_ = 0;

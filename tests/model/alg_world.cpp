@@ -10,7 +10,7 @@
 namespace lsn::test::alg {
 namespace {
 
-constexpr std::uint32_t kMark = 0xA16A16A1;  ///< what follows it is a record's index
+constexpr std::uint32_t kMark = 0xA16A16A1;  ///< a record's index follows
 constexpr unsigned kEsp = 50;
 constexpr std::size_t kIkeHeaderSize = 28;
 
@@ -30,7 +30,7 @@ std::vector<Seen> read_all(const std::vector<Frame>& frames) {
 
 }  // namespace
 
-// ── what a world is like ────────────────────────────────────────────────────────────────────────
+// ── the rules of a world ────────────────────────────────────────────────────────────────────────
 
 Rules Rules::any(Random& random, const Behaviours& behaviours) {
   Rules r;
@@ -123,7 +123,7 @@ Config Rules::config(unsigned addresses, bool has_profile) const {
   config.alg_profiles = {profile};
   if (has_profile) config.group().alg = "ALG";
   config.group().app(Protocol::kUdp, {.pooling = Pooling::kPaired});
-  // Shorter than any silence of IKE: what keeps a mapping then is the ALG.
+  // Shorter than any silence of IKE: then the ALG keeps a mapping alive.
   config.group().udp().session_timeout = 20s;
   config.group().udp().stun_timeout = 20s;
   config.unreachable_rate = 0;
@@ -401,7 +401,7 @@ void World::receive(Party party, const Seen& packet) {
   }
   const Message message = messages[packet.record];
   if (message.exchange == kNobody) {
-    // A malicious client's; some servers answer whatever they are asked.
+    // A malicious client's; some servers answer any request.
     if (party != Party::kServer || message.is_answer || !random_.flip()) return;
     Message answer = message;
     answer.from = Party::kServer;
@@ -416,7 +416,7 @@ void World::receive(Party party, const Seen& packet) {
     return transmit(Party::kServer, nobodys,
                     udp({packet.destination.ip, 500}, packet.source, answer.payload));
   }
-  // What is for somebody else is not understood.
+  // A packet for another client is not understood.
   const Link& link = links[exchanges[message.exchange].link];
   if (party == Party::kClient && packet.destination.ip != client_ip(link.client)) return;
   if (message.is_third) {
@@ -785,7 +785,7 @@ void World::give_up(std::uint32_t id) {
   for (const std::uint32_t tunnel : link.tunnels) tunnels[tunnel].alive[at(Party::kServer)] = false;
 }
 
-/// What its initiator does when an exchange has brought no tunnel.
+/// The initiator's next step if an exchange has brought no tunnel.
 void World::came_to_nothing(std::uint32_t id) {
   Exchange& x = exchanges[id];
   x.failed = true;
@@ -893,7 +893,7 @@ void World::receive_answer(const Message& message) {
     return;
   }
   if (++x.step < x.steps) {
-    // EAP: somebody may have to type.
+    // EAP: a user may have to type.
     const Time pause = x.kind == Kind::kAuth && random_.pick(3) == 0
                            ? random_.between(0, 2 * rules.gate_timeout)
                            : random_.between(0, 5);
@@ -1101,7 +1101,7 @@ void World::send_esp(std::uint32_t id, Party from, bool wants_reply) {
 }
 
 void World::receive_esp(Party party, const Seen& packet) {
-  if (packet.record == kNobody) return;  // forged: nobody can decrypt it
+  if (packet.record == kNobody) return;  // forged: no peer can decrypt it
   const std::uint32_t id = packet.record;
   Tunnel& tunnel = tunnels[id];
   const Link& link = links[tunnel.link];
@@ -1138,7 +1138,7 @@ void World::keep_alive(std::uint32_t id) {
   });
 }
 
-/// Nobody talks until the NAT has forgotten it, then either side.
+/// Neither side sends until the NAT has forgotten it, then either one.
 void World::sleep(std::uint32_t id) {
   Tunnel& tunnel = tunnels[id];
   if (is_over() || !tunnel.alive[0] || !tunnel.alive[1] || tunnel.superseded ||
@@ -1169,7 +1169,7 @@ void World::wake(std::uint32_t id, Party from, Time pause, unsigned tries) {
   after(pause, [=, this] { wake(id, from, std::min(2 * pause, 8 * kSecond), tries - 1); });
 }
 
-// ── those who mean no good ──────────────────────────────────────────────────────────────────────
+// ── malicious hosts ─────────────────────────────────────────────────────────────────────────────
 
 void World::spoof() {
   if (is_over()) return;

@@ -1,14 +1,14 @@
 // A world of IPsec peers around a laboratory: clients behind the NAT, servers, the network between
-// them, and those who mean no good; all of it in virtual time and from one seed.
+// them, and malicious hosts; all of it in virtual time and from one seed.
 //
 // An event's way: a daemon sends a message (transmit: loss, duplication, delay), it comes to the
-// NAT (at_nat: the laboratory's shards), what leaves the NAT is read (Seen) and carried on to whom
-// its destination address says; there receive() does what a daemon would do. Witness is told of
-// everything that comes to the NAT and that leaves it.
+// NAT (at_nat: the laboratory's shards), each packet that leaves the NAT is read (Seen) and carried
+// on to its destination address; there receive() acts as a daemon would. Witness is told of every
+// packet that comes to the NAT or leaves it.
 //
 // Bodies of messages and ciphertexts are opaque to the product; the world writes into them which of
-// its own records they are (Message, Tunnel). So whoever looks at a packet knows for whom it really
-// is, without any guess: the oracle shares nothing with the product.
+// its own records they are (Message, Tunnel). So the true receiver of a packet can be read from it,
+// without any guess: the oracle shares nothing with the product.
 //
 //   Link      a client and a server that want tunnels: one connection of two daemons
 //   IkeSa     their IKE SA; either side may have it and the other not (any more)
@@ -54,12 +54,12 @@ class Random {
   std::mt19937_64 engine_;
 };
 
-/// What worlds have beyond plain tunnels on a plain network. Each can be left out by its name; the
-/// first three are what nobody can know and is generated on purpose.
+/// The behaviours of worlds beyond plain tunnels on a plain network. Each can be left out by its
+/// name; the first three are cases that no NAT can know, generated on purpose.
 enum class Behaviour : std::uint8_t {
   kLate,         ///< a server's first packet comes 2T or more after the turn
   kSameSpi,      ///< two clients choose the same SPI
-  kForged,       ///< somebody forges the server's address
+  kForged,       ///< a host forges the server's address
   kFailures,     ///< phase 2 that is refused, unanswered, or not authenticated
   kPhaseOne,     ///< rekeys of phase 1 (IKEv1), reauthentication (IKEv2): the tunnels live on
   kConnections,  ///< several connections of a client to one server, from one port
@@ -86,7 +86,7 @@ class Behaviours {
   std::array<bool, kBehaviours> on_{};
 };
 
-/// What a world is like.
+/// The rules of a world.
 struct Rules {
   // the product
   unsigned shards = 1, nat_addresses = 1;
@@ -97,9 +97,9 @@ struct Rules {
   // the peers
   unsigned clients = 4, servers = 2;
   Time rekey = 60 * kSecond;   ///< mean age of a tunnel when it is rekeyed
-  Time length = 20 * kMinute;  ///< until nobody begins anything any more
+  Time length = 20 * kMinute;  ///< until no peer begins anything any more
   unsigned restarts = 0;       ///< of a million rekeys: it is a restart instead
-  unsigned idle = 0;           ///< of a million tunnels: nobody talks for a while
+  unsigned idle = 0;           ///< of a million tunnels: silent for a while
   Time idle_for = 0;
   unsigned failures = 0;      ///< of a million phase 2 exchanges
   unsigned hopeless = 0;      ///< of a million links: never authenticated
@@ -110,12 +110,12 @@ struct Rules {
   unsigned idle_out = 0;      ///< of a million tunnels
   unsigned fragmented = 0;    ///< of a million messages
   bool office = false;
-  // what the operator does: mean times between, 0: never
+  // the operator's actions: mean times between, 0: never
   Time nat_restarts = 0, reloads = 0;
   // the network, of a million packets
   unsigned loss = 0, duplicates = 0, reordered = 0, stray = 0;
   Time longest_delay = 0;  ///< of strays
-  // what nobody can know, of a million tunnels
+  // cases that no NAT can know, of a million tunnels
   unsigned late = 0, same_spi = 0;
   bool spoofer = false;
   unsigned malicious = 0;  ///< clients
@@ -123,7 +123,7 @@ struct Rules {
   [[nodiscard]] bool is_lossless() const {
     return loss == 0 && duplicates == 0 && reordered == 0 && stray == 0;
   }
-  /// No loss, malice or idleness, and the NAT keeps what it knows.
+  /// No loss, malice or idleness, and the NAT keeps its state.
   [[nodiscard]] bool is_calm() const {
     return is_lossless() && malicious == 0 && !spoofer && idle == 0 && late == 0 && same_spi == 0 &&
            hold != 0 && server_first == 0 && idle_out == 0 && nat_restarts == 0 && reloads == 0;
@@ -183,7 +183,7 @@ enum class Kind : std::uint8_t { kPhaseOne, kAuth, kQuick, kChild, kIkeRekey, kI
   return kind != Kind::kPhaseOne && kind != Kind::kInfo;
 }
 
-/// What comes of a phase 2 exchange.
+/// The outcome of a phase 2 exchange.
 enum class Outcome : std::uint8_t {
   kTunnel,
   kRefused,       ///< IKEv2: an error in the answer. IKEv1: an informational message, no answer
@@ -237,14 +237,14 @@ struct Message {
 /// Why an inbound packet came to a client that had not chosen its SPI.
 enum class Misdelivery : std::uint8_t {
   kNone,
-  // nobody can know: generated on purpose
+  // no NAT can know these: generated on purpose
   kLate,
   kSameSpi,
   kForged,
   kConsequence,  ///< the owner's place had been taken by another misdelivered packet
   kContended,    ///< both clients were owed an SPI, and the receiver had sent on its own already
   kLured,        ///< as kContended, and the receiver is malicious
-  kForgotten,    ///< the NAT had lost what it knew: a restart without a file, no profile
+  kForgotten,    ///< the NAT had lost its state: a restart without a file, no profile
   kOutlived,     ///< its session (on UDP 4500: its mapping) had idled out
   // never
   kWrong,
@@ -253,7 +253,7 @@ enum class Misdelivery : std::uint8_t {
 
 struct Tunnel {
   std::uint32_t link = 0, exchange = 0;
-  std::uint32_t spi[2] = {0, 0};  ///< by who chose it, that is, who receives on it
+  std::uint32_t spi[2] = {0, 0};  ///< by the side that chose it and receives on it
   unsigned life = 0;
   bool alive[2] = {false, false};
   bool installed[2] = {false, false};  ///< was alive once
@@ -263,11 +263,11 @@ struct Tunnel {
   unsigned rounds = 2;
   bool server_first = false, late = false;
   bool is_parallel = false;              ///< one of many at once
-  Time quiet = 0;                        ///< nobody talks
+  Time quiet = 0;                        ///< without packets for so long
   Time sleeps_until = kNever;            ///< its session idles out meanwhile
   unsigned received_before[2] = {0, 0};  ///< it slept
   Time asked = kNever;                   ///< the client's first packet
-  // what the witness notes, by direction (who sends)
+  // the witness's notes, by direction (the sender)
   Time first_came[2] = {kNever, kNever};
   Time last_left[2] = {kNever, kNever};
   unsigned left[2] = {0, 0};  ///< packets since its session changed
@@ -290,7 +290,7 @@ struct Seen {
   std::uint32_t record = kNobody;  ///< Message or Tunnel
   std::uint32_t spi = 0;
   std::uint32_t sequence = 0;  ///< of IKE: the fragment's number, 0: in one piece
-  std::uint32_t sender = 0;    ///< of nobody's record: the malicious client
+  std::uint32_t sender = 0;    ///< without a record: the malicious client
   bool wants_reply = false;
   [[nodiscard]] bool is_forged() const { return what == What::kEsp && record == kNobody; }
 };
@@ -298,19 +298,19 @@ struct Seen {
 
 class World;
 
-/// Who watches the NAT.
+/// The watcher of the NAT.
 class Witness {
  public:
   virtual ~Witness() = default;
   /// Something came to the NAT and these packets left it; `from`: its sender.
   virtual void came(const Seen& packet, Party from, const std::vector<Seen>& left) = 0;
-  /// A packet leaves, for whatever reason; `to`: on whose side.
+  /// A packet leaves, for any reason; `to`: the party on that side.
   virtual void left(const Seen& packet, Party to) = 0;
   /// Some time has passed.
   virtual void passed() = 0;
   /// The NAT is about to be killed or reloaded.
   virtual void before_change() = 0;
-  /// It was killed and runs again. What happened after `restored` (kNever: all) is forgotten.
+  /// It was killed and runs again. State from after `restored` (kNever: all) is forgotten.
   virtual void restarted(Time restored) = 0;
   /// From now on shards adopt a configuration with these addresses of the pool (as bits), with the
   /// profile or without it; until reloaded() some may not have.
@@ -323,7 +323,7 @@ class World {
   World(std::uint64_t seed, const Behaviours& behaviours);
 
   void attend(Witness& witness) { witness_ = &witness; }
-  /// Until nobody has anything to do any more; false: `stop` said so.
+  /// Runs until no event is left; false: `stop` said so.
   bool run(const std::function<bool()>& stop);
   /// Nothing comes for so long.
   void wait(Time time);
@@ -410,7 +410,7 @@ class World {
   void sleep(std::uint32_t tunnel);
   void wake(std::uint32_t tunnel, Party from, Time pause, unsigned tries);
 
-  // those who mean no good
+  // malicious hosts
   void spoof();
   void misbehave(std::uint32_t client, std::uint32_t server, std::uint64_t spi);
 

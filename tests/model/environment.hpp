@@ -1,4 +1,4 @@
-// What a round of the models is told from outside.
+// Parameters of a round of the models from the environment.
 #pragma once
 
 #include <cstdint>

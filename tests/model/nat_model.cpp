@@ -119,7 +119,7 @@ class Round {
                                           kPsh | kAck, kFin | kAck, kRst, kRst | kAck};
     return kFlags[pick(9)];
   }
-  /// Somebody's NAT endpoint, now and then one that nobody has.
+  /// A subscriber's NAT endpoint, now and then one without a mapping.
   Endpoint any_nat_endpoint(Kind kind) {
     std::vector<Endpoint> known;
     for (const auto& [key, session] : reference_->sessions())
@@ -134,7 +134,7 @@ class Round {
     return one;
   }
 
-  /// What closes may be forged, with a sequence number from anywhere.
+  /// A closing segment may be forged, with any sequence number.
   bool any_far(unsigned flags) { return (flags & (kRst | kFin)) != 0 && pick(3) == 0; }
 
   static IpPacket packet(Kind kind, Endpoint from, Endpoint to, unsigned flags, bool answer,
@@ -148,7 +148,7 @@ class Round {
     return answer ? pong(from.ip, to, 1, pattern(size)) : ping(from, to.ip, 1, pattern(size));
   }
 
-  /// What has been done; the last of it is printed with a failure.
+  /// The steps so far; the last ones are printed with a failure.
   void note(std::string step) {
     steps_.push_back(std::move(step));
     if (steps_.size() > 40) steps_.pop_front();
@@ -246,7 +246,7 @@ class Round {
       note(cat({"wait ", std::to_string(milliseconds), " ms"}));
       lab_->advance(std::chrono::milliseconds{milliseconds});
       now_ += milliseconds;
-      // What ends just about now may be gone or not: a little later it is clear.
+      // A session that ends just about now may be gone or not: a little later it is clear.
       milliseconds = 700;
       reference_->set_now(now_ - kClose);
     } while (reference_->is_close_call(now_));
@@ -276,7 +276,7 @@ class Round {
     for (const Ip ip : addresses_) config_.pool().addresses.push_back(Network{to_text(ip)});
   }
 
-  // ── what must hold ─────────────────────────────────────────────────────────────────────────────
+  // ── checks ─────────────────────────────────────────────────────────────────────────────────────
 
   static bool forwards(Fate fate) { return fate == Fate::kForward || fate == Fate::kOpen; }
 

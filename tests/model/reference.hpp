@@ -1,6 +1,6 @@
-// What a NAT has to do, as simply as it can be said: one map of sessions, one of mappings, times in
-// milliseconds. From RFC 4787, 5382, 5508, 6888 and the reference of the configuration; it shares
-// nothing with the product.
+// The behaviour required of a NAT, as simply as it can be said: one map of sessions, one of
+// mappings, times in milliseconds. From RFC 4787, 5382, 5508, 6888 and the reference of the
+// configuration; it shares nothing with the product.
 //
 // The reference does not choose NAT endpoints: it is told which one the product took, and says
 // whether that was allowed (fault_of). It models one policy per protocol, quotas, TCP's states,
@@ -32,7 +32,7 @@ class Reference {
     unsigned port_quota = 0, session_quota = 0;
     bool keep_parity = false, keep_range = false;
   };
-  /// What is to become of a packet.
+  /// The verdict on a packet.
   enum class Fate : std::uint8_t {
     kForward,  ///< by an existing session
     kOpen,     ///< forward, and make a session
@@ -44,7 +44,7 @@ class Reference {
     kConflict,  ///< the inside endpoint talks to that sender by another mapping
   };
 
-  /// What one side of a connection has sent.
+  /// The flags and numbers that one side of a connection has sent.
   struct TcpSide {
     bool syn = false, fin = false;
     bool acked_syn = false;  ///< the other side's
@@ -74,7 +74,7 @@ class Reference {
 
   // ── time ───────────────────────────────────────────────────────────────────────────────────────
 
-  /// Ends what is due.
+  /// Ends the sessions and mappings that are due.
   void set_now(Milliseconds now) {
     now_ = now;
     for (auto it = sessions_.begin(); it != sessions_.end();) {
@@ -110,7 +110,7 @@ class Reference {
     return Fate::kOpen;
   }
 
-  /// `inside` is set to whom the packet is for, when there is such a one.
+  /// `inside` is set to the packet's inside endpoint, if there is one.
   [[nodiscard]] Fate inbound(Kind kind, Endpoint nat, Endpoint remote, unsigned flags,
                              Endpoint& inside) const {
     for (const auto& [key, session] : sessions_) {
@@ -180,7 +180,7 @@ class Reference {
     TcpSide& other = out ? s.in : s.out;
     const bool ack = (flags & kAck) != 0;
     if ((flags & kRst) != 0) {
-      // RFC 5961 section 3; RFC 9293 section 3.10.7.3 for who has sent no SYN.
+      // RFC 5961 section 3; RFC 9293 section 3.10.7.3 for a side that has sent no SYN.
       s.rst |= self.numbered ? !far : !other.numbered || ack;
       return;
     }
@@ -188,7 +188,7 @@ class Reference {
     const bool half_closed = s.out.fin || s.in.fin;
     s.rst = false;
     if ((flags & kSyn) != 0) {
-      // RFC 6191; half closed only by the subscriber's word, his SYN or his answer to one.
+      // RFC 6191; if half closed, only by the subscriber's SYN or its answer to one.
       if (ack ? out && (was_closing || half_closed) : was_closing || (out && half_closed)) {
         s.out = s.in = TcpSide{};
         other.syn = ack;
@@ -203,7 +203,7 @@ class Reference {
     if ((flags & kFin) != 0 && self.syn && !(far && self.numbered)) self.fin = true;
   }
 
-  /// The address is not ours any more. Returns how many sessions ended.
+  /// The address is not the NAT's any more. Returns how many sessions ended.
   std::uint64_t remove_address(Ip ip) {
     const auto gone =
         std::erase_if(sessions_, [&](const auto& s) { return s.second.nat.ip == ip; });
@@ -230,7 +230,8 @@ class Reference {
 
   static bool is_opening(unsigned flags) { return (flags & (kSyn | kAck | kRst | kFin)) == kSyn; }
 
-  /// Whether mappings exist apart from sessions: where one serves several, or lets strangers in.
+  /// Whether mappings exist apart from sessions: if one serves several, or lets unsolicited hosts
+  /// in.
   [[nodiscard]] bool has_mappings(Kind kind) const {
     return kind != Kind::kIcmp && !(rules_.policy.mapping == Dependence::kAddressPort &&
                                     rules_.policy.filtering == Dependence::kAddressPort);

@@ -1,16 +1,16 @@
 // Reloads under traffic, in virtual time: random configurations follow one another, with packets
-// from both sides before, between and after what the shards do for each (adopt one by one, sweep).
+// from both sides before, between and after the shards' steps for each (adopt one by one, sweep).
 //
 // Held after each step, against the reference (reload_reference.hpp):
-//   nobody's packet at somebody else; what the new configuration still allows lives on with the
-//   same NAT endpoint, also while the shards disagree; what it does not allow is gone from both
-//   sides, from the moment that all have adopted it; what is new is served or refused as after a
-//   fresh start, which a second laboratory is asked for; no packet goes round in circles; gauges
-//   and limits count what there is; a subscriber is with one shard, and an address never moves
-//   while it is configured
+//   no subscriber gets another one's packet; sessions that the new configuration still allows
+//   live on with the same NAT endpoint, also while the shards disagree; those that it does not
+//   allow are gone from both sides, from the moment that all have adopted it; new sessions are
+//   served or refused as after a fresh start, for which a second laboratory is the standard; no
+//   packet goes round in circles; gauges and limits count the present state; a subscriber is with
+//   one shard, and an address never moves while it is configured
 //
-//   LSN_SEED=n                the first round's seed; printed always, and with a failure the
-//   round's own LSN_MODEL_RELOADS=n       reloads in all, at least
+//   LSN_SEED=n           the first round's seed; printed always, and with a failure the round's own
+//   LSN_MODEL_RELOADS=n  reloads in all, at least
 #include <gtest/gtest.h>
 
 #include <array>
@@ -151,7 +151,8 @@ class Round {
     return {Ip{"198.18.0.1"} + static_cast<std::uint32_t>(pick(3)),
             kind == Kind::kIcmp ? std::uint16_t{0} : kPorts[pick(3)]};
   }
-  /// Somebody's NAT endpoint, of before the last reload too; now and then one that nobody has.
+  /// A subscriber's NAT endpoint, of before the last reload too; now and then one without a
+  /// mapping.
   Endpoint any_nat_endpoint(Kind kind) {
     std::vector<Endpoint> known = former_[static_cast<std::size_t>(kind)];
     for (const auto& [key, session] : reference_->sessions())
@@ -247,8 +248,8 @@ class Round {
 
   enum class Strictness : std::uint8_t {
     kExact,
-    /// What has not been met since the reload still counts for quotas and limits, and does not yet
-    /// for a filtering that has become ADDRESS-DEPENDENT.
+    /// A session that has not been met since the reload still counts for quotas and limits, and
+    /// does not yet for a filtering that has become ADDRESS-DEPENDENT.
     kBeforeSweep,
   };
 
@@ -256,7 +257,8 @@ class Round {
     steps_.push_back(std::move(step));
     if (steps_.size() > 60) steps_.pop_front();
   }
-  /// Sends it; what comes of it, and no more steps between shards than there are shards.
+  /// Sends it and returns the results; checks that it was handed off at most once more than there
+  /// are shards.
   std::vector<Frame> send(bool out, const IpPacket& sent) {
     note(cat({out ? "out " : "in  ", summary_of_frame(ethernet({}, {}, kTypeIpv4, sent.bytes()))}));
     const std::uint64_t handoffs = lab_->total(&shared::Counters::handoff_sent);
@@ -296,7 +298,7 @@ class Round {
       case Fate::kNotOurs:
         return reason == DropReason::kNotForUs;
       case Fate::kNobodys:
-        // A port that waits for its portrealloctimeout is taken, but nobody's.
+        // A port that waits for its portrealloctimeout is taken, but no subscriber's.
         return reason == DropReason::kNoMapping || reason == DropReason::kFiltered;
       case Fate::kConflict:
         return reason == DropReason::kFiltered;
@@ -317,7 +319,7 @@ class Round {
            reason == DropReason::kPortQuota;
   }
 
-  /// Whether a packet went through, which the reference has a say in.
+  /// Whether a packet went through, checked against the reference.
   bool goes_through(Fate fate, const std::vector<Frame>& frames, Strictness strictness) {
     const auto reason = dropped();
     const bool went = !frames.empty();
@@ -459,7 +461,7 @@ class Round {
       note(cat({"wait ", std::to_string(milliseconds), " ms"}));
       lab_->advance(std::chrono::milliseconds{milliseconds});
       now_ += milliseconds;
-      // What ends just about now may be gone or not: a little later it is clear.
+      // A session that ends just about now may be gone or not: a little later it is clear.
       milliseconds = 700;
       reference_->set_now(now_ - kClose);
     } while (reference_->is_close_call(now_));
@@ -479,7 +481,7 @@ class Round {
     lab_->publish(config_);
     const std::uint64_t expected = reference_->reload(config_);
 
-    // Some work with the new configuration, others not yet: what lives on does not notice.
+    // Some work with the new configuration, others not yet: sessions that live on do not notice.
     std::vector<unsigned> order(lab_->shards());
     for (unsigned i = 0; i < order.size(); ++i) order[i] = i;
     std::shuffle(order.begin(), order.end(), random_);
@@ -488,7 +490,7 @@ class Round {
       note("adopt " + std::to_string(shard));
       lab_->adopt(shard);
     }
-    // All do, but none has gone through what it has; then some have, a little.
+    // All do, but none has swept its tables; then some have, a little.
     for (std::uint64_t i = pick(12); i != 0 && !failed(); --i) {
       if (pick(3) == 0) {
         begin(Strictness::kBeforeSweep);
@@ -513,7 +515,7 @@ class Round {
     dropped();
     if (!failed()) compare();
     if (!failed()) begin_as_after_a_fresh_start();
-    // What is overdue by a shorter time ends now.
+    // Sessions that are overdue by a shorter timeout end now.
     if (!failed()) wait(1000);
   }
 
@@ -542,7 +544,8 @@ class Round {
     ended = gone.size();
   }
 
-  /// Who has no state is treated as by a NAT that has just begun with the same configuration.
+  /// A subscriber without state is treated as by a NAT that has just begun with the same
+  /// configuration.
   void begin_as_after_a_fresh_start() {
     if (pick(3) != 0) return;
     Lab fresh(config_, options_);
@@ -555,7 +558,7 @@ class Round {
       const auto here = send(true, opening);
       const auto there = fresh.from_inside(opening.bytes());
       const auto reason = dropped();
-      // A limit of the group counts what was there before.
+      // A limit of the group counts sessions from before.
       const GroupConfig* group = reference_->group_of(client.ip);
       if (group != nullptr &&
           group->transport[static_cast<std::size_t>(kind)].group_session_limit != 0 && reason)
@@ -571,7 +574,7 @@ class Round {
       if (reference_->find({kind, client, server}) == nullptr)
         reference_->open(kind, client, server, nat, false);
       reference_->passed({kind, client, server}, true);
-      // And so are those who come to see it.
+      // And so are unsolicited hosts that send to it.
       const Endpoint stranger = any_server(kind);
       if (stranger == server) continue;
       const auto came = fresh.from_outside(packet(kind, stranger, other, kSyn, true).bytes());
@@ -607,7 +610,7 @@ class Round {
     return sum;
   }
 
-  // ── what must hold ─────────────────────────────────────────────────────────────────────────────
+  // ── checks ─────────────────────────────────────────────────────────────────────────────────────
 
   static Key key_of(const SessionRow& row) {
     const Kind kind = row.protocol;

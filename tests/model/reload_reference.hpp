@@ -1,12 +1,11 @@
-// What a NAT has to do with sessions and mappings when its configuration changes under them, as
+// The behaviour required of a NAT with its sessions and mappings when its configuration changes, as
 // simply as it can be said. It shares nothing with the product and knows no shards.
 //
-// A reload asks of each object only what a fresh start with the new configuration would allow:
+// A reload keeps an object only if a fresh start with the new configuration would allow it:
 //   session   its subscriber's group, whatever its name, has the session's NAT address in a pool;
-//   and
-//             if it came in unanswered, the filtering that its mapping has now would let it in
+//             and if it came in unanswered, the filtering that its mapping has now would let it in
 //   mapping   the same of its NAT address; it filters as the policy of its port says now; if that
-//             policy would not make such a mapping it serves its sessions and nobody else
+//             policy would not make such a mapping it serves only its sessions
 // Times, quotas and limits are those of the group that the subscriber is in now.
 #pragma once
 
@@ -40,7 +39,7 @@ class ReloadReference {
     kGroupLimit,
     kPortQuota,
     kNotOurs,
-    kNobodys,   ///< no mapping admits it: nobody has the endpoint, or its owner filters
+    kNobodys,   ///< no mapping admits it: there is none, or it filters
     kConflict,  ///< the inside endpoint talks to that sender by another mapping
   };
 
@@ -50,7 +49,7 @@ class ReloadReference {
     int mapping = kNone;
     bool from_outside = false, answered = false;
     Phase phase = Phase::kOpen;
-    /// It is the filtering's to say whether another session lets it in: either answer is right.
+    /// The filtering decides whether another session lets it in: either answer is right.
     bool is_doubtful = false;
   };
   struct Mapping {
@@ -290,7 +289,7 @@ class ReloadReference {
     forget_pairings();
   }
 
-  // ── what there is ──────────────────────────────────────────────────────────────────────────────
+  // ── tables ─────────────────────────────────────────────────────────────────────────────────────
 
   [[nodiscard]] std::map<Key, Session>& sessions() { return sessions_; }
   [[nodiscard]] const std::map<int, Mapping>& mappings() const { return mappings_; }
@@ -432,7 +431,7 @@ class ReloadReference {
   Milliseconds now_ = 0, reloaded_at_ = 0;
   Sessions sessions_;
   std::map<int, Mapping> mappings_;
-  std::set<std::pair<Kind, Endpoint>> gone_;  ///< whose mappings the last reload has removed
+  std::set<std::pair<Kind, Endpoint>> gone_;  ///< their mappings were removed by the last reload
   std::map<Ip, Ip> pairings_;                 ///< subscriber -> NAT address
   int last_ = 0;
 };

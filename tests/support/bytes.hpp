@@ -1,5 +1,5 @@
-// Bytes and addresses as tests write them down. Nothing here comes from the product: what a test
-// expects is made by code that shares nothing with what it tests.
+// Bytes and addresses as tests write them down. Nothing here comes from the product: a test's
+// expectation is made by code that shares nothing with the code under test.
 #pragma once
 
 #include <array>

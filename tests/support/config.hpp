@@ -1,6 +1,6 @@
 // A configuration as tests write it down, and the Generation that it means.
 //
-// Independent of control/config: a Config is what the reference of the configuration says, without
+// Independent of control/config: a Config has the objects of the configuration reference, without
 // file and validation. Objects keep their stable ids over reloads by their names.
 //
 //   Config config = Config::standard();      // the sample of the reference, without ALG
@@ -108,7 +108,8 @@ struct Config {
   [[nodiscard]] static Config standard();
 
   /// The same with an ipsecalg profile "ALG" of default parameters for "GROUP", as it must be with
-  /// UDP 500 (and so 4500) paired, and with a single pool address: everybody shares 203.0.113.3.
+  /// UDP 500 (and so 4500) paired, and with a single pool address: all subscribers share
+  /// 203.0.113.3.
   [[nodiscard]] static Config with_alg();
 
   AlgProfile& alg(std::size_t index = 0) { return alg_profiles.at(index); }
@@ -127,8 +128,8 @@ struct Config {
   [[nodiscard]] int interface_of(Ip ip) const;
 };
 
-/// The generation after `before` (or the first one, with a table of displaced subscribers that
-/// somebody else needs no more, if there is one: it has megabytes).
+/// The generation after `before` (or the first one, with a table of displaced subscribers that is
+/// no longer in use, if there is one: it has megabytes).
 [[nodiscard]] std::unique_ptr<shared::Generation> build(
     const Config& config, unsigned shards, const shared::Generation* before,
     std::shared_ptr<shared::DisplacedSubscribers> displaced = nullptr);

@@ -1,5 +1,5 @@
-// Builds IKE messages from what their headers mean (RFC 2408 section 3.1, RFC 7296 section 3.1).
-// What is encrypted on the wire is a pattern here: nobody on the way can tell.
+// Builds IKE messages from the meaning of their headers (RFC 2408 section 3.1, RFC 7296 section
+// 3.1). Encrypted parts are a pattern here: no host on the way can tell.
 //
 //   Ike m = create_child(0xA1, 0xB1, 2);            // a request of the IKE SA a1/b1, message ID 2
 //   lab.from_inside(ike({client, 500}, {server, 500}, m).bytes());

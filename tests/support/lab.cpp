@@ -150,7 +150,7 @@ void Lab::renew(const Config& config, Arrival arrival) {
   check_l4_ = true;
   options_.arrival = arrival;
   next_ = 0;
-  // Nobody needs a former generation, nor its map of shards.
+  // No shard needs a former generation, nor its map of shards.
   const std::uint64_t number = generations_.back()->number;
   auto fresh = test::build(config, options_.shards, nullptr, generations_.back()->displaced);
   fresh->number = number + 1;
@@ -260,7 +260,7 @@ rte_mbuf* Lab::buffer_of(const Bytes& frame, const Reception& how) {
     rte_mbuf* mbuf = rte_pktmbuf_alloc(packet_buffers);
     if (mbuf == nullptr) give_up("no buffer for a test's packet");
     const std::size_t size = std::min(segment, frame.size() - at);
-    // What a buffer held before is not for anybody to read.
+    // The former content of a buffer must not be read.
     std::memset(mbuf->buf_addr, 0xDB, mbuf->buf_len);
     char* data = rte_pktmbuf_append(mbuf, static_cast<std::uint16_t>(size));
     if (size != 0) std::memcpy(data, frame.data() + at, size);
@@ -392,7 +392,7 @@ void Lab::answer(const Frame& frame) {
   if (get16(request, 6) != kArpRequest) return;
   const Ip target{get32(request, 24)};
   const Ip sender{get32(request, 14)};
-  // Our own announcements have no answer.
+  // The NAT's own announcements have no answer.
   if (target == sender || silent_.contains(target)) return;
   const Bytes reply =
       ethernet(link.source, mac_of(target), kTypeArp,
@@ -400,7 +400,7 @@ void Lab::answer(const Frame& frame) {
   deliver(arrive(), frame.device, buffer_of(reply, {}));
 }
 
-// ── what leaves must be right ───────────────────────────────────────────────────────────────────
+// ── checks of frames that leave ─────────────────────────────────────────────────────────────────
 
 int Lab::interface_of(const Frame& frame) const {
   const Link link = link_of(frame.bytes);
@@ -532,7 +532,7 @@ void Lab::drop_predecessors() {
   sweep();
 }
 
-// ── what there is ───────────────────────────────────────────────────────────────────────────────
+// ── tables ──────────────────────────────────────────────────────────────────────────────────────
 
 std::vector<SessionRow> Lab::sessions(const SessionFilter& filter, std::uint32_t limit,
                                       std::size_t budget) {

@@ -1,12 +1,13 @@
-// A laboratory without a NIC: some shards, the hosts around them, a clock that tests turn.
+// A laboratory without a NIC: some shards, the hosts around them, a clock that tests advance.
 //
 // One packet's way: receive() copies a frame into a buffer and gives it to a shard (which one, says
-// Arrival); then run_until_idle() moves what the shards hand off to one another until all is quiet,
-// takes what they send, and lets the hosts answer: every neighbour answers ARP unless it is
-// silent(). What is left is the result, in the order in which it was sent.
+// Arrival); then run_until_idle() moves the packets that shards hand off to one another until all
+// is quiet, takes the packets that they send, and lets the hosts answer: every neighbour answers
+// ARP unless it is silent(). The other packets are the result, in the order in which they were
+// sent.
 //
-// Whatever leaves is looked at: link header, IP header, MTU, no address on a side where it must
-// never be seen. faults() says what was wrong; the tests' fixture wants it to be empty. The same
+// Every frame that leaves is checked: link header, IP header, MTU, no address on a side where it
+// must never be seen. faults() lists the faults; the tests' fixture wants it to be empty. The same
 // goes for packet buffers: after the shards are gone all are back in their pool, or the
 // destructor's check says how many are not.
 //
@@ -40,13 +41,13 @@ using namespace std::chrono_literals;
 /// Which shard's queue a packet comes to.
 enum class Arrival : std::uint8_t {
   kFirst,      ///< always the first one's: a device with one queue
-  kAlternate,  ///< each in turn: whatever a NIC may do
+  kAlternate,  ///< round robin: as a NIC may do
 };
 
 /// Starts EAL once per process, without huge pages, devices and files. Aborts if it cannot.
 void start_eal();
 
-/// What leaves a device.
+/// A frame that leaves a device.
 struct Frame {
   unsigned device = 0;
   Bytes bytes;
@@ -54,7 +55,7 @@ struct Frame {
   friend bool operator==(const Frame&, const Frame&) = default;
 };
 
-/// What a device says of a packet, and how it lies in its buffers.
+/// A device's flags of a packet, and its layout in buffers.
 struct Reception {
   std::uint64_t flags = 0;     ///< RTE_MBUF_F_RX_...
   unsigned stripped_vlan = 0;  ///< with RTE_MBUF_F_RX_VLAN_STRIPPED
@@ -80,8 +81,8 @@ class Lab {
 
   Lab(const Config& config, const Options& options);
   ~Lab();
-  /// Flushes everything and lets time pass until all has expired. Returns what did not end, empty
-  /// if all did.
+  /// Flushes everything and lets time pass until all has expired. Returns the objects that did not
+  /// end, empty if all did.
   [[nodiscard]] std::string end_all();
   /// After end_all(): the laboratory as if it were new, with another configuration, in a fraction
   /// of the time. Its clock, counters and random numbers go on.
@@ -91,13 +92,13 @@ class Lab {
 
   // ── hosts ──────────────────────────────────────────────────────────────────────────────────────
 
-  /// The hardware address of any host, and of our interfaces.
+  /// The hardware address of any host, and of the NAT's interfaces.
   [[nodiscard]] static Mac mac_of(Ip host);
   [[nodiscard]] static Mac own_mac(unsigned interface);
-  /// From now on nobody answers ARP for that address.
+  /// From now on no host answers ARP for that address.
   void silence(Ip host) { silent_.insert(host); }
   void unsilence(Ip host) { silent_.erase(host); }
-  /// Makes a neighbour known to all shards: it asks for our address.
+  /// Makes a neighbour known to all shards: it asks for the NAT's address by ARP.
   void introduce(unsigned interface, Ip host);
   /// Shows ARP requests and announcements among the results, too.
   void show_arp() { show_arp_ = true; }
@@ -129,21 +130,21 @@ class Lab {
   std::vector<Frame> advance(std::chrono::milliseconds time);
   std::vector<Frame> jump(std::chrono::milliseconds time);
   void set_now(state::Ticks now);
-  /// One call of housekeep() on every shard, and what comes of it.
+  /// One call of housekeep() on every shard, and the frames sent.
   std::vector<Frame> housekeep(std::size_t budget);
 
   // ── configuration ──────────────────────────────────────────────────────────────────────────────
 
-  /// What a reload does: all shards adopt the new generation, then sweep. Returns sessions ended.
+  /// A reload: all shards adopt the new generation, then sweep. Returns sessions ended.
   std::uint64_t reload(const Config& config, std::size_t budget = 8);
   /// The same in steps: publish, each shard adopts when it comes to it, sweep.
   void publish(const Config& config);
   void adopt(unsigned shard);
   std::uint64_t sweep(std::size_t budget = 8);
-  /// The former shard map is dropped if nobody is displaced, as the controller does.
+  /// Drops the former shard map if no subscriber is displaced, as the controller does.
   void drop_predecessors();
 
-  // ── what there is ──────────────────────────────────────────────────────────────────────────────
+  // ── tables ─────────────────────────────────────────────────────────────────────────────────────
 
   [[nodiscard]] datapath::Shard& shard(unsigned id = 0) { return *shards_.at(id); }
   [[nodiscard]] const Options& options() const { return options_; }
@@ -153,8 +154,8 @@ class Lab {
   [[nodiscard]] std::vector<SessionRow> sessions(const shared::SessionFilter& filter = {},
                                                  std::uint32_t limit = 16, std::size_t budget = 7);
   std::uint64_t flush(const shared::SessionFilter& filter, std::size_t budget = 7);
-  /// What a restart must not lose, and giving it to shards that have seen no packet yet: how many
-  /// records held.
+  /// The records that a restart must not lose, and restoring them in shards that have seen no
+  /// packet yet: how many records held.
   [[nodiscard]] std::vector<shared::StateRecord> state(std::uint32_t limit = 3,
                                                        std::size_t budget = 2);
   std::uint64_t restore(const std::vector<shared::StateRecord>& records);
@@ -171,7 +172,7 @@ class Lab {
   [[nodiscard]] std::uint64_t mapping_count(Protocol protocol) const;
   [[nodiscard]] std::uint64_t subscribers();
 
-  /// What was wrong with frames that left.
+  /// The faults of frames that left.
   [[nodiscard]] const std::vector<std::string>& faults() const { return faults_; }
   /// Checksums behind the IP header are looked at as well; packets that come with wrong ones keep
   /// them, so their tests switch this off.
@@ -179,24 +180,25 @@ class Lab {
 
   // ── for special cases ──────────────────────────────────────────────────────────────────────────
 
-  /// While set, what shards hand off stays in their buffers.
+  /// While set, packets that shards hand off stay in their buffers.
   void hold_handoffs(bool hold) { hold_ = hold; }
-  /// Packets come to this shard next, whatever Arrival says.
+  /// Packets come to this shard next, regardless of Arrival.
   void next_arrival(unsigned shard) { next_ = shard; }
-  /// Moves packets between shards until all is quiet; returns what left.
+  /// Moves packets between shards until all is quiet; returns the frames that left.
   std::vector<Frame> run_until_idle();
-  /// Takes all free buffers but `leave` (and gives them back): what needs one must do without.
+  /// Takes all free buffers but `leave` (and gives them back): packets that need one must do
+  /// without.
   void take_buffers(unsigned leave = 0);
   void give_buffers();
-  /// Packets that were counted too often (negative) or not at all: what came and what the shards
-  /// made, less what left, was dropped, was consumed or waits.
+  /// Packets that were counted too often (negative) or not at all: those that came and that the
+  /// shards made, less those that left, were dropped, were consumed or wait.
   [[nodiscard]] std::int64_t unaccounted();
   /// Buffers that are not in their pool.
   [[nodiscard]] static std::size_t buffers_in_use();
   /// Ends the shards; then nothing holds a buffer any more.
   void shut_down();
 
-  /// Is shown every shard whenever it has done something, as guards/counters.cpp wants it.
+  /// Called with each shard after each of its steps, for guards/counters.cpp.
   static inline void (*observer)(const datapath::Shard& shard) = nullptr;
 
  private:
@@ -209,7 +211,7 @@ class Lab {
   [[nodiscard]] static ShardPointer make_shard(const datapath::ShardConfig& config,
                                                state::ZeroedMemory* memory);
 
-  /// What the shards still have, in words; empty if nothing.
+  /// The remaining objects of the shards, in words; empty if none.
   [[nodiscard]] std::string remains();
   void observe() const {
     if (observer == nullptr) return;
@@ -225,7 +227,7 @@ class Lab {
   void fault(const Frame& frame, const std::string& what);
   [[nodiscard]] int interface_of(const Frame& frame) const;
 
-  /// What the configurations that shards work with say, together.
+  /// The configurations that shards work with, together.
   [[nodiscard]] bool any_config(auto&& says) const {
     return std::any_of(adopted_.begin(), adopted_.end(),
                        [&](std::size_t of_shard) { return says(configs_[of_shard]); });

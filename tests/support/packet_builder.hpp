@@ -1,8 +1,9 @@
-// Builds packets from what they mean: an IpPacket is a value with every field of its headers, the
+// Builds packets from their meaning: an IpPacket is a value with every field of its headers, the
 // makers below give it good defaults, the with_... functions change one thing in a copy, bytes()
 // writes it down with all lengths and checksums computed from scratch.
 //
-// A test says what a host sends and, by changing the same value, what must come out:
+// A test gives the packet that a host sends and, by changing the same value, the one that must come
+// out:
 //
 //   const IpPacket query = udp({"192.0.2.10", 4000}, {"198.18.0.1", 53}, pattern(20));
 //   expected = query.from(nat).with_ttl(63).bytes();
@@ -40,11 +41,11 @@ struct IpPacket {
   unsigned protocol = kUdp;
   Bytes options;  ///< padded to whole words
 
-  // What is behind it: ports of TCP and UDP, or nothing of all this for other protocols.
+  // The header behind it: ports of TCP and UDP, or none of these fields for other protocols.
   unsigned source_port = 0, destination_port = 0;
   std::uint32_t sequence = 0x01020304;
   std::uint32_t acknowledgment =
-      0;  ///< of a TCP segment with ACK: what a SYN of that sequence asks for
+      0;  ///< of a TCP segment with ACK: the number that a SYN of that sequence asks for
   unsigned flags = 0, window = 0x2000, urgent = 0;
   Bytes tcp_options;
   unsigned icmp_type = 0, icmp_code = 0;
@@ -76,7 +77,7 @@ struct IpPacket {
   /// The packet. Of a fragment that was given an offset or more_fragments by hand the payload is
   /// written as it is; use fragments() to cut a whole datagram.
   [[nodiscard]] Bytes bytes() const;
-  /// What is behind the IP header.
+  /// The bytes behind the IP header.
   [[nodiscard]] Bytes l4_bytes() const;
   /// The whole datagram cut at these offsets of the IP payload (multiples of 8).
   [[nodiscard]] std::vector<Bytes> fragments(const std::vector<std::size_t>& cuts) const;

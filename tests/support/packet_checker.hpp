@@ -1,5 +1,5 @@
-// Reads packets for people: every field by name, what differs between two of them, what is wrong
-// with one. Like the builder it shares nothing with the product.
+// Reads packets for people: every field by name, the differences of two packets, the faults of one.
+// Like the builder it shares nothing with the product.
 #pragma once
 
 #include <optional>
@@ -19,7 +19,7 @@ struct Link {
   std::size_t size = 14;  ///< 18 with a tag
 };
 [[nodiscard]] Link link_of(ByteView frame);
-/// What is behind the link header.
+/// The bytes behind the link header.
 [[nodiscard]] Bytes behind_link(ByteView frame);
 
 /// Endpoints of an IP packet; an ICMP query's identifier stands in both, other protocols have port
@@ -29,18 +29,18 @@ struct Link {
 [[nodiscard]] unsigned protocol_of(ByteView ip_packet);
 
 using Fields = std::vector<std::pair<std::string, std::string>>;
-/// Every field of a frame, or of an IP packet, also of what an ICMP error quotes.
+/// Every field of a frame, or of an IP packet, also of an ICMP error's quoted packet.
 [[nodiscard]] Fields fields_of_frame(ByteView frame);
 [[nodiscard]] Fields fields_of_ip(ByteView ip_packet, const std::string& prefix = "ip");
 
-/// One line: who to whom, what.
+/// One line: source, destination, content.
 [[nodiscard]] std::string summary_of_frame(ByteView frame);
 
 /// Empty if they are equal; else the fields that differ, and both dumps.
 [[nodiscard]] std::string difference(ByteView expected_frame, ByteView actual_frame);
 
-/// What is wrong with an IP packet's lengths and checksums: nullopt if nothing is. The checksum
-/// behind the IP header is looked at in packets that are whole.
+/// The fault of an IP packet's lengths and checksums: nullopt if there is none. The checksum behind
+/// the IP header is looked at in packets that are whole.
 [[nodiscard]] std::optional<std::string> fault_of_ip(ByteView ip_packet);
 [[nodiscard]] std::optional<std::string> fault_of_l4(ByteView ip_packet);
 

@@ -1,7 +1,7 @@
 // While one lives, this thread is inside the packet path, where nothing may be allocated, freed or
-// asked of the kernel. Who is linked with tests/guards/interpose.cpp sees to that (for the others,
-// fuzzers and builds with sanitizers, it is nothing); tests/guards/line_trace.hpp looks at what it
-// touches.
+// asked of the kernel. A program linked with tests/guards/interpose.cpp checks that (in others,
+// fuzzers and builds with sanitizers, a guard does nothing); tests/guards/line_trace.hpp records
+// the lines that the path touches.
 #pragma once
 
 namespace lsn::test {
@@ -17,7 +17,7 @@ class PathGuard {
   PathGuard(const PathGuard&) = delete;
   PathGuard& operator=(const PathGuard&) = delete;
 
-  /// What whoever watches is told.
+  /// The watcher's callbacks.
   struct Watcher {
     void (*enter)();
     void (*leave)();

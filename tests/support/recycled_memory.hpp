@@ -1,5 +1,5 @@
-// Memory for laboratories that come and go thousands of times a second: what one gave back the next
-// one takes, zeroed again, without the kernel.
+// Memory for laboratories that come and go thousands of times a second: the next one takes the
+// blocks that the last one gave back, zeroed again, without the kernel.
 //
 // A small block is cleared by hand when it comes back. Of a large one hardly anything was touched
 // (tables take only what is in use), and the kernel takes those pages back at once: it reads as
@@ -44,7 +44,7 @@ class RecycledMemory final : public state::ZeroedMemory {
     std::vector<void*>& free = kind_of(bytes, alignment).free;
     if (free.empty()) {
       void* const fresh = pages_.allocate(bytes, alignment);
-      // What a shard in it has on the heap is no leak.
+      // A shard's heap memory in it is no leak.
       if constexpr (kSanitized) __lsan_register_root_region(fresh, bytes);
       return fresh;
     }
