@@ -14,8 +14,8 @@ std::size_t round_up(std::size_t bytes, std::size_t unit) {
   return (bytes + unit - 1) / unit * unit;
 }
 
-/// What one allocation maps: a function of its size and alignment only, so that deallocation finds
-/// it.
+/// The mapping of one allocation: a function of its size and alignment only, so that deallocation
+/// finds it.
 struct Mapping {
   std::size_t bytes;
   std::size_t alignment;
@@ -39,7 +39,7 @@ void* PageMemory::do_allocate(std::size_t bytes, std::size_t alignment) {
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (address == MAP_FAILED) throw std::bad_alloc();
 
-  // Keep the aligned part, give back what is before and behind it.
+  // Keep the aligned part, give back the pages before and behind it.
   const auto begin = reinterpret_cast<std::uintptr_t>(address);
   const std::uintptr_t aligned = round_up(begin, mapping.alignment);
   const std::uintptr_t end = aligned + mapping.bytes;

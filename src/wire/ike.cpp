@@ -15,7 +15,7 @@ constexpr std::uint8_t kFragment1 = 132;
 /// Payloads that one message is searched for: a fragment payload is the first or close behind.
 constexpr int kMaxPayloads = 32;
 
-/// What every payload begins with (RFC 7296 section 3.2, the same in RFC 2408 section 3.2).
+/// The header of every payload (RFC 7296 section 3.2, the same in RFC 2408 section 3.2).
 struct PayloadHeader {
   std::uint8_t next_payload;
   std::uint8_t flags;

@@ -1,12 +1,12 @@
-// What the ALG counts: per ipsecalg profile and in total, one writer, like Counters.
+// The ALG's counters: per ipsecalg profile and in total, one writer, like Counters.
 //
 // Dropped packets have their reasons in DropReason and are counted there in total (`show drops`);
-// AlgCounters has the same drops once more per profile, where the profile is known. Gauges say what
-// there is now. `waited` is a histogram of how long held messages waited until they went on.
+// AlgCounters has the same drops once more per profile, where the profile is known. Gauges have the
+// present numbers. `waited` is a histogram of how long held messages waited until they went on.
 //
-// The traffic of ESP sessions is not counted packet by packet: what sessions count for themselves
-// anyway is added here at every tick, some sessions at a time, and when they end. So it costs the
-// fast path nothing, and a thousand sessions are up to date within some tenths of a second.
+// The traffic of ESP sessions is not counted packet by packet: the sessions' own counts are added
+// here at every tick, some sessions at a time, and when a session ends. So it costs the fast path
+// nothing, and a thousand sessions are up to date within some tenths of a second.
 #pragma once
 
 #include <array>

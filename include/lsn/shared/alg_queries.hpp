@@ -1,4 +1,4 @@
-// What the control thread asks a shard about the ALG, and what it gets: plain data, in pages
+// The control thread's questions to a shard about the ALG, and the answers: plain data, in pages
 // (page.hpp). The functions that answer stand in datapath/ipsec_alg/queries.hpp.
 #pragma once
 
@@ -54,7 +54,7 @@ using IkePage = Page<IkeRow, AlgFilter>;
 /// Those at the head of a gate's queue.
 inline constexpr std::size_t kShownWaiters = 8;
 
-/// As `show ipsecalg gate` prints it. A client is a gate's when it has anything to do with it.
+/// As `show ipsecalg gate` prints it. A client is a gate's if it has a peer there.
 struct GateRow {
   wire::Ipv4Address nat_ip, server;
   GateState state = GateState::kClosed;
@@ -70,15 +70,15 @@ struct GateRow {
 
 using GatePage = Page<GateRow, AlgFilter>;
 
-/// What a gate remembers of an SPI that came from the server, if it is not a session's.
+/// A gate's memory of an SPI that came from the server, if it is not a session's.
 struct SeenSpiRow {
   std::uint32_t first_seconds = 0, last_seconds = 0;  ///< since then
-  std::optional<wire::Ipv4Address> learned_by{};      ///< whose it was
+  std::optional<wire::Ipv4Address> learned_by{};      ///< the client that it was learned for
   std::uint32_t expected_by = 0;     ///< clients that were owed one when it was refused
   bool expected_by_several = false;  ///< and others
 };
 
-/// What a shard's ALG knows of a client, a NAT address, a server and an SPI (Lookup).
+/// A shard's ALG state of a client, a NAT address, a server and an SPI (Lookup).
 struct AlgLookup {
   std::optional<GateRow> gate{};
   std::uint32_t ike_sessions = 0;  ///< of the client with that server
@@ -92,10 +92,10 @@ struct AlgLookup {
   std::optional<SeenSpiRow> seen{};  ///< inbound
 };
 
-/// What `flush ipsecalg session` asks of a shard, in steps like pages.
+/// The work of `flush ipsecalg session` in a shard, in steps like pages.
 struct AlgFlush {
   AlgFilter filter;
-  bool waiters_done = false;  ///< of all clients; the rest comes after: nobody gets a turn by it
+  bool waiters_done = false;  ///< of all clients; the rest comes after: no client gets a turn by it
   std::uint32_t cursor = 0;
   bool finished = false;
   std::uint64_t esp_sessions = 0;  ///< out: ended so far

@@ -2,8 +2,8 @@
 //
 // `stat`, telemetry, metrics and docs/counters.md read these lists (a unit test holds the document
 // against them); drop reasons have a list of their own (drop_reason.hpp). A *gauge* goes up and
-// down, a *counter* only up, from the start of lsnd. What is of the workers is added up over them,
-// except where it stands for one worker alone.
+// down, a *counter* only up, from the start of lsnd. A worker's values are added up over all
+// workers, except where they stand for one worker alone.
 #pragma once
 
 #include <array>
@@ -208,7 +208,7 @@ constexpr std::size_t at(SessionEnd end) {
   return kAll;
 }
 
-/// What there is room for in a worker's tables: `capacity` of `stat lsn`.
+/// The room in a worker's tables: `capacity` of `stat lsn`.
 [[nodiscard]] inline std::span<const CounterText<ShardCapacity>> lsn_capacities() {
   using namespace counter_list;
   using Text = CounterText<ShardCapacity>;

@@ -1,10 +1,10 @@
-// What a worker counts. One writer (the worker), any reader, no lock and no shared line: each
-// worker has a Counters of its own, readers add them up.
+// A worker's counters. One writer (the worker), any reader, no lock and no shared line: each worker
+// has a Counters of its own, readers add them up.
 //
-// A Counter is written with a plain load and store (no other writer), relaxed: a reader may see
-// one counter of a packet and not yet the other, never half a number. Gauges are counters that
-// their owner may set. A packet's way: counted in `interfaces[i].rx` when it is received, in
-// exactly one of `drops`, `consumed` (ARP, answers by us), `handoff_sent`, `interfaces[i].tx` when
+// A Counter is written with a plain load and store (no other writer), relaxed: a reader may see one
+// counter of a packet and not yet the other, never half a number. Gauges are counters that their
+// owner may set. A packet's way: counted in `interfaces[i].rx` when it is received, in exactly one
+// of `drops`, `consumed` (ARP, answers of the NAT's own), `handoff_sent`, `interfaces[i].tx` when
 // it leaves the worker.
 #pragma once
 
@@ -21,7 +21,7 @@ namespace lsn::shared {
 class Counter {
  public:
   Counter() = default;
-  /// A copy has what its reader saw.
+  /// A copy has the value that its reader saw.
   Counter(const Counter& other) : value_(other.get()) {}
   Counter& operator=(const Counter& other) {
     if (this != &other) set(other.get());
@@ -86,17 +86,17 @@ struct alignas(64) Counters {
 
   Counter subscribers;  ///< gauge
   Counter displaced;    ///< gauge: those that the present ShardMap gives to another shard
-  Counter consumed;     ///< packets for us: ARP, echo requests, fragments joined
+  Counter consumed;     ///< packets for the NAT: ARP, echo requests, fragments joined
   Counter arp_requests_received, arp_requests_sent, arp_replies_received, arp_replies_sent;
   Counter arp_not_copied;  ///< to the other workers: beyond the limit
   Counter neighbours;      ///< gauge: resolved next hops
   Counter echo_replies;
   Counter icmp_errors_sent;
   Counter icmp_errors_suppressed;  ///< by a rate limit, or by RFC 1812 section 4.3.2.7
-  Counter resets_sent;             ///< TCP, about segments to our own addresses
+  Counter resets_sent;             ///< TCP, about segments to the NAT's interfaces
   Counter fragments_received;
   Counter fragmented;         ///< packets that were cut for a smaller MTU, and sent in fragments
-  Counter fragments_sent;     ///< made by us for a smaller MTU
+  Counter fragments_sent;     ///< the fragments that they were cut into
   Counter fragments_waiting;  ///< gauge: datagrams that wait for a first fragment or the rest
   Counter handoff_sent, handoff_received;
   Counter polls;

@@ -1,5 +1,5 @@
 // Every reason for which a packet is not forwarded: its name in `show drops`, in telemetry and in
-// the docs, and what it means. One list prints them all; docs/counters.md is checked against it.
+// the docs, and its meaning. One list prints them all; docs/counters.md is checked against it.
 #pragma once
 
 #include <array>
@@ -30,7 +30,7 @@ enum class DropReason : std::uint8_t {
   kNeighbourQueueFull,
   kNeighbourUnresolved,
   kNeighbourTableFull,
-  // what we do not translate
+  // not translated
   kProtocolGre,
   kProtocolAh,
   kProtocolSctp,
@@ -46,7 +46,7 @@ enum class DropReason : std::uint8_t {
   kFragmentDisplaced,
   kFragmentTooMany,
   kFragmentTimeout,
-  // who may send
+  // addresses that may not send or receive
   kNotForUs,
   kNoListener,
   kNotAClient,
@@ -94,7 +94,7 @@ enum class DropReason : std::uint8_t {
   kEspInCandidates,
   kEspSessionQuota,
   kEspSessionTableFull,
-  // between us and the NIC
+  // handoff and transmission
   kHandoffFull,
   kHandoffLoop,
   kTxFull,

@@ -1,8 +1,8 @@
-// What the ALG tells the session log: creation and expiry of its sessions, SPIs in place of ports,
-// and what an operator should hear of.
+// The ALG's events for the session log: creation and expiry of its sessions, SPIs in place of
+// ports, and incidents for the operator.
 //
-// The worker writes, the control thread reads; a ring of fixed size, no lock. What it cannot take
-// is counted in `lost` and forgotten: the log never holds up a packet.
+// The worker writes, the control thread reads; a ring of fixed size, no lock. An event that finds
+// the ring full is counted in `lost` and dropped: the log never holds up a packet.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-// What the packet path knows of the configuration: one immutable generation at a time.
+// The packet path's view of the configuration: one immutable generation at a time.
 //
-// The control thread makes a Generation from the validated model, publishes it whole, and frees it
+// The control thread builds a Generation from the validated model, publishes it whole, and frees it
 // when no worker reads it any more; a worker reads the current one once per burst. Objects that
 // sessions refer to (groups, pools) have stable ids: an object of the same name keeps its id from
 // one generation to the next, an id that is not in use any more has `present == false`.
@@ -28,8 +28,8 @@
 
 namespace lsn::shared {
 
-/// What is translated. The values index arrays; the first kPortProtocols have ports (ICMP:
-/// identifiers) and are LSN44's, ESP is the ALG's.
+/// The protocols that are translated. The values index arrays; the first kPortProtocols have ports
+/// (ICMP: identifiers) and are LSN44's, ESP is the ALG's.
 enum class Protocol : std::uint8_t { kTcp, kUdp, kIcmp, kEsp };
 inline constexpr std::size_t kProtocols = 4;
 inline constexpr std::size_t kPortProtocols = 3;
@@ -61,8 +61,8 @@ struct TransportPolicy {
   bool syn_check = true;
 };
 
-/// Sessions of one group and protocol over all shards: counted only while a limit is set, by those
-/// who create and remove sessions. Belongs to the group's name and outlives generations.
+/// Sessions of one group and protocol over all shards: counted only while a limit is set, by the
+/// functions that create and remove sessions. Belongs to the group's name and outlives generations.
 struct GroupUsage {
   std::array<std::atomic<std::uint64_t>, kProtocols> sessions{};
 };
@@ -109,8 +109,8 @@ struct Group {
   std::array<TransportPolicy, kPortProtocols> transport;
   std::uint16_t alg_profile = kNoId;  ///< index into Generation::alg_profiles
   std::shared_ptr<GroupUsage> usage;
-  /// By protocol: a timeout is shorter than in the generation before, so the timers of what exists
-  /// have to be armed again.
+  /// By protocol: a timeout is shorter than in the generation before, so the timers of existing
+  /// sessions and mappings have to be armed again.
   std::array<bool, kPortProtocols> shortened{};
   /// Addresses of all its pools by owner, in the pools' order: addresses_of[shard].
   std::vector<std::vector<wire::Ipv4Address>> addresses_of;
@@ -127,7 +127,7 @@ enum class Side : std::uint8_t { kInside, kOutside };
 /// Index into Generation::interfaces.
 using InterfaceId = std::uint16_t;
 inline constexpr InterfaceId kNoInterface = 0xFFFF;
-/// What the configuration may have, and what counters and tables by interface have room for.
+/// The configuration's limit, and the room of counters and tables by interface.
 inline constexpr std::size_t kMaxInterfaces = 4096;
 static_assert(kMaxInterfaces <= kNoInterface);
 /// Devices that interfaces may lie on.
@@ -141,7 +141,7 @@ struct Interface {
   std::uint16_t device = 0;  ///< index of its device, shared by several VLANs
   std::uint16_t vlan = 0;    ///< 0: untagged
   std::uint16_t mtu = 1500;  ///< largest IP packet
-  wire::Ipv4Prefix address;  ///< ours, with the network's length
+  wire::Ipv4Prefix address;  ///< its own, with the network's length
 
   friend bool operator==(const Interface&, const Interface&) = default;
 };
@@ -187,7 +187,7 @@ struct Generation {
     const std::uint16_t* const id = maps.empty() ? nullptr : maps.front()->group_of(source);
     return id == nullptr ? nullptr : group(*id);
   }
-  /// Whether an address is one of our interfaces'.
+  /// Whether an address is an interface's.
   [[nodiscard]] bool is_own_address(wire::Ipv4Address address) const {
     return link_addresses.find(address) == LinkAddress::kOwn;
   }
@@ -205,8 +205,9 @@ struct Generation {
   }
 };
 
-/// The last step of making a generation: its shard map, and what it has to know of the one before
-/// (nullptr: it is the first one). `displaced` is made unless the generation has it already.
+/// The last step of building a generation: its shard map, and the state that it takes from the one
+/// before (nullptr: it is the first one). `displaced` is created unless the generation has it
+/// already.
 inline void follow(Generation& generation, const Generation* before, unsigned shards,
                    std::shared_ptr<const ShardMap> map) {
   generation.maps = {std::move(map)};

@@ -1,6 +1,6 @@
 // Which of many ranges a number falls into: client networks, routes, NAT addresses, port profiles.
 //
-// Made once from ranges that may lie inside one another or overlap: where several cover a number
+// Built once from ranges that may lie inside one another or overlap: where several cover a number
 // the narrowest wins (longest prefix, most specific port range), among equally wide ones the first
 // added. The result is a list of disjoint ranges that is searched by halving: built by the control
 // thread, read by all, no updates. A packet that has a session never comes here.

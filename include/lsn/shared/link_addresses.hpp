@@ -1,7 +1,7 @@
-// The addresses that no host on a link of ours can have: our own, and the links' network and
-// broadcast addresses. Every packet without a session is asked twice whether it is from or for one
-// of them, which few are: a table of bits says so of nearly all others. Built by the control
-// thread, read by all, no updates.
+// The addresses that no host on a link can have: the interfaces' own, and the links' network and
+// broadcast addresses. Every packet without a session is checked twice, by its source and by its
+// destination, and few are from or for one of them: a table of bits rules out nearly all others.
+// Built by the control thread, read by all, no updates.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 namespace lsn::shared {
 
 enum class LinkAddress : std::uint8_t {
-  kNone,       ///< anybody's
+  kNone,       ///< any other
   kOwn,        ///< an interface's
   kBroadcast,  ///< a link's network or broadcast address
 };
@@ -45,7 +45,7 @@ class LinkAddresses {
 
  private:
   using Known = std::pair<wire::Ipv4Address, LinkAddress>;
-  /// Of strangers one in so many is searched for.
+  /// Of other addresses one in so many is searched for.
   static constexpr std::size_t kBitsPerAddress = 64;
 
   static bool before(const Known& a, const Known& b) { return a.first.value < b.first.value; }

@@ -1,5 +1,5 @@
-// What a worker tells the control thread: a ring of fixed size between two threads, no lock. What
-// it cannot take is lost and counted: nothing ever holds up a packet.
+// A worker's messages to the control thread: a ring of fixed size between two threads, no lock. A
+// message that finds it full is lost and counted: the ring never holds up a packet.
 #pragma once
 
 #include <array>

@@ -1,6 +1,7 @@
-// Questions about what there may be millions of come in pages: a page visits at most a budget of
-// slots from `cursor`, returns at most `limit` rows, and says where to go on. What lives through
-// all pages is listed exactly once; what begins or ends meanwhile, at most once.
+// Questions about objects of which there may be millions come in pages: a page visits at most a
+// budget of slots from `cursor`, returns at most `limit` rows, and says where to go on. An object
+// that lives through all pages is listed exactly once; one that begins or ends meanwhile, at most
+// once.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,4 @@
-// What there is to say of a device: the runtime makes it, `stat interface`, telemetry and metrics
-// show it.
+// The status of a device: the runtime fills it in, `stat interface`, telemetry and metrics show it.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +16,7 @@ struct PortStatus {
   std::string mac;
   unsigned rx_queues = 0;
   unsigned tx_queues = 0;
-  std::string steering;         ///< what the port got of RSS and flow rules, in words
+  std::string steering;         ///< the RSS and flow rules that the port got, in words
   std::uint64_t rx_missed = 0;  ///< dropped by the NIC: no descriptor in time
   std::uint64_t rx_errors = 0;
   std::uint64_t rx_no_buffer = 0;

@@ -1,5 +1,5 @@
-// What the control thread asks a shard about its sessions, and what it gets: plain data, in pages
-// (page.hpp).
+// The control thread's questions to a shard about its sessions, and the answers: plain data, in
+// pages (page.hpp).
 #pragma once
 
 #include <array>
@@ -57,7 +57,7 @@ struct SessionRow {
 
 using SessionPage = Page<SessionRow, SessionFilter>;
 
-/// What `flush lsn session` asks of a shard, in steps like pages.
+/// The work of `flush lsn session` in a shard, in steps like pages.
 struct SessionFlush {
   SessionFilter filter;
   std::uint32_t cursor = 0;           ///< subscriber
@@ -67,7 +67,7 @@ struct SessionFlush {
   std::uint64_t flushed = 0;  ///< out: sessions ended so far
 };
 
-// ── subscribers, mappings, what is in use ───────────────────────────────────────────────────────
+// ── subscribers, mappings, usage ─────────────────────────────────────────────────────────────────
 
 struct SubscriberRow {
   wire::Ipv4Address ip;
@@ -83,7 +83,7 @@ struct SubscriberFilter : SessionFilter {  ///< group, network and nat_ip count
 };
 struct SubscriberPage : Page<SubscriberRow, SubscriberFilter> {
   std::uint32_t next = state::kNone;      ///< session of the one at the cursor where to go on, ...
-  std::uint64_t bytes[kDirections] = {};  ///< ... and what those before it have carried
+  std::uint64_t bytes[kDirections] = {};  ///< ... and the bytes of those before it
 };
 
 struct MappingRow {
@@ -101,7 +101,7 @@ struct MappingRow {
 
 using MappingPage = Page<MappingRow, SessionFilter>;
 
-/// What a shard's subscribers use, by pool and by group (stable ids).
+/// Usage by a shard's subscribers, by pool and by group (stable ids).
 struct Usage {
   struct OfPool {
     std::uint32_t addresses = 0;                        ///< of the shard
@@ -156,7 +156,7 @@ using DropPage = Page<DropRow, DropFilter>;
 
 // ── one packet ──────────────────────────────────────────────────────────────────────────────────
 
-/// What a shard has that decides about a packet (`explain`). Nothing is changed by asking.
+/// A shard's state that decides about a packet (`explain`). The question changes nothing.
 struct Lookup {
   Direction direction = Direction::kOutbound;
   Protocol protocol = Protocol::kUdp;
@@ -174,7 +174,7 @@ struct Lookup {
   std::optional<MappingRow> mapping{};  ///< that a new session would use; inbound: the endpoint's
   bool admits = false;                  ///< inbound: the mapping lets that sender in
   bool owns_address = false;            ///< inbound: the NAT address is this shard's
-  bool port_taken = false;              ///< inbound: somebody has that NAT port
+  bool port_taken = false;              ///< inbound: that NAT port is taken
   bool has_port = false;                ///< outbound: a NAT port is free for a new session
   std::optional<DropReason> full{};     ///< a table that has no room for a new session
   bool hop_known = false;               ///< `hop` is reachable

@@ -1,6 +1,6 @@
-// What cannot be learned again from packets after a restart (design 6.4, warm restart): one
+// State that cannot be learned again from packets after a restart (design 6.4, warm restart): one
 // record per thing, plain data. Workers write them as things change; the control thread keeps them
-// in a file, and hands them back before the first packet.
+// in a file, and restores them before the first packet.
 //
 // A record's later versions replace it (`same_thing`); `gone` takes it away. The pairing of a
 // client with its NAT address is in every one of its records.

@@ -1,8 +1,8 @@
-// Whose is a client after a restart? (design 6.4, warm restart)
+// The owner of a client after a restart (design 6.4, warm restart).
 //
-// What a client had is restored where its NAT address is now. That may be another worker than the
-// present map gives the client to: the number of workers has changed, or reloads had dealt out the
-// addresses in another order.
+// A client's state is restored on the shard that owns its NAT address now. That may be another
+// worker than the present map gives the client to: the number of workers has changed, or reloads
+// had dealt out the addresses in another order.
 #pragma once
 
 #include <map>
@@ -17,7 +17,7 @@
 namespace lsn::shared {
 
 /// The map of such clients, to stand behind the present one as if it were of an earlier generation:
-/// they are asked for there first. nullptr: there are none.
+/// they are looked up there first. nullptr: there are none.
 [[nodiscard]] inline std::shared_ptr<const ShardMap> map_of_restored(
     const Generation& generation, std::span<const StateRecord> records) {
   std::map<std::uint32_t, ShardId> owners;

@@ -1,18 +1,18 @@
-// Who owns what: which shard a NAT address belongs to, and which shard a subscriber.
+// Ownership: the shard that a NAT address belongs to, and the shard of a subscriber.
 //
-// Pure data made from the configuration, the same on all cores. A NAT address belongs to one shard
+// Pure data built from the configuration, the same on all cores. A NAT address belongs to one shard
 // for as long as it is configured: the addresses of a pool are dealt round-robin to the shards; a
 // reload gives new ones to the shards with the fewest of that pool and moves none. A subscriber
 // belongs to a shard that owns addresses of its group's pools: each of these shards has the share
 // of subscribers that it has of the addresses, so that none is exhausted long before another
 // (OwnerTable), and a change of the shares moves only as many subscribers as it must.
 //
-// When a reload changes where a subscriber belongs, one that has live state is displaced: it stays
-// with the shard that has its state until the state is gone. DisplacedSubscribers says which shards
-// may have such a one, however many reloads ago it came there; while the shards still go through
-// their subscribers after a reload, so does the map before. Packets ask these shards first, each
-// one once; whoever knows the subscriber serves it, and if nobody does the present owner does
-// (lsn44::steer_outbound).
+// If a reload gives a subscriber with live state to another shard, it is displaced: it stays with
+// the shard that has its state until the state is gone. DisplacedSubscribers says which shards may
+// have such a one, however many reloads ago it came there; while the shards still go through their
+// subscribers after a reload, so does the map before. Packets are handed off to these shards first,
+// to each one once; the shard that has the subscriber serves it, and if none has it the present
+// owner does (lsn44::steer_outbound).
 #pragma once
 
 #include <algorithm>
@@ -57,7 +57,7 @@ class NatAddressMap {
   NatAddressMap() = default;
 
   /// Deals the addresses of disjoint pools to `shards` shards (1..kMaxShards), keeping the owners
-  /// that `before` gave them. Each pool evenly; what is left over goes to whoever has fewest in
+  /// that `before` gave them. Each pool evenly; the remainder goes to the shards with the fewest in
   /// all.
   NatAddressMap(std::span<const PoolRanges> pools, unsigned shards,
                 const NatAddressMap* before = nullptr) {
@@ -114,7 +114,7 @@ class NatAddressMap {
  private:
   std::vector<IntervalMap<NatAddressPlace>::Range> all_;
   /// Addresses without a gap between them, by the place of the first in all_: there are few such
-  /// runs, however many addresses, and a new session asks for several.
+  /// runs, however many addresses, and a new session looks up several.
   IntervalMap<std::uint32_t> runs_;
 };
 
@@ -160,8 +160,8 @@ class OwnerTable {
     return quotas;
   }
 
-  /// `before`: the same group's predecessor. Only those of its classes change hands of which a
-  /// shard has too many.
+  /// `before`: the same group's predecessor. Of its classes only those move of which a shard has
+  /// too many.
   OwnerTable(const Quotas& quotas, const OwnerTable* before) : quotas_(quotas) {
     owners_.fill(kNoShard);
     Quotas missing = quotas;
@@ -234,7 +234,7 @@ class ShardMap {
     const std::uint16_t* group = group_of(subscriber);
     return group == nullptr ? kNoShard : owner_of(subscriber, *group);
   }
-  /// The same for who knows its group.
+  /// The same if its group is known.
   [[nodiscard]] ShardId owner_of(wire::Ipv4Address subscriber, std::uint16_t group) const {
     return group < tables_.size() ? tables_[group]->owner_of(subscriber) : kNoShard;
   }
@@ -262,8 +262,8 @@ using ShardMaps = std::vector<std::shared_ptr<const ShardMap>>;
 ///
 /// A set of shards for each of kBuckets buckets of addresses: a shard's bit is set as long as one
 /// of its displaced subscribers falls into the bucket. The set may name a shard in vain, which
-/// costs a packet one handoff; it never leaves one out. Memory is fixed, and not touched before
-/// somebody is displaced. Each shard writes its own bits and counts; all read.
+/// costs a packet one handoff; it never leaves one out. Memory is fixed, and not touched before a
+/// subscriber is displaced. Each shard writes its own bits and counts; all read.
 class DisplacedSubscribers {
  public:
   static constexpr unsigned kBucketBits = 18;
@@ -293,7 +293,7 @@ class DisplacedSubscribers {
   }
 
   /// Every shard has gone through its subscribers since it adopted that generation: from now on all
-  /// displaced ones are known here, and the map before need not be asked.
+  /// displaced ones are known here, and the map before need not be looked at.
   void settle(std::uint64_t generation) { settled_.store(generation, std::memory_order_release); }
   [[nodiscard]] bool is_settled(std::uint64_t generation) const {
     return settled_.load(std::memory_order_acquire) >= generation;
@@ -305,7 +305,7 @@ class DisplacedSubscribers {
   };
   template <class T>
   using Array = std::unique_ptr<T[], Free>;
-  /// Pages that nobody has written to take no memory.
+  /// Pages that were never written take no memory.
   template <class T>
   static Array<T> zeroed(std::size_t count) {
     auto* memory = static_cast<T*>(std::calloc(count, sizeof(T)));

@@ -27,8 +27,8 @@
 
 namespace lsn::state {
 
-/// What a flow is known by, as its words stand in packets, and a kind (1..15) that keeps key spaces
-/// apart. To the table they are twelve opaque bytes: tables of other things put other names there.
+/// A flow's name, as its words stand in packets, and a kind (1..15) that keeps key spaces apart. To
+/// the table they are twelve opaque bytes: tables of other things put other names there.
 struct alignas(16) FlowKey {
   std::uint32_t local;
   std::uint32_t remote;
@@ -53,17 +53,17 @@ struct alignas(16) FlowKey {
 static_assert(FlowKey::make(1, 2, 3, 4, 5) == FlowKey{1, 2, 3, 4, 5u << 28});
 static_assert(sizeof(FlowKey) == 16 && std::has_unique_object_representations_v<FlowKey>);
 
-/// What makes bucket positions unpredictable from outside. One per table.
+/// A secret that makes bucket positions unpredictable from outside. One per table.
 struct HashSecret {
   std::uint64_t words[4];
 
   [[nodiscard]] static HashSecret from(Random& random) {
-    // An odd multiplier loses no bits of what it multiplies.
+    // A multiplication by an odd number loses no bits.
     return HashSecret{{random.next64(), random.next64(), random.next64(), random.next64() | 1}};
   }
 };
 
-/// `Match` compares a line (line_match.hpp); everybody uses FlowTable below.
+/// `Match` compares a line (line_match.hpp); its users take FlowTable below.
 template <class Match>
 class BasicFlowTable {
  public:
@@ -88,7 +88,7 @@ class BasicFlowTable {
 
   /// The hash that all functions below want with a key. Keyed and hard to flood: two folded 64 x 64
   /// -> 128 bit multiplications with secret operands, in the manner of wyhash. (CRC32 is a third
-  /// cheaper, but linear: from a few collisions of one secret anybody computes as many as he likes,
+  /// cheaper, but linear: from a few collisions under one secret an attacker computes any number,
   /// for every secret.)
   [[nodiscard]] std::uint32_t hash(const FlowKey& key) const {
     std::uint64_t parts[2];
@@ -230,7 +230,7 @@ class BasicFlowTable {
     return Match::match(line, &key, &kKeyMask);
   }
 
-  /// One that may have been made a moment ago.
+  /// A key that may have been built a moment ago.
   static unsigned match_new_key(const Line* line, const FlowKey& key) {
     const auto words = std::bit_cast<Words>(key);
     return Match::match(line, words[0], words[1], &kKeyMask);

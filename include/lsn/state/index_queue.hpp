@@ -1,4 +1,4 @@
-// First come, first out, through objects that have indices: who waits for a gate, what was held.
+// First come, first out, through objects that have indices: a gate's waiters, held packets.
 //
 // As in index_list.hpp the links (ListLinks) stand in the object and a function given by the
 // caller, `links_of(index) -> ListLinks&`, finds them; the head stands in the queue's owner. An

@@ -6,12 +6,13 @@
 // slot would cost 15-24 ns at every table size, because the position of the hit cannot be
 // predicted.
 //
-// A pattern that was made a moment ago is given as its two words: it stands in registers, and in
-// the store buffer as two stores, for which a load of 16 bytes would wait (a third of what it cost
-// to end a session).
+// A pattern that was built a moment ago is given as its two words: it stands in registers, and in
+// the store buffer as two stores, for which a load of 16 bytes would wait (a third of the cost of
+// ending a session).
 //
 // The same in AVX-512 (4 instructions), AVX2 and SSE2, and plainly for other machines; BestMatch is
-// what the compiler was told the machine has. All those compiled are tested against each other.
+// the best one that the compiler was told the machine has. All those compiled are tested against
+// each other.
 #pragma once
 
 #include <bit>
@@ -24,7 +25,7 @@
 
 namespace lsn::state {
 
-/// 16 bytes in a line; what they mean is the table's business.
+/// 16 bytes in a line; their meaning is the table's.
 struct alignas(16) LineSlot {
   std::uint32_t words[4];
 };

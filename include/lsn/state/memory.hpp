@@ -5,10 +5,9 @@
 // touches nothing until an entry needs it: pages come into being as entries do.
 //
 //   ZeroedMemory    a pmr resource whose memory reads as zero, also when it is handed out again
-//   PageMemory      the one for general use: anonymous pages of the kernel, large ones if it has
-//   any ParallelArray   a fixed number of T's in such memory; "parallel" because an object's cold
-//   part
-//                   lives in one, under the index that its hot part has in a Slab
+//   PageMemory      the one for general use: anonymous pages of the kernel, large where it has any
+//   ParallelArray   a fixed number of T's in such memory; "parallel" because an object's cold
+//                   part lives in one, under the index that its hot part has in a Slab
 #pragma once
 
 #include <cstddef>
@@ -24,12 +23,12 @@ inline constexpr std::size_t kCacheLine = 64;
 
 /// A memory resource that promises zeroes: allocate() returns memory whose bytes all read 0, even
 /// if they were used before. It must serve alignments up to a cache line, and should neither touch
-/// nor reserve more than what is written.
+/// nor reserve more than is written.
 class ZeroedMemory : public std::pmr::memory_resource {};
 
 /// Which pages PageMemory asks the kernel for.
 enum class Pages : std::uint8_t {
-  kSmall,  ///< what the kernel gives by itself
+  kSmall,  ///< those that the kernel gives by itself
   kLarge,  ///< transparent large pages where the kernel grants them: a third less time per miss
 };
 

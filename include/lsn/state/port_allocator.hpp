@@ -27,8 +27,8 @@ enum class Parity : std::uint8_t { kAny, kEven, kOdd };
   return port % 2 == 0 ? Parity::kEven : Parity::kOdd;
 }
 
-/// Ports by what is asked for: number 0, which only ICMP has; then those below 1024, even and odd;
-/// then the others, even and odd.
+/// Ports by class: number 0, which only ICMP has; then those below 1024, even and odd; then the
+/// others, even and odd.
 inline constexpr unsigned kPortClasses = 5;
 [[nodiscard]] constexpr unsigned class_of_port(std::uint16_t port) {
   return port == 0 ? 0 : 1u + (port < 1024 ? 0u : 2u) + port % 2u;
@@ -59,7 +59,7 @@ class PortBitmap {
   /// The port that take() would give.
   [[nodiscard]] std::optional<std::uint16_t> find(std::uint16_t first, std::uint16_t last,
                                                   Parity parity, std::uint32_t random) const;
-  /// What taking or releasing this very port reads and writes: two lines.
+  /// The memory that taking or releasing this very port reads and writes: two lines.
   [[nodiscard]] const void* line_of(std::uint16_t port) const { return &taken_bits_[port / 64]; }
   [[nodiscard]] const void* line_of_load() const { return &taken_; }
 

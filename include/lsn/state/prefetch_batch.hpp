@@ -2,7 +2,8 @@
 //
 // A prefetch whose address misses the TLB keeps the instructions behind it from retiring until the
 // page has been found. Between two of them there must be little else for their walks to overlap, so
-// whoever has many addresses to find out first collects them here, and fetches them together.
+// a function that has many addresses to find out collects them here first, and prefetches them
+// together.
 #pragma once
 
 #include <array>

@@ -1,10 +1,10 @@
-// Random numbers that somebody outside must not guess: NAT ports, identifiers, hash secrets.
+// Random numbers that an outside host must not guess: NAT ports, identifiers, hash secrets.
 //
-// RFC 6056 section 3 asks that an off-path attacker cannot predict the next port from those that he
+// RFC 6056 section 3 asks that an off-path attacker cannot predict the next port from those that it
 // has seen, so a statistical generator will not do. This one is the keystream of ChaCha with 8
-// rounds under a secret 32-byte seed (taken from the kernel once, by whoever constructs it); each
-// refill runs the cipher for some blocks of 16 words, about 5 clocks per word. No system call, no
-// lock: one generator per owner.
+// rounds under a secret 32-byte seed (taken from the kernel once, by its creator); each refill runs
+// the cipher for some blocks of 16 words, about 5 clocks per word. No system call, no lock: one
+// generator per owner.
 #pragma once
 
 #include <array>
@@ -24,8 +24,8 @@ class Random {
     return words_[used_++];
   }
 
-  /// What the nth next() from here will give, n < kPeek: for its owner, who wants to know early
-  /// which memory it will lead to.
+  /// The number that the nth next() from here will give, n < kPeek: its owner prefetches the memory
+  /// that it will lead to.
   static constexpr std::uint32_t kPeek = 112;
   [[nodiscard]] std::uint32_t peek(std::uint32_t n) {
     if (used_ + n >= ready_) refill();
@@ -48,7 +48,7 @@ class Random {
  private:
   static constexpr std::uint32_t kBlock = 16;  // words
 
-  /// Makes words_ full again; those not yet used stay the next ones.
+  /// Fills words_ again; those not yet used stay the next ones.
   void refill();
   void make_block(std::uint32_t* out);
 

@@ -1,10 +1,10 @@
 // Objects of one type under stable indices: the place where sessions, mappings, subscribers live.
 //
 // allocate() hands out the index that was released last, whose line is likeliest to be in the
-// cache; only when none is free it advances the high-water mark into memory that nobody has touched
-// yet. Free indices are a stack in an array apart from the objects, so neither allocate() nor
-// release() reads a cold object to find the next one. Indices stay below capacity(); an object
-// keeps its own until it is released. What a packet does not need of an object belongs into a
+// cache; only if none is free it advances the high-water mark into memory that was never touched.
+// Free indices are a stack in an array apart from the objects, so neither allocate() nor release()
+// reads a cold object to find the next one. Indices stay below capacity(); an object keeps its own
+// until it is released. The part of an object that a packet does not need belongs into a
 // ParallelArray under the same index.
 #pragma once
 
@@ -20,7 +20,7 @@ class Slab {
  public:
   Slab(std::uint32_t capacity, ZeroedMemory* memory)
       : objects_(capacity, memory), free_(capacity, memory) {
-    // The first release() is a packet's: it does not wait for the kernel to make a page.
+    // The first release() is a packet's: it does not wait for the kernel to map a page.
     if (capacity != 0) free_[0] = 0;
   }
 
@@ -44,7 +44,7 @@ class Slab {
   [[nodiscard]] T& operator[](std::uint32_t index) { return objects_[index]; }
   [[nodiscard]] const T& operator[](std::uint32_t index) const { return objects_[index]; }
 
-  /// The index of one of its objects: what lies in a ParallelArray is found from the object.
+  /// The index of one of its objects: its part in a ParallelArray is found from the object.
   [[nodiscard]] std::uint32_t index_of(const T& object) const {
     return static_cast<std::uint32_t>(&object - objects_.data());
   }

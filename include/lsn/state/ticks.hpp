@@ -1,9 +1,9 @@
 // Time as the tables know it: a 32-bit count of ticks of 10 ms that wraps after 497 days.
 //
-// One clock is published to all owners; a packet writes the tick into what it touched ("last
-// seen"), the timer wheel compares. Since the count wraps there is no order of all ticks, only of
-// two that are less than half the circle (248 days) apart: `later_than` and `operator-` go by the
-// signed difference, and there is deliberately no operator<.
+// One clock is published to all owners; a packet writes the tick into the objects that it touched
+// ("last seen"), the timer wheel compares. Since the count wraps there is no order of all ticks,
+// only of two that are less than half the circle (248 days) apart: `later_than` and `operator-` go
+// by the signed difference, and there is deliberately no operator<.
 //
 // Durations are std::chrono; a duration in seconds converts by itself:
 //   Ticks deadline = last_seen + std::chrono::seconds(300);

@@ -14,8 +14,9 @@
 // Work is bounded: advance() stops at its budget, also within a slot, and goes on there next time;
 // the wheel then lags, nothing is lost. Empty slots are skipped by bit maps, however far the clock
 // jumped. A visit may schedule and cancel any other object. A chunk tells which objects are next
-// without a look at them, so an owner can fetch what their visits will touch (`announce`): a list
-// through the objects themselves would cost a cache miss for each, one after the other.
+// without a look at them, so an owner can prefetch the lines that their visits will touch
+// (`announce`): a list through the objects themselves would cost a cache miss for each, one after
+// the other.
 #pragma once
 
 #include <algorithm>
@@ -205,9 +206,9 @@ class BasicTimerWheel {
     if (slots_[slot] == 0) occupied_[slot / 64] &= ~(std::uint64_t{1} << slot % 64);
   }
 
-  /// Empties the slots that begin at the cursor, highest level first: what comes down from there
-  /// lands on later ticks. Always takes the slot's last object, so a visit may change the slot at
-  /// will; and no deadline puts an object back into one of these slots, because schedule() aims
+  /// Empties the slots that begin at the cursor, highest level first: objects that come down from
+  /// there land on later ticks. Always takes the slot's last object, so a visit may change the slot
+  /// at will; and no deadline puts an object back into one of these slots, because schedule() aims
   /// between 1 tick and one full turn less one slot ahead of the cursor. False: out of budget.
   template <class LinksOf, class Visit, class Announce>
   bool drain(std::size_t budget, std::size_t& work, LinksOf&& links_of, Visit&& visit,

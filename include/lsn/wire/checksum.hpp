@@ -19,7 +19,7 @@ namespace lsn::wire {
 /// Folds a sum of 16-bit words to 16 bits.
 [[nodiscard]] constexpr std::uint16_t fold_sum(std::uint64_t sum) {
   // A word plus itself with its halves exchanged has in its upper half the halves' sum, the lower
-  // one's carry included: half the instructions of adding up what is above each time.
+  // one's carry included: half the instructions of adding up the upper bits each time.
   const auto half = static_cast<std::uint32_t>((sum + std::rotl(sum, 32)) >> 32);
   return static_cast<std::uint16_t>((half + std::rotl(half, 16)) >> 16);
 }

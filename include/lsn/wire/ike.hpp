@@ -1,13 +1,13 @@
 // IKE messages (RFC 2408 section 3.1, RFC 7296 section 3.1): all that a NAT can read of them.
 //
-// The header is in clear in both versions and is the same 28 bytes: who the two SAs' ends are (the
-// initiator's and the responder's SPI, in IKEv1 called cookies), which exchange, which message.
-// What is behind it is encrypted, but for two things that matter here: the payload that says "this
-// is fragment 3 of the message" (RFC 7383 payload 53; payload 132 of IKEv1 as everybody does it),
+// The header is in clear in both versions and is the same 28 bytes: the two ends of the SA (the
+// initiator's and the responder's SPI, in IKEv1 called cookies), the exchange, the message. The
+// bytes behind it are encrypted, but for two things that matter here: the payload that says "this
+// is fragment 3 of the message" (RFC 7383 payload 53; payload 132 of IKEv1 by common practice),
 // and, of the first fragment of an IKEv1 message, the header of the whole message in its data.
 //
-// An IKE datagram's way: on port 4500 strip_non_esp_marker() says whether it is IKE at all
-// (RFC 3948 section 2.2); parse_ike() is the one gate, afterwards nobody looks at the bytes again.
+// An IKE datagram's way: on port 4500 strip_non_esp_marker() says whether it is IKE at all (RFC
+// 3948 section 2.2); parse_ike() is the one gate, no later function looks at the bytes again.
 #pragma once
 
 #include <array>
@@ -60,8 +60,8 @@ struct IkeHeader {
 };
 static_assert(sizeof(IkeHeader) == 28 && alignof(IkeHeader) == 1);
 
-/// What a message says of itself. Of an IKEv1 fragment, `exchange` and `message_id` are those of
-/// the whole message as far as they can be known.
+/// A message as its header describes it. Of an IKEv1 fragment, `exchange` and `message_id` are
+/// those of the whole message as far as they can be known.
 struct IkeMessage {
   IkeSpi initiator = kNoIkeSpi;
   IkeSpi responder = kNoIkeSpi;
@@ -94,7 +94,7 @@ struct IkeMessage {
 [[nodiscard]] std::optional<IkeMessage> parse_ike(std::span<const std::uint8_t> bytes,
                                                   std::size_t size);
 
-/// On port 4500: what is behind the non-ESP marker (four zero bytes, RFC 3948 section 2.2), or
+/// On port 4500: the bytes behind the non-ESP marker (four zero bytes, RFC 3948 section 2.2), or
 /// nothing: ESP in UDP, a NAT keepalive.
 [[nodiscard]] std::optional<std::span<const std::uint8_t>> strip_non_esp_marker(
     std::span<const std::uint8_t> bytes);

@@ -1,7 +1,7 @@
 // IPv4 headers (RFC 791): a view that exists only where the bytes are all there.
 //
 // Ipv4Header::parse() is the one gate: afterwards header_size() and total_size() lie within the
-// bytes that were given, and nobody checks again.
+// bytes that were given, and no later function checks them again.
 #pragma once
 
 #include <cstddef>
@@ -116,14 +116,14 @@ struct Ipv4Header {
     checksum = delta.apply(checksum);
   }
 
-  /// Computes the checksum anew.
+  /// Computes the whole checksum again.
   void update_checksum() {
     checksum = Be16{};
     checksum = wire::checksum(reinterpret_cast<const std::uint8_t*>(this), header_size());
   }
 
-  /// The header that begins here. `bytes` is what follows the link header; it may be longer than
-  /// the packet (padding).
+  /// The header that begins here. `bytes` begins behind the link header; it may be longer than the
+  /// packet (padding).
   [[nodiscard]] static std::expected<Ipv4Header*, Ipv4Error> parse(
       std::span<std::uint8_t> bytes, HeaderChecksum mode = HeaderChecksum::kVerify) {
     const auto result = parse(std::span<const std::uint8_t>(bytes), mode);
