@@ -1,5 +1,5 @@
-// The floor that all of a shard stands on: who it is, what time it is, which generation it works
-// with, what it counts, and where packets go from here.
+// The floor that all of a shard stands on: its id, the time, the generation that it works with, its
+// counters, and the buffers of packets that leave it.
 //
 // A shard is built of floors. Each is the base of the next one, knows those below it, and nothing
 // of those above:
@@ -10,10 +10,10 @@
 //   IpsecAlg   IKE and ESP sessions, gates                 ipsec_alg/ipsec_alg.hpp
 //   Shard      all of it: what one worker owns             shard.hpp
 //
-// A function takes the lowest floor that it needs and calls it `shard`: it is one object whatever
-// is seen of it. Holding one means "I run on its core": nothing in it is locked, and only the
-// counters may be read by others. No floor knows a thread, a NIC or a clock: the runtime sets `now`
-// and `generation` before each burst and takes out what stands in `tx` and `handoff_buffers`.
+// A function takes the lowest floor that it needs and calls it `shard`: it is one object, seen from
+// any floor. Holding one means "I run on its core": nothing in it is locked, and only the counters
+// may be read by others. No floor knows a thread, a NIC or a clock: the runtime sets `now` and
+// `generation` before each burst and takes the packets out of `tx` and `handoff_buffers`.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -53,14 +53,14 @@ struct HandoffBuffer {
   std::array<rte_mbuf*, kCapacity> packets;
 };
 
-/// What every frame is asked of the interface that it came in on: all that a device adds to its
-/// configuration, and its side.
+/// The interface that a frame came in on, as the packet path needs it: all that a device adds to
+/// its configuration, and its side.
 struct InterfaceLink {
   wire::MacAddress mac;
   Side side;
 };
 
-/// What one burst has translated, added to the counters at its end.
+/// Sums of one burst, added to the counters at its end.
 struct BurstTotals {
   struct Sum {
     std::uint32_t packets = 0;
@@ -78,7 +78,7 @@ struct ContextConfig {
   unsigned shards = 1;
   std::vector<InterfaceLink> links;  ///< by interface index
   std::uint16_t devices = 1;
-  rte_mempool* buffers = nullptr;           ///< for packets that we make
+  rte_mempool* buffers = nullptr;           ///< for packets of the NAT's own
   rte_mempool* indirect_buffers = nullptr;  ///< for fragments that refer to a packet's bytes
   state::ZeroedMemory* memory = nullptr;    ///< of the tables
   state::Random::Seed seed{};
@@ -94,8 +94,8 @@ struct Context {
   const Generation* generation = nullptr;
   state::Ticks now;
 
-  // What a session remembers of next hops and of the configuration holds only while its own epoch
-  // equals this one: raised by a new generation and by a neighbour's index changing hands.
+  // A session's next hop, and its check against the configuration, hold only while its own epoch
+  // equals this one: raised by a new generation, and if a neighbour's index goes to another one.
   std::uint32_t epoch = 1;
   std::uint32_t adopted = 1;    ///< the epoch with which the generation came
   bool inbound_refresh = true;  ///< of the generation
@@ -134,8 +134,8 @@ struct Context {
   ~Context() = default;
 };
 
-/// Makes a verdict true: drops the packet, hands it off, or nothing. The packet's data begin at its
-/// link header.
+/// Applies a verdict: drops the packet, hands it off, or does nothing. The packet's data begin at
+/// its link header.
 void apply(Context& shard, Packet& packet, Verdict verdict);
 
 /// Puts a packet into a device's transmit buffer; drops and counts it when that is full.
@@ -148,7 +148,7 @@ inline void transmit(Context& shard, std::uint16_t device, rte_mbuf* packet) {
   buffer.packets[buffer.count++] = packet;
 }
 
-/// Whether an address is one of our interfaces'.
+/// Whether an address is an interface's.
 [[nodiscard]] inline bool is_own_address(const Generation& generation, wire::Be32 address) {
   return generation.is_own_address(wire::Ipv4Address{address});
 }

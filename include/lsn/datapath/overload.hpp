@@ -1,18 +1,18 @@
-// What an overloaded worker does first: the packets of sessions that it has.
+// An overloaded worker serves the packets of its sessions first.
 //
-// A worker that finds no end of its queues, poll after poll, takes less than what comes; its NIC
-// drops the rest, whosever it is. Drivers give less than was asked for where a ring wraps around,
-// so now and then such a poll is no end; one that finds nothing is. A new session costs as much as
-// several packets of an old one, so a flood of new flows (or of packets that nobody has asked for)
-// would take most of the core away from those who have sessions. While that lasts, packets of
-// unknown flows get a third of the worker's time, by what making a session takes; the others are
-// dropped before anything is made for them, and counted (kOverload). Who retransmits comes again.
-// What was admitted is charged what it has taken, also where no session came of it: a refused flow,
-// or a search for a port, is never cheaper here than on the core.
-// It is time that is shared out and not packets, so that new flows have their third also where
-// sessions have little traffic; where those have none nobody is held back. With a third, what is
-// left of the established rate under a flood of one packet for each of theirs is more than half,
-// refusing included (scripts/bench --only flood).
+// A worker that finds no end of its queues, poll after poll, takes fewer packets than come; its NIC
+// drops the rest, of any flow. Drivers give less than was asked for where a ring wraps around, so
+// now and then such a poll is no end; one that finds nothing is. A new session costs as much as
+// several packets of an old one, so a flood of new flows (or of unsolicited packets) would take
+// most of the core away from the sessions. While that lasts, packets of unknown flows get a third
+// of the worker's time, by the time that creating a session takes; the others are dropped before
+// anything is created for them, and counted (kOverload). A sender that retransmits comes again. An
+// admitted packet is charged the time that it has taken, also if no session came of it: a refused
+// flow, or a search for a port, is never cheaper here than on the core. It is time that is shared
+// out and not packets, so that new flows have their third also where sessions have little traffic;
+// if those have none no flow is held back. With a third, more than half of the established rate is
+// left under a flood of one packet for each of theirs, refusing included (scripts/bench --only
+// flood).
 #pragma once
 
 #include <algorithm>
@@ -32,11 +32,11 @@ class Overload {
   static constexpr std::uint64_t kClocksPerNew = 1000;
   /// Of so many clocks one goes to unknown flows.
   static constexpr std::uint64_t kShare = 3;
-  /// Bursts without a packet of any session before nobody is held back.
+  /// Bursts without a packet of any session before no flow is held back.
   static constexpr unsigned kRemembered = 64;
 
-  /// What a poll of all queues gave: nothing, something, or from one of them as much as was asked
-  /// for.
+  /// The result of a poll of all queues: nothing, something, or from one of them as much as was
+  /// asked for.
   enum class Poll : std::uint8_t { kEmpty, kPartial, kFull };
 
   /// Once per poll; `clocks` have gone by since the one before.
@@ -76,7 +76,7 @@ class Overload {
   void took(std::uint32_t packets, std::uint64_t clocks) {
     const std::uint64_t reckoned = packets * kClocksPerNew;
     if (clocks <= reckoned) return;
-    // What the core was taken away for meanwhile is not theirs.
+    // Time for which the core was taken away meanwhile is not theirs.
     credit_ -= static_cast<std::int64_t>(std::min(clocks - reckoned, kMaxExcess));
   }
 

@@ -1,12 +1,13 @@
-// One packet on its way through a shard: the buffer, where its headers are, and what it is called.
+// One packet on its way through a shard: the buffer, where its headers are, and the name of its
+// flow.
 //
 // parse.hpp fills it in once; no function behind it computes an offset again. `key` is the packet's
-// flow as the session tables know it, from our side: local are the subscriber's address and port if
-// the packet came from inside, and those of the NAT if it came from outside; an ICMP query's
-// identifier stands in local_port.
+// flow as the session tables know it, seen from the NAT: local are the subscriber's address and
+// port if the packet came from inside, and those of the NAT if it came from outside; an ICMP
+// query's identifier stands in local_port.
 //
-// A packet that changes its worker takes along what cannot be parsed again: PacketOrigin, in the
-// buffer's private area.
+// A packet that changes its worker takes along the data that cannot be parsed again: PacketOrigin,
+// in the buffer's private area.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -46,8 +47,8 @@ struct PacketOrigin {
   std::uint8_t handoffs;  ///< how far the search for its owner has come (lsn44/steer.hpp)
 };
 
-/// Private area of our packet buffers: PacketOrigin, and behind it the shards that a packet has
-/// been to.
+/// Private area of packet buffers: PacketOrigin, and behind it the shards that a packet has been
+/// to.
 inline constexpr std::uint16_t kBufferPrivateSize = 64;
 inline constexpr std::size_t kVisitedOffset = 16;
 static_assert(sizeof(PacketOrigin) <= kVisitedOffset);
@@ -76,7 +77,7 @@ static_assert(sizeof(PacketOrigin) <= kVisitedOffset);
 /// SA (design 5.12). Like TCP's RST the bit keeps a packet off the fast path.
 inline constexpr std::uint8_t kNewSa = 0x04;
 
-/// What parse made of a packet.
+/// The kind of a packet, as parse found it.
 enum class PacketKind : std::uint8_t {
   kFlow,       ///< TCP, UDP, ICMP query, ESP: `key` names its flow
   kIcmpError,  ///< named by the packet that it quotes
@@ -104,7 +105,7 @@ struct Packet {
   bool hairpin = false;         ///< its TTL is counted already, its source is a NAT endpoint
 };
 
-/// What the session tables call a flow, from our side.
+/// A flow's name in the session tables, seen from the NAT.
 [[nodiscard]] inline state::FlowKey flow_key(Protocol protocol, wire::Be32 local,
                                              wire::Be16 local_port, wire::Be32 remote,
                                              wire::Be16 remote_port) {

@@ -1,9 +1,8 @@
-// From a frame to a Packet: where its headers are, and what its flow is called.
+// From a frame to a Packet: where its headers are, and the name of its flow.
 //
-// parse_frame() reads the link header and finds the interface; parse_ip() reads IPv4 and what is
-// behind it. They only look: what they find stands in the Packet. All of them are inlined into the
-// loop over a burst, whatever the compiler thinks of their size: that saves a tenth of the
-// instructions of a packet that has a session.
+// parse_frame() reads the link header and finds the interface; parse_ip() reads IPv4 and the header
+// behind it. They change nothing but the Packet. All of them are always inlined into the loop over
+// a burst: that saves a tenth of the instructions of a packet that has a session.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -40,8 +39,8 @@ inline constexpr std::uint32_t kHeadersSize = 60 + sizeof(wire::TcpHeader);
   }
 }
 
-/// Where a packet's headers are, if its IPv4 header has been checked: fills in what follows from
-/// it.
+/// Where a packet's headers are, if its IPv4 header has been checked: fills in the members that
+/// follow from it.
 inline void locate(Packet& packet, wire::Ipv4Header* ip) {
   packet.ip = ip;
   packet.size = static_cast<std::uint16_t>(ip->total_size());
@@ -49,7 +48,7 @@ inline void locate(Packet& packet, wire::Ipv4Header* ip) {
   packet.l4_size = static_cast<std::uint32_t>(ip->payload_size());
 }
 
-/// What a packet's protocol is called, if it is one that is translated.
+/// The Protocol of a packet, if it is one that is translated.
 [[nodiscard]] inline std::optional<Protocol> protocol_of(const wire::Ipv4Header& ip) {
   switch (ip.protocol) {
     case wire::kProtocolTcp:
@@ -81,7 +80,7 @@ inline void locate(Packet& packet, wire::Ipv4Header* ip) {
   }
 }
 
-/// What of a packet's payload lies in the first segment: headers do.
+/// The part of a packet's payload that lies in the first segment: headers do.
 [[nodiscard]] inline std::span<std::uint8_t> payload_here(const Packet& packet) {
   const auto* end = rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*) + packet.mbuf->data_len;
   return {packet.l4,
@@ -130,7 +129,7 @@ template <Datagram datagram>
       }
       if (!wire::is_icmp_request(icmp->type) && !wire::is_icmp_reply(icmp->type))
         return Verdict::drop(DropReason::kIcmpTypeUntranslated);
-      // The identifier stands on our side, whoever asks (RFC 5508 section 3.1).
+      // The identifier stands on the local side in both directions (RFC 5508 section 3.1).
       (inside ? source : destination) = icmp->identifier;
       break;
     }

@@ -11,7 +11,7 @@
 // That was the fast path: every packet that has a session. The others go on alone:
 //
 //   steer        whose packet is it? to its shard, if that is another            lsn44/steer
-//   outbound     for us? a client's? then its session, created if it may be      lsn44/outbound
+//   outbound     for the NAT? a client's? then its session, created if allowed   lsn44/outbound
 //   inbound      a NAT address? a mapping that lets it in?                       lsn44/inbound
 //   hairpin      outbound on the sender's shard, then inbound on the other's     lsn44/hairpin
 //   icmp error   translated by the packet that it quotes                         lsn44/icmp_error
@@ -19,7 +19,7 @@
 //   ALG          what LSN44 asks of it, and when                                 lsn44/alg_hooks
 //   route, send  next hop, MTU, link header, transmit buffer                     l3/output
 //
-// What a stage decides is a Verdict; apply() makes it a counted drop, a handoff, or nothing more.
+// A stage's decision is a Verdict; apply() makes it a counted drop, a handoff, or nothing more.
 #pragma once
 
 #include "lsn/datapath/context.hpp"

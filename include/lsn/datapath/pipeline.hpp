@@ -1,4 +1,4 @@
-// What a shard does with a burst of packets, and between bursts.
+// A shard's work on a burst of packets, and between bursts.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -18,9 +18,9 @@ void process_received(IpsecAlg& shard, std::uint16_t device, std::span<rte_mbuf*
 /// Takes packets that another shard has handed off (at most kBurst).
 void process_handoff(IpsecAlg& shard, std::span<rte_mbuf* const> packets);
 
-/// What a shard does without packets: turns its timer wheels to shard.now, asks for neighbours,
-/// frees ports and fragments whose time is over. At most about `budget` objects of each kind; what
-/// is left is done by the next one, otherwise there is nothing until the next tick.
+/// A shard's work without packets: turns its timer wheels to shard.now, asks for neighbours, frees
+/// ports and fragments whose time is over. At most about `budget` objects of each kind; the next
+/// call does the rest, otherwise there is nothing until the next tick.
 void housekeep(Shard& shard, std::size_t budget);
 
 }  // namespace lsn::datapath

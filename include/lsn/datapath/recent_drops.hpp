@@ -1,8 +1,8 @@
-// The last packets that were dropped, by reason: what `show drops -recent` tells.
+// The last packets that were dropped, by reason: the rows of `show drops -recent`.
 //
 // A ring per reason, of which one packet per tick is kept: under a flood that costs a comparison
-// per drop, and what is seen reaches back over kKept ticks instead of one burst. A packet is kept
-// as it stood when it was dropped: before its translation in nearly all cases.
+// per drop, and the ring reaches back over kKept ticks instead of one burst. A packet is kept as it
+// stood when it was dropped: before its translation in nearly all cases.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -48,7 +48,7 @@ class RecentDrops {
  private:
   struct Ring {
     state::Ticks latest;
-    std::uint32_t next = 0;  ///< counts what was kept
+    std::uint32_t next = 0;  ///< counts kept packets
     std::array<Drop, kKept> drops{};
   };
 

@@ -1,10 +1,10 @@
-// What becomes of a packet, closed: every stage says one of these and nothing else.
+// A stage's decision about a packet, closed: every stage returns one of these and nothing else.
 //
 //   next               the next stage takes it (or: it was put into a transmit buffer)
 //   consumed           it ended here by design: ARP, an echo request that was answered, a fragment
 //                      that waits
 //   handoff(shard)     it belongs to another shard, which goes on with it
-//   drop(reason)       it is dropped, freed and counted by whoever called the stage
+//   drop(reason)       it is dropped, freed and counted by the caller of the stage
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace lsn::datapath {
 
-/// The packet path speaks of what both threads may see (lsn/shared) without saying so each time.
+/// The packet path uses the names of lsn/shared, which both threads may see, unqualified.
 using namespace shared;
 
 class Verdict {

@@ -2,9 +2,9 @@
 //
 // To the packet path an ESP session is an lsn44::Session like any other: found by (C, S, spi_out)
 // and (N, S, spi_in) in the same flow tables, refreshed, counted, expired by the same wheel, part
-// of the subscriber's quota. What is particular stands in EspSession: its SPIs, since a session's
-// line has no room for them and its packets no need; half-open, it has only one of its two keys.
-// Two further keys serve ICMP errors, which quote an SPI from the other side of the translation.
+// of the subscriber's quota. Its SPIs stand in EspSession, since a session's line has no room for
+// them and its packets no need; half-open, it has only one of its two keys. Two further keys serve
+// ICMP errors, which quote an SPI from the other side of the translation.
 #pragma once
 
 #include <expected>
@@ -15,10 +15,10 @@
 
 namespace lsn::datapath::ipsec_alg {
 
-/// Learns an SPI for a peer: completes a half-open session or makes one. `turn`: whose candidate it
-/// becomes; nullptr: none's. `began`: when an inbound SPI that began anew was first seen: it
-/// settles an exchange that was admitted before. Not set: it is of a tunnel that idled out, and
-/// settles none.
+/// Learns an SPI for a peer: completes a half-open session or creates one. `turn`: the turn whose
+/// candidate it becomes; nullptr: none's. `began`: when an inbound SPI that was fresh was first
+/// seen: it settles an exchange that was admitted before. Not set: it is of a tunnel that idled
+/// out, and settles none.
 [[nodiscard]] std::expected<SessionId, DropReason> learn(IpsecAlg& shard, PeerId peer,
                                                          Direction direction, Spi spi, Turn* turn,
                                                          std::optional<state::Ticks> began = {});
@@ -47,8 +47,8 @@ void withdraw(IpsecAlg& shard, EspId id);
 void leave_candidates(IpsecAlg& shard, EspId id, Direction direction);
 /// The outbound SPI of a half-open session is one of that turn's.
 void become_candidate_again(IpsecAlg& shard, EspId id, Turn& turn);
-/// What becomes of a turn's SPIs when it is over, lingering included: those that are beyond the
-/// answered exchanges and carried a single packet are forgotten, the others stay.
+/// Forgets those SPIs of a turn that is over, lingering included, that are beyond the answered
+/// exchanges and carried a single packet; the others stay.
 void close_candidates(IpsecAlg& shard, Turn& turn);
 /// The oldest candidate of a direction that carried a single packet, or state::kNone.
 [[nodiscard]] EspId oldest_single(const IpsecAlg& shard, const Turn& turn, Direction direction);
@@ -61,9 +61,9 @@ void close_candidates(IpsecAlg& shard, Turn& turn);
 [[nodiscard]] SessionId find_quoted(const IpsecAlg& shard, Direction error, wire::Be32 local,
                                     wire::Be32 server, Spi spi);
 
-/// What lsn44::end_session() leaves to the ALG: keys, lists, the peer.
+/// The ALG's part of lsn44::end_session(): keys, lists, the peer.
 void on_session_end(IpsecAlg& shard, SessionId id, SessionEnd why);
-/// Once per tick: adds what some of the sessions have carried to their profiles' counters.
+/// Once per tick: adds the traffic of some of the sessions to their profiles' counters.
 void count_traffic(IpsecAlg& shard, std::size_t budget);
 /// espSessionTimeout of its profile.
 [[nodiscard]] state::TickDuration esp_idle_timeout(const IpsecAlg& shard, EspId id);

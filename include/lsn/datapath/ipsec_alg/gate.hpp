@@ -1,6 +1,6 @@
-// The gate of a NAT address and a server, as a machine by itself (design 4): what it is, what an
-// event makes of it, and when its turn is over. It knows no shard and no clock, and clients by
-// number alone. What follows from it for others is in turns.hpp.
+// The gate of a NAT address and a server, as a machine by itself (design 4): its state, its
+// transitions by event, and the end of its turn. It knows no shard and no clock, and clients by
+// number alone. The consequences for others are in turns.hpp.
 //
 // The states of the gate and of its two halves follow the table in gate.cpp, a row per event:
 //
@@ -24,7 +24,7 @@
 
 namespace lsn::datapath::ipsec_alg {
 
-/// One client's time at a gate, and afterwards what lingers of it.
+/// One client's time at a gate, and its lingering afterwards.
 struct Turn {
   PeerId holder = state::kNone;
   std::uint32_t serial = 0;  ///< no other turn at this gate has the same
@@ -33,7 +33,7 @@ struct Turn {
   state::Ticks latest_message;  ///< of its exchanges
   state::Ticks latest_answer;
   state::Ticks latest_spi;     ///< learned, in either direction
-  state::Ticks latest_reply;   ///< what may be a reply to the holder on an unknown SPI
+  state::Ticks latest_reply;   ///< a possible reply to the holder on an unknown SPI
   state::Ticks sent;           ///< the holder, on an SPI of this turn
   IkeId ike = state::kNone;    ///< of its exchanges
   bool several_ikes = false;   ///< they are of several sessions
@@ -64,8 +64,8 @@ struct Turn {
 }
 
 /// An unknown SPI that came from the server. It is remembered when it has been learned, too: a
-/// candidate may be forgotten again. This is what a packet of another unknown SPI reads of it, so
-/// that who sprays SPIs costs few cache lines; what else is known of it stands in its SeenHistory.
+/// candidate may be forgotten again. A packet of another unknown SPI reads only this part, so that
+/// a spray of SPIs costs few cache lines; the rest stands in its SeenHistory.
 struct SeenSpi {
   Spi spi = kNoSpi;
   state::Ticks first;
@@ -73,24 +73,24 @@ struct SeenSpi {
   bool fresh_at_first = false;
   bool new_at_first = false;  ///< its first packet had sequence number 1
   bool known = false;         ///< it still is SeenHistory::learned_by's
-  bool expected = false;      ///< by whom SeenHistory::expected_by names
+  bool expected = false;      ///< by the peers in SeenHistory::expected_by
 
-  /// Design 9.1: somebody may be owed it.
+  /// Design 9.1: a peer may be owed it.
   [[nodiscard]] bool is_contested() const { return expected && fresh_at_first && !known; }
 };
 static_assert(sizeof(SeenSpi) == 16);
 
-/// The rest of what is remembered of an unknown SPI. Most gates never see one: it lies apart, in
+/// The rest of an unknown SPI's record. Most gates never see one: it lies apart, in
 /// Tables::histories, and is written when the SPI is noted.
 struct SeenHistory {
   static constexpr PeerId kNobodys = state::kNone;
 
-  PeerId learned_by = kNobodys;  ///< whose it was last
-  /// Who had the turn or dangled when it was refused; several: they are more than have room here.
+  PeerId learned_by = kNobodys;  ///< the peer that had it last
+  /// The peers that had the turn or dangled when it was refused; several: more than have room here.
   std::array<PeerId, 3> expected_by = {kNobodys, kNobodys, kNobodys};
   bool expected_by_several = false;
-  PeerId withdrawn = kNobodys;  ///< from whom it was taken back
-  PeerId replier = kNobodys;    ///< to whom `replies` are: the holder of turns without an exchange
+  PeerId withdrawn = kNobodys;  ///< the peer that it was taken back from
+  PeerId replier = kNobodys;    ///< receiver of `replies`: the holder of turns without an exchange
   std::uint16_t replies = 0;    ///< packets that came soon after one of the replier's, in its turns
   std::uint16_t of_others = 0;  ///< that may be replies to another client as well
   state::Ticks replied_to;      ///< the packet of the replier's that the last of them followed
@@ -113,7 +113,7 @@ struct alignas(64) Gate {
   std::uint8_t latest_seen;  ///< the place in `seen` that was given to another SPI last
   std::uint32_t serial;      ///< of the latest turn
   Turn turn;
-  Turn lingering;  ///< holder kNone: nobody
+  Turn lingering;  ///< holder kNone: there is none
   state::Ticks created;
   state::QueueHead waiters;
   std::uint32_t waiter_count;
@@ -123,9 +123,9 @@ struct alignas(64) Gate {
   PeerId sender = state::kNone;  ///< of the latest packet on an SPI without an answer that passed
   std::uint32_t port_keepers;    ///< IKE sessions whose UDP sessions keep port 500
   state::ListHead peers;         ///< all of them
-  state::ListHead owed;          ///< those who are owed an inbound SPI (design 5)
-  state::ListHead claimants;     ///< those who have a half-open session (design 5.5, inbound 3)
-  state::ListHead dangling;      ///< those who were dangling when last looked at
+  state::ListHead owed;          ///< those that are owed an inbound SPI (design 5)
+  state::ListHead claimants;     ///< those that have a half-open session (design 5.5, inbound 3)
+  state::ListHead dangling;      ///< those that were dangling when last looked at
   state::WheelLinks wheel;
   std::array<SeenSpi, kSeenSpis> seen;
 };
@@ -141,7 +141,7 @@ enum class GateEvent : std::uint8_t {
 [[nodiscard]] inline bool holds(const Gate& gate, PeerId peer) {
   return gate.state != GateState::kClosed && gate.turn.holder == peer;
 }
-/// Whether a turn of that peer's may begin now: the gate is closed, and kept for nobody else.
+/// Whether a turn of that peer's may begin now: the gate is closed, and kept for no other peer.
 [[nodiscard]] inline bool is_free_for(const Gate& gate, PeerId peer) {
   return gate.state == GateState::kClosed &&
          (gate.kept_for == state::kNone || gate.kept_for == peer);
@@ -150,13 +150,13 @@ enum class GateEvent : std::uint8_t {
 /// The turn, present or lingering, of that serial; nullptr: over.
 [[nodiscard]] Turn* find_turn(Gate& gate, std::uint32_t serial);
 
-// ── what events make of it ──────────────────────────────────────────────────────────────────────
+// ── transitions by event ─────────────────────────────────────────────────────────────────────────
 
 /// Whether an event has armed the gate: unknown SPIs are learned from now on.
 enum class Arming : std::uint8_t { kNone, kArmed };
 
-/// An event that the holder brings to the open gate, or the first one of a turn. What the table has
-/// no row for changes nothing.
+/// An event that the holder brings to the open gate, or the first one of a turn. An event that the
+/// table has no row for changes nothing.
 [[nodiscard]] Arming step(Gate& gate, GateEvent event);
 /// Begins that peer's turn at the closed gate; `how` is its first event.
 [[nodiscard]] Arming begin(Gate& gate, PeerId holder, GateEvent how, state::Ticks now);
@@ -174,7 +174,7 @@ enum class Arming : std::uint8_t { kNone, kArmed };
 }
 /// Design 4.5: the pair works, and all that is missing are further inbound SPIs.
 [[nodiscard]] bool lacks_only_further_spis(const Gate& gate);
-/// Design 4.5 and 4.8: when the turn ends for the sake of those who wait; nobody waits: never.
+/// Design 4.5 and 4.8: when the turn ends for the waiters' sake; without waiters: never.
 [[nodiscard]] std::optional<state::Ticks> shortened(const Gate& gate);
 /// Why the open gate's turn is over now, as far as time alone says so.
 [[nodiscard]] std::optional<CloseReason> due_by_time(const Gate& gate,
@@ -182,10 +182,11 @@ enum class Arming : std::uint8_t { kNone, kArmed };
                                                      state::Ticks now);
 /// Design 4.9, old-spi: whether it matters that the holder goes on with its old session.
 [[nodiscard]] bool watches_old_session(const Gate& gate);
-/// What that session has carried until now. True: both ways in each of the last steps.
+/// Notes the packets that the session has carried until now. True: both ways in each of the last
+/// steps.
 [[nodiscard]] bool note_old_packets(Turn& turn, const std::uint64_t (&packets)[kDirections],
                                     state::Ticks now);
-/// Design 5.9: whether what lingered before a turn goes on after it: if that turn left nothing
+/// Design 5.9: whether the lingering before a turn goes on after it: if that turn left no SPI
 /// behind that might be the other's.
 [[nodiscard]] bool resumes_lingering(CloseReason reason);
 

@@ -1,4 +1,4 @@
-// Indices of what the ALG has in its tables (state::kNone: none), and what an SPI is.
+// Indices of the objects in the ALG's tables (state::kNone: none), and the type of an SPI.
 #pragma once
 
 #include <cstddef>

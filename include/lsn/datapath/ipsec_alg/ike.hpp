@@ -1,15 +1,15 @@
 // IKE sessions, and the phase 2 exchanges that they remember (design 3).
 //
-// An IKE session is named by its peer and the initiator SPI. It arises from any well-formed message
-// and goes ikeSessionTimeout after its last one, a minute after if it never had an answer. It
-// remembers its admitted exchanges, since what was admitted once always passes: those without an
-// answer up to 64, and the latest 8 answered ones.
+// An IKE session is named by its peer and the initiator SPI. It is created by any well-formed
+// message and expires ikeSessionTimeout after its last one, a minute after it if it never had an
+// answer. It remembers its admitted exchanges, since an exchange that was admitted once always
+// passes: those without an answer up to 64, and the latest 8 answered ones.
 //
 //   undecided ──first answer──► owed an inbound SPI ──► settled: the SPI is learned, or it is clear
 //       └──────────────────────────────────────────────►         that none will come
 //
-// A peer has its undecided and its owed exchanges at hand (Peer::undecided, Peer::owed): they say
-// what it may still expect.
+// A peer has its undecided and its owed exchanges at hand (Peer::undecided, Peer::owed): they tell
+// the SPIs that it may still expect.
 #pragma once
 
 #include "lsn/datapath/ipsec_alg/ipsec_alg.hpp"
@@ -28,7 +28,7 @@ enum class IkePhase : std::uint8_t {
 
 [[nodiscard]] IkeId find_ike_session(const IpsecAlg& shard, PeerId peer, wire::IkeSpi initiator);
 
-/// Finds or makes the session of a message, and notes the message. A new session may say that the
+/// Finds or creates the session of a message, and notes the message. A new session may say that the
 /// client restarted, or that an exchange rekeyed the IKE SA: the gate is told. state::kNone: there
 /// is no room for a new one, in the table or among the client's sessions (design 6).
 [[nodiscard]] IkeId track(IpsecAlg& shard, PeerId peer, const wire::IkeMessage& message,
@@ -51,11 +51,11 @@ void on_mapping_end(IpsecAlg& shard, const lsn44::Session& session);
 
 /// ikePreservePort (design 7): the IKE session of a gate whose UDP session a message from the
 /// server belongs to, by its initiator SPI; an unknown one is of the only client with an answered
-/// CREATE_CHILD_SA that no new IKE SPI has followed yet. kNone: nobody's.
+/// CREATE_CHILD_SA that no new IKE SPI has followed yet. kNone: there is none.
 [[nodiscard]] IkeId find_port_keeper(IpsecAlg& shard, GateId gate, wire::IkeSpi initiator);
 
-/// What an exchange is called by one of its messages. A fragment that does not name its message is
-/// called as its first fragment was; kind kNone: that was not seen.
+/// The name of an exchange by one of its messages. A fragment that does not name its message gets
+/// the name of its first fragment; kind kNone: that was not seen.
 [[nodiscard]] ExchangeName name_of(IkeSession& session, const wire::IkeMessage& message,
                                    Direction direction);
 
@@ -75,8 +75,7 @@ void on_mapping_end(IpsecAlg& shard, const lsn44::Session& session);
 /// A message of it was seen: it is remembered longer than those that were silent since.
 void touch_exchange(IpsecAlg& shard, ExchangeId id);
 /// Marks it as answered: from its first answer on it is owed an inbound SPI, also while a further
-/// request of it waits for an answer that may be lost behind us. What it means to the gate is the
-/// gate's.
+/// request of it waits for an answer that may be lost behind the NAT. It leaves the gate as it is.
 void mark_answered(IpsecAlg& shard, ExchangeId id);
 /// A further request of it waits for an answer.
 void mark_unanswered(IpsecAlg& shard, ExchangeId id);
@@ -89,14 +88,14 @@ void unsettle(IpsecAlg& shard, ExchangeId id);
 ExchangeId settle_one(IpsecAlg& shard, PeerId peer, std::uint32_t turn, state::Ticks began);
 /// Settles all exchanges of a session.
 void settle_session(IpsecAlg& shard, IkeId id);
-/// Design 5.3, owed: those came to nothing that are older than an exchange of the same session that
+/// Design 5.3, owed: an exchange came to nothing if it is older than one of the same session that
 /// was answered in that turn, which is paired now. True: one of them was owed an SPI.
 bool settle_older(IpsecAlg& shard, PeerId peer, std::uint32_t turn);
 
 /// Design 3: its server has answered.
 [[nodiscard]] bool has_answered_ike(const IpsecAlg& shard, const Peer& peer);
 
-/// A message on UDP 4500 behind the marker: the session floated, and is nobody's concern any more.
+/// A message on UDP 4500 behind the marker: the session floated, and is removed.
 void end_floated(IpsecAlg& shard, IkeId id);
 
 void end_ike_session(IpsecAlg& shard, IkeId id, AlgEnd why);

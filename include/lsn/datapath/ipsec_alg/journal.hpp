@@ -1,6 +1,6 @@
-// What the ALG has of state that a restart must not lose (design 6.4, warm restart):
-// written as it changes, listed in steps, and restored before the first packet. Profiles with
-// connfailover DISABLED are in no record.
+// The ALG's state that a restart must not lose (design 6.4, warm restart): written as it changes,
+// listed in steps, and restored before the first packet. Profiles with connfailover DISABLED are in
+// no record.
 #pragma once
 
 #include "lsn/datapath/ipsec_alg/ipsec_alg.hpp"
@@ -25,9 +25,9 @@ namespace lsn::datapath {
 /// All that a restart must not lose, in pages.
 void list_state(IpsecAlg& shard, StatePage& page, std::size_t budget);
 
-/// Before the first packet, after the first generation: what a process before this one knew (warm
-/// restart). False: it does not hold any more, or there is no room. After the last record:
-/// finish_restoring().
+/// Before the first packet, after the first generation: restores a record of the process before
+/// this one (warm restart). False: it does not hold any more, or there is no room. After the last
+/// record: finish_restoring().
 [[nodiscard]] bool restore_state(IpsecAlg& shard, const StateRecord& record);
 void finish_restoring(IpsecAlg& shard);
 

@@ -1,4 +1,4 @@
-// How the ALG's objects are called in Tables::index and Tables::quoted.
+// The names of the ALG's objects in Tables::index and Tables::quoted.
 #pragma once
 
 #include "lsn/datapath/ipsec_alg/tables.hpp"
@@ -26,7 +26,7 @@ inline constexpr unsigned kQuotedKind = 1;
                               static_cast<std::uint16_t>(initiator >> 32),
                               static_cast<std::uint16_t>(initiator >> 48), kIkeKind);
 }
-/// An IKE session whose UDP session keeps port 500, by what the server's messages bear.
+/// An IKE session whose UDP session keeps port 500, by the SPI in the server's messages.
 [[nodiscard]] inline state::FlowKey port_keeper_key(GateId gate, wire::IkeSpi initiator) {
   return state::FlowKey::make(gate, static_cast<std::uint32_t>(initiator),
                               static_cast<std::uint16_t>(initiator >> 32),

@@ -34,8 +34,8 @@ inline constexpr std::uint32_t kKeptPorts = 16;
 inline constexpr std::size_t kSeenSpis = 16;
 /// Claimants, peers, sessions that one packet looks at to find out that there is no other.
 inline constexpr unsigned kLookLimit = 16;
-/// Packets of a client on an SPI without an answer that put others' into doubt, for each turn of
-/// its.
+/// Packets of a client on an SPI without an answer that count against other clients', for each of
+/// its turns.
 inline constexpr std::uint32_t kAsks = 16;
 
 }  // namespace lsn::datapath::ipsec_alg

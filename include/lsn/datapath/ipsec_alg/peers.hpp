@@ -1,9 +1,10 @@
-// Peers and gates come and go; which profile they follow; what is counted for it.
+// Creation and removal of peers and gates; the profile that they follow; its counters.
 //
-// A peer is made by the first IKE message or ESP packet of a client with a server, together with
+// A peer is created by the first IKE message or ESP packet of a client with a server, together with
 // its gate if that is new. It pins its subscriber: the pairing with the NAT address stays while
-// there is a peer. When something of a peer ends it is doubted; doubts are resolved between bursts
-// (release_unused), so that nobody has a peer or a gate vanish under his hands.
+// there is a peer. If something of a peer ends mark_unused() notes the peer; release_unused()
+// removes it between bursts if it is not needed, so that no function loses a peer or a gate that it
+// works on.
 #pragma once
 
 #include <expected>
@@ -23,8 +24,8 @@ namespace lsn::datapath::ipsec_alg {
 
 inline const AlgProfile kDefaultProfile{};
 
-/// The profile that a peer follows now: a reload changes it for what exists. Between a reload that
-/// unbinds it and the end of the peer, the defaults.
+/// The profile that a peer follows now: a reload changes it for existing peers. Between a reload
+/// that unbinds it and the end of the peer, the defaults.
 [[nodiscard]] inline const AlgProfile& profile_of(const IpsecAlg& shard, const Peer& peer) {
   const AlgProfile* const profile =
       find_profile(shard, shard.lsn44.subscribers[peer.subscriber].group);
@@ -44,8 +45,8 @@ void lower(IpsecAlg& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t
 [[nodiscard]] GateId find_gate(const IpsecAlg& shard, wire::Be32 nat_ip, wire::Be32 server);
 [[nodiscard]] PeerId find_peer(const IpsecAlg& shard, wire::Be32 client, wire::Be32 server);
 
-/// Finds or makes the peer of a subscriber that has its pairing. `cause`: who sent what asks for
-/// it; a packet from outside replaces none.
+/// Finds or creates the peer of a subscriber that has its pairing. `cause`: the direction of the
+/// packet that asks for it; a packet from outside replaces none.
 [[nodiscard]] std::expected<PeerId, DropReason> obtain_peer(IpsecAlg& shard,
                                                             SubscriberId subscriber,
                                                             wire::Be32 server, Direction cause);
@@ -67,8 +68,8 @@ void release_unused(IpsecAlg& shard);
 /// Its IKE was not silent just now: others of its client are replaced before it.
 void touch(IpsecAlg& shard, PeerId id);
 
-/// Ends what two have to do with one another (flush, reload) but for their ESP sessions: IKE
-/// sessions, turn, waiting, lingering, dangling.
+/// Ends a peer's state (flush, reload) but for its ESP sessions: IKE sessions, turn, waiting,
+/// lingering, dangling.
 void clear_peer(IpsecAlg& shard, PeerId id, AlgEnd why);
 
 /// Counts the peer for the profile that it follows now.

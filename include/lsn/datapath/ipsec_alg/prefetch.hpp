@@ -1,5 +1,5 @@
-// Prefetches what ESP of unknown SPIs is going to touch, for a burst at a time (as
-// lsn44/prefetch.hpp does for new sessions): the gate, and the peer that it will be asked about.
+// Prefetches the lines that ESP of unknown SPIs is going to touch, for a burst at a time (as
+// lsn44/prefetch.hpp does for new sessions): the gate, and the peer of asked_about().
 #pragma once
 
 #include <span>

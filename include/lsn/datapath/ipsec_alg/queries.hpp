@@ -18,7 +18,7 @@ void flush_alg(IpsecAlg& shard, AlgFlush& flush, std::size_t budget);
 
 namespace ipsec_alg {
 
-/// What there is of a client (zero: only of the NAT address), a NAT address (zero: the client's)
+/// The ALG's state of a client (zero: only of the NAT address), a NAT address (zero: the client's)
 /// and a server; `spi` inbound.
 [[nodiscard]] AlgLookup look_up(const IpsecAlg& shard, wire::Be32 client, wire::Be32 nat_ip,
                                 wire::Be32 server, Spi spi);

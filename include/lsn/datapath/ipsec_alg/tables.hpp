@@ -6,10 +6,10 @@
 //                                 ├─► the Exchanges that may still bring an inbound SPI
 //                                 └─► Gate (N, S) ─► its Turn, its waiters, all its Peers
 //
-// Client, server and NAT address are C, S and N as in the design. A Peer is what one client has to
-// do with one server; it exists as long as there is anything of the two: an IKE session, an ESP
-// session, a place at the gate, a turn, lingering, dangling. It keeps its Gate, and its subscriber
-// with the pairing. The SPIs of an ESP session lie in the flow tables of LSN44, like ports.
+// Client, server and NAT address are C, S and N as in the design. A Peer is one client with one
+// server; it exists as long as the two have anything: an IKE session, an ESP session, a place at
+// the gate, a turn, lingering, dangling. It keeps its Gate, and its subscriber with the pairing.
+// The SPIs of an ESP session lie in the flow tables of LSN44, like ports.
 //
 // Everything has a fixed capacity; indices instead of pointers; time is Ticks.
 #pragma once
@@ -40,7 +40,7 @@ enum class ExchangeKind : std::uint8_t { kNone, kQuickMode, kAuth, kCreateChild 
 /// Within an IKE session (design 3).
 struct ExchangeName {
   ExchangeKind kind = ExchangeKind::kNone;
-  Direction initiator = Direction::kOutbound;  ///< who sent the request
+  Direction initiator = Direction::kOutbound;  ///< of its requests
   std::uint32_t message_id = 0;                ///< of its first request; 0 for IKE_AUTH
 };
 
@@ -101,8 +101,7 @@ struct alignas(64) IkeSession {
 
 // ── ESP ─────────────────────────────────────────────────────────────────────────────────────────
 
-/// What an ESP session has beyond its lsn44::Session (whose SessionCold::mapping is its index
-/// here).
+/// An ESP session's data beyond its lsn44::Session (whose SessionCold::esp() is its index here).
 struct EspSession {
   SessionId session;
   PeerId peer;
@@ -110,15 +109,15 @@ struct EspSession {
   std::uint32_t turn[kDirections];  ///< serial of the turn in which the SPI was learned
   bool candidate[kDirections];      ///< it stands in that turn's queue
   bool again[kDirections];          ///< a second packet came, which may not be counted yet
-  bool followed;     ///< its client sent since the inbound SPI was learned, or nobody misses it
+  bool followed;     ///< its client sent since the inbound SPI was learned, or no client misses it
   bool of_exchange;  ///< its outbound SPI was learned in a turn with one
   bool fruitless;    ///< a turn for its inbound SPI ended without any trace of it
   state::Ticks learned_in;            ///< when the inbound SPI was, ...
-  std::uint64_t sent_until_then;      ///< ... and what the client had sent, on all its SPIs
+  std::uint64_t sent_until_then;      ///< ... and the packets sent by then, on all its SPIs
   state::Ticks tried;                 ///< when its latest turn for its inbound SPI ended
   ExchangeId settled = state::kNone;  ///< that its inbound SPI did; kNone: none
-  IkeId ike = state::kNone;           ///< whose exchange that was
-  /// What of its session's packets and bytes is in its profile's sums already.
+  IkeId ike = state::kNone;           ///< the session of that exchange
+  /// Its session's packets and bytes that are in its profile's sums already.
   std::uint64_t counted_packets[kDirections];
   std::uint64_t counted_bytes[kDirections];
   bool in_use;
@@ -183,7 +182,7 @@ struct alignas(64) Peer {
   state::ListLinks of_unused;
 };
 
-/// What a subscriber has of the ALG. In a ParallelArray under the subscriber's index; meaningful
+/// A subscriber's part of the ALG. In a ParallelArray under the subscriber's index; meaningful
 /// while `peer_count` is not zero.
 struct Client {
   state::QueueHead peers;         ///< whose IKE was silent for longest first
@@ -215,7 +214,7 @@ struct Flight {
   ExchangeName name;
   std::uint32_t message_id = 0;  ///< of the latest request
   state::Ticks latest;           ///< message
-  bool answer = false;           ///< it begins with an answer, whose request we never saw
+  bool answer = false;           ///< it begins with an answer, whose request was never seen
   state::QueueHead packets;
   std::uint32_t datagrams = 0;     ///< packets that are whole datagrams or begin one
   std::uint32_t packet_count = 0;  ///< with the later fragments of these
@@ -229,9 +228,9 @@ struct Flight {
 };
 
 /// Some of the bytes of a held packet. The packet's buffer is given back: it may be of 64 KB, and
-/// buffers are for what is received.
+/// buffers are for received packets.
 struct HeldPiece {
-  static constexpr std::uint32_t kSize = 128;  ///< what it counts of maxHeldBytes
+  static constexpr std::uint32_t kSize = 128;  ///< its share of maxHeldBytes
 
   std::uint32_t next;
   std::array<std::uint8_t, kSize - sizeof(std::uint32_t)> bytes;
@@ -244,7 +243,7 @@ struct Held {
   std::uint32_t size;  ///< with the link header
   state::Ticks since;
   state::FlowKey key;   ///< of its UDP session
-  std::uint32_t bytes;  ///< what its pieces take of maxHeldBytes
+  std::uint32_t bytes;  ///< its pieces' share of maxHeldBytes
   std::uint32_t message_id;
   std::uint16_t fragment_number;  ///< of IKE
   wire::Be16 ip_identification;
@@ -273,7 +272,7 @@ struct Tables {
          const state::HashSecret& secret, state::ZeroedMemory* memory);
 
   state::FlowTable index;   ///< gates, peers, IKE sessions
-  state::FlowTable quoted;  ///< ESP sessions by what ICMP errors quote of them
+  state::FlowTable quoted;  ///< ESP sessions by their names in quoted packets
   state::Slab<Gate> gates;
   /// Of Gate::seen, by GateId; meaningless where the SPI is kNoSpi.
   state::ParallelArray<std::array<SeenHistory, kSeenSpis>> histories;
@@ -292,7 +291,7 @@ struct Tables {
   state::TimerWheel waiter_wheel;
 
   state::QueueHead released;  ///< held packets that may go on
-  state::QueueHead unused;    ///< peers that lost something: are they needed any more?
+  state::QueueHead unused;    ///< peers that lost something and may not be needed any more
   std::uint32_t held_bytes = 0;
   const std::uint32_t max_held_bytes;
   [[nodiscard]] std::uint32_t max_held_by_client() const { return max_held_bytes / 4; }  // design 6
@@ -303,7 +302,7 @@ struct Tables {
   std::uint32_t watched_sequence = 0;
   std::uint32_t max_fresh_sequence = 0;  ///< of all profiles of the generation; 0: it has none
 
-  /// Clients whose AH was told of lately; each address has its place.
+  /// Clients whose AH was reported lately; each address has its place.
   std::array<wire::Be32, 1024> told_of_ah{};
 
   /// Where and when the traffic of ESP sessions was last added to the counters.

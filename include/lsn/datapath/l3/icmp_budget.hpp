@@ -1,11 +1,11 @@
-// How much ICMP of our own is sent (RFC 1812 section 4.3.2.8): by kind, and within a kind by whom
-// it is for.
+// Limits on the ICMP that the NAT itself sends (RFC 1812 section 4.3.2.8): by kind, and within a
+// kind by receiver.
 //
 // Each kind of message has a bucket that holds a second's worth, so that a flood of one kind does
-// not silence another: path MTU discovery (RFC 1191) goes on while somebody runs into its quota. Of
-// what a kind may send, one address gets a tenth per second at most, so that a flood in one
+// not silence another: path MTU discovery (RFC 1191) goes on while a subscriber runs into its
+// quota. Of a kind's messages one address gets a tenth per second at most, so that a flood in one
 // subscriber's name does not silence the others. Addresses share kSlots such counts by their hash:
-// whoever has bad luck shares a tenth with a flooder, which is all that a fixed memory can promise.
+// an unlucky one shares a tenth with a flooder, which is all that a fixed memory can promise.
 #pragma once
 
 #include <algorithm>
@@ -20,12 +20,12 @@
 
 namespace lsn::datapath {
 
-/// What a message of our own is about.
+/// The subject of a message that the NAT itself sends.
 enum class IcmpKind : std::uint8_t {
-  kUnreachable,  ///< no session could be made (dataplane.unreachable.rate)
+  kUnreachable,  ///< no session could be created (dataplane.unreachable.rate)
   kTimeExceeded,
   kFragmentationNeeded,
-  kOwnAddress,  ///< a closed port or an unknown protocol of ours; TCP resets with them
+  kOwnAddress,  ///< a closed port or an unknown protocol of the NAT's; TCP resets with them
 };
 inline constexpr std::size_t kIcmpKinds = 4;
 
@@ -86,7 +86,7 @@ class IcmpBudget {
     std::uint64_t tokens;  ///< in ticks of a second
     state::Ticks refilled;
   };
-  /// What the addresses of a slot have had in the second that began at `since`.
+  /// The messages to the addresses of a slot in the second that began at `since`.
   struct Slot {
     state::Ticks since;
     std::uint32_t used = 0;

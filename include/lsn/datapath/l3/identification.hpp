@@ -5,14 +5,14 @@
 // knowing of the others, and a receiver that joins fragments by source, destination, protocol and
 // identification would join those of two. So a datagram that passes in fragments, or that is cut
 // here, gets a new one: next() of its remote address and protocol, chosen once and written into all
-// its fragments. What is whole keeps its own: it is either atomic (RFC 6864 section 4) or has no
+// its fragments. A whole datagram keeps its own: it is either atomic (RFC 6864 section 4) or has no
 // fragments to be mixed up here.
 //
 // next() counts; an address and protocol find their counter by their hash and begin at a place of
 // their own, so none comes again before 65,535 others that hash alike. In the other direction the
 // remote address is the source, and the same holds for its datagrams to all subscribers.
 //
-// An ICMP error quotes the new one. original_of() knows what it stands for as long as nothing newer
+// An ICMP error quotes the new one. original_of() finds the original one as long as nothing newer
 // has taken the place: some thousands of datagrams.
 #pragma once
 
@@ -50,13 +50,14 @@ class Identifications {
     remember(ip, original);
   }
 
-  /// What a datagram with this header had before replace().
+  /// Notes the identification that a datagram with this header had before replace().
   void remember(const wire::Ipv4Header& ip, wire::Be16 original) {
     const std::uint64_t hash = name_of(ip);
     remembered_[hash % kRemembered] = {static_cast<std::uint32_t>(hash >> 32), original, 1};
   }
 
-  /// What a fragment that is quoted had; nothing: it is not known, or had this one all along.
+  /// The identification that a quoted fragment had before; nothing: it is not known, or had this
+  /// one all along.
   [[nodiscard]] std::optional<wire::Be16> original_of(const wire::Ipv4Header& quoted) const {
     const std::uint64_t hash = name_of(quoted);
     const Entry& entry = remembered_[hash % kRemembered];

@@ -1,4 +1,4 @@
-// The router's floor of a shard: next hops, fragments, what it says in ICMP (context.hpp).
+// The router's floor of a shard: next hops, fragments, ICMP of its own (context.hpp).
 #pragma once
 
 #include <cstdint>

@@ -6,17 +6,17 @@
 // the IP header, ready to be copied. A reachable one that is in use is asked again (unicast) after
 // kConfirmAfter without a sign of life and goes back to incomplete when it does not answer; one
 // that is not in use is forgotten after kForgetAfter, one that never answered much earlier: a scan
-// of a connected network shall not fill the table. What is forgotten keeps its index for those
-// sessions that remember it, and begins anew when they use it, until the table is three quarters
-// full: then all that is forgotten is freed together, and since an index may then mean another
-// neighbour, Shard::stamp is raised: sessions look their next hops up anew.
+// of a connected network shall not fill the table. A forgotten one keeps its index for those
+// sessions that remember it, and begins again if they use it, until the table is three quarters
+// full: then all forgotten ones are freed together, and since an index may then mean another
+// neighbour, Context::epoch is raised: sessions look their next hops up again.
 //
-// ARP packets that are for us, and announcements (RFC 5227 section 3), reach every worker: the one
-// that received it hands copies to the others, so one answer fills all tables. That is limited per
-// second and group of senders (concerns_all()); what is for others teaches its receiver alone.
-// Requests for our own addresses are answered by the worker that got them. Who speaks to us is
-// learned without being asked while the table is not half full: forged senders cannot take the
-// places of next hops that are in use.
+// ARP packets that are for the NAT, and announcements (RFC 5227 section 3), reach every worker: the
+// one that received it hands off copies to the others, so one answer fills all tables. That is
+// limited per second and group of senders (concerns_all()); from one that is for another host its
+// receiver alone learns. Requests for the NAT's addresses are answered by the worker that got them.
+// A sender that speaks to the NAT is learned without being asked while the table is not half full:
+// forged senders cannot take the places of next hops that are in use.
 //
 // Gateways, the next hops of configured routes, are asked for when their link comes up and when a
 // configuration brings them (resolve_gateways()), before any packet needs them. They are never
@@ -58,8 +58,9 @@ struct L3;
   return (mac[0] & 1) == 0 && mac != wire::MacAddress{};
 }
 
-/// Whether we answer for an address on an interface: our own there, or a NAT address that lies in
-/// an outside interface's network (others are routed to us). Nobody else there may have it.
+/// Whether the NAT answers for an address on an interface: the interface's own, or a NAT address
+/// that lies in an outside interface's network (others are routed to the NAT). No other station
+/// there may have it.
 [[nodiscard]] bool is_ours_on(const Generation& generation, InterfaceId interface,
                               wire::Be32 address);
 
@@ -70,12 +71,12 @@ struct Neighbour;
 /// Index of a neighbour in its shard's table.
 using NeighbourId = std::uint16_t;
 inline constexpr NeighbourId kNoNeighbour = 0xFFFF;
-/// Session::hop of a session whose remote side is a NAT address of ours.
+/// Session::hop of a session whose remote side is a NAT address.
 inline constexpr NeighbourId kHairpinHop = 0xFFFE;
 
 enum class NeighbourState : std::uint8_t { kFree, kForgotten, kIncomplete, kReachable };
 
-/// What the packet path reads of a neighbour: one cache line.
+/// The packet path's part of a neighbour: one cache line.
 struct alignas(64) Neighbour {
   std::array<std::uint8_t, 18> link_header;  ///< Ethernet, with the VLAN tag if there is one
   std::uint8_t link_header_size;             ///< 14 or 18
@@ -109,13 +110,13 @@ class Neighbours {
   static constexpr state::TickDuration kForgetUnresolvedAfter = std::chrono::seconds{30};
   /// Until a gateway that did not answer is asked for again.
   static constexpr state::TickDuration kRetryGatewayAfter = std::chrono::seconds{10};
-  /// Incomplete ones beyond which none is made for an answer of ours.
+  /// Incomplete ones beyond which none is created for an answer of the NAT's own.
   static constexpr std::uint32_t kIncompleteForAnswers = 256;
   /// Copies of ARP packets for the other workers: per second and group of senders, by their hash.
-  /// Of replies, which we have asked for ourselves, a second's worth is the whole table.
+  /// Of replies, which the NAT itself has asked for, a second's worth is the whole table.
   static constexpr std::uint32_t kCopiesPerSecond = 16, kRepliesPerSecond = 64;
   static constexpr std::size_t kCopyGroups = 256;
-  /// Beyond so many neighbours none is learned that we have not asked for.
+  /// Beyond so many neighbours none is learned that was not asked for.
   static constexpr std::uint32_t kUnaskedLimit = kCapacity / 2;
   /// Beyond so many, forgotten ones included, those are freed.
   static constexpr std::uint32_t kFreeBeyond = kCapacity / 4 * 3;
@@ -127,7 +128,7 @@ class Neighbours {
 
   [[nodiscard]] Neighbour& operator[](NeighbourId id) { return table_[id]; }
 
-  /// The neighbour of that address, made (incomplete, not yet asked for) if it is new;
+  /// The neighbour of that address, created (incomplete, not yet asked for) if it is new;
   /// kNoNeighbour when the table is full.
   [[nodiscard]] NeighbourId find_or_add(L3& shard, InterfaceId interface, wire::Be32 ip);
 
@@ -136,7 +137,7 @@ class Neighbours {
   /// A reachable one that is not in the table: a station on a link, by its hardware address alone.
   [[nodiscard]] Neighbour station(const L3& shard, InterfaceId interface,
                                   const wire::MacAddress& mac) const;
-  /// Whether one more may be made only to send an answer of ours.
+  /// Whether one more may be created only to send an answer of the NAT's own.
   [[nodiscard]] bool has_room_for_answers() const {
     return table_.size() - forgotten_count_ - reachable_ < kIncompleteForAnswers;
   }
@@ -146,9 +147,9 @@ class Neighbours {
   void wait(L3& shard, NeighbourId id, rte_mbuf* packet);
 
   /// An ARP packet of the given interface: learns the sender (RFC 826: only if it is known or asks
-  /// for us, and of the interface's network), answers a request for our own or a pool's address if
-  /// `answer`. Says consumed, or drop when it is neither request nor reply or the sender is
-  /// impossible: no station, or with an address of ours. Does not take the packet.
+  /// for the NAT, and of the interface's network), answers a request for an interface's or a pool's
+  /// address if `answer`. Says consumed, or drop when it is neither request nor reply or the sender
+  /// is impossible: no station, or with an address of the NAT's. Does not take the packet.
   enum class Answer : std::uint8_t { kYes, kNo };
   [[nodiscard]] Verdict arp_received(L3& shard, InterfaceId interface, const wire::ArpHeader& arp,
                                      Answer answer);
@@ -159,8 +160,8 @@ class Neighbours {
   /// Asks for all gateways of the generation, by and by in advance(): known ones are confirmed.
   void resolve_gateways() { next_gateway_ = 0; }
 
-  /// Announces our addresses (the interface's, and those of pools that we answer for, whoever owns
-  /// them) on a link: the first ones now, the others by advance().
+  /// Announces the NAT's addresses (the interface's, and those of pools that it answers for, of all
+  /// shards) on a link: the first ones now, the others by advance().
   void announce(L3& shard, InterfaceId interface);
 
   /// Sends due requests and announcements, gives up, forgets, frees. At most `budget` of each.
@@ -169,7 +170,7 @@ class Neighbours {
   /// free.
   [[nodiscard]] bool has_more(const L3& shard) const;
 
-  /// All that were ever made have indices below it; those that are not there now are kFree.
+  /// All that were ever created have indices below it; those that are not there now are kFree.
   [[nodiscard]] std::uint32_t high_water() const { return table_.high_water(); }
   /// Places that are taken.
   [[nodiscard]] std::uint32_t places() const { return table_.size(); }

@@ -1,9 +1,9 @@
 // The last stage of both directions: from a translated packet to a device's transmit buffer.
 //
-// send_fast() is what established traffic uses: the neighbour is reachable and the packet fits; the
-// caller has seen both. send() does everything: fragments what is too large (the caller has refused
-// packets with DF before it changed them: too_big()), lets packets wait for unresolved neighbours.
-// Both take the packet.
+// Established traffic uses send_fast(): the neighbour is reachable and the packet fits; the caller
+// has seen both. send() does everything: fragments packets that are too large (the caller has
+// refused those with DF before it changed them: too_big()), lets packets wait for unresolved
+// neighbours. Both take the packet.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -18,16 +18,15 @@
 namespace lsn::datapath {
 
 /// Where packets for `destination` go: the neighbour, kNoNeighbour when there is no room for it,
-/// and the route's interface. nullopt: no route, or an address on a link that nobody can have there
-/// (the network's, its broadcast address, one of our own).
+/// and the route's interface. nullopt: no route, or an address on a link that no host can have
+/// there (the network's, its broadcast address, an interface's).
 struct NextHop {
   NeighbourId neighbour;
   InterfaceId interface;
 };
 [[nodiscard]] std::optional<NextHop> resolve(L3& shard, wire::Be32 destination);
 
-/// set_data() of a buffer of several segments whose first byte is set already: frees what is
-/// behind.
+/// set_data() of a buffer of several segments whose first byte is set already: frees the rest.
 void cut_segments(rte_mbuf* packet, std::uint32_t size);
 
 /// Makes a buffer's data begin at `first`, somewhere in its first segment, and be `size` bytes
@@ -57,8 +56,8 @@ inline void transmit(L3& shard, std::uint16_t device, rte_mbuf* packet) {
   buffer.packets[buffer.count++] = packet;
 }
 
-/// Sets the link header in front of the IP packet `ip` and transmits.
-/// `size`: of the IP packet; what the frame had behind it (padding) is cut off.
+/// Sets the link header in front of the IP packet `ip` and transmits. `size`: of the IP packet; the
+/// frame's padding is cut off.
 inline void send_fast(L3& shard, rte_mbuf* packet, wire::Ipv4Header* ip, std::uint16_t size,
                       Neighbour& neighbour) {
   auto* bytes = reinterpret_cast<std::uint8_t*>(ip);
@@ -74,16 +73,16 @@ inline void send_fast(L3& shard, rte_mbuf* packet, wire::Ipv4Header* ip, std::ui
   transmit(shard, neighbour.device, packet);
 }
 
-/// Sends a packet in whatever state its neighbour is, in fragments if it is larger than the MTU
-/// (RFC 791 section 3.2).
+/// Sends a packet to a neighbour in any state, in fragments if it is larger than the MTU (RFC 791
+/// section 3.2).
 void send(L3& shard, rte_mbuf* packet, wire::Ipv4Header* ip, NeighbourId neighbour);
 
 /// send() to a neighbour that is reachable.
 void send_to(L3& shard, rte_mbuf* packet, wire::Ipv4Header* ip, Neighbour& neighbour);
 
-/// Where an answer of our own to a packet goes. A sender on the very link that nobody has asked for
-/// is answered where its frame came from, without becoming a neighbour: forged senders must not
-/// take the places of next hops.
+/// Where the NAT's own answer to a packet goes. A sender on the very link that is not a reachable
+/// neighbour is answered where its frame came from, without becoming a neighbour: forged senders
+/// must not take the places of next hops.
 struct AnswerHop {
   NeighbourId neighbour;  ///< kNoNeighbour: `station`
   Neighbour station;

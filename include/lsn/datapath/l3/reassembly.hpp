@@ -9,19 +9,19 @@
 // Everything is bounded: datagrams (dataplane.fragments.max), waiting fragments per datagram and
 // in all, pieces per datagram, time (dataplane.fragments.timeout from the first fragment seen).
 //
-// Anybody can send fragments that never become a datagram, so room is shared out by what a datagram
-// has shown. It is *settled* when its first fragment has passed, by a session; until then it is
+// Any host can send fragments that never become a datagram, so room is shared out by the standing
+// of a datagram. It is *settled* when its first fragment has passed, by a session; until then it is
 // *open*. Open ones from outside have at most half of the table; of either sort one local address
-// (a NAT address, a subscriber) has at most an eighth, and one source a sixteenth. Whatever comes
+// (a NAT address, a subscriber) has at most an eighth, and one source a sixteenth. A datagram
 // beyond a share, or to a full table, is taken in all the same and displaces the oldest of that
 // share; in a full table the oldest open one from outside, then from inside, and a settled one only
-// where there is nothing else. So a flood of strays displaces strays, the sooner the faster it is,
-// while fragments of a session, which come close together, find each other. Addresses share their
-// counts with others by their hash, a fourth as many counts as datagrams.
+// if there is no other. So a flood of strays displaces strays, the sooner the faster it is, while
+// fragments of a session, which come close together, find each other. Addresses share their counts
+// with others by their hash, a fourth as many counts as datagrams.
 //
-// Fragments that overlap mark their datagram: nothing of it passes from then on, and what waits is
-// dropped (RFC 3128; the rule of RFC 5722). A repeated fragment (same offset, same length) is no
-// attack but a network's duplicate; it is an overlap all the same and is treated as one.
+// Fragments that overlap mark their datagram: none of it passes from then on, and fragments that
+// wait are dropped (RFC 3128; the rule of RFC 5722). A repeated fragment (same offset, same length)
+// is no attack but a network's duplicate; it is an overlap all the same and is treated as one.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -40,8 +40,8 @@ namespace lsn::datapath {
 
 struct Context;
 
-/// What a datagram's first fragment says about all of them: Packet::key's ports (as the packet's
-/// side sees them, an identifier), for ESP the SPI in their place.
+/// A datagram's ports by its first fragment: Packet::key's ports (as the packet's side sees them,
+/// an identifier), for ESP the SPI in their place.
 struct FragmentPorts {
   std::uint16_t local = 0;
   std::uint16_t remote = 0;
@@ -51,7 +51,7 @@ struct FragmentPorts {
 class Reassembly {
  public:
   static constexpr std::uint32_t kWaitingPerDatagram = 64;
-  static constexpr std::uint32_t kPieces = 64;  ///< disjoint ranges of a datagram that we remember
+  static constexpr std::uint32_t kPieces = 64;  ///< remembered disjoint ranges of a datagram
   /// The share of one local address and of one source: a part of all, but not less than a few.
   static constexpr std::uint32_t kAddressShare = 8, kSourceShare = 16;
   static constexpr std::uint32_t kLeastAddressShare = 32, kLeastSourceShare = 16;
@@ -97,7 +97,7 @@ class Reassembly {
     std::uint16_t end;  ///< the first unit behind it
   };
 
-  /// Who displaces whom: the first ones go first.
+  /// The order of displacement: the first ones go first.
   enum class Standing : std::uint8_t { kOpenOutside, kOpenInside, kSettled };
   static constexpr std::uint32_t kStandings = 3;
 
@@ -174,7 +174,7 @@ class Reassembly {
   state::Slab<Waiting> waiting_;
   state::TimerWheel wheel_;
   std::uint32_t groups_;  ///< of addresses, by their hash
-  /// One for each standing, then those of groups. A count of 0: whatever else it says.
+  /// One for each standing, then those of groups. If its count is 0 the rest of a share is void.
   state::ParallelArray<Share> shares_;
 };
 

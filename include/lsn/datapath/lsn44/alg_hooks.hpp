@@ -1,4 +1,4 @@
-// The one door between LSN44 and application level gateways: all that LSN44 asks of one, on one
+// The one door between LSN44 and application level gateways: all calls from LSN44 to one, on one
 // page.
 //
 // LSN44 declares these functions and calls them; the ALG's room implements them
@@ -47,8 +47,8 @@ void choose_address(Lsn44& shard, Subscriber& subscriber, const Group& group, wi
 [[nodiscard]] Verdict inspect(Lsn44& shard, Packet& packet, SessionId id, Direction direction);
 /// Whether an inbound packet is for a NAT port that several subscribers share (preserves_port()).
 [[nodiscard]] bool is_for_shared_port(const Lsn44& shard, const Packet& packet);
-/// Finds whose it is by what it bears, and names it by that session's key from now on.
-/// state::kNone: nobody's.
+/// Finds such a packet's session by its payload, and names the packet by that session's key from
+/// now on. state::kNone: there is none.
 [[nodiscard]] SessionId demultiplex(Lsn44& shard, Packet& packet);
 /// The same of a UDP datagram's first bytes, `size` in all, that an ICMP error quotes.
 [[nodiscard]] SessionId demultiplex_quoted(Lsn44& shard, wire::Be32 nat_ip, wire::Be32 remote,
@@ -67,7 +67,7 @@ void choose_address(Lsn44& shard, Subscriber& subscriber, const Group& group, wi
 /// The session of an ESP packet that an ICMP error from that direction quotes; state::kNone: none.
 [[nodiscard]] SessionId find_quoted_esp(const Lsn44& shard, Direction error, wire::Be32 local,
                                         wire::Be32 remote, wire::Be32 spi);
-/// What names the packets of an ESP session (SessionCold::esp()), by direction; zero: not known.
+/// The names of the packets of an ESP session (SessionCold::esp()), by direction; zero: not known.
 struct EspNames {
   wire::Be32 spi[kDirections];
 };
@@ -75,7 +75,8 @@ struct EspNames {
 
 // ── how long a session lives ────────────────────────────────────────────────────────────────────
 
-/// Whether an idle session that is inspected must stay: it is the mapping of something that lives.
+/// Whether an idle session that is inspected must stay: it is the mapping of a live IKE or ESP
+/// session.
 [[nodiscard]] bool keeps_mapping_alive(const Lsn44& shard, const Session& session);
 /// How long an ESP session may be idle; `esp`: SessionCold::esp().
 [[nodiscard]] state::TickDuration esp_idle_timeout(const Lsn44& shard, std::uint32_t esp);

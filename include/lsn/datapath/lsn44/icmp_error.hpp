@@ -1,9 +1,8 @@
 // ICMP errors about translated packets (RFC 5508 section 4), which name their session by the packet
 // that they quote - as its sender's side of the NAT knew it:
 //
-//   from outside  quotes what we sent:      NAT -> remote;     its source becomes the inside
-//   endpoint from inside   quotes what we delivered: remote -> inside;  its destination becomes the
-//   NAT's
+//   from outside  quotes a packet sent:       NAT -> remote;     its source becomes the inside's
+//   from inside   quotes a packet delivered:  remote -> inside;  its destination becomes the NAT's
 //
 // ESP is named by the SPI of the quoted packet, which is not rewritten (design 7).
 //

@@ -1,4 +1,4 @@
-// Indices of what LSN44 has in its tables; state::kNone: none.
+// Indices of the objects in LSN44's tables; state::kNone: none.
 #pragma once
 
 #include <cstdint>

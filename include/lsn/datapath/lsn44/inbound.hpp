@@ -1,6 +1,6 @@
 // A packet from outside that has no session on the fast path, or one that another subscriber sent
-// to a NAT address: for us? for a NAT address of this shard? then its session, or a mapping that
-// lets it in.
+// to a NAT address: for the NAT itself? for a NAT address of this shard? then its session, or a
+// mapping that lets it in.
 #pragma once
 
 #include "lsn/datapath/packet.hpp"

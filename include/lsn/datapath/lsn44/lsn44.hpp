@@ -10,8 +10,8 @@ namespace lsn::datapath {
 
 struct Lsn44Config : L3Config {
   std::uint32_t max_sessions = 65536;             ///< this shard's share
-  state::ZeroedMemory* session_memory = nullptr;  ///< of what every session takes; null: `memory`
-  state::ZeroedMemory* mapping_memory = nullptr;  ///< of what every mapping takes; null: `memory`
+  state::ZeroedMemory* session_memory = nullptr;  ///< of every session's objects; null: `memory`
+  state::ZeroedMemory* mapping_memory = nullptr;  ///< of every mapping's objects; null: `memory`
 };
 
 struct Lsn44 : L3 {

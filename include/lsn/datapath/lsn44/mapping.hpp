@@ -1,17 +1,16 @@
 // A mapping: an inside endpoint bound to a NAT endpoint, for more than one session.
 //
-// Only policies that share a NAT endpoint between sessions, or let strangers in, need the object:
-// with ADDRESS-PORT-DEPENDENT mapping and filtering a session is its own mapping. A mapping is
-// found in two ways: by the inside endpoint and as much of the destination as its policy looks at
-// (RFC 4787 section 4.1), for the next outbound session; and by the NAT endpoint, for an inbound
+// Only policies that share a NAT endpoint between sessions, or let unsolicited hosts in, need the
+// object: with ADDRESS-PORT-DEPENDENT mapping and filtering a session is its own mapping. A mapping
+// is found in two ways: by the inside endpoint and as much of the destination as its policy looks
+// at (RFC 4787 section 4.1), for the next outbound session; and by the NAT endpoint, for an inbound
 // packet of no session. ADDRESS-DEPENDENT filtering asks whether the subscriber has a session from
 // this mapping to the sender's address: a Permission counts those sessions.
 //
-// A mapping lives as long as it has sessions, and then for stuntimeout. What a reload means for it
-// is decided when it is met first afterwards, or when the sweep comes to it (revalidate_mapping):
-// it may be void (its subscriber or its NAT address is gone), filter in another way from now on, or
-// be retired: then it serves the sessions that it has and nobody else, and goes with the last of
-// them.
+// A mapping lives as long as it has sessions, and then for stuntimeout. After a reload
+// revalidate_mapping() decides about it, at its first look-up or when the sweep comes to it: it may
+// be void (its subscriber or its NAT address is gone), filter in another way from now on, or be
+// retired: then it serves the sessions that it has and no others, and goes with the last of them.
 #pragma once
 
 #include <cstddef>
@@ -106,7 +105,7 @@ inline constexpr unsigned kPermissionKind = 7;
 [[nodiscard]] constexpr bool has_mapping(const AppPolicy& policy) {
   return policy.mapping != Dependence::kAddressPort || policy.filtering != Dependence::kAddressPort;
 }
-/// For whom, and towards whom, a mapping is wanted.
+/// The two ends that a mapping is wanted for.
 struct MappingRequest {
   SubscriberId subscriber;
   Protocol protocol;

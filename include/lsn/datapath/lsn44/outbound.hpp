@@ -1,5 +1,5 @@
-// A packet from inside that has no session on the fast path: for us? of a client? this shard's to
-// serve? then its session, created if its policies allow.
+// A packet from inside that has no session on the fast path: for the NAT itself? of a client? this
+// shard's to serve? then its session, created if its policies allow.
 #pragma once
 
 #include "lsn/datapath/packet.hpp"

@@ -1,8 +1,8 @@
 // A shard's NAT addresses and their ports.
 //
 // A NatAddress holds, per protocol, which ports (ICMP: identifiers) are taken; no port is ever
-// given twice, whatever its destination. The control thread makes the objects for addresses that a
-// generation adds and gives them to their owner together with the generation (ShardAddresses);
+// given twice, whatever its destination. The control thread creates the objects for addresses that
+// a generation adds and gives them to their owner together with the generation (ShardAddresses);
 // objects of addresses that stay are carried over, also into another pool. A freed port waits
 // `portrealloctimeout` in its pool's queue before it can be taken again; when the queue is full it
 // is free at once.
@@ -65,7 +65,7 @@ class FullAddresses {
   void clear(std::size_t protocol, unsigned of_class, std::uint32_t slot) {
     full_[protocol][of_class][slot / 64] &= ~(std::uint64_t{1} << slot % 64);
   }
-  /// What `before` knows, but for slots that have another address now.
+  /// Takes over the bits of `before`, but for slots that have another address now.
   void take_over(const FullAddresses& before, const std::vector<std::uint32_t>& fresh);
 
   /// A slot of the set whose address has a port of one of the classes (a bit each), state::kNone if
@@ -114,7 +114,7 @@ class ReallocQueue {
   std::uint32_t count_ = 0;
 };
 
-/// What one shard needs of a generation beyond the generation itself: made by the control thread,
+/// One shard's part of a generation beyond the generation itself: created by the control thread,
 /// given to the shard whole, given back whole when the next one comes.
 struct ShardAddresses {
   /// By NatAddressPlace::number; nullptr: another shard's.
@@ -128,9 +128,9 @@ struct ShardAddresses {
   std::vector<ReallocQueue*> realloc;
 };
 
-/// Owns a shard's NatAddress and ReallocQueue objects; lives with whoever publishes generations.
-/// prepare() makes what a generation needs in addition; discard() frees what the shard does not
-/// need any more, after the shard has given back the old ShardAddresses.
+/// Owns a shard's NatAddress and ReallocQueue objects; lives with the publisher of generations.
+/// prepare() creates the objects that a generation needs in addition; discard() frees those that
+/// the shard does not need any more, after the shard has given back the old ShardAddresses.
 class AddressStore {
  public:
   [[nodiscard]] std::unique_ptr<ShardAddresses> prepare(const Generation& generation,

@@ -14,7 +14,7 @@
 
 namespace lsn::datapath::lsn44 {
 
-/// Ours, with that address, or nullptr.
+/// The shard's own NatAddress of that address, or nullptr.
 [[nodiscard]] NatAddress* find_nat_address(Lsn44& shard, wire::Be32 ip);
 struct PortRequest {
   Protocol protocol;
@@ -33,23 +33,23 @@ struct PortRequest {
 /// there yet.
 [[nodiscard]] bool is_port_left(Lsn44& shard, const Subscriber* subscriber, const Group& group,
                                 Protocol protocol, Pooling pooling);
-/// Which NAT endpoint take_port() is going to find, as far as that can be told before: what it
-/// will touch is prefetched (prefetch.cpp). Nothing is taken.
+/// Which NAT endpoint take_port() is going to find, as far as that can be predicted: the lines that
+/// it will touch are prefetched (prefetch.cpp). Nothing is taken.
 struct PortPrediction {
-  NatAddress* address = nullptr;  ///< nullptr: cannot be told
+  NatAddress* address = nullptr;  ///< nullptr: cannot be predicted
   NatAddress* other = nullptr;    ///< the better one of both, if there are two
   bool by_ports = false;          ///< by ports taken, not by subscribers
   std::uint32_t random = 0;
 };
-/// What is to be prefetched of all packets of a burst, or of as many objects, in one step: at most
-/// nine lines of each.
+/// The lines to prefetch for all packets of a burst, or for as many objects, in one step: at most
+/// nine for each.
 using PrefetchBatch = state::PrefetchBatch<9 * kBurst>;
 static_assert(kBurst >= state::kAnnounced);
 /// `draw`: how many random numbers will have been drawn before; raised by what this one draws.
 [[nodiscard]] PortPrediction predict_port(Lsn44& shard, const Subscriber* subscriber,
                                           const Group& group, Protocol protocol, Pooling pooling,
                                           std::uint32_t& draw, PrefetchBatch& batch);
-/// Decides for one of two addresses; the batch gets what taking the port touches.
+/// Decides for one of two addresses; the batch gets the lines that taking the port touches.
 void narrow(PortPrediction& prediction, const Group& group, Protocol protocol,
             wire::Be16 inside_port, PrefetchBatch& batch);
 /// The endpoint, once that is there.

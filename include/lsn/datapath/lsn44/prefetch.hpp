@@ -1,7 +1,7 @@
-// Prefetches what the slow packets of a burst, or ends of sessions, are going to touch, for all of
-// them at a time.
+// Prefetches the lines that the slow packets of a burst, or ends of sessions, are going to touch,
+// for all of them at a time.
 //
-// Making a session reads and writes a dozen lines, most of which are found through another one:
+// Creating a session reads and writes a dozen lines, most of which are found through another one:
 // subscriber, pairing, NAT port, the inbound key that follows from it. Beyond the L2 cache a miss
 // costs some 400 clocks, so one session after the other would take thousands. Here each step is
 // taken for all packets before the next: the misses of one step overlap. Nothing is changed,

@@ -1,5 +1,5 @@
-// How the control thread looks at sessions, subscribers, mappings and what is in use, and flushes
-// sessions (shared/queries.hpp): each call a step through a table, slot by slot, within a budget.
+// How the control thread looks at sessions, subscribers, mappings and usage, and flushes sessions
+// (shared/queries.hpp): each call a step through a table, slot by slot, within a budget.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +20,8 @@ void flush_sessions(Lsn44& shard, SessionFlush& flush, std::size_t budget);
 
 namespace lsn44 {
 
-/// What decides about one packet: all but what an ALG knows. Returns the subscriber that it is
-/// about, or state::kNone.
+/// Looks up all that decides about one packet, but for an ALG's part. Returns the subscriber that
+/// it is about, or state::kNone.
 SubscriberId look_up(Lsn44& shard, Lookup& lookup);
 
 }  // namespace lsn44

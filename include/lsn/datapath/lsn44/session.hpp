@@ -2,7 +2,7 @@
 //
 // A subscriber's packet names its session by (inside, remote), a returning one by (NAT, remote);
 // both keys lie in flow tables that give the session's index. The hot line here is read and written
-// by every packet; what only creation and expiry need lies in SessionCold under the same index.
+// by every packet; data that only creation and expiry need lie in SessionCold under the same index.
 // Checksum differences are computed from the addresses as needed: storing them would cost the line
 // more than the four additions do.
 #pragma once
@@ -40,8 +40,8 @@ struct SessionFlags {
   static constexpr std::uint8_t kInUse = 0x80;
 };
 
-/// ... that TCP has: what has been seen (RFC 5382 section 2.1). The state of `show lsn session`
-/// follows from them and from the TcpTrails.
+/// ... that TCP has: the segments that have been seen (RFC 5382 section 2.1). The state of `show
+/// lsn session` follows from them and from the TcpTrails.
 struct TcpFlags {
   static constexpr std::uint8_t kSynOutbound = 0x01;
   static constexpr std::uint8_t kSynInbound = 0x02;
@@ -72,7 +72,7 @@ class PacketCount {
     word_ = (word_ & ~kAcknowledged) + kOne + (number.raw() & kAcknowledged);
   }
 
-  /// The upper half of what has been acknowledged.
+  /// The upper half of the number that has been acknowledged last.
   [[nodiscard]] std::uint16_t acknowledged() const {
     return wire::Be16::raw(static_cast<std::uint16_t>(word_)).host();
   }
@@ -87,7 +87,7 @@ class PacketCount {
   std::uint64_t word_;
 };
 
-/// What is to be known of one side of a TCP connection beyond SessionFlags.
+/// The state of one side of a TCP connection beyond SessionFlags.
 struct TcpTrail {
   /// Its window's scale and one more (RFC 7323); zero: it has not said that it scales.
   static constexpr std::uint8_t kScale = 0x0F;
@@ -182,8 +182,8 @@ static_assert(sizeof(SessionCold) == 24);
   return preserves_port(s) ? s.inside_port : s.nat_port;
 }
 
-/// What a packet from inside is called, and what one from outside is. Not of ESP: its SPIs stand
-/// in ipsec_alg::EspSession.
+/// The name of a packet from inside, and of one from outside. Not of ESP: its SPIs stand in
+/// ipsec_alg::EspSession.
 [[nodiscard]] inline state::FlowKey outbound_key(const Session& s) {
   return flow_key(s.protocol, s.inside_ip, s.inside_port, s.remote_ip, s.remote_port);
 }
@@ -208,14 +208,14 @@ struct SessionRequest {
   std::optional<wire::Be16> nat_port = std::nullopt;  ///< this very one, of the paired address
 };
 
-/// Makes a session; `policy` is that of the destination port and says how (outbound only).
+/// Creates a session; `policy` is that of the destination port and says how (outbound only).
 [[nodiscard]] std::expected<SessionId, DropReason> create_session(Lsn44& shard, const Group& group,
                                                                   std::uint16_t group_id,
                                                                   const AppPolicy& policy,
                                                                   const SessionRequest& request);
-/// Makes the session's part that the packet path needs of an ESP session: one of the subscriber's
-/// sessions. Its quota (the ALG profile's, no other), its keys and its first place on the wheel
-/// (rearm_session) are the ALG's, which knows it as `esp`.
+/// Creates the lsn44::Session of an ESP session, which the packet path needs: one of the
+/// subscriber's sessions. Its quota (the ALG profile's, no other), its keys and its first place on
+/// the wheel (rearm_session) are the ALG's, which knows it as `esp`.
 [[nodiscard]] std::expected<SessionId, DropReason> create_esp_session(
     Lsn44& shard, SubscriberId subscriber, wire::Be32 nat_ip, wire::Be32 server, std::uint32_t esp);
 void end_session(Lsn44& shard, SessionId id, SessionEnd why);

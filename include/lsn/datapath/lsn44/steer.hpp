@@ -1,9 +1,9 @@
-// Whose packet is it? (docs/architecture.md, Who owns what)
+// The shard that a packet belongs to (docs/architecture.md, Who owns what).
 //
 // A packet from inside is its subscriber's, one from outside its NAT address'. A packet of another
 // shard is handed off to it. A subscriber that the present ShardMap gives to another shard than the
-// one that has its state (displaced) is looked for: each shard that may have it is asked once,
-// Packet::handoffs and visited_shards() say how far that has come.
+// one that has its state (displaced) is looked for: the packet goes once to each shard that may
+// have it, Packet::handoffs and visited_shards() say how far that has come.
 #pragma once
 
 #include "lsn/datapath/packet.hpp"
@@ -24,11 +24,11 @@ namespace lsn::datapath::lsn44 {
 /// Whether packets to that NAT address are this shard's.
 [[nodiscard]] Verdict steer_inbound(const Context& shard, wire::Be32 nat_ip);
 
-/// What outbound() and inbound() begin with, for a flow's packet that is another shard's:
+/// The first step of outbound() and inbound(), for a flow's packet that is another shard's:
 /// handoff(owner), or next for all that they are to decide.
 [[nodiscard]] Verdict steer(Lsn44& shard, Packet& packet);
 
-/// What speaks against a source or destination before anything else does: next, or drop.
+/// Checks source and destination before anything else: next, or drop.
 [[nodiscard]] Verdict check_outbound_addresses(const Generation& generation, const Packet& packet);
 [[nodiscard]] Verdict check_inbound_addresses(const Generation& generation, const Packet& packet);
 

@@ -29,7 +29,7 @@ struct alignas(64) Subscriber {
   bool is_client;            ///< in that group; false: the generation has none for it
   bool has_moved;            ///< to another group, and the sweep has not armed its timers again
   std::uint32_t generation;  ///< for which all of this holds, as Generation::number
-  std::uint32_t pins;        ///< what else keeps it and its pairing: ALG state
+  std::uint32_t pins;        ///< other holders of it and its pairing: ALG state
   state::ListHead sessions;
   state::ListHead mappings;
   std::array<std::uint32_t, kProtocols> session_count;
@@ -39,10 +39,10 @@ static_assert(sizeof(Subscriber) == 64);
 
 /// The subscriber with that address, or state::kNone.
 [[nodiscard]] SubscriberId find_subscriber(const Lsn44& shard, wire::Be32 ip);
-/// The same in two steps, for who fetches subscriber_index.line_of(hash) in between.
+/// The same in two steps, for callers that prefetch subscriber_index.line_of(hash) in between.
 [[nodiscard]] std::uint32_t subscriber_hash(const Lsn44& shard, wire::Be32 ip);
 [[nodiscard]] SubscriberId find_subscriber(const Lsn44& shard, wire::Be32 ip, std::uint32_t hash);
-/// Finds or makes it, up to the present generation, which has it in that group.
+/// Finds or creates it, up to the present generation, which has it in that group.
 /// kSubscriberTableFull when there is no room.
 [[nodiscard]] std::expected<SubscriberId, DropReason> obtain_subscriber(Lsn44& shard, wire::Be32 ip,
                                                                         std::uint16_t group);

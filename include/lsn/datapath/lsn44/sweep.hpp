@@ -1,4 +1,4 @@
-// What a new generation means for what exists.
+// Applies a new generation to existing subscribers, mappings and sessions.
 //
 // Subscribers are walked by their slots, a budget at a time; sessions are reached by their
 // subscriber's lists, so that ending a removed client's or address' sessions costs as much as there
@@ -22,8 +22,8 @@ void adopt(Lsn44& shard, const Generation* generation, ShardAddresses* addresses
 
 }  // namespace lsn44
 
-/// Ends what the current generation does not allow (addresses, clients, groups that are gone), at
-/// most about `budget` objects per call; `ended` counts sessions.
+/// Ends sessions and mappings that the current generation does not allow (addresses, clients,
+/// groups that are gone), at most about `budget` objects per call; `ended` counts sessions.
 struct GenerationSweep {
   std::uint32_t cursor = 0;           ///< subscriber
   bool sessions_done = false;         ///< of it; its mappings come next

@@ -6,10 +6,10 @@
 //   permission_index            ───► count of sessions
 //   subscriber_index (inside ip) ──► Subscriber
 //
-// Everything has the capacity that the configuration gave it at start; what does not fit is
-// refused to the newcomer. Sessions and idle mappings stand on timer wheels. Lists lead from a
-// subscriber to all that it has, so that flushing one, or ending what a reload does not allow,
-// never scans a table of sessions.
+// Everything has the capacity that the configuration gave it at start; a newcomer that does not fit
+// is refused. Sessions and idle mappings stand on timer wheels. Lists lead from a subscriber to all
+// that it has, so that flushing one, or ending sessions that a reload does not allow, never scans a
+// table of sessions.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ namespace lsn::datapath::lsn44 {
 
 /// Where the tables' memory comes from.
 struct TableMemories {
-  state::ZeroedMemory* sessions;  ///< for what every session takes
-  state::ZeroedMemory* mappings;  ///< for what every mapping takes
+  state::ZeroedMemory* sessions;  ///< for every session's objects
+  state::ZeroedMemory* mappings;  ///< for every mapping's objects
   state::ZeroedMemory* rest;
 };
 

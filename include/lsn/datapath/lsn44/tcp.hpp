@@ -4,19 +4,18 @@
 // A connection is open once each side has sent its SYN and acknowledged the other's; until then it
 // has synidletimeout. It closes with the FINs of both sides, or with a RST.
 //
-// What closes it must lie in the window (RFC 5961 section 3): a RST or FIN whose sequence number
-// the other side would not take is passed on, for that side to judge, and changes nothing here. Of
-// each side is known what it has acknowledged last, to 64 KB, and how its window is scaled; a
-// number is taken from there to as far ahead as the largest window of that scale reaches. That
-// leaves a blind attacker one guess in 500 where windows are scaled by 2^7, one in 30,000 where
-// they are not scaled. Each side's numbers are known by the other's acknowledgments, so that an
-// outsider who forges segments cannot move the window of its own forgeries.
+// A segment that closes it must lie in the window (RFC 5961 section 3): a RST or FIN whose sequence
+// number the other side would not take is passed on, for that side to judge, and changes nothing
+// here. Of each side the number that it has acknowledged last is known, to 64 KB, and the scale of
+// its window; a number is taken from there to as far ahead as the largest window of that scale
+// reaches. That leaves a blind attacker one guess in 500 where windows are scaled by 2^7, one in
+// 30,000 where they are not scaled. Each side's numbers are known by the other's acknowledgments,
+// so that an outside host that forges segments cannot move the window of its own forgeries.
 //
 //   SYN       that side opens; on a connection that was closing it begins again, its FINs and RST
 //             forgotten, and a subscriber's SYN also where one FIN was seen (RFC 6191)
 //   SYN, ACK  likewise; of a subscriber on a connection with a FIN: it has taken a SYN from
-//   outside,
-//             which alone is not believed
+//             outside, which alone is not believed
 //   FIN       that side has finished
 //   RST       the session ends after four minutes (RFC 7857 section 2) ...
 //   others    ... unless it goes on: the RST was not accepted (RFC 6146 section 3.5.2.2)

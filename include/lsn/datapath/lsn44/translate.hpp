@@ -19,12 +19,12 @@
 
 namespace lsn::datapath::lsn44 {
 
-/// Whether rewrite() keeps what a TCP packet acknowledges: what an RST of the other side will be
-/// held against (tcp.hpp). While the connection opens or closes, follow_tcp() does it.
+/// Whether rewrite() keeps the number that a TCP packet acknowledges: an RST of the other side will
+/// be held against it (tcp.hpp). While the connection opens or closes, follow_tcp() does it.
 enum class Acknowledgment : std::uint8_t { kKept, kFollowed };
 
 /// Replaces the address in the IPv4 header, and counts the TTL down unless the packet is
-/// hairpinned. Returns what that changes in sums over a pseudo header.
+/// hairpinned. Returns the change of sums over a pseudo header.
 inline wire::ChecksumDelta rewrite_ip(const Packet& packet, wire::Be32& address,
                                       wire::Be32 new_address) {
   wire::Ipv4Header& ip = *packet.ip;
@@ -114,7 +114,7 @@ inline void account(Lsn44& shard, Session& session, std::uint16_t size) {
 /// Whether the ALG is still to see a packet, or has let it go on.
 enum class Inspection : std::uint8_t { kAsNeeded, kDone };
 
-/// All but the usual. Takes the packet in any case but drop.
+/// Every packet in another state than forward()'s usual one. Takes the packet in any case but drop.
 template <Direction direction, Inspection inspection = Inspection::kAsNeeded>
 [[nodiscard]] Verdict forward_slow(Lsn44& shard, Packet& packet, SessionId id);
 

@@ -7,7 +7,8 @@
 namespace lsn::datapath::lsn44 {
 
 /// Where to go on in a subscriber's list of sessions. The one that was remembered may have ended
-/// meanwhile: then from the beginning; what is listed twice was found good the first time.
+/// meanwhile: then from the beginning; a session that is visited twice was found good the first
+/// time.
 inline SessionId resume(const Tables& tables, SubscriberId subscriber, SessionId remembered) {
   if (remembered != state::kNone &&
       (tables.sessions[remembered].flags & SessionFlags::kInUse) != 0 &&
