@@ -42,7 +42,7 @@ void process_arp(L3& shard, const Packet& packet, Neighbours::Answer answer) {
     shard.drop(mbuf, verdict.reason());
     return;
   }
-  // What one shard learns all must know: an answer comes to one queue only.
+  // All shards must learn from it: an answer comes to one queue only.
   if (answer == Neighbours::Answer::kYes && shard.shards > 1 &&
       shard.neighbours.concerns_all(shard, interface, *arp)) {
     for (unsigned other = 0; other < shard.shards; ++other) {
@@ -59,7 +59,7 @@ void process_arp(L3& shard, const Packet& packet, Neighbours::Answer answer) {
   rte_pktmbuf_free(mbuf);
 }
 
-/// What is behind a packet's link header, and the hash of its flow.
+/// Parses the headers behind a packet's link header, and computes the hash of its flow.
 [[gnu::always_inline]] inline Verdict parse(IpsecAlg& shard, Packet& packet) {
   const Verdict verdict = parse_ip(packet, shard.alg.watched_sequence);
   if (!verdict.is_next()) [[unlikely]] {
@@ -113,11 +113,11 @@ struct Burst {
 };
 
 /// A packet that has been parsed: into its lane, or to the slow path. Inlined, so that its key goes
-/// on in registers: a load of what was stored a moment ago in two halves waits for them.
+/// on in registers: a load of a key that was stored a moment ago in two halves waits for them.
 [[gnu::always_inline]] inline void sort_in(Burst& burst, unsigned index) {
   const Packet& packet = burst.packets[index];
-  // TTL 1 ends here, unless the packet is for us: the slow path knows. A hairpinned packet has paid
-  // for its hop already.
+  // TTL 1 ends here, unless the packet is for the NAT itself: the slow path decides. A hairpinned
+  // packet has paid for its hop already.
   if (packet.kind != PacketKind::kFlow || (packet.ip->ttl <= 1 && !packet.hairpin)) [[unlikely]] {
     burst.slow[burst.slow_count++] = static_cast<std::uint8_t>(index);
     return;
@@ -130,8 +130,8 @@ struct Burst {
 }
 
 /// All in a row, not each as soon as its packet is read: a fetch whose address is not in the TLB
-/// keeps what follows it from retiring, so only those close to one another overlap (a million
-/// sessions cost 100 clocks per packet instead of 150 to 230, 64 k 72 instead of 80).
+/// keeps the instructions behind it from retiring, so only those close to one another overlap (a
+/// million sessions cost 100 clocks per packet instead of 150 to 230, 64 k 72 instead of 80).
 void fetch_buckets(const state::FlowTable& table, const Lane& lane) {
   for (unsigned i = 0; i < lane.count; ++i) table.prefetch(lane.hashes[i]);
 }
@@ -152,7 +152,7 @@ void run_lane(Lsn44& shard, Burst& burst, const Lane& lane) {
   for (unsigned i = 0; i < lane.count; ++i) {
     Packet& packet = burst.packets[lane.packet[i]];
     // A packet in front of it may have ended a session (a reload's lazy check) and another may have
-    // got its index: what was found is then worth nothing, the slow path asks again.
+    // got its index: the result is then void, the slow path looks up again.
     if (sessions[i] == state::kNone || tables.ended != ended) [[unlikely]] {
       burst.slow[burst.slow_count++] = lane.packet[i];
       continue;
@@ -179,7 +179,7 @@ void steer(Lsn44& shard, Burst& burst) {
   burst.slow_count = left;
 }
 
-/// What the slow ones will touch, or those of them that are going to be served.
+/// Prefetches the lines that the slow ones will touch, of as many as are going to be served.
 void prefetch(IpsecAlg& shard, const Burst& burst) {
   const unsigned count = shard.overload.admissible(burst.slow_count);
   if (count < 2) return;
@@ -189,8 +189,8 @@ void prefetch(IpsecAlg& shard, const Burst& burst) {
   ipsec_alg::prefetch(shard, {slow.data(), count});
 }
 
-/// The slow ones of an overloaded worker: those that overload control has admitted are charged what
-/// they take.
+/// The slow ones of an overloaded worker: those that overload control has admitted are charged the
+/// time that they take.
 void run_slow_by_the_clock(IpsecAlg& shard, Burst& burst) {
   Overload& overload = shard.overload;
   const std::uint32_t first = overload.admitted();
@@ -296,7 +296,7 @@ void process(IpsecAlg& shard, std::span<rte_mbuf* const> mbufs, Neighbours::Answ
   add_totals(shard);
 }
 
-/// Does what is due by now, as far as the budget goes. Whether that was all.
+/// Does the work that is due by now, as far as the budget goes. Whether that was all.
 bool keep_up(IpsecAlg& shard, std::size_t budget) {
   lsn44::expire_sessions(shard, budget);
   lsn44::expire_mappings(shard, budget);

@@ -8,9 +8,9 @@
 namespace lsn::datapath {
 namespace {
 
-/// The IPv4 header in the first segment, or nullptr. What fits a whole IPv4 packet from the first
-/// byte on is one: of a frame that is the hardware address of its receiver, whose first byte then
-/// is 0x45 and whose next ones happen to be the packet's length.
+/// The IPv4 header in the first segment, or nullptr. Bytes that fit a whole IPv4 packet from the
+/// first one on are one: in a frame they are the hardware address of its receiver, whose first byte
+/// then is 0x45 and whose next ones happen to be the packet's length.
 const wire::Ipv4Header* find_ip(const rte_mbuf* packet) {
   const auto* const bytes = rte_pktmbuf_mtod(packet, const std::uint8_t*);
   const auto at = [&](std::size_t offset) -> const wire::Ipv4Header* {
@@ -36,7 +36,7 @@ const wire::Ipv4Header* find_ip(const rte_mbuf* packet) {
 
 void RecentDrops::keep(Ring& ring, const rte_mbuf* packet, state::Ticks now) {
   const wire::Ipv4Header* const ip = find_ip(packet);
-  if (ip == nullptr) return;  // no packet of IPv4: nobody would be found by it
+  if (ip == nullptr) return;  // no packet of IPv4: no row would be found by it
   ring.latest = now;
   Drop& drop = ring.drops[ring.next++ % kKept];
   drop = {.at = now,

@@ -20,7 +20,7 @@ std::uint32_t sequence_of(const Packet& packet) {
   return reinterpret_cast<const wire::EspHeader*>(packet.l4)->sequence.host();
 }
 
-// ── what a gate remembers of unknown SPIs ───────────────────────────────────────────────────────
+// ── a gate's memory of unknown SPIs ──────────────────────────────────────────────────────────────
 
 /// An unknown SPI that came, with all that is remembered of it.
 struct Seen {
@@ -28,7 +28,8 @@ struct Seen {
   SeenHistory& history;
 };
 
-/// Who may still be owed what came: who was when it was refused, and has not got any since.
+/// Whether a peer may still be owed an SPI: it was when that was refused, and has not got any
+/// since.
 bool may_still_expect(const IpsecAlg& shard, PeerId id) {
   if (id == SeenHistory::kNobodys) return false;
   const Peer& peer = shard.alg.peers[id];
@@ -37,8 +38,8 @@ bool may_still_expect(const IpsecAlg& shard, PeerId id) {
 }
 
 /// Where an SPI stands, or where it is to be noted: in the place of the one that has not come for
-/// the longest time, but of those that somebody may be owed (design 9.1) only when they fill more
-/// than half.
+/// the longest time, but of those that a peer may be owed (design 9.1) only if they fill more than
+/// half.
 SeenSpi& place_in_seen(Gate& gate, Spi spi) {
   SeenSpi* free = nullptr;
   SeenSpi* oldest = nullptr;
@@ -105,8 +106,8 @@ void note_expected_by_all(IpsecAlg& shard, Gate& gate, Seen seen) {
   }
 }
 
-/// It may be what another client is owed (design 9.1): one that dangles, or one for whom it was
-/// not late when it first came. That stays when the dangling ends, until that one has got its own.
+/// Another client may be owed it (design 9.1): one that dangles, or one that it was not late for
+/// when it first came. That stays when the dangling ends, until that one has got its own.
 bool is_contested(IpsecAlg& shard, Gate& gate, Seen seen, PeerId peer) {
   for (const PeerId other : seen.history.expected_by)
     if (other != peer && may_still_expect(shard, other)) return true;
@@ -119,7 +120,7 @@ void note_learned(Seen seen, PeerId peer) {
   seen.at.known = true;
 }
 
-/// It was somebody else's until it was forgotten, it was taken from that peer, or it was on its way
+/// It was another peer's until it was forgotten, it was taken from that peer, or it was on its way
 /// before that peer can have had it.
 bool is_of_another(Seen seen, PeerId peer, state::Ticks expected_since) {
   if (seen.history.withdrawn == peer) return true;
@@ -132,16 +133,16 @@ bool is_fresh(Seen seen, bool fresh_now, state::Ticks since) {
   return fresh_now || (seen.at.fresh_at_first && !since.later_than(seen.at.first));
 }
 
-/// When an SPI was first seen, if it began anew then and may be what one of the peer's exchanges
-/// made: that of an older tunnel of its, which idled out, has been settled.
+/// When an SPI was first seen, if it was fresh then and may be of one of the peer's exchanges: that
+/// of an older tunnel of the peer's, which idled out, has been settled.
 std::optional<state::Ticks> began(Seen seen, PeerId peer) {
   return seen.at.fresh_at_first && seen.history.learned_by != peer ? std::optional{seen.at.first}
                                                                    : std::nullopt;
 }
 
 /// From when on a peer's new SPIs can have been on their way: since its turn began, or since the
-/// earliest of its exchanges that still lacks one was admitted. Those that nobody answered count
-/// for as long as a client dangles: then they are not waited for any more.
+/// earliest of its exchanges that still lacks one was admitted. Unanswered ones count for as long
+/// as a client dangles: then they are not waited for any more.
 state::Ticks expecting_since(const IpsecAlg& shard, const Peer& peer, state::Ticks turn_began) {
   const Tables& tables = shard.alg;
   state::Ticks since = turn_began;
@@ -185,10 +186,10 @@ std::expected<SessionId, DropReason> accept(IpsecAlg& shard, Turn& turn, Directi
   return learn(shard, turn.holder, direction, spi, &turn, began);
 }
 
-// ── who else might it be? ───────────────────────────────────────────────────────────────────────
+// ── other possible owners ────────────────────────────────────────────────────────────────────────
 
-/// Of what strength a peer's half-open sessions ask for an inbound SPI: a claim ends T after the
-/// last outbound packet, and is weak if no exchange is known that made the SPI.
+/// How strongly a peer's half-open sessions claim an inbound SPI: a claim ends T after the last
+/// outbound packet, and is weak if no exchange is known that brought the SPI.
 enum class Claim : std::uint8_t { kNone, kWeak, kStrong };
 Claim claim_of(const IpsecAlg& shard, const Peer& peer) {
   const Tables& tables = shard.alg;
@@ -221,10 +222,10 @@ bool does_another_ask(const IpsecAlg& shard, const Gate& gate, PeerId except) {
   return false;
 }
 
-/// Inbound 3: the only one of the gate that may expect an inbound SPI, but for one who does not
+/// Inbound 3: the only one of the gate that may expect an inbound SPI, but for one that does not
 /// count.
 struct Claimant {
-  PeerId peer = state::kNone;  ///< kNone: nobody, or several
+  PeerId peer = state::kNone;  ///< kNone: none, or several
   bool is_weak = false;
   DropReason reason = DropReason::kEspInNoGate;
 };
@@ -262,15 +263,15 @@ void begin_replies(Seen seen, PeerId replier) {
   seen.history.replies = seen.history.of_others = 0;
 }
 
-/// Whether it may reply to whom it has replied to before: that client was the last to send.
+/// Whether it may reply to the same client as before: that client was the last to send.
 bool may_be_replying(const IpsecAlg& shard, const Gate& gate, Seen seen) {
   return gate.sender == seen.history.replier && gate.sender != state::kNone &&
          (*shard.alg.peers[gate.sender].asked + kReplySoon).later_than(shard.now);
 }
 
 /// Design 5.8, replies: in a turn without an exchange numbers prove nothing. Notes whether a packet
-/// of an unknown SPI came soon after one of the holder's. Who sends a packet in half a minute has
-/// several turns before there are enough: they add up.
+/// of an unknown SPI came soon after one of the holder's. A client that sends a packet in half a
+/// minute has several turns before there are enough: they add up.
 void note_reply(IpsecAlg& shard, Gate& gate, Seen seen) {
   Turn& turn = gate.turn;
   if (seen.history.replier != turn.holder) {
@@ -295,7 +296,7 @@ void note_reply(IpsecAlg& shard, Gate& gate, Seen seen) {
   seen.history.replied_to = turn.sent;
 }
 
-/// It came outside of such turns: what was counted holds if it may be a reply to the same client.
+/// It came outside of such turns: the count holds if it may be a reply to the same client.
 void note_reply_elsewhere(const IpsecAlg& shard, const Gate& gate, Seen seen) {
   if (!may_be_replying(shard, gate, seen)) begin_replies(seen, SeenHistory::kNobodys);
 }
@@ -323,7 +324,7 @@ std::size_t half_open_of(const Tables& tables, const Peer& peer) {
 bool is_reply(const IpsecAlg& shard, const Gate& gate, Seen seen) {
   const Turn& turn = gate.turn;
   const bool among_others = gate.waiters.first != state::kNone || seen.history.of_others != 0;
-  if (seen.history.replier != turn.holder ||  // what was counted is another's
+  if (seen.history.replier != turn.holder ||  // the count is another's
       seen.history.replies < (among_others ? kRepliesAmongOthers : kReplies) ||
       seen.history.replies <= 3u * seen.history.of_others || !lacks_other_half(shard.alg, turn))
     return false;
@@ -368,8 +369,8 @@ std::expected<SessionId, DropReason> inbound_of_turn(IpsecAlg& shard, GateId gat
   bool is_holders = false;
   DropReason reason = DropReason::kEspInAmbiguous;
   if (turn.has_exchange || !holder.owed.empty()) {
-    // What came before the turn may be owed to the holder since an earlier one, but not if it may
-    // as well be another client's.
+    // An SPI that came before the turn may be owed to the holder since an earlier one, but not if
+    // it may as well be another client's.
     const bool contested = is_contested(shard, gate, seen, turn.holder);
     const state::Ticks since = contested ? turn.began : expecting_since(shard, holder, turn.began);
     const bool is_weak = !turn.has_exchange && is_owed_long_since(shard, holder);
@@ -380,7 +381,7 @@ std::expected<SessionId, DropReason> inbound_of_turn(IpsecAlg& shard, GateId gat
     } else if (contested && (!sent_lately || has_another_asked(shard, gate, turn.holder) ||
                              !is_owed_any(shard, holder))) {
       // Nor if another client, whose SPI is not answered yet, has sent as lately, or the holder has
-      // got what it was owed.
+      // got the SPIs that it was owed.
       reason = DropReason::kEspInDangling;
     } else {
       is_holders = true;
@@ -391,7 +392,7 @@ std::expected<SessionId, DropReason> inbound_of_turn(IpsecAlg& shard, GateId gat
                             expecting_since(shard, shard.alg.peers[sole.peer],
                                             shard.alg.peers[sole.peer].turn_began)) &&
              !is_contested(shard, gate, seen, sole.peer)) {
-    // It begins anew and answers nothing of the holder's: as at a closed gate (3).
+    // It begins with number 1 and answers nothing of the holder's: as at a closed gate (3).
     return claimed(shard, sole.peer, seen);
   }
   bool replies = false;
@@ -414,20 +415,21 @@ std::expected<SessionId, DropReason> inbound_of_closed(IpsecAlg& shard, Gate& ga
                                                        bool fresh_now, Seen seen) {
   const PeerId last = gate.lingering.holder;
   const bool owes_last = last != state::kNone && is_owed_any(shard, shard.alg.peers[last]);
-  // 2. The gate lingers: the last holder's, if nobody else is owed one.
+  // 2. The gate lingers: the last holder's, if no other peer is owed one.
   if (last != state::kNone && !is_another_owed(shard, gate, last) &&
       !does_another_ask(shard, gate, last)) {
     const state::Ticks since = expecting_since(shard, shard.alg.peers[last], gate.lingering.began);
     if (owes_last ? !is_fresh(seen, fresh_now, since) : !seen.at.new_at_first)
       return std::unexpected(DropReason::kEspInNotFresh);
-    // It was on its way before, or it may be what another client is owed: nobody's (design 9.1).
+    // It was on its way before, or another client may be owed it: it is refused (design 9.1).
     if (is_of_another(seen, last, since)) return std::unexpected(DropReason::kEspInAmbiguous);
     if (is_contested(shard, gate, seen, last)) return std::unexpected(DropReason::kEspInDangling);
     const auto learned = accept(shard, gate.lingering, Direction::kInbound, spi, began(seen, last));
     if (learned) count(shard, shard.alg.peers[last].profile, AlgCounter::kSpiInLingering);
     return learned;
   }
-  // 3. It is whose it can only be. A lingering holder who is owed nothing does not count.
+  // 3. It belongs to the only possible owner. A lingering holder that is owed nothing does not
+  // count.
   const Claimant sole = sole_claimant(shard, gate, owes_last ? state::kNone : last);
   if (sole.peer == state::kNone) return std::unexpected(sole.reason);
   const Peer& peer = shard.alg.peers[sole.peer];
@@ -529,7 +531,7 @@ std::expected<SessionId, DropReason> attribute_outbound(IpsecAlg& shard, const P
   }
 
   const GateId gate_id = tables.peers[id].gate;
-  // A reload took its address, and has not come to end what the client had there.
+  // A reload took its address, and the sweep has not come to the client's sessions there yet.
   if (lsn44::find_nat_address(shard, tables.gates[gate_id].nat_ip) == nullptr)
     return refuse(DropReason::kNoMapping);
   Gate& gate = current_gate(shard, gate_id);
@@ -551,7 +553,7 @@ std::expected<SessionId, DropReason> attribute_outbound(IpsecAlg& shard, const P
     const auto learned = take_gate(shard, id, spi);
     return learned ? learned : refuse(learned.error());
   }
-  // 3. Somebody else holds it: the answer could not be attributed. C waits for its turn.
+  // 3. Another client holds it: the answer could not be attributed. C waits for its turn.
   wait_for_esp(shard, id);
   return refuse(DropReason::kEspOutGateBusy);
 }
@@ -577,7 +579,7 @@ std::expected<SessionId, DropReason> attribute_inbound(IpsecAlg& shard, const Pa
   std::expected<SessionId, DropReason> result = std::unexpected(DropReason::kEspInAmbiguous);
   switch (gate.state) {
     case GateState::kExchange:
-      break;  // nobody can have a new SPI yet; somebody may have sent it on before
+      break;  // no client can have a new SPI yet; it may have been on its way before
     case GateState::kArmed:
       result = inbound_of_turn(shard, gate_id, spi, fresh_now, seen);
       break;

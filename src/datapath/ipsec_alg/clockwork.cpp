@@ -12,7 +12,7 @@
 namespace lsn::datapath::ipsec_alg {
 namespace {
 
-/// Released packets that one burst sends at most: what remains goes with the next.
+/// Released packets that one burst sends at most: the rest goes with the next.
 constexpr std::size_t kReleaseBudget = 128;
 /// ESP sessions whose traffic is added to the counters in one tick: a second for 6,400.
 constexpr std::size_t kCountedPerTick = 64;

@@ -138,8 +138,8 @@ bool is_at_quota(const IpsecAlg& shard, const Peer& peer) {
          profile_of(shard, peer).esp_session_quota;
 }
 
-/// What is restored was there before: it counts, but no limit keeps it out, and it has carried more
-/// than single packets.
+/// A restored session was there before: it counts, but no limit keeps it out, and it has carried
+/// more than single packets.
 enum class Source : std::uint8_t { kPacket, kRecord };
 
 std::expected<EspId, DropReason> create(IpsecAlg& shard, PeerId peer_id, Source source) {
@@ -196,7 +196,7 @@ void report(IpsecAlg& shard, EventKind kind, EspId id, SessionEnd why = SessionE
   note_esp_session(shard, id, kind == EventKind::kEspSessionEnded);
 }
 
-/// What a session has carried since the last time goes into its profile's sums.
+/// Adds a session's traffic since the last time to its profile's sums.
 void add_to_sums(IpsecAlg& shard, EspId id, Direction d) {
   EspSession& esp = shard.alg.esp_sessions[id];
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
@@ -211,8 +211,8 @@ void add_to_sums(IpsecAlg& shard, EspId id, Direction d) {
   count(shard, profile, out ? AlgCounter::kEspBytesOut : AlgCounter::kEspBytesIn, bytes);
 }
 
-/// ESP packets that a client has sent to the server. With more SPIs than it looks at, no number
-/// twice.
+/// ESP packets that a client has sent to the server. If it has more SPIs than are looked at, never
+/// the same number twice.
 std::uint64_t sent_by(const IpsecAlg& shard, const Peer& peer) {
   const Tables& tables = shard.alg;
   if (peer.esp_count > kSentLookLimit) return shard.now.value;
@@ -271,7 +271,7 @@ std::expected<SessionId, DropReason> learn(IpsecAlg& shard, PeerId peer_id, Dire
     watch_followers(shard, esp);
   }
   // Its next packets leave the fast path: they say that the pair works (design 4.5), ask for the
-  // SPI that lacks (outbound 2), or say whose it is (design 9.1).
+  // SPI that lacks (outbound 2), or name its owner (design 9.1).
   shard.lsn44.sessions[esp.session].flags |= SessionFlags::kOffFastPath;
   report(shard, completes ? EventKind::kEspSpiLearned : EventKind::kEspSessionCreated, id);
   return esp.session;
@@ -323,7 +323,7 @@ bool is_followed_by_nothing(IpsecAlg& shard, EspSession& esp) {
   if (esp.followed) return false;
   Gate& gate = shard.alg.gates[peer.gate];
   if (is_another_owed(shard, gate, esp.peer)) return true;
-  // Nobody misses it, nor may anybody who has not seen the answer yet: it is certain.
+  // No client misses it, nor may one that has not seen the answer yet: it is certain.
   esp.followed = !does_another_dangle(shard, gate, esp.peer);
   return false;
 }
@@ -335,7 +335,7 @@ void withdraw(IpsecAlg& shard, EspId id) {
   Peer& peer = tables.peers[peer_id];
   Gate& gate = tables.gates[peer.gate];
   count(shard, peer.profile, AlgCounter::kSpiWithdrawn);
-  // Who had it may be owed its own all the same, or even this one.
+  // The peer that had it may be owed its own all the same, or even this one.
   ++peer.awaited;
   const ExchangeId settled = esp.settled;
   // Its number may be another exchange's by now.
@@ -404,7 +404,7 @@ void join_halves(IpsecAlg& shard, PeerId peer_id) {
   to.bytes[kIn] = std::exchange(from.bytes[kIn], 0);
   stays.counted_packets[kIn] = std::exchange(goes.counted_packets[kIn], 0);
   stays.counted_bytes[kIn] = std::exchange(goes.counted_bytes[kIn], 0);
-  // Nothing new has come: whose it is is as doubtful as it was.
+  // Nothing new has come: its owner is as uncertain as before.
   const ExchangeId settled = goes.settled;
   const IkeId ike = goes.ike;
   stays.learned_in = goes.learned_in;

@@ -3,7 +3,7 @@
 namespace lsn::datapath::ipsec_alg {
 namespace {
 
-/// What an event does to a half-gate.
+/// The effect of an event on a half-gate.
 enum class Half : std::uint8_t {
   kKeep,
   kUnarm,
@@ -124,8 +124,8 @@ std::optional<state::Ticks> shortened(const Gate& gate) {
   const Turn& turn = gate.turn;
   if (gate.waiters.empty()) return std::nullopt;
   if (!turn.has_exchange) {
-    // To whoever has an exchange, at once, unless it has waited for its turn itself. While nobody
-    // waits but for the same, as long as there is something that may be a reply.
+    // It yields to an exchange at once, unless the holder has waited for its turn itself. If all
+    // waiters wait for ESP, too, it lasts as long as there is something that may be a reply.
     if (gate.held_flights != 0) return turn.in_its_place ? turn.began + kGateKept : turn.began;
     return later(turn.began, turn.latest_reply) + kAnswerExpected;
   }

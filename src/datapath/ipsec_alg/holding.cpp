@@ -184,7 +184,7 @@ std::expected<FlightId, DropReason> obtain_flight(IpsecAlg& shard, WaiterId wait
   return id;
 }
 
-/// Design 4.7: what a retransmission repeats.
+/// Design 4.7: the held packet that a retransmission repeats.
 HeldId find_copy(const Tables& tables, const Flight& flight, Direction direction,
                  const wire::IkeMessage& message) {
   for (HeldId id = flight.packets.first; id != state::kNone; id = tables.held[id].links.next) {
@@ -196,8 +196,8 @@ HeldId find_copy(const Tables& tables, const Flight& flight, Direction direction
   return state::kNone;
 }
 
-/// Design 4.7: of a message that finds no room nothing is kept; what of it comes later neither,
-/// until it is repeated.
+/// Design 4.7: of a message that finds no room nothing is kept, and none of its packets that come
+/// later, until it is repeated.
 void refuse_message(IpsecAlg& shard, Flight& flight, const Held& held, DropReason reason) {
   Tables& tables = shard.alg;
   flight.refused = {held.message_id, held.direction, held.fragment_number != 0};
@@ -256,7 +256,7 @@ Held held_of(const IpsecAlg& shard, const Packet& packet, Direction direction, P
   return held;
 }
 
-/// Design 6: what is held has a bound in all and for each client.
+/// Design 6: held packets have a bound in all and for each client.
 bool fits(Tables& tables, const Held& held, std::uint32_t instead_of = 0) {
   const std::uint32_t of_client = client_of(tables, held.peer).held_bytes;
   return tables.held_bytes - instead_of + held.bytes <= tables.max_held_bytes &&
@@ -358,8 +358,8 @@ bool admit_flight(IpsecAlg& shard, const Flight& flight) {
                flight.answer ? Opening::kAnswer : Opening::kRequest);
 }
 
-/// Design 3: a client that began anew asks for a phase 2. What it had asked for before, from the
-/// same port, is dropped if it is silent about it now; its place stays.
+/// Design 3: a client that began again asks for a phase 2. Its earlier request, from the same port,
+/// is dropped if the client is silent about it now; its place stays.
 void drop_replaced(IpsecAlg& shard, Waiter& waiter, IkeId ike) {
   Tables& tables = shard.alg;
   const auto port_of = [&](IkeId id) { return tables.ike_sessions[id].inside_port; };
@@ -386,7 +386,7 @@ Verdict hold(IpsecAlg& shard, const Packet& packet, Direction direction, IkeId i
   const auto place = obtain_place(shard, peer_id);
   if (!place) return Verdict::drop(place.error());
   Waiter& waiter = tables.waiters[*place];
-  // The place is kept for whoever goes on asking, also when one message finds no room.
+  // The place is kept for a client that goes on asking, also if one message finds no room.
   waiter.last_message = shard.now;
   drop_replaced(shard, waiter, ike);
   const auto flight_id = obtain_flight(shard, *place, ike, name);
@@ -473,7 +473,7 @@ void begin_next_turn(IpsecAlg& shard, GateId gate_id) {
   Tables& tables = shard.alg;
   Gate& gate = tables.gates[gate_id];
   gate.kept_for = state::kNone;
-  // Somebody's flights may have been given up: then it is the next one's turn.
+  // A waiter's flights may have been given up: then it is the next one's turn.
   while (!gate.waiters.empty() && gate.state == GateState::kClosed) {
     const WaiterId id = gate.waiters.first;
     Waiter& waiter = tables.waiters[id];

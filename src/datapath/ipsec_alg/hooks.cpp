@@ -1,4 +1,4 @@
-// What LSN44 asks of an ALG (lsn44/alg_hooks.hpp), answered by the only one that there is.
+// LSN44's hooks for an ALG (lsn44/alg_hooks.hpp), implemented by the only one that there is.
 
 #include <algorithm>
 #include <vector>
@@ -16,7 +16,7 @@
 namespace lsn::datapath::lsn44::alg_hooks {
 namespace {
 
-/// NAT addresses that are looked at for one on which nobody talks to a server.
+/// NAT addresses that are looked at for one on which no client talks to a server.
 constexpr std::uint32_t kSpreadLimit = 1024;
 
 const wire::Be16 kIkePort = wire::Be16::of(wire::kIkePort);

@@ -15,8 +15,8 @@ namespace {
 
 namespace exchange = wire::ike_exchange;
 
-/// Design 4.9, always watched: the first request of whoever initiated the IKE SA has message ID 0
-/// in IKE_SA_INIT and, outside of phase 1, only if a CREATE_CHILD_SA exchange has made the SA (RFC
+/// Design 4.9, always watched: the first request of the IKE SA's initiator has message ID 0 in
+/// IKE_SA_INIT and, outside of phase 1, only if a CREATE_CHILD_SA exchange has created the SA (RFC
 /// 7296 section 2.2). The responder's first request says nothing: its numbers begin with 0 anyway.
 bool comes_from_a_rekey(const wire::IkeMessage& message) {
   return message.version == 2 && message.message_id == 0 && message.is_of_initiator() &&
@@ -24,7 +24,7 @@ bool comes_from_a_rekey(const wire::IkeMessage& message) {
 }
 
 /// The peer's latest CREATE_CHILD_SA that is still owed an SPI, of that initiator if one is named.
-/// With such of several IKE SAs (two connections of a client) nobody can say which it was: none.
+/// With such of several IKE SAs (two connections of a client) it is not known which it was: none.
 ExchangeId latest_open_child(const Tables& tables, const Peer& peer,
                              std::optional<Direction> initiator) {
   ExchangeId latest = state::kNone;
@@ -97,7 +97,7 @@ void forget(IpsecAlg& shard, ExchangeId id) {
   }
   state::queue_remove(session.exchanges, id, tables.exchange_links());
   --session.exchange_count;
-  e = Exchange{};  // whoever remembers its number finds that it is not owed anything
+  e = Exchange{};  // a caller that remembers its number finds that it is owed nothing
   tables.exchanges.release(id);
 }
 
@@ -136,8 +136,9 @@ bool is_full(const Tables& tables, const IkeSession& session) {
   return is_at_its_limit(session) || tables.exchanges.size() == tables.exchanges.capacity();
 }
 
-/// What a full session may forget for a newer exchange: what is over; what is answered; what has
-/// had no answer for so long that nobody waits for it any more. kNone: nothing.
+/// The exchange that a full session may forget for a newer one: one that is over; one that is
+/// answered; one without an answer for so long that no peer waits for it any more. kNone: there is
+/// none.
 ExchangeId dispensable(const IpsecAlg& shard, const IkeSession& session) {
   const Tables& tables = shard.alg;
   if (session.unanswered_exchanges < kUnansweredExchanges) {
@@ -174,8 +175,8 @@ void leave_port_keepers(Tables& tables, IkeId id) {
 }
 
 /// Design 6: the session that is replaced at a client's limit, the one that was silent for longest
-/// of those without a purpose. What the client itself has never sent a message of goes first, and a
-/// message from outside replaces nothing else.
+/// of those without a purpose. One that the client itself has never sent a message of goes first,
+/// and a message from outside replaces nothing else.
 IkeId replaceable(const IpsecAlg& shard, const Client& client, Direction cause) {
   const Tables& tables = shard.alg;
   const auto first = [&](auto&& is_wanted, Owed owed = Owed::kForHoweverLong) {
@@ -189,7 +190,7 @@ IkeId replaceable(const IpsecAlg& shard, const Client& client, Direction cause) 
   if (foreign != state::kNone || cause == Direction::kInbound) return foreign;
   const auto any = [](const IkeSession&) { return true; };
   const IkeId idle = first(any);
-  // What has been owed for long is a weaker claim than that of a client which asks now.
+  // An SPI that has been owed for long is a weaker claim than that of a client which asks now.
   return idle != state::kNone ? idle : first(any, Owed::kLately);
 }
 
@@ -349,7 +350,7 @@ ExchangeName name_of(IkeSession& session, const wire::IkeMessage& message, Direc
       return {ExchangeKind::kQuickMode, direction, fragmented.message_id};
     }
     if (message.fragment) fragmented = {message.message_id, message.fragment_id, true};
-    // All three messages bear the same ID: the first one that is seen says who began.
+    // All three messages bear the same ID: the first one that is seen tells the initiator.
     return {ExchangeKind::kQuickMode, direction, message.message_id};
   }
   const Direction initiator = message.is_response() ? opposite(direction) : direction;
@@ -503,13 +504,13 @@ bool settle_older(IpsecAlg& shard, PeerId peer_id, std::uint32_t turn) {
       if (e.turn == turn || e.admitted.later_than(*newest)) continue;
       if (e.is_owed()) {
         was_owed = true;
-        // Its server may speak first, and late: as long as its client dangles, and if something
-        // came since that may be it.
+        // Its server may speak first, and late: as long as its client dangles, and if an SPI came
+        // since that may be it.
         if (!(e.admitted + 2 * lasts).later_than(shard.now) &&
             !has_refused_since(tables, tables.gates[peer.gate], e.admitted))
           mark_settled(shard, id);
       } else if (e.is_undecided() && !(e.admitted + lasts).later_than(shard.now)) {
-        // An answer that was lost before it came to us may still bring an SPI for as long.
+        // An answer that was lost before it came to the NAT may still bring an SPI for as long.
         mark_settled(shard, id);
       }
     }
@@ -613,7 +614,8 @@ IkeId find_port_keeper(IpsecAlg& shard, GateId gate_id, wire::IkeSpi initiator) 
   const state::FlowKey key = port_keeper_key(gate_id, initiator);
   if (const IkeId id = tables.index.find(key, tables.index.hash(key)); id != state::kNone)
     return id;
-  // A new SPI, seen from the server first: of whom a CREATE_CHILD_SA may have rekeyed the IKE SA.
+  // A new SPI, seen from the server first: it is of the only client whose CREATE_CHILD_SA may have
+  // rekeyed the IKE SA.
   IkeId sole = state::kNone;
   unsigned looked = 0;
   for (PeerId peer = tables.gates[gate_id].owed.first; peer != state::kNone;

@@ -26,8 +26,8 @@ const wire::Be16 kNatTraversalPort = wire::Be16::of(wire::kNatTraversalPort);
 
 // ── reading ─────────────────────────────────────────────────────────────────────────────────────
 
-/// What of the UDP payload is at hand, in one piece; `size`: all of it, also what comes in later
-/// IP fragments.
+/// The part of the UDP payload that is at hand, in one piece; `size`: of all of it, later IP
+/// fragments included.
 struct Payload {
   std::array<std::uint8_t, kReadLimit> copy;
   std::span<const std::uint8_t> bytes;
@@ -67,8 +67,8 @@ Verdict admitted_message(IpsecAlg& shard, const Packet& packet, Direction direct
     if (!e.answered) on_answer(shard, peer, exchange);
     return Verdict::next();
   }
-  // A request with a message ID that we know, or an IKEv1 message: a retransmission, a fragment, or
-  // Quick Mode's third message.
+  // A request with a known message ID, or an IKEv1 message: a retransmission, a fragment, or Quick
+  // Mode's third message.
   if (message.version == 1 || message.is_response() || message.message_id <= e.latest_request)
     return Verdict::next();
   // ... but an IKE_AUTH message that comes after its turn was lost waits as a new turn (design
@@ -88,7 +88,7 @@ Verdict phase_two(IpsecAlg& shard, const Packet& packet, Direction direction, Ik
   IkeSession& session = shard.alg.ike_sessions[ike];
   const PeerId peer_id = session.peer;
   const ExchangeName name = name_of(session, message, direction);
-  // Without its first fragment, which says whose it is and is gated, it opens nothing.
+  // A message without its first fragment, which names the exchange and is gated, opens nothing.
   if (name.kind == ExchangeKind::kNone) return Verdict::next();
   if (const ExchangeId known = find_exchange(shard, session, name, message); known != state::kNone)
     return admitted_message(shard, packet, direction, ike, known, message);
@@ -102,8 +102,8 @@ Verdict phase_two(IpsecAlg& shard, const Packet& packet, Direction direction, Ik
     count(shard, shard.alg.peers[peer_id].profile, AlgCounter::kIkeUntracked);
     return Verdict::next();
   }
-  // Design 4.1: what is another client's must not be forwarded; design 4.8: nor what its session
-  // cannot.
+  // Design 4.1: not forwarded while another client has the gate; design 4.8: nor if its session has
+  // no room.
   if (is_blocked || !has_room(shard, session))
     return hold(shard, packet, direction, ike, name, message);
   release_held(shard, direction, ike, name, message);
@@ -193,7 +193,8 @@ void notice_float(IpsecAlg& shard, const Packet& packet, const Session& session)
 
 // ── ESP of known SPIs ───────────────────────────────────────────────────────────────────────────
 
-/// Design 5.12, the same SPI twice: a known SPI begins anew while another client waits for its own.
+/// Design 5.12, the same SPI twice: a known SPI is fresh again while another client waits for its
+/// own.
 void suspect_collision(IpsecAlg& shard, const Packet& packet, const Session& session,
                        const EspSession& esp, Gate& gate) {
   if (gate.state != GateState::kArmed || gate.turn.holder == esp.peer ||
@@ -262,7 +263,7 @@ Verdict inspect_esp(IpsecAlg& shard, const Packet& packet, SessionId id, Directi
   if (out && has_pair) esp.followed = true;
   if (out && !has_pair && !is_of_turn(Direction::kOutbound)) ask_for_turn(shard, esp_id);
   const bool in_turn = is_of_turn(Direction::kOutbound) || is_of_turn(Direction::kInbound);
-  // What comes before the answer is of another tunnel, and says nothing about the exchange.
+  // ESP that comes before the answer is of another tunnel, and says nothing about the exchange.
   if (out && is_of_turn(Direction::kOutbound) && gate.state == GateState::kArmed)
     note_sent(shard, gate);
   if (!out && in_turn) on_return(shard, gate_id);

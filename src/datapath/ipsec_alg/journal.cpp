@@ -104,7 +104,7 @@ std::optional<StateRecord> record_of(const IpsecAlg& shard, const Peer& peer,
   return record;
 }
 
-/// The UDP session of a record, found or made.
+/// The UDP session of a record, found or created.
 SessionId restore_mapping(IpsecAlg& shard, const StateRecord& record, std::uint16_t group_id,
                           const Group& group) {
   Peer named{};

@@ -50,7 +50,7 @@ void remove_gate(IpsecAlg& shard, GateId id) {
   tables.counters.total.of(AlgGauge::kGates).subtract();
 }
 
-/// Whether something may still come of what the two have with one another.
+/// Whether something may still come of a peer.
 bool peer_has_purpose(const IpsecAlg& shard, PeerId id) {
   const Tables& tables = shard.alg;
   const Peer& peer = tables.peers[id];
@@ -68,7 +68,7 @@ void replace_silent_gate(IpsecAlg& shard, SubscriberId subscriber) {
        id = tables.peers[id].of_client.next) {
     if (peer_has_purpose(shard, id)) continue;
     clear_peer(shard, id, AlgEnd::kReplaced);
-    ++shard.lsn44.subscribers[subscriber].pins;  // whoever asks has it in his hands
+    ++shard.lsn44.subscribers[subscriber].pins;  // the caller works on it
     release_unused(shard);
     --shard.lsn44.subscribers[subscriber].pins;
     return;
@@ -174,7 +174,7 @@ std::expected<PeerId, DropReason> obtain_peer(IpsecAlg& shard, SubscriberId subs
   if (const PeerId known = tables.index.find(key, hash); known != state::kNone) {
     if (tables.gates[tables.peers[known].gate].nat_ip == subscriber.paired_ip) return known;
     // A reload took its address, and the sweep has not come to its ESP sessions yet: it goes now.
-    ++subscriber.pins;  // whoever asks has it in his hands
+    ++subscriber.pins;  // the caller works on it
     const Peer& gone = tables.peers[known];
     for (unsigned n = 0; n < kEspEndedAtOnce && gone.esp_sessions.first != state::kNone; ++n)
       lsn44::end_session(shard, tables.esp_sessions[gone.esp_sessions.first].session,
@@ -215,7 +215,7 @@ std::expected<PeerId, DropReason> obtain_peer(IpsecAlg& shard, SubscriberId subs
   state::list_push(gate.peers, id, tables.gate_peer_links());
   state::queue_push(client.peers, id, tables.client_peer_links());
   if (client.peer_count++ == 0) ++subscriber.pins;
-  mark_unused(shard, id);  // who made it may not get any further
+  mark_unused(shard, id);  // its creator may fail after this
   return id;
 }
 

@@ -54,7 +54,7 @@ EspRow row_of(const IpsecAlg& shard, const EspSession& esp) {
   return row;
 }
 
-/// What is left of a turn's time: the deadline of a turn, the end of a lingering.
+/// The rest of a turn's time: the deadline of a turn, the end of a lingering.
 std::uint32_t left_of(const IpsecAlg& shard, const Turn& turn) {
   const state::Ticks end =
       turn.began + profile_of(shard, shard.alg.peers[turn.holder]).gate_timeout;
@@ -88,7 +88,7 @@ GateRow row_of(const IpsecAlg& shard, const Gate& gate) {
   return row;
 }
 
-/// Ends what one client has to do with one server, within the budget; false: there is more.
+/// Ends one client's state with one server, within the budget; false: there is more.
 bool flush_peer(IpsecAlg& shard, AlgFlush& flush, PeerId id, std::size_t& budget) {
   const Peer& peer = shard.alg.peers[id];
   while (!peer.esp_sessions.empty()) {

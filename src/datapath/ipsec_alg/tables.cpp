@@ -14,7 +14,7 @@ std::uint32_t entries(std::uint64_t n) {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(n, state::FlowTable::kMaxEntries));
 }
 
-/// What long-lived IKE sessions remember: rekeys of their children.
+/// Long-lived IKE sessions remember the rekeys of their children.
 std::uint32_t exchange_capacity(const Capacity& capacity) {
   return entries(std::uint64_t{kAnsweredExchanges} * capacity.ike_sessions);
 }

@@ -39,8 +39,8 @@ state::Ticks later(state::Ticks a, state::Ticks b) {
 
 // ── when turns end by time ──────────────────────────────────────────────────────────────────────
 
-/// Design 4.9, old-spi: the session whose going on says that the exchange made nothing new: the
-/// peer's latest that had both SPIs when the answer came.
+/// Design 4.9, old-spi: the session that shows, if it goes on, that the exchange brought no new
+/// SPIs: the peer's latest that had both SPIs when the answer came.
 EspId old_session(const Tables& tables, const Peer& peer) {
   unsigned looked = 0;
   for (EspId id = peer.esp_sessions.first; id != state::kNone && looked < kLookLimit;
@@ -92,7 +92,7 @@ void give_up_exchanges(IpsecAlg& shard, Gate& gate) {
   }
 }
 
-/// What has become due for an open gate.
+/// Why an open gate is due to close, if it is.
 std::optional<CloseReason> due_reason(IpsecAlg& shard, Gate& gate) {
   if (const auto reason = due_by_time(gate, gate_timeout_of(shard, gate.turn), shard.now))
     return reason;
@@ -122,7 +122,8 @@ std::optional<state::Ticks> dangles_until(const IpsecAlg& shard, const Peer& pee
   return until;
 }
 
-/// Puts a peer on the gate's list of those who dangle. It leaves when it is looked at and does not.
+/// Puts a peer on the gate's list of dangling ones. It leaves if it is looked at and dangles no
+/// more.
 void note_dangling(IpsecAlg& shard, PeerId id) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[id];
@@ -143,13 +144,13 @@ void unset_dangling(IpsecAlg& shard, Gate& gate, PeerId id) {
   Peer& peer = tables.peers[id];
   state::list_remove(gate.dangling, id, tables.dangling_links());
   peer.is_dangling = false;
-  // Half the ticks' range later it would look as if it were to come.
+  // Half the ticks' range later it would seem to be in the future.
   if (peer.dangles_until && is_due(*peer.dangles_until, shard.now)) peer.dangles_until.reset();
   lower(shard, peer.profile, AlgGauge::kDangling);
   mark_unused(shard, id);
 }
 
-/// Takes those off the list who are dangling no more.
+/// Takes those off the list that dangle no more.
 void forget_dangling(IpsecAlg& shard, Gate& gate) {
   for (PeerId id = gate.dangling.first; id != state::kNone;) {
     const PeerId next = shard.alg.peers[id].of_dangling.next;
@@ -164,7 +165,8 @@ bool had_its_chance(const IpsecAlg& shard, const Turn& turn) {
   return is_due(turn.began + std::min<state::TickDuration>(kAnswerExpected, timeout), shard.now);
 }
 
-/// Whether an exchange of the turn is owed an SPI still: what it has learned may have begun before.
+/// Whether an exchange of the turn is owed an SPI still: the SPIs that it has learned may have
+/// begun before.
 bool owes_of_turn(const Tables& tables, const Turn& turn) {
   unsigned looked = 0;
   for (ExchangeId id = tables.peers[turn.holder].owed.last;
@@ -178,7 +180,7 @@ bool has_all_it_expects(const Tables& tables, const Turn& turn) {
   return turn.spis[at(Direction::kInbound)] >= expected_pairs(turn) && !owes_of_turn(tables, turn);
 }
 
-/// Design 5.11, dangling: what a turn's end leaves behind.
+/// Design 5.11, dangling: the effects of a turn's end.
 void dangle_after(IpsecAlg& shard, const Gate& gate, PeerId id, CloseReason reason) {
   Peer& peer = shard.alg.peers[id];
   const Turn& turn = gate.turn;
@@ -201,24 +203,24 @@ void dangle_after(IpsecAlg& shard, const Gate& gate, PeerId id, CloseReason reas
       break;
     default:
       lacks = lacks || in < turn.answered + turn.unanswered;
-      // Of those that were given up because the old SPIs went on one may come all the same.
+      // An SPI may come all the same of an exchange that was given up because the old SPIs went on.
       // Beyond the letter, for design 9.1: a client that showed an outbound SPI and got no inbound
-      // one is owed one as much as with an exchange that we saw (its tunnel may be older than this
-      // process), if anything has come that may be it.
+      // one is owed one as much as with an exchange that was seen (its tunnel may be older than
+      // this process), if anything has come that may be it.
       awaited = turn.unanswered != 0 || (lacks && turn.old_spis) ||
                 (gate.halves[at(Direction::kOutbound)] == HalfGate::kPassed &&
                  gate.halves[at(Direction::kInbound)] != HalfGate::kPassed &&
                  (turn.has_exchange || turn.has_reply || !had_its_chance(shard, turn)));
       break;
   }
-  // What it awaits since a turn before this is still to come.
+  // The SPIs that it awaits since an earlier turn are still to come.
   const bool goes_on = peer.dangles_until && peer.dangles_until->later_than(shard.now);
   peer.awaited = goes_on ? std::max(awaited, peer.awaited) : awaited;
   if (lacks || awaited != 0) peer.dangles_until = shard.now + twice_gate_timeout(shard, peer);
   note_dangling(shard, id);
 }
 
-/// What a turn without an exchange leaves of the sessions that it was for.
+/// Notes the attempt of a turn without an exchange in the sessions that it was for.
 void note_attempts(IpsecAlg& shard, const Turn& turn) {
   Tables& tables = shard.alg;
   for (EspId id = turn.candidates[at(Direction::kOutbound)].first; id != state::kNone;
@@ -290,7 +292,7 @@ void close_turn(IpsecAlg& shard, GateId id, CloseReason reason) {
   const PeerId holder = gate.turn.holder;
   Peer& peer = tables.peers[holder];
 
-  // What the turn leaves its client: attempts, a claim to what may still come.
+  // The turn's client: its attempts, its claim to SPIs that may still come.
   peer.turn_ended = shard.now;
   note_attempts(shard, gate.turn);
   dangle_after(shard, gate, holder, reason);
@@ -390,7 +392,7 @@ void request_again(IpsecAlg& shard, PeerId id, ExchangeId exchange, std::uint32_
   Peer& peer = tables.peers[id];
   Gate& gate = tables.gates[peer.gate];
   e.latest_request = message_id;
-  unsettle(shard, exchange);  // what came between was not this exchange's
+  unsettle(shard, exchange);  // the SPI between was not this exchange's
   const bool was_answered = e.answered;
   mark_unanswered(shard, exchange);
   if (!holds(gate, id)) return note_dangling(shard, id);
@@ -432,7 +434,7 @@ void on_answer(IpsecAlg& shard, PeerId id, ExchangeId exchange) {
   if (!in_this_turn) count(shard, peer.profile, AlgCounter::kLateAnswers);
 
   if (!is_free_for(gate, id) && !holds(gate, id)) {
-    // Late, and somebody else has the gate: it passes; from now on its client is owed an SPI.
+    // Late, and another client has the gate: it passes; from now on its client is owed an SPI.
     set_dangling(shard, id, shard.now + twice_gate_timeout(shard, peer));
     return;
   }

@@ -17,7 +17,7 @@ constexpr std::uint8_t kTtl = 64;
 /// RFC 1812 section 4.3.2.5: precedence INTERNETWORK CONTROL.
 constexpr std::uint8_t kErrorTos = 0xC0;
 
-/// Whether an address is the broadcast address of one of our links (or the link's own).
+/// Whether an address is the broadcast address of a link (or the link's own).
 bool is_broadcast(const Generation& generation, wire::Be32 address) {
   return generation.link_addresses.find(wire::Ipv4Address{address}) == LinkAddress::kBroadcast;
 }
@@ -35,7 +35,7 @@ bool may_be_told(const Generation& generation, const Packet& packet) {
   return wire::is_icmp_request(type) || wire::is_icmp_reply(type);
 }
 
-/// The header of a packet of our own; without its checksum.
+/// The header of a packet of the NAT's own; without its checksum.
 wire::Ipv4Header& write_header(L3& shard, std::uint8_t* bytes, std::size_t size,
                                std::uint8_t protocol, wire::Be32 from, wire::Be32 to) {
   auto& ip = *reinterpret_cast<wire::Ipv4Header*>(bytes);
@@ -114,7 +114,7 @@ void send_error(L3& shard, const Packet& packet, const ErrorText& text) {
     send_answer(shard, mbuf, rte_pktmbuf_mtod(mbuf, wire::Ipv4Header*), *hop);
 }
 
-/// What is said about a packet that cannot be forwarded.
+/// The text of an error about a packet that cannot be forwarded.
 ErrorText text_about(const L3& shard, const Packet& packet, std::uint8_t type, std::uint8_t code,
                      std::uint16_t mtu) {
   const IcmpKind kind = type == wire::kIcmpTimeExceeded ? IcmpKind::kTimeExceeded
@@ -187,7 +187,7 @@ Verdict send_back(L3& shard, const Packet& packet) {
   }
   std::swap(ip.source, ip.destination);
   ip.ttl = kTtl;
-  // May be fragmented: nobody would take our own errors about it.
+  // May be fragmented: the NAT takes no errors about packets of its own.
   ip.flags_and_offset = wire::Be16::of(
       static_cast<std::uint16_t>(ip.flags_and_offset.host() & ~wire::Ipv4Header::kDontFragment));
   ip.update_checksum();
@@ -213,7 +213,7 @@ bool is_echo_request(const Packet& packet) {
   return packet.l4_size >= sizeof(wire::IcmpHeader) && icmp->type == wire::kIcmpEcho;
 }
 
-/// A reset for a segment to a port where nobody listens (RFC 9293 section 3.10.7.1).
+/// A reset for a segment to a closed port (RFC 9293 section 3.10.7.1).
 void send_reset(L3& shard, const Packet& packet) {
   const auto& tcp = *reinterpret_cast<const wire::TcpHeader*>(packet.l4);
   if ((tcp.flags & wire::TcpHeader::kRst) != 0) return;
@@ -272,8 +272,8 @@ bool is_spoiled(const Packet& packet) {
                                                 static_cast<std::uint16_t>(size))) != 0xFFFF;
 }
 
-/// Anything but ICMP for an address of ours: nobody is there, and its sender is told so (RFC 1122
-/// section 3.2.2.1, RFC 1812 section 5.2.7.1) by the address that it has spoken to.
+/// Refuses anything but ICMP for an interface's address, and tells its sender so (RFC 1122 section
+/// 3.2.2.1, RFC 1812 section 5.2.7.1) from the address that the packet was for.
 Verdict refuse_locally(L3& shard, const Packet& packet) {
   const bool whole = packet.kind != PacketKind::kFragment;
   const ErrorText text{IcmpKind::kOwnAddress, wire::kIcmpUnreachable, wire::kIcmpPortUnreachable, 0,

@@ -142,7 +142,8 @@ void Neighbours::probe(L3& shard, NeighbourId id) {
   ++neighbour.probes;
   neighbour.asked = shard.now;
   const Interface& on = shard.generation->interfaces[neighbour.interface];
-  // Who answered before is asked directly (RFC 1122 section 2.3.2.1), but the last time.
+  // A neighbour that answered before is asked directly (RFC 1122 section 2.3.2.1), but the last
+  // time.
   wire::MacAddress to = wire::kBroadcastMac;
   if (neighbour.state == NeighbourState::kReachable && neighbour.probes < kMaxProbes)
     std::memcpy(to.data(), neighbour.link_header.data(), to.size());
@@ -157,8 +158,8 @@ void Neighbours::rearm(NeighbourId id, state::Ticks deadline) {
 
 namespace {
 
-/// Whether what was translated before a reload may go on after it: the NAT address may be somebody
-/// else's by now, the client may be none any more.
+/// Whether a packet that was translated before a reload may go on after it: the NAT address may be
+/// another subscriber's by now, the client may be none any more.
 bool may_still_leave(const Generation& generation, Side side, const wire::Ipv4Header& ip) {
   if (is_own_address(generation, ip.source)) return true;
   if (side == Side::kOutside)
@@ -256,7 +257,7 @@ void Neighbours::forget(L3& shard, NeighbourId id) {
   ++forgotten_count_;
 }
 
-/// Somebody wants it again.
+/// A packet or a session uses it again.
 void Neighbours::recall(NeighbourId id) {
   if (table_[id].state != NeighbourState::kForgotten) return;
   state::list_remove(forgotten_, id, forgotten_links());
@@ -301,7 +302,7 @@ std::optional<state::Ticks> Neighbours::due(L3& shard, NeighbourId id) {
       probe(shard, id);
       return now + kProbeInterval;
     }
-    // Given up; the next packet that wants to go there begins anew.
+    // Given up; the next packet that wants to go there begins again.
     if (reachable) lose(shard, neighbour);
     drop_waiting(shard, id);
     neighbour.probes = 0;
@@ -335,12 +336,12 @@ Verdict Neighbours::arp_received(L3& shard, InterfaceId interface, const wire::A
     (request ? shard.counters.arp_requests_received : shard.counters.arp_replies_received).add();
 
   const bool our_address = is_ours_on(generation, interface, arp.sender_ip);
-  if (arp.sender_mac == shard.links[interface].mac)  // our own announcement, sent back to us?
+  if (arp.sender_mac == shard.links[interface].mac)  // the NAT's own announcement, sent back?
     return our_address ? Verdict::consumed() : Verdict::drop(DropReason::kArpMalformed);
   if (!is_station(arp.sender_mac) || our_address) return Verdict::drop(DropReason::kArpMalformed);
   const bool for_us = is_ours_on(generation, interface, arp.target_ip);
-  // RFC 826: what is known is merged; who speaks to us is learned. A sender without an address
-  // (RFC 5227 section 1.1: it asks whether one is free) or of another network is neither.
+  // RFC 826: a known sender is merged; one that speaks to the NAT is learned. A sender without an
+  // address (RFC 5227 section 1.1: it asks whether one is free) or of another network is neither.
   if (is_neighbours(on, wire::Ipv4Address{arp.sender_ip})) {
     const state::FlowKey key = neighbour_key(interface, arp.sender_ip);
     std::uint32_t id = index_.find(key, index_.hash(key));
@@ -390,7 +391,7 @@ void Neighbours::ask_for_gateways(L3& shard, std::size_t budget) {
 
 namespace {
 
-/// RFC 5227 section 3: a request for an address of our own, from it, to all.
+/// RFC 5227 section 3: a request for an address of the NAT's own, from it, to all.
 void send_announcement(L3& shard, InterfaceId interface, wire::Ipv4Address address) {
   send_arp(shard, interface, wire::kArpRequest, wire::kBroadcastMac, wire::MacAddress{},
            address.be(), address.be());
@@ -402,7 +403,7 @@ void Neighbours::announce(L3& shard, InterfaceId interface) {
   const Interface& on = shard.generation->interfaces[interface];
   send_announcement(shard, interface, on.address.address);
   if (on.side != Side::kOutside) return;
-  // Whoever is in the middle of it begins again: twice is no harm.
+  // An interface that is in the middle of it begins again: twice is no harm.
   std::uint64_t& word = announcing_[interface / 64];
   const std::uint64_t bit = std::uint64_t{1} << interface % 64;
   if ((word & bit) == 0) ++announcing_count_;

@@ -89,7 +89,7 @@ void send_fragments(L3& shard, rte_mbuf* packet, const wire::Ipv4Header* ip, Nei
               static_cast<std::uint16_t>(header_size + size), neighbour);
     done += size;
   }
-  if (done < payload) {  // without the rest nobody can use the pieces that went
+  if (done < payload) {  // without the rest the pieces that went are useless
     shard.drop(packet, DropReason::kNoBuffer);
     return;
   }

@@ -268,7 +268,7 @@ Verdict Reassembly::accept(Context& shard, const Packet& packet, FragmentPorts& 
   if (!first && !datagram.known) {
     place = place_for(shard, id);
     if (place == state::kNone) {
-      if (datagram.pieces == 0) forget(shard, id);  // made for this one
+      if (datagram.pieces == 0) forget(shard, id);  // created for this one
       return Verdict::drop(DropReason::kFragmentTooMany);
     }
   }

@@ -45,7 +45,7 @@ void forward_waiting(Lsn44& shard, const Packet& first, const FragmentPorts& por
 Verdict fragment(Lsn44& shard, Packet& packet) {
   const bool inside = packet.side == Side::kInside;
   if (is_own_address(*shard.generation, packet.ip->destination)) {
-    // Those for us meet on the first shard, wherever they came in.
+    // Those for the NAT itself meet on the first shard, wherever they came in.
     if (shard.id != 0) return Verdict::handoff(0);
     return deliver_locally(shard, packet);
   }
@@ -62,7 +62,7 @@ Verdict fragment(Lsn44& shard, Packet& packet) {
   if (packet.has_l4) {
     if (verdict = parse_l4(packet); !verdict.is_next()) return verdict;
     if (!inside && alg_hooks::is_for_shared_port(shard, packet))
-      (void)alg_hooks::demultiplex(shard, packet);  // only its first fragment says whose it is
+      (void)alg_hooks::demultiplex(shard, packet);  // only its first fragment names its session
     ports = {packet.key.local_port, packet.key.remote_port};
   } else {
     const auto protocol = protocol_of(*packet.ip);

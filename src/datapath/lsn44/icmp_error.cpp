@@ -16,7 +16,7 @@
 namespace lsn::datapath::lsn44 {
 namespace {
 
-/// What RFC 792 promises of the quoted packet behind its IP header.
+/// Bytes that RFC 792 promises of the quoted packet behind its IP header.
 constexpr std::size_t kQuotedL4 = 8;
 
 const wire::Be16 kIkePort = wire::Be16::of(wire::kIkePort);
@@ -99,11 +99,11 @@ wire::Be16* quoted_checksum(const Quoted& quoted) {
 }
 
 /// Replaces one endpoint of the quoted packet, and a fragment's identification by the one that its
-/// sender knows; returns what that changes in ICMP's own checksum.
+/// sender knows; returns the change of ICMP's own checksum.
 wire::ChecksumDelta rewrite_quoted(const Quoted& quoted, Direction direction,
                                    wire::Be32 new_address, wire::Be16 new_port,
                                    std::optional<wire::Be16> original) {
-  // An outbound error quotes an inbound packet: our endpoint is its destination.
+  // An outbound error quotes an inbound packet: the local endpoint is its destination.
   const bool destination = direction == Direction::kOutbound;
   wire::Be32& address = destination ? quoted.ip->destination : quoted.ip->source;
   wire::ChecksumDelta addresses, ports, outer;
@@ -190,7 +190,7 @@ SessionId find_quoted_session(Lsn44& shard, const Quoted& quoted, Direction erro
   const wire::Be16 remote_port = quoted.protocol == Protocol::kIcmp ? wire::Be16{}
                                  : out                              ? quoted.source_port
                                                                     : quoted.destination_port;
-  // IKE with a kept port is told apart by what is quoted of it, if that is enough.
+  // IKE with a kept port is told apart by its quoted bytes, if they are enough.
   if (!out && quoted.protocol == Protocol::kUdp && local_port == kIkePort &&
       remote_port == kIkePort && quoted.l4_size > sizeof(wire::UdpHeader)) {
     const auto* udp = reinterpret_cast<const wire::UdpHeader*>(quoted.l4);
@@ -211,17 +211,18 @@ SessionId find_quoted_session(Lsn44& shard, const Quoted& quoted, Direction erro
 Verdict icmp_error_outbound(Lsn44& shard, Packet& packet) {
   if (is_own_address(*shard.generation, packet.ip->destination))
     return Verdict::drop(DropReason::kNotForUs);
-  // Its source may be a router inside, of no client's network; what it quotes decides.
+  // Its source may be a router inside, of no client's network; the quoted packet decides.
   if (const Verdict verdict = check_outbound_addresses(*shard.generation, packet);
       !verdict.is_next())
     return verdict;
   if (packet.ip->ttl <= 1) return Verdict::drop(DropReason::kTtlExpired);
   const auto quoted = read_quoted(packet);
   if (!quoted) return Verdict::drop(quoted.error());
-  // It goes to whoever sent what it is about.
+  // It goes to the sender of the quoted packet.
   if (quoted->ip->source != packet.ip->destination)
     return Verdict::drop(DropReason::kIcmpErrorMalformed);
-  // A client speaks of its own packets alone; what is no client's is a router on the way to one.
+  // A client reports its own packets alone; a source that is no client's is a router on the way to
+  // one.
   if (packet.ip->source != quoted->ip->destination &&
       shard.generation->maps.front()->group_of(wire::Ipv4Address{packet.ip->source}) != nullptr)
     return Verdict::drop(DropReason::kIcmpErrorForeign);
@@ -235,8 +236,8 @@ Verdict icmp_error_outbound(Lsn44& shard, Packet& packet) {
 }
 
 Verdict icmp_error_inbound(Lsn44& shard, Packet& packet) {
-  // A router on the way may have an address that clients have, too (RFC 1918, RFC 6598): what it
-  // quotes says whether it speaks of a packet of ours.
+  // A router on the way may have an address that clients have, too (RFC 1918, RFC 6598): the quoted
+  // packet says whether the NAT has sent it.
   if (const Verdict verdict = check_inbound_addresses(*shard.generation, packet);
       !verdict.is_next() && verdict != Verdict::drop(DropReason::kSpoofedClientSource))
     return verdict;
@@ -258,8 +259,8 @@ Verdict icmp_error_inbound(Lsn44& shard, Packet& packet) {
 void report_error(Lsn44& shard, const Packet& packet, std::uint8_t type, std::uint8_t code,
                   std::uint16_t mtu) {
   if (!packet.hairpin) return send_icmp_error(shard, packet, type, code, mtu);
-  // By the NAT endpoint that stands for the sender now: in, like any error about what left through
-  // it.
+  // By the NAT endpoint that stands for the sender now: in, like any error about a packet that left
+  // through it.
   Packet error;
   error.mbuf = make_icmp_error(shard, packet, type, code, mtu);
   if (error.mbuf == nullptr) return;

@@ -12,7 +12,7 @@
 namespace lsn::datapath::lsn44 {
 namespace {
 
-/// Why nothing lets a packet to that NAT endpoint in: nobody has it, or its session's filtering.
+/// Why nothing lets a packet to that NAT endpoint in: it has no owner, or its session's filtering.
 DropReason no_way_in(Lsn44& shard, const Packet& packet) {
   const NatAddress* address = find_nat_address(shard, packet.ip->destination);
   const std::uint16_t port = wire::Be16::raw(packet.key.local_port).host();
@@ -22,7 +22,7 @@ DropReason no_way_in(Lsn44& shard, const Packet& packet) {
   return DropReason::kNoMapping;
 }
 
-/// Makes a session for the first packet of a remote endpoint, if a mapping admits it.
+/// Creates a session for the first packet of a remote endpoint, if a mapping admits it.
 std::expected<SessionId, DropReason> open(Lsn44& shard, const Packet& packet) {
   Tables& tables = shard.lsn44;
   if (packet.protocol == Protocol::kEsp) return alg_hooks::attribute_inbound(shard, packet);

@@ -24,7 +24,8 @@ std::uint32_t number_of(const Generation& generation) {
   return static_cast<std::uint32_t>(generation.number);
 }
 
-/// Lets a mapping follow a policy: its filtering, and whether it is one that the policy would make.
+/// Lets a mapping follow a policy: its filtering, and whether it is one that the policy would
+/// create.
 void follow_policy(Lsn44& shard, Mapping& mapping, const AppPolicy& policy) {
   // A query's remote side has no port to depend on.
   const bool is_alike =
@@ -44,8 +45,8 @@ state::TickDuration stun_timeout(const Lsn44& shard, const Mapping& mapping) {
   return group->transport[static_cast<std::size_t>(mapping.protocol)].stun_timeout;
 }
 
-/// Clears an outbound key of a mapping that is void, for the next one with that key. What sessions
-/// it has the sweep ends.
+/// Clears an outbound key of a mapping that is void, for the next one with that key. The sweep ends
+/// its sessions.
 void detach(Lsn44& shard, MappingId id) {
   Mapping& mapping = shard.lsn44.mappings[id];
   if (mapping.sessions == 0) {
@@ -85,7 +86,7 @@ std::expected<MappingId, DropReason> obtain_mapping(Lsn44& shard, const Group& g
   if (const MappingId known = find(tables.mapping_index, key); known != state::kNone) {
     if (revalidate_mapping(shard, known)) {
       Mapping& mapping = tables.mappings[known];
-      // Without a session, or where a reload has changed the policy of the port that it was made
+      // Without a session, or where a reload has changed the policy of the port that it was created
       // for, it is this port's now.
       if (mapping.sessions == 0 || mapping.is_retired) {
         mapping.mapping = policy.mapping;

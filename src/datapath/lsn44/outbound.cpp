@@ -10,8 +10,8 @@
 namespace lsn::datapath::lsn44 {
 namespace {
 
-/// Whether a sender is told that its packet cannot be translated (RFC 6888 REQ-11, RFC 5508
-/// REQ-8): for everything that lies with us and may be otherwise later.
+/// Whether a sender is told that its packet cannot be translated (RFC 6888 REQ-11, RFC 5508 REQ-8):
+/// for every reason that lies with the NAT and may pass.
 bool is_resource_shortage(DropReason reason) {
   switch (reason) {
     case DropReason::kPoolExhausted:
@@ -33,7 +33,7 @@ bool is_resource_shortage(DropReason reason) {
   }
 }
 
-/// Makes a session for the first packet of a flow from inside, which has none.
+/// Creates a session for the first packet of a flow from inside, which has none.
 std::expected<SessionId, DropReason> open(Lsn44& shard, const Packet& packet,
                                           std::uint16_t group_id) {
   const Group& group = *shard.generation->group(group_id);
@@ -52,7 +52,7 @@ std::expected<SessionId, DropReason> open(Lsn44& shard, const Packet& packet,
     if (opening == TcpOpening::kTakeOver)
       request.flags = TcpFlags::kSynOutbound | TcpFlags::kSynInbound;
   }
-  // RFC 5508 REQ-1: a query makes a session, an answer does not.
+  // RFC 5508 REQ-1: a query creates a session, an answer does not.
   if (packet.protocol == Protocol::kIcmp && packet.has_l4 &&
       !wire::is_icmp_request(reinterpret_cast<const wire::IcmpHeader*>(packet.l4)->type))
     return std::unexpected(DropReason::kNoSession);
@@ -82,7 +82,7 @@ Verdict outbound(Lsn44& shard, Packet& packet) {
   if (!steered.is_next()) return steered;
   SessionId session = shard.lsn44.outbound.find(packet.key, packet.hash);
   if (session == state::kNone) {
-    // Only a packet with ports makes a session; of a datagram in pieces that is the first.
+    // Only a packet with ports creates a session; of a datagram in pieces that is the first.
     if (!packet.has_l4) return Verdict::drop(DropReason::kNoSession);
     if (!shard.overload.admit()) return Verdict::drop(DropReason::kOverload);
     const auto opened = open(shard, packet, group);
@@ -93,7 +93,7 @@ Verdict outbound(Lsn44& shard, Packet& packet) {
     }
     session = *opened;
     const Verdict verdict = forward_slow<Direction::kOutbound>(shard, packet, session);
-    // What cannot be sent leaves no session behind; but an SPI that was learned is true.
+    // A session whose first packet cannot be sent is removed; but an SPI that was learned stays.
     if (verdict.is_drop() && packet.protocol != Protocol::kEsp)
       end_session(shard, session, SessionEnd::kWithdrawn);
     return verdict;

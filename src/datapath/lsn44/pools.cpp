@@ -104,8 +104,8 @@ std::unique_ptr<ShardAddresses> AddressStore::prepare(const Generation& generati
   if (queues_.size() < generation.pools.size()) queues_.resize(generation.pools.size());
   for (std::size_t id = 0; id < generation.pools.size(); ++id) {
     const Pool& pool = generation.pools[id];
-    // A queue once made stays, whatever a reload says: ports wait in it. maxPortReallocTmq bounds
-    // what is put in.
+    // A queue once created stays through all reloads: ports wait in it. maxPortReallocTmq bounds
+    // the ports that are put in.
     if (queues_[id] == nullptr && pool.present && pool.port_realloc_timeout.count() != 0)
       queues_[id] = std::make_unique<ReallocQueue>(ReallocQueue::kMaxCapacity);
     result->realloc[id] = queues_[id].get();

@@ -20,9 +20,10 @@ struct PortRange {
 
 /// Which NAT ports will do for an inside port: the first range if it has a free one, or the next.
 ///
-/// RFC 4787 REQ-3 a): the well-known ports for those who had one, if so configured, and never for
-/// others. Port 0 is none. REQ-4: the parity. All are recommended, no more: where no such port is
-/// left, another one is better than none. RFC 5508 REQ-1: identifiers have no ranges and no parity.
+/// RFC 4787 REQ-3 a): the well-known ports for inside ports that are such, if so configured, and
+/// never for others. Port 0 is none. REQ-4: the parity. All are recommended, no more: where no such
+/// port is left, another one is better than none. RFC 5508 REQ-1: identifiers have no ranges and no
+/// parity.
 class WantedPorts {
  public:
   WantedPorts(Protocol protocol, const TransportPolicy& policy, std::uint16_t inside)
@@ -30,7 +31,7 @@ class WantedPorts {
         parity_(policy.preserve_parity ? state::parity_of(inside) : state::Parity::kAny),
         low_(policy.preserve_range && inside < 1024) {}
 
-  /// The nearly only one that is asked.
+  /// Nearly always the only one that is needed.
   [[nodiscard]] PortRange first() const { return *next(0); }
   /// nullopt: there are not so many.
   [[nodiscard]] std::optional<PortRange> next(unsigned number) const {
@@ -282,7 +283,7 @@ bool free_waiting_ports(Lsn44& shard, std::size_t budget) {
   for (std::size_t id = 0; id < queues.size(); ++id) {
     ReallocQueue* queue = queues[id];
     if (queue == nullptr) continue;
-    // As the pool is now: what waits in one that is gone waits no longer.
+    // As the pool is now: the ports of one that is gone wait no longer.
     const Pool& pool = shard.generation->pools[id];
     const auto timeout = pool.present ? pool.port_realloc_timeout : state::TickDuration{0};
     for (; budget != 0 && !queue->empty(); --budget) {

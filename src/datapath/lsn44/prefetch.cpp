@@ -11,7 +11,7 @@
 namespace lsn::datapath::lsn44 {
 namespace {
 
-/// A session to be made for a packet from inside.
+/// A session to be created for a packet from inside.
 struct Opening {
   const Packet* packet = nullptr;
   const Group* group = nullptr;
@@ -142,7 +142,7 @@ void add_neighbours(const state::ListLinks& links, const Objects& objects, Prefe
     if (id != state::kNone) batch.add(objects[id]);
 }
 
-/// From outside: what says whether somebody lets it in.
+/// From outside: the mapping that may let it in.
 void add_mapping(Lsn44& shard, const Packet& packet, PrefetchBatch& batch) {
   const Tables& tables = shard.lsn44;
   const auto port = wire::Be16::raw(packet.key.local_port);

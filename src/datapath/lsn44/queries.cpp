@@ -213,7 +213,8 @@ void list_mappings(Lsn44& shard, MappingPage& page, std::size_t budget) {
 void survey_usage(Lsn44& shard, Usage& usage, std::size_t budget) {
   const Tables& tables = shard.lsn44;
   const Generation& generation = *shard.generation;
-  // Room for all has been made by who asks; what a reload has brought since is left out.
+  // The caller has made room for all; pools and groups that a reload has brought since are left
+  // out.
   const auto pool_of = [&](std::size_t id) {
     return id < usage.pools.size() ? &usage.pools[id] : nullptr;
   };

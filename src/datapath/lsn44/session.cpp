@@ -93,8 +93,8 @@ bool predates_generation(const Lsn44& shard, const Session& session) {
   return static_cast<std::int32_t>(session.epoch - shard.adopted) < 0;
 }
 
-/// What came in by a mapping and was never answered stays only if the mapping's filtering, which a
-/// reload has tightened, would let it in (RFC 4787 section 5).
+/// A session that came in by a mapping and was never answered stays only if the mapping's
+/// filtering, which a reload has tightened, would let it in (RFC 4787 section 5).
 bool is_admitted(const Lsn44& shard, const Session& session, const SessionCold& cold,
                  const Mapping& mapping) {
   const bool is_judged =
@@ -137,7 +137,7 @@ TcpOpening tcp_opening(std::uint8_t flags, const TransportPolicy& policy) {
 
 namespace {
 
-/// What every new session's hot line has.
+/// Fills in the hot line's part that every new session has.
 Session& fill_common(Lsn44& shard, SessionId id, wire::Be32 inside_ip, wire::Be32 nat_ip,
                      wire::Be32 remote_ip, Protocol protocol) {
   Session& session = shard.lsn44.sessions[id];
@@ -170,9 +170,8 @@ SessionCold& enter(Lsn44& shard, SessionId id, SubscriberId subscriber_id, std::
   return cold;
 }
 
-/// A session that is being created, step by step. Each step says why it fails, if it does; what the
-/// steps before it have done is then taken back, in reverse order, and nothing that lives has been
-/// touched.
+/// A session that is being created, step by step. Each step says why it fails, if it does; the
+/// steps before it are then taken back, in reverse order, and no live object has been touched.
 class SessionDraft {
  public:
   SessionDraft(Lsn44& shard, const Group& group, std::uint16_t group_id,
@@ -393,7 +392,8 @@ state::TickDuration idle_timeout(const Lsn44& shard, const Session& session,
     case SessionState::kSynReceived:
       return policy.syn_idle_timeout;
     case SessionState::kClosing: {
-      // An attempt that was refused has nothing to lose, and what both sides have closed is over.
+      // An attempt that was refused has nothing to lose, and a connection that both sides have
+      // closed is over.
       const bool both_fins = (session.flags & TcpFlags::kFinOutbound) != 0 &&
                              (session.flags & TcpFlags::kFinInbound) != 0;
       return is_open(session) && !both_fins ? std::max(policy.fin_rst_timeout, kResetTimeout)

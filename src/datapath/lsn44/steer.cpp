@@ -32,7 +32,7 @@ Verdict check_inbound_addresses(const Generation& generation, const Packet& pack
     return Verdict::drop(DropReason::kIpDestinationInvalid);
   if (packet.hairpin) return Verdict::next();
   if (!is_host_address(packet.ip->source)) return Verdict::drop(DropReason::kIpSourceInvalid);
-  // RFC 2827: what claims to be one of us and comes from outside is a lie.
+  // RFC 2827: a packet from outside with a source of the NAT's or a client's is forged.
   const wire::Ipv4Address source{packet.ip->source};
   if (generation.nat_addresses.find(source) != nullptr ||
       is_own_address(generation, packet.ip->source))
@@ -56,8 +56,8 @@ Verdict steer_outbound(Lsn44& shard, Packet& packet, wire::Be32 subscriber, std:
   const ShardSet able = map.shards_of(group);
   const ShardSet self = ShardSet{1} << shard.id;
 
-  // A shard that has its state from another time serves it; but not without addresses of the group:
-  // all that such a shard still has is void.
+  // A shard that has its state from an earlier map serves it; but not without addresses of the
+  // group: all that such a shard still has is void.
   ShardSet others = 0;
   if (generation.displaced != nullptr) {
     others = generation.displaced->shards_of(address);

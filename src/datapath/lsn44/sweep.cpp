@@ -25,8 +25,8 @@ void lsn44::adopt(Lsn44& shard, const Generation* generation, ShardAddresses* ad
 
 namespace {
 
-/// Ends what is not allowed of the subscriber at the cursor, and arms again what may end earlier
-/// now. False: out of budget, more to do.
+/// Ends sessions and mappings of the subscriber at the cursor that are not allowed, and arms again
+/// those that may end earlier now. False: out of budget, more to do.
 bool enforce_subscriber(Lsn44& shard, GenerationSweep& sweep, std::size_t& budget) {
   Tables& tables = shard.lsn44;
   Subscriber& subscriber = tables.subscribers[sweep.cursor];

@@ -5,9 +5,9 @@
 namespace lsn::datapath::lsn44 {
 namespace {
 
-// What a table of sessions brings along. Subscribers and mappings cannot outnumber sessions by
-// much: each is made together with one. Mappings outlive theirs (stuntimeout), so there is room for
-// as many again; untouched room costs nothing.
+// Tables that go with a table of sessions. Subscribers and mappings cannot outnumber sessions by
+// much: each is created together with one. Mappings outlive theirs (stuntimeout), so there is room
+// for as many again; untouched room costs nothing.
 std::uint32_t mapping_capacity(std::uint32_t max_sessions) {
   return max_sessions;
 }

@@ -16,7 +16,7 @@ constexpr std::uint8_t kAnyFin = TcpFlags::kFinOutbound | TcpFlags::kFinInbound;
 constexpr std::uint8_t kOptionEnd = 0, kOptionNone = 1, kOptionScale = 3;
 constexpr std::uint8_t kMaxScale = 14;  // RFC 7323 section 2.3
 
-/// What a SYN says about its sender's window, as TcpTrail has it. The header has been checked.
+/// The window scale of a SYN's sender, as TcpTrail has it. The header has been checked.
 std::uint8_t scale_of(const TcpHeader& tcp) {
   const auto* at = reinterpret_cast<const std::uint8_t*>(&tcp) + sizeof(TcpHeader);
   const auto* const end = reinterpret_cast<const std::uint8_t*>(&tcp) + tcp.header_size();
@@ -53,12 +53,13 @@ class TcpSide {
   }
   [[nodiscard]] std::uint8_t scale() const { return session_.bytes[d_].trail() & Trail::kScale; }
 
-  /// It acknowledges what comes before that number, or is known to expect it next.
+  /// It acknowledges the data before that number, or is known to expect it next.
   void expect(std::uint32_t number) {
     session_.packets[d_].acknowledge(wire::Be32::of(number));
     add(Trail::kKnown);
   }
-  /// How far in front of what it expects a number lies, in steps of 64 KB modulo 2^32.
+  /// How far in front of the number that it expects another one lies, in steps of 64 KB modulo
+  /// 2^32.
   [[nodiscard]] std::uint32_t ahead(std::uint32_t number) const {
     return static_cast<std::uint16_t>((number >> 16) - session_.packets[d_].acknowledged());
   }
@@ -114,8 +115,9 @@ bool follow_tcp(Session& session, const Packet& packet, Direction direction) {
     session.flags = static_cast<std::uint8_t>(session.flags & ~(kAnySyn | kAnyFin));
     for (TcpSide* side : {&self, &other}) side->remove(0xFF);
   };
-  // RFC 9293 section 3.10.7: an acknowledgment of what was never sent is none. Before a connection
-  // is open somebody outside may have forged what was; the subscriber knows what it has got.
+  // RFC 9293 section 3.10.7: an acknowledgment of data that was never sent is none. Before a
+  // connection is open an outside host may have forged segments; the subscriber knows which it has
+  // got.
   const bool is_acceptable =
       acks && (out || is_open(session) || in_window(self, other, acknowledgment));
   const auto acknowledge = [&] {
@@ -125,7 +127,7 @@ bool follow_tcp(Session& session, const Packet& packet, Direction direction) {
   };
 
   if ((tcp.flags & TcpHeader::kRst) != 0) {
-    // RFC 9293 section 3.10.7.3: who has sent no SYN resets by acknowledging one.
+    // RFC 9293 section 3.10.7.3: a side that has sent no SYN resets by acknowledging one.
     const bool refuses = !other.has(Trail::kKnown) && self.has(Trail::kKnown);
     if (refuses ? acks && self.ahead(acknowledgment) <= 1 : in_window(other, self, sequence))
       self.add(Trail::kReset);

@@ -57,7 +57,7 @@ Verdict resolve_hop(L3& shard, Session& session, Direction direction) {
 
 namespace {
 
-/// Whether the ALG has to see a packet: its session is marked, or it is ESP that begins anew.
+/// Whether the ALG has to see a packet: its session is marked, or it is ESP of a new SA.
 bool needs_inspection(const Session& session, const Packet& packet) {
   return session.protocol != Protocol::kTcp &&
          ((session.flags & F::kOffFastPath) != 0 || packet.l4_flags != 0);
@@ -119,8 +119,8 @@ Verdict forward_slow(Lsn44& shard, Packet& packet, SessionId id) {
     rearm_session(shard, id);
   if (hop == kHairpinHop) {
     shard.counters.of(session.protocol).hairpinned.add(1, packet.size);
-    // What becomes of it on the other side is not the sender's session's business: that one is
-    // open now, as it would be towards a stranger.
+    // Its fate on the other side does not concern the sender's session: that one is open now, as it
+    // would be towards an outside host.
     const wire::Be16 identification = packet.identification;
     const Verdict other_side = hairpin(shard, packet);
     apply(shard, packet, other_side);
