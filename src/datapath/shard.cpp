@@ -43,7 +43,7 @@ void look_up(IpsecAlg& shard, Lookup& lookup, std::size_t /*budget*/) {
   lookup.finished = true;
 }
 
-ShardCapacity capacity_of(const Shard& shard) {
+ShardCapacity capacity_of(const IpsecAlg& shard) {
   return {shard.lsn44.sessions.capacity(),
           shard.lsn44.mappings.capacity(),
           shard.lsn44.subscribers.capacity(),
@@ -53,7 +53,7 @@ ShardCapacity capacity_of(const Shard& shard) {
           shard.alg.max_held_bytes};
 }
 
-void release_packets(Shard& shard) {
+void release_packets(L3& shard) {
   shard.neighbours.clear(shard);
   shard.reassembly.clear(shard);
   for (TxBuffer& buffer : shard.tx) {

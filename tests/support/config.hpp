@@ -76,7 +76,7 @@ struct GroupConfig {
   std::vector<Network> clients;
   std::vector<std::string> pools;
   std::vector<App> apps;
-  std::array<TransportPolicy, shared::kPortProtocols> transport;
+  shared::ByPortProtocol<TransportPolicy> transport;
   std::string alg;  ///< the name of its ipsecalg profile; empty: none
 
   /// An application profile for these destination ports, or for all.

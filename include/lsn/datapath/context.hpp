@@ -66,7 +66,7 @@ struct BurstTotals {
     std::uint32_t packets = 0;
     std::uint32_t bytes = 0;
   };
-  Sum translated[kProtocols][kDirections];
+  ByProtocol<ByDirection<Sum>> translated;
   Sum received[kMaxInterfaces];
   /// The interfaces of which received[] is not zero: a burst's packets come from so many at most.
   std::array<InterfaceId, kBurst> received_on{};

@@ -19,7 +19,8 @@
 //   ALG          what LSN44 asks of it, and when                                 lsn44/alg_hooks
 //   route, send  next hop, MTU, link header, transmit buffer                     l3/output
 //
-// A stage's decision is a Verdict; apply() makes it a counted drop, a handoff, or nothing more.
+// A stage's decision is a Verdict; apply() (context.hpp) makes it a counted drop, a handoff, or
+// nothing more.
 #pragma once
 
 #include "lsn/datapath/context.hpp"

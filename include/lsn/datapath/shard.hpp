@@ -27,9 +27,9 @@ void adopt_generation(Shard& shard, const Generation* generation, lsn44::ShardAd
 void look_up(IpsecAlg& shard, Lookup& lookup, std::size_t budget);
 
 /// Room in a shard's tables.
-[[nodiscard]] ShardCapacity capacity_of(const Shard& shard);
+[[nodiscard]] ShardCapacity capacity_of(const IpsecAlg& shard);
 
 /// Frees every packet that the shard still holds (at the end).
-void release_packets(Shard& shard);
+void release_packets(L3& shard);
 
 }  // namespace lsn::datapath

@@ -29,8 +29,8 @@ struct EspRow {
   std::uint16_t profile = kNoId;          ///< stable id
   std::uint32_t idle_seconds = 0;
   std::uint32_t age_seconds = 0;
-  std::uint64_t packets[kDirections] = {};
-  std::uint64_t bytes[kDirections] = {};
+  ByDirection<std::uint64_t> packets{};
+  ByDirection<std::uint64_t> bytes{};
 };
 
 using EspPage = Page<EspRow, AlgFilter>;
@@ -58,7 +58,7 @@ inline constexpr std::size_t kShownWaiters = 8;
 struct GateRow {
   wire::Ipv4Address nat_ip, server;
   GateState state = GateState::kClosed;
-  HalfGate halves[kDirections] = {};  ///< of the present turn, or as the last one left them
+  ByDirection<HalfGate> halves{};  ///< of the present turn, or as the last one left them
   std::optional<wire::Ipv4Address> holder{};
   std::optional<wire::Ipv4Address> lingering{};  ///< the client that new SPIs still go to
   std::uint32_t left_ms = 0;                     ///< of the holder's turn; closed: of the lingering

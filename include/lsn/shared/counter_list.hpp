@@ -248,8 +248,8 @@ constexpr std::size_t at(SessionEnd end) {
 }
 
 [[nodiscard]] constexpr std::string_view name_of(Protocol protocol) {
-  constexpr std::array<std::string_view, kProtocols> kNames{"TCP", "UDP", "ICMP", "ESP"};
-  return kNames[static_cast<std::size_t>(protocol)];
+  constexpr ByProtocol<std::string_view> kNames{"TCP", "UDP", "ICMP", "ESP"};
+  return kNames[protocol];
 }
 
 }  // namespace lsn::shared

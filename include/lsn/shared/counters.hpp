@@ -15,6 +15,7 @@
 
 #include "lsn/shared/drop_reason.hpp"
 #include "lsn/shared/generation.hpp"
+#include "lsn/state/enum_array.hpp"
 
 namespace lsn::shared {
 
@@ -44,6 +45,9 @@ class Counter {
 enum class Direction : std::uint8_t { kOutbound, kInbound };
 inline constexpr std::size_t kDirections = 2;
 
+template <class T>
+using ByDirection = state::EnumArray<Direction, T, kDirections>;
+
 struct PacketsAndBytes {
   Counter packets;
   Counter bytes;  ///< of IP packets, without link headers
@@ -70,19 +74,19 @@ inline constexpr std::size_t kSessionEnds = 4;
 
 /// Of one protocol.
 struct ProtocolCounters {
-  PacketsAndBytes translated[kDirections];
+  ByDirection<PacketsAndBytes> translated;
   PacketsAndBytes hairpinned;
-  Counter icmp_errors[kDirections];  ///< translated ICMP errors about this protocol
+  ByDirection<Counter> icmp_errors;  ///< translated ICMP errors about this protocol
   Counter created;
   Counter ended[kSessionEnds];
   Counter sessions;  ///< gauge
-  Counter mappings;  ///< gauge: endpoint or address dependent mappings with state of their own
+  Counter mappings;  ///< gauge: Mapping objects (lsn44/mapping.hpp)
 };
 
 struct alignas(64) Counters {
   std::array<Counter, kDropReasons> drops;
   std::array<InterfaceCounters, kMaxInterfaces> interfaces;
-  std::array<ProtocolCounters, kProtocols> protocols;
+  ByProtocol<ProtocolCounters> protocols;
 
   Counter subscribers;  ///< gauge
   Counter displaced;    ///< gauge: those that the present ShardMap gives to another shard
@@ -111,9 +115,7 @@ struct alignas(64) Counters {
   [[nodiscard]] std::uint64_t dropped(DropReason reason) const {
     return drops[static_cast<std::size_t>(reason)].get();
   }
-  [[nodiscard]] ProtocolCounters& of(Protocol protocol) {
-    return protocols[static_cast<std::size_t>(protocol)];
-  }
+  [[nodiscard]] ProtocolCounters& of(Protocol protocol) { return protocols[protocol]; }
 };
 
 }  // namespace lsn::shared

@@ -137,11 +137,12 @@ inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonTexts = {{
     {DropReason::kIpDestinationInvalid, "ip_destination_invalid",
      "The destination cannot be forwarded to: multicast, broadcast, loopback or 0/8."},
     {DropReason::kTtlExpired, "ttl_expired",
-     "The packet's time to live ended here; its sender gets ICMP time exceeded."},
+     "The packet's time to live ended here; its sender gets ICMP time exceeded, unless it is an "
+     "ICMP error."},
     {DropReason::kNoRoute, "no_route", "No route covers the packet's destination."},
     {DropReason::kFragmentationNeeded, "fragmentation_needed",
      "The packet is larger than the next link's MTU and must not be fragmented; its sender gets "
-     "ICMP fragmentation needed."},
+     "ICMP fragmentation needed, unless it is an ICMP error."},
     {DropReason::kNeighbourQueueFull, "neighbour_queue_full",
      "Too many packets wait for the next hop's hardware address."},
     {DropReason::kNeighbourUnresolved, "neighbour_unresolved", "The next hop did not answer ARP."},

@@ -40,8 +40,8 @@ struct Event {
   wire::Be32 other;
   wire::IkeSpi initiator;
   std::uint32_t detail;
-  std::uint64_t packets[kDirections];
-  std::uint64_t bytes[kDirections];
+  ByDirection<std::uint64_t> packets;
+  ByDirection<std::uint64_t> bytes;
 };
 
 using EventRing = LossyRing<Event, 4096>;

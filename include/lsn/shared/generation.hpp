@@ -23,6 +23,7 @@
 #include "lsn/shared/interval_map.hpp"
 #include "lsn/shared/link_addresses.hpp"
 #include "lsn/shared/shard_map.hpp"
+#include "lsn/state/enum_array.hpp"
 #include "lsn/state/ticks.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
@@ -33,6 +34,12 @@ namespace lsn::shared {
 enum class Protocol : std::uint8_t { kTcp, kUdp, kIcmp, kEsp };
 inline constexpr std::size_t kProtocols = 4;
 inline constexpr std::size_t kPortProtocols = 3;
+
+template <class T>
+using ByProtocol = state::EnumArray<Protocol, T, kProtocols>;
+/// Of those with ports.
+template <class T>
+using ByPortProtocol = state::EnumArray<Protocol, T, kPortProtocols>;
 
 /// RFC 4787 section 4.1 (mapping) and 5 (filtering), with the configuration's names.
 enum class Dependence : std::uint8_t { kEndpointIndependent, kAddress, kAddressPort };
@@ -64,7 +71,7 @@ struct TransportPolicy {
 /// Sessions of one group and protocol over all shards: counted only while a limit is set, by the
 /// functions that create and remove sessions. Belongs to the group's name and outlives generations.
 struct GroupUsage {
-  std::array<std::atomic<std::uint64_t>, kProtocols> sessions{};
+  ByProtocol<std::atomic<std::uint64_t>> sessions{};
 };
 
 /// The parameters of an ipsecalg profile (ipsec-alg.md section 2).
@@ -105,19 +112,19 @@ struct Group {
   std::string client;
   std::vector<std::uint16_t> pools;  ///< stable ids
   /// By destination port; ICMP has one policy for all. No entry: AppPolicy{}.
-  std::array<IntervalMap<AppPolicy>, kPortProtocols> apps;
-  std::array<TransportPolicy, kPortProtocols> transport;
+  ByPortProtocol<IntervalMap<AppPolicy>> apps;
+  ByPortProtocol<TransportPolicy> transport;
   std::uint16_t alg_profile = kNoId;  ///< index into Generation::alg_profiles
   std::shared_ptr<GroupUsage> usage;
   /// By protocol: a timeout is shorter than in the generation before, so the timers of existing
   /// sessions and mappings have to be armed again.
-  std::array<bool, kPortProtocols> shortened{};
+  ByPortProtocol<bool> shortened{};
   /// Addresses of all its pools by owner, in the pools' order: addresses_of[shard].
   std::vector<std::vector<wire::Ipv4Address>> addresses_of;
 
   [[nodiscard]] AppPolicy app(Protocol protocol, std::uint16_t destination_port) const {
-    const AppPolicy* found = apps[static_cast<std::size_t>(protocol)].find(
-        protocol == Protocol::kIcmp ? 0 : destination_port);
+    const AppPolicy* found =
+        apps[protocol].find(protocol == Protocol::kIcmp ? 0 : destination_port);
     return found == nullptr ? AppPolicy{} : *found;
   }
 };

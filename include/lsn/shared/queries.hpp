@@ -51,8 +51,8 @@ struct SessionRow {
   std::uint16_t group = kNoId;
   std::uint32_t idle_seconds = 0;
   std::uint32_t age_seconds = 0;
-  std::uint64_t packets[kDirections] = {};
-  std::uint64_t bytes[kDirections] = {};
+  ByDirection<std::uint64_t> packets{};
+  ByDirection<std::uint64_t> bytes{};
 };
 
 using SessionPage = Page<SessionRow, SessionFilter>;
@@ -73,17 +73,17 @@ struct SubscriberRow {
   wire::Ipv4Address ip;
   std::optional<wire::Ipv4Address> nat_ip{};  ///< that PAIRED pooling gave it
   std::uint16_t group = kNoId;
-  std::array<std::uint32_t, kProtocols> sessions{};
-  std::array<std::uint32_t, kPortProtocols> ports{};
-  std::uint64_t bytes[kDirections] = {};  ///< that its present sessions have carried
+  ByProtocol<std::uint32_t> sessions{};
+  ByPortProtocol<std::uint32_t> ports{};
+  ByDirection<std::uint64_t> bytes{};  ///< that its present sessions have carried
 };
 
 struct SubscriberFilter : SessionFilter {  ///< group, network and nat_ip count
   bool with_bytes = false;                 ///< rows have them: that costs a visit of each session
 };
 struct SubscriberPage : Page<SubscriberRow, SubscriberFilter> {
-  std::uint32_t next = state::kNone;      ///< session of the one at the cursor where to go on, ...
-  std::uint64_t bytes[kDirections] = {};  ///< ... and the bytes of those before it
+  std::uint32_t next = state::kNone;   ///< session of the one at the cursor where to go on, ...
+  ByDirection<std::uint64_t> bytes{};  ///< ... and the bytes of those before it
 };
 
 struct MappingRow {
@@ -104,15 +104,15 @@ using MappingPage = Page<MappingRow, SessionFilter>;
 /// Usage by a shard's subscribers, by pool and by group (stable ids).
 struct Usage {
   struct OfPool {
-    std::uint32_t addresses = 0;                        ///< of the shard
-    std::uint32_t paired = 0;                           ///< subscribers
-    std::array<std::uint64_t, kPortProtocols> ports{};  ///< taken
-    std::uint64_t waiting = 0;                          ///< of them: for portrealloctimeout
+    std::uint32_t addresses = 0;            ///< of the shard
+    std::uint32_t paired = 0;               ///< subscribers
+    ByPortProtocol<std::uint64_t> ports{};  ///< taken
+    std::uint64_t waiting = 0;              ///< of them: for portrealloctimeout
   };
   struct OfGroup {
     std::uint32_t subscribers = 0;
-    std::array<std::uint64_t, kProtocols> sessions{};
-    std::array<std::uint64_t, kPortProtocols> ports{};
+    ByProtocol<std::uint64_t> sessions{};
+    ByPortProtocol<std::uint64_t> ports{};
   };
   enum class Step : std::uint8_t { kAddresses, kWaitingPorts, kSubscribers };
   Step step = Step::kAddresses;
@@ -181,7 +181,7 @@ struct Lookup {
   AlgLookup alg{};
 };
 
-/// All that a restart must not lose (state_record.hpp), in pages.
+/// All that a restart must not lose (records.hpp), in pages.
 struct StatePage : Page<StateRecord, NoFilter> {
   StateRecord::Kind kind = StateRecord::Kind::kMapping;  ///< where to go on, with `cursor`
 };

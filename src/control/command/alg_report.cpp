@@ -80,12 +80,6 @@ bool is_close_counter(AlgCounter counter) {
   return counter >= AlgCounter::kClosedPaired && counter <= AlgCounter::kClosedFlush;
 }
 
-std::string grouped(std::uint64_t number) {
-  std::string text = std::to_string(number);
-  for (std::size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, 1, ',');
-  return text;
-}
-
 /// The drop reasons that are the ALG's own.
 template <class Visit>
 void each_drop_reason(const Visit& visit) {

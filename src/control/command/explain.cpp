@@ -348,6 +348,18 @@ class Explanation {
 
   // ── from inside ───────────────────────────────────────────────────────────────────────────────
 
+  /// Why a new session would get neither a mapping nor a NAT port.
+  std::optional<DropReason> lacks_nat_endpoint(const Group& group) {
+    if (known_->mapping) return std::nullopt;
+    const shared::TransportPolicy& policy = group.transport[protocol_index()];
+    if (known_->full == DropReason::kMappingTableFull) return *known_->full;
+    if (policy.port_quota != 0 && known_->subscriber &&
+        known_->subscriber->ports[protocol_index()] >= policy.port_quota)
+      return DropReason::kPortQuota;
+    if (known_->has_port) return std::nullopt;
+    return is_paired(group) ? DropReason::kPortsExhausted : DropReason::kPoolExhausted;
+  }
+
   void explain_outbound() {
     if (generation_.is_own_address(asked_.destination)) return decide_local();
     if (!wire::is_host_address(asked_.source)) return dropped(DropReason::kIpSourceInvalid);
@@ -378,16 +390,7 @@ class Explanation {
     if (!known_->session) {
       say_mapping();
       if (exceeds_limits(*group)) return;
-      if (!known_->mapping) {
-        const shared::TransportPolicy& policy = group->transport[protocol_index()];
-        if (known_->full == DropReason::kMappingTableFull) return dropped(*known_->full);
-        if (policy.port_quota != 0 && known_->subscriber &&
-            known_->subscriber->ports[protocol_index()] >= policy.port_quota)
-          return dropped(DropReason::kPortQuota);
-        if (!known_->has_port)
-          return is_paired(*group) ? dropped(DropReason::kPortsExhausted)
-                                   : dropped(DropReason::kPoolExhausted);
-      }
+      if (const auto reason = lacks_nat_endpoint(*group)) return dropped(*reason);
     }
     if (is_ike && known_->alg.gate) say_gate();
     if (generation_.nat_addresses.find(asked_.destination) != nullptr) {

@@ -60,13 +60,6 @@ Json to_json(const shared::ShardCapacity& capacity) {
   return json;
 }
 
-/// "1234567" as "1,234,567".
-std::string grouped(std::uint64_t number) {
-  std::string text = std::to_string(number);
-  for (std::size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, 1, ',');
-  return text;
-}
-
 /// A table with a row for each protocol and one for their sum, of some of the counters.
 std::string protocol_table(const std::vector<std::string_view>& names,
                            const std::vector<const Counters*>& workers) {

@@ -80,8 +80,8 @@ Json to_json(const SubscriberRow& row, const Generation& generation, bool with_b
     json["port_quota"][name] = port_quota(group, p);
   }
   if (with_bytes) {
-    json["outbound_bytes"] = row.bytes[static_cast<std::size_t>(Direction::kOutbound)];
-    json["inbound_bytes"] = row.bytes[static_cast<std::size_t>(Direction::kInbound)];
+    json["outbound_bytes"] = row.bytes[Direction::kOutbound];
+    json["inbound_bytes"] = row.bytes[Direction::kInbound];
   }
   return json;
 }

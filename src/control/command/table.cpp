@@ -3,6 +3,13 @@
 #include <algorithm>
 
 namespace lsn::control {
+
+std::string grouped(std::uint64_t number) {
+  std::string text = std::to_string(number);
+  for (std::size_t at = text.size(); at > 3; at -= 3) text.insert(at - 3, 1, ',');
+  return text;
+}
+
 namespace {
 
 /// How many places a text takes: continuation bytes of UTF-8 take none.

@@ -24,7 +24,7 @@ using enum Table::Align;
 
 /// The ports of one address for any subscriber. The ports below 1024 come on top, for sessions with
 /// a source port there (portpreserverange); identifiers of ICMP are all alike.
-constexpr std::array<std::uint64_t, kPortProtocols> kPortsOfAddress = {64512, 64512, 65536};
+constexpr shared::ByPortProtocol<std::uint64_t> kPortsOfAddress = {64512, 64512, 65536};
 constexpr std::string_view kNameParameter = "NAME";
 
 std::string lower_name(std::size_t protocol) {

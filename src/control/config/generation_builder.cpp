@@ -193,9 +193,8 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
       }
     }
     for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp}) {
-      group.apps[static_cast<std::size_t>(protocol)] = build_apps(model, config, protocol);
-      group.transport[static_cast<std::size_t>(protocol)] =
-          build_transport(model, config, protocol);
+      group.apps[protocol] = build_apps(model, config, protocol);
+      group.transport[protocol] = build_transport(model, config, protocol);
     }
     group.alg_profile =
         config.ipsec_alg_profile.empty() ? kNoId : algs.at(config.ipsec_alg_profile.front());

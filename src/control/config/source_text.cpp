@@ -98,6 +98,29 @@ class Expander {
     if (c == '\n') source_.lines.push_back({file, line + 1});
   }
 
+  /// `at` is at the comment's beginning, and then behind it.
+  bool skip_comment(std::string_view text, std::size_t& at, unsigned file, unsigned& line) {
+    const std::size_t end = text.find("*/", at + 2);
+    if (end == std::string_view::npos) return fail(file, line, "a comment /* without its */");
+    for (; at < end + 2; ++at)
+      if (text[at] == '\n') put('\n', file, line++);
+    source_.text += ' ';
+    return true;
+  }
+
+  /// `at` is at the opening quotation mark, and then behind the closing one.
+  bool copy_string(std::string_view text, std::size_t& at, unsigned file, unsigned& line) {
+    std::size_t end = at + 1;
+    while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+    if (end >= text.size()) return fail(file, line, "a string without its closing \"");
+    for (; at <= end; ++at) {
+      if (text[at] == '\0') return fail(file, line, "a NUL character, allowed: text");
+      put(text[at], file, line);
+      if (text[at] == '\n') ++line;
+    }
+    return true;
+  }
+
   bool expand(std::string_view text, unsigned file, unsigned depth) {
     unsigned line = 1;
     std::size_t at = 0;
@@ -119,22 +142,11 @@ class Expander {
         continue;
       }
       if (c == '/' && next == '*') {
-        const std::size_t end = text.find("*/", at + 2);
-        if (end == std::string_view::npos) return fail(file, line, "a comment /* without its */");
-        for (; at < end + 2; ++at)
-          if (text[at] == '\n') put('\n', file, line++);
-        source_.text += ' ';
+        if (!skip_comment(text, at, file, line)) return false;
         continue;
       }
       if (c == '"') {
-        std::size_t end = at + 1;
-        while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
-        if (end >= text.size()) return fail(file, line, "a string without its closing \"");
-        for (; at <= end; ++at) {
-          if (text[at] == '\0') return fail(file, line, "a NUL character, allowed: text");
-          put(text[at], file, line);
-          if (text[at] == '\n') ++line;
-        }
+        if (!copy_string(text, at, file, line)) return false;
         line_begins = false;
         continue;
       }

@@ -34,7 +34,7 @@ bool may_still_expect(const IpsecAlg& shard, PeerId id) {
   if (id == SeenHistory::kNobodys) return false;
   const Peer& peer = shard.alg.peers[id];
   return !peer.owed.empty() || peer.awaited != 0 || !peer.undecided.empty() ||
-         !peer.half_open[at(Direction::kOutbound)].empty();
+         !peer.half_open[Direction::kOutbound].empty();
 }
 
 /// Where an SPI stands, or where it is to be noted: in the place of the one that has not come for
@@ -175,7 +175,7 @@ bool is_owed_long_since(const IpsecAlg& shard, const Peer& peer) {
 std::expected<SessionId, DropReason> accept(IpsecAlg& shard, Turn& turn, Direction direction,
                                             Spi spi, std::optional<state::Ticks> began = {}) {
   const Peer& peer = shard.alg.peers[turn.holder];
-  if (turn.spis[at(direction)] >= profile_of(shard, peer).spi_candidates + turn.answered) {
+  if (turn.spis[direction] >= profile_of(shard, peer).spi_candidates + turn.answered) {
     const EspId single = oldest_single(shard, turn, direction);
     if (single == state::kNone)
       return std::unexpected(direction == Direction::kOutbound ? DropReason::kEspOutCandidates
@@ -196,7 +196,7 @@ Claim claim_of(const IpsecAlg& shard, const Peer& peer) {
   const state::TickDuration lasts = profile_of(shard, peer).gate_timeout;
   Claim strongest = Claim::kNone;
   unsigned looked = 0;
-  for (EspId id = peer.half_open[at(Direction::kOutbound)].last; id != state::kNone;
+  for (EspId id = peer.half_open[Direction::kOutbound].last; id != state::kNone;
        id = tables.esp_sessions[id].half_open.prev) {
     if (++looked > kLookLimit) return Claim::kWeak;  // there may be one
     const EspSession& esp = tables.esp_sessions[id];
@@ -303,9 +303,9 @@ void note_reply_elsewhere(const IpsecAlg& shard, const Gate& gate, Seen seen) {
 
 /// An outbound SPI of the turn has no other half yet.
 bool lacks_other_half(const Tables& tables, const Turn& turn) {
-  for (EspId id = turn.candidates[at(Direction::kOutbound)].first; id != state::kNone;
-       id = tables.esp_sessions[id].candidates[at(Direction::kOutbound)].next)
-    if (tables.esp_sessions[id].spi[at(Direction::kInbound)] == kNoSpi) return true;
+  for (EspId id = turn.candidates[Direction::kOutbound].first; id != state::kNone;
+       id = tables.esp_sessions[id].candidates[Direction::kOutbound].next)
+    if (tables.esp_sessions[id].spi[Direction::kInbound] == kNoSpi) return true;
   return false;
 }
 
@@ -313,8 +313,8 @@ bool lacks_other_half(const Tables& tables, const Turn& turn) {
 /// remembered.
 std::size_t half_open_of(const Tables& tables, const Peer& peer) {
   std::size_t n = 0;
-  for (EspId id = peer.half_open[at(Direction::kOutbound)].first;
-       id != state::kNone && n < kSeenSpis; id = tables.esp_sessions[id].half_open.next)
+  for (EspId id = peer.half_open[Direction::kOutbound].first; id != state::kNone && n < kSeenSpis;
+       id = tables.esp_sessions[id].half_open.next)
     ++n;
   return n;
 }
@@ -455,7 +455,7 @@ std::expected<SessionId, DropReason> take_gate(IpsecAlg& shard, PeerId id, Spi s
   }
   // Its inbound SPI may be known already: the server spoke first.
   const EspSession& esp = shard.alg.esp_sessions[esp_of(shard, *learned)];
-  if (esp.spi[at(Direction::kInbound)] != kNoSpi) {
+  if (esp.spi[Direction::kInbound] != kNoSpi) {
     gate.turn.idle_pairs = 0;
     gate.turn.spoken_first = 1;
     on_spi(shard, gate_id, Direction::kInbound);

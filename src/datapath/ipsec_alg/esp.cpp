@@ -22,23 +22,23 @@ constexpr std::uint32_t kSentLookLimit = 1024;
 
 constexpr Direction kBoth[] = {Direction::kOutbound, Direction::kInbound};
 
-state::FlowTable& table_of(IpsecAlg& shard, Direction direction) {
+state::FlowTable& table_of(Lsn44& shard, Direction direction) {
   return direction == Direction::kOutbound ? shard.lsn44.outbound : shard.lsn44.inbound;
 }
 
 /// How its packets of a direction name the session.
-state::FlowKey key_of(const IpsecAlg& shard, const EspSession& esp, Direction direction) {
+state::FlowKey key_of(const Lsn44& shard, const EspSession& esp, Direction direction) {
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
   return esp_key(direction == Direction::kOutbound ? session.inside_ip : session.nat_ip,
-                 session.remote_ip, esp.spi[at(direction)]);
+                 session.remote_ip, esp.spi[direction]);
 }
 
 /// How an ICMP error about its packets of a direction names it: from the other side.
-state::FlowKey quoted_key_of(const IpsecAlg& shard, const EspSession& esp, Direction direction) {
+state::FlowKey quoted_key_of(const Lsn44& shard, const EspSession& esp, Direction direction) {
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
   return quoted_key(opposite(direction),
                     direction == Direction::kOutbound ? session.nat_ip : session.inside_ip,
-                    session.remote_ip, esp.spi[at(direction)]);
+                    session.remote_ip, esp.spi[direction]);
 }
 
 /// Puts an SPI's keys into the tables; false: no room.
@@ -73,8 +73,8 @@ void enter_half_open(IpsecAlg& shard, EspId id) {
   const EspSession& esp = tables.esp_sessions[id];
   Peer& peer = tables.peers[esp.peer];
   const Direction known =
-      esp.spi[at(Direction::kOutbound)] != kNoSpi ? Direction::kOutbound : Direction::kInbound;
-  state::queue_push(peer.half_open[at(known)], id, tables.half_open_links());
+      esp.spi[Direction::kOutbound] != kNoSpi ? Direction::kOutbound : Direction::kInbound;
+  state::queue_push(peer.half_open[known], id, tables.half_open_links());
   raise(shard, peer.profile, AlgGauge::kEspHalfOpen);
   update_claimant(shard, esp.peer);
 }
@@ -83,7 +83,7 @@ void leave_half_open(IpsecAlg& shard, EspId id, Direction known) {
   Tables& tables = shard.alg;
   const EspSession& esp = tables.esp_sessions[id];
   Peer& peer = tables.peers[esp.peer];
-  state::queue_remove(peer.half_open[at(known)], id, tables.half_open_links());
+  state::queue_remove(peer.half_open[known], id, tables.half_open_links());
   lower(shard, peer.profile, AlgGauge::kEspHalfOpen);
   update_claimant(shard, esp.peer);
 }
@@ -93,11 +93,11 @@ void leave_half_open(IpsecAlg& shard, EspId id, Direction known) {
 EspId find_other_half(const IpsecAlg& shard, const Peer& peer, Direction direction,
                       const Turn* turn) {
   const Tables& tables = shard.alg;
-  const auto d = at(opposite(direction));
+  const Direction d = opposite(direction);
   if (turn != nullptr) {
     for (EspId id = turn->candidates[d].first; id != state::kNone;
          id = tables.esp_sessions[id].candidates[d].next)
-      if (tables.esp_sessions[id].spi[at(direction)] == kNoSpi) return id;
+      if (tables.esp_sessions[id].spi[direction] == kNoSpi) return id;
     if (turn->has_exchange) return state::kNone;
   }
   return peer.half_open[d].last;
@@ -108,9 +108,9 @@ EspId find_other_half(const IpsecAlg& shard, const Peer& peer, Direction directi
 /// its way by it.
 EspId latest_settled_half(const Tables& tables, const Peer& peer, Direction known) {
   unsigned looked = 0;
-  for (EspId id = peer.half_open[at(known)].last; id != state::kNone && looked < kLookLimit;
+  for (EspId id = peer.half_open[known].last; id != state::kNone && looked < kLookLimit;
        id = tables.esp_sessions[id].half_open.prev, ++looked)
-    if (!tables.esp_sessions[id].candidate[at(known)]) return id;
+    if (!tables.esp_sessions[id].candidate[known]) return id;
   return state::kNone;
 }
 
@@ -132,9 +132,8 @@ bool replace_single(IpsecAlg& shard, const Peer& peer) {
   return false;
 }
 
-bool is_at_quota(const IpsecAlg& shard, const Peer& peer) {
-  return shard.lsn44.subscribers[peer.subscriber]
-             .session_count[static_cast<std::size_t>(Protocol::kEsp)] >=
+bool is_at_quota(const Lsn44& shard, const Peer& peer) {
+  return shard.lsn44.subscribers[peer.subscriber].session_count[Protocol::kEsp] >=
          profile_of(shard, peer).esp_session_quota;
 }
 
@@ -175,10 +174,10 @@ std::expected<EspId, DropReason> create(IpsecAlg& shard, PeerId peer_id, Source 
 void become_candidate(IpsecAlg& shard, EspId id, Direction direction, Turn& turn) {
   Tables& tables = shard.alg;
   EspSession& esp = tables.esp_sessions[id];
-  esp.turn[at(direction)] = turn.serial;
-  esp.candidate[at(direction)] = true;
-  state::queue_push(turn.candidates[at(direction)], id, tables.candidate_links(direction));
-  ++turn.spis[at(direction)];
+  esp.turn[direction] = turn.serial;
+  esp.candidate[direction] = true;
+  state::queue_push(turn.candidates[direction], id, tables.candidate_links(direction));
+  ++turn.spis[direction];
 }
 
 void report(IpsecAlg& shard, EventKind kind, EspId id, SessionEnd why = SessionEnd::kExpired) {
@@ -186,11 +185,11 @@ void report(IpsecAlg& shard, EventKind kind, EspId id, SessionEnd why = SessionE
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
   Event event = event_of(shard, kind, shard.alg.peers[esp.peer]);
   event.why = static_cast<std::uint8_t>(why);
-  event.spi_out = wire::Be32::raw(esp.spi[at(Direction::kOutbound)]);
-  event.spi_in = wire::Be32::raw(esp.spi[at(Direction::kInbound)]);
+  event.spi_out = wire::Be32::raw(esp.spi[Direction::kOutbound]);
+  event.spi_in = wire::Be32::raw(esp.spi[Direction::kInbound]);
   for (const Direction d : kBoth) {
-    event.packets[at(d)] = session.packets[at(d)];
-    event.bytes[at(d)] = session.bytes[at(d)];
+    event.packets[d] = session.packets[d];
+    event.bytes[d] = session.bytes[d];
   }
   shard.alg.events.put(event);
   note_esp_session(shard, id, kind == EventKind::kEspSessionEnded);
@@ -200,11 +199,11 @@ void report(IpsecAlg& shard, EventKind kind, EspId id, SessionEnd why = SessionE
 void add_to_sums(IpsecAlg& shard, EspId id, Direction d) {
   EspSession& esp = shard.alg.esp_sessions[id];
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
-  const std::uint64_t packets = session.packets[at(d)] - esp.counted_packets[at(d)];
+  const std::uint64_t packets = session.packets[d] - esp.counted_packets[d];
   if (packets == 0) return;
-  const std::uint64_t bytes = session.bytes[at(d)] - esp.counted_bytes[at(d)];
-  esp.counted_packets[at(d)] += packets;
-  esp.counted_bytes[at(d)] += bytes;
+  const std::uint64_t bytes = session.bytes[d] - esp.counted_bytes[d];
+  esp.counted_packets[d] += packets;
+  esp.counted_bytes[d] += bytes;
   const std::uint16_t profile = shard.alg.peers[esp.peer].profile;
   const bool out = d == Direction::kOutbound;
   count(shard, profile, out ? AlgCounter::kEspPacketsOut : AlgCounter::kEspPacketsIn, packets);
@@ -219,7 +218,7 @@ std::uint64_t sent_by(const IpsecAlg& shard, const Peer& peer) {
   std::uint64_t sum = peer.sent_before;
   for (EspId id = peer.esp_sessions.first; id != state::kNone;
        id = tables.esp_sessions[id].of_peer.next)
-    sum += shard.lsn44.sessions[tables.esp_sessions[id].session].packets[at(Direction::kOutbound)];
+    sum += shard.lsn44.sessions[tables.esp_sessions[id].session].packets[Direction::kOutbound];
   return sum;
 }
 
@@ -245,9 +244,9 @@ std::expected<SessionId, DropReason> learn(IpsecAlg& shard, PeerId peer_id, Dire
     id = *made;
   }
   EspSession& esp = tables.esp_sessions[id];
-  esp.spi[at(direction)] = spi;
+  esp.spi[direction] = spi;
   if (!insert_keys(shard, id, direction)) {
-    esp.spi[at(direction)] = kNoSpi;
+    esp.spi[direction] = kNoSpi;
     if (!completes) lsn44::end_session(shard, esp.session, SessionEnd::kWithdrawn);
     return std::unexpected(DropReason::kFlowTableFull);
   }
@@ -294,21 +293,21 @@ void note_bearer(Tables& tables, EspSession& esp, IkeId ike) {
 void forget_spi(IpsecAlg& shard, EspId id, Direction direction) {
   Tables& tables = shard.alg;
   EspSession& esp = tables.esp_sessions[id];
-  if (esp.spi[at(opposite(direction))] == kNoSpi) {
+  if (esp.spi[opposite(direction)] == kNoSpi) {
     lsn44::end_session(shard, esp.session, SessionEnd::kWithdrawn);
     return;
   }
   leave_candidates(shard, id, direction);
   erase_keys(shard, id, direction);
-  esp.spi[at(direction)] = kNoSpi;
-  esp.again[at(direction)] = false;
+  esp.spi[direction] = kNoSpi;
+  esp.again[direction] = false;
   if (direction == Direction::kInbound) note_settled(tables, esp, state::kNone);
   add_to_sums(shard, id, direction);
   lsn44::Session& session = shard.lsn44.sessions[esp.session];
   if (direction == Direction::kOutbound)
-    tables.peers[esp.peer].sent_before += session.packets[at(direction)];
-  session.packets[at(direction)] = esp.counted_packets[at(direction)] = 0;
-  session.bytes[at(direction)] = esp.counted_bytes[at(direction)] = 0;
+    tables.peers[esp.peer].sent_before += session.packets[direction];
+  session.packets[direction] = esp.counted_packets[direction] = 0;
+  session.bytes[direction] = esp.counted_bytes[direction] = 0;
   session.flags |= SessionFlags::kOffFastPath;
   enter_half_open(shard, id);
   note_esp_session(shard, id, false);
@@ -316,7 +315,7 @@ void forget_spi(IpsecAlg& shard, EspId id, Direction direction) {
 
 bool is_followed_by_nothing(IpsecAlg& shard, EspSession& esp) {
   const Peer& peer = shard.alg.peers[esp.peer];
-  if (esp.spi[at(Direction::kInbound)] == kNoSpi || esp.followed ||
+  if (esp.spi[Direction::kInbound] == kNoSpi || esp.followed ||
       (esp.learned_in + profile_of(shard, peer).gate_timeout).later_than(shard.now))
     return false;
   esp.followed = esp.sent_until_then != sent_by(shard, peer);
@@ -345,7 +344,7 @@ void withdraw(IpsecAlg& shard, EspId id) {
       tables.ike_sessions[tables.exchanges[settled].ike].peer == peer_id)
     unsettle(shard, settled);
   for (SeenSpi& seen : gate.seen)
-    if (seen.spi == esp.spi[at(Direction::kInbound)]) {
+    if (seen.spi == esp.spi[Direction::kInbound]) {
       SeenHistory& history = shard.alg.history(gate, seen);
       history.withdrawn = peer_id;
       history.expected_by[0] = peer_id;
@@ -357,7 +356,7 @@ void withdraw(IpsecAlg& shard, EspId id) {
 }
 
 bool restore_esp(IpsecAlg& shard, PeerId peer_id, Spi out, Spi in) {
-  const Spi spi[kDirections] = {out, in};
+  const ByDirection<Spi> spi = {out, in};
   if (out == kNoSpi && in == kNoSpi) return false;
   const Peer& peer = shard.alg.peers[peer_id];
   const wire::Be32 nat_ip = shard.alg.gates[peer.gate].nat_ip;
@@ -370,10 +369,10 @@ bool restore_esp(IpsecAlg& shard, PeerId peer_id, Spi out, Spi in) {
   if (!made) return false;
   EspSession& esp = shard.alg.esp_sessions[*made];
   for (const Direction d : kBoth) {
-    if (spi[at(d)] == kNoSpi) continue;
-    esp.spi[at(d)] = spi[at(d)];
+    if (spi[d] == kNoSpi) continue;
+    esp.spi[d] = spi[d];
     if (insert_keys(shard, *made, d)) continue;
-    esp.spi[at(d)] = kNoSpi;
+    esp.spi[d] = kNoSpi;
   }
   esp.followed = true;
   if (esp.is_half_open()) {
@@ -396,7 +395,7 @@ void join_halves(IpsecAlg& shard, PeerId peer_id) {
   if (out == state::kNone || in == state::kNone) return;
   EspSession& stays = tables.esp_sessions[out];
   EspSession& goes = tables.esp_sessions[in];
-  const Spi spi = goes.spi[at(Direction::kInbound)];
+  const Spi spi = goes.spi[Direction::kInbound];
   lsn44::Session& from = shard.lsn44.sessions[goes.session];
   lsn44::Session& to = shard.lsn44.sessions[stays.session];
   constexpr auto kIn = static_cast<std::size_t>(Direction::kInbound);
@@ -428,20 +427,20 @@ void join_halves(IpsecAlg& shard, PeerId peer_id) {
 void leave_candidates(IpsecAlg& shard, EspId id, Direction direction) {
   Tables& tables = shard.alg;
   EspSession& esp = tables.esp_sessions[id];
-  if (!esp.candidate[at(direction)]) return;
-  esp.candidate[at(direction)] = false;
-  Turn* turn = find_turn(tables.gates[tables.peers[esp.peer].gate], esp.turn[at(direction)]);
+  if (!esp.candidate[direction]) return;
+  esp.candidate[direction] = false;
+  Turn* turn = find_turn(tables.gates[tables.peers[esp.peer].gate], esp.turn[direction]);
   if (turn == nullptr) return;
-  state::queue_remove(turn->candidates[at(direction)], id, tables.candidate_links(direction));
-  --turn->spis[at(direction)];
+  state::queue_remove(turn->candidates[direction], id, tables.candidate_links(direction));
+  --turn->spis[direction];
 }
 
 EspId oldest_single(const IpsecAlg& shard, const Turn& turn, Direction direction) {
   const Tables& tables = shard.alg;
-  for (EspId id = turn.candidates[at(direction)].first; id != state::kNone;
-       id = tables.esp_sessions[id].candidates[at(direction)].next)
-    if (!tables.esp_sessions[id].again[at(direction)] &&
-        shard.lsn44.sessions[tables.esp_sessions[id].session].packets[at(direction)] <= 1)
+  for (EspId id = turn.candidates[direction].first; id != state::kNone;
+       id = tables.esp_sessions[id].candidates[direction].next)
+    if (!tables.esp_sessions[id].again[direction] &&
+        shard.lsn44.sessions[tables.esp_sessions[id].session].packets[direction] <= 1)
       return id;
   return state::kNone;
 }
@@ -450,7 +449,7 @@ void become_candidate_again(IpsecAlg& shard, EspId id, Turn& turn) {
   EspSession& esp = shard.alg.esp_sessions[id];
   leave_candidates(shard, id, Direction::kOutbound);
   become_candidate(shard, id, Direction::kOutbound, turn);
-  esp.again[at(Direction::kOutbound)] = true;
+  esp.again[Direction::kOutbound] = true;
 }
 
 void close_candidates(IpsecAlg& shard, Turn& turn) {
@@ -461,7 +460,7 @@ void close_candidates(IpsecAlg& shard, Turn& turn) {
   const std::uint32_t expected = std::max<std::uint32_t>(expected_pairs(turn), 1);
   bool expired = false;
   for (const Direction d : kBoth) {
-    while (turn.spis[at(d)] > expected) {
+    while (turn.spis[d] > expected) {
       const EspId single = oldest_single(shard, turn, d);
       if (single == state::kNone) break;
       forget_spi(shard, single, d);
@@ -470,15 +469,15 @@ void close_candidates(IpsecAlg& shard, Turn& turn) {
     }
   }
   for (const Direction d : kBoth) {
-    while (!turn.candidates[at(d)].empty()) {
-      const EspId id = state::queue_pop(turn.candidates[at(d)], tables.candidate_links(d));
-      tables.esp_sessions[id].candidate[at(d)] = false;
+    while (!turn.candidates[d].empty()) {
+      const EspId id = state::queue_pop(turn.candidates[d], tables.candidate_links(d));
+      tables.esp_sessions[id].candidate[d] = false;
     }
   }
   if (expired) join_halves(shard, peer_id);
 }
 
-SessionId find_esp(const IpsecAlg& shard, Direction direction, wire::Be32 local, wire::Be32 server,
+SessionId find_esp(const Lsn44& shard, Direction direction, wire::Be32 local, wire::Be32 server,
                    Spi spi) {
   const state::FlowTable& table =
       direction == Direction::kOutbound ? shard.lsn44.outbound : shard.lsn44.inbound;
@@ -503,13 +502,13 @@ void on_session_end(IpsecAlg& shard, SessionId session_id, SessionEnd why) {
   report(shard, EventKind::kEspSessionEnded, id, why);
   for (const Direction d : kBoth) {
     leave_candidates(shard, id, d);
-    if (esp.spi[at(d)] == kNoSpi) continue;
+    if (esp.spi[d] == kNoSpi) continue;
     erase_keys(shard, id, d);
     if (half_open) leave_half_open(shard, id, d);
     add_to_sums(shard, id, d);
   }
   note_bearer(tables, esp, state::kNone);
-  peer.sent_before += shard.lsn44.sessions[session_id].packets[at(Direction::kOutbound)];
+  peer.sent_before += shard.lsn44.sessions[session_id].packets[Direction::kOutbound];
   state::list_remove(peer.esp_sessions, id, tables.esp_links());
   --peer.esp_count;
   if (esp.is_single)

@@ -82,8 +82,8 @@ Arming step(Gate& gate, GateEvent event) {
     if (t.from != gate.state || t.event != event) continue;
     const bool arms = gate.state != GateState::kArmed && t.to == GateState::kArmed;
     gate.state = t.to;
-    change(gate.halves[at(Direction::kOutbound)], t.out);
-    change(gate.halves[at(Direction::kInbound)], t.in);
+    change(gate.halves[Direction::kOutbound], t.out);
+    change(gate.halves[Direction::kInbound], t.in);
     return arms ? Arming::kArmed : Arming::kNone;
   }
   return Arming::kNone;
@@ -116,8 +116,8 @@ bool close(Gate& gate, CloseReason reason) {
 bool lacks_only_further_spis(const Gate& gate) {
   const Turn& turn = gate.turn;
   return gate.state == GateState::kArmed && turn.unanswered == 0 && turn.returned &&
-         gate.halves[at(Direction::kOutbound)] == HalfGate::kPassed &&
-         gate.halves[at(Direction::kInbound)] == HalfGate::kPassed;
+         gate.halves[Direction::kOutbound] == HalfGate::kPassed &&
+         gate.halves[Direction::kInbound] == HalfGate::kPassed;
 }
 
 std::optional<state::Ticks> shortened(const Gate& gate) {
@@ -153,7 +153,7 @@ bool watches_old_session(const Gate& gate) {
          turn.spis[1] == 0 && turn.unanswered == 0;
 }
 
-bool note_old_packets(Turn& turn, const std::uint64_t (&packets)[kDirections], state::Ticks now) {
+bool note_old_packets(Turn& turn, const ByDirection<std::uint64_t>& packets, state::Ticks now) {
   bool both = true;
   for (std::size_t d = 0; d < kDirections; ++d) {
     both = both && packets[d] > turn.old_packets[d];

@@ -238,7 +238,7 @@ void drop_later_fragments(IpsecAlg& shard, Flight& flight, Direction direction,
   }
 }
 
-Held held_of(const IpsecAlg& shard, const Packet& packet, Direction direction, PeerId peer) {
+Held held_of(const Context& shard, const Packet& packet, Direction direction, PeerId peer) {
   Held held{};
   held.since = shard.now;
   held.key = packet.key;

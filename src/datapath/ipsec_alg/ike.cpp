@@ -186,7 +186,7 @@ IkeId replaceable(const IpsecAlg& shard, const Client& client, Direction cause) 
     return state::kNone;
   };
   const IkeId foreign =
-      first([](const IkeSession& session) { return !session.heard[at(Direction::kOutbound)]; });
+      first([](const IkeSession& session) { return !session.heard[Direction::kOutbound]; });
   if (foreign != state::kNone || cause == Direction::kInbound) return foreign;
   const auto any = [](const IkeSession&) { return true; };
   const IkeId idle = first(any);
@@ -332,8 +332,8 @@ IkeId track(IpsecAlg& shard, PeerId peer_id, const wire::IkeMessage& message, Di
     session.began_midway = false;
     follow_child(shard, peer_id, direction);
   }
-  if (!session.heard[at(direction)]) {
-    session.heard[at(direction)] = true;
+  if (!session.heard[direction]) {
+    session.heard[direction] = true;
     if (session.is_answered()) {
       keep_port(shard, peer_id, session.inside_port);
       note_ike_session(shard, id, false, &udp);
@@ -344,7 +344,7 @@ IkeId track(IpsecAlg& shard, PeerId peer_id, const wire::IkeMessage& message, Di
 
 ExchangeName name_of(IkeSession& session, const wire::IkeMessage& message, Direction direction) {
   if (message.version == 1) {
-    auto& fragmented = session.fragmented[at(direction)];
+    auto& fragmented = session.fragmented[direction];
     if (message.is_nameless_fragment()) {
       if (!fragmented.known || fragmented.fragment_id != message.fragment_id) return {};
       return {ExchangeKind::kQuickMode, direction, fragmented.message_id};

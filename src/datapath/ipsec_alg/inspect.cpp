@@ -117,7 +117,7 @@ Verdict phase_two(IpsecAlg& shard, const Packet& packet, Direction direction, Ik
 /// session, or by another one that has an IKE session.
 bool client_has_sent(const IpsecAlg& shard, const Session& session) {
   if ((session.flags & SessionFlags::kInboundFirst) == 0 ||
-      session.packets[at(Direction::kOutbound)] != 0)
+      session.packets[Direction::kOutbound] != 0)
     return true;
   const PeerId peer = find_peer(shard, session.inside_ip, session.remote_ip);
   return peer != state::kNone && shard.alg.peers[peer].ike_count != 0;
@@ -198,7 +198,7 @@ void notice_float(IpsecAlg& shard, const Packet& packet, const Session& session)
 void suspect_collision(IpsecAlg& shard, const Packet& packet, const Session& session,
                        const EspSession& esp, Gate& gate) {
   if (gate.state != GateState::kArmed || gate.turn.holder == esp.peer ||
-      gate.halves[at(Direction::kInbound)] != HalfGate::kArmed || gate.turn.collision_told)
+      gate.halves[Direction::kInbound] != HalfGate::kArmed || gate.turn.collision_told)
     return;
   const std::uint32_t fresh = profile_of(shard, shard.alg.peers[gate.turn.holder]).fresh_sequence;
   const std::uint32_t sequence =
@@ -208,7 +208,7 @@ void suspect_collision(IpsecAlg& shard, const Packet& packet, const Session& ses
   const Peer& owner = shard.alg.peers[esp.peer];
   count(shard, owner.profile, AlgCounter::kSpiCollisions);
   Event event = event_of(shard, EventKind::kSpiCollision, owner);
-  event.spi_in = wire::Be32::raw(esp.spi[at(Direction::kInbound)]);
+  event.spi_in = wire::Be32::raw(esp.spi[Direction::kInbound]);
   event.other = shard.alg.peers[gate.turn.holder].client;
   shard.alg.events.put(event);
 }
@@ -245,11 +245,11 @@ Verdict inspect_esp(IpsecAlg& shard, const Packet& packet, SessionId id, Directi
   const std::uint16_t profile = shard.alg.peers[esp.peer].profile;
   const bool out = direction == Direction::kOutbound;
   // Before anything ends here: an SPI that comes again was not sprayed.
-  if (packet.has_l4 && session.packets[at(direction)] != 0) esp.again[at(direction)] = true;
+  if (packet.has_l4 && session.packets[direction] != 0) esp.again[direction] = true;
   (void)current_gate(shard, gate_id);
   if (!out && esp.in_use && is_followed_by_nothing(shard, esp)) withdraw(shard, esp_id);
   // Its SPI may have been a candidate whose time was over, or taken back.
-  if ((session.flags & SessionFlags::kInUse) == 0 || esp.spi[at(direction)] == kNoSpi) {
+  if ((session.flags & SessionFlags::kInUse) == 0 || esp.spi[direction] == kNoSpi) {
     const DropReason reason = out ? DropReason::kEspOutGateBusy : DropReason::kEspInNoGate;
     count_drop(shard, profile, reason);
     return Verdict::drop(reason);
@@ -257,7 +257,7 @@ Verdict inspect_esp(IpsecAlg& shard, const Packet& packet, SessionId id, Directi
   if (!out && packet.has_l4) suspect_collision(shard, packet, session, esp, gate);
 
   const auto is_of_turn = [&](Direction d) {
-    return holds(gate, esp.peer) && esp.candidate[at(d)] && esp.turn[at(d)] == gate.turn.serial;
+    return holds(gate, esp.peer) && esp.candidate[d] && esp.turn[d] == gate.turn.serial;
   };
   const bool has_pair = !esp.is_half_open();
   if (out && has_pair) esp.followed = true;

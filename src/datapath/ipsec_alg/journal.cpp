@@ -28,7 +28,7 @@ constexpr std::chrono::seconds kRecordsAge{300};
 /// Ticks are compared with others at most half their range away; a month is as good as more.
 constexpr std::uint32_t kLongestAge = 30 * 86400;
 
-bool is_recorded(const IpsecAlg& shard, const Peer& peer) {
+bool is_recorded(const Lsn44& shard, const Peer& peer) {
   return profile_of(shard, peer).conn_failover;
 }
 
@@ -46,13 +46,13 @@ StateRecord record_of(const IpsecAlg& shard, EspId id) {
   const EspSession& esp = shard.alg.esp_sessions[id];
   StateRecord record = record_of(shard, Kind::kEspSession, shard.alg.peers[esp.peer]);
   record.place = id;
-  record.spi_out = wire::Be32::raw(esp.spi[at(Direction::kOutbound)]);
-  record.spi_in = wire::Be32::raw(esp.spi[at(Direction::kInbound)]);
+  record.spi_out = wire::Be32::raw(esp.spi[Direction::kOutbound]);
+  record.spi_in = wire::Be32::raw(esp.spi[Direction::kInbound]);
   record.idle_seconds = seconds_since(shard.now, shard.lsn44.sessions[esp.session].last_seen);
   return record;
 }
 
-SessionId find_ike_mapping(const IpsecAlg& shard, const Peer& peer, wire::Be16 inside_port) {
+SessionId find_ike_mapping(const Lsn44& shard, const Peer& peer, wire::Be16 inside_port) {
   const state::FlowTable& table = shard.lsn44.outbound;
   const state::FlowKey key =
       flow_key(Protocol::kUdp, peer.client, inside_port, peer.server, kIkePort);
@@ -105,7 +105,7 @@ std::optional<StateRecord> record_of(const IpsecAlg& shard, const Peer& peer,
 }
 
 /// The UDP session of a record, found or created.
-SessionId restore_mapping(IpsecAlg& shard, const StateRecord& record, std::uint16_t group_id,
+SessionId restore_mapping(Lsn44& shard, const StateRecord& record, std::uint16_t group_id,
                           const Group& group) {
   Peer named{};
   named.client = record.client;

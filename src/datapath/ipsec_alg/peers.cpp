@@ -236,7 +236,7 @@ bool follow_ike_mapping(IpsecAlg& shard, SubscriberId id, wire::Be32 nat_ip) {
   return true;
 }
 
-wire::Be32 find_ike_mapping_address(const IpsecAlg& shard, SubscriberId id, wire::Be32 server) {
+wire::Be32 find_ike_mapping_address(const Lsn44& shard, SubscriberId id, wire::Be32 server) {
   const wire::Be16 port = wire::Be16::of(wire::kIkePort);
   const lsn44::Tables& tables = shard.lsn44;
   const lsn44::Subscriber& subscriber = tables.subscribers[id];
@@ -311,7 +311,7 @@ void recount_profile(IpsecAlg& shard, PeerId id) {
   move(AlgGauge::kEspSessions, peer.esp_count);
   std::uint64_t half_open = 0;
   for (const Direction d : {Direction::kOutbound, Direction::kInbound})
-    for (EspId esp = peer.half_open[at(d)].first; esp != state::kNone;
+    for (EspId esp = peer.half_open[d].first; esp != state::kNone;
          esp = tables.esp_sessions[esp].half_open.next)
       ++half_open;
   move(AlgGauge::kEspHalfOpen, half_open);

@@ -42,8 +42,8 @@ EspRow row_of(const IpsecAlg& shard, const EspSession& esp) {
   row.client = wire::Ipv4Address{session.inside_ip};
   row.nat_ip = wire::Ipv4Address{session.nat_ip};
   row.server = wire::Ipv4Address{session.remote_ip};
-  row.spi_out = wire::Be32::raw(esp.spi[at(Direction::kOutbound)]).host();
-  row.spi_in = wire::Be32::raw(esp.spi[at(Direction::kInbound)]).host();
+  row.spi_out = wire::Be32::raw(esp.spi[Direction::kOutbound]).host();
+  row.spi_in = wire::Be32::raw(esp.spi[Direction::kInbound]).host();
   row.profile = peer.profile;
   row.idle_seconds = seconds_since(shard.now, session.last_seen);
   row.age_seconds = seconds_since(shard.now, shard.lsn44.cold[esp.session].created);

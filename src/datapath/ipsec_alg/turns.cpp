@@ -72,7 +72,7 @@ bool goes_on_with_old_spis(const IpsecAlg& shard, Gate& gate) {
     return false;
   }
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
-  const std::uint64_t packets[kDirections] = {session.packets[0], session.packets[1]};
+  const ByDirection<std::uint64_t> packets = {session.packets[0], session.packets[1]};
   return note_old_packets(turn, packets, shard.now);
 }
 
@@ -105,7 +105,7 @@ std::optional<CloseReason> due_reason(IpsecAlg& shard, Gate& gate) {
 
 // ── dangling ────────────────────────────────────────────────────────────────────────────────────
 
-state::TickDuration twice_gate_timeout(const IpsecAlg& shard, const Peer& peer) {
+state::TickDuration twice_gate_timeout(const Lsn44& shard, const Peer& peer) {
   return 2 * profile_of(shard, peer).gate_timeout;
 }
 
@@ -177,15 +177,15 @@ bool owes_of_turn(const Tables& tables, const Turn& turn) {
 
 /// Whether a turn has an inbound SPI for each of its answered exchanges.
 bool has_all_it_expects(const Tables& tables, const Turn& turn) {
-  return turn.spis[at(Direction::kInbound)] >= expected_pairs(turn) && !owes_of_turn(tables, turn);
+  return turn.spis[Direction::kInbound] >= expected_pairs(turn) && !owes_of_turn(tables, turn);
 }
 
 /// Design 5.11, dangling: the effects of a turn's end.
 void dangle_after(IpsecAlg& shard, const Gate& gate, PeerId id, CloseReason reason) {
   Peer& peer = shard.alg.peers[id];
   const Turn& turn = gate.turn;
-  const std::uint32_t out = turn.spis[at(Direction::kOutbound)];
-  const std::uint32_t in = turn.spis[at(Direction::kInbound)];
+  const std::uint32_t out = turn.spis[Direction::kOutbound];
+  const std::uint32_t in = turn.spis[Direction::kInbound];
   bool lacks = owes_of_turn(shard.alg, turn);
   std::uint32_t awaited = 0;
   switch (reason) {
@@ -208,8 +208,8 @@ void dangle_after(IpsecAlg& shard, const Gate& gate, PeerId id, CloseReason reas
       // one is owed one as much as with an exchange that was seen (its tunnel may be older than
       // this process), if anything has come that may be it.
       awaited = turn.unanswered != 0 || (lacks && turn.old_spis) ||
-                (gate.halves[at(Direction::kOutbound)] == HalfGate::kPassed &&
-                 gate.halves[at(Direction::kInbound)] != HalfGate::kPassed &&
+                (gate.halves[Direction::kOutbound] == HalfGate::kPassed &&
+                 gate.halves[Direction::kInbound] != HalfGate::kPassed &&
                  (turn.has_exchange || turn.has_reply || !had_its_chance(shard, turn)));
       break;
   }
@@ -223,10 +223,10 @@ void dangle_after(IpsecAlg& shard, const Gate& gate, PeerId id, CloseReason reas
 /// Notes the attempt of a turn without an exchange in the sessions that it was for.
 void note_attempts(IpsecAlg& shard, const Turn& turn) {
   Tables& tables = shard.alg;
-  for (EspId id = turn.candidates[at(Direction::kOutbound)].first; id != state::kNone;
-       id = tables.esp_sessions[id].candidates[at(Direction::kOutbound)].next) {
+  for (EspId id = turn.candidates[Direction::kOutbound].first; id != state::kNone;
+       id = tables.esp_sessions[id].candidates[Direction::kOutbound].next) {
     EspSession& esp = tables.esp_sessions[id];
-    if (esp.spi[at(Direction::kInbound)] != kNoSpi) continue;
+    if (esp.spi[Direction::kInbound] != kNoSpi) continue;
     esp.tried = shard.now;
     esp.fruitless = !turn.has_exchange && !turn.has_reply && had_its_chance(shard, turn);
   }
@@ -346,7 +346,7 @@ void on_restart(IpsecAlg& shard, PeerId id, IkeId ike) {
 namespace {
 
 /// An exchange of the holder's belongs to the turn from now on.
-void join_turn(IpsecAlg& shard, Gate& gate, Exchange& e) {
+void join_turn(Context& shard, Gate& gate, Exchange& e) {
   Turn& turn = gate.turn;
   e.turn = turn.serial;
   turn.has_exchange = true;
@@ -409,8 +409,8 @@ namespace {
 /// An exchange's SPI may have been quicker than its answer.
 void settle_by_earlier_spi(IpsecAlg& shard, const Gate& gate, ExchangeId exchange) {
   Tables& tables = shard.alg;
-  for (EspId id = gate.turn.candidates[at(Direction::kInbound)].first; id != state::kNone;
-       id = tables.esp_sessions[id].candidates[at(Direction::kInbound)].next) {
+  for (EspId id = gate.turn.candidates[Direction::kInbound].first; id != state::kNone;
+       id = tables.esp_sessions[id].candidates[Direction::kInbound].next) {
     EspSession& esp = tables.esp_sessions[id];
     if (esp.settled != state::kNone ||
         tables.exchanges[exchange].admitted.later_than(esp.learned_in))
@@ -473,7 +473,7 @@ void hope_again(IpsecAlg& shard, PeerId id) {
   Tables& tables = shard.alg;
   const Peer& peer = tables.peers[id];
   unsigned looked = 0;
-  for (EspId esp = peer.half_open[at(Direction::kOutbound)].last;
+  for (EspId esp = peer.half_open[Direction::kOutbound].last;
        esp != state::kNone && looked < kLookLimit;
        esp = tables.esp_sessions[esp].half_open.prev, ++looked)
     tables.esp_sessions[esp].fruitless = false;
@@ -534,7 +534,7 @@ bool has_another_asked(const IpsecAlg& shard, const Gate& gate, PeerId except) {
 
 void on_return(IpsecAlg& shard, GateId id) {
   Gate& gate = shard.alg.gates[id];
-  if (gate.halves[at(Direction::kOutbound)] != HalfGate::kPassed) return;
+  if (gate.halves[Direction::kOutbound] != HalfGate::kPassed) return;
   gate.turn.returned = true;
   close_if_paired(shard, id);
 }
@@ -588,7 +588,7 @@ bool does_another_dangle(IpsecAlg& shard, Gate& gate, PeerId except) {
   return false;
 }
 
-bool is_owed_any(const IpsecAlg& shard, const Peer& peer) {
+bool is_owed_any(const Context& shard, const Peer& peer) {
   return !peer.owed.empty() ||
          (peer.awaited != 0 && peer.dangles_until && peer.dangles_until->later_than(shard.now));
 }
@@ -613,7 +613,7 @@ void update_claimant(IpsecAlg& shard, PeerId id) {
     }
   };
   enter(!peer.owed.empty(), peer.is_owed, gate.owed, tables.owed_links());
-  enter(!peer.half_open[at(Direction::kOutbound)].empty(), peer.is_claimant, gate.claimants,
+  enter(!peer.half_open[Direction::kOutbound].empty(), peer.is_claimant, gate.claimants,
         tables.claimant_links());
 }
 

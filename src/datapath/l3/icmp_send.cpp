@@ -36,7 +36,7 @@ bool may_be_told(const Generation& generation, const Packet& packet) {
 }
 
 /// The header of a packet of the NAT's own; without its checksum.
-wire::Ipv4Header& write_header(L3& shard, std::uint8_t* bytes, std::size_t size,
+wire::Ipv4Header& write_header(Context& shard, std::uint8_t* bytes, std::size_t size,
                                std::uint8_t protocol, wire::Be32 from, wire::Be32 to) {
   auto& ip = *reinterpret_cast<wire::Ipv4Header*>(bytes);
   ip.version_and_size = 0x45;
@@ -73,7 +73,7 @@ bool admit_error(L3& shard, const Packet& packet, const ErrorText& text) {
 }
 
 /// An error in a buffer of its own, without a link header; nullptr: no buffer is free.
-rte_mbuf* write_error(L3& shard, const Packet& packet, const ErrorText& text) {
+rte_mbuf* write_error(Context& shard, const Packet& packet, const ErrorText& text) {
   rte_mbuf* mbuf = rte_pktmbuf_alloc(shard.buffers);
   if (mbuf == nullptr) {
     shard.counters.drop(DropReason::kNoBuffer);
@@ -115,8 +115,8 @@ void send_error(L3& shard, const Packet& packet, const ErrorText& text) {
 }
 
 /// The text of an error about a packet that cannot be forwarded.
-ErrorText text_about(const L3& shard, const Packet& packet, std::uint8_t type, std::uint8_t code,
-                     std::uint16_t mtu) {
+ErrorText text_about(const Context& shard, const Packet& packet, std::uint8_t type,
+                     std::uint8_t code, std::uint16_t mtu) {
   const IcmpKind kind = type == wire::kIcmpTimeExceeded ? IcmpKind::kTimeExceeded
                         : mtu != 0                      ? IcmpKind::kFragmentationNeeded
                                                         : IcmpKind::kUnreachable;

@@ -35,8 +35,9 @@ std::uint8_t make_link_header(std::uint8_t* bytes, const wire::MacAddress& to,
 /// Ethernet's smallest frame, without the check sequence.
 constexpr std::uint16_t kSmallestFrame = 60;
 
-void send_arp(L3& shard, InterfaceId interface, std::uint16_t operation, const wire::MacAddress& to,
-              const wire::MacAddress& target_mac, wire::Be32 sender_ip, wire::Be32 target_ip) {
+void send_arp(Context& shard, InterfaceId interface, std::uint16_t operation,
+              const wire::MacAddress& to, const wire::MacAddress& target_mac, wire::Be32 sender_ip,
+              wire::Be32 target_ip) {
   rte_mbuf* mbuf = rte_pktmbuf_alloc(shard.buffers);
   if (mbuf == nullptr) {
     shard.counters.drop(DropReason::kNoBuffer);
@@ -92,7 +93,7 @@ NeighbourId Neighbours::find(InterfaceId interface, wire::Be32 ip) const {
   return known == state::kNone ? kNoNeighbour : static_cast<NeighbourId>(known);
 }
 
-Neighbour Neighbours::station(const L3& shard, InterfaceId interface,
+Neighbour Neighbours::station(const Context& shard, InterfaceId interface,
                               const wire::MacAddress& mac) const {
   const Interface& on = shard.generation->interfaces[interface];
   Neighbour station{};
@@ -105,14 +106,14 @@ Neighbour Neighbours::station(const L3& shard, InterfaceId interface,
   return station;
 }
 
-NeighbourId Neighbours::find_or_add(L3& shard, InterfaceId interface, wire::Be32 ip) {
+NeighbourId Neighbours::find_or_add(Context& shard, InterfaceId interface, wire::Be32 ip) {
   Found& found = found_[ip.raw() * 0x9E3779B1u >> (32 - kFoundBits)];
   if (found.ip != ip || found.interface != interface || found.id == kNoNeighbour)
     found = {find_or_make(shard, interface, ip), interface, ip};
   return found.id;
 }
 
-NeighbourId Neighbours::find_or_make(L3& shard, InterfaceId interface, wire::Be32 ip) {
+NeighbourId Neighbours::find_or_make(Context& shard, InterfaceId interface, wire::Be32 ip) {
   const state::FlowKey key = neighbour_key(interface, ip);
   const std::uint32_t hash = index_.hash(key);
   if (const std::uint32_t known = index_.find(key, hash); known != state::kNone)
@@ -137,7 +138,7 @@ NeighbourId Neighbours::find_or_make(L3& shard, InterfaceId interface, wire::Be3
   return static_cast<NeighbourId>(index);
 }
 
-void Neighbours::probe(L3& shard, NeighbourId id) {
+void Neighbours::probe(Context& shard, NeighbourId id) {
   Neighbour& neighbour = table_[id];
   ++neighbour.probes;
   neighbour.asked = shard.now;
@@ -169,7 +170,7 @@ bool may_still_leave(const Generation& generation, Side side, const wire::Ipv4He
 
 }  // namespace
 
-void Neighbours::wait(L3& shard, NeighbourId id, rte_mbuf* packet) {
+void Neighbours::wait(Context& shard, NeighbourId id, rte_mbuf* packet) {
   Neighbour& neighbour = table_[id];
   neighbour.last_used = shard.now;
   recall(id);
@@ -228,7 +229,7 @@ void Neighbours::learned(L3& shard, NeighbourId id, const wire::MacAddress& mac)
   }
 }
 
-void Neighbours::drop_waiting(L3& shard, NeighbourId id) {
+void Neighbours::drop_waiting(Context& shard, NeighbourId id) {
   Neighbour& neighbour = table_[id];
   while (!neighbour.waiting.empty()) {
     const std::uint32_t place = neighbour.waiting.first;
@@ -240,14 +241,14 @@ void Neighbours::drop_waiting(L3& shard, NeighbourId id) {
 }
 
 /// Not reachable any more.
-void Neighbours::lose(L3& shard, Neighbour& neighbour) {
+void Neighbours::lose(Context& shard, Neighbour& neighbour) {
   neighbour.state = NeighbourState::kIncomplete;
   neighbour.probes = 0;
   --reachable_;
   shard.counters.neighbours.set(reachable_);
 }
 
-void Neighbours::forget(L3& shard, NeighbourId id) {
+void Neighbours::forget(Context& shard, NeighbourId id) {
   Neighbour& neighbour = table_[id];
   if (neighbour.state == NeighbourState::kReachable) lose(shard, neighbour);
   drop_waiting(shard, id);
@@ -265,7 +266,7 @@ void Neighbours::recall(NeighbourId id) {
   table_[id].state = NeighbourState::kIncomplete;
 }
 
-void Neighbours::free_forgotten(L3& shard, std::size_t budget) {
+void Neighbours::free_forgotten(Context& shard, std::size_t budget) {
   // Together, so that sessions have to look up their next hops but once.
   if (table_.size() > kFreeBeyond) freeing_ = true;
   if (!freeing_) return;
@@ -357,7 +358,7 @@ Verdict Neighbours::arp_received(L3& shard, InterfaceId interface, const wire::A
   return Verdict::consumed();
 }
 
-bool Neighbours::concerns_all(L3& shard, InterfaceId interface, const wire::ArpHeader& arp) {
+bool Neighbours::concerns_all(Context& shard, InterfaceId interface, const wire::ArpHeader& arp) {
   const Generation& generation = *shard.generation;
   if (!is_neighbours(generation.interfaces[interface], wire::Ipv4Address{arp.sender_ip}) ||
       (arp.target_ip != arp.sender_ip && !is_ours_on(generation, interface, arp.target_ip)))
@@ -376,7 +377,7 @@ bool Neighbours::concerns_all(L3& shard, InterfaceId interface, const wire::ArpH
   return true;
 }
 
-void Neighbours::ask_for_gateways(L3& shard, std::size_t budget) {
+void Neighbours::ask_for_gateways(Context& shard, std::size_t budget) {
   const std::vector<Route>& gateways = shard.generation->gateways;
   for (; next_gateway_ < gateways.size() && budget != 0; ++next_gateway_, --budget) {
     const Route& gateway = gateways[next_gateway_];
@@ -392,14 +393,14 @@ void Neighbours::ask_for_gateways(L3& shard, std::size_t budget) {
 namespace {
 
 /// RFC 5227 section 3: a request for an address of the NAT's own, from it, to all.
-void send_announcement(L3& shard, InterfaceId interface, wire::Ipv4Address address) {
+void send_announcement(Context& shard, InterfaceId interface, wire::Ipv4Address address) {
   send_arp(shard, interface, wire::kArpRequest, wire::kBroadcastMac, wire::MacAddress{},
            address.be(), address.be());
 }
 
 }  // namespace
 
-void Neighbours::announce(L3& shard, InterfaceId interface) {
+void Neighbours::announce(Context& shard, InterfaceId interface) {
   const Interface& on = shard.generation->interfaces[interface];
   send_announcement(shard, interface, on.address.address);
   if (on.side != Side::kOutside) return;
@@ -412,7 +413,7 @@ void Neighbours::announce(L3& shard, InterfaceId interface) {
   announce_more(shard, kAnnouncedAtOnce);
 }
 
-void Neighbours::announce_more(L3& shard, std::size_t budget) {
+void Neighbours::announce_more(Context& shard, std::size_t budget) {
   const Generation& generation = *shard.generation;
   const auto& all = generation.nat_addresses.all();
   for (; announcing_count_ != 0 && budget != 0; --budget) {
@@ -447,12 +448,12 @@ void Neighbours::advance(L3& shard, std::size_t budget) {
     ask_for_gateways(shard, std::min(budget, kAnnouncedAtOnce));
 }
 
-bool Neighbours::has_more(const L3& shard) const {
+bool Neighbours::has_more(const Context& shard) const {
   return announcing_count_ != 0 || next_gateway_ < shard.generation->gateways.size() || freeing_ ||
          table_.size() > kFreeBeyond;
 }
 
-void Neighbours::clear(L3& shard) {
+void Neighbours::clear(Context& shard) {
   for (std::uint32_t id = 0; id < table_.high_water(); ++id)
     if (table_[id].state != NeighbourState::kFree)
       drop_waiting(shard, static_cast<NeighbourId>(id));

@@ -49,12 +49,7 @@ Verdict fragment(Lsn44& shard, Packet& packet) {
     if (shard.id != 0) return Verdict::handoff(0);
     return deliver_locally(shard, packet);
   }
-  Verdict verdict = inside ? check_outbound_addresses(*shard.generation, packet)
-                           : check_inbound_addresses(*shard.generation, packet);
-  if (!verdict.is_next()) return verdict;
-  std::uint16_t group = kNoId;
-  verdict = inside ? steer_outbound(shard, packet, packet.ip->source, group)
-                   : steer_inbound(shard, packet.ip->destination);
+  Verdict verdict = find_owner(shard, packet);
   if (!verdict.is_next()) return verdict;
   shard.counters.fragments_received.add();
 

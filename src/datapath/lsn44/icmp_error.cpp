@@ -156,7 +156,7 @@ Verdict send_error(Lsn44& shard, Packet& packet, SessionId id, const Quoted& quo
   if (const Verdict verdict = resolve_hop(shard, session, direction); !verdict.is_next())
     return verdict;
   const bool out = direction == Direction::kOutbound;
-  const NeighbourId hop = session.hop[static_cast<std::size_t>(direction)];
+  const NeighbourId hop = session.hop[direction];
   if (hop != kHairpinHop && too_big(*packet.ip, packet.size, shard.neighbours[hop]))
     return Verdict::drop(DropReason::kFragmentationNeeded);
 
@@ -173,7 +173,7 @@ Verdict send_error(Lsn44& shard, Packet& packet, SessionId id, const Quoted& quo
   outer = address;
   packet.ip->checksum = delta.apply(packet.ip->checksum);
   if (!packet.hairpin) packet.ip->decrement_ttl();
-  shard.counters.of(session.protocol).icmp_errors[static_cast<std::size_t>(direction)].add();
+  shard.counters.of(session.protocol).icmp_errors[direction].add();
   if (hop == kHairpinHop) return hairpin(shard, packet);
   send(shard, packet.mbuf, packet.ip, hop);
   return Verdict::next();

@@ -17,7 +17,7 @@ DropReason no_way_in(Lsn44& shard, const Packet& packet) {
   const NatAddress* address = find_nat_address(shard, packet.ip->destination);
   const std::uint16_t port = wire::Be16::raw(packet.key.local_port).host();
   if (address != nullptr && packet.protocol != Protocol::kEsp &&
-      address->ports[static_cast<std::size_t>(packet.protocol)].is_taken(port))
+      address->ports[packet.protocol].is_taken(port))
     return DropReason::kFiltered;
   return DropReason::kNoMapping;
 }
@@ -43,7 +43,7 @@ std::expected<SessionId, DropReason> open(Lsn44& shard, const Packet& packet) {
                          .flags = SessionFlags::kInboundFirst,
                          .mapping = id};
   if (packet.protocol == Protocol::kTcp) {
-    const TransportPolicy& policy = group->transport[static_cast<std::size_t>(Protocol::kTcp)];
+    const TransportPolicy& policy = group->transport[Protocol::kTcp];
     const TcpOpening opening = tcp_opening(packet.l4_flags, policy);
     if (opening == TcpOpening::kRefused) return std::unexpected(DropReason::kTcpNotSyn);
     if (opening == TcpOpening::kTakeOver)

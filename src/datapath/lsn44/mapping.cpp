@@ -26,7 +26,7 @@ std::uint32_t number_of(const Generation& generation) {
 
 /// Lets a mapping follow a policy: its filtering, and whether it is one that the policy would
 /// create.
-void follow_policy(Lsn44& shard, Mapping& mapping, const AppPolicy& policy) {
+void follow_policy(Context& shard, Mapping& mapping, const AppPolicy& policy) {
   // A query's remote side has no port to depend on.
   const bool is_alike =
       mapping.mapping == policy.mapping ||
@@ -42,7 +42,7 @@ void follow_policy(Lsn44& shard, Mapping& mapping, const AppPolicy& policy) {
 state::TickDuration stun_timeout(const Lsn44& shard, const Mapping& mapping) {
   const Group* group = shard.generation->group(shard.lsn44.subscribers[mapping.subscriber].group);
   if (group == nullptr || mapping.is_void || mapping.is_retired) return state::TickDuration{0};
-  return group->transport[static_cast<std::size_t>(mapping.protocol)].stun_timeout;
+  return group->transport[mapping.protocol].stun_timeout;
 }
 
 /// Clears an outbound key of a mapping that is void, for the next one with that key. The sweep ends

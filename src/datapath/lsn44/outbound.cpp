@@ -46,7 +46,7 @@ std::expected<SessionId, DropReason> open(Lsn44& shard, const Packet& packet,
       .remote = {packet.ip->destination, wire::Be16::raw(packet.key.remote_port)},
       .missed = packet.hash};
   if (packet.protocol == Protocol::kTcp) {
-    const TransportPolicy& policy = group.transport[static_cast<std::size_t>(Protocol::kTcp)];
+    const TransportPolicy& policy = group.transport[Protocol::kTcp];
     const TcpOpening opening = tcp_opening(packet.l4_flags, policy);
     if (opening == TcpOpening::kRefused) return std::unexpected(DropReason::kTcpNotSyn);
     if (opening == TcpOpening::kTakeOver)

@@ -219,9 +219,8 @@ PortPrediction predict_port(Lsn44& shard, const Subscriber* subscriber, const Gr
     if (all.size() > 1) {
       prediction.other = any();
       for (const NatAddress* address : {prediction.address, prediction.other}) {
-        batch.add_line(prediction.by_ports
-                           ? address->ports[static_cast<std::size_t>(protocol)].line_of_load()
-                           : &address->subscribers);
+        batch.add_line(prediction.by_ports ? address->ports[protocol].line_of_load()
+                                           : &address->subscribers);
       }
     }
   }

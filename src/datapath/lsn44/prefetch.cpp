@@ -130,7 +130,7 @@ void add_port(Lsn44& shard, Protocol protocol, wire::Be32 nat_ip, wire::Be16 nat
               PrefetchBatch& batch) {
   const NatAddress* address = find_nat_address(shard, nat_ip);
   if (address == nullptr) return;
-  const state::PortBitmap& ports = address->ports[static_cast<std::size_t>(protocol)];
+  const state::PortBitmap& ports = address->ports[protocol];
   batch.add_line(ports.line_of(nat_port.host()));
   batch.add_line(ports.line_of_load());
 }

@@ -49,8 +49,8 @@ SessionRow row_of(const Lsn44& shard, const Session& session, const SessionCold&
   row.remote_ip = wire::Ipv4Address{session.remote_ip};
   if (session.protocol == Protocol::kEsp) {
     const alg_hooks::EspNames names = alg_hooks::esp_names(shard, cold.esp());
-    row.spi_out = names.spi[static_cast<std::size_t>(Direction::kOutbound)].host();
-    row.spi_in = names.spi[static_cast<std::size_t>(Direction::kInbound)].host();
+    row.spi_out = names.spi[Direction::kOutbound].host();
+    row.spi_in = names.spi[Direction::kInbound].host();
   } else {
     row.subscriber_port = session.inside_port.host();
     row.nat_port = shown_nat_port(session).host();
@@ -92,9 +92,7 @@ MappingRow row_of(const Lsn44& shard, const Mapping& mapping) {
   row.sessions = mapping.sessions;
   const Group* const group = shard.generation->group(row.group);
   if (mapping.sessions == 0 && group != nullptr) {
-    const state::Ticks end =
-        mapping.idle_since +
-        group->transport[static_cast<std::size_t>(mapping.protocol)].stun_timeout;
+    const state::Ticks end = mapping.idle_since + group->transport[mapping.protocol].stun_timeout;
     row.left_seconds = seconds_since(end, shard.now);
   }
   return row;
@@ -279,9 +277,8 @@ SubscriberId lsn44::look_up(Lsn44& shard, Lookup& lookup) {
   if (!out) {
     const NatAddress* const address = find_nat_address(shard, local);
     lookup.owns_address = address != nullptr;
-    lookup.port_taken =
-        address != nullptr && !is_esp &&
-        address->ports[static_cast<std::size_t>(lookup.protocol)].is_taken(lookup.local_port);
+    lookup.port_taken = address != nullptr && !is_esp &&
+                        address->ports[lookup.protocol].is_taken(lookup.local_port);
   }
   if (!is_esp) {
     MappingId mapping = state::kNone;

@@ -50,7 +50,7 @@ bool count_in_group(const Group& group, Subscriber& subscriber, Protocol protoco
   return false;
 }
 
-void uncount_in_group(const Lsn44& shard, Subscriber& subscriber, Protocol protocol) {
+void uncount_in_group(const Context& shard, Subscriber& subscriber, Protocol protocol) {
   const std::size_t p = index_of(protocol);
   if ((subscriber.counted & (1u << p)) == 0) return;
   const Generation& generation = *shard.generation;
@@ -89,7 +89,7 @@ bool is_known(Lsn44& shard, Subscriber& subscriber, const state::FlowTable& tabl
 }
 
 /// Whether no packet has shown the session to the present generation.
-bool predates_generation(const Lsn44& shard, const Session& session) {
+bool predates_generation(const Context& shard, const Session& session) {
   return static_cast<std::int32_t>(session.epoch - shard.adopted) < 0;
 }
 
@@ -101,7 +101,7 @@ bool is_admitted(const Lsn44& shard, const Session& session, const SessionCold& 
       mapping.tightened == static_cast<std::uint32_t>(shard.generation->number) &&
       predates_generation(shard, session);
   if (!is_judged || (session.flags & F::kInboundFirst) == 0 ||
-      session.packets[static_cast<std::size_t>(Direction::kOutbound)] != 0)
+      session.packets[Direction::kOutbound] != 0)
     return true;
   // One that is counted has been let in since.
   return mapping.filtering == Dependence::kAddress &&

@@ -94,18 +94,22 @@ Verdict steer_inbound(const Context& shard, wire::Be32 nat_ip) {
   return place->owner == shard.id ? Verdict::next() : Verdict::handoff(place->owner);
 }
 
-Verdict steer(Lsn44& shard, Packet& packet) {
+Verdict find_owner(Lsn44& shard, Packet& packet) {
   const bool inside = packet.side == Side::kInside;
+  const Verdict checked = inside ? check_outbound_addresses(*shard.generation, packet)
+                                 : check_inbound_addresses(*shard.generation, packet);
+  if (!checked.is_next()) return checked;
+  std::uint16_t group = kNoId;
+  return inside ? steer_outbound(shard, packet, packet.ip->source, group)
+                : steer_inbound(shard, packet.ip->destination);
+}
+
+Verdict steer(Lsn44& shard, Packet& packet) {
   if ((packet.ip->ttl <= 1 && !packet.hairpin) ||
       is_own_address(*shard.generation, packet.ip->destination))
     return Verdict::next();
-  const Verdict checked = inside ? check_outbound_addresses(*shard.generation, packet)
-                                 : check_inbound_addresses(*shard.generation, packet);
-  if (!checked.is_next()) return Verdict::next();
-  std::uint16_t group = kNoId;
-  const Verdict steered = inside ? steer_outbound(shard, packet, packet.ip->source, group)
-                                 : steer_inbound(shard, packet.ip->destination);
-  return steered.kind() == Verdict::Kind::kHandoff ? steered : Verdict::next();
+  const Verdict verdict = find_owner(shard, packet);
+  return verdict.kind() == Verdict::Kind::kHandoff ? verdict : Verdict::next();
 }
 
 }  // namespace lsn::datapath::lsn44

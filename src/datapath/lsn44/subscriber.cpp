@@ -32,7 +32,7 @@ constexpr std::uint8_t kDisplaced = 0x01, kListed = 0x02;
 /// Counts those that stay here although the present map has another owner for them, and lists them.
 /// One that the map gives to this shard again is found by the list for one generation more: others
 /// may not have adopted this one yet.
-void note_displaced(Lsn44& shard, Subscriber& subscriber) {
+void note_displaced(Context& shard, Subscriber& subscriber) {
   const wire::Ipv4Address address{subscriber.ip};
   const bool was_displaced = (subscriber.displaced & kDisplaced) != 0;
   const bool was_listed = (subscriber.displaced & kListed) != 0;

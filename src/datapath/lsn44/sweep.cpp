@@ -33,8 +33,7 @@ bool enforce_subscriber(Lsn44& shard, GenerationSweep& sweep, std::size_t& budge
   const Group* group = refresh_subscriber(shard, sweep.cursor);
 
   const auto is_shortened = [&](Protocol protocol) {
-    return protocol == Protocol::kEsp || subscriber.has_moved ||
-           group->shortened[static_cast<std::size_t>(protocol)];
+    return protocol == Protocol::kEsp || subscriber.has_moved || group->shortened[protocol];
   };
   const bool is_done = walk_subscriber(
       shard, sweep.cursor, sweep, budget,

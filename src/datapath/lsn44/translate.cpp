@@ -40,7 +40,7 @@ bool revalidate(Lsn44& shard, SessionId id) {
 }
 
 Verdict resolve_hop(L3& shard, Session& session, Direction direction) {
-  NeighbourId& hop = session.hop[static_cast<std::size_t>(direction)];
+  NeighbourId& hop = session.hop[direction];
   const bool out = direction == Direction::kOutbound;
   if (out && (session.flags & F::kHairpin) != 0) hop = kHairpinHop;
   if (hop != kNoNeighbour) return Verdict::next();
@@ -95,7 +95,7 @@ Verdict forward_slow(Lsn44& shard, Packet& packet, SessionId id) {
   Session& session = shard.lsn44.sessions[id];
   if (const Verdict verdict = resolve_hop(shard, session, direction); !verdict.is_next())
     return verdict;
-  const NeighbourId hop = session.hop[static_cast<std::size_t>(direction)];
+  const NeighbourId hop = session.hop[direction];
   if (hop != kHairpinHop && too_big(*packet.ip, packet.size, shard.neighbours[hop])) {
     // RFC 1191 section 4, RFC 4787 REQ-13
     report_error(shard, packet, wire::kIcmpUnreachable, wire::kIcmpFragmentationNeeded,

@@ -11,6 +11,9 @@
 
 namespace lsn::control {
 
+/// "1234567" as "1,234,567".
+[[nodiscard]] std::string grouped(std::uint64_t number);
+
 class Table {
  public:
   enum class Align : std::uint8_t { kLeft, kRight };

@@ -2,9 +2,9 @@
 //
 // The name of a metric says where `lsnctl` has it: lsnd_ + the command's word + the name there, and
 // _total behind a counter: `created` of `stat lsn` is lsnd_lsn_created_total. The lists are those
-// of counter_list.hpp, drop_reason.hpp and ipsec_alg/counters.hpp, so a counter that is added there
-// is served, with its meaning as help. Labels have a bounded number of values: worker, protocol,
-// interface, device, reason, profile; never anything of a subscriber.
+// of counter_list.hpp, drop_reason.hpp and shared/alg_counters.hpp, so a counter that is added
+// there is served, with its meaning as help. Labels have a bounded number of values: worker,
+// protocol, interface, device, reason, profile; never anything of a subscriber.
 //
 // It is made on another thread than the control thread's. So it reads only what any thread may: the
 // workers' counters, copies of data that never changes (MetricsSource), and the latest facts from

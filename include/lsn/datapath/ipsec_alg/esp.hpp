@@ -54,7 +54,7 @@ void close_candidates(IpsecAlg& shard, Turn& turn);
 [[nodiscard]] EspId oldest_single(const IpsecAlg& shard, const Turn& turn, Direction direction);
 
 /// The session with that SPI, or state::kNone.
-[[nodiscard]] SessionId find_esp(const IpsecAlg& shard, Direction direction, wire::Be32 local,
+[[nodiscard]] SessionId find_esp(const Lsn44& shard, Direction direction, wire::Be32 local,
                                  wire::Be32 server, Spi spi);
 /// The session whose packet an ICMP error from that direction quotes: from outside it quotes an
 /// outbound packet as (N, S, spi_out), from inside an inbound one as (C, S, spi_in).
@@ -69,7 +69,7 @@ void count_traffic(IpsecAlg& shard, std::size_t budget);
 [[nodiscard]] state::TickDuration esp_idle_timeout(const IpsecAlg& shard, EspId id);
 
 /// The ESP session of an lsn44::Session.
-[[nodiscard]] inline EspId esp_of(const IpsecAlg& shard, SessionId id) {
+[[nodiscard]] inline EspId esp_of(const Lsn44& shard, SessionId id) {
   return shard.lsn44.cold[id].esp();
 }
 

@@ -41,9 +41,9 @@ struct Turn {
   std::uint32_t unanswered = 0;
   /// 1 if ESP began it: that pair is none of its exchanges', which come on top.
   std::uint32_t idle_pairs = 0;
-  std::uint32_t spoken_first = 0;  ///< of its outbound SPIs: whose inbound one was known before
-  std::uint32_t spis[kDirections] = {};      ///< unknown SPIs accepted and still there
-  state::QueueHead candidates[kDirections];  ///< their ESP sessions, oldest first
+  std::uint32_t spoken_first = 0;     ///< of its outbound SPIs: whose inbound one was known before
+  ByDirection<std::uint32_t> spis{};  ///< unknown SPIs accepted and still there
+  ByDirection<state::QueueHead> candidates;  ///< their ESP sessions, oldest first
   bool has_exchange = false;
   bool has_sent = false;      ///< `sent` is meant
   bool has_reply = false;     ///< `latest_reply` is meant
@@ -53,7 +53,7 @@ struct Turn {
   bool collision_told = false;
   // Design 4.9, old-spi: is the holder's old ESP session still in use?
   EspId old_session = state::kNone;
-  std::uint64_t old_packets[kDirections] = {};
+  ByDirection<std::uint64_t> old_packets{};
   state::Ticks old_checked;
   unsigned old_steps = 0;  ///< steps in a row in which it carried packets both ways
 };
@@ -106,7 +106,7 @@ struct alignas(64) Gate {
   wire::Be32 nat_ip;
   wire::Be32 server;
   GateState state;
-  HalfGate halves[kDirections];
+  ByDirection<HalfGate> halves;
   CloseReason last_reason;  ///< of the turn before, if there was one
   bool had_turn;
   bool in_use;
@@ -160,7 +160,8 @@ enum class Arming : std::uint8_t { kNone, kArmed };
 [[nodiscard]] Arming step(Gate& gate, GateEvent event);
 /// Begins that peer's turn at the closed gate; `how` is its first event.
 [[nodiscard]] Arming begin(Gate& gate, PeerId holder, GateEvent how, state::Ticks now);
-/// Ends the turn; `gate.turn` is left to be looked at. Whether the gate was armed.
+/// Ends the turn; `gate.turn` is left to be looked at. Whether the gate was armed. Called by
+/// close_turn() (turns.hpp) alone, which applies what follows.
 [[nodiscard]] bool close(Gate& gate, CloseReason reason);
 
 // ── when a turn is over ─────────────────────────────────────────────────────────────────────────
@@ -184,7 +185,7 @@ enum class Arming : std::uint8_t { kNone, kArmed };
 [[nodiscard]] bool watches_old_session(const Gate& gate);
 /// Notes the packets that the session has carried until now. True: both ways in each of the last
 /// steps.
-[[nodiscard]] bool note_old_packets(Turn& turn, const std::uint64_t (&packets)[kDirections],
+[[nodiscard]] bool note_old_packets(Turn& turn, const ByDirection<std::uint64_t>& packets,
                                     state::Ticks now);
 /// Design 5.9: whether the lingering before a turn goes on after it: if that turn left no SPI
 /// behind that might be the other's.

@@ -25,9 +25,6 @@ using HeldId = std::uint32_t;
 using Spi = std::uint32_t;
 inline constexpr Spi kNoSpi = 0;
 
-[[nodiscard]] constexpr std::size_t at(Direction direction) {
-  return static_cast<std::size_t>(direction);
-}
 [[nodiscard]] constexpr Direction opposite(Direction direction) {
   return direction == Direction::kOutbound ? Direction::kInbound : Direction::kOutbound;
 }

@@ -26,7 +26,7 @@ inline const AlgProfile kDefaultProfile{};
 
 /// The profile that a peer follows now: a reload changes it for existing peers. Between a reload
 /// that unbinds it and the end of the peer, the defaults.
-[[nodiscard]] inline const AlgProfile& profile_of(const IpsecAlg& shard, const Peer& peer) {
+[[nodiscard]] inline const AlgProfile& profile_of(const Lsn44& shard, const Peer& peer) {
   const AlgProfile* const profile =
       find_profile(shard, shard.lsn44.subscribers[peer.subscriber].group);
   return profile == nullptr ? kDefaultProfile : *profile;
@@ -57,7 +57,7 @@ void lower(IpsecAlg& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t
 [[nodiscard]] bool follow_ike_mapping(IpsecAlg& shard, SubscriberId subscriber, wire::Be32 nat_ip);
 /// The address of a live mapping of the client's UDP 500 towards that server, or, if it has none,
 /// to any; zero: it has none.
-[[nodiscard]] wire::Be32 find_ike_mapping_address(const IpsecAlg& shard, SubscriberId subscriber,
+[[nodiscard]] wire::Be32 find_ike_mapping_address(const Lsn44& shard, SubscriberId subscriber,
                                                   wire::Be32 server);
 
 /// Its peer may not be needed any more.

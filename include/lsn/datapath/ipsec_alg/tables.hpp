@@ -78,16 +78,17 @@ struct alignas(64) IkeSession {
   wire::Be16 inside_port;  ///< its UDP mapping
   wire::Be16 nat_port;
   std::uint8_t version;
-  bool heard[kDirections];  ///< messages of that direction were seen; both: it is answered
+  ByDirection<bool> heard;  ///< messages of that direction were seen; both: it is answered
   bool keeps_port;          ///< its UDP session does (ikePreservePort): it is found by its SPI
   bool in_use;
   bool began_midway;  ///< its phase 1 was not seen
   /// IKEv1: the fragmented Quick Mode message that its other fragments belong to, by direction.
-  struct {
+  struct Fragmented {
     std::uint32_t message_id;
     std::uint16_t fragment_id;
     bool known;
-  } fragmented[kDirections];
+  };
+  ByDirection<Fragmented> fragmented;
   state::WheelLinks wheel;
   state::ListLinks of_peer;
   state::ListLinks of_client;
@@ -105,10 +106,10 @@ struct alignas(64) IkeSession {
 struct EspSession {
   SessionId session;
   PeerId peer;
-  Spi spi[kDirections];
-  std::uint32_t turn[kDirections];  ///< serial of the turn in which the SPI was learned
-  bool candidate[kDirections];      ///< it stands in that turn's queue
-  bool again[kDirections];          ///< a second packet came, which may not be counted yet
+  ByDirection<Spi> spi;
+  ByDirection<std::uint32_t> turn;  ///< serial of the turn in which the SPI was learned
+  ByDirection<bool> candidate;      ///< it stands in that turn's queue
+  ByDirection<bool> again;          ///< a second packet came, which may not be counted yet
   bool followed;     ///< its client sent since the inbound SPI was learned, or no client misses it
   bool of_exchange;  ///< its outbound SPI was learned in a turn with one
   bool fruitless;    ///< a turn for its inbound SPI ended without any trace of it
@@ -118,14 +119,14 @@ struct EspSession {
   ExchangeId settled = state::kNone;  ///< that its inbound SPI did; kNone: none
   IkeId ike = state::kNone;           ///< the session of that exchange
   /// Its session's packets and bytes that are in its profile's sums already.
-  std::uint64_t counted_packets[kDirections];
-  std::uint64_t counted_bytes[kDirections];
+  ByDirection<std::uint64_t> counted_packets;
+  ByDirection<std::uint64_t> counted_bytes;
   bool in_use;
   bool is_single;  ///< in Client::singles
   state::ListLinks of_peer;
   state::ListLinks of_client;
   state::ListLinks half_open;
-  state::ListLinks candidates[kDirections];
+  ByDirection<state::ListLinks> candidates;
 
   [[nodiscard]] bool is_half_open() const { return spi[0] == kNoSpi || spi[1] == kNoSpi; }
 };
@@ -144,7 +145,7 @@ struct alignas(64) Peer {
   std::uint32_t ike_count = 0;
   std::uint32_t esp_count = 0;
   /// ESP sessions of which only the SPI of that direction is known, oldest first.
-  state::QueueHead half_open[kDirections];
+  ByDirection<state::QueueHead> half_open;
   state::QueueHead owed;  ///< exchanges that are owed an inbound SPI, in order of their answers
   std::uint32_t owed_count = 0;
   std::uint64_t sent_before = 0;  ///< on SPIs that are known no more
@@ -379,8 +380,8 @@ struct Tables {
     return [this](std::uint32_t id) -> state::ListLinks& { return esp_sessions[id].half_open; };
   }
   [[nodiscard]] auto candidate_links(Direction direction) {
-    return [this, d = at(direction)](std::uint32_t id) -> state::ListLinks& {
-      return esp_sessions[id].candidates[d];
+    return [this, direction](std::uint32_t id) -> state::ListLinks& {
+      return esp_sessions[id].candidates[direction];
     };
   }
 };

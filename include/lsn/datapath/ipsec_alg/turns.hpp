@@ -81,7 +81,7 @@ void on_float(IpsecAlg& shard, PeerId peer, IkeId ike);
 [[nodiscard]] bool does_another_dangle(IpsecAlg& shard, Gate& gate, PeerId except);
 /// Whether a peer is owed an inbound SPI, by an exchange or by the SPIs and requests that it showed
 /// in its turns.
-[[nodiscard]] bool is_owed_any(const IpsecAlg& shard, const Peer& peer);
+[[nodiscard]] bool is_owed_any(const Context& shard, const Peer& peer);
 /// Whether any other peer of the gate is owed one.
 [[nodiscard]] bool is_another_owed(const IpsecAlg& shard, const Gate& gate, PeerId except);
 /// Puts a peer on the gate's lists, or takes it off, as its exchanges and half-open sessions are.

@@ -1,5 +1,5 @@
 // Identifications of datagrams that leave in fragments (RFC 6864 section 5.3.1, RFC 7857 section
-// 9).
+// 10).
 //
 // Behind a NAT address many subscribers are one source; each chooses its identifications without
 // knowing of the others, and a receiver that joins fragments by source, destination, protocol and

@@ -43,6 +43,7 @@
 
 namespace lsn::datapath {
 
+struct Context;
 struct L3;
 
 /// Whether an address of a link is no host's: the network itself or its broadcast address (RFC 1812
@@ -130,12 +131,12 @@ class Neighbours {
 
   /// The neighbour of that address, created (incomplete, not yet asked for) if it is new;
   /// kNoNeighbour when the table is full.
-  [[nodiscard]] NeighbourId find_or_add(L3& shard, InterfaceId interface, wire::Be32 ip);
+  [[nodiscard]] NeighbourId find_or_add(Context& shard, InterfaceId interface, wire::Be32 ip);
 
   /// The neighbour of that address, or kNoNeighbour.
   [[nodiscard]] NeighbourId find(InterfaceId interface, wire::Be32 ip) const;
   /// A reachable one that is not in the table: a station on a link, by its hardware address alone.
-  [[nodiscard]] Neighbour station(const L3& shard, InterfaceId interface,
+  [[nodiscard]] Neighbour station(const Context& shard, InterfaceId interface,
                                   const wire::MacAddress& mac) const;
   /// Whether one more may be created only to send an answer of the NAT's own.
   [[nodiscard]] bool has_room_for_answers() const {
@@ -144,7 +145,7 @@ class Neighbours {
 
   /// Keeps a packet whose data begins at its IP header until the neighbour is known, and asks for
   /// it; a packet that may not wait is dropped and counted. Takes the packet in any case.
-  void wait(L3& shard, NeighbourId id, rte_mbuf* packet);
+  void wait(Context& shard, NeighbourId id, rte_mbuf* packet);
 
   /// An ARP packet of the given interface: learns the sender (RFC 826: only if it is known or asks
   /// for the NAT, and of the interface's network), answers a request for an interface's or a pool's
@@ -155,20 +156,21 @@ class Neighbours {
                                      Answer answer);
 
   /// Whether the other workers have to be shown an ARP packet; counts those that are one too many.
-  [[nodiscard]] bool concerns_all(L3& shard, InterfaceId interface, const wire::ArpHeader& arp);
+  [[nodiscard]] bool concerns_all(Context& shard, InterfaceId interface,
+                                  const wire::ArpHeader& arp);
 
   /// Asks for all gateways of the generation, by and by in advance(): known ones are confirmed.
   void resolve_gateways() { next_gateway_ = 0; }
 
   /// Announces the NAT's addresses (the interface's, and those of pools that it answers for, of all
   /// shards) on a link: the first ones now, the others by advance().
-  void announce(L3& shard, InterfaceId interface);
+  void announce(Context& shard, InterfaceId interface);
 
   /// Sends due requests and announcements, gives up, forgets, frees. At most `budget` of each.
   void advance(L3& shard, std::size_t budget);
   /// Whether advance() has something to do that no clock says: announcements, gateways, places to
   /// free.
-  [[nodiscard]] bool has_more(const L3& shard) const;
+  [[nodiscard]] bool has_more(const Context& shard) const;
 
   /// All that were ever created have indices below it; those that are not there now are kFree.
   [[nodiscard]] std::uint32_t high_water() const { return table_.high_water(); }
@@ -181,13 +183,13 @@ class Neighbours {
   [[nodiscard]] std::uint32_t size() const { return reachable_; }
 
   /// Frees every packet that waits (at the end).
-  void clear(L3& shard);
+  void clear(Context& shard);
 
  private:
   struct WaitingPacket {
     rte_mbuf* packet;
     std::uint32_t
-        adopted;  ///< Shard::adopted when it came: with which generation it was translated
+        adopted;  ///< Context::adopted when it came: with which generation it was translated
     state::ListLinks links;
   };
 
@@ -200,17 +202,17 @@ class Neighbours {
   [[nodiscard]] auto forgotten_links() {
     return [this](std::uint32_t id) -> state::ListLinks& { return table_[id].forgotten; };
   }
-  void probe(L3& shard, NeighbourId id);
+  void probe(Context& shard, NeighbourId id);
   void rearm(NeighbourId id, state::Ticks deadline);
-  void announce_more(L3& shard, std::size_t budget);
-  void ask_for_gateways(L3& shard, std::size_t budget);
+  void announce_more(Context& shard, std::size_t budget);
+  void ask_for_gateways(Context& shard, std::size_t budget);
   void learned(L3& shard, NeighbourId id, const wire::MacAddress& mac);
-  void lose(L3& shard, Neighbour& neighbour);
-  [[nodiscard]] NeighbourId find_or_make(L3& shard, InterfaceId interface, wire::Be32 ip);
-  void forget(L3& shard, NeighbourId id);
+  void lose(Context& shard, Neighbour& neighbour);
+  [[nodiscard]] NeighbourId find_or_make(Context& shard, InterfaceId interface, wire::Be32 ip);
+  void forget(Context& shard, NeighbourId id);
   void recall(NeighbourId id);
-  void free_forgotten(L3& shard, std::size_t budget);
-  void drop_waiting(L3& shard, NeighbourId id);
+  void free_forgotten(Context& shard, std::size_t budget);
+  void drop_waiting(Context& shard, NeighbourId id);
   [[nodiscard]] std::optional<state::Ticks> due(L3& shard, NeighbourId id);
 
   state::Slab<Neighbour> table_;

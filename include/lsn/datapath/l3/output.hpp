@@ -46,19 +46,9 @@ inline void set_data(rte_mbuf* packet, std::uint8_t* first, std::uint32_t size) 
   }
 }
 
-/// Puts a packet into a device's transmit buffer; drops and counts it when that is full.
-inline void transmit(L3& shard, std::uint16_t device, rte_mbuf* packet) {
-  TxBuffer& buffer = shard.tx[device];
-  if (buffer.count == TxBuffer::kCapacity) [[unlikely]] {
-    shard.drop(packet, DropReason::kTxFull);
-    return;
-  }
-  buffer.packets[buffer.count++] = packet;
-}
-
 /// Sets the link header in front of the IP packet `ip` and transmits. `size`: of the IP packet; the
 /// frame's padding is cut off.
-inline void send_fast(L3& shard, rte_mbuf* packet, wire::Ipv4Header* ip, std::uint16_t size,
+inline void send_fast(Context& shard, rte_mbuf* packet, wire::Ipv4Header* ip, std::uint16_t size,
                       Neighbour& neighbour) {
   auto* bytes = reinterpret_cast<std::uint8_t*>(ip);
   const unsigned link = neighbour.link_header_size;

@@ -3,11 +3,19 @@
 //
 // LSN44 declares these functions and calls them; the ALG's room implements them
 // (ipsec_alg/hooks.cpp). No call is virtual: there is one implementation, on the floor above, which
-// knows that every Lsn44 is part of its own. A second ALG would be asked behind the same functions,
-// by protocol and port.
+// knows that every Lsn44 is part of its own. It answers for the IPsec ALG alone; with a second ALG
+// it would choose between them, by protocol and remote port.
 //
-// LSN44 knows of an ALG's packets that a session may be marked (SessionFlags::kOffFastPath) and
-// that ESP is a protocol whose sessions are not its own to create.
+// What fits an ALG of UDP: is_inspected() marks its sessions, inspect() sees each of their packets
+// before it is translated and may hold or drop it, keeps_mapping_alive() and on_udp_session_end()
+// follow how long they live, the clockwork brings it up to a reload. What is not here, as IPsec
+// does not need it: TCP is never inspected; a payload does not change its length (SIP, FTP:
+// sequence numbers); no flow from outside can be announced beforehand (TFTP's answer from another
+// port, RTP).
+//
+// What LSN44 knows of IPsec beside the door: ESP is a protocol whose sessions it does not create; a
+// UDP session may preserve port 500 (UdpFlags::kPreservesPort), also where ICMP quotes it; kNewSa
+// marks an ESP packet; a group without an ALG profile has no ESP.
 #pragma once
 
 #include <cstddef>
@@ -69,7 +77,7 @@ void choose_address(Lsn44& shard, Subscriber& subscriber, const Group& group, wi
                                         wire::Be32 remote, wire::Be32 spi);
 /// The names of the packets of an ESP session (SessionCold::esp()), by direction; zero: not known.
 struct EspNames {
-  wire::Be32 spi[kDirections];
+  ByDirection<wire::Be32> spi;
 };
 [[nodiscard]] EspNames esp_names(const Lsn44& shard, std::uint32_t esp);
 

@@ -32,11 +32,11 @@ struct NatAddress {
   std::uint32_t serial = 0;       ///< no other object ever has the same
   std::uint32_t subscribers = 0;  ///< paired with it
   std::uint32_t slot = 0;         ///< no other object of the shard has the same at that time
-  std::array<state::PortBitmap, kPortProtocols> ports;
+  ByPortProtocol<state::PortBitmap> ports;
 
   /// Whether a port of 1024 and above is free.
   [[nodiscard]] bool has_room(Protocol protocol) const {
-    const state::PortBitmap& of = ports[static_cast<std::size_t>(protocol)];
+    const state::PortBitmap& of = ports[protocol];
     return !of.is_full(3) || !of.is_full(4);
   }
 };
@@ -75,7 +75,7 @@ class FullAddresses {
 
  private:
   using Words = std::vector<std::uint64_t>;
-  std::array<std::array<Words, state::kPortClasses>, kPortProtocols> full_;
+  ByPortProtocol<std::array<Words, state::kPortClasses>> full_;
 };
 
 /// Ports of one pool that wait before they are free, first come first out.

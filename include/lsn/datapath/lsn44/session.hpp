@@ -87,7 +87,7 @@ class PacketCount {
   std::uint64_t word_;
 };
 
-/// The state of one side of a TCP connection beyond SessionFlags.
+/// The state of one side of a TCP connection beyond TcpFlags.
 struct TcpTrail {
   /// Its window's scale and one more (RFC 7323); zero: it has not said that it scales.
   static constexpr std::uint8_t kScale = 0x0F;
@@ -132,9 +132,9 @@ struct alignas(64) Session {
   std::uint8_t flags;
   state::Ticks last_seen;
   std::uint32_t epoch;  ///< of the shard when `hop` was looked up
-  NeighbourId hop[kDirections];
-  PacketCount packets[kDirections];
-  ByteCount bytes[kDirections];
+  ByDirection<NeighbourId> hop;
+  ByDirection<PacketCount> packets;
+  ByDirection<ByteCount> bytes;
 
   // Of ESP, whose SPIs stand in ipsec_alg::EspSession: the sequence number of its latest inbound
   // packet lies in the ports that it does not have.
@@ -201,7 +201,7 @@ struct SessionRequest {
   Direction first;  ///< of the packet that asks for it
   wire::Endpoint inside;
   wire::Endpoint remote;
-  std::uint8_t flags = 0;            ///< SessionFlags to begin with
+  std::uint8_t flags = 0;            ///< to begin with, of its protocol, too
   MappingId mapping = state::kNone;  ///< inbound: the mapping that admitted it
   /// The hash of the outbound key, if the caller has just looked for it in vain.
   std::optional<std::uint32_t> missed = std::nullopt;

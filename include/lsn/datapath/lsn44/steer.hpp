@@ -24,6 +24,9 @@ namespace lsn::datapath::lsn44 {
 /// Whether packets to that NAT address are this shard's.
 [[nodiscard]] Verdict steer_inbound(const Context& shard, wire::Be32 nat_ip);
 
+/// Both of a packet: next if it is this shard's, handoff, or drop.
+[[nodiscard]] Verdict find_owner(Lsn44& shard, Packet& packet);
+
 /// The first step of outbound() and inbound(), for a flow's packet that is another shard's:
 /// handoff(owner), or next for all that they are to decide.
 [[nodiscard]] Verdict steer(Lsn44& shard, Packet& packet);

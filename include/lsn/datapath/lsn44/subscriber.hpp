@@ -32,8 +32,8 @@ struct alignas(64) Subscriber {
   std::uint32_t pins;        ///< other holders of it and its pairing: ALG state
   state::ListHead sessions;
   state::ListHead mappings;
-  std::array<std::uint32_t, kProtocols> session_count;
-  std::array<std::uint32_t, kPortProtocols> port_count;
+  ByProtocol<std::uint32_t> session_count;
+  ByPortProtocol<std::uint32_t> port_count;
 };
 static_assert(sizeof(Subscriber) == 64);
 

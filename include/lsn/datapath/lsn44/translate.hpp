@@ -49,7 +49,7 @@ inline wire::ChecksumDelta rewrite_ip(const Packet& packet, wire::Be32& address,
 template <Direction direction, Acknowledgment acknowledgment>
 inline void rewrite(const Packet& packet, Session& session) {
   constexpr bool kOut = direction == Direction::kOutbound;
-  PacketCount& packets = session.packets[static_cast<std::size_t>(direction)];
+  PacketCount& packets = session.packets[direction];
   const wire::Be16 new_port = kOut ? session.nat_port : session.inside_port;
   wire::ChecksumDelta delta = rewrite_ip(packet, kOut ? packet.ip->source : packet.ip->destination,
                                          kOut ? session.nat_ip : session.inside_ip);
@@ -99,14 +99,14 @@ inline void rewrite(const Packet& packet, Session& session) {
 
 /// Counts a packet's bytes for its session, the packet for the burst, and refreshes the session.
 template <Direction direction>
-inline void account(Lsn44& shard, Session& session, std::uint16_t size) {
+inline void account(Context& shard, Session& session, std::uint16_t size) {
   constexpr auto kD = static_cast<std::size_t>(direction);
   session.bytes[kD] += size;
   // RFC 4787 REQ-6: outbound always, inbound as configured; ESP by either direction.
   if (direction == Direction::kOutbound || shard.inbound_refresh ||
       session.protocol == Protocol::kEsp)
     session.last_seen = shard.now;
-  auto& sum = shard.totals.translated[static_cast<std::size_t>(session.protocol)][kD];
+  auto& sum = shard.totals.translated[session.protocol][kD];
   ++sum.packets;
   sum.bytes += size;
 }
@@ -135,11 +135,11 @@ extern template Verdict forward_slow<Direction::kInbound>(Lsn44&, Packet&, Sessi
 template <Direction direction>
 [[nodiscard]] inline Verdict forward(Lsn44& shard, Packet& packet, SessionId id) {
   Session& session = shard.lsn44.sessions[id];
-  const NeighbourId hop = session.hop[static_cast<std::size_t>(direction)];
-  constexpr std::uint8_t kOffFastPath =
+  const NeighbourId hop = session.hop[direction];
+  constexpr std::uint8_t kChanges =
       wire::TcpHeader::kSyn | wire::TcpHeader::kFin | wire::TcpHeader::kRst;
-  static_assert((kNewSa & kOffFastPath) != 0);
-  if (session.epoch != shard.epoch || hop >= kHairpinHop || (packet.l4_flags & kOffFastPath) != 0 ||
+  static_assert((kNewSa & kChanges) != 0);
+  if (session.epoch != shard.epoch || hop >= kHairpinHop || (packet.l4_flags & kChanges) != 0 ||
       (session.flags & SessionFlags::kOffFastPath) != 0) [[unlikely]]
     return forward_slow<direction>(shard, packet, id);
   Neighbour& neighbour = shard.neighbours[hop];

@@ -66,8 +66,8 @@ TEST(GateTransitions, FollowTheTableOfTheDesign) {
     const Gate gate = gate_after(row.events);
     const auto number = &row - rows;
     EXPECT_EQ(gate.state, row.state) << "row " << number;
-    EXPECT_EQ(gate.halves[at(kOut)], row.out) << "row " << number;
-    EXPECT_EQ(gate.halves[at(kIn)], row.in) << "row " << number;
+    EXPECT_EQ(gate.halves[kOut], row.out) << "row " << number;
+    EXPECT_EQ(gate.halves[kIn], row.in) << "row " << number;
   }
 }
 
@@ -75,7 +75,7 @@ TEST(GateTransitions, AnInboundSpiChangesNothingBeforeTheAnswer) {
   Gate gate = gate_after({kRequest});
   EXPECT_EQ(step(gate, kInboundSpi), Arming::kNone);
   EXPECT_EQ(gate.state, kExchange);
-  EXPECT_EQ(gate.halves[at(kIn)], HalfGate::kUnarmed);
+  EXPECT_EQ(gate.halves[kIn], HalfGate::kUnarmed);
 }
 
 TEST(GateTransitions, SayOnceThatTheGateIsArmed) {
@@ -120,8 +120,8 @@ TEST(GateClose, HalvesThatWereArmed_TimeOutAtTheDeadlineAndAreUnarmedOtherwise) 
     const auto why = static_cast<CloseReason>(reason);
     EXPECT_TRUE(close(gate, why)) << "it was armed";
     EXPECT_EQ(gate.state, kClosed);
-    EXPECT_EQ(gate.halves[at(kOut)], HalfGate::kPassed);
-    EXPECT_EQ(gate.halves[at(kIn)],
+    EXPECT_EQ(gate.halves[kOut], HalfGate::kPassed);
+    EXPECT_EQ(gate.halves[kIn],
               why == CloseReason::kDeadline ? HalfGate::kTimedOut : HalfGate::kUnarmed);
     EXPECT_EQ(gate.last_reason, why);
     EXPECT_TRUE(gate.had_turn);
@@ -192,7 +192,7 @@ TEST(GateShortened, ThePairDoesNotWorkYet) {
   gate.turn.unanswered = 1;
   EXPECT_FALSE(lacks_only_further_spis(gate)) << "a request is not answered";
   gate.turn.unanswered = 0;
-  gate.halves[at(kIn)] = HalfGate::kArmed;
+  gate.halves[kIn] = HalfGate::kArmed;
   EXPECT_FALSE(lacks_only_further_spis(gate)) << "no inbound SPI";
 }
 
@@ -217,9 +217,9 @@ TEST(GateOldSession, IsWatchedWhileTheTurnHasNoNewSpi) {
   EXPECT_FALSE(watches_old_session(gate)) << "there is none";
   gate.turn.old_session = 3;
   EXPECT_TRUE(watches_old_session(gate));
-  gate.turn.spis[at(kOut)] = 1;
+  gate.turn.spis[kOut] = 1;
   EXPECT_FALSE(watches_old_session(gate));
-  gate.turn.spis[at(kOut)] = 0;
+  gate.turn.spis[kOut] = 0;
   gate.turn.unanswered = 1;
   EXPECT_FALSE(watches_old_session(gate)) << "another exchange may make the SPI (design 9.3)";
 }
