@@ -42,7 +42,7 @@ struct Plan {
     unsigned version = 0;                                                   ///< of its name
     unsigned pools = 1;                                                     ///< bit per pool
     std::array<std::array<AppPolicy, 2>, shared::kPortProtocols> policies;  ///< up to 1000, above
-    std::array<TransportPolicy, shared::kPortProtocols> transport;
+    shared::ByPortProtocol<TransportPolicy> transport;
   };
   std::array<Group, kGroups> groups;
   std::array<int, kAddresses> pool_of{};  ///< kNobody: not configured
