@@ -247,7 +247,7 @@ void RunningConfig::publish(std::shared_ptr<const Generation> generation,
                        if (!alive) return;
                        (*alive)->publishing_ = false;
                        const Generation& now = *(*alive)->generation_;
-                       if (now.displaced != nullptr) now.displaced->settle(now.number);
+                       if (now.displaced != nullptr) now.displaced->note_sweep_end(now.number);
                        next(ended);
                      });
 }

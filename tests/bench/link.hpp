@@ -111,7 +111,7 @@ class Link {
 
   /// Receives until nothing has come for 20 ms: when (TSC) the last packet came, or `last`.
   template <class Take>
-  std::uint64_t settle(Take&& take, std::uint64_t last = 0) {
+  std::uint64_t run_until_idle(Take&& take, std::uint64_t last = 0) {
     std::uint64_t quiet_since = rte_rdtsc();
     while (rte_rdtsc() - quiet_since < clocks_of(0.02))
       if (receive(take) != 0) last = quiet_since = rte_rdtsc();
@@ -120,7 +120,7 @@ class Link {
 
   /// Leaves nothing in the rings.
   void drain() {
-    settle([](Side, const std::uint8_t*, std::uint32_t) {});
+    run_until_idle([](Side, const std::uint8_t*, std::uint32_t) {});
   }
 
  private:

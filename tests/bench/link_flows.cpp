@@ -189,7 +189,7 @@ nlohmann::json Flows::open(std::uint32_t first, std::uint32_t last, std::uint32_
   }
   Link::discard(pending);
   const double seconds = seconds_of(answered_at - begin);
-  link_.settle(taken);
+  link_.run_until_idle(taken);
   const std::uint32_t missing = link_.translates() ? last - first - open : 0;
   if (missing == 0) answer(first, last);
   return {
@@ -283,7 +283,7 @@ nlohmann::json Flows::run(const std::string& direction, std::uint32_t flows, dou
   const std::uint64_t flood_packets = flooded - flooded_before;
   const double time = seconds_of(now - begin);
   for (Pending& p : pending) Link::discard(p);
-  link_.settle(taken);
+  link_.run_until_idle(taken);
   const double lost_share = 1 - static_cast<double>(tally.received) / static_cast<double>(sent);
   const double rate = static_cast<double>(packets) / time;
   return {{"received", packets},
@@ -335,7 +335,7 @@ nlohmann::json Flows::latency(std::uint32_t flows, double gap, double seconds, b
     const bool waits = times.size() != sent && later < latest + clocks_of(kLost);
     if (sleeps && !waits && due > later + 2 * nap) std::this_thread::sleep_for(kNap);
   }
-  link_.settle(taken);
+  link_.run_until_idle(taken);
   if (times.empty()) throw std::runtime_error("nothing came back");
   std::sort(times.begin(), times.end());
   nlohmann::json all = nlohmann::json::array();

@@ -174,7 +174,7 @@ nlohmann::json Tunnels::open(std::uint32_t first, std::uint32_t last) {
   }
   const double seconds = seconds_of(rte_rdtsc() - begin);
   for (Pending& p : pending) Link::discard(p);
-  link_.settle(taken);
+  link_.run_until_idle(taken);
   ready_.clear();
   return {{"opened", up_},
           {"seconds", seconds},

@@ -504,9 +504,9 @@ class Round {
     note("sweep");
     lab_->sweep();
     sweeps_.clear();
-    std::uint64_t doubtful = 0;
-    settle_doubts(doubtful);
-    EXPECT_EQ(ended() - before, expected + doubtful) << "sessions that the reload ended";
+    std::uint64_t uncertain = 0;
+    resolve_uncertain(uncertain);
+    EXPECT_EQ(ended() - before, expected + uncertain) << "sessions that the reload ended";
     for (const auto& [ip, owner] : address_owners())
       if (const auto old = owners.find(ip); old != owners.end()) {
         EXPECT_EQ(old->second, owner) << to_text(ip) << " has moved";
@@ -527,7 +527,7 @@ class Round {
   }
 
   /// Sessions that came in unanswered, and that only another one from the same host lets stay.
-  void settle_doubts(std::uint64_t& ended) {
+  void resolve_uncertain(std::uint64_t& ended) {
     std::set<Key> there;
     for (const SessionRow& row : lab_->sessions()) there.insert(key_of(row));
     std::vector<Key> gone;
@@ -575,12 +575,12 @@ class Round {
         reference_->open(kind, client, server, nat, false);
       reference_->passed({kind, client, server}, true);
       // And so are unsolicited hosts that send to it.
-      const Endpoint stranger = any_server(kind);
-      if (stranger == server) continue;
-      const auto came = fresh.from_outside(packet(kind, stranger, other, kSyn, true).bytes());
-      const bool comes = come(kind, stranger, nat, kSyn, Strictness::kBeforeSweep);
+      const Endpoint outside_host = any_server(kind);
+      if (outside_host == server) continue;
+      const auto came = fresh.from_outside(packet(kind, outside_host, other, kSyn, true).bytes());
+      const bool comes = come(kind, outside_host, nat, kSyn, Strictness::kBeforeSweep);
       if (group->transport[static_cast<std::size_t>(kind)].group_session_limit == 0) {
-        EXPECT_EQ(comes, !came.empty()) << "a stranger is let in";
+        EXPECT_EQ(comes, !came.empty()) << "an outside host is let in";
       }
     }
     for (const std::string& fault : fresh.faults()) ADD_FAILURE() << fault;

@@ -507,7 +507,8 @@ std::uint64_t Lab::sweep(std::size_t budget) {
     ended += sweep.ended;
     stores_[id].discard(*addresses_[id].back());
   }
-  if (generation().displaced != nullptr) generation().displaced->settle(generation().number);
+  if (generation().displaced != nullptr)
+    generation().displaced->note_sweep_end(generation().number);
   return ended;
 }
 

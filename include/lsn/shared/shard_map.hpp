@@ -294,9 +294,11 @@ class DisplacedSubscribers {
 
   /// Every shard has gone through its subscribers since it adopted that generation: from now on all
   /// displaced ones are known here, and the map before need not be looked at.
-  void settle(std::uint64_t generation) { settled_.store(generation, std::memory_order_release); }
-  [[nodiscard]] bool is_settled(std::uint64_t generation) const {
-    return settled_.load(std::memory_order_acquire) >= generation;
+  void note_sweep_end(std::uint64_t generation) {
+    swept_.store(generation, std::memory_order_release);
+  }
+  [[nodiscard]] bool are_all_known(std::uint64_t generation) const {
+    return swept_.load(std::memory_order_acquire) >= generation;
   }
 
  private:
@@ -323,7 +325,7 @@ class DisplacedSubscribers {
   Array<ShardSet> sets_;
   Array<std::uint16_t> counts_;  ///< by shard, then bucket
   alignas(64) std::atomic<std::uint64_t> displaced_{0};
-  std::atomic<std::uint64_t> settled_{0};
+  std::atomic<std::uint64_t> swept_{0};
 };
 
 }  // namespace lsn::shared

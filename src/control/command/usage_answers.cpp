@@ -97,7 +97,7 @@ class StatUsage final : public Answer {
   }
 
  private:
-  [[nodiscard]] bool wants(const auto& object) const {
+  [[nodiscard]] bool matches(const auto& object) const {
     return object.present && (name_.empty() || object.name == name_);
   }
 
@@ -113,7 +113,7 @@ class StatUsage final : public Answer {
                  {"waiting", kRight},
                  {"in use", kRight}});
     for (std::uint16_t id = 0; id < pools.size(); ++id) {
-      if (!wants(pools[id])) continue;
+      if (!matches(pools[id])) continue;
       const Usage::OfPool pool = at_or_none(usage.pools, id);
       Json json{{"name", pools[id].name}};
       json.update(to_json(pool));
@@ -142,7 +142,7 @@ class StatUsage final : public Answer {
                  {"UDP ports", kRight},
                  {"ICMP ids", kRight}});
     for (std::uint16_t id = 0; id < groups.size(); ++id) {
-      if (!wants(groups[id])) continue;
+      if (!matches(groups[id])) continue;
       const Usage::OfGroup group = at_or_none(usage.groups, id);
       Json json{{"name", groups[id].name}, {"client", groups[id].client}};
       json.update(to_json(group));

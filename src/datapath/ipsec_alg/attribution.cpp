@@ -362,7 +362,7 @@ bool is_out_of_room(DropReason reason) {
 /// Inbound 1.
 std::expected<SessionId, DropReason> inbound_of_turn(IpsecAlg& shard, GateId gate_id, Spi spi,
                                                      bool fresh_now, Seen seen) {
-  Gate& gate = shard.alg.gates[gate_id];
+  Gate& gate = gate_in_hand(shard.alg, gate_id);
   const Turn& turn = gate.turn;
   const Peer& holder = shard.alg.peers[turn.holder];
   const bool sent_lately = turn.has_sent && (turn.sent + kReplySoon).later_than(shard.now);
@@ -447,7 +447,7 @@ std::expected<SessionId, DropReason> inbound_of_closed(IpsecAlg& shard, Gate& ga
 std::expected<SessionId, DropReason> take_gate(IpsecAlg& shard, PeerId id, Spi spi) {
   begin_turn(shard, id, GateEvent::kOutboundSpi);
   const GateId gate_id = shard.alg.peers[id].gate;
-  Gate& gate = shard.alg.gates[gate_id];
+  Gate& gate = gate_in_hand(shard.alg, gate_id);
   const auto learned = accept(shard, gate.turn, Direction::kOutbound, spi);
   if (!learned) {
     close_turn(shard, gate_id, CloseReason::kRefused);

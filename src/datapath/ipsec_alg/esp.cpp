@@ -320,7 +320,7 @@ bool is_followed_by_nothing(IpsecAlg& shard, EspSession& esp) {
     return false;
   esp.followed = esp.sent_until_then != sent_by(shard, peer);
   if (esp.followed) return false;
-  Gate& gate = shard.alg.gates[peer.gate];
+  Gate& gate = gate_in_hand(shard.alg, peer.gate);
   if (is_another_owed(shard, gate, esp.peer)) return true;
   // No client misses it, nor may one that has not seen the answer yet: it is certain.
   esp.followed = !does_another_dangle(shard, gate, esp.peer);
@@ -332,7 +332,7 @@ void withdraw(IpsecAlg& shard, EspId id) {
   const EspSession& esp = tables.esp_sessions[id];
   const PeerId peer_id = esp.peer;
   Peer& peer = tables.peers[peer_id];
-  Gate& gate = tables.gates[peer.gate];
+  Gate& gate = gate_in_hand(tables, peer.gate);
   count(shard, peer.profile, AlgCounter::kSpiWithdrawn);
   // The peer that had it may be owed its own all the same, or even this one.
   ++peer.awaited;
@@ -429,7 +429,7 @@ void leave_candidates(IpsecAlg& shard, EspId id, Direction direction) {
   EspSession& esp = tables.esp_sessions[id];
   if (!esp.candidate[direction]) return;
   esp.candidate[direction] = false;
-  Turn* turn = find_turn(tables.gates[tables.peers[esp.peer].gate], esp.turn[direction]);
+  Turn* turn = find_turn(gate_in_hand(tables, tables.peers[esp.peer].gate), esp.turn[direction]);
   if (turn == nullptr) return;
   state::queue_remove(turn->candidates[direction], id, tables.candidate_links(direction));
   --turn->spis[direction];

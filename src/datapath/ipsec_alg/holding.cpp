@@ -115,7 +115,7 @@ void remove_flight(IpsecAlg& shard, Waiter& waiter, FlightId id, DropReason reas
   while (!flight.packets.empty()) drop_held(shard, flight, flight.packets.first, reason);
   state::queue_remove(waiter.flights, id, tables.flight_links());
   --waiter.flight_count;
-  --tables.gates[tables.peers[waiter.peer].gate].held_flights;
+  --gate_in_hand(tables, tables.peers[waiter.peer].gate).held_flights;
   tables.flights.release(id);
 }
 
@@ -124,7 +124,7 @@ void leave_queue(IpsecAlg& shard, WaiterId id) {
   Tables& tables = shard.alg;
   Waiter& waiter = tables.waiters[id];
   Peer& peer = tables.peers[waiter.peer];
-  Gate& gate = tables.gates[peer.gate];
+  Gate& gate = gate_in_hand(tables, peer.gate);
   state::queue_remove(gate.waiters, id, tables.waiter_links());
   --gate.waiter_count;
   tables.waiter_wheel.cancel(id, tables.waiter_wheel_links());
@@ -143,7 +143,7 @@ std::expected<WaiterId, DropReason> obtain_place(IpsecAlg& shard, PeerId peer_id
   const std::uint32_t places = profile_of(shard, peer).phase2_hold;
   // Design 4.7: phase2Hold = 0 drops.
   if (places == 0) return std::unexpected(DropReason::kIkeGateBlocked);
-  Gate& gate = tables.gates[peer.gate];
+  Gate& gate = gate_in_hand(tables, peer.gate);
   if (gate.waiter_count >= places) return std::unexpected(DropReason::kIkeWaitersFull);
   const WaiterId id = tables.waiters.allocate();
   if (id == state::kNone) return std::unexpected(DropReason::kIkeHoldFull);
@@ -180,7 +180,7 @@ std::expected<FlightId, DropReason> obtain_flight(IpsecAlg& shard, WaiterId wait
   flight.name = name;
   state::queue_push(waiter.flights, id, tables.flight_links());
   ++waiter.flight_count;
-  ++tables.gates[tables.peers[waiter.peer].gate].held_flights;
+  ++gate_in_hand(tables, tables.peers[waiter.peer].gate).held_flights;
   return id;
 }
 
@@ -339,7 +339,7 @@ void release_flight(IpsecAlg& shard, Waiter& waiter, FlightId id) {
   release(shard, tables.flights[id]);
   state::queue_remove(waiter.flights, id, tables.flight_links());
   --waiter.flight_count;
-  --tables.gates[tables.peers[waiter.peer].gate].held_flights;
+  --gate_in_hand(tables, tables.peers[waiter.peer].gate).held_flights;
   tables.flights.release(id);
 }
 
@@ -464,14 +464,15 @@ bool hold_with_datagram(IpsecAlg& shard, const Packet& packet, Direction directi
 
 void queue_behind_all(IpsecAlg& shard, WaiterId id) {
   Tables& tables = shard.alg;
-  state::QueueHead& waiters = tables.gates[tables.peers[tables.waiters[id].peer].gate].waiters;
+  state::QueueHead& waiters =
+      gate_in_hand(tables, tables.peers[tables.waiters[id].peer].gate).waiters;
   state::queue_remove(waiters, id, tables.waiter_links());
   state::queue_push(waiters, id, tables.waiter_links());
 }
 
 void begin_next_turn(IpsecAlg& shard, GateId gate_id) {
   Tables& tables = shard.alg;
-  Gate& gate = tables.gates[gate_id];
+  Gate& gate = gate_in_hand(tables, gate_id);
   gate.kept_for = state::kNone;
   // A waiter's flights may have been given up: then it is the next one's turn.
   while (!gate.waiters.empty() && gate.state == GateState::kClosed) {

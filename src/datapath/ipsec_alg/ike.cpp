@@ -88,7 +88,7 @@ void forget(IpsecAlg& shard, ExchangeId id) {
   Tables& tables = shard.alg;
   Exchange& e = tables.exchanges[id];
   IkeSession& session = tables.ike_sessions[e.ike];
-  Gate& gate = tables.gates[tables.peers[session.peer].gate];
+  Gate& gate = gate_in_hand(tables, tables.peers[session.peer].gate);
   if (!e.settled) note_exchange(shard, id, true);
   leave_peers_list(shard, id);
   if (!e.answered) {
@@ -162,7 +162,7 @@ void enter_port_keepers(Tables& tables, IkeId id) {
   const std::uint32_t hash = tables.index.hash(key);
   if (tables.index.find(key, hash) != state::kNone || !tables.index.insert(key, hash, id)) return;
   session.keeps_port = true;
-  ++tables.gates[gate].port_keepers;
+  ++gate_in_hand(tables, gate).port_keepers;
 }
 
 void leave_port_keepers(Tables& tables, IkeId id) {
@@ -171,7 +171,7 @@ void leave_port_keepers(Tables& tables, IkeId id) {
   const GateId gate = tables.peers[session.peer].gate;
   const state::FlowKey key = port_keeper_key(gate, session.initiator);
   tables.index.erase(key, tables.index.hash(key));
-  --tables.gates[gate].port_keepers;
+  --gate_in_hand(tables, gate).port_keepers;
 }
 
 /// Design 6: the session that is replaced at a client's limit, the one that was silent for longest

@@ -221,7 +221,7 @@ void ask_for_turn(IpsecAlg& shard, EspId id) {
   EspSession& esp = tables.esp_sessions[id];
   const PeerId peer_id = esp.peer;
   const GateId gate_id = tables.peers[peer_id].gate;
-  Gate& gate = tables.gates[gate_id];
+  Gate& gate = gate_in_hand(tables, gate_id);
   const AlgProfile& profile = profile_of(shard, tables.peers[peer_id]);
   // Also if its turns have brought nothing, as long as one of its exchanges is owed an SPI.
   if (!esp.fruitless || !tables.peers[peer_id].owed.empty()) note_asked(shard, gate, peer_id);
@@ -241,12 +241,11 @@ Verdict inspect_esp(IpsecAlg& shard, const Packet& packet, SessionId id, Directi
   const EspId esp_id = esp_of(shard, id);
   EspSession& esp = shard.alg.esp_sessions[esp_id];
   const GateId gate_id = shard.alg.peers[esp.peer].gate;
-  Gate& gate = shard.alg.gates[gate_id];
   const std::uint16_t profile = shard.alg.peers[esp.peer].profile;
   const bool out = direction == Direction::kOutbound;
   // Before anything ends here: an SPI that comes again was not sprayed.
   if (packet.has_l4 && session.packets[direction] != 0) esp.again[direction] = true;
-  (void)current_gate(shard, gate_id);
+  Gate& gate = current_gate(shard, gate_id);
   if (!out && esp.in_use && is_followed_by_nothing(shard, esp)) withdraw(shard, esp_id);
   // Its SPI may have been a candidate whose time was over, or taken back.
   if ((session.flags & SessionFlags::kInUse) == 0 || esp.spi[direction] == kNoSpi) {

@@ -30,7 +30,7 @@ std::expected<GateId, DropReason> obtain_gate(IpsecAlg& shard, wire::Be32 nat_ip
     tables.gates.release(id);
     return std::unexpected(DropReason::kGateTableFull);
   }
-  Gate& gate = tables.gates[id];
+  Gate& gate = gate_in_hand(tables, id);
   gate.nat_ip = nat_ip;
   gate.server = server;
   gate.in_use = true;
@@ -41,7 +41,7 @@ std::expected<GateId, DropReason> obtain_gate(IpsecAlg& shard, wire::Be32 nat_ip
 
 void remove_gate(IpsecAlg& shard, GateId id) {
   Tables& tables = shard.alg;
-  Gate& gate = tables.gates[id];
+  Gate& gate = gate_in_hand(tables, id);
   tables.gate_wheel.cancel(id, tables.gate_wheel_links());
   const state::FlowKey key = gate_key(gate.nat_ip, gate.server);
   tables.index.erase(key, tables.index.hash(key));
@@ -85,7 +85,7 @@ bool is_needed(const IpsecAlg& shard, PeerId id) {
 void remove_peer(IpsecAlg& shard, PeerId id) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[id];
-  Gate& gate = tables.gates[peer.gate];
+  Gate& gate = gate_in_hand(tables, peer.gate);
   Client& client = tables.clients[peer.subscriber];
   for (const Peer::KeptPort& kept : peer.ike_ports)
     if (kept.port.raw() != 0) note_mapping_gone(shard, id, kept.port);
@@ -198,7 +198,7 @@ std::expected<PeerId, DropReason> obtain_peer(IpsecAlg& shard, SubscriberId subs
     tables.peers.release(id);
     return std::unexpected(gate_id.error());
   }
-  Gate& gate = tables.gates[*gate_id];
+  Gate& gate = gate_in_hand(tables, *gate_id);
   if (!tables.index.insert(key, hash, id)) {
     tables.peers.release(id);
     if (gate.peers.empty()) remove_gate(shard, *gate_id);
@@ -277,7 +277,7 @@ void clear_peer(IpsecAlg& shard, PeerId id, AlgEnd why) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[id];
   const GateId gate_id = peer.gate;
-  Gate& gate = tables.gates[gate_id];
+  Gate& gate = gate_in_hand(tables, gate_id);
   if (peer.waiter != state::kNone) remove_waiter(shard, peer.waiter, DropReason::kIkeHeldFlushed);
   while (!peer.ike_sessions.empty()) end_ike_session(shard, peer.ike_sessions.first, why);
   if (holds(gate, id)) close_turn(shard, gate_id, CloseReason::kFlush);

@@ -129,7 +129,7 @@ void note_dangling(IpsecAlg& shard, PeerId id) {
   Peer& peer = tables.peers[id];
   if (peer.is_dangling || !is_dangling(shard, peer)) return;
   peer.is_dangling = true;
-  state::list_push(tables.gates[peer.gate].dangling, id, tables.dangling_links());
+  state::list_push(gate_in_hand(tables, peer.gate).dangling, id, tables.dangling_links());
   raise(shard, peer.profile, AlgGauge::kDangling);
   schedule_gate(shard, peer.gate);  // it may have nothing else that ends
 }
@@ -235,7 +235,7 @@ void note_attempts(IpsecAlg& shard, const Turn& turn) {
 // ── lingering ───────────────────────────────────────────────────────────────────────────────────
 
 void linger(IpsecAlg& shard, GateId id) {
-  Gate& gate = shard.alg.gates[id];
+  Gate& gate = gate_in_hand(shard.alg, id);
   end_lingering(shard, id);
   gate.lingering = gate.turn;
   raise(shard, shard.alg.peers[gate.lingering.holder].profile, AlgGauge::kLingering);
@@ -256,7 +256,7 @@ bool in_turn(const Gate& gate, PeerId peer, const Exchange& e) {
 }
 
 Gate& current_gate(IpsecAlg& shard, GateId id) {
-  Gate& gate = shard.alg.gates[id];
+  Gate& gate = gate_in_hand(shard.alg, id);
   // A turn that begins here begins now: nothing of it is due yet.
   if (gate.state != GateState::kClosed) {
     if (const auto reason = due_reason(shard, gate)) close_turn(shard, id, *reason);
@@ -275,7 +275,7 @@ void begin_turn(IpsecAlg& shard, PeerId id, GateEvent how) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[id];
   const GateId gate_id = peer.gate;
-  Gate& gate = tables.gates[gate_id];
+  Gate& gate = gate_in_hand(tables, gate_id);
   peer.had_turn = true;
   peer.turn_began = shard.now;
   peer.asks = 0;
@@ -288,7 +288,7 @@ void begin_turn(IpsecAlg& shard, PeerId id, GateEvent how) {
 
 void close_turn(IpsecAlg& shard, GateId id, CloseReason reason) {
   Tables& tables = shard.alg;
-  Gate& gate = tables.gates[id];
+  Gate& gate = gate_in_hand(tables, id);
   const PeerId holder = gate.turn.holder;
   Peer& peer = tables.peers[holder];
 
@@ -361,7 +361,7 @@ bool admit(IpsecAlg& shard, IkeId ike, const ExchangeName& name, std::uint32_t m
            Opening opening) {
   Tables& tables = shard.alg;
   const PeerId id = tables.ike_sessions[ike].peer;
-  Gate& gate = tables.gates[tables.peers[id].gate];
+  Gate& gate = gate_in_hand(tables, tables.peers[id].gate);
   const ExchangeId exchange = add_exchange(shard, ike, name, message_id);
   if (exchange == state::kNone) return false;
   if (opening == Opening::kAnswer) {
@@ -390,7 +390,7 @@ void request_again(IpsecAlg& shard, PeerId id, ExchangeId exchange, std::uint32_
   Tables& tables = shard.alg;
   Exchange& e = tables.exchanges[exchange];
   Peer& peer = tables.peers[id];
-  Gate& gate = tables.gates[peer.gate];
+  Gate& gate = gate_in_hand(tables, peer.gate);
   e.latest_request = message_id;
   unsettle(shard, exchange);  // the SPI between was not this exchange's
   const bool was_answered = e.answered;
@@ -428,7 +428,7 @@ void on_answer(IpsecAlg& shard, PeerId id, ExchangeId exchange) {
   Exchange& e = tables.exchanges[exchange];
   Peer& peer = tables.peers[id];
   const GateId gate_id = peer.gate;
-  Gate& gate = tables.gates[gate_id];
+  Gate& gate = gate_in_hand(tables, gate_id);
   const bool in_this_turn = in_turn(gate, id, e);
   mark_answered(shard, exchange);
   if (!in_this_turn) count(shard, peer.profile, AlgCounter::kLateAnswers);
@@ -485,7 +485,7 @@ void hope_again(IpsecAlg& shard, PeerId id) {
 void on_message(IpsecAlg& shard, PeerId id, ExchangeId exchange) {
   Tables& tables = shard.alg;
   Exchange& e = tables.exchanges[exchange];
-  Gate& gate = tables.gates[tables.peers[id].gate];
+  Gate& gate = gate_in_hand(tables, tables.peers[id].gate);
   if (in_turn(gate, id, e)) gate.turn.latest_message = shard.now;
   touch_exchange(shard, exchange);
   if (!e.settled && !in_turn(gate, id, e)) hope_again(shard, id);
@@ -501,7 +501,7 @@ void on_message(IpsecAlg& shard, PeerId id, ExchangeId exchange) {
 }
 
 void on_spi(IpsecAlg& shard, GateId id, Direction direction) {
-  Gate& gate = shard.alg.gates[id];
+  Gate& gate = gate_in_hand(shard.alg, id);
   gate.turn.latest_spi = shard.now;
   on_event(shard.alg, gate,
            direction == Direction::kOutbound ? GateEvent::kOutboundSpi : GateEvent::kInboundSpi);
@@ -533,7 +533,7 @@ bool has_another_asked(const IpsecAlg& shard, const Gate& gate, PeerId except) {
 }
 
 void on_return(IpsecAlg& shard, GateId id) {
-  Gate& gate = shard.alg.gates[id];
+  Gate& gate = gate_in_hand(shard.alg, id);
   if (gate.halves[Direction::kOutbound] != HalfGate::kPassed) return;
   gate.turn.returned = true;
   close_if_paired(shard, id);
@@ -549,7 +549,7 @@ void close_if_paired(IpsecAlg& shard, GateId id) {
 
 void on_ike_rekey(IpsecAlg& shard, PeerId id, ExchangeId exchange) {
   const GateId gate_id = shard.alg.peers[id].gate;
-  Gate& gate = shard.alg.gates[gate_id];
+  Gate& gate = gate_in_hand(shard.alg, gate_id);
   const bool in_this_turn = in_turn(gate, id, shard.alg.exchanges[exchange]);
   mark_settled(shard, exchange);
   if (!in_this_turn) return;
@@ -602,7 +602,7 @@ bool is_another_owed(const IpsecAlg& shard, const Gate& gate, PeerId except) {
 void update_claimant(IpsecAlg& shard, PeerId id) {
   Tables& tables = shard.alg;
   Peer& peer = tables.peers[id];
-  Gate& gate = tables.gates[peer.gate];
+  Gate& gate = gate_in_hand(tables, peer.gate);
   const auto enter = [&](bool wanted, bool& is_there, state::ListHead& list, auto&& links) {
     if (wanted == is_there) return;
     is_there = wanted;
@@ -618,7 +618,7 @@ void update_claimant(IpsecAlg& shard, PeerId id) {
 }
 
 void end_lingering(IpsecAlg& shard, GateId id) {
-  Gate& gate = shard.alg.gates[id];
+  Gate& gate = gate_in_hand(shard.alg, id);
   const PeerId holder = gate.lingering.holder;
   if (holder == state::kNone) return;
   close_candidates(shard, gate.lingering);

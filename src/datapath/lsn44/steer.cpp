@@ -61,7 +61,7 @@ Verdict steer_outbound(Lsn44& shard, Packet& packet, wire::Be32 subscriber, std:
   ShardSet others = 0;
   if (generation.displaced != nullptr) {
     others = generation.displaced->shards_of(address);
-    if (generation.maps.size() > 1 && !generation.displaced->is_settled(generation.number))
+    if (generation.maps.size() > 1 && !generation.displaced->are_all_known(generation.number))
       if (const ShardId former = generation.maps[1]->owner_of(address); former != kNoShard)
         others |= ShardSet{1} << former;
     others &= able & ~(ShardSet{1} << owner);

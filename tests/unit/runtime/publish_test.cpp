@@ -56,7 +56,7 @@ class Publish : public testing::Test {
     publisher->poll();
   }
   /// Until nothing is left to do.
-  void settle() {
+  void run_until_idle() {
     for (int i = 0; i < 4; ++i) {
       for (const unsigned worker : {0U, 1U}) work(worker);
       poll();
@@ -104,7 +104,7 @@ TEST_F(Publish, IsDoneWhenEveryWorkerWorksWithTheGeneration) {
 TEST_F(Publish, GivesEachWorkerItsAddressesAndNoOthers) {
   const auto first = generation("203.0.113.0-203.0.113.7");
   publisher->publish(first, nullptr);
-  settle();
+  run_until_idle();
   unsigned owned[2] = {};
   for (const auto& place : first->nat_addresses.all()) {
     for (const unsigned shard : {0U, 1U}) {
@@ -124,7 +124,7 @@ TEST_F(Publish, GivesEachWorkerItsAddressesAndNoOthers) {
 TEST_F(Publish, AddressesThatStayKeepTheirObjects) {
   const auto first = generation("203.0.113.0-203.0.113.1");
   publisher->publish(first, nullptr);
-  settle();
+  run_until_idle();
   const auto find = [&](const shared::Generation& in, const char* text) {
     const auto* place = in.nat_addresses.find(*wire::parse_ipv4(text));
     return shards[place->owner].shard.lsn44.addresses->by_number[place->number];
@@ -132,7 +132,7 @@ TEST_F(Publish, AddressesThatStayKeepTheirObjects) {
   const auto* before = find(*first, "203.0.113.1");
   const auto second = generation("203.0.113.1-203.0.113.9", first.get());
   publisher->publish(second, nullptr);
-  settle();
+  run_until_idle();
   EXPECT_EQ(find(*second, "203.0.113.1"), before);
 }
 
@@ -140,7 +140,7 @@ TEST_F(Publish, KeepsTheOldGenerationUntilNobodyCanHoldIt) {
   auto first = generation("203.0.113.0");
   std::weak_ptr<const shared::Generation> watched = first;
   publisher->publish(first, nullptr);
-  settle();
+  run_until_idle();
   auto second = generation("203.0.113.0-203.0.113.1", first.get());
   first.reset();
   publisher->publish(second, nullptr);
@@ -186,8 +186,8 @@ TEST_F(Publish, PublishesOneAfterTheOtherInOrder) {
     done.push_back(3);
     publisher->publish(first, [&](std::uint64_t) { done.push_back(4); });
   });
-  settle();
-  settle();
+  run_until_idle();
+  run_until_idle();
   EXPECT_EQ(done, (std::vector<int>{1, 2, 3, 4}));
   EXPECT_EQ(publisher->current(), first);
 }

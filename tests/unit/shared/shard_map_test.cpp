@@ -204,11 +204,11 @@ TEST(DisplacedSubscribers, OfAllAddressesTheSameNumberFallsIntoEachBucket) {
 
 TEST(DisplacedSubscribers, AreSettledFromTheGenerationOnThatEveryShardHasGoneThrough) {
   DisplacedSubscribers displaced(2);
-  EXPECT_FALSE(displaced.is_settled(1));
-  displaced.settle(3);
-  EXPECT_TRUE(displaced.is_settled(2));
-  EXPECT_TRUE(displaced.is_settled(3));
-  EXPECT_FALSE(displaced.is_settled(4));
+  EXPECT_FALSE(displaced.are_all_known(1));
+  displaced.note_sweep_end(3);
+  EXPECT_TRUE(displaced.are_all_known(2));
+  EXPECT_TRUE(displaced.are_all_known(3));
+  EXPECT_FALSE(displaced.are_all_known(4));
 }
 
 }  // namespace

@@ -268,13 +268,32 @@ struct Capacity {
   std::uint32_t held_bytes = 16777216;
 };
 
+struct Tables;
+
+/// The gates of a shard. Any function may look at one by its index. A function that changes one has
+/// it from current_gate() (turns.hpp), which has done what is due by time, or by gate_in_hand(), if
+/// one of its callers has got it so.
+class Gates : private state::Slab<Gate> {
+  using Slab = state::Slab<Gate>;
+
+ public:
+  using Slab::allocate, Slab::capacity, Slab::high_water, Slab::index_of, Slab::release, Slab::size,
+      Slab::Slab;
+  [[nodiscard]] const Gate& operator[](GateId id) const { return Slab::operator[](id); }
+
+ private:
+  friend struct Tables;
+  friend Gate& gate_in_hand(Tables& tables, GateId id);
+  [[nodiscard]] Gate& changeable(GateId id) { return Slab::operator[](id); }
+};
+
 struct Tables {
   Tables(const Capacity& capacity, std::uint32_t max_subscribers, state::Ticks now,
          const state::HashSecret& secret, state::ZeroedMemory* memory);
 
   state::FlowTable index;   ///< gates, peers, IKE sessions
   state::FlowTable quoted;  ///< ESP sessions by their names in quoted packets
-  state::Slab<Gate> gates;
+  Gates gates;
   /// Of Gate::seen, by GateId; meaningless where the SPI is kNoSpi.
   state::ParallelArray<std::array<SeenHistory, kSeenSpis>> histories;
   state::Slab<Peer> peers;
@@ -323,7 +342,7 @@ struct Tables {
 
   // The links of every list, queue and wheel.
   [[nodiscard]] auto gate_wheel_links() {
-    return [this](std::uint32_t id) -> state::WheelLinks& { return gates[id].wheel; };
+    return [this](std::uint32_t id) -> state::WheelLinks& { return gates.changeable(id).wheel; };
   }
   [[nodiscard]] auto ike_wheel_links() {
     return [this](std::uint32_t id) -> state::WheelLinks& { return ike_sessions[id].wheel; };
@@ -385,5 +404,9 @@ struct Tables {
     };
   }
 };
+
+[[nodiscard]] inline Gate& gate_in_hand(Tables& tables, GateId id) {
+  return tables.gates.changeable(id);
+}
 
 }  // namespace lsn::datapath::ipsec_alg

@@ -27,7 +27,7 @@ class Turns : public Floors {
     EXPECT_TRUE(made.has_value());
     return *made;
   }
-  Gate& gate(PeerId id) { return shard().alg.gates[shard().alg.peers[id].gate]; }
+  Gate& gate(PeerId id) { return gate_in_hand(shard().alg, shard().alg.peers[id].gate); }
 
   /// An answered IKE session of a peer, as two phase 1 messages make it.
   IkeId ike(PeerId id, wire::IkeSpi initiator) {
