@@ -35,6 +35,13 @@ struct Ticks {
   friend constexpr bool operator==(Ticks, Ticks) = default;
 };
 
+[[nodiscard]] constexpr Ticks later_of(Ticks a, Ticks b) {
+  return a.later_than(b) ? a : b;
+}
+[[nodiscard]] constexpr Ticks earlier_of(Ticks a, Ticks b) {
+  return a.later_than(b) ? b : a;
+}
+
 /// Ticks from `b` to `a`; negative where `a` is the earlier one.
 [[nodiscard]] constexpr std::int32_t operator-(Ticks a, Ticks b) {
   return static_cast<std::int32_t>(a.value - b.value);

@@ -64,10 +64,6 @@ void change(HalfGate& half, Half what) {
   }
 }
 
-state::Ticks later(state::Ticks a, state::Ticks b) {
-  return a.later_than(b) ? a : b;
-}
-
 }  // namespace
 
 Turn* find_turn(Gate& gate, std::uint32_t serial) {
@@ -127,13 +123,13 @@ std::optional<state::Ticks> shortened(const Gate& gate) {
     // It yields to an exchange at once, unless the holder has waited for its turn itself. If all
     // waiters wait for ESP, too, it lasts as long as there is something that may be a reply.
     if (gate.held_flights != 0) return turn.in_its_place ? turn.began + kGateKept : turn.began;
-    return later(turn.began, turn.latest_reply) + kAnswerExpected;
+    return later_of(turn.began, turn.latest_reply) + kAnswerExpected;
   }
-  const state::Ticks progress = later(turn.latest_answer, turn.latest_spi);
+  const state::Ticks progress = later_of(turn.latest_answer, turn.latest_spi);
   if (turn.unanswered != 0) {
     // New requests do not extend it while there was no answer at all.
     if (turn.answered == 0) return turn.began + kAnswerExpected;
-    return later(turn.latest_request, progress) + kAnswerExpected;
+    return later_of(turn.latest_request, progress) + kAnswerExpected;
   }
   return progress + (lacks_only_further_spis(gate) ? kFurtherSpi : kAnswerExpected);
 }

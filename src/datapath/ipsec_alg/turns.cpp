@@ -33,10 +33,6 @@ state::Ticks deadline_of(const IpsecAlg& shard, const Turn& turn) {
   return deadline_of(turn, gate_timeout_of(shard, turn));
 }
 
-state::Ticks later(state::Ticks a, state::Ticks b) {
-  return a.later_than(b) ? a : b;
-}
-
 // ── when turns end by time ──────────────────────────────────────────────────────────────────────
 
 /// Design 4.9, old-spi: the session that shows, if it goes on, that the exchange brought no new
@@ -117,7 +113,7 @@ std::optional<state::Ticks> dangles_until(const IpsecAlg& shard, const Peer& pee
     // While one that was admitted within 2T is neither answered nor settled.
     const state::Ticks admitted = shard.alg.exchanges[peer.undecided.last].admitted;
     const state::Ticks lasts = admitted + twice_gate_timeout(shard, peer);
-    until = until ? later(*until, lasts) : lasts;
+    until = until ? later_of(*until, lasts) : lasts;
   }
   return until;
 }
@@ -161,8 +157,9 @@ void forget_dangling(IpsecAlg& shard, Gate& gate) {
 
 /// A turn without an exchange has lasted for as long as a server may take to reply.
 bool had_its_chance(const IpsecAlg& shard, const Turn& turn) {
-  const state::TickDuration timeout = profile_of(shard, shard.alg.peers[turn.holder]).gate_timeout;
-  return is_due(turn.began + std::min<state::TickDuration>(kAnswerExpected, timeout), shard.now);
+  return is_due(
+      turn.began + std::min<state::TickDuration>(kAnswerExpected, gate_timeout_of(shard, turn)),
+      shard.now);
 }
 
 /// Whether an exchange of the turn is owed an SPI still: the SPIs that it has learned may have

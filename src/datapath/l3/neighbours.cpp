@@ -323,7 +323,7 @@ std::optional<state::Ticks> Neighbours::due(L3& shard, NeighbourId id) {
     return now + kProbeInterval;
   }
   // Not in use; it may be when it is looked at again.
-  return (now + kConfirmAfter).later_than(forget_at) ? forget_at : now + kConfirmAfter;
+  return earlier_of(now + kConfirmAfter, forget_at);
 }
 
 Verdict Neighbours::arp_received(L3& shard, InterfaceId interface, const wire::ArpHeader& arp,

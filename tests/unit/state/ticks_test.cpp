@@ -39,6 +39,14 @@ TEST(Ticks, TheOrderHoldsForNearlyHalfTheCircle) {
   EXPECT_FALSE(Ticks{0x80000001}.later_than(Ticks{0}));
 }
 
+TEST(Ticks, TheLaterAndTheEarlierOfTwo_AlsoWhereTheCountWraps) {
+  const Ticks before{0xFFFFFFF0}, after{0x10};
+  EXPECT_EQ(later_of(before, after), after);
+  EXPECT_EQ(later_of(after, before), after);
+  EXPECT_EQ(earlier_of(before, after), before);
+  EXPECT_EQ(earlier_of(after, before), before);
+}
+
 TEST(Ticks, AddingInPlaceIsAdding) {
   Ticks at{5};
   at += seconds(2);
