@@ -254,17 +254,15 @@ Verdict parse_handoff(const Context& shard, rte_mbuf* mbuf, Packet& packet) {
   packet.mbuf = mbuf;
   packet.interface = origin.interface;
   packet.handoffs = origin.handoffs;
-  auto* bytes = rte_pktmbuf_mtod(mbuf, std::uint8_t*);
-  const auto* ethernet = reinterpret_cast<const wire::EthernetHeader*>(bytes);
-  const bool tagged = ethernet->type == wire::Be16::of(wire::kEtherTypeVlan);
-  const std::size_t link_size = sizeof(wire::EthernetHeader) + (tagged ? sizeof(wire::VlanTag) : 0);
+  wire::Ipv4Header* const network = ip_of_frame(mbuf);
   if (origin.kind == HandoffKind::kArp) {
     packet.kind = PacketKind::kArp;
-    packet.l4 = bytes + link_size;
-    packet.l4_size = static_cast<std::uint32_t>(mbuf->data_len - link_size);
+    packet.l4 = reinterpret_cast<std::uint8_t*>(network);
+    packet.l4_size = static_cast<std::uint32_t>(rte_pktmbuf_mtod(mbuf, std::uint8_t*) +
+                                                mbuf->data_len - packet.l4);
     return Verdict::consumed();
   }
-  packet.ip = reinterpret_cast<wire::Ipv4Header*>(bytes + link_size);
+  packet.ip = network;
   packet.hairpin = origin.kind == HandoffKind::kHairpin;
   packet.side = packet.hairpin ? Side::kOutside : shard.links[origin.interface].side;
   return Verdict::next();

@@ -64,7 +64,8 @@ static_assert(sizeof(PacketOrigin) <= kVisitedOffset);
                                       kVisitedOffset);
 }
 
-/// The IPv4 header of a frame whose link header was read before, tagged or not.
+/// The IPv4 header of a frame whose link header was read before, tagged or not; an ARP packet's
+/// begins there, too.
 [[nodiscard]] inline wire::Ipv4Header* ip_of_frame(rte_mbuf* frame) {
   auto* bytes = rte_pktmbuf_mtod(frame, std::uint8_t*);
   const auto* ethernet = reinterpret_cast<const wire::EthernetHeader*>(bytes);

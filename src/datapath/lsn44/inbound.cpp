@@ -42,14 +42,9 @@ std::expected<SessionId, DropReason> open(Lsn44& shard, const Packet& packet) {
                          .remote = {packet.ip->source, wire::Be16::raw(packet.key.remote_port)},
                          .flags = SessionFlags::kInboundFirst,
                          .mapping = id};
-  if (packet.protocol == Protocol::kTcp) {
-    const TransportPolicy& policy = group->transport[Protocol::kTcp];
-    const TcpOpening opening = tcp_opening(packet.l4_flags, policy);
-    if (opening == TcpOpening::kRefused) return std::unexpected(DropReason::kTcpNotSyn);
-    if (opening == TcpOpening::kTakeOver)
-      request.flags =
-          static_cast<std::uint8_t>(request.flags | TcpFlags::kSynOutbound | TcpFlags::kSynInbound);
-  }
+  if (packet.protocol == Protocol::kTcp &&
+      !open_tcp(request, packet.l4_flags, group->transport[Protocol::kTcp]))
+    return std::unexpected(DropReason::kTcpNotSyn);
   if (packet.protocol == Protocol::kIcmp &&
       !wire::is_icmp_request(reinterpret_cast<const wire::IcmpHeader*>(packet.l4)->type))
     return std::unexpected(DropReason::kNoMapping);

@@ -45,13 +45,9 @@ std::expected<SessionId, DropReason> open(Lsn44& shard, const Packet& packet,
       .inside = {packet.ip->source, wire::Be16::raw(packet.key.local_port)},
       .remote = {packet.ip->destination, wire::Be16::raw(packet.key.remote_port)},
       .missed = packet.hash};
-  if (packet.protocol == Protocol::kTcp) {
-    const TransportPolicy& policy = group.transport[Protocol::kTcp];
-    const TcpOpening opening = tcp_opening(packet.l4_flags, policy);
-    if (opening == TcpOpening::kRefused) return std::unexpected(DropReason::kTcpNotSyn);
-    if (opening == TcpOpening::kTakeOver)
-      request.flags = TcpFlags::kSynOutbound | TcpFlags::kSynInbound;
-  }
+  if (packet.protocol == Protocol::kTcp &&
+      !open_tcp(request, packet.l4_flags, group.transport[Protocol::kTcp]))
+    return std::unexpected(DropReason::kTcpNotSyn);
   // RFC 5508 REQ-1: a query creates a session, an answer does not.
   if (packet.protocol == Protocol::kIcmp && packet.has_l4 &&
       !wire::is_icmp_request(reinterpret_cast<const wire::IcmpHeader*>(packet.l4)->type))

@@ -88,6 +88,12 @@ bool is_known(Lsn44& shard, Subscriber& subscriber, const state::FlowTable& tabl
   return lives;
 }
 
+/// Whether both sides have sent their FINs.
+bool is_finished(const Session& session) {
+  constexpr std::uint8_t kBoth = TcpFlags::kFinOutbound | TcpFlags::kFinInbound;
+  return (session.flags & kBoth) == kBoth;
+}
+
 /// Whether no packet has shown the session to the present generation.
 bool predates_generation(const Context& shard, const Session& session) {
   return static_cast<std::int32_t>(session.epoch - shard.adopted) < 0;
@@ -117,9 +123,7 @@ void count_in_limits(const Group& group, Subscriber& subscriber) {
 SessionState state_of(const Session& session) {
   if (session.protocol != Protocol::kTcp) return SessionState::kActive;
   const std::uint8_t flags = session.flags;
-  const bool both_fins =
-      (flags & TcpFlags::kFinOutbound) != 0 && (flags & TcpFlags::kFinInbound) != 0;
-  if (both_fins || is_reset(session)) return SessionState::kClosing;
+  if (is_finished(session) || is_reset(session)) return SessionState::kClosing;
   if ((flags & TcpFlags::kFinOutbound) != 0) return SessionState::kFinOutbound;
   if ((flags & TcpFlags::kFinInbound) != 0) return SessionState::kFinInbound;
   if (is_open(session)) return SessionState::kEstablished;
@@ -133,6 +137,14 @@ TcpOpening tcp_opening(std::uint8_t flags, const TransportPolicy& policy) {
   if ((flags & kChanges) == TcpHeader::kSyn) return TcpOpening::kSyn;
   return policy.syn_check || (flags & TcpHeader::kRst) != 0 ? TcpOpening::kRefused
                                                             : TcpOpening::kTakeOver;
+}
+
+bool open_tcp(SessionRequest& request, std::uint8_t flags, const TransportPolicy& policy) {
+  const TcpOpening opening = tcp_opening(flags, policy);
+  if (opening == TcpOpening::kTakeOver)
+    request.flags =
+        static_cast<std::uint8_t>(request.flags | TcpFlags::kSynOutbound | TcpFlags::kSynInbound);
+  return opening != TcpOpening::kRefused;
 }
 
 namespace {
@@ -394,10 +406,9 @@ state::TickDuration idle_timeout(const Lsn44& shard, const Session& session,
     case SessionState::kClosing: {
       // An attempt that was refused has nothing to lose, and a connection that both sides have
       // closed is over.
-      const bool both_fins = (session.flags & TcpFlags::kFinOutbound) != 0 &&
-                             (session.flags & TcpFlags::kFinInbound) != 0;
-      return is_open(session) && !both_fins ? std::max(policy.fin_rst_timeout, kResetTimeout)
-                                            : policy.fin_rst_timeout;
+      return is_open(session) && !is_finished(session)
+                 ? std::max(policy.fin_rst_timeout, kResetTimeout)
+                 : policy.fin_rst_timeout;
     }
     default:
       return policy.session_timeout;  // a half-closed connection may carry data for long

@@ -208,6 +208,11 @@ struct SessionRequest {
   std::optional<wire::Be16> nat_port = std::nullopt;  ///< this very one, of the paired address
 };
 
+/// Sets the flags of a session that a TCP packet with these flags asks for, as tcp_opening() says.
+/// False: the session must not be created.
+[[nodiscard]] bool open_tcp(SessionRequest& request, std::uint8_t flags,
+                            const TransportPolicy& policy);
+
 /// Creates a session; `policy` is that of the destination port and says how (outbound only).
 [[nodiscard]] std::expected<SessionId, DropReason> create_session(Lsn44& shard, const Group& group,
                                                                   std::uint16_t group_id,
