@@ -42,6 +42,19 @@ std::uint64_t all_drops(const Counters& counters) {
   return total;
 }
 
+/// Of all protocols.
+std::uint64_t count_of(const Counters& c, shared::Counter ProtocolCounters::* which) {
+  std::uint64_t total = 0;
+  for (const ProtocolCounters& protocol : c.protocols) total += (protocol.*which).get();
+  return total;
+}
+std::uint64_t sessions_of(const Counters& c) {
+  return count_of(c, &ProtocolCounters::sessions);
+}
+std::uint64_t mappings_of(const Counters& c) {
+  return count_of(c, &ProtocolCounters::mappings);
+}
+
 shared::ShardCapacity capacity_of(const Dataplane& dataplane) {
   shared::ShardCapacity total;
   for (unsigned shard = 0; shard < dataplane.workers(); ++shard) {
@@ -123,11 +136,7 @@ std::string report_lsn(Format format, const CommandContext& context) {
   const Counts counts(context.dataplane, context.cleared);
   const auto workers = all_of(counts);
   const shared::ShardCapacity capacity = capacity_of(context.dataplane);
-  const std::uint64_t sessions = sum(workers, [](const Counters& c) {
-    std::uint64_t total = 0;
-    for (const ProtocolCounters& protocol : c.protocols) total += protocol.sessions.get();
-    return total;
-  });
+  const std::uint64_t sessions = sum(workers, sessions_of);
   const std::uint64_t drops = sum(workers, all_drops);
 
   if (format == Format::kJson) {
@@ -274,18 +283,6 @@ std::string report_interfaces(Format format, const CommandContext& context) {
 }
 
 namespace {
-
-std::uint64_t sessions_of(const Counters& c) {
-  std::uint64_t total = 0;
-  for (const ProtocolCounters& protocol : c.protocols) total += protocol.sessions.get();
-  return total;
-}
-
-std::uint64_t mappings_of(const Counters& c) {
-  std::uint64_t total = 0;
-  for (const ProtocolCounters& protocol : c.protocols) total += protocol.mappings.get();
-  return total;
-}
 
 /// Of all interfaces.
 std::uint64_t packets_of(const Counters& c,
