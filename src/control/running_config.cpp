@@ -58,7 +58,7 @@ RunningConfig::RunningConfig(std::string path, Model model, Dataplane& dataplane
     : path_(std::move(path)),
       model_(std::move(model)),
       dataplane_(dataplane),
-      generation_(build_generation(model_)),
+      generation_(build_generation(model_, nullptr, dataplane.address_classes())),
       self_(std::make_shared<RunningConfig*>(this)) {}
 
 RunningConfig::~RunningConfig() = default;

@@ -34,6 +34,7 @@ void apply(Context& shard, Packet& packet, Verdict verdict) {
     case Verdict::Kind::kConsumed:
       return;
     case Verdict::Kind::kHandoff:
+      if (!packet.hairpin) ++shard.misplaced;
       shard.handoff(packet.mbuf, verdict.shard(),
                     {packet.interface, packet.hairpin ? HandoffKind::kHairpin : HandoffKind::kSteer,
                      packet.handoffs});

@@ -20,6 +20,7 @@ namespace lsn::runtime {
 namespace {
 
 constexpr std::chrono::milliseconds kWatchInterval{50};
+constexpr std::chrono::seconds kLookInterval{1};
 constexpr std::chrono::milliseconds kStopPatience{3000};
 /// For work under way at a device when lsnd stops.
 constexpr std::chrono::milliseconds kDevicePatience{1000};
@@ -72,13 +73,21 @@ std::expected<void, std::string> DpdkDataplane::open_ports() {
           driver_of(std::string(control::device_name(device))).value_or("").starts_with("uio");
     }
   if (pci) device_monitor_ = std::make_unique<DeviceMonitor>(by_uio);
-  std::vector<PortQueues> queues;
+  unsigned bits = 0;
   for (const PortPlan& port_plan : plan_.ports) {
     auto port = Port::open(port_plan, workers);
     if (!port) return std::unexpected(port.error());
-    queues.push_back((*port)->queues());
+    if (const unsigned most = (*port)->class_bits(); most != 0)
+      bits = bits == 0 ? most : std::min(bits, most);
     ports_.push_back(std::make_unique<PortKeeper>(std::move(*port)));
   }
+  if (bits != 0) classes_ = shared::AddressClasses(bits);
+  std::vector<PortQueues> queues;
+  for (const auto& each : ports_) {
+    if (auto done = each->port().configure(classes_); !done) return std::unexpected(done.error());
+    queues.push_back(each->port().queues());
+  }
+  distribution_.resize(ports_.size());
   pollers_ = deal_queues(queues, nodes_);
   return {};
 }
@@ -226,7 +235,16 @@ control::WorkerStatus DpdkDataplane::worker(unsigned shard) const {
 
 std::vector<shared::PortStatus> DpdkDataplane::ports() {
   std::vector<shared::PortStatus> all;
-  for (const auto& port : ports_) all.push_back(port->status());
+  for (std::size_t device = 0; device < ports_.size(); ++device) {
+    shared::PortStatus status = ports_[device]->status();
+    const shared::DeviceCounters counters = device_counters(device);
+    status.rx_packets = counters.received.get();
+    status.handed_over = counters.handed_over.get();
+    status.checked = counters.checked.get();
+    status.as_predicted = counters.as_predicted.get();
+    status.failed_seconds = distribution_[device].failed_seconds();
+    all.push_back(std::move(status));
+  }
   return all;
 }
 
@@ -293,6 +311,28 @@ void DpdkDataplane::poll() {
     next_watch_ = now + kWatchInterval;
     watch_ports(now);
   }
+  if (now >= next_look_) {
+    next_look_ = now + kLookInterval;
+    watch_distribution();
+  }
+}
+
+shared::DeviceCounters DpdkDataplane::device_counters(std::size_t device) const {
+  shared::DeviceCounters sum;
+  for (const auto& each : workers_) {
+    const shared::DeviceCounters& one = each->counters().devices[device];
+    sum.received.add(one.received.get());
+    sum.handed_over.add(one.handed_over.get());
+    sum.checked.add(one.checked.get());
+    sum.as_predicted.add(one.as_predicted.get());
+  }
+  return sum;
+}
+
+void DpdkDataplane::watch_distribution() {
+  for (std::size_t device = 0; device < ports_.size(); ++device)
+    if (const auto complaint = distribution_[device].look(device_counters(device)))
+      spdlog::warn("{}: {}", ports_[device]->port().label(), *complaint);
 }
 
 void DpdkDataplane::watch_ports(Clock::Source::time_point now) {

@@ -114,9 +114,9 @@ std::expected<std::unique_ptr<Port>, std::string> Port::open(const PortPlan& pla
                                                              unsigned workers) {
   std::unique_ptr<Port> port(new Port(plan));
   if (auto plugged = port->plug_in(); !plugged) return std::unexpected(plugged.error());
-  if (auto configured = port->configure(workers); !configured)
-    return std::unexpected(configured.error());
-  port->has_peer_ = port->driver_ == "net_memif";
+  port->workers_ = workers;
+  if (auto read = port->read_offers(); !read) return std::unexpected(read.error());
+  port->has_peer_ = port->offering_driver() == "net_memif";
   port->seeks_peer_ = port->has_peer_ && !is_memif_server(plan.device);
   port->lends_buffers_ =
       port->seeks_peer_ && plan.device.find("zero-copy=yes") != std::string::npos;
@@ -158,13 +158,33 @@ std::expected<void, std::string> Port::plug_in() {
   return {};
 }
 
-std::expected<void, std::string> Port::configure(unsigned workers) {
+std::expected<void, std::string> Port::read_offers() {
   const Attempt attempt;
-  if (!is_known_) workers_ = workers;  // later it is read by other threads
+  if (!decompose(plan_.device).members.empty()) {
+    const rte_eth_conf conf{};
+    if (const int result = rte_eth_dev_configure(id_, 1, 1, &conf); result != 0)
+      return std::unexpected(
+          fmt::format("{} does not take its members: {}", label(), reason(attempt, result)));
+  }
   if (const int result = rte_eth_dev_info_get(id_, &info_); result != 0)
     return std::unexpected(fmt::format("{}: no information: {}", label(), reason(attempt, result)));
-  const std::string driver = info_.driver_name == nullptr ? "?" : info_.driver_name;
-  const auto chosen = port_settings(plan_, info_, driver, workers, plan_.buffer_room);
+  return {};
+}
+
+std::string_view Port::offering_driver() const {
+  return info_.driver_name == nullptr ? "?" : info_.driver_name;
+}
+
+unsigned Port::class_bits() const {
+  const auto settings = port_settings(plan_, info_, offering_driver(), workers_, plan_.buffer_room);
+  return settings && settings->rx_queues > 1 ? Steering::class_bits(info_, offering_driver()) : 0;
+}
+
+std::expected<void, std::string> Port::configure(const shared::AddressClasses& classes) {
+  const Attempt attempt;
+  classes_ = classes;
+  const std::string driver(offering_driver());
+  const auto chosen = port_settings(plan_, info_, driver, workers_, plan_.buffer_room);
   if (!chosen) return std::unexpected(fmt::format("{}: {}", label(), chosen.error()));
   PortSettings settings = *chosen;
   if (!is_known_) {
@@ -185,7 +205,10 @@ std::expected<void, std::string> Port::configure(unsigned workers) {
 
   const auto configured = [this, &settings] {
     rte_eth_conf conf = settings.conf();
-    steering_.choose_rss(info_, rx_queues_, conf);
+    steering_.choose(
+        info_, driver_, rx_queues_,
+        plan_.inside ? shared::HashedAddress::kSource : shared::HashedAddress::kDestination,
+        classes_, conf);
     return rte_eth_dev_configure(id_, static_cast<std::uint16_t>(rx_queues_),
                                  static_cast<std::uint16_t>(tx_queues_), &conf);
   };
@@ -198,7 +221,7 @@ std::expected<void, std::string> Port::configure(unsigned workers) {
     return std::unexpected(fmt::format("{} does not take {} receive and {} transmit queues: {}",
                                        label(), rx_queues_, tx_queues_, reason(attempt, result)));
   vlan_filter_ = settings.vlan_filter;
-  if (!is_known_ && tx_queues_ < workers &&
+  if (!is_known_ && tx_queues_ < workers_ &&
       (info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MT_LOCKFREE) == 0)
     locks_ = std::vector<QueueLock>(tx_queues_);
   rte_eth_dev_callback_register(id_, RTE_ETH_EVENT_INTR_RMV, on_removal, &removal_seen_);
@@ -223,6 +246,8 @@ std::expected<void, std::string> Port::set_up(const std::vector<unsigned>& polle
     const int node = nodes[poller_of[queue]];
     rte_eth_rxconf conf = info_.default_rxconf;
     conf.offloads = 0;  // the port's hold
+    // Else a queue whose worker is late stops all others of the device.
+    if (drops_for_full_queue(driver_)) conf.rx_drop_en = 1;
     const int result =
         rte_eth_rx_queue_setup(id_, static_cast<std::uint16_t>(queue), rx,
                                static_cast<unsigned>(node), &conf, buffers.on(node).packets.get());
@@ -292,7 +317,8 @@ std::expected<void, std::string> Port::start() {
     return std::unexpected(fmt::format("{} does not start: {}", label(), reason(attempt, result)));
   started_ = true;
   tell_vlans();
-  steering_.start(id_, poller_of_, plan_.inside, plan_.outside);
+  settle_flow_control();
+  steering_.start(id_, poller_of_);
   tell_steering();
   // With a peer it serves while the link is up, and not before.
   if (!has_peer_) serves_.store(true, std::memory_order_release);
@@ -307,10 +333,27 @@ void Port::tell_vlans() {
                    vlan, rte_strerror(-result));
 }
 
+/// A NAT that waits for a slow link would make all others wait: packets that find no room are
+/// counted and dropped. Some drivers begin with pauses in both directions after each start
+/// (net_e1000_em, net_e1000_igb).
+void Port::settle_flow_control() {
+  rte_eth_fc_conf conf{};
+  std::string text = "not told by the driver";
+  if (rte_eth_dev_flow_ctrl_get(id_, &conf) == 0) {
+    if (conf.mode != RTE_ETH_FC_NONE) {
+      rte_eth_fc_conf none = conf;
+      none.mode = RTE_ETH_FC_NONE;
+      if (rte_eth_dev_flow_ctrl_set(id_, &none) == 0) rte_eth_dev_flow_ctrl_get(id_, &conf);
+    }
+    text = conf.mode == RTE_ETH_FC_NONE ? "off" : "on, and the driver does not switch it off";
+  }
+  const std::lock_guard lock(steering_mutex_);
+  flow_control_ = std::move(text);
+}
+
 void Port::stop_device() {
   if (!started_) return;
   started_ = false;
-  if (!removed()) steering_.stop();
   if (!has_peer_) {
     rte_eth_dev_stop(id_);
     return;
@@ -330,8 +373,8 @@ std::expected<void, std::string> Port::restart() {
   if (auto plugged = plug_in(); !plugged) return plugged;
   // All notices until now were about the device that has gone.
   removal_seen_.store(false, std::memory_order_relaxed);
-  steering_ = Steering();
-  auto done = configure(workers_);
+  auto done = read_offers();
+  if (done) done = configure(classes_);
   if (done) done = set_up(poller_of_, nodes_, *buffers_);
   if (done) {
     removed_.store(false, std::memory_order_relaxed);
@@ -463,6 +506,10 @@ shared::PortStatus Port::status(bool is_touchable) {
   status.mac = wire::to_string(mac_);
   status.rx_queues = rx_queues_;
   status.tx_queues = tx_queues_;
+  {
+    const std::lock_guard lock(steering_mutex_);
+    status.flow_control = flow_control_;
+  }
   status.steering = steering();
   rte_eth_stats now{};
   if (is_touchable && !removed() && rte_eth_stats_get(id_, &now) == 0) stats_ = now;

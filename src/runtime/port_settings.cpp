@@ -4,6 +4,7 @@
 #include <rte_ether.h>
 
 #include <algorithm>
+#include <bit>
 
 namespace lsn::runtime {
 namespace {
@@ -32,6 +33,10 @@ bool is_virtual_function(std::string_view driver) {
 
 bool is_vdev(std::string_view device) {
   return !device.empty() && device.find('_') < 5;
+}
+
+bool drops_for_full_queue(std::string_view driver) {
+  return driver == "net_ixgbe" || driver == "net_e1000_igb";
 }
 
 PortSettings PortSettings::without_filter() const {
@@ -70,6 +75,13 @@ std::expected<PortSettings, std::string> port_settings(const PortPlan& plan,
   if (driver == "net_af_packet") settings.tx_queues = settings.rx_queues;
   if (driver == "net_tap")
     settings.rx_queues = settings.tx_queues = std::min(settings.rx_queues, settings.tx_queues);
+  // A table entry of 82599 and X540 has room for 16 queues, and the driver refuses none
+  // (DPDK 22.11).
+  if (driver == "net_ixgbe" && info.reta_size <= 128)
+    settings.rx_queues = std::min(settings.rx_queues, 16U);
+  // These start with powers of two alone (ixgbevf_dev_rx_init(), vmxnet3_dev_configure()).
+  if (driver == "net_ixgbe_vf" || driver == "net_vmxnet3")
+    settings.rx_queues = std::bit_floor(settings.rx_queues);
   // It offers two of each (DPDK 22.11), and spreads nothing over the receive queues; most of its
   // NICs have one transmit queue, and packets for the other are lost.
   if (driver == "net_e1000_em") settings.rx_queues = settings.tx_queues = 1;

@@ -18,6 +18,7 @@
 #include <new>
 #include <thread>
 
+#include "lsn/datapath/parse.hpp"
 #include "lsn/datapath/path.hpp"
 
 namespace lsn::runtime {
@@ -26,6 +27,9 @@ namespace {
 /// Objects of each kind per poll that housekeeping may touch until a tick's are done: one million
 /// sessions per second expiring is 10,000 per tick.
 constexpr std::size_t kHousekeepBudget = 32;
+
+/// Packets of which one is compared with what its device was told.
+constexpr std::uint32_t kCheckInterval = 1024;
 
 /// Between two lines about tables that take long to make.
 constexpr std::chrono::seconds kPatience{1};
@@ -185,10 +189,42 @@ bool Worker::poll_queues(datapath::Shard& shard, bool& full) {
     // packet's cost (360 clocks instead of 160).
     if (port.leaves_buffers_cold())
       for (unsigned i = 0; i < n; ++i) rte_prefetch0(packets[i]);
+    shared::DeviceCounters& counters = shard.counters.devices[queue.device];
+    counters.received.add(n);
+    if (until_check_ < n) [[unlikely]] {
+      until_check_ = kCheckInterval;
+      check_distribution(shard, queue.device, *packets[0]);
+    }
+    until_check_ -= n;
+    const std::uint64_t misplaced = shard.misplaced;
     datapath::process_received(shard, queue.device, {packets.data(), n});
+    if (shard.misplaced != misplaced) counters.handed_over.add(shard.misplaced - misplaced);
     send(shard);
   }
   return received;
+}
+
+void Worker::check_distribution(datapath::Shard& shard, std::uint16_t device,
+                                const rte_mbuf& frame) {
+  const auto by = config_.ports[device]->distributes_by();
+  if (!by) return;
+  const auto addresses = datapath::addresses_of_frame(shard, device, frame);
+  if (!addresses ||
+      (addresses->side == shared::Side::kInside) != (*by == shared::HashedAddress::kSource))
+    return;
+  const shared::Generation& generation = *shard.generation;
+  const shared::ShardMap& map = *generation.maps.front();
+  const bool by_source = *by == shared::HashedAddress::kSource;
+  const unsigned index = map.classes().of(by_source ? addresses->source : addresses->destination);
+  const shared::ShardId owner = by_source ? map.inside()->owner_of(index * map.classes().unit())
+                                          : generation.nat_addresses.table().owners()[index];
+  const bool hash_fits = (frame.ol_flags & RTE_MBUF_F_RX_RSS_HASH) == 0 ||
+                         frame.hash.rss % map.classes().count() == index;
+  // An owner that polls no queue of the device has its packets come to others.
+  const bool way_fits = owner == shard.id || !config_.ports[device]->is_polled_by(owner);
+  shared::DeviceCounters& counters = shard.counters.devices[device];
+  counters.checked.add();
+  if (hash_fits && way_fits) counters.as_predicted.add();
 }
 
 bool Worker::poll_rings(datapath::Shard& shard, bool& full) {

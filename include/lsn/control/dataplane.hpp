@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "lsn/shared/address_class.hpp"
 #include "lsn/shared/alg_counters.hpp"
 #include "lsn/shared/alg_queries.hpp"
 #include "lsn/shared/counters.hpp"
@@ -40,6 +41,8 @@ class Dataplane {
 
   [[nodiscard]] virtual unsigned workers() const = 0;
   [[nodiscard]] virtual WorkerStatus worker(unsigned shard) const = 0;
+  /// The classes by which the devices can distribute packets. Never another answer.
+  [[nodiscard]] virtual shared::AddressClasses address_classes() const { return {}; }
   /// By device index (Interface::device).
   [[nodiscard]] virtual std::vector<shared::PortStatus> ports() = 0;
 

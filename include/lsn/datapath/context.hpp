@@ -113,6 +113,7 @@ struct Context {
   state::Random random;
   state::HashSecret secret;
   Counters counters;
+  std::uint64_t misplaced = 0;  ///< packets that came here and are another shard's
   RecentDrops recent_drops;
 
   std::vector<TxBuffer> tx;                    ///< by device

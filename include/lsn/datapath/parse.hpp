@@ -192,6 +192,18 @@ template <Datagram datagram>
   return parse_l4<Datagram::kWhole>(packet, watched_sequence);
 }
 
+/// What a device's distribution goes by.
+struct FrameAddresses {
+  Side side;
+  wire::Ipv4Address source, destination;
+};
+
+/// Of a frame from `device` that nothing has been done with; nothing: it is none of IPv4, or on no
+/// interface.
+[[nodiscard]] std::optional<FrameAddresses> addresses_of_frame(const Context& shard,
+                                                               std::uint16_t device,
+                                                               const rte_mbuf& frame);
+
 /// Reads the link header of a frame from `device`. next: an IPv4 packet begins at packet.ip, which
 /// is not looked at yet. consumed: an ARP packet (kind) that begins at packet.l4, for Neighbours;
 /// it is not freed.

@@ -17,6 +17,7 @@
 #include "lsn/runtime/buffers.hpp"
 #include "lsn/runtime/clock.hpp"
 #include "lsn/runtime/device_events.hpp"
+#include "lsn/runtime/distribution_watch.hpp"
 #include "lsn/runtime/handoff.hpp"
 #include "lsn/runtime/plan.hpp"
 #include "lsn/runtime/port.hpp"
@@ -38,6 +39,7 @@ class DpdkDataplane final : public control::Dataplane {
 
   [[nodiscard]] unsigned workers() const override;
   [[nodiscard]] control::WorkerStatus worker(unsigned shard) const override;
+  [[nodiscard]] shared::AddressClasses address_classes() const override { return classes_; }
   [[nodiscard]] std::vector<shared::PortStatus> ports() override;
   void publish(std::shared_ptr<const shared::Generation> generation,
                std::function<void(std::uint64_t ended)> done) override;
@@ -64,6 +66,10 @@ class DpdkDataplane final : public control::Dataplane {
   void log_worker(unsigned shard) const;
   [[nodiscard]] std::expected<void, std::string> start_workers(TableMemory::HugePages huge_pages);
   void watch_ports(Clock::Source::time_point now);
+  /// Once a second: whether devices distribute packets as they were told.
+  void watch_distribution();
+  /// Of all workers.
+  [[nodiscard]] shared::DeviceCounters device_counters(std::size_t device) const;
   /// The addresses of a device's interfaces, on its links.
   void announce(std::uint16_t device);
   void resolve_gateways();
@@ -75,6 +81,8 @@ class DpdkDataplane final : public control::Dataplane {
   std::unique_ptr<DeviceMonitor> device_monitor_;   // outlives the ports
   std::vector<std::unique_ptr<PortKeeper>> ports_;  ///< by device
   std::vector<std::vector<unsigned>> pollers_;      ///< [device][queue]: worker
+  shared::AddressClasses classes_;                  ///< that all devices distribute by
+  std::vector<DistributionWatch> distribution_;     ///< by device
   HandoffRings handoff_;
   std::shared_ptr<rte_rcu_qsbr> quiescence_;
   std::vector<std::unique_ptr<Worker>> workers_;
@@ -82,6 +90,7 @@ class DpdkDataplane final : public control::Dataplane {
   std::shared_ptr<Restoration> restoration_;  ///< until the first generation is in force
   std::function<void(std::uint64_t)> restored_;
   std::chrono::steady_clock::time_point next_watch_{};
+  std::chrono::steady_clock::time_point next_look_{};  ///< at the distribution
 };
 
 }  // namespace lsn::runtime

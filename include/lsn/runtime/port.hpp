@@ -1,7 +1,8 @@
 // One device: probed, configured, watched, and given back.
 //
 //   open()       plugs the device in (or finds it: PCI) and reads its capabilities
-//   set_up()     queues, MTU, hardware address, with the workers that will use them
+//   configure()  queues and offloads, with the classes that all devices distribute by
+//   set_up()     queues' rings, MTU, hardware address, with the workers that will use them
 //   start()      lets it run; the outcome stands in describe() and in status()
 //   watch()      on the control thread, several times a second: link up, down, device gone
 //
@@ -16,12 +17,15 @@
 
 #include <rte_ethdev.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <expected>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lsn/control/dataplane.hpp"
@@ -51,6 +55,10 @@ class Port {
   /// Error: one line that names interfaces and device.
   [[nodiscard]] static std::expected<std::unique_ptr<Port>, std::string> open(const PortPlan& plan,
                                                                               unsigned workers);
+  /// Bits of the class that the device can distribute by, with more than one queue; 0: none.
+  [[nodiscard]] unsigned class_bits() const;
+  /// With the classes of all devices, before set_up().
+  [[nodiscard]] std::expected<void, std::string> configure(const shared::AddressClasses& classes);
   ~Port();
   Port(const Port&) = delete;
   Port& operator=(const Port&) = delete;
@@ -126,7 +134,15 @@ class Port {
   /// Control thread: looks at the link and the device.
   [[nodiscard]] Event watch();
 
-  /// Rules for the NAT addresses of a generation; on the thread that starts and stops the port.
+  /// Any thread: the address by which the device distributes packets to their owners, if it does.
+  [[nodiscard]] std::optional<shared::HashedAddress> distributes_by() const {
+    return steering_.by();
+  }
+  /// Whether a worker polls one of its queues.
+  [[nodiscard]] bool is_polled_by(unsigned worker) const {
+    return std::find(poller_of_.begin(), poller_of_.end(), worker) != poller_of_.end();
+  }
+  /// The owners of a generation; on the thread that starts and stops the port.
   void steer(const shared::Generation& generation);
 
   /// `is_touchable`: no thread is about to stop or to start it.
@@ -139,14 +155,18 @@ class Port {
  private:
   explicit Port(PortPlan plan) : plan_(std::move(plan)) {}
 
+  [[nodiscard]] std::string_view offering_driver() const;
   [[nodiscard]] std::string steering() const;
   void tell_steering();
   void stop_device();
   [[nodiscard]] std::expected<void, std::string> plug_in();
-  [[nodiscard]] std::expected<void, std::string> configure(unsigned workers);
+  /// What the device offers. A bond takes its members only when it is configured for the first
+  /// time.
+  [[nodiscard]] std::expected<void, std::string> read_offers();
   void settle_mtu();
   void settle_mac();
   void tell_vlans();
+  void settle_flow_control();
   [[nodiscard]] bool is_gone() const;
   void unplug();
   void give_back();
@@ -179,9 +199,11 @@ class Port {
   std::vector<std::uint16_t> vlan_filter_;
   std::vector<int> nodes_;  ///< of the workers
   const Buffers* buffers_ = nullptr;
+  shared::AddressClasses classes_;
   Steering steering_;
-  mutable std::mutex steering_mutex_;
-  std::string steering_text_;  ///< the port's steering
+  mutable std::mutex steering_mutex_;  ///< of both texts
+  std::string steering_text_;          ///< the port's steering
+  std::string flow_control_;           ///< as the driver tells it
 
   std::atomic<bool> serves_{false};
   std::atomic<bool> carries_{false};

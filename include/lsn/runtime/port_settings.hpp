@@ -38,6 +38,10 @@ struct PortSettings {
                                                                      unsigned workers,
                                                                      std::uint32_t room);
 
+/// The driver knows queues that drop packets instead of holding up the device's other queues, and
+/// does not make them so by itself.
+[[nodiscard]] bool drops_for_full_queue(std::string_view driver);
+
 /// A virtual device ("net_tap0,iface=x"), not a PCI address.
 [[nodiscard]] bool is_vdev(std::string_view device);
 

@@ -1,63 +1,75 @@
 // Asking a NIC to put packets where their owner polls.
 //
-// A hint, nothing more: every packet's owner is checked by the worker that gets it. Three things
-// are tried, best first, and the outcome for a port is kept in words:
-//   outside  rte_flow: destination NAT address -> the owner's queue, for each address that the
-//            driver accepts; redone for changed addresses when a generation is published
-//   inside   rte_flow: RSS over the source address alone, ESP, other protocols and fragments
-//            included, so that a subscriber's packets come to one worker
-//   else     RSS over addresses as the driver has it; or nothing: one queue, or the device's own
-//            distribution
+// A hint, nothing more: every packet's owner is checked by the worker that gets it. A NIC with
+// receive side scaling and a redirection table is given a key that makes the table's index the
+// class of one address, whatever else it hashes (shared/address_class.hpp): inside the source's,
+// outside the destination's, on a device of both the source's. Its table is the shards' own. No
+// flow rule is needed, and a reload changes entries of the table alone. Drivers are known here by
+// what they cannot do (DPDK 22.11); the outcome for a port is kept in words, and
+// Worker::check_distribution() sees whether it holds.
 #pragma once
 
 #include <rte_ethdev.h>
-#include <rte_flow.h>
 
+#include <atomic>
 #include <cstdint>
-#include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "lsn/shared/address_class.hpp"
 #include "lsn/shared/generation.hpp"
 
 namespace lsn::runtime {
 
 class Steering {
  public:
-  /// The part of the device's offers to ask rte_eth_dev_configure() for.
-  void choose_rss(const rte_eth_dev_info& info, unsigned rx_queues, rte_eth_conf& conf);
+  /// Bits of the class that the device can distribute by; 0: none.
+  [[nodiscard]] static unsigned class_bits(const rte_eth_dev_info& info, std::string_view driver);
 
-  /// After the port has started.
-  void start(std::uint16_t port, const std::vector<unsigned>& poller_of, bool inside, bool outside);
+  /// The part of the device's offers to ask rte_eth_dev_configure() for; `conf` refers to this
+  /// object's memory, as DPDK will.
+  void choose(const rte_eth_dev_info& info, std::string_view driver, unsigned rx_queues,
+              shared::HashedAddress by, const shared::AddressClasses& classes, rte_eth_conf& conf);
 
-  /// Rules for the NAT addresses of a generation instead of those of the one before.
+  /// After each start of the port. `poller_of[queue]`: the worker that polls it.
+  void start(std::uint16_t port, const std::vector<unsigned>& poller_of);
+
+  /// The owners of a generation instead of those of the one before.
   void update(const shared::Generation& generation);
-
-  /// Before the port stops.
-  void stop();
 
   /// The outcome for the port.
   [[nodiscard]] std::string describe() const;
 
- private:
-  struct Rule {
-    rte_flow* flow;
-    shared::ShardId owner;
-  };
+  /// Any thread: the address by which packets are distributed to their owners; nothing: they are
+  /// not.
+  [[nodiscard]] std::optional<shared::HashedAddress> by() const {
+    const int by = by_.load(std::memory_order_relaxed);
+    return by < 0 ? std::nullopt : std::optional(static_cast<shared::HashedAddress>(by));
+  }
 
-  void hash_source_only();
-  [[nodiscard]] rte_flow* queue_rule(std::uint32_t address, std::uint16_t queue);
+ private:
+  enum class Way : std::uint8_t { kOneQueue, kNothing, kByFlow, kByOwner };
+
+  void settle_key();
+  void refuse(std::string why);
+  [[nodiscard]] std::vector<std::uint16_t> queues_for(const shared::Generation& generation) const;
+  void write_table(const std::vector<std::uint16_t>& queues);
 
   std::uint16_t port_ = RTE_MAX_ETHPORTS;
   unsigned rx_queues_ = 1;
-  std::uint64_t rss_hf_ = 0;
-  std::vector<int> queue_of_;  ///< by worker; -1: it polls none here
-  bool wants_rules_ = false;
-  bool ignores_source_only_ = false;
-  rte_flow* source_rule_ = nullptr;
-  std::string refusal_;                  ///< why the driver took no (more) address rules
-  std::size_t wanted_ = 0;               ///< address rules of the present generation
-  std::map<std::uint32_t, Rule> rules_;  ///< by NAT address
+  Way way_ = Way::kOneQueue;
+  shared::HashedAddress address_ = shared::HashedAddress::kSource;
+  shared::AddressClasses classes_;
+  /// Drivers read it at each start, some of them 52 bytes whatever its length.
+  std::vector<std::uint8_t> key_;
+  std::uint8_t key_length_ = 0;
+  std::uint64_t types_ = 0;
+  std::vector<int> queue_of_;         ///< by worker; -1: it polls none here
+  std::vector<std::uint16_t> table_;  ///< the queues that the device has been told
+  std::string refusal_;               ///< what the driver did not take
+  std::atomic<int> by_{-1};
 };
 
 }  // namespace lsn::runtime

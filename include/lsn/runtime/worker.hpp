@@ -88,6 +88,8 @@ class Worker {
   /// Whether there was anything; `full` is set if there may be more.
   [[nodiscard]] bool poll_queues(datapath::Shard& shard, bool& full);
   [[nodiscard]] bool poll_rings(datapath::Shard& shard, bool& full);
+  /// Compares a received frame's way with the one that its device was told (steering.hpp).
+  void check_distribution(datapath::Shard& shard, std::uint16_t device, const rte_mbuf& frame);
   void send(datapath::Shard& shard);
   void flush_tx(datapath::Shard& shard, std::uint16_t device);
   void send_idle();
@@ -106,6 +108,7 @@ class Worker {
   shared::ShardCapacity capacity_;
   std::string error_;
   std::vector<Port::TxQueue> tx_queues_;     ///< by device
+  std::uint32_t until_check_ = 0;            ///< packets
   std::vector<std::uint16_t> idle_senders_;  ///< devices, see Port::wants_idle_sends()
 
   std::atomic<State> state_{State::kIdle};

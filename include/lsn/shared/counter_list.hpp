@@ -188,7 +188,7 @@ constexpr std::size_t at(SessionEnd end) {
   return kAll;
 }
 
-/// Of one device, as its driver reports them.
+/// Of one device: as its driver reports them, and how its packets come to their owners.
 [[nodiscard]] inline std::span<const CounterText<PortStatus>> device_counters() {
   using namespace counter_list;
   using Text = CounterText<PortStatus>;
@@ -204,6 +204,20 @@ constexpr std::size_t at(SessionEnd end) {
            [](const PortStatus& p) { return p.rx_no_buffer; }},
       Text{"tx_errors", kCounter, "Packets that the device did not send.",
            [](const PortStatus& p) { return p.tx_errors; }},
+      Text{"rx_packets", kCounter, "Packets that workers took from the device.",
+           [](const PortStatus& p) { return p.rx_packets; }},
+      Text{"handed_over", kCounter,
+           "Of these, packets that came to another worker than their owner, and were handed over.",
+           [](const PortStatus& p) { return p.handed_over; }},
+      Text{"checked", kCounter,
+           "Of these, packets of which the device's distribution was checked: one in 1,024, where "
+           "it is steered.",
+           [](const PortStatus& p) { return p.checked; }},
+      Text{"as_predicted", kCounter, "Of the checked ones, those distributed as was predicted.",
+           [](const PortStatus& p) { return p.as_predicted; }},
+      Text{"failed_seconds", kCounter,
+           "Seconds in which the device distributed packets otherwise than was predicted.",
+           [](const PortStatus& p) { return p.failed_seconds; }},
   };
   return kAll;
 }

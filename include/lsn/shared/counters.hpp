@@ -63,6 +63,14 @@ struct InterfaceCounters {
   PacketsAndBytes tx;
 };
 
+/// Of one device, by the queues that the worker polls (runtime/steering.hpp).
+struct DeviceCounters {
+  Counter received;
+  Counter handed_over;   ///< of these, packets of another worker
+  Counter checked;       ///< of these, packets of which the distribution was compared
+  Counter as_predicted;  ///< of the checked ones
+};
+
 /// Why sessions end.
 enum class SessionEnd : std::uint8_t {
   kExpired,
@@ -86,6 +94,7 @@ struct ProtocolCounters {
 struct alignas(64) Counters {
   std::array<Counter, kDropReasons> drops;
   std::array<InterfaceCounters, kMaxInterfaces> interfaces;
+  std::array<DeviceCounters, kMaxDevices> devices;
   ByProtocol<ProtocolCounters> protocols;
 
   Counter subscribers;  ///< gauge

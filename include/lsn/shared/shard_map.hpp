@@ -1,11 +1,19 @@
 // Ownership: the shard that a NAT address belongs to, and the shard of a subscriber.
 //
-// Pure data built from the configuration, the same on all cores. A NAT address belongs to one shard
-// for as long as it is configured: the addresses of a pool are dealt round-robin to the shards; a
-// reload gives new ones to the shards with the fewest of that pool and moves none. A subscriber
-// belongs to a shard that owns addresses of its group's pools: each of these shards has the share
-// of subscribers that it has of the addresses, so that none is exhausted long before another
-// (OwnerTable), and a change of the shares moves only as many subscribers as it must.
+// Pure data built from the configuration and the NICs' tables, the same on all cores. Addresses
+// fall into classes by a hash that NICs compute, too (address_class.hpp), and classes belong to
+// shards: the tables here are what redirection tables are programmed with, so that the NIC brings a
+// packet to its owner.
+//
+// A NAT address belongs to one shard for as long as it is configured. OutsideTable deals the
+// classes pool by pool, so that each shard has as many addresses of each as the others; a class
+// stays where it is while an address of it is configured, and a reload moves no address.
+//
+// A subscriber belongs to a shard that owns addresses of its group's pools: each of these shards
+// has the share of subscribers that it has of the addresses, so that none is exhausted long before
+// another (OwnerTable). ShardMap::inside() has the shares of all groups together and is the NICs';
+// a group's table follows it as far as its own shares allow. A change of the shares moves only as
+// many subscribers as it must.
 //
 // If a reload gives a subscriber with live state to another shard, it is displaced: it stays with
 // the shard that has its state until the state is gone. DisplacedSubscribers says which shards may
@@ -27,14 +35,13 @@
 #include <utility>
 #include <vector>
 
+#include "lsn/shared/address_class.hpp"
 #include "lsn/shared/interval_map.hpp"
+#include "lsn/shared/outside_table.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
 namespace lsn::shared {
 
-using ShardId = std::uint8_t;
-inline constexpr unsigned kMaxShards = 64;
-inline constexpr ShardId kNoShard = 0xFF;
 /// A bit per shard.
 using ShardSet = std::uint64_t;
 
@@ -46,50 +53,27 @@ struct NatAddressPlace {
   std::uint32_t number;
 };
 
-/// A pool's ranges, as the configuration has them.
-struct PoolRanges {
-  std::uint16_t pool;  ///< stable id
-  std::vector<wire::Ipv4Range> ranges;
-};
-
 class NatAddressMap {
  public:
   NatAddressMap() = default;
 
-  /// Deals the addresses of disjoint pools to `shards` shards (1..kMaxShards), keeping the owners
-  /// that `before` gave them. Each pool evenly; the remainder goes to the shards with the fewest in
-  /// all.
+  /// The addresses of disjoint pools for `shards` shards (1..kMaxShards), with the owners that
+  /// `before` gave them.
   NatAddressMap(std::span<const PoolRanges> pools, unsigned shards,
-                const NatAddressMap* before = nullptr) {
+                const NatAddressMap* before = nullptr,
+                const AddressClasses& classes = kFinestClasses)
+      : table_(pools, shards, classes, [before, shards](wire::Ipv4Address address) {
+          const NatAddressPlace* const old = before == nullptr ? nullptr : before->find(address);
+          return old != nullptr && old->owner < shards ? old->owner : kNoShard;
+        }) {
     std::uint32_t number = 0;
     std::vector<IntervalMap<NatAddressPlace>::Range> ranges;
-    std::array<std::uint32_t, kMaxShards> in_all{};
-    for (const PoolRanges& pool : pools) {
-      std::array<std::uint32_t, kMaxShards> owned{};
-      if (before != nullptr) {
-        for (const wire::Ipv4Range& range : pool.ranges)
-          for (std::uint64_t a = range.first.value; a <= range.last.value; ++a)
-            if (const auto* old = before->find(wire::Ipv4Address{static_cast<std::uint32_t>(a)});
-                old != nullptr && old->owner < shards)
-              ++owned[old->owner];
-      }
-      for (const wire::Ipv4Range& range : pool.ranges) {
-        for (std::uint64_t a = range.first.value; a <= range.last.value; ++a) {
-          const wire::Ipv4Address address{static_cast<std::uint32_t>(a)};
-          const auto* old = before == nullptr ? nullptr : before->find(address);
-          ShardId owner = old != nullptr && old->owner < shards ? old->owner : kNoShard;
-          if (owner == kNoShard) {
-            owner = 0;
-            for (unsigned shard = 1; shard < shards; ++shard)
-              if (std::pair{owned[shard], in_all[shard]} < std::pair{owned[owner], in_all[owner]})
-                owner = static_cast<ShardId>(shard);
-            ++owned[owner];
-          }
-          ++in_all[owner];
-          ranges.push_back({address.value, address.value, {pool.pool, owner, number++}});
-        }
-      }
-    }
+    for_each_address(pools, [&](std::uint16_t pool, wire::Ipv4Address address) {
+      const NatAddressPlace* const old = before == nullptr ? nullptr : before->find(address);
+      const ShardId owner =
+          old != nullptr && old->owner < shards ? old->owner : table_.owner_of(address);
+      ranges.push_back({address.value, address.value, {pool, owner, number++}});
+    });
     all_ = IntervalMap<NatAddressPlace>(std::move(ranges)).ranges();
     std::vector<IntervalMap<std::uint32_t>::Range> runs;
     for (std::uint32_t i = 0; i < all_.size(); ++i) {
@@ -110,8 +94,11 @@ class NatAddressMap {
 
   /// All of them, ascending: one range per address.
   [[nodiscard]] const std::vector<IntervalMap<NatAddressPlace>::Range>& all() const { return all_; }
+  /// The owners by class.
+  [[nodiscard]] const OutsideTable& table() const { return table_; }
 
  private:
+  OutsideTable table_;
   std::vector<IntervalMap<NatAddressPlace>::Range> all_;
   /// Addresses without a gap between them, by the place of the first in all_: there are few such
   /// runs, however many addresses, and a new session looks up several.
@@ -121,25 +108,19 @@ class NatAddressMap {
 /// How many NAT addresses of a group's pools each shard owns.
 using ShardShares = std::array<std::uint32_t, kMaxShards>;
 
-/// A group's subscribers by shard: their addresses fall into classes, and a shard has as many
-/// classes as it has of the group's NAT addresses.
+/// Subscribers by shard: their addresses fall into classes, and a shard has as many classes as it
+/// has of the NAT addresses.
 ///
-/// The classes are those of multiplication by the golden ratio: any addresses at the same distance
-/// from one another (a network's hosts, every fourth one) fall into classes that are spread evenly
-/// over all. A shard's classes lie side by side, so that it has its share also of a few
-/// subscribers, give or take a few; a random choice would miss it by the root of their number.
+/// A shard's classes lie side by side: the lowest bits of an address decide about the highest of
+/// its class, so that a shard has its share also of a few consecutive subscribers, give or take a
+/// few; a random choice would miss it by the root of their number.
 class OwnerTable {
  public:
-  static constexpr unsigned kClasses = 4096;
+  static constexpr unsigned kClasses = AddressClasses::kFinest;
   using Quotas = std::array<std::uint16_t, kMaxShards>;
 
-  [[nodiscard]] static unsigned class_of(wire::Ipv4Address subscriber) {
-    return subscriber.value * 0x9E3779B9u >> 20;
-  }
-
-  /// How many classes each shard has: its share, rounded so that all are given; none if no shard
-  /// has an address.
-  [[nodiscard]] static Quotas quotas_of(const ShardShares& shares) {
+  /// `count` dealt by shares, rounded so that all are given; none if no shard has a share.
+  [[nodiscard]] static Quotas quotas_of(const ShardShares& shares, unsigned count = kClasses) {
     std::uint64_t total = 0;
     for (const std::uint32_t share : shares) total += share;
     Quotas quotas{};
@@ -147,12 +128,12 @@ class OwnerTable {
     std::array<std::uint64_t, kMaxShards> remainder{};
     unsigned given = 0;
     for (unsigned shard = 0; shard < kMaxShards; ++shard) {
-      const std::uint64_t exact = std::uint64_t{shares[shard]} * kClasses;
+      const std::uint64_t exact = std::uint64_t{shares[shard]} * count;
       quotas[shard] = static_cast<std::uint16_t>(exact / total);
       remainder[shard] = exact % total;
       given += quotas[shard];
     }
-    for (; given < kClasses; ++given) {
+    for (; given < count; ++given) {
       const auto most = std::max_element(remainder.begin(), remainder.end());
       ++quotas[static_cast<std::size_t>(most - remainder.begin())];
       *most = 0;
@@ -160,36 +141,76 @@ class OwnerTable {
     return quotas;
   }
 
-  /// `before`: the same group's predecessor. Of its classes only those move of which a shard has
-  /// too many.
-  OwnerTable(const Quotas& quotas, const OwnerTable* before) : quotas_(quotas) {
+  /// Of all subscribers, in whole classes of a NIC. `before`: the predecessor; of its classes only
+  /// those move of which a shard has too many.
+  OwnerTable(const ShardShares& shares, const AddressClasses& classes, const OwnerTable* before)
+      : quotas_(quotas_of(shares, classes.count())), unit_(classes.unit()) {
     owners_.fill(kNoShard);
-    Quotas missing = quotas;
-    if (before != nullptr)
-      for (unsigned i = 0; i < kClasses; ++i)
-        if (const ShardId owner = before->owners_[i]; owner != kNoShard && missing[owner] != 0) {
-          owners_[i] = owner;
-          --missing[owner];
-        }
-    unsigned next = 0;
-    for (ShardId& owner : owners_) {
-      if (owner != kNoShard) continue;
-      while (next < kMaxShards && missing[next] == 0) ++next;
-      if (next == kMaxShards) break;
-      owner = static_cast<ShardId>(next);
-      --missing[next];
-    }
+    Quotas missing = quotas_;
+    if (before != nullptr && before->unit_ == unit_)
+      take(missing, [before](unsigned at) { return before->owners_[at]; });
+    fill(missing);
   }
 
-  [[nodiscard]] ShardId owner_of(wire::Ipv4Address subscriber) const {
-    return owners_[class_of(subscriber)];
+  /// Of one group: where `inside` has them, as far as the group's quotas allow; a class of a NIC
+  /// more is allowed if that is no more than an eighth.
+  OwnerTable(const Quotas& quotas, const OwnerTable& inside, const OwnerTable* before)
+      : quotas_(quotas) {
+    owners_.fill(kNoShard);
+    Quotas allowed{};
+    for (unsigned shard = 0; shard < kMaxShards; ++shard)
+      allowed[shard] = static_cast<std::uint16_t>(
+          quotas[shard] + std::min<unsigned>(inside.unit_ - 1U, quotas[shard] / 8U));
+    const auto same_as_before = [&](unsigned at) {
+      const ShardId owner = inside.owners_[at];
+      return before != nullptr && before->owners_[at] != owner ? kNoShard : owner;
+    };
+    take(allowed, same_as_before);
+    if (before != nullptr) take(allowed, [&](unsigned at) { return inside.owners_[at]; });
+
+    ShardShares lacking{};
+    for (unsigned shard = 0; shard < kMaxShards; ++shard) lacking[shard] = quotas[shard];
+    unsigned left = 0;
+    for (const ShardId owner : owners_)
+      if (owner == kNoShard)
+        ++left;
+      else if (lacking[owner] != 0)
+        --lacking[owner];
+    Quotas missing = quotas_of(lacking, left);
+    if (before != nullptr) take(missing, [before](unsigned at) { return before->owners_[at]; });
+    fill(missing);
   }
+
+  /// By AddressClasses::finest_of().
+  [[nodiscard]] ShardId owner_of(unsigned finest_class) const { return owners_[finest_class]; }
+  [[nodiscard]] const std::array<ShardId, kClasses>& owners() const { return owners_; }
   /// Its shards' shares; a successor with the same ones would be the same table.
   [[nodiscard]] const Quotas& quotas() const { return quotas_; }
   friend bool operator==(const OwnerTable&, const OwnerTable&) = default;
 
  private:
+  /// Gives classes that nobody has to the shard that `wanted` says, while it may have more.
+  template <class Wanted>
+  void take(Quotas& more, Wanted&& wanted) {
+    for (unsigned at = 0; at < kClasses; at += unit_) {
+      if (owners_[at] != kNoShard) continue;
+      const ShardId shard = wanted(at);
+      if (shard == kNoShard || more[shard] == 0) continue;
+      --more[shard];
+      std::fill_n(owners_.begin() + at, unit_, shard);
+    }
+  }
+  /// The rest, side by side.
+  void fill(Quotas& missing) {
+    unsigned next = 0;
+    take(missing, [&](unsigned) {
+      while (next < kMaxShards && missing[next] == 0) ++next;
+      return next == kMaxShards ? kNoShard : static_cast<ShardId>(next);
+    });
+  }
+
   Quotas quotas_;
+  unsigned unit_ = 1;  ///< finest classes that stay together
   std::array<ShardId, kClasses> owners_;
 };
 
@@ -200,8 +221,14 @@ class ShardMap {
   /// `groups`: client networks -> stable group id; `shares[id]`: where that group has addresses;
   /// `before`: the map that this one follows.
   ShardMap(IntervalMap<std::uint16_t> groups, const std::vector<ShardShares>& shares,
-           const ShardMap* before = nullptr)
-      : groups_(std::move(groups)) {
+           const ShardMap* before = nullptr, const AddressClasses& classes = kFinestClasses)
+      : groups_(std::move(groups)), classes_(classes) {
+    ShardShares all{};
+    for (const ShardShares& group : shares)
+      for (unsigned shard = 0; shard < kMaxShards; ++shard) all[shard] += group[shard];
+    const OwnerTable* const old_inside = before == nullptr ? nullptr : before->inside_.get();
+    inside_ = std::make_shared<const OwnerTable>(all, classes, old_inside);
+    const bool same_inside = old_inside != nullptr && *old_inside == *inside_;
     // Groups of the same shares have one table.
     std::map<std::pair<const OwnerTable*, OwnerTable::Quotas>, std::shared_ptr<const OwnerTable>>
         made;
@@ -211,9 +238,9 @@ class ShardMap {
           before == nullptr || id >= before->tables_.size() ? nullptr : before->tables_[id].get();
       std::shared_ptr<const OwnerTable>& table = made[{old, quotas}];
       if (table == nullptr)
-        table = old != nullptr && old->quotas() == quotas
+        table = same_inside && old != nullptr && old->quotas() == quotas
                     ? before->tables_[id]
-                    : std::make_shared<const OwnerTable>(quotas, old);
+                    : std::make_shared<const OwnerTable>(quotas, *inside_, old);
       tables_.push_back(table);
       ShardSet set = 0;
       for (unsigned shard = 0; shard < kMaxShards; ++shard)
@@ -236,8 +263,13 @@ class ShardMap {
   }
   /// The same if its group is known.
   [[nodiscard]] ShardId owner_of(wire::Ipv4Address subscriber, std::uint16_t group) const {
-    return group < tables_.size() ? tables_[group]->owner_of(subscriber) : kNoShard;
+    return group < tables_.size() ? tables_[group]->owner_of(classes_.finest_of(subscriber))
+                                  : kNoShard;
   }
+  [[nodiscard]] const AddressClasses& classes() const { return classes_; }
+  /// All groups together, in whole classes: what NICs are programmed with; nullptr: there is no
+  /// map.
+  [[nodiscard]] const OwnerTable* inside() const { return inside_.get(); }
 
   friend bool same_owners(const ShardMap& a, const ShardMap& b) {
     const auto& x = a.groups_.ranges();
@@ -251,7 +283,9 @@ class ShardMap {
 
  private:
   IntervalMap<std::uint16_t> groups_;
+  AddressClasses classes_;
   std::vector<ShardSet> shards_of_group_;
+  std::shared_ptr<const OwnerTable> inside_;
   std::vector<std::shared_ptr<const OwnerTable>> tables_;  ///< by group
 };
 

@@ -14,6 +14,7 @@ using shared::AlgCounters;
 using shared::AlgCounterSet;
 using shared::Counter;
 using shared::Counters;
+using shared::DeviceCounters;
 using shared::InterfaceCounters;
 using shared::PacketsAndBytes;
 using shared::ProtocolCounters;
@@ -38,6 +39,13 @@ void subtract(InterfaceCounters& from, const InterfaceCounters& then) {
   subtract(from.tx, then.tx);
 }
 
+void subtract(DeviceCounters& from, const DeviceCounters& then) {
+  subtract(from.received, then.received);
+  subtract(from.handed_over, then.handed_over);
+  subtract(from.checked, then.checked);
+  subtract(from.as_predicted, then.as_predicted);
+}
+
 void subtract(ProtocolCounters& from, const ProtocolCounters& then);
 void subtract(AlgCounterSet& from, const AlgCounterSet& then);
 
@@ -56,6 +64,7 @@ void subtract(ProtocolCounters& from, const ProtocolCounters& then) {
 void subtract(Counters& from, const Counters& then) {
   subtract_all(from.drops, then.drops);
   subtract_all(from.interfaces, then.interfaces);
+  subtract_all(from.devices, then.devices);
   subtract_all(from.protocols, then.protocols);
   for (Counter Counters::* const counter :
        {&Counters::consumed, &Counters::arp_requests_received, &Counters::arp_requests_sent,
@@ -99,7 +108,10 @@ std::vector<shared::PortStatus> ClearedCounters::since(std::vector<shared::PortS
   for (std::size_t i = 0; i < std::min(ports.size(), ports_.size()); ++i)
     for (std::uint64_t shared::PortStatus::* const count :
          {&shared::PortStatus::rx_missed, &shared::PortStatus::rx_errors,
-          &shared::PortStatus::rx_no_buffer, &shared::PortStatus::tx_errors}) {
+          &shared::PortStatus::rx_no_buffer, &shared::PortStatus::tx_errors,
+          &shared::PortStatus::rx_packets, &shared::PortStatus::handed_over,
+          &shared::PortStatus::checked, &shared::PortStatus::as_predicted,
+          &shared::PortStatus::failed_seconds}) {
       // A device that was taken out and put in again counts from the beginning.
       if (ports[i].*count < ports_[i].*count) ports_[i].*count = 0;
       ports[i].*count -= ports_[i].*count;

@@ -112,6 +112,25 @@ std::string speed_text(std::uint32_t mbps) {
   return mbps % 1000 == 0 ? fmt::format("{} Gbit/s", mbps / 1000) : fmt::format("{} Mbit/s", mbps);
 }
 
+/// How its packets come to their owners, and what was seen of that.
+std::string steering_text(const shared::PortStatus& port) {
+  const auto percent = [](std::uint64_t part, std::uint64_t all) {
+    return 100.0 * static_cast<double>(part) / static_cast<double>(all);
+  };
+  std::string text = port.steering;
+  if (port.checked != 0)
+    text += fmt::format("; as predicted {:.1f} % of {} checked",
+                        percent(port.as_predicted, port.checked), grouped(port.checked));
+  if (port.rx_packets != 0)
+    text += fmt::format("; to their owners {:.1f} %, handed over {:.1f} %",
+                        100 - percent(port.handed_over, port.rx_packets),
+                        percent(port.handed_over, port.rx_packets));
+  if (port.checked != 0 && (port.checked - port.as_predicted) * 10 > port.checked)
+    text += "; it does not distribute as it was told: packets are handed over, which costs";
+  if (!port.flow_control.empty()) text += "; flow control " + port.flow_control;
+  return text;
+}
+
 /// The device of an interface; one that says nothing if the dataplane does not know it.
 shared::PortStatus port_of(const std::vector<shared::PortStatus>& ports,
                            const Interface& interface) {
@@ -214,10 +233,15 @@ Json interfaces_json(const InterfaceFacts& facts) {
   }
   Json devices = Json::array();
   for (const shared::PortStatus& port : facts.ports) {
-    Json json{
-        {"device", port.device},         {"driver", port.driver},    {"link", link_word(port)},
-        {"speed_mbps", port.speed_mbps}, {"mac", port.mac},          {"rx_queues", port.rx_queues},
-        {"tx_queues", port.tx_queues},   {"steering", port.steering}};
+    Json json{{"device", port.device},
+              {"driver", port.driver},
+              {"link", link_word(port)},
+              {"speed_mbps", port.speed_mbps},
+              {"mac", port.mac},
+              {"rx_queues", port.rx_queues},
+              {"tx_queues", port.tx_queues},
+              {"steering", port.steering},
+              {"flow_control", port.flow_control}};
     for (const auto& counter : shared::device_counters())
       json[std::string(counter.name)] = counter.read(port);
     devices.push_back(std::move(json));
@@ -268,7 +292,8 @@ std::string devices_table(const InterfaceFacts& facts) {
     for (const auto& counter : shared::device_counters())
       row.push_back(grouped(counter.read(port)));
     devices.add(std::move(row));
-    if (!port.steering.empty()) steering += fmt::format("{}: {}\n", port.device, port.steering);
+    if (!port.steering.empty())
+      steering += fmt::format("{}: {}\n", port.device, steering_text(port));
   }
   return steering.empty() ? devices.print() : devices.print() + '\n' + steering;
 }

@@ -78,7 +78,8 @@ void build_alg_profiles(const Model& model, const Generation* before, Generation
   }
 }
 
-void build_pools(const Model& model, const Generation* before, Generation& out, Ids& ids) {
+void build_pools(const Model& model, const Generation* before,
+                 const shared::AddressClasses& classes, Generation& out, Ids& ids) {
   ids = assign_places(out.pools, before == nullptr ? nullptr : &before->pools, model.lsn.pool);
   const auto shards = static_cast<unsigned>(model.dataplane.workers.size());
   std::vector<shared::PoolRanges> all;
@@ -103,8 +104,8 @@ void build_pools(const Model& model, const Generation* before, Generation& out, 
     if (a.ranges.empty() || b.ranges.empty()) return !b.ranges.empty();
     return ascending(a.ranges[0], b.ranges[0]);
   });
-  out.nat_addresses =
-      shared::NatAddressMap(all, shards, before == nullptr ? nullptr : &before->nat_addresses);
+  out.nat_addresses = shared::NatAddressMap(
+      all, shards, before == nullptr ? nullptr : &before->nat_addresses, classes);
   for (const auto& range : out.nat_addresses.all())
     out.pools[range.value.pool].addresses_of[range.value.owner].push_back(
         wire::Ipv4Address{range.first});
@@ -210,7 +211,8 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
       out, before, static_cast<unsigned>(shards),
       std::make_shared<const shared::ShardMap>(
           IntervalMap<std::uint16_t>(std::move(networks)), shares,
-          before == nullptr || before->maps.empty() ? nullptr : before->maps.front().get()));
+          before == nullptr || before->maps.empty() ? nullptr : before->maps.front().get(),
+          out.nat_addresses.table().classes()));
 }
 
 /// In the order of the predecessor, whose indexes the workers know.
@@ -255,13 +257,16 @@ void build_routes(const Model& model, const Generation* before, Generation& out)
 }  // namespace
 
 std::shared_ptr<const Generation> build_generation(const Model& model,
-                                                   const Generation* predecessor) {
+                                                   const Generation* predecessor,
+                                                   const shared::AddressClasses& classes) {
   auto generation = std::make_shared<Generation>();
   generation->number = predecessor == nullptr ? 1 : predecessor->number + 1;
   Ids algs;
   Ids pools;
   build_alg_profiles(model, predecessor, *generation, algs);
-  build_pools(model, predecessor, *generation, pools);
+  build_pools(model, predecessor,
+              predecessor == nullptr ? classes : predecessor->nat_addresses.table().classes(),
+              *generation, pools);
   build_groups(model, predecessor, pools, algs, *generation);
   build_routes(model, predecessor, *generation);
   generation->inbound_refresh = model.dataplane.inbound_refresh;

@@ -226,6 +226,23 @@ class Collection {
       for (const shared::PortStatus& port : facts_.ports)
         one.add(of_device(port), counter.read(port));
     }
+    add_by_worker_and_device("received", "Packets that the worker took from the device.",
+                             [](const shared::DeviceCounters& c) { return c.received.get(); });
+    add_by_worker_and_device("handed_over",
+                             "Of these, packets of another worker, which were handed over.",
+                             [](const shared::DeviceCounters& c) { return c.handed_over.get(); });
+  }
+
+  template <class Read>
+  void add_by_worker_and_device(std::string_view name, std::string_view meaning, const Read& read) {
+    Family one(all_, MetricType::Counter, "worker_device_", name, meaning);
+    each_worker([&](std::size_t shard, const WorkerStatus& worker) {
+      for (std::size_t device = 0; device < facts_.ports.size(); ++device) {
+        Labels labels = of_worker(shard);
+        labels.push_back({"device", facts_.ports[device].device});
+        one.add(std::move(labels), read(worker.counters->devices[device]));
+      }
+    });
   }
 
   /// `stat worker`

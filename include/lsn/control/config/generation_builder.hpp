@@ -10,12 +10,15 @@
 #include <memory>
 
 #include "lsn/control/config/model.hpp"
+#include "lsn/shared/address_class.hpp"
 #include "lsn/shared/generation.hpp"
 
 namespace lsn::control {
 
 /// `model` has been checked and, if there is a predecessor, diff_for_reload() found nothing.
+/// `classes`: of a first generation; they stay for all that follow.
 [[nodiscard]] std::shared_ptr<const shared::Generation> build_generation(
-    const Model& model, const shared::Generation* predecessor = nullptr);
+    const Model& model, const shared::Generation* predecessor = nullptr,
+    const shared::AddressClasses& classes = shared::kFinestClasses);
 
 }  // namespace lsn::control
