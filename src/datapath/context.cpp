@@ -10,6 +10,7 @@ Context::Context(const ContextConfig& config)
       ingress(config.devices),
       random(config.seed),
       secret(state::HashSecret::from(random)),
+      brings_others(config.devices),
       tx(config.devices),
       handoff_buffers(config.shards),
       buffers(config.buffers),

@@ -114,6 +114,8 @@ struct Context {
   state::HashSecret secret;
   Counters counters;
   std::uint64_t misplaced = 0;  ///< packets that came here and are another shard's
+  /// By device: an eighth of its last burst was another shard's.
+  std::vector<char> brings_others;
   RecentDrops recent_drops;
 
   std::vector<TxBuffer> tx;                    ///< by device

@@ -40,28 +40,27 @@ enum class HandoffKind : std::uint8_t {
   kArp,      ///< a copy for every worker's neighbour table
 };
 
-/// Lives in the private area of every packet buffer; valid between workers only.
+/// Lives in a packet buffer beside its receive hash; valid between workers only. The next worker
+/// reads that line of the buffer anyway: in the private area it would be one more from another
+/// core's cache.
 struct PacketOrigin {
   InterfaceId interface;
   HandoffKind kind;
   std::uint8_t handoffs;  ///< how far the search for its owner has come (lsn44/steer.hpp)
 };
 
-/// Private area of packet buffers: PacketOrigin, and behind it the shards that a packet has been
-/// to.
-inline constexpr std::uint16_t kBufferPrivateSize = 64;
-inline constexpr std::size_t kVisitedOffset = 16;
-static_assert(sizeof(PacketOrigin) <= kVisitedOffset);
-
 [[nodiscard]] inline PacketOrigin& origin_of(rte_mbuf* mbuf) {
-  return *static_cast<PacketOrigin*>(rte_mbuf_to_priv(mbuf));
+  static_assert(sizeof(PacketOrigin) == sizeof mbuf->hash.fdir.hi);
+  return *reinterpret_cast<PacketOrigin*>(&mbuf->hash.fdir.hi);
 }
+
+/// Private area of packet buffers: the shards that a packet has been to.
+inline constexpr std::uint16_t kBufferPrivateSize = 64;
 
 /// The shards that have been asked for its subscriber (lsn44/steer.hpp): undefined while
 /// PacketOrigin::handoffs is 0.
 [[nodiscard]] inline ShardSet& visited_shards(rte_mbuf* mbuf) {
-  return *reinterpret_cast<ShardSet*>(static_cast<std::uint8_t*>(rte_mbuf_to_priv(mbuf)) +
-                                      kVisitedOffset);
+  return *static_cast<ShardSet*>(rte_mbuf_to_priv(mbuf));
 }
 
 /// The IPv4 header of a frame whose link header was read before, tagged or not; an ARP packet's
