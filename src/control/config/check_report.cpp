@@ -8,6 +8,8 @@
 #include <set>
 #include <string_view>
 
+#include "lsn/control/config/pool_spread.hpp"
+
 namespace lsn::control {
 namespace {
 
@@ -263,6 +265,8 @@ std::vector<std::string> remarks(const Model& model) {
                                 pool.name, plural(addresses, "address", "addresses"), workers,
                                 plural(workers - addresses, "worker", "workers")));
   }
+  for (const PoolSpread& spread : pool_spreads(model))
+    if (auto uneven = unevenness(spread)) all.push_back(std::move(*uneven));
   for (const PoolConfig& pool : model.lsn.pool) {
     std::vector<wire::Ipv4Address> left_out;
     (void)nat_ranges(model, pool, &left_out);
@@ -326,9 +330,12 @@ std::string check_report(const Model& model, const std::vector<std::string>& mac
   for (const ClientConfig& client : model.lsn.client)
     line("  {}: {}", client.name, addresses_of(acls, client));
   if (!model.lsn.pool.empty()) line("pools:");
-  for (const PoolConfig& pool : model.lsn.pool)
-    line("  {}: {}, {}", pool.name, plural(pool.addresses(), "address", "addresses"),
-         joined_values<AddressRangeSyntax>(pool.lsnip));
+  const std::vector<PoolSpread> spreads = pool_spreads(model);
+  for (std::size_t i = 0; i < model.lsn.pool.size(); ++i) {
+    const PoolConfig& pool = model.lsn.pool[i];
+    line("  {}: {}, {}; {}", pool.name, plural(pool.addresses(), "address", "addresses"),
+         joined_values<AddressRangeSyntax>(pool.lsnip), to_text(spreads[i]));
+  }
   if (!model.lsn.group.empty()) line("groups:");
   for (const GroupConfig& group : model.lsn.group) {
     line("  {}: client {}, pools {}", group.name, group.clientname, joined(group.poolname));

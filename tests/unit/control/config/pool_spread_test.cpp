@@ -1,0 +1,56 @@
+#include "lsn/control/config/pool_spread.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "unit/control/config/support.hpp"
+
+namespace lsn::control {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+Model model_of(unsigned workers, std::vector<wire::Ipv4Range> addresses,
+               std::string device = "0000:3b:00.0") {
+  Model model = good_model();
+  for (InterfaceConfig& interface : model.interfaces) interface.device = device;
+  model.dataplane.workers.clear();
+  for (unsigned w = 0; w < workers; ++w) model.dataplane.workers.push_back(w);
+  model.lsn.pool.resize(1);
+  model.lsn.pool[0].name = "P";
+  model.lsn.pool[0].lsnip = std::move(addresses);
+  for (GroupConfig& group : model.lsn.group) group.poolname = {"P"};
+  return model;
+}
+
+wire::Ipv4Range range(std::uint32_t first, std::uint32_t count) {
+  return {wire::Ipv4Address{first}, wire::Ipv4Address{first + count - 1}};
+}
+
+TEST(PoolSpread, AddressesInARowAreSpreadEvenly) {
+  for (const char* device : {"0000:3b:00.0", "net_memif0,role=client"}) {
+    const auto spreads = pool_spreads(model_of(3, {range(0xCB007105, 7)}, device));
+    ASSERT_EQ(spreads.size(), 1U);
+    EXPECT_THAT(spreads[0].addresses, testing::UnorderedElementsAre(2, 2, 3));
+    EXPECT_EQ(unevenness(spreads[0]), std::nullopt);
+  }
+}
+
+TEST(PoolSpread, SaysIfAWorkerHasNoneOrTooManyOfManyAddresses) {
+  EXPECT_EQ(unevenness({"P", {5, 4, 4, 4}}), std::nullopt);
+  EXPECT_EQ(unevenness({"P", {2, 1, 0, 0}}), std::nullopt) << "too few for all";
+  EXPECT_THAT(unevenness({"P", {8, 4, 4, 0}}).value_or(""),
+              HasSubstr("pool P is spread unevenly, 8, 4, 4, 0 on 4 workers"));
+  EXPECT_THAT(unevenness({"P", {12, 4, 4, 4}}).value_or(""), HasSubstr("in a row"));
+}
+
+TEST(PoolSpread, SaysItInOneLine) {
+  EXPECT_EQ(to_text({"P", {7}}), "7 on 1 worker");
+  EXPECT_EQ(to_text({"P", {4, 3}}), "4, 3 on 2 workers");
+  EXPECT_EQ(to_text({"P", {4, 4, 4, 4, 4}}), "4 on each of 5 workers");
+  EXPECT_EQ(to_text({"P", {4, 5, 4, 4, 4}}), "4 to 5 on each of 5 workers");
+}
+
+}  // namespace
+}  // namespace lsn::control
