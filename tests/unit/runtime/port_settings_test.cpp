@@ -67,6 +67,21 @@ TEST(PortSettings, NetE1000EmHasOneQueueOfEach) {
   EXPECT_EQ(port_settings(port(1500), info, "net_e1000_igb", 2, 2048)->tx_queues, 2U);
 }
 
+TEST(PortSettings, QueuesAreAsManyAsTheDriverCanDistributeTo) {
+  const auto of = [](const char* driver, unsigned workers, std::uint16_t table) {
+    Info info(9728, 9710, 64);
+    info.reta_size = table;
+    return port_settings(port(1500), info, driver, workers, 2048)->rx_queues;
+  };
+  // ixgbe_rxtx.c:3442: entries of 82599 and X540 have four bits, and larger ones are not refused.
+  EXPECT_EQ(of("net_ixgbe", 24, 128), 16U);
+  EXPECT_EQ(of("net_ixgbe", 24, 512), 24U);
+  // ixgbe_rxtx.c:5643, vmxnet3_ethdev.c:547: a power of two, or no start.
+  EXPECT_EQ(of("net_ixgbe_vf", 7, 64), 4U);
+  EXPECT_EQ(of("net_vmxnet3", 3, 0), 2U);
+  EXPECT_EQ(of("net_i40e", 24, 512), 24U);
+}
+
 TEST(PortSettings, QueuesAreOneForEachWorkerWhereTheDeviceHasThem) {
   const Info info(9728, 9710, 4);
   const auto of = [&](const char* driver, unsigned workers) {

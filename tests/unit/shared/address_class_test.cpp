@@ -1,5 +1,5 @@
 // The class of an address against Toeplitz as Microsoft's text defines it (as DPDK computes it:
-// unit/runtime/steering_test.cpp).
+// unit/nic/steering_test.cpp).
 #include "lsn/shared/address_class.hpp"
 
 #include <gtest/gtest.h>
