@@ -64,9 +64,10 @@ class Veth:
     def testpmd(self):
         return []
 
-    def devices(self, _):
-        return [f"net_af_packet{n},iface=lsn-{side},qdisc_bypass=1" for n, side in
-                enumerate(("in", "out"))]
+    def devices(self, box):
+        """A box whose name says so by AF_XDP, the others by packet sockets."""
+        kind, more = ("xdp", ",busy_budget=0") if box.endswith("xdp") else ("packet", ",qdisc_bypass=1")
+        return [f"net_af_{kind}{n},iface=lsn-{side}{more}" for n, side in enumerate(("in", "out"))]
 
 
 class Linux:
@@ -114,7 +115,7 @@ def run_rates(options, results, directory):
     if options.cpus[1] is None:
         raise Failed("rates need two CPUs, one for the box and one for the generator")
     rounds = 5
-    names = ["linux", "lsnd", "macswap"]
+    names = ["linux", "lsnd", "xdp", "macswap"]
     measured, titles, opened = {}, {}, {}
     for n in options.sessions:
         say(f"at veth links, {count_text(n)} sessions")
@@ -124,10 +125,13 @@ def run_rates(options, results, directory):
             linux = bench.connect(bench.started(Linux(link.spaces["linux"], n)), "linux")
             bench.ask(linux, "resolve")
             lsnd = bench.lsnd("lsnd", max(2048, n * 5 // 4))
-            for box in (linux, lsnd):
+            xdp = bench.lsnd("xdp", max(2048, n * 5 // 4))
+            lsnd.title, xdp.title = "lsnd, net_af_packet", "lsnd, net_af_xdp"
+            for box in (linux, lsnd, xdp):
                 opened[n, box.name] = bench.ask(box, "open", 0, n)
-            lsnd.stop()
-            boxes = {"linux": linux, "lsnd": lsnd, "macswap": bench.forwarder("macswap")}
+                if box is not linux:
+                    box.stop()
+            boxes = {"linux": linux, "lsnd": lsnd, "xdp": xdp, "macswap": bench.forwarder("macswap")}
             titles |= {name: box.title for name, box in boxes.items()}
             for _ in range(rounds):
                 for name, box in boxes.items():

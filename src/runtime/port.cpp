@@ -242,6 +242,7 @@ std::expected<void, std::string> Port::set_up(const std::vector<unsigned>& polle
     spdlog::info("{}: queues of {} and {} descriptors instead of {} and {}", label(), rx, tx,
                  plan_.rx_descriptors, plan_.tx_descriptors);
 
+  rx_descriptors_ = rx;
   for (unsigned queue = 0; queue < rx_queues_; ++queue) {
     const int node = nodes[poller_of[queue]];
     rte_eth_rxconf conf = info_.default_rxconf;
@@ -472,6 +473,12 @@ Port::Event Port::watch() {
   else
     carries_.store(up, std::memory_order_release);
   speed_mbps_ = up && link.link_speed != RTE_ETH_SPEED_NUM_UNKNOWN ? link.link_speed : 0;
+  // 64 bytes, preamble and gap.
+  constexpr std::uint64_t kSmallestFrameBits = 672;
+  if (speed_mbps_ != 0 && !is_vdev(plan_.device))
+    fill_ns_.store(
+        static_cast<std::uint32_t>(rx_descriptors_ * kSmallestFrameBits * 1000 / speed_mbps_),
+        std::memory_order_relaxed);
   if (up == is_up_) return Event::kNone;
   is_up_ = up;
   return up ? Event::kUp : Event::kDown;

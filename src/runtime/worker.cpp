@@ -312,7 +312,13 @@ void Worker::flush_handoffs(datapath::Shard& shard) {
 
 void Worker::nap(std::uint32_t idle_polls) {
   const long steps = (idle_polls - kIdlePollsBeforeNap) / kIdlePollsPerNapStep;
-  const timespec nap{0, std::min(kShortestNapNs * (steps + 1), kLongestNapNs)};
+  long longest = kLongestNapNs;
+  // A burst at line rate that begins now must find room until the worker wakes: half of a queue, and
+  // the rest for a kernel that is late.
+  for (const WorkerConfig::Queue& queue : config_.queues)
+    if (const auto fill = config_.ports[queue.device]->fill_time(); fill.count() != 0)
+      longest = std::min(longest, fill.count() / 2);
+  const timespec nap{0, std::min(kShortestNapNs * (steps + 1), longest)};
   // A sleeping worker must not keep a generation from being freed.
   rte_rcu_qsbr_thread_offline(config_.quiescence, config_.shard.id);
   clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, nullptr);

@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <expected>
 #include <memory>
@@ -138,6 +139,11 @@ class Port {
   [[nodiscard]] std::optional<shared::HashedAddress> distributes_by() const {
     return steering_.by();
   }
+  /// Any thread: the time in which the link fills a receive queue with the smallest frames; 0: not
+  /// known, or not a NIC.
+  [[nodiscard]] std::chrono::nanoseconds fill_time() const {
+    return std::chrono::nanoseconds(fill_ns_.load(std::memory_order_relaxed));
+  }
   /// Whether a worker polls one of its queues.
   [[nodiscard]] bool is_polled_by(unsigned worker) const {
     return std::find(poller_of_.begin(), poller_of_.end(), worker) != poller_of_.end();
@@ -193,6 +199,8 @@ class Port {
   bool is_known_ = false;  ///< queues and hardware address are the workers' and stay as they are
   bool is_up_ = false;     ///< as the control thread has told it
   std::uint32_t speed_mbps_ = 0;
+  std::atomic<std::uint32_t> fill_ns_{0};
+  std::uint16_t rx_descriptors_ = 0;  ///< that a queue got
   rte_eth_stats stats_{};            ///< when they were last read
   std::vector<QueueLock> locks_;     ///< by transmit queue; empty: every worker has its own
   std::vector<unsigned> poller_of_;  ///< by receive queue
