@@ -28,6 +28,8 @@ def kind_of_link(options):
 # ── established traffic ──────────────────────────────────────────────────────────────────────────
 
 FORWARDERS = ("io", "macswap")
+# Thousands of bits that a frame of simple IMIX takes of a line: (7 x 64 + 4 x 594 + 1518) / 12 + 20 bytes.
+IMIX_BITS = ((7 * 64 + 4 * 594 + 1518) / 12 + 20) * 8 / 1000
 
 
 def flows_of(options):
@@ -126,6 +128,42 @@ def compare(options, results, name, where, plain, lsnd):
           f"medians of {rounds} interleaved runs; > : the generator was slower",
           ["box", "sessions", "outbound", "inbound", "both", "clocks per packet", "of io",
            "of macswap"], rows)
+
+
+def run_imix(options, results, directory):
+    """Frames as lines carry them: seven of 64 bytes, four of 594, one of 1,518. The link copies on one
+    side, so beside packets per second stands what a plain forwarder does with the same."""
+    if alone(options, "IMIX"):
+        return
+    rounds, seconds = rounds_of(options)
+    rows = []
+    for n in (1_000, 1_000_000):
+        say(f"bench: IMIX, {count_text(n)} flows")
+        with Bench(options, directory, ["io", f"imix{n}"]) as bench:
+            results.setdefault("environment", bench.generator.environment)
+            lsnd = bench.lsnd(f"imix{n}", max(2048, n * 5 // 4))
+            bench.ask(lsnd, "open", 0, n)
+            lsnd.stop()
+            boxes = (bench.forwarder("io"), lsnd)
+            measured = {}
+            for _ in range(rounds):
+                for box in boxes:
+                    with bench.turn(box):
+                        for direction in DIRECTIONS:
+                            measured.setdefault((box.title, direction), []).append(
+                                bench.ask(box, "run", "imix", direction, n, seconds)["mpps"])
+            titles = dict.fromkeys(title for title, _ in measured)
+            mid = {key: statistics.median(rates) for key, rates in measured.items()}
+            for title in titles:
+                for direction in DIRECTIONS:
+                    results["cells"].append({"table": "imix", "box": title, "sessions": n,
+                                             "direction": direction, "unit": "Mpps",
+                                             **middle(measured[title, direction])})
+                rows.append([title, count_text(n)] + [f"{mid[title, d]:.2f}" for d in DIRECTIONS] +
+                            [" / ".join(f"{mid[title, d] * IMIX_BITS:.1f}" for d in DIRECTIONS)])
+    table(f"IMIX ({kind_of_link(options)}), one core, UDP, random flows: Mpps, medians of {rounds} "
+          "interleaved runs; Gbit/s with preamble and gap",
+          ["box", "sessions", "outbound", "inbound", "both", "Gbit/s"], rows)
 
 
 # ── new sessions ─────────────────────────────────────────────────────────────────────────────────

@@ -13,14 +13,20 @@
 // the product's headers.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <vector>
 
 namespace lsn::bench {
 
 inline constexpr std::uint32_t kFrameSize = 60;
+/// Simple IMIX by flow, without FCS: of twelve flows seven have frames of 64 bytes, four of 594,
+/// one of 1,518.
+inline constexpr std::array<std::uint16_t, 12> kImix{60,  590, 60, 60,  590, 60,
+                                                     590, 60,  60, 590, 60,  1514};
 inline constexpr std::uint32_t kFlowsPerSubscriber = 64;
 inline constexpr std::uint8_t kSentTtl = 64;
 
@@ -138,16 +144,17 @@ inline constexpr std::size_t kIpSource = kIp + 12, kIpDestination = kIp + 16;
 /// Writes the frames of one direction.
 class FrameMaker {
  public:
-  /// `detail`: TCP's flags, ICMP's type, ESP's direction.
-  FrameMaker(Kind kind, const Mac& to, const Mac& from, std::uint8_t detail = 0)
-      : kind_(kind), detail_(detail) {
+  /// `detail`: TCP's flags, ICMP's type, ESP's direction. `size`: of a frame, kFrameSize at least.
+  FrameMaker(Kind kind, const Mac& to, const Mac& from, std::uint8_t detail = 0,
+             std::size_t size = kFrameSize)
+      : kind_(kind), detail_(detail), rest_(size < 64 ? 0 : size - 64) {
     frame_.fill(0);
     std::memcpy(&frame_[0], to.data(), 6);
     std::memcpy(&frame_[6], from.data(), 6);
     put16(&frame_[12], 0x0800);
     frame_[kIp] = 0x45;
-    const auto ip_size = static_cast<std::uint16_t>(kFrameSize - kIp);
-    const auto l4_size = static_cast<std::uint16_t>(kFrameSize - kL4);
+    const auto ip_size = static_cast<std::uint16_t>(size - kIp);
+    const auto l4_size = static_cast<std::uint16_t>(size - kL4);
     put16(&frame_[kIp + 2], ip_size);
     frame_[kIpTtl] = kSentTtl;
     frame_[kIpProtocol] = protocol_of(kind);
@@ -163,10 +170,12 @@ class FrameMaker {
     } else {
       l4[0] = detail;
     }
-    for (std::size_t i = number_at(kind) + 4; i < kFrameSize; ++i)
+    for (std::size_t i = number_at(kind) + 4; i < std::min<std::size_t>(size, 64); ++i)
       frame_[i] = static_cast<std::uint8_t>(i);
+    for (std::size_t i = 0; i < rest_.size(); ++i) rest_[i] = static_cast<std::uint8_t>(i);
     ip_sum_ = sum16(&frame_[kIp], 20);
-    l4_sum_ = sum16(l4, l4_size);
+    l4_sum_ =
+        sum16(l4, std::min<std::size_t>(l4_size, 64 - kL4)) + sum16(rest_.data(), rest_.size());
     if (kind != Kind::kIcmp) l4_sum_ += std::uint32_t{protocol_of(kind)} + l4_size;
   }
 
@@ -175,6 +184,7 @@ class FrameMaker {
   void write(std::uint8_t* out, const Endpoint& from, const Endpoint& to,
              std::uint32_t number) const {
     std::memcpy(out, frame_.data(), frame_.size());
+    if (!rest_.empty()) std::memcpy(out + frame_.size(), rest_.data(), rest_.size());
     put32(out + kIpSource, from.ip);
     put32(out + kIpDestination, to.ip);
     const std::uint32_t addresses = halves(from.ip) + halves(to.ip);
@@ -202,6 +212,7 @@ class FrameMaker {
   Kind kind_;
   std::uint8_t detail_;
   alignas(64) std::array<std::uint8_t, 64> frame_;
+  std::vector<std::uint8_t> rest_;  ///< behind frame_
   std::uint32_t ip_sum_;
   std::uint32_t l4_sum_;
 };
@@ -215,6 +226,7 @@ struct Expected {
   Endpoint destination;
   std::uint8_t ttl = kSentTtl - 1;
   std::uint32_t number = 0;
+  std::size_t size = kFrameSize;
 };
 
 [[nodiscard]] inline std::uint32_t number_of(const std::uint8_t* frame, Kind kind) {
@@ -228,7 +240,7 @@ struct Expected {
 /// "" if the frame is as expected, otherwise its fault.
 [[nodiscard]] inline std::string check_frame(const std::uint8_t* frame, std::size_t size,
                                              const Expected& expected) {
-  if (size != kFrameSize) return "size " + std::to_string(size);
+  if (size != expected.size) return "size " + std::to_string(size);
   if (std::memcmp(frame, expected.to.data(), 6) != 0) return "destination MAC";
   if (std::memcmp(frame + 6, expected.from.data(), 6) != 0) return "source MAC";
   if (frame[kIpTtl] != expected.ttl) return "TTL " + std::to_string(frame[kIpTtl]);
@@ -241,7 +253,7 @@ struct Expected {
     if (number_of(frame, expected.kind) != expected.number) return "payload";
     return "";
   }
-  const std::size_t l4_size = kFrameSize - kL4;
+  const std::size_t l4_size = size - kL4;
   std::uint32_t sum = sum16(frame + kL4, l4_size);
   if (expected.kind != Kind::kIcmp)
     sum += sum16(frame + kIpSource, 8) + frame[kIpProtocol] + static_cast<std::uint32_t>(l4_size);

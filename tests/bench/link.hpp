@@ -69,19 +69,25 @@ class Link {
   [[nodiscard]] const Mac& box_mac(Side side) const { return box_mac_[side]; }
   [[nodiscard]] static const Mac& host_mac(Side side);
   /// Of frames that the host of that side sends to the box.
-  [[nodiscard]] FrameMaker maker(Kind kind, Side side, std::uint8_t detail = 0) const {
-    return {kind, box_mac_[side], host_mac(side), detail};
+  [[nodiscard]] FrameMaker maker(Kind kind, Side side, std::uint8_t detail = 0,
+                                 std::size_t size = kFrameSize) const {
+    return {kind, box_mac_[side], host_mac(side), detail, size};
   }
 
   /// `write(frame, i)` writes the ith of `count` frames of `size` bytes.
   template <class Write>
   void prepare(Pending& pending, unsigned count, Write&& write, std::uint16_t size = kFrameSize) {
+    prepare_each(pending, count, write, [size](unsigned) { return size; });
+  }
+  /// The ith has `size_of(i)` bytes.
+  template <class Write, class Size>
+  void prepare_each(Pending& pending, unsigned count, Write&& write, Size&& size_of) {
     if (rte_pktmbuf_alloc_bulk(buffers_, pending.packets.data(), count) != 0)
       throw std::runtime_error("no packet buffers");
     for (unsigned i = 0; i < count; ++i) {
       rte_mbuf* mbuf = pending.packets[i];
-      mbuf->data_len = size;
-      mbuf->pkt_len = size;
+      mbuf->data_len = size_of(i);
+      mbuf->pkt_len = mbuf->data_len;
       write(rte_pktmbuf_mtod(mbuf, std::uint8_t*), i);
     }
     pending.begin = 0;

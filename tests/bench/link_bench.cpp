@@ -131,6 +131,7 @@ class Program {
       std::uint32_t flows = 0;
       double seconds = 0;
       words >> kind >> direction >> flows >> seconds >> flood;
+      if (kind == "imix") return box.udp.run_imix(direction, flows, seconds);
       const std::unique_ptr<Flood> mixed =
           flood.empty() ? nullptr : make_flood(flood, box.link, box.esp);
       return box.flows(kind).run(direction, flows, seconds, mixed.get());

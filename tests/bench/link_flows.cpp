@@ -31,8 +31,12 @@ constexpr std::uint32_t kPoolFirst = 0xCB007100, kPoolLast = 0xCB0074FF;  // 203
 
 void Flows::make_frames() {
   const bool esp = kind_ == Kind::kEsp;
-  makers_[kInside] = link_.maker(kind_, kInside, esp ? kEspOutbound : 0);
-  makers_[kOutside] = link_.maker(kind_, kOutside, esp ? kEspInbound : 0);
+  for (const Side side : {kInside, kOutside}) {
+    const std::uint8_t detail = !esp ? 0 : side == kInside ? kEspOutbound : kEspInbound;
+    makers_[side].clear();
+    for (const std::uint16_t size : {kImix[0], kImix[1], kImix.back()})
+      makers_[side].push_back(link_.maker(kind_, side, detail, size));
+  }
 }
 
 void Flows::learn(std::uint32_t number, const Endpoint& endpoint) {
@@ -46,12 +50,12 @@ void Flows::need(std::uint32_t flows) const {
 
 void Flows::write_outbound(std::uint8_t* frame, std::uint32_t n) const {
   const Flow flow = flow_of(n);
-  makers_[kInside].write(frame, flow.inside, flow.remote, n);
+  maker_of(kInside, n).write(frame, flow.inside, flow.remote, n);
 }
 
 void Flows::write_inbound(std::uint8_t* frame, std::uint32_t n) const {
   const Flow flow = flow_of(n);
-  makers_[kOutside].write(frame, flow.remote, link_.translates() ? nat_[n] : flow.inside, n);
+  maker_of(kOutside, n).write(frame, flow.remote, link_.translates() ? nat_[n] : flow.inside, n);
 }
 
 void Flows::prepare(Pending& pending, Side side, std::uint32_t flows, Flood* flood) {
@@ -60,14 +64,17 @@ void Flows::prepare(Pending& pending, Side side, std::uint32_t flows, Flood* flo
     n = sequence_.below(flows);
     if (side == kOutside && link_.translates()) __builtin_prefetch(&nat_[n]);
   }
-  link_.prepare(pending, kBurst, [&](std::uint8_t* frame, unsigned i) {
-    if (flood != nullptr && i % 2 != 0)
-      flood->write(frame);
-    else if (side == kInside)
-      write_outbound(frame, numbers[i]);
-    else
-      write_inbound(frame, numbers[i]);
-  });
+  link_.prepare_each(
+      pending, kBurst,
+      [&](std::uint8_t* frame, unsigned i) {
+        if (flood != nullptr && i % 2 != 0)
+          flood->write(frame);
+        else if (side == kInside)
+          write_outbound(frame, numbers[i]);
+        else
+          write_inbound(frame, numbers[i]);
+      },
+      [&](unsigned i) { return size_of(numbers[i]); });
 }
 
 void Flows::take(Side side, const std::uint8_t* frame, std::uint32_t size, Tally& tally) {
@@ -87,6 +94,7 @@ void Flows::check(Side side, const std::uint8_t* frame, std::uint32_t size, Tall
   Expected expected;
   expected.kind = kind_;
   expected.number = n;
+  expected.size = size_of(n);
   Endpoint ours = flow.inside;
   std::string fault;
   if (!link_.translates()) {

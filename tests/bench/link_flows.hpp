@@ -44,6 +44,13 @@ class Flows {
   /// both. With a flood every other packet of its side is the flood's.
   nlohmann::json run(const std::string& direction, std::uint32_t flows, double seconds,
                      Flood* flood = nullptr);
+  /// The same with frames of kImix' sizes.
+  nlohmann::json run_imix(const std::string& direction, std::uint32_t flows, double seconds) {
+    imix_ = true;
+    nlohmann::json answer = run(direction, flows, seconds);
+    imix_ = false;
+    return answer;
+  }
 
   /// Single outbound packets with random gaps of `gap` seconds on average: how long each was under
   /// way. If it `sleeps`, then while none is under way: others may have its CPU. Then it has each
@@ -69,7 +76,16 @@ class Flows {
 
   Link& link_;
   Kind kind_;
-  FrameMaker makers_[2] = {{Kind::kUdp, Mac{}, Mac{}}, {Kind::kUdp, Mac{}, Mac{}}};
+  [[nodiscard]] std::uint16_t size_of(std::uint32_t n) const {
+    return imix_ ? kImix[n % kImix.size()] : std::uint16_t{kFrameSize};
+  }
+  [[nodiscard]] const FrameMaker& maker_of(Side side, std::uint32_t n) const {
+    const std::uint16_t size = size_of(n);
+    return makers_[side][size == kFrameSize ? 0 : size == kImix.back() ? 2 : 1];
+  }
+
+  std::vector<FrameMaker> makers_[2];  ///< by size: 64 bytes, 594, 1,518
+  bool imix_ = false;
   std::vector<Endpoint> nat_;
   Sequence sequence_;
   unsigned until_check_ = 0;
