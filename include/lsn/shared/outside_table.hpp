@@ -87,7 +87,7 @@ class OutsideTable {
       auto& parts = parts_[of_class];
       if (parts.empty() || parts.back().pool != pool) {
         parts.push_back({static_cast<std::uint32_t>(pool), 0});
-        of_pool_[pool].classes.push_back(of_class);
+        of_pool_[pool].places.emplace_back(of_class, parts.size() - 1);
       }
       ++parts.back().addresses;
       ++of_pool_[pool].addresses;
@@ -114,7 +114,7 @@ class OutsideTable {
 
    private:
     struct OfPool {
-      std::vector<unsigned> classes;
+      std::vector<std::pair<unsigned, std::size_t>> places;  ///< class, and part of the class
       std::uint32_t addresses = 0;
       std::array<std::uint32_t, kMaxShards> owned{};
     };
@@ -130,14 +130,9 @@ class OutsideTable {
 
     void deal(std::size_t pool) {
       OfPool& of = of_pool_[pool];
-      const auto size = [&](unsigned c) {
-        for (const Part& part : parts_[c])
-          if (part.pool == pool) return part.addresses;
-        return 0U;
-      };
       std::vector<std::pair<std::uint32_t, unsigned>> wanted;
-      for (const unsigned c : of.classes)
-        if (owners_[c] == kNoShard) wanted.emplace_back(size(c), c);
+      for (const auto& [c, part] : of.places)
+        if (owners_[c] == kNoShard) wanted.emplace_back(parts_[c][part].addresses, c);
       std::stable_sort(wanted.begin(), wanted.end(),
                        [](const auto& a, const auto& b) { return a.first > b.first; });
       for (const auto& [addresses, c] : wanted) {
