@@ -77,7 +77,8 @@ std::expected<void, std::string> DpdkDataplane::open_ports() {
   for (const PortPlan& port_plan : plan_.ports) {
     auto port = Port::open(port_plan, workers);
     if (!port) return std::unexpected(port.error());
-    if (const unsigned most = (*port)->class_bits(); most != 0)
+    // With fewer classes than workers some would have no addresses.
+    if (const unsigned most = (*port)->class_bits(); (1U << most) >= workers && most != 0)
       bits = bits == 0 ? most : std::min(bits, most);
     ports_.push_back(std::make_unique<PortKeeper>(std::move(*port)));
   }
@@ -330,9 +331,14 @@ shared::DeviceCounters DpdkDataplane::device_counters(std::size_t device) const 
 }
 
 void DpdkDataplane::watch_distribution() {
-  for (std::size_t device = 0; device < ports_.size(); ++device)
-    if (const auto complaint = distribution_[device].look(device_counters(device)))
-      spdlog::warn("{}: {}", ports_[device]->port().label(), *complaint);
+  for (std::size_t device = 0; device < ports_.size(); ++device) {
+    const DistributionWatch::Sight sight = distribution_[device].look(device_counters(device));
+    if (sight.complaint) spdlog::warn("{}: {}", ports_[device]->port().label(), *sight.complaint);
+    if (!sight.give_up) continue;
+    spdlog::warn("{}: it gets an ordinary key, and distributes by flow",
+                 ports_[device]->port().label());
+    ports_[device]->leave_alone();
+  }
 }
 
 void DpdkDataplane::watch_ports(Clock::Source::time_point now) {

@@ -207,7 +207,9 @@ std::expected<void, std::string> Port::configure(const shared::AddressClasses& c
     rte_eth_conf conf = settings.conf();
     steering_.choose(
         info_, driver_, rx_queues_,
-        plan_.inside ? shared::HashedAddress::kSource : shared::HashedAddress::kDestination,
+        // Of both sides' packets more come from outside, and those of one server there would all
+        // come to one worker by their source.
+        plan_.outside ? shared::HashedAddress::kDestination : shared::HashedAddress::kSource,
         classes_, conf);
     return rte_eth_dev_configure(id_, static_cast<std::uint16_t>(rx_queues_),
                                  static_cast<std::uint16_t>(tx_queues_), &conf);
@@ -268,7 +270,7 @@ std::expected<void, std::string> Port::set_up(const std::vector<unsigned>& polle
   }
   settle_mtu();
   settle_mac();
-  // Rules are taken by many drivers only while the port runs: start() does the rest.
+  // A table is taken by many drivers only while the port runs: start() does the rest.
   if (is_known_) return {};
   poller_of_ = poller_of;
   nodes_ = nodes;
@@ -488,6 +490,13 @@ void Port::steer(const shared::Generation& generation) {
   const Attempt attempt;
   if (!started_ || removed()) return;
   steering_.update(generation);
+  tell_steering();
+}
+
+void Port::leave_alone() {
+  const Attempt attempt;
+  if (!started_ || removed()) return;
+  steering_.give_up();
   tell_steering();
 }
 

@@ -95,6 +95,10 @@ void PortKeeper::steer(std::shared_ptr<const shared::Generation> generation) {
   errands_.give([this, rules = generation_] { port_->steer(*rules); });
 }
 
+void PortKeeper::leave_alone() {
+  errands_.give([this] { port_->leave_alone(); });
+}
+
 shared::PortStatus PortKeeper::status() {
   return port_->status(stage_ == Stage::kServing);
 }

@@ -36,7 +36,7 @@ bool is_vdev(std::string_view device) {
 }
 
 bool drops_for_full_queue(std::string_view driver) {
-  return driver == "net_ixgbe" || driver == "net_e1000_igb";
+  return driver == "net_ixgbe" || driver == "net_e1000_igb" || driver == "net_bonding";
 }
 
 PortSettings PortSettings::without_filter() const {
@@ -77,7 +77,8 @@ std::expected<PortSettings, std::string> port_settings(const PortPlan& plan,
     settings.rx_queues = settings.tx_queues = std::min(settings.rx_queues, settings.tx_queues);
   // A table entry of 82599 and X540 has room for 16 queues, and the driver refuses none
   // (DPDK 22.11).
-  if (driver == "net_ixgbe" && info.reta_size <= 128)
+  // A bond may be made of them.
+  if ((driver == "net_ixgbe" || driver == "net_bonding") && info.reta_size <= 128)
     settings.rx_queues = std::min(settings.rx_queues, 16U);
   // These start with powers of two alone (ixgbevf_dev_rx_init(), vmxnet3_dev_configure()).
   if (driver == "net_ixgbe_vf" || driver == "net_vmxnet3")

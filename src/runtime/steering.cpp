@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 
 namespace lsn::runtime {
 namespace {
@@ -33,13 +34,16 @@ unsigned Steering::class_bits(const rte_eth_dev_info& info, std::string_view dri
   // has a key of its own and no table.
   if ((info.flow_type_rss_offloads & kAllOfIpv4) == 0) return 0;
   const unsigned entries = driver == "net_vmxnet3" ? kVmxnet3Entries : info.reta_size;
-  return entries == 0 ? 0 : std::min(kMostBits, static_cast<unsigned>(std::bit_width(entries)) - 1);
+  // Of any other number it is not told how the hash becomes an index.
+  if (!std::has_single_bit(entries)) return 0;
+  return std::min(kMostBits, static_cast<unsigned>(std::countr_zero(entries)));
 }
 
 void Steering::choose(const rte_eth_dev_info& info, std::string_view driver, unsigned rx_queues,
                       shared::HashedAddress by, const shared::AddressClasses& classes,
                       rte_eth_conf& conf) {
   rx_queues_ = rx_queues;
+  driver_ = driver;
   address_ = by;
   classes_ = classes;
   table_.clear();
@@ -57,7 +61,8 @@ void Steering::choose(const rte_eth_dev_info& info, std::string_view driver, uns
   // It hashes TCP with ports whether it is told to or not, and refuses to be told less
   // (vmxnet3_v4_rss_configure(), VMXNET3_MANDATORY_V4_RSS).
   if (driver == "net_vmxnet3") types_ |= info.flow_type_rss_offloads & RTE_ETH_RSS_NONFRAG_IPV6_TCP;
-  way_ = class_bits(info, driver) >= classes.bits() ? Way::kByOwner : Way::kByFlow;
+  const unsigned bits = class_bits(info, driver);
+  way_ = bits != 0 && bits >= classes.bits() ? Way::kByOwner : Way::kByFlow;
   conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
   conf.rxmode.offloads |= info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_RSS_HASH;
   rte_eth_rss_conf& rss = conf.rx_adv_conf.rss_conf;
@@ -90,17 +95,35 @@ void Steering::settle_key() {
     conf.rss_key = present.data();
     conf.rss_key_len = key_length_;
     const int result = rte_eth_dev_rss_hash_conf_get(port_, &conf);
-    // A driver without the function (net_vmxnet3) has read the key when it started.
-    return result == -ENOTSUP ||
+    // It has not this function, and reads the key when it starts.
+    return (result == -ENOTSUP && driver_ == "net_vmxnet3") ||
            (result == 0 && std::equal(key_.begin(), key_.begin() + key_length_, present.begin()));
   };
   if (has_ours()) return;
+  if (const int result = tell_key(); result != 0)
+    return refuse(fmt::format("key: {}", rte_strerror(-result)));
+  if (!has_ours()) refuse("key: the driver says that it has another one");
+}
+
+int Steering::tell_key() {
+  rte_eth_rss_conf conf{};
   conf.rss_key = key_.data();
   conf.rss_key_len = key_length_;
   conf.rss_hf = types_;
-  const int result = rte_eth_dev_rss_hash_update(port_, &conf);
-  if (result != 0) return refuse(fmt::format("key: {}", rte_strerror(-result)));
-  if (!has_ours()) refuse("key: the driver says that it has another one");
+  return rte_eth_dev_rss_hash_update(port_, &conf);
+}
+
+void Steering::give_up() {
+  if (way_ != Way::kByOwner) return;
+  refuse("packets did not come as predicted");
+  way_ = Way::kByFlow;
+  // In place: drivers read it again at their next start.
+  for (std::size_t i = 0; i < key_.size(); ++i) key_[i] = i % 2 == 0 ? 0x6D : 0x5A;
+  std::vector<std::uint16_t> in_turn(classes_.count());
+  for (unsigned i = 0; i < in_turn.size(); ++i)
+    in_turn[i] = static_cast<std::uint16_t>(i % rx_queues_);
+  static_cast<void>(tell_key());
+  static_cast<void>(tell_table(in_turn));
 }
 
 void Steering::refuse(std::string why) {
@@ -117,46 +140,72 @@ void Steering::update(const shared::Generation& generation) {
   write_table(wanted);
 }
 
-/// By class. A worker that polls no queue here gets its packets from those that do, in turn.
+/// By class. A worker that polls no queue here gets its packets from those that do: from the one
+/// that has the fewest.
 std::vector<std::uint16_t> Steering::queues_for(const shared::Generation& generation) const {
   const shared::OwnerTable* const inside = generation.maps.front()->inside();
   const std::vector<shared::ShardId>& outside = generation.nat_addresses.table().owners();
   if (inside == nullptr || outside.size() != classes_.count()) return {};
+  const bool by_source = address_ == shared::HashedAddress::kSource;
+  // Addresses in each class, and on each queue.
+  std::vector<std::uint32_t> size(classes_.count(), by_source ? 1 : 0), load(rx_queues_);
+  if (!by_source)
+    for (const auto& range : generation.nat_addresses.all())
+      ++size[classes_.of(wire::Ipv4Address{range.first})];
   std::vector<std::uint16_t> queues(classes_.count());
+  std::vector<unsigned> left;
   for (unsigned index = 0; index < classes_.count(); ++index) {
-    const shared::ShardId owner = address_ == shared::HashedAddress::kSource
-                                      ? inside->owner_of(index * classes_.unit())
-                                      : outside[index];
+    const shared::ShardId owner =
+        by_source ? inside->owner_of(index * classes_.unit()) : outside[index];
     const int queue = owner < queue_of_.size() ? queue_of_[owner] : -1;
-    queues[index] = static_cast<std::uint16_t>(queue >= 0 ? queue : index % rx_queues_);
+    if (queue < 0) {
+      left.push_back(index);
+      continue;
+    }
+    queues[index] = static_cast<std::uint16_t>(queue);
+    load[queues[index]] += size[index];
+  }
+  std::stable_sort(left.begin(), left.end(),
+                   [&size](unsigned a, unsigned b) { return size[a] > size[b]; });
+  for (const unsigned index : left) {
+    const auto least = std::min_element(load.begin(), load.end());
+    queues[index] = static_cast<std::uint16_t>(least - load.begin());
+    *least += size[index];
   }
   return queues;
 }
 
 void Steering::write_table(const std::vector<std::uint16_t>& queues) {
+  if (const int result = tell_table(queues); result != 0)
+    return refuse(fmt::format("table: {}", rte_strerror(-result)));
+  table_ = queues;
+  by_.store(static_cast<int>(address_), std::memory_order_relaxed);
+}
+
+/// 0, or a negative error number: EOVERFLOW if the table is too small, EREMOTEIO if the driver says
+/// that it has another one.
+int Steering::tell_table(const std::vector<std::uint16_t>& queues) {
   rte_eth_dev_info info{};
-  if (rte_eth_dev_info_get(port_, &info) != 0 || info.reta_size < queues.size())
-    return refuse(fmt::format("table: {} entries, wanted: {}", info.reta_size, queues.size()));
-  std::vector<rte_eth_rss_reta_entry64> groups((info.reta_size + kGroup - 1) / kGroup);
-  for (unsigned i = 0; i < info.reta_size; ++i) {
+  if (const int result = rte_eth_dev_info_get(port_, &info); result != 0) return result;
+  std::uint16_t entries = info.reta_size;
+  // Once it has started it has as many as queues, and takes as many as it is told.
+  if (driver_ == "net_mlx5") entries = std::max(entries, static_cast<std::uint16_t>(queues.size()));
+  if (entries < queues.size()) return -EOVERFLOW;
+  std::vector<rte_eth_rss_reta_entry64> groups((entries + kGroup - 1) / kGroup);
+  for (unsigned i = 0; i < entries; ++i) {
     groups[i / kGroup].mask |= std::uint64_t{1} << i % kGroup;
     groups[i / kGroup].reta[i % kGroup] = queues[i % queues.size()];
   }
-  if (const int result = rte_eth_dev_rss_reta_update(port_, groups.data(), info.reta_size);
-      result != 0)
-    return refuse(fmt::format("table: {}", rte_strerror(-result)));
+  if (const int result = rte_eth_dev_rss_reta_update(port_, groups.data(), entries); result != 0)
+    return result;
   // Read again, where the driver reads it from the device. A bond says nothing about small ones.
   std::vector<rte_eth_rss_reta_entry64> present(groups.size());
   for (std::size_t g = 0; g < groups.size(); ++g) present[g].mask = groups[g].mask;
-  if (info.reta_size >= kGroup &&
-      rte_eth_dev_rss_reta_query(port_, present.data(), info.reta_size) == 0)
-    for (unsigned i = 0; i < info.reta_size; ++i)
-      if (present[i / kGroup].reta[i % kGroup] != groups[i / kGroup].reta[i % kGroup])
-        return refuse(fmt::format("table: entry {} is queue {}, wanted: {}", i,
-                                  present[i / kGroup].reta[i % kGroup],
-                                  groups[i / kGroup].reta[i % kGroup]));
-  table_ = queues;
-  by_.store(static_cast<int>(address_), std::memory_order_relaxed);
+  if (entries < kGroup || rte_eth_dev_rss_reta_query(port_, present.data(), entries) != 0) return 0;
+  for (unsigned i = 0; i < entries; ++i)
+    if (present[i / kGroup].reta[i % kGroup] != groups[i / kGroup].reta[i % kGroup])
+      return -EREMOTEIO;
+  return 0;
 }
 
 std::string Steering::describe() const {
@@ -166,11 +215,12 @@ std::string Steering::describe() const {
     case Way::kNothing:
       return "the device's own distribution";
     case Way::kByFlow:
-      return "RSS by flow: the device has no table for owners";
+      return "RSS by flow: " +
+             (refusal_.empty() ? std::string("the device has no table for owners") : refusal_);
     case Way::kByOwner:
       break;
   }
-  if (!refusal_.empty()) return fmt::format("RSS by flow: owners are refused ({})", refusal_);
+  if (!refusal_.empty()) return fmt::format("the driver refuses owners ({})", refusal_);
   return fmt::format("RSS by {} address, {} classes",
                      address_ == shared::HashedAddress::kSource ? "source" : "destination",
                      classes_.count());

@@ -7,7 +7,7 @@
 // query's identifier stands in local_port.
 //
 // A packet that changes its worker takes along the data that cannot be parsed again: PacketOrigin,
-// in the buffer's private area.
+// beside the buffer's receive hash.
 #pragma once
 
 #include <rte_mbuf.h>

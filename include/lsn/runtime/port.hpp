@@ -150,6 +150,8 @@ class Port {
   }
   /// The owners of a generation; on the thread that starts and stops the port.
   void steer(const shared::Generation& generation);
+  /// Not by owners any more, on the same thread.
+  void leave_alone();
 
   /// `is_touchable`: no thread is about to stop or to start it.
   [[nodiscard]] shared::PortStatus status(bool is_touchable);
@@ -201,9 +203,9 @@ class Port {
   std::uint32_t speed_mbps_ = 0;
   std::atomic<std::uint32_t> fill_ns_{0};
   std::uint16_t rx_descriptors_ = 0;  ///< that a queue got
-  rte_eth_stats stats_{};            ///< when they were last read
-  std::vector<QueueLock> locks_;     ///< by transmit queue; empty: every worker has its own
-  std::vector<unsigned> poller_of_;  ///< by receive queue
+  rte_eth_stats stats_{};             ///< when they were last read
+  std::vector<QueueLock> locks_;      ///< by transmit queue; empty: every worker has its own
+  std::vector<unsigned> poller_of_;   ///< by receive queue
   std::vector<std::uint16_t> vlan_filter_;
   std::vector<int> nodes_;  ///< of the workers
   const Buffers* buffers_ = nullptr;

@@ -8,7 +8,7 @@
 //   kGone      the device has disappeared
 //
 // The port itself asks for that: a link that is taken up only by a start (a memif's client) has
-// lost its peer, or its device has been removed. The other slow work of a device, its flow rules,
+// lost its peer, or its device has been removed. The other slow work of a device, its table,
 // is done on the same thread, one thing after the other.
 #pragma once
 
@@ -57,6 +57,8 @@ class PortKeeper {
   /// Rules for a new generation, as soon as they can be had.
   void steer(std::shared_ptr<const shared::Generation> generation);
 
+  /// The device distributes packets by flow from now on, on the thread of its errands.
+  void leave_alone();
   [[nodiscard]] shared::PortStatus status();
 
   /// Workers have ended. False: the driver holds up the keeper's thread.

@@ -3,9 +3,9 @@
 // A hint, nothing more: every packet's owner is checked by the worker that gets it. A NIC with
 // receive side scaling and a redirection table is given a key that makes the table's index the
 // class of one address, whatever else it hashes (shared/address_class.hpp): inside the source's,
-// outside the destination's, on a device of both the source's. Its table is the shards' own. No
-// flow rule is needed, and a reload changes entries of the table alone. Drivers are known here by
-// what they cannot do (DPDK 22.11); the outcome for a port is kept in words, and
+// outside the destination's, on a device of both the destination's. Its table is the shards' own.
+// No flow rule is needed, and a reload changes entries of the table alone. Drivers are known here
+// by what they cannot do (DPDK 22.11); the outcome for a port is kept in words, and
 // Worker::check_distribution() sees whether it holds.
 #pragma once
 
@@ -39,6 +39,9 @@ class Steering {
   /// The owners of a generation instead of those of the one before.
   void update(const shared::Generation& generation);
 
+  /// The distribution is not the one predicted: from now on by flow, with an ordinary key.
+  void give_up();
+
   /// The outcome for the port.
   [[nodiscard]] std::string describe() const;
 
@@ -53,12 +56,15 @@ class Steering {
   enum class Way : std::uint8_t { kOneQueue, kNothing, kByFlow, kByOwner };
 
   void settle_key();
+  [[nodiscard]] int tell_key();
+  [[nodiscard]] int tell_table(const std::vector<std::uint16_t>& queues);
   void refuse(std::string why);
   [[nodiscard]] std::vector<std::uint16_t> queues_for(const shared::Generation& generation) const;
   void write_table(const std::vector<std::uint16_t>& queues);
 
   std::uint16_t port_ = RTE_MAX_ETHPORTS;
   unsigned rx_queues_ = 1;
+  std::string driver_;
   Way way_ = Way::kOneQueue;
   shared::HashedAddress address_ = shared::HashedAddress::kSource;
   shared::AddressClasses classes_;

@@ -4,8 +4,8 @@
 // Receive side scaling hashes with Toeplitz: bit i of the input (0: the first) adds the 32 bits of
 // the key from bit i on. So bit b of the hash (0: the lowest) takes key bit i + 31 - b from input
 // bit i. The input is the source address, the destination, and, for some packets, ports and more
-// (Microsoft's order, which all NICs have). The RETA is entered by the lowest n bits alone, and
-// with n <= 12 one address can be chosen by the key, whatever else is hashed:
+// (Microsoft's order; whether a NIC has it is seen at run time). The RETA is entered by the lowest
+// n bits alone, and with n <= 12 one address can be chosen by the key, whatever else is hashed:
 //
 //   the source       input bits 0 to 31: key bits 31 to 63 - n; all others are zero
 //   the destination  input bits 32 to 63: key bits 63 to 95 - n; all others are zero
@@ -60,7 +60,7 @@ class AddressClasses {
   [[nodiscard]] constexpr unsigned unit() const { return kFinest / count(); }
   [[nodiscard]] constexpr unsigned finest_of(wire::Ipv4Address address) const {
     const std::uint32_t mixed = address.value * 0x9E3779B1U >> (32 - kMaxBits);
-    return of(address) * unit() + mixed % unit();
+    return of(address) << (kMaxBits - bits_) | (mixed & (unit() - 1));
   }
 
   /// The key with which a NIC computes the class, in the order of its bits, as DPDK takes it.

@@ -12,8 +12,8 @@
 // A subscriber belongs to a shard that owns addresses of its group's pools: each of these shards
 // has the share of subscribers that it has of the addresses, so that none is exhausted long before
 // another (OwnerTable). ShardMap::inside() has the shares of all groups together and is the NICs';
-// a group's table follows it as far as its own shares allow. A change of the shares moves only as
-// many subscribers as it must.
+// a group's table follows it as far as its own shares allow. A change of the shares moves the
+// classes that a shard has too many of; where NICs follow inside(), also those of other groups.
 //
 // If a reload gives a subscriber with live state to another shard, it is displaced: it stays with
 // the shard that has its state until the state is gone. DisplacedSubscribers says which shards may
@@ -238,7 +238,8 @@ class ShardMap {
           before == nullptr || id >= before->tables_.size() ? nullptr : before->tables_[id].get();
       std::shared_ptr<const OwnerTable>& table = made[{old, quotas}];
       if (table == nullptr)
-        table = same_inside && old != nullptr && old->quotas() == quotas
+        // Without NICs to follow, a group whose shares stay moves nobody.
+        table = (same_inside || classes.unit() == 1) && old != nullptr && old->quotas() == quotas
                     ? before->tables_[id]
                     : std::make_shared<const OwnerTable>(quotas, *inside_, old);
       tables_.push_back(table);

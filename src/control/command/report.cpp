@@ -118,14 +118,16 @@ std::string steering_text(const shared::PortStatus& port) {
     return 100.0 * static_cast<double>(part) / static_cast<double>(all);
   };
   std::string text = port.steering;
+  // The workers go on counting while they are read.
+  const std::uint64_t as_predicted = std::min(port.as_predicted, port.checked);
   if (port.checked != 0)
     text += fmt::format("; as predicted {:.1f} % of {} checked",
-                        percent(port.as_predicted, port.checked), grouped(port.checked));
+                        percent(as_predicted, port.checked), grouped(port.checked));
   if (port.rx_packets != 0)
     text += fmt::format("; to their owners {:.1f} %, handed over {:.1f} %",
                         100 - percent(port.handed_over, port.rx_packets),
                         percent(port.handed_over, port.rx_packets));
-  if (port.checked != 0 && (port.checked - port.as_predicted) * 10 > port.checked)
+  if ((port.checked - as_predicted) * 10 > port.checked)
     text += "; it does not distribute as it was told: packets are handed over, which costs";
   if (!port.flow_control.empty()) text += "; flow control " + port.flow_control;
   return text;

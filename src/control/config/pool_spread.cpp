@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <regex>
 
 #include "lsn/control/config/generation_builder.hpp"
 
@@ -13,9 +14,10 @@ namespace {
 /// Of a table with 128 entries.
 constexpr unsigned kUsualBits = 7;
 
-/// Not a virtual device of DPDK ("net_tap0,iface=x").
+/// A PCI address, or a bond of some ("net_bonding0,slave=0000:3b:00.0").
 bool is_nic(const InterfaceConfig& interface) {
-  return interface.device.find('_') >= 5;
+  static const std::regex address("[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\\.[0-7]");
+  return std::regex_search(interface.device, address);
 }
 
 std::size_t most(const PoolSpread& spread) {

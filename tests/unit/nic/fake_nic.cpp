@@ -38,7 +38,10 @@ FakeNic::~FakeNic() {
 rte_eth_dev_info FakeNic::info() const {
   rte_eth_dev_info info{};
   info.driver_name = habits_.driver;
-  info.reta_size = habits_.tells_table_when_started && !started_ ? 0 : habits_.table;
+  info.reta_size = habits_.tells_table_when_started && !started_ ? 0
+                   : habits_.table_when_started != 0 && started_
+                       ? static_cast<std::uint16_t>(table_.size())
+                       : habits_.table;
   info.hash_key_size = habits_.key_size;
   info.flow_type_rss_offloads = habits_.types;
   info.max_rx_queues = static_cast<std::uint16_t>(habits_.queues);
@@ -93,7 +96,7 @@ void FakeNic::read_key(const std::uint8_t* key, std::size_t length) {
 }
 
 void FakeNic::make_table() {
-  table_.resize(habits_.table);
+  table_.resize(habits_.table_when_started != 0 ? habits_.table_when_started : habits_.table);
   for (std::size_t i = 0; i < table_.size(); ++i)
     table_[i] = static_cast<std::uint16_t>(i % queues_);
 }
@@ -115,7 +118,12 @@ FakeNic::Way FakeNic::receive(const Received& packet) const {
           ? habits_.hashes_fragments && (types_ & (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_FRAG_IPV4)) != 0
           : (types_ & (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_OTHER)) != 0;
   if (!ports && !addresses) return {0, std::nullopt};
-  const std::uint32_t hash = rte_softrss(input.data(), ports ? 3 : 2, key_.data());
+  std::uint32_t hash = rte_softrss(input.data(), ports ? 3 : 2, key_.data());
+  if (habits_.addresses_later) {
+    const std::array<std::uint32_t, 5> later{0, 0, input[0], input[1], input[2]};
+    auto* words = const_cast<std::uint32_t*>(later.data());
+    hash = rte_softrss(words, ports ? 5 : 4, key_.data());
+  }
   // ixgbe_rxtx.c:3441: the lowest bits.
   const unsigned queue = table_.empty() ? 0 : table_[hash % table_.size()];
   return {queue, habits_.delivers_hash ? std::optional(hash) : std::nullopt};
@@ -152,7 +160,11 @@ int FakeNic::table_update(const rte_eth_rss_reta_entry64* groups, std::uint16_t 
       return -EINVAL;
   if (!rss_) return -ENOTSUP;
   if (habits_.table_needs_start && !started_) return -EIO;
-  if (size != info().reta_size || habits_.refuses_table) return -EINVAL;
+  if (habits_.refuses_table) return -EINVAL;
+  if (habits_.takes_any_size)
+    table_.resize(size);
+  else if (size != info().reta_size)
+    return -EINVAL;
   for (unsigned i = 0; i < size; ++i)
     if ((groups[i / 64].mask >> i % 64 & 1) != 0) table_[i] = groups[i / 64].reta[i % 64];
   ++table_updates;

@@ -37,7 +37,10 @@ struct Habits {
   std::uint64_t forced_types = 0;  ///< hashed whether told or not
   bool hashes_fragments = true;
   bool destination_first = false;  ///< no NIC does; for what must be noticed
+  bool addresses_later = false;    ///< 64 bits of zeros in front of them; for what must be noticed
   bool refuses_table = false;
+  std::uint16_t table_when_started = 0;  ///< another size then, until it is told one (net_mlx5)
+  bool takes_any_size = false;           ///< and has that size from then on
 };
 
 /// A received packet, as far as its distribution goes.

@@ -149,5 +149,14 @@ TEST(PortSettings, AnMtuThatTheNicHasNotIsRefusedWithWhatIsAllowed) {
       << "a virtual device may do it all the same";
 }
 
+TEST(PortSettings, ABondHasTheLimitsOfItsMembersDrivers) {
+  // Of two 82599 (a table entry has room for 16 queues), of two X550 VFs (powers of two alone).
+  Info bond(15872, 15854, 128);
+  bond.reta_size = 128;
+  PortPlan plan = port(1500);
+  plan.device = "net_bonding0,mode=4,slave=0000:03:00.0,slave=0000:03:00.1";
+  EXPECT_LE(port_settings(plan, bond, "net_bonding", 24, 2048)->rx_queues, 16U);
+}
+
 }  // namespace
 }  // namespace lsn::runtime

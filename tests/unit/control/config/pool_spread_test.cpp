@@ -52,5 +52,16 @@ TEST(PoolSpread, SaysItInOneLine) {
   EXPECT_EQ(to_text({"P", {4, 5, 4, 4, 4}}), "4 to 5 on each of 5 workers");
 }
 
+TEST(PoolSpread, ABondOfNicsHasTheClassesOfNics) {
+  std::vector<wire::Ipv4Range> of_one_class;  // of 128
+  for (std::uint32_t a = 0xC6000000; of_one_class.size() < 16; ++a)
+    if (shared::AddressClasses(7).of(wire::Ipv4Address{a}) == 5)
+      of_one_class.push_back(range(a, 1));
+  const Model nic = model_of(4, of_one_class);
+  const Model bond = model_of(4, of_one_class, "net_bonding0,mode=4,slave=0000:3b:00.0");
+  EXPECT_NE(unevenness(pool_spreads(nic)[0]), std::nullopt);
+  EXPECT_EQ(unevenness(pool_spreads(bond)[0]), unevenness(pool_spreads(nic)[0]));
+}
+
 }  // namespace
 }  // namespace lsn::control
