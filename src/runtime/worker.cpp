@@ -28,8 +28,10 @@ namespace {
 /// sessions per second expiring is 10,000 per tick.
 constexpr std::size_t kHousekeepBudget = 32;
 
-/// Packets of which one is compared with what its device was told.
-constexpr std::uint32_t kCheckInterval = 1024;
+/// Packets of which one is compared with what its device was told, on average, and how far from
+/// that it may be: traffic that comes in regular rounds must not be looked at always at the same
+/// place.
+constexpr std::uint32_t kCheckInterval = 1024, kCheckJitter = 256;
 
 /// Between two lines about tables that take long to make.
 constexpr std::chrono::seconds kPatience{1};
@@ -192,7 +194,8 @@ bool Worker::poll_queues(datapath::Shard& shard, bool& full) {
     shared::DeviceCounters& counters = shard.counters.devices[queue.device];
     counters.received.add(n);
     if (until_check_ < n) [[unlikely]] {
-      until_check_ = kCheckInterval;
+      until_check_ = kCheckInterval - kCheckJitter / 2 +
+                     static_cast<std::uint32_t>(rte_rdtsc() % kCheckJitter);
       check_distribution(shard, queue.device, *packets[0]);
     }
     until_check_ -= n;
@@ -313,8 +316,8 @@ void Worker::flush_handoffs(datapath::Shard& shard) {
 void Worker::nap(std::uint32_t idle_polls) {
   const long steps = (idle_polls - kIdlePollsBeforeNap) / kIdlePollsPerNapStep;
   long longest = kLongestNapNs;
-  // A burst at line rate that begins now must find room until the worker wakes: half of a queue, and
-  // the rest for a kernel that is late.
+  // A burst at line rate that begins now must find room until the worker wakes: half of a queue,
+  // and the rest for a kernel that is late.
   for (const WorkerConfig::Queue& queue : config_.queues)
     if (const auto fill = config_.ports[queue.device]->fill_time(); fill.count() != 0)
       longest = std::min(longest, fill.count() / 2);

@@ -262,7 +262,9 @@ void Watch::ike_came(const Seen& packet, Party from, bool passed) {
   const Link& link = world_.links[x.link];
   Peer& of = peer_of(link);
   const Time now = world_.now();
+  // Not at an address that a reload has taken, as far as a shard has heard of it.
   const bool reachable = from == Party::kClient || (packet.destination == mapping_of(link).nat &&
+                                                    !is_leaving(packet.destination.ip) &&
                                                     now < mapping_of(link).kept_until - kSlack);
   if (packet.on_4500) return nat_t_came(packet, link, from, passed);
   if (from == Party::kServer && packet.destination != mapping_of(link).nat)

@@ -19,7 +19,7 @@ class DistributionWatch {
  public:
   struct Sight {
     std::optional<std::string> complaint;
-    /// Most packets come otherwise, for some seconds: the device is better left to itself.
+    /// Many packets come otherwise, for some seconds: the device is better left to itself.
     bool give_up = false;
   };
 
@@ -40,7 +40,8 @@ class DistributionWatch {
       return {};
     }
     ++failed_seconds_;
-    useless_ = wrong * 2 > checked ? useless_ + 1 : 0;
+    // With two workers and no hash half of them fit by chance.
+    useless_ = wrong * 3 > checked ? useless_ + 1 : 0;
     Sight sight;
     sight.give_up = useless_ == kPatience;
     if (!std::exchange(complained_, true))
