@@ -361,7 +361,8 @@ std::string why_no_device(const std::string& address, const std::optional<std::s
   std::string all = fmt::format("{}", fmt::join(reasons, "; "));
   if (all.find("IOVA mode") != std::string::npos)
     all += " (without an IOMMU: huge pages, and no --no-huge or --iova-mode=va in dataplane.eal)";
-  if (has_reason) return all;
+  // net_virtio tries what is the kernel's, and does not say that it is.
+  if (has_reason && !bound_to->starts_with("virtio")) return all;
   if (is_for_dpdk(*bound_to))
     return fmt::format(
         "DPDK has no driver for it (lspci -nn -s {}; Debian's package with all of "

@@ -121,6 +121,11 @@ TEST(WhyNoDevice, TheKernelsAnswerComesFirst) {
   EXPECT_THAT(why_no_device(kNic, "", {}, {}), HasSubstr("bound to no driver"));
   EXPECT_THAT(why_no_device(kNic, "ixgbe", {}, {}), HasSubstr("bound to the kernel's ixgbe"));
   EXPECT_THAT(why_no_device(kNic, "vfio-pci", {}, {}), HasSubstr("DPDK has no driver for it"));
+  EXPECT_THAT(why_no_device(kNic, "virtio-pci", {},
+                            {"eth_virtio_pci_init(): Failed to init PCI device",
+                             "EAL: Requested device 0000:03:00.1 cannot be used"}),
+              HasSubstr("bound to the kernel's virtio-pci"))
+      << "which net_virtio tries to use";
   EXPECT_THAT(why_no_device("ffff:1f:1f.7"), HasSubstr("no such PCI device")) << "of this machine";
 }
 
