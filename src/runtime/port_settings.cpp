@@ -86,6 +86,8 @@ std::expected<PortSettings, std::string> port_settings(const PortPlan& plan,
   // It offers two of each (DPDK 22.11), and spreads nothing over the receive queues; most of its
   // NICs have one transmit queue, and packets for the other are lost.
   if (driver == "net_e1000_em") settings.rx_queues = settings.tx_queues = 1;
+  // It offers two and sets up no distribution: all packets come to the first (eth_igbvf_rx_init()).
+  if (driver == "net_e1000_igb_vf") settings.rx_queues = 1;
 
   // The longest frame that the driver admits.
   const std::uint32_t overhead = overhead_of(info);

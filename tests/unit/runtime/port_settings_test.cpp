@@ -67,6 +67,14 @@ TEST(PortSettings, NetE1000EmHasOneQueueOfEach) {
   EXPECT_EQ(port_settings(port(1500), info, "net_e1000_igb", 2, 2048)->tx_queues, 2U);
 }
 
+TEST(PortSettings, NetE1000IgbVfReceivesWithOneQueue) {
+  const Info info(16128, 16110, 2);
+  const auto settings = port_settings(port(1500), info, "net_e1000_igb_vf", 2, 2048);
+  ASSERT_TRUE(settings);
+  EXPECT_EQ(settings->rx_queues, 1U);
+  EXPECT_EQ(settings->tx_queues, 2U);
+}
+
 TEST(PortSettings, QueuesAreAsManyAsTheDriverCanDistributeTo) {
   const auto of = [](const char* driver, unsigned workers, std::uint16_t table) {
     Info info(9728, 9710, 64);
