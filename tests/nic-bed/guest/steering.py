@@ -15,8 +15,8 @@ from packets import CLIENT, ESP, ICMP, TCP, UDP, Link, echo, ipv4, tcp, udp
 SUBSCRIBERS, PACKETS = 400, 10
 SYN, SYN_ACK, ACK = 0x02, 0x12, 0x10
 MORE = 0x2000
-# What these NICs do with two receive queues; "owner": what they are told.
-EXPECTED = {"igb": "owner", "virtio": "owner", "vmxnet3": "first", "e1000e": "one", "e1000": "one"}
+# What NICs with more than one receive queue do; "owner": what they are told.
+EXPECTED = {"igb": "owner", "virtio": "owner", "vmxnet3": "first"}
 
 
 def subscriber(number):
@@ -109,8 +109,8 @@ def devices():
     return lsnctl("stat", "interface")["devices"]
 
 
-def judge(model, before, after):
-    """What a device did, in words; whether it is what it should do."""
+def judge(model, before, after, most):
+    """What a device did, in words; whether it is what it should do. `most`: per cent handed over."""
     def moved(name):
         return after[name] - before[name]
     packets, handed_over = moved("rx_packets"), moved("handed_over")
@@ -118,9 +118,9 @@ def judge(model, before, after):
     share = 100.0 * handed_over / max(1, packets)
     text = (f"{packets} packets, {handed_over} handed over ({share:.2f} %), "
             f"{predicted} of {checked} as predicted, {after['steering']}")
-    expected = EXPECTED.get(model, "owner")
+    expected = EXPECTED.get(model, "one")
     if expected == "owner":
-        return text, packets > 1000 and share < 1 and checked > 1 and predicted == checked
+        return text, packets > 1000 and share < most and checked > 1 and predicted == checked
     if expected == "one":
         return text, packets > 1000 and after["steering"].startswith("one queue")
     # Whatever it is told, all come to the first queue: lsnd has to see that.
@@ -131,9 +131,9 @@ def shares(model, before, after):
     """Of the workers in what all devices received."""
     moved = [two["rx_packets"] - one["rx_packets"] for one, two in zip(before, after)]
     text = "workers received " + ", ".join(f"{100 * n / max(1, sum(moved)):.0f} %" for n in moved)
-    if EXPECTED.get(model, "owner") == "first":
+    if EXPECTED.get(model, "one") == "first":
         return text + " (all packets come to the first queue)", min(moved) == 0
-    return text, EXPECTED.get(model) == "one" or min(moved) > sum(moved) / 4
+    return text, EXPECTED.get(model, "one") == "one" or min(moved) > sum(moved) / 4
 
 
 def main():
@@ -145,7 +145,9 @@ def main():
     conversation.run({"first": 1, "second": 2}[name])
     seconds = time.monotonic() - begin
     after, workers_after = devices(), lsnctl("stat", "worker")["workers"]
-    judged = [judge(model, one, other) for one, other in zip(before, after)]
+    # A reload displaces a few subscribers: they stay with the worker that has their sessions.
+    most = {"first": 1, "second": 5}[name]
+    judged = [judge(model, one, other, most) for one, other in zip(before, after)]
     texts = [f"{side} {text}" for side, (text, _) in zip(("inside", "outside"), judged)]
     text, is_good = shares(model, workers, workers_after)
     texts.append(text)
