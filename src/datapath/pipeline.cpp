@@ -146,7 +146,7 @@ struct Burst {
 }
 
 /// Takes a misplaced packet of a flow off the burst: looking it up here would fetch lines of tables
-/// that do not have it (64 k sessions: 30 clocks of 120, a million: 60).
+/// that do not have it.
 [[nodiscard]] bool hand_off_first(Lsn44& shard, Packet& packet) {
   if (packet.kind != PacketKind::kFlow || !seems_misplaced(shard, packet)) return false;
   const Verdict verdict = lsn44::steer(shard, packet);

@@ -75,9 +75,8 @@ std::expected<PortSettings, std::string> port_settings(const PortPlan& plan,
   if (driver == "net_af_packet") settings.tx_queues = settings.rx_queues;
   if (driver == "net_tap")
     settings.rx_queues = settings.tx_queues = std::min(settings.rx_queues, settings.tx_queues);
-  // A table entry of 82599 and X540 has room for 16 queues, and the driver refuses none
-  // (DPDK 22.11).
-  // A bond may be made of them.
+  // A table entry of 82599 and X540 has room for 16 queues, and the driver refuses none (DPDK
+  // 22.11); a bond may be made of them.
   if ((driver == "net_ixgbe" || driver == "net_bonding") && info.reta_size <= 128)
     settings.rx_queues = std::min(settings.rx_queues, 16U);
   // These start with powers of two alone (ixgbevf_dev_rx_init(), vmxnet3_dev_configure()).
