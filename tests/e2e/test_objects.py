@@ -136,6 +136,7 @@ def test_a_file_is_carried_out_up_to_the_first_error_or_not_at_all(router, tmp_p
 def test_each_change_is_logged_with_who_made_it(router):
     lsnctl(router, "add", "lsn", "pool", "X")
     lsnctl(router, "add", "lsn", "pool", "X")
+    router.wait_log("refused to root")  # the log has a thread of its own
     log = router.log_file.read_text()
     assert re.search(r"changed by root \(uid 0, process \d+\): add lsn pool X", log), log[-500:]
     assert re.search(r"refused to root \(uid 0, process \d+\): add lsn pool X: pool X: given add", log)
