@@ -137,12 +137,11 @@ struct Burst {
 /// a group's own shares, displaced subscribers, and so on, lsn44::steer() decides.
 [[nodiscard]] bool seems_misplaced(const Context& shard, const Packet& packet) {
   const Generation& generation = *shard.generation;
-  const ShardMap& map = *generation.maps.front();
-  if (packet.side == Side::kInside)
-    return map.inside()->owner_of(map.classes().finest_of(wire::Ipv4Address{packet.ip->source})) !=
-           shard.id;
-  return generation.nat_addresses.table().owner_of(wire::Ipv4Address{packet.ip->destination}) !=
-         shard.id;
+  const AddressClasses& classes = generation.maps.front()->classes();
+  const bool inside = packet.side == Side::kInside;
+  const wire::Ipv4Address address{inside ? packet.ip->source : packet.ip->destination};
+  return generation.owner_of_class(inside ? HashedAddress::kSource : HashedAddress::kDestination,
+                                   classes.of(address)) != shard.id;
 }
 
 /// Takes a misplaced packet of a flow off the burst: looking it up here would fetch lines of tables

@@ -143,9 +143,9 @@ void Steering::update(const shared::Generation& generation) {
 /// By class. A worker that polls no queue here gets its packets from those that do: from the one
 /// that has the fewest.
 std::vector<std::uint16_t> Steering::queues_for(const shared::Generation& generation) const {
-  const shared::OwnerTable* const inside = generation.maps.front()->inside();
-  const std::vector<shared::ShardId>& outside = generation.nat_addresses.table().owners();
-  if (inside == nullptr || outside.size() != classes_.count()) return {};
+  if (generation.maps.front()->inside() == nullptr ||
+      generation.nat_addresses.table().owners().size() != classes_.count())
+    return {};
   const bool by_source = address_ == shared::HashedAddress::kSource;
   // Addresses in each class, and on each queue.
   std::vector<std::uint32_t> size(classes_.count(), by_source ? 1 : 0), load(rx_queues_);
@@ -155,8 +155,7 @@ std::vector<std::uint16_t> Steering::queues_for(const shared::Generation& genera
   std::vector<std::uint16_t> queues(classes_.count());
   std::vector<unsigned> left;
   for (unsigned index = 0; index < classes_.count(); ++index) {
-    const shared::ShardId owner =
-        by_source ? inside->owner_of(index * classes_.unit()) : outside[index];
+    const shared::ShardId owner = generation.owner_of_class(address_, index);
     const int queue = owner < queue_of_.size() ? queue_of_[owner] : -1;
     if (queue < 0) {
       left.push_back(index);

@@ -216,13 +216,12 @@ void Worker::check_distribution(datapath::Shard& shard, std::uint16_t device,
       (addresses->side == shared::Side::kInside) != (*by == shared::HashedAddress::kSource))
     return;
   const shared::Generation& generation = *shard.generation;
-  const shared::ShardMap& map = *generation.maps.front();
+  const shared::AddressClasses& classes = generation.maps.front()->classes();
   const bool by_source = *by == shared::HashedAddress::kSource;
-  const unsigned index = map.classes().of(by_source ? addresses->source : addresses->destination);
-  const shared::ShardId owner = by_source ? map.inside()->owner_of(index * map.classes().unit())
-                                          : generation.nat_addresses.table().owners()[index];
-  const bool hash_fits = (frame.ol_flags & RTE_MBUF_F_RX_RSS_HASH) == 0 ||
-                         frame.hash.rss % map.classes().count() == index;
+  const unsigned index = classes.of(by_source ? addresses->source : addresses->destination);
+  const shared::ShardId owner = generation.owner_of_class(*by, index);
+  const bool hash_fits =
+      (frame.ol_flags & RTE_MBUF_F_RX_RSS_HASH) == 0 || frame.hash.rss % classes.count() == index;
   // An owner that polls no queue of the device has its packets come to others.
   const bool way_fits = owner == shard.id || !config_.ports[device]->is_polled_by(owner);
   shared::DeviceCounters& counters = shard.counters.devices[device];

@@ -192,6 +192,29 @@ template <Datagram datagram>
   return parse_l4<Datagram::kWhole>(packet, watched_sequence);
 }
 
+/// A frame's link header.
+struct LinkHeader {
+  std::uint32_t size = sizeof(wire::EthernetHeader);  ///< with a tag
+  unsigned vlan = 0;  ///< of a tag in the frame, or of one that the device has taken off already
+  wire::Be16 type;    ///< of what follows
+};
+
+/// False: the frame is shorter than that.
+[[gnu::always_inline]] inline bool read_link(const rte_mbuf& frame, LinkHeader& link) {
+  if (frame.data_len < sizeof(wire::EthernetHeader)) [[unlikely]]
+    return false;
+  const auto* bytes = rte_pktmbuf_mtod(&frame, const std::uint8_t*);
+  link.type = reinterpret_cast<const wire::EthernetHeader*>(bytes)->type;
+  if ((frame.ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0) link.vlan = frame.vlan_tci & 0x0FFFU;
+  if (link.type != wire::Be16::of(wire::kEtherTypeVlan)) return true;
+  if (frame.data_len < link.size + sizeof(wire::VlanTag)) return false;
+  const auto* tag = reinterpret_cast<const wire::VlanTag*>(bytes + link.size);
+  link.size += static_cast<std::uint32_t>(sizeof(wire::VlanTag));
+  link.vlan = tag->id();
+  link.type = tag->type;
+  return true;
+}
+
 /// What a device's distribution goes by.
 struct FrameAddresses {
   Side side;
@@ -210,24 +233,12 @@ struct FrameAddresses {
 [[gnu::always_inline]] inline Verdict parse_frame(Context& shard, std::uint16_t device,
                                                   rte_mbuf* mbuf, Packet& packet) {
   packet.mbuf = mbuf;
-  if (mbuf->data_len < sizeof(wire::EthernetHeader)) [[unlikely]]
+  LinkHeader header;
+  if (!read_link(*mbuf, header)) [[unlikely]]
     return Verdict::drop(DropReason::kFrameMalformed);
   auto* bytes = rte_pktmbuf_mtod(mbuf, std::uint8_t*);
   const auto* ethernet = reinterpret_cast<const wire::EthernetHeader*>(bytes);
-  std::uint32_t link_size = sizeof(wire::EthernetHeader);
-  wire::Be16 type = ethernet->type;
-  // A tag in the frame, or one that the device has taken off already.
-  std::uint16_t vlan = (mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0
-                           ? static_cast<std::uint16_t>(mbuf->vlan_tci & 0x0FFF)
-                           : std::uint16_t{0};
-  if (type == wire::Be16::of(wire::kEtherTypeVlan)) {
-    if (mbuf->data_len < link_size + sizeof(wire::VlanTag))
-      return Verdict::drop(DropReason::kFrameMalformed);
-    const auto* tag = reinterpret_cast<const wire::VlanTag*>(bytes + link_size);
-    link_size += static_cast<std::uint32_t>(sizeof(wire::VlanTag));
-    vlan = tag->id();
-    type = tag->type;
-  }
+  const auto [link_size, vlan, type] = header;
   const InterfaceId interface = shard.ingress[device][vlan];
   if (interface == kNoInterface) [[unlikely]]
     return Verdict::drop(DropReason::kVlanUnknown);

@@ -194,6 +194,12 @@ struct Generation {
     const std::uint16_t* const id = maps.empty() ? nullptr : maps.front()->group_of(source);
     return id == nullptr ? nullptr : group(*id);
   }
+  /// The shard that NICs are told to bring the packets of a class to, if there is a map.
+  [[nodiscard]] ShardId owner_of_class(HashedAddress by, unsigned index) const {
+    const ShardMap& map = *maps.front();
+    return by == HashedAddress::kSource ? map.inside()->owner_of(index * map.classes().unit())
+                                        : nat_addresses.table().owners()[index];
+  }
   /// Whether an address is an interface's.
   [[nodiscard]] bool is_own_address(wire::Ipv4Address address) const {
     return link_addresses.find(address) == LinkAddress::kOwn;

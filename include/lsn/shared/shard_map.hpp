@@ -63,15 +63,13 @@ class NatAddressMap {
                 const NatAddressMap* before = nullptr,
                 const AddressClasses& classes = kFinestClasses)
       : table_(pools, shards, classes, [before, shards](wire::Ipv4Address address) {
-          const NatAddressPlace* const old = before == nullptr ? nullptr : before->find(address);
-          return old != nullptr && old->owner < shards ? old->owner : kNoShard;
+          return keeper_of(address, before, shards);
         }) {
     std::uint32_t number = 0;
     std::vector<IntervalMap<NatAddressPlace>::Range> ranges;
     for_each_address(pools, [&](std::uint16_t pool, wire::Ipv4Address address) {
-      const NatAddressPlace* const old = before == nullptr ? nullptr : before->find(address);
-      const ShardId owner =
-          old != nullptr && old->owner < shards ? old->owner : table_.owner_of(address);
+      const ShardId keeper = keeper_of(address, before, shards);
+      const ShardId owner = keeper != kNoShard ? keeper : table_.owner_of(address);
       ranges.push_back({address.value, address.value, {pool, owner, number++}});
     });
     all_ = IntervalMap<NatAddressPlace>(std::move(ranges)).ranges();
@@ -98,6 +96,13 @@ class NatAddressMap {
   [[nodiscard]] const OutsideTable& table() const { return table_; }
 
  private:
+  /// The shard that has an address already and stays its owner, or kNoShard.
+  [[nodiscard]] static ShardId keeper_of(wire::Ipv4Address address, const NatAddressMap* before,
+                                         unsigned shards) {
+    const NatAddressPlace* const old = before == nullptr ? nullptr : before->find(address);
+    return old != nullptr && old->owner < shards ? old->owner : kNoShard;
+  }
+
   OutsideTable table_;
   std::vector<IntervalMap<NatAddressPlace>::Range> all_;
   /// Addresses without a gap between them, by the place of the first in all_: there are few such
@@ -183,7 +188,6 @@ class OwnerTable {
 
   /// By AddressClasses::finest_of().
   [[nodiscard]] ShardId owner_of(unsigned finest_class) const { return owners_[finest_class]; }
-  [[nodiscard]] const std::array<ShardId, kClasses>& owners() const { return owners_; }
   /// Its shards' shares; a successor with the same ones would be the same table.
   [[nodiscard]] const Quotas& quotas() const { return quotas_; }
   friend bool operator==(const OwnerTable&, const OwnerTable&) = default;

@@ -8,8 +8,6 @@
 #include <set>
 #include <string_view>
 
-#include "lsn/control/config/pool_spread.hpp"
-
 namespace lsn::control {
 namespace {
 
@@ -254,6 +252,10 @@ std::vector<std::string> deviations(const DataplaneConfig& dataplane) {
 }
 
 std::vector<std::string> remarks(const Model& model) {
+  return remarks(model, pool_spreads(model));
+}
+
+std::vector<std::string> remarks(const Model& model, const std::vector<PoolSpread>& spreads) {
   std::vector<std::string> all;
   const std::size_t workers = model.dataplane.workers.size();
   for (const PoolConfig& pool : model.lsn.pool) {
@@ -265,7 +267,7 @@ std::vector<std::string> remarks(const Model& model) {
                                 pool.name, plural(addresses, "address", "addresses"), workers,
                                 plural(workers - addresses, "worker", "workers")));
   }
-  for (const PoolSpread& spread : pool_spreads(model))
+  for (const PoolSpread& spread : spreads)
     if (auto uneven = unevenness(spread)) all.push_back(std::move(*uneven));
   for (const PoolConfig& pool : model.lsn.pool) {
     std::vector<wire::Ipv4Address> left_out;
@@ -345,7 +347,7 @@ std::string check_report(const Model& model, const std::vector<std::string>& mac
       line("    IPsec ALG profile {}; UDP 4500 and ESP follow the IP pooling of UDP 500",
            joined(group.ipsec_alg_profile));
   }
-  if (const auto notes = remarks(model); !notes.empty()) {
+  if (const auto notes = remarks(model, spreads); !notes.empty()) {
     line("");
     line("Remarks:");
     for (const std::string& note : notes) line("  {}", note);

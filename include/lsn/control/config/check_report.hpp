@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lsn/control/config/model.hpp"
+#include "lsn/control/config/pool_spread.hpp"
 
 namespace lsn::control {
 
@@ -26,5 +27,8 @@ namespace lsn::control {
 /// Settings that are legal and probably not meant: a pool with fewer addresses than workers, a
 /// client without a group, a group without addresses.
 [[nodiscard]] std::vector<std::string> remarks(const Model& model);
+/// The same if they are known.
+[[nodiscard]] std::vector<std::string> remarks(const Model& model,
+                                               const std::vector<PoolSpread>& spreads);
 
 }  // namespace lsn::control

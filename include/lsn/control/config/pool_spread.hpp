@@ -22,7 +22,7 @@ struct PoolSpread {
 /// In the order of the configuration.
 [[nodiscard]] std::vector<PoolSpread> pool_spreads(const Model& model);
 
-/// "4 and 3 on 2 workers", "15 to 17 on each of 16 workers".
+/// "4, 3 on 2 workers", "15 to 17 on each of 16 workers".
 [[nodiscard]] std::string to_text(const PoolSpread& spread);
 
 /// What is uneven about it, and what would be better; nothing: it is as even as it can be.
