@@ -20,6 +20,8 @@ class IntervalMap {
     std::uint32_t first;
     std::uint32_t last;  ///< belongs to it
     Value value;
+
+    friend bool operator==(const Range&, const Range&) = default;
   };
 
   IntervalMap() = default;
@@ -63,6 +65,9 @@ class IntervalMap {
   /// Disjoint, in ascending order.
   [[nodiscard]] const std::vector<Range>& ranges() const { return ranges_; }
   [[nodiscard]] bool empty() const { return ranges_.empty(); }
+  friend bool operator==(const IntervalMap& a, const IntervalMap& b) {
+    return a.ranges_ == b.ranges_;
+  }
 
  private:
   /// Ascending, and no two share a number.

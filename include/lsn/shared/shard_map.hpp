@@ -15,6 +15,9 @@
 // a group's table follows it as far as its own shares allow. A change of the shares moves the
 // classes that a shard has too many of; where NICs follow inside(), also those of other groups.
 //
+// A subscriber whose NAT address the configuration names is pinned (Pins): it belongs to the shard
+// of that address, wherever the NIC brings its packets.
+//
 // If a reload gives a subscriber with live state to another shard, it is displaced: it stays with
 // the shard that has its state until the state is gone. DisplacedSubscribers says which shards may
 // have such a one, however many reloads ago it came there; while the shards still go through their
@@ -36,6 +39,7 @@
 #include <vector>
 
 #include "lsn/shared/address_class.hpp"
+#include "lsn/shared/deterministic.hpp"
 #include "lsn/shared/interval_map.hpp"
 #include "lsn/shared/outside_table.hpp"
 #include "lsn/wire/ipv4_address.hpp"
@@ -218,6 +222,37 @@ class OwnerTable {
   std::array<ShardId, kClasses> owners_;
 };
 
+/// Subscribers whose shard follows from the NAT address that the configuration gives them.
+struct Pins {
+  /// Of a deterministic group: the owners of its map's NAT addresses, by their number there.
+  struct OfGroup {
+    std::shared_ptr<const DeterministicMap> map;
+    std::vector<ShardId> owners;
+
+    [[nodiscard]] ShardId owner_of(wire::Ipv4Address subscriber) const {
+      const auto number = map->nat_number_of(subscriber);
+      return number ? owners[*number] : kNoShard;
+    }
+    friend bool operator==(const OfGroup& a, const OfGroup& b) {
+      return a.owners == b.owners && (a.map == b.map || *a.map == *b.map);
+    }
+  };
+
+  IntervalMap<ShardId> subscribers;                ///< single ones, of any group
+  std::map<std::uint16_t, OfGroup> deterministic;  ///< by stable group id
+
+  [[nodiscard]] bool empty() const { return subscribers.empty() && deterministic.empty(); }
+  /// kNoShard: the subscriber is not pinned.
+  [[nodiscard]] ShardId owner_of(wire::Ipv4Address subscriber, std::uint16_t group) const {
+    if (const ShardId* const owner = subscribers.find(subscriber.value)) return *owner;
+    const auto of_group = deterministic.find(group);
+    return of_group == deterministic.end() ? kNoShard : of_group->second.owner_of(subscriber);
+  }
+  friend bool operator==(const Pins& a, const Pins& b) {
+    return a.subscribers == b.subscribers && a.deterministic == b.deterministic;
+  }
+};
+
 /// Client networks, and the shards on which each group has NAT addresses.
 class ShardMap {
  public:
@@ -225,8 +260,9 @@ class ShardMap {
   /// `groups`: client networks -> stable group id; `shares[id]`: where that group has addresses;
   /// `before`: the map that this one follows.
   ShardMap(IntervalMap<std::uint16_t> groups, const std::vector<ShardShares>& shares,
-           const ShardMap* before = nullptr, const AddressClasses& classes = kFinestClasses)
-      : groups_(std::move(groups)), classes_(classes) {
+           const ShardMap* before = nullptr, const AddressClasses& classes = kFinestClasses,
+           Pins pins = {})
+      : groups_(std::move(groups)), classes_(classes), pins_(std::move(pins)) {
     ShardShares all{};
     for (const ShardShares& group : shares)
       for (unsigned shard = 0; shard < kMaxShards; ++shard) all[shard] += group[shard];
@@ -268,8 +304,14 @@ class ShardMap {
   }
   /// The same if its group is known.
   [[nodiscard]] ShardId owner_of(wire::Ipv4Address subscriber, std::uint16_t group) const {
+    if (!pins_.empty()) [[unlikely]]
+      if (const ShardId owner = pins_.owner_of(subscriber, group); owner != kNoShard) return owner;
     return group < tables_.size() ? tables_[group]->owner_of(classes_.finest_of(subscriber))
                                   : kNoShard;
+  }
+  /// Whether only one shard can serve it, as that one has the subscriber's NAT address.
+  [[nodiscard]] bool is_pinned(wire::Ipv4Address subscriber, std::uint16_t group) const {
+    return !pins_.empty() && pins_.owner_of(subscriber, group) != kNoShard;
   }
   [[nodiscard]] const AddressClasses& classes() const { return classes_; }
   /// All groups together, in whole classes: what NICs are programmed with; nullptr: there is no
@@ -279,7 +321,8 @@ class ShardMap {
   friend bool same_owners(const ShardMap& a, const ShardMap& b) {
     const auto& x = a.groups_.ranges();
     const auto& y = b.groups_.ranges();
-    return std::equal(a.tables_.begin(), a.tables_.end(), b.tables_.begin(), b.tables_.end(),
+    return a.pins_ == b.pins_ &&
+           std::equal(a.tables_.begin(), a.tables_.end(), b.tables_.begin(), b.tables_.end(),
                       [](const auto& p, const auto& q) { return p == q || *p == *q; }) &&
            std::equal(x.begin(), x.end(), y.begin(), y.end(), [](const auto& p, const auto& q) {
              return p.first == q.first && p.last == q.last && p.value == q.value;
@@ -289,6 +332,7 @@ class ShardMap {
  private:
   IntervalMap<std::uint16_t> groups_;
   AddressClasses classes_;
+  Pins pins_;
   std::vector<ShardSet> shards_of_group_;
   std::shared_ptr<const OwnerTable> inside_;
   std::vector<std::shared_ptr<const OwnerTable>> tables_;  ///< by group

@@ -15,6 +15,15 @@ namespace {
 /// it, or none does.
 constexpr std::uint8_t kNotSearched = 0, kSearching = 1, kToOwner = 2, kToLast = 3;
 
+/// Whether a packet of a subscriber that may be displaced is this shard's, as it has state of its.
+/// One that is pinned begins nothing at its former shard, which keeps the sessions that it has.
+bool has_state_of(const Lsn44& shard, const Packet& packet, wire::Be32 subscriber,
+                  const ShardMap& map, std::uint16_t group) {
+  if (packet.kind == PacketKind::kFlow && map.is_pinned(wire::Ipv4Address{subscriber}, group))
+    return shard.lsn44.outbound.find(packet.key, packet.hash) != state::kNone;
+  return find_subscriber(shard, subscriber) != state::kNone;
+}
+
 }  // namespace
 
 Verdict check_outbound_addresses(const Generation& generation, const Packet& packet) {
@@ -75,7 +84,7 @@ Verdict steer_outbound(Lsn44& shard, Packet& packet, wire::Be32 subscriber, std:
   };
   if (others != 0) {
     const bool can_serve = ((others | ShardSet{1} << owner) & self) != 0;
-    if (can_serve && find_subscriber(shard, subscriber) != state::kNone) return Verdict::next();
+    if (can_serve && has_state_of(shard, packet, subscriber, map, group)) return Verdict::next();
     // Shards that work with different generations name different ones: the packet goes to each
     // once.
     if (const ShardSet left = others & ~visited; left != 0)
@@ -85,7 +94,9 @@ Verdict steer_outbound(Lsn44& shard, Packet& packet, wire::Be32 subscriber, std:
   if (owner == shard.id) return Verdict::next();
   if (packet.handoffs < kToLast)
     return hand_to(owner, packet.handoffs < kToOwner ? kToOwner : kToLast);
-  return (able & self) != 0 ? Verdict::next() : Verdict::drop(DropReason::kHandoffLoop);
+  return (able & self) != 0 && !map.is_pinned(address, group)
+             ? Verdict::next()
+             : Verdict::drop(DropReason::kHandoffLoop);
 }
 
 Verdict steer_inbound(const Context& shard, wire::Be32 nat_ip) {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
+#include <utility>
 #include <vector>
 
 namespace lsn::shared {
@@ -209,6 +211,46 @@ TEST(DisplacedSubscribers, AreSettledFromTheGenerationOnThatEveryShardHasGoneThr
   EXPECT_TRUE(displaced.are_all_known(2));
   EXPECT_TRUE(displaced.are_all_known(3));
   EXPECT_FALSE(displaced.are_all_known(4));
+}
+
+/// Subscribers 1000..1099 in group 0, whose addresses four shards share evenly.
+ShardMap map_with(Pins pins) {
+  IntervalMap<std::uint16_t> groups(
+      std::vector<IntervalMap<std::uint16_t>::Range>{{1000, 1099, 0}});
+  return {std::move(groups), {ShardShares{1, 1, 1, 1}}, nullptr, kFinestClasses, std::move(pins)};
+}
+
+TEST(ShardMap, APinnedSubscriberBelongsToTheShardOfItsPin) {
+  Pins pins;
+  pins.subscribers =
+      IntervalMap<ShardId>(std::vector<IntervalMap<ShardId>::Range>{{1005, 1005, 3}});
+  const ShardMap without = map_with({});
+  const ShardMap with = map_with(pins);
+  EXPECT_EQ(with.owner_of(Ipv4Address{1005}), 3);
+  EXPECT_TRUE(with.is_pinned(Ipv4Address{1005}, 0));
+  for (std::uint32_t a = 1000; a < 1100; ++a) {
+    if (a == 1005) continue;
+    EXPECT_EQ(with.owner_of(Ipv4Address{a}), without.owner_of(Ipv4Address{a})) << a;
+    EXPECT_FALSE(with.is_pinned(Ipv4Address{a}, 0));
+  }
+  EXPECT_FALSE(same_owners(with, without));
+  EXPECT_TRUE(same_owners(with, map_with(pins)));
+}
+
+TEST(ShardMap, ADeterministicSubscriberBelongsToTheShardOfItsNatAddress) {
+  const std::vector<wire::Ipv4Range> subscribers = {{Ipv4Address{1000}, Ipv4Address{1099}}};
+  const std::vector<wire::Ipv4Range> nat = {{Ipv4Address{5000}, Ipv4Address{5001}}};
+  Pins pins;
+  pins.deterministic[0] = {
+      std::make_shared<const DeterministicMap>(subscribers, nat, 1024, BlockOrder::kPorts), {2, 1}};
+  const ShardMap map = map_with(pins);
+  EXPECT_EQ(map.owner_of(Ipv4Address{1000}), 2);
+  EXPECT_EQ(map.owner_of(Ipv4Address{1062}), 2);
+  EXPECT_EQ(map.owner_of(Ipv4Address{1063}), 1);
+  EXPECT_TRUE(map.is_pinned(Ipv4Address{1063}, 0));
+  EXPECT_FALSE(map.is_pinned(Ipv4Address{1063}, 1));
+  pins.deterministic[0].owners = {1, 2};
+  EXPECT_FALSE(same_owners(map, map_with(pins)));
 }
 
 }  // namespace
