@@ -221,6 +221,11 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
         if (static_cast<std::size_t>(app.protocol) == p)
           apps.push_back({app.first, app.last, app.policy});
       group.apps[p] = IntervalMap<AppPolicy>(std::move(apps));
+      std::vector<IntervalMap<state::TickDuration>::Range> timeouts;
+      for (const GroupConfig::Timeout& idle : from.timeouts)
+        if (static_cast<std::size_t>(idle.protocol) == p)
+          timeouts.push_back({idle.first, idle.last, idle.timeout});
+      group.session_timeouts[p] = IntervalMap<state::TickDuration>(std::move(timeouts));
     }
     for (const Network& n : from.clients) networks.push_back({n.first.value, n.last.value, id});
   }

@@ -76,6 +76,12 @@ struct GroupConfig {
   std::vector<Network> clients;
   std::vector<std::string> pools;
   std::vector<App> apps;
+  struct Timeout {
+    Protocol protocol;
+    unsigned first, last;
+    std::chrono::seconds timeout;
+  };
+  std::vector<Timeout> timeouts;  ///< appsattributes
   shared::ByPortProtocol<TransportPolicy> transport;
   std::string alg;  ///< the name of its ipsecalg profile; empty: none
 
@@ -83,6 +89,12 @@ struct GroupConfig {
   GroupConfig& app(Protocol protocol, const AppPolicy& policy, unsigned first = 0,
                    unsigned last = 65535) {
     apps.push_back({protocol, first, last, policy});
+    return *this;
+  }
+  /// Attributes of application profiles for these destination ports.
+  GroupConfig& idle(Protocol protocol, std::chrono::seconds timeout, unsigned first = 0,
+                    unsigned last = 65535) {
+    timeouts.push_back({protocol, first, last, timeout});
     return *this;
   }
   TransportPolicy& of(Protocol protocol) { return transport[static_cast<std::size_t>(protocol)]; }

@@ -114,10 +114,13 @@ struct Group {
   /// By destination port; ICMP has one policy for all. No entry: AppPolicy{}.
   ByPortProtocol<IntervalMap<AppPolicy>> apps;
   ByPortProtocol<TransportPolicy> transport;
+  /// By destination port, in place of TransportPolicy::session_timeout (appsattributes); ICMP has
+  /// one for all. No entry: the transport policy's.
+  ByPortProtocol<IntervalMap<state::TickDuration>> session_timeouts;
   std::uint16_t alg_profile = kNoId;  ///< index into Generation::alg_profiles
   std::shared_ptr<GroupUsage> usage;
-  /// By protocol: a timeout is shorter than in the generation before, so the timers of existing
-  /// sessions and mappings have to be armed again.
+  /// By protocol: a timeout is (or may be) shorter than in the generation before, so the timers of
+  /// existing sessions and mappings have to be armed again.
   ByPortProtocol<bool> shortened{};
   /// Addresses of all its pools by owner, in the pools' order: addresses_of[shard].
   std::vector<std::vector<wire::Ipv4Address>> addresses_of;
@@ -126,6 +129,13 @@ struct Group {
     const AppPolicy* found =
         apps[protocol].find(protocol == Protocol::kIcmp ? 0 : destination_port);
     return found == nullptr ? AppPolicy{} : *found;
+  }
+  /// How long a session may be idle; of TCP, an open one.
+  [[nodiscard]] state::TickDuration session_timeout(Protocol protocol,
+                                                    std::uint16_t destination_port) const {
+    const state::TickDuration* found =
+        session_timeouts[protocol].find(protocol == Protocol::kIcmp ? 0 : destination_port);
+    return found == nullptr ? transport[protocol].session_timeout : *found;
   }
 };
 
@@ -243,7 +253,8 @@ inline void follow(Generation& generation, const Generation* before, unsigned sh
       group.shortened[p] = now.session_timeout < then.session_timeout ||
                            now.fin_rst_timeout < then.fin_rst_timeout ||
                            now.stun_timeout < then.stun_timeout ||
-                           now.syn_idle_timeout < then.syn_idle_timeout;
+                           now.syn_idle_timeout < then.syn_idle_timeout ||
+                           group.session_timeouts[p] != former->session_timeouts[p];
     }
   }
 }

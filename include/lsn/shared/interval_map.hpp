@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -68,6 +69,11 @@ class IntervalMap {
   friend bool operator==(const IntervalMap& a, const IntervalMap& b) {
     return a.ranges_ == b.ranges_;
   }
+
+  /// Whether both give every number the same value (and in the same pieces).
+  friend bool operator==(const IntervalMap&, const IntervalMap&)
+    requires std::equality_comparable<Value>
+  = default;
 
  private:
   /// Ascending, and no two share a number.

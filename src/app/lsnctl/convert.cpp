@@ -38,10 +38,6 @@ constexpr Meaning kMeanings[] = {
     {"add lsn static",
      "static mappings are not available in this version: what is behind it is not "
      "reached from outside"},
-    {"add lsn appsattributes",
-     "idle times by port are not available in this version: the transport "
-     "profile's apply"},
-    {"bind lsn appsattributes", "idle times by port are not available in this version"},
     {"add lsn logprofile", "records are not available in this version: nothing is logged"},
     {"add lsn ", "it is not translated otherwise than by address and port"},
     {"bind lsn ", "it is not translated otherwise than by address and port"},

@@ -74,6 +74,14 @@ const Sentences& sentences() {
       {"lsn.pool.lsnip",
        "NAT addresses, up to 4096, each in one pool. Those in an outside interface's network are "
        "answered by ARP, all others have to be routed to us."},
+      {"lsn.appsattributes.name", "What application profiles call it."},
+      {"lsn.appsattributes.transportprotocol", "Whose sessions it is for; equal to the profile's."},
+      {"lsn.appsattributes.port",
+       "Destination ports of the profile that it is for; without it all of them. The most specific "
+       "range of a profile's attributes wins. ICMP has none."},
+      {"lsn.appsattributes.sessiontimeout",
+       "When an idle session to these ports ends, in place of the transport profile's "
+       "sessiontimeout; of TCP, an open one."},
       {"lsn.appsprofile.name", "What groups call it."},
       {"lsn.appsprofile.transportprotocol", "Whose sessions it is for."},
       {"lsn.appsprofile.ippooling", "PAIRED: a subscriber keeps one NAT address (RFC 6888 REQ-2)."},
@@ -81,7 +89,7 @@ const Sentences& sentences() {
       {"lsn.appsprofile.filtering", "Who may send to it (RFC 4787 section 5)."},
       {"lsn.appsprofile.lsnport",
        "Destination ports. The most specific range of a group's profiles wins."},
-      {"lsn.appsprofile.appsattributesname", "Idle timeouts by port."},
+      {"lsn.appsprofile.appsattributesname", "Attributes that give its ports idle timeouts."},
       {"lsn.transportprofile.name", "What groups call it."},
       {"lsn.transportprofile.transportprotocol",
        "Whose sessions it is for; a group has one for each at most."},

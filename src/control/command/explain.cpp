@@ -217,17 +217,25 @@ class Explanation {
     const Model& model = context_.config.model();
     const auto* const config = find_by_name(model.lsn.group, group.name);
     std::string profile = "no appsprofile covers it";
+    const AppsAttributesConfig* attributes = nullptr;
     if (config != nullptr) {
       const auto covering =
           covering_profile(model, *config, asked_.protocol, asked_.destination_port);
-      if (covering.profile != nullptr) profile = "appsprofile " + covering.profile->name;
+      if (covering.profile != nullptr) {
+        profile = "appsprofile " + covering.profile->name;
+        attributes = covering_attributes(model, *covering.profile, asked_.destination_port);
+      }
     }
     if (alg_of(group) != nullptr && asked_.protocol == Protocol::kUdp &&
         asked_.destination_port == kNatTraversalPort)
       profile += "; its pooling follows that of UDP 500";
     say("policy",
-        fmt::format("{}: ippooling {}, mapping {}, filtering {}", profile, to_word(policy.pooling),
-                    to_word(policy.mapping), to_word(policy.filtering)));
+        fmt::format("{}: ippooling {}, mapping {}, filtering {}{}", profile,
+                    to_word(policy.pooling), to_word(policy.mapping), to_word(policy.filtering),
+                    attributes == nullptr
+                        ? ""
+                        : fmt::format("; sessiontimeout {} s by appsattributes {}",
+                                      attributes->sessiontimeout.count(), attributes->name)));
   }
 
   void say_limits(const Group& group) {

@@ -354,8 +354,14 @@ class Made {
       const Parameter& p = *kind.find(operand);
       positionals.push_back({p.name, &syntax(p), binds ? Occurs::kAnyTimes : Occurs::kOnce});
     }
+    if (verb == Verb::kAdd && !kind.optional_operand.empty()) {
+      const Parameter& p = *kind.find(kind.optional_operand);
+      positionals.push_back({p.name, &syntax(p), Occurs::kAtMostOnce});
+    }
     for (const Parameter& p : kind.parameters) {
-      if (verb == Verb::kRemove || p.name == operand) continue;
+      if (verb == Verb::kRemove || p.name == operand ||
+          (verb == Verb::kAdd && p.name == kind.optional_operand))
+        continue;
       // Bindings can be given with add as well, as far as they refer to others.
       if (verb == Verb::kAdd ? p.is_binding && kind.words != "ns acl" : p.is_binding != binds)
         continue;
@@ -401,7 +407,7 @@ class Made {
     if (!p.words.empty()) return fmt::format("{}", fmt::join(p.words, "|"));
     if (!p.refers.empty()) return "NAME";
     if (p.name == "lsnip" || p.name == "srcIP") return "A[-B]";
-    if (p.name == "lsnport") return "PORT[-PORT]";
+    if (p.name == "lsnport" || p.name == "port") return "PORT[-PORT]";
     if (p.name == "network") return "A.B.C.D";
     return "N";
   }

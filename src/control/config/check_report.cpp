@@ -100,6 +100,18 @@ std::vector<Scope> scopes(const Model& model, const GroupConfig& group, Protocol
   return all;
 }
 
+/// The ports of a profile that attributes of it are for.
+std::vector<PortRange> attributed_ports(const AppsProfileConfig& profile,
+                                        const AppsAttributesConfig& attributes) {
+  if (profile.transportprotocol == Protocol::kIcmp) return {PortRange{0, 65535}};
+  std::vector<PortRange> ports;
+  for (const PortRange range : profile.lsnport)
+    if (range.overlaps(attributes.ports()))
+      ports.push_back({std::max(range.first, attributes.ports().first),
+                       std::min(range.last, attributes.ports().last)});
+  return ports;
+}
+
 void application_deviations(Protocol protocol, const Scope& scope, std::vector<std::string>& out) {
   const AppsProfileConfig& policy = scope.policy;
   const auto add = [&](std::string_view setting, std::string_view value, std::string_view wanted,
@@ -143,6 +155,37 @@ void udp_timeout_deviations(const TransportProfileConfig& profile,
         profile.sessiontimeout + profile.stuntimeout, " together");
 }
 
+/// The attributes of the profiles in force are judged as the transport profile's sessiontimeout is;
+/// RFC 4787 REQ-5 a lets UDP ports below 1024 have shorter times.
+void attribute_deviations(const Model& model, Protocol protocol,
+                          const TransportProfileConfig& transport,
+                          const std::vector<Scope>& in_force, std::vector<std::string>& out) {
+  const auto judge = [&](const Scope& scope, const AppsAttributesConfig& attributes) {
+    Seconds wanted = kIcmpQuery;
+    Seconds life = attributes.sessiontimeout;
+    std::string_view clause = "RFC 5508 REQ-2";
+    if (protocol == Protocol::kTcp) {
+      wanted = kTcpEstablished;
+      clause = "RFC 5382 REQ-5";
+    } else if (protocol == Protocol::kUdp) {
+      wanted = kUdpMapping;
+      clause = "RFC 4787 REQ-5 c";
+      if (scope.policy.mapping == Dependence::kEndpointIndependent) life += transport.stuntimeout;
+      const auto ports = attributed_ports(scope.policy, attributes);
+      if (std::all_of(ports.begin(), ports.end(), [](PortRange r) { return r.last < 1024; }))
+        return;
+    }
+    if (life < wanted)
+      out.push_back(fmt::format("{}: sessiontimeout {} s by {}; asked for: {} s at least ({})",
+                                scope.label, attributes.sessiontimeout.count(), attributes.name,
+                                wanted.count(), clause));
+  };
+  for (const Scope& scope : in_force)
+    for (const std::string& name : scope.policy.appsattributesname)
+      if (const auto* attributes = find_by_name(model.lsn.appsattributes, name))
+        judge(scope, *attributes);
+}
+
 void transport_deviations(const Model& model, const GroupConfig& group, Protocol protocol,
                           const std::vector<Scope>& in_force, std::vector<std::string>& out) {
   const TransportProfileConfig defaults;
@@ -170,6 +213,7 @@ void transport_deviations(const Model& model, const GroupConfig& group, Protocol
     default:
       timeout("sessiontimeout", profile.sessiontimeout, kIcmpQuery, "RFC 5508 REQ-2");
   }
+  attribute_deviations(model, protocol, profile, in_force, out);
 }
 
 /// RFC 6888 REQ-8: a freed port waits, except where TCP states are tracked (a) and where only the
@@ -298,6 +342,15 @@ std::vector<std::string> remarks(const Model& model, const std::vector<PoolSprea
   for (const AppsProfileConfig& profile : model.lsn.appsprofile)
     if (profile.transportprotocol != Protocol::kIcmp && profile.lsnport.empty())
       all.push_back(fmt::format("appsprofile {} has no lsnport: it covers nothing", profile.name));
+  for (const AppsProfileConfig& profile : model.lsn.appsprofile)
+    for (const std::string& name : profile.appsattributesname)
+      if (const auto* attributes = find_by_name(model.lsn.appsattributes, name);
+          attributes != nullptr && !profile.lsnport.empty() &&
+          attributed_ports(profile, *attributes).empty())
+        all.push_back(
+            fmt::format("appsattributes {} has no port of appsprofile {}: it does nothing "
+                        "there",
+                        name, profile.name));
   return all;
 }
 

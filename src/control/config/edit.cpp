@@ -22,6 +22,7 @@ namespace {
 constexpr std::string_view kAcl = "ns acl";
 constexpr std::string_view kClient = "lsn client";
 constexpr std::string_view kPool = "lsn pool";
+constexpr std::string_view kAppsAttributes = "lsn appsattributes";
 constexpr std::string_view kAppsProfile = "lsn appsprofile";
 constexpr std::string_view kTransportProfile = "lsn transportprofile";
 constexpr std::string_view kAlgProfile = "ipsecalg profile";
@@ -35,6 +36,7 @@ auto with_list(AnyModel& model, std::string_view kind, Function&& f) {
   if (kind == kAcl) return f(model.lsn.acl);
   if (kind == kClient) return f(model.lsn.client);
   if (kind == kPool) return f(model.lsn.pool);
+  if (kind == kAppsAttributes) return f(model.lsn.appsattributes);
   if (kind == kAppsProfile) return f(model.lsn.appsprofile);
   if (kind == kTransportProfile) return f(model.lsn.transportprofile);
   if (kind == kAlgProfile) return f(model.ipsecalg.profile);
@@ -47,6 +49,7 @@ std::string_view kind_referred_to(std::string_view setting) {
       {"aclname", kAcl},
       {"clientname", kClient},
       {"poolname", kPool},
+      {"appsattributesname", kAppsAttributes},
       {"appsprofilename", kAppsProfile},
       {"transportprofilename", kTransportProfile},
       {"ipsecAlgProfile", kAlgProfile},
@@ -164,13 +167,27 @@ class ParameterList {
 
 std::vector<ObjectKind> make_kinds() {
   std::vector<ObjectKind> kinds = {
-      {kAcl, "lsn.acl", "source addresses that an lsn client takes by -aclname", "action", "", {}},
-      {kClient, "lsn.client", "subscribers, by their networks", "", "", {}},
-      {kPool, "lsn.pool", "NAT addresses", "", "lsnip", {}},
+      {kAcl,
+       "lsn.acl",
+       "source addresses that an lsn client takes by -aclname",
+       "action",
+       "",
+       "",
+       {}},
+      {kClient, "lsn.client", "subscribers, by their networks", "", "", "", {}},
+      {kPool, "lsn.pool", "NAT addresses", "", "", "lsnip", {}},
+      {kAppsAttributes,
+       "lsn.appsattributes",
+       "an idle timeout for destination ports of an appsprofile",
+       "transportprotocol",
+       "port",
+       "",
+       {}},
       {kAppsProfile,
        "lsn.appsprofile",
        "pooling, mapping and filtering, by destination port",
        "transportprotocol",
+       "",
        "lsnport",
        {}},
       {kTransportProfile,
@@ -178,9 +195,10 @@ std::vector<ObjectKind> make_kinds() {
        "timeouts and quotas of a protocol",
        "transportprotocol",
        "",
+       "",
        {}},
-      {kAlgProfile, "ipsecalg.profile", "how the IPsec ALG works", "", "", {}},
-      {kGroup, "lsn.group", "which client uses which pools and profiles", "", "", {}},
+      {kAlgProfile, "ipsecalg.profile", "how the IPsec ALG works", "", "", "", {}},
+      {kGroup, "lsn.group", "which client uses which pools and profiles", "", "", "", {}},
   };
   const Model model;
   for (ObjectKind& kind : kinds)
@@ -235,6 +253,8 @@ class Editor {
   template <class Syntax, class Member>
   void text(std::string_view setting, Member& member, Presence) {
     if (!is_it(setting)) return;
+    if constexpr (requires { member.has_value(); })
+      if (text_.empty()) return member.reset();
     if (auto parsed = Syntax::parse(text_))
       member = std::move(*parsed);
     else
@@ -406,6 +426,11 @@ class Operation {
       if (auto set = assign(object, kind_.operand, edit_.operands[used++], Change::kAssign); !set)
         return set;
     }
+    if (!kind_.optional_operand.empty() && used < edit_.operands.size())
+      if (auto set =
+              assign(object, kind_.optional_operand, edit_.operands[used++], Change::kAssign);
+          !set)
+        return set;
     remark_surplus(used);
     if (auto set = take_options(object, Change::kAppend); !set) return set;
     if constexpr (requires { object.clientname; })
@@ -773,6 +798,8 @@ class Difference {
       if (p.is_binding) continue;
       if (is_new_ && p.name == kind_.operand)
         operand = " " + to_[i].values[0];
+      else if (is_new_ && p.name == kind_.optional_operand && !to_[i].values[0].empty())
+        operand += " " + to_[i].values[0];
       else if (to_[i].values == from_[i].values)
         continue;
       else if (!is_new_ && to_[i].values[0] == p.value)

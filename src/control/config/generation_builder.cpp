@@ -143,6 +143,39 @@ IntervalMap<AppPolicy> build_apps(const Model& model, const GroupConfig& config,
   return IntervalMap<AppPolicy>(std::move(ranges));
 }
 
+/// The idle timeouts of a group's application profiles, each within the ports that its profile
+/// decides about.
+IntervalMap<state::TickDuration> build_session_timeouts(const Model& model,
+                                                        const GroupConfig& config,
+                                                        Protocol protocol) {
+  using Timeouts = IntervalMap<state::TickDuration>;
+  const std::uint32_t last_port = protocol == Protocol::kIcmp ? 0 : 65535;
+  std::vector<IntervalMap<const AppsProfileConfig*>::Range> covered;
+  for (const std::string& name : config.appsprofilename) {
+    const AppsProfileConfig* profile = find_by_name(model.lsn.appsprofile, name);
+    if (profile == nullptr || profile->transportprotocol != protocol) continue;
+    if (protocol == Protocol::kIcmp) covered.push_back({0, 0, profile});
+    for (const PortRange range : profile->lsnport)
+      covered.push_back({range.first, range.last, profile});
+  }
+  std::vector<Timeouts::Range> all;
+  const IntervalMap<const AppsProfileConfig*> profiles(std::move(covered));
+  for (const auto& piece : profiles.ranges()) {
+    std::vector<Timeouts::Range> within;
+    for (const std::string& name : piece.value->appsattributesname)
+      if (const auto* attributes = find_by_name(model.lsn.appsattributes, name))
+        within.push_back({attributes->ports().first,
+                          std::min<std::uint32_t>(attributes->ports().last, last_port),
+                          attributes->sessiontimeout});
+    const Timeouts timeouts(std::move(within));
+    for (const auto& range : timeouts.ranges())
+      if (range.first <= piece.last && piece.first <= range.last)
+        all.push_back(
+            {std::max(range.first, piece.first), std::min(range.last, piece.last), range.value});
+  }
+  return Timeouts(std::move(all));
+}
+
 shared::TransportPolicy build_transport(const Model& model, const GroupConfig& config,
                                         Protocol protocol) {
   shared::TransportPolicy policy;
@@ -196,6 +229,7 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
     for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp}) {
       group.apps[protocol] = build_apps(model, config, protocol);
       group.transport[protocol] = build_transport(model, config, protocol);
+      group.session_timeouts[protocol] = build_session_timeouts(model, config, protocol);
     }
     group.alg_profile =
         config.ipsec_alg_profile.empty() ? kNoId : algs.at(config.ipsec_alg_profile.front());

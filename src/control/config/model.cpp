@@ -71,6 +71,19 @@ CoveringProfile covering_profile(const Model& model, const GroupConfig& group,
   return best;
 }
 
+const AppsAttributesConfig* covering_attributes(const Model& model,
+                                                const AppsProfileConfig& profile,
+                                                std::uint16_t port) {
+  const AppsAttributesConfig* best = nullptr;
+  for (const std::string& name : profile.appsattributesname) {
+    const auto* attributes = find_by_name(model.lsn.appsattributes, name);
+    if (attributes != nullptr && attributes->ports().contains(port) &&
+        (best == nullptr || attributes->ports().width() < best->ports().width()))
+      best = attributes;
+  }
+  return best;
+}
+
 const TransportProfileConfig* transport_profile(const Model& model, const GroupConfig& group,
                                                 shared::Protocol protocol) {
   for (const std::string& name : group.transportprofilename) {

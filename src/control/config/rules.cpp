@@ -418,7 +418,59 @@ void check_pools(const Model& model, Findings& findings) {
   });
 }
 
+/// The attributes of an application profile: of its protocol, and no two the most specific ones for
+/// a port.
+void check_attributes_of_profile(const References<AppsAttributesConfig>& all,
+                                 const AppsProfileConfig& profile, const std::string& path,
+                                 Findings& findings) {
+  const std::string label = fmt::format("appsprofile {}: appsattributesname", profile.name);
+  std::vector<const AppsAttributesConfig*> bound;
+  for (std::size_t i = 0; i < profile.appsattributesname.size(); ++i) {
+    const AppsAttributesConfig* attributes = all.find(profile.appsattributesname[i]);
+    if (attributes == nullptr) continue;
+    if (attributes->transportprotocol != profile.transportprotocol) {
+      findings.report(
+          element(path, i), label,
+          fmt::format("{} for {}", attributes->name, to_word(attributes->transportprotocol)),
+          fmt::format("attributes for the profile's {}", to_word(profile.transportprotocol)));
+      continue;
+    }
+    for (const AppsAttributesConfig* other : bound)
+      if (other != attributes && other->ports().width() == attributes->ports().width() &&
+          other->ports().overlaps(attributes->ports())) {
+        findings.report(
+            element(path, i), label,
+            fmt::format("{} and {}, equally wide and overlapping", other->name, attributes->name),
+            "one most specific range for each port in a profile");
+        break;
+      }
+    bound.push_back(attributes);
+  }
+}
+
+void check_attributes(const Model& model, Findings& findings) {
+  check_names(model.lsn.appsattributes, "lsn.appsattributes", "appsattributes", findings);
+  for (std::size_t i = 0; i < model.lsn.appsattributes.size(); ++i) {
+    const AppsAttributesConfig& attributes = model.lsn.appsattributes[i];
+    if (attributes.transportprotocol == Protocol::kIcmp && attributes.port &&
+        findings.sound(setting("lsn.appsattributes", i, "transportprotocol")))
+      findings.report(setting("lsn.appsattributes", i, "port"),
+                      fmt::format("appsattributes {}: port", attributes.name),
+                      quoted(PortRangeSyntax::format(*attributes.port)),
+                      "no port for ICMP, they are for all of it");
+  }
+  References all(model.lsn.appsattributes, "lsn.appsattributes", "appsattributes", findings);
+  for (std::size_t i = 0; i < model.lsn.appsprofile.size(); ++i) {
+    const AppsProfileConfig& profile = model.lsn.appsprofile[i];
+    const std::string path = setting("lsn.appsprofile", i, "appsattributesname");
+    if (all.check_all(profile.appsattributesname, path,
+                      fmt::format("appsprofile {}: appsattributesname", profile.name)))
+      check_attributes_of_profile(all, profile, path, findings);
+  }
+}
+
 void check_profiles(const Model& model, Findings& findings) {
+  check_attributes(model, findings);
   check_names(model.lsn.appsprofile, "lsn.appsprofile", "appsprofile", findings);
   check_names(model.lsn.transportprofile, "lsn.transportprofile", "transportprofile", findings);
   check_names(model.ipsecalg.profile, "ipsecalg.profile", "ipsecalg profile", findings);

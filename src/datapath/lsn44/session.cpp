@@ -392,13 +392,23 @@ void end_session(Lsn44& shard, SessionId id, SessionEnd why) {
   release_subscriber(shard, subscriber_id);
 }
 
+std::uint16_t policy_port(const Lsn44& shard, const Session& session, const SessionCold& cold) {
+  // The port of the remote side is only the client's there.
+  if ((session.flags & F::kInboundFirst) != 0 && cold.mapping() != state::kNone)
+    return shard.lsn44.mappings[cold.mapping()].policy_port.host();
+  return session.remote_port.host();
+}
+
 state::TickDuration idle_timeout(const Lsn44& shard, const Session& session,
                                  const SessionCold& cold) {
   const Group* group = shard.generation->group(shard.lsn44.subscribers[cold.subscriber].group);
   if (group == nullptr) return state::TickDuration{0};
   if (session.protocol == Protocol::kEsp) return alg_hooks::esp_idle_timeout(shard, cold.esp());
-  const TransportPolicy& policy = group->transport[index_of(session.protocol)];
-  if (session.protocol != Protocol::kTcp) return policy.session_timeout;
+  const auto session_timeout = [&] {
+    return group->session_timeout(session.protocol, policy_port(shard, session, cold));
+  };
+  if (session.protocol != Protocol::kTcp) return session_timeout();
+  const TransportPolicy& policy = group->transport[Protocol::kTcp];
   switch (state_of(session)) {
     case SessionState::kSynSent:
     case SessionState::kSynReceived:
@@ -411,7 +421,7 @@ state::TickDuration idle_timeout(const Lsn44& shard, const Session& session,
                  : policy.fin_rst_timeout;
     }
     default:
-      return policy.session_timeout;  // a half-closed connection may carry data for long
+      return session_timeout();  // a half-closed connection may carry data for long
   }
 }
 

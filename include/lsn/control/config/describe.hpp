@@ -145,6 +145,13 @@ void describe(auto& v, Like<PoolConfig> auto& c) {
   v.template texts<AddressRangeSyntax>("lsnip", c.lsnip);
 }
 
+void describe(auto& v, Like<AppsAttributesConfig> auto& c) {
+  v.name(c.name, kMaxName);
+  v.word("transportprotocol", c.transportprotocol, Presence::kRequired);
+  v.template text<PortRangeSyntax>("port", c.port, Presence::kOptional);
+  v.number("sessiontimeout", c.sessiontimeout, {1, kLongestTimeout, "s"});
+}
+
 void describe(auto& v, Like<AppsProfileConfig> auto& c) {
   v.name(c.name, kMaxName);
   v.word("transportprotocol", c.transportprotocol, Presence::kRequired);
@@ -191,7 +198,7 @@ void describe(auto& v, Like<LsnConfig> auto& c) {
   v.objects("acl", c.acl);
   v.objects("client", c.client);
   v.objects("pool", c.pool);
-  v.later("appsattributes", {"name", "transportprotocol", "port", "sessiontimeout"});
+  v.objects("appsattributes", c.appsattributes);
   v.objects("appsprofile", c.appsprofile);
   v.objects("transportprofile", c.transportprofile);
   v.later("logprofile", {"name", "logSubscrInfo", "logCompact", "logIpfix", "logSessDeletion"});

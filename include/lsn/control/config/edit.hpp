@@ -54,11 +54,12 @@ struct Parameter {
 };
 
 struct ObjectKind {
-  std::string_view words;    ///< "lsn pool"
-  std::string_view setting;  ///< of the file: "lsn.pool"
-  std::string_view does;     ///< the meaning of such an object, in a line
-  std::string_view operand;  ///< of add, required: "transportprotocol"; or empty
-  std::string_view bound;    ///< of bind and unbind without an option: "lsnip"; or empty
+  std::string_view words;             ///< "lsn pool"
+  std::string_view setting;           ///< of the file: "lsn.pool"
+  std::string_view does;              ///< the meaning of such an object, in a line
+  std::string_view operand;           ///< of add, required: "transportprotocol"; or empty
+  std::string_view optional_operand;  ///< of add, behind it: "port"; or empty
+  std::string_view bound;             ///< of bind and unbind without an option: "lsnip"; or empty
   std::vector<Parameter> parameters;
 
   [[nodiscard]] bool has_bindings() const;

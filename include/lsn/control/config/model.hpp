@@ -135,6 +135,18 @@ struct PoolConfig {
   friend bool operator==(const PoolConfig&, const PoolConfig&) = default;
 };
 
+/// An idle timeout for some destination ports of the application profiles that name it.
+struct AppsAttributesConfig {
+  std::string name;
+  shared::Protocol transportprotocol = shared::Protocol::kTcp;
+  std::optional<PortRange> port;  ///< none: all ports of the profile
+  Seconds sessiontimeout{30};
+
+  [[nodiscard]] PortRange ports() const { return port.value_or(PortRange{0, 65535}); }
+
+  friend bool operator==(const AppsAttributesConfig&, const AppsAttributesConfig&) = default;
+};
+
 struct AppsProfileConfig {
   std::string name;
   shared::Protocol transportprotocol = shared::Protocol::kTcp;
@@ -205,6 +217,7 @@ struct LsnConfig {
   std::vector<AclConfig> acl;
   std::vector<ClientConfig> client;
   std::vector<PoolConfig> pool;
+  std::vector<AppsAttributesConfig> appsattributes;
   std::vector<AppsProfileConfig> appsprofile;
   std::vector<TransportProfileConfig> transportprofile;
   std::vector<GroupConfig> group;
@@ -283,6 +296,11 @@ struct CoveringProfile {
 };
 [[nodiscard]] CoveringProfile covering_profile(const Model& model, const GroupConfig& group,
                                                shared::Protocol protocol, std::uint16_t port);
+
+/// Of a profile's attributes the most specific one for a destination port, or nullptr.
+[[nodiscard]] const AppsAttributesConfig* covering_attributes(const Model& model,
+                                                              const AppsProfileConfig& profile,
+                                                              std::uint16_t port);
 
 /// The group's transport profile for a protocol, or nullptr.
 [[nodiscard]] const TransportProfileConfig* transport_profile(const Model& model,

@@ -224,7 +224,11 @@ struct SessionRequest {
 [[nodiscard]] std::expected<SessionId, DropReason> create_esp_session(
     Lsn44& shard, SubscriberId subscriber, wire::Be32 nat_ip, wire::Be32 server, std::uint32_t esp);
 void end_session(Lsn44& shard, SessionId id, SessionEnd why);
-/// How long it may be idle, by protocol and TCP state.
+/// The destination port whose policies a session follows: the one that it was sent to; of a session
+/// that began outside, that of its mapping's first session. Not of ESP.
+[[nodiscard]] std::uint16_t policy_port(const Lsn44& shard, const Session& session,
+                                        const SessionCold& cold);
+/// How long it may be idle, by protocol, policy port and TCP state.
 [[nodiscard]] state::TickDuration idle_timeout(const Lsn44& shard, const Session& session,
                                                const SessionCold& cold);
 /// Its timeout became shorter: TCP is closing, or a reload says so.

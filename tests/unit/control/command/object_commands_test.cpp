@@ -122,6 +122,36 @@ TEST(ObjectCommands, WhatExamplesHaveBeyondOurWordsIsSaidAndIgnored) {
   EXPECT_THAT(json["warnings"], ElementsAre("surplus is ignored: a word too many"));
 }
 
+TEST(ObjectCommands, AttributesGiveThePortsOfAProfileTheirIdleTimes) {
+  EmptyBox box;
+  box.done({"add lsn client C", "add lsn group G -clientname C", "add lsn appsprofile DNS UDP",
+            "bind lsn appsprofile DNS 53", "bind lsn group G -appsprofilename DNS",
+            "add lsn appsattributes A UDP 53 -sessiontimeout 5",
+            "bind lsn appsprofile DNS -appsattributesname A"});
+  const auto time = [&](std::uint16_t port) {
+    return box.dataplane.published->groups.front().session_timeout(shared::Protocol::kUdp, port);
+  };
+  EXPECT_EQ(time(53), std::chrono::seconds{5});
+  EXPECT_EQ(time(54), std::chrono::seconds{120});
+  EXPECT_THAT(box.text("show lsn appsattributes A"),
+              AllOf(HasSubstr("port               53\n"), HasSubstr("sessiontimeout     5\n"),
+                    HasSubstr("used by            appsprofile DNS")));
+  EXPECT_THAT(box.text("explain 192.0.2.1:1 198.18.0.1:53 UDP -from inside"),
+              Not(HasSubstr("appsattributes")));
+  box.done({"set lsn appsattributes A -sessiontimeout 7 -port 50-60"});
+  EXPECT_EQ(time(53), std::chrono::seconds{7});
+  box.done({"unset lsn appsattributes A -sessiontimeout -port"});
+  EXPECT_EQ(time(53), std::chrono::seconds{30}) << "all ports of the profile";
+  EXPECT_THAT(box.error("rm lsn appsattributes A"), HasSubstr("used by appsprofile DNS"));
+  EXPECT_THAT(box.error("set lsn appsattributes A -transportprotocol TCP"),
+              HasSubstr("given A for TCP"));
+  EXPECT_THAT(box.error("add lsn appsattributes B UDP 70000"), HasSubstr("port: given"));
+  EXPECT_THAT(box.error("add lsn appsattributes B"), HasSubstr("TCP, UDP or ICMP"));
+  box.done({"unbind lsn appsprofile DNS -appsattributesname A", "rm lsn appsattributes A",
+            "add lsn appsattributes ALL UDP"});
+  EXPECT_EQ(time(53), std::chrono::seconds{120});
+}
+
 // ── verbs ───────────────────────────────────────────────────────────────────────────────────────
 
 TEST(ObjectCommands, SetAndUnsetChangeWhatIsGivenAndNothingElse) {
@@ -430,6 +460,7 @@ std::string sorted(Model model) {
   by_name(model.lsn.acl);
   by_name(model.lsn.client);
   by_name(model.lsn.pool);
+  by_name(model.lsn.appsattributes);
   by_name(model.lsn.appsprofile);
   by_name(model.lsn.transportprofile);
   by_name(model.lsn.group);
@@ -443,6 +474,7 @@ std::string sorted(Model model) {
   for (auto& group : model.lsn.group)
     for (auto* names : {&group.poolname, &group.appsprofilename, &group.transportprofilename})
       sort_names(*names);
+  for (auto& profile : model.lsn.appsprofile) sort_names(profile.appsattributesname);
   for (auto& client : model.lsn.client) {
     sort_names(client.aclname);
     std::sort(client.network.begin(), client.network.end(),

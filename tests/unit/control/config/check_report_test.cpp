@@ -157,6 +157,38 @@ TEST(CheckReport, AnEndpointIndependentMappingLivesForBothTimeouts) {
                "least (RFC 4787 REQ-5 c)"));
 }
 
+TEST(CheckReport, AttributesAreJudgedAsSessiontimeoutIs) {
+  Model model = good_model();
+  const auto udp = shared::Protocol::kUdp;
+  model.lsn.appsattributes = {{"DNS", udp, PortRange{53, 53}, Seconds{5}},
+                              {"SIP", udp, PortRange{5060, 5060}, Seconds{60}},
+                              {"WEB", shared::Protocol::kTcp, std::nullopt, Seconds{600}},
+                              {"PING", shared::Protocol::kIcmp, std::nullopt, Seconds{10}},
+                              {"FAR", shared::Protocol::kTcp, PortRange{8080, 8080}, Seconds{60}}};
+  model.lsn.appsprofile[0].appsattributesname = {"DNS"};
+  model.lsn.appsprofile[1].appsattributesname = {"DNS", "SIP"};
+  model.lsn.appsprofile[2].appsattributesname = {"WEB", "FAR"};
+  model.lsn.appsprofile[3].appsattributesname = {"PING"};
+  model.lsn.appsprofile[1].mapping = shared::Dependence::kAddressPort;
+  ASSERT_TRUE(check_model(model).empty()) << to_string(check_model(model));
+  const auto found = deviations(model, group(model, "G1"));
+  EXPECT_THAT(found, Not(Contains(HasSubstr("by DNS")))) << "RFC 4787 REQ-5 a";
+  EXPECT_THAT(found, Contains("UDP 1-65535 (UDP-ALL): sessiontimeout 60 s by SIP; asked for: 300 s "
+                              "at least (RFC 4787 REQ-5 c)"));
+  EXPECT_THAT(found,
+              Contains("TCP 80, 443 (WEB): sessiontimeout 600 s by WEB; asked for: 7440 s at "
+                       "least (RFC 5382 REQ-5)"));
+  EXPECT_THAT(found, Contains("ICMP (PING): sessiontimeout 10 s by PING; asked for: 60 s at least "
+                              "(RFC 5508 REQ-2)"));
+  // As it is by default: the mapping lives on.
+  model.lsn.appsprofile[1].mapping = shared::Dependence::kEndpointIndependent;
+  EXPECT_THAT(deviations(model, group(model, "G1")), Not(Contains(HasSubstr("by SIP"))));
+  EXPECT_THAT(
+      remarks(model),
+      ElementsAre("appsattributes DNS has no port of appsprofile IKE: it does nothing there",
+                  "appsattributes FAR has no port of appsprofile WEB: it does nothing there"));
+}
+
 TEST(CheckReport, WhatHoldsForAllGroupsIsJudgedToo) {
   DataplaneConfig plane;
   EXPECT_THAT(deviations(plane), IsEmpty());

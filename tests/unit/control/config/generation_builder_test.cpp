@@ -109,6 +109,39 @@ TEST(GenerationBuilder, UnderAnAlgUdp4500FollowsThePoolingOfUdp500) {
             (AppPolicy{Pooling::kPaired, Dependence::kAddressPort, Dependence::kAddress}));
 }
 
+TEST(GenerationBuilder, AttributesHoldWithinThePortsThatTheirProfileDecidesAbout) {
+  using std::chrono::seconds;
+  Model model = good_model();
+  // UDP-ALL has all ports but 500, which is IKE's.
+  const auto udp = Protocol::kUdp;
+  model.lsn.appsattributes = {{"ALL", udp, std::nullopt, Seconds{200}},
+                              {"LOW", udp, PortRange{400, 600}, Seconds{20}},
+                              {"DNS", udp, PortRange{53, 53}, Seconds{5}},
+                              {"PING", Protocol::kIcmp, std::nullopt, Seconds{7}}};
+  model.lsn.appsprofile[1].appsattributesname = {"ALL", "LOW", "DNS"};
+  model.lsn.appsprofile[3].appsattributesname = {"PING"};
+  ASSERT_TRUE(check_model(model).empty()) << to_string(check_model(model));
+  const auto g = build_generation(model);
+  const auto of = [&](std::uint16_t port) { return group(*g, "G1")->session_timeout(udp, port); };
+  EXPECT_EQ(of(53), seconds{5});
+  EXPECT_EQ(of(54), seconds{200});
+  EXPECT_EQ(of(400), seconds{20});
+  EXPECT_EQ(of(500), seconds{300}) << "IKE decides: the transport profile's";
+  EXPECT_EQ(of(501), seconds{20});
+  EXPECT_EQ(of(601), seconds{200});
+  EXPECT_EQ(of(65535), seconds{200});
+  EXPECT_EQ(of(0), seconds{300}) << "no profile covers it";
+  EXPECT_EQ(group(*g, "G1")->session_timeout(Protocol::kIcmp, 0), seconds{7});
+  EXPECT_EQ(group(*g, "G1")->session_timeout(Protocol::kTcp, 53), seconds{120});
+  EXPECT_EQ(group(*g, "G2")->session_timeout(udp, 53), seconds{120});
+  // A reload that gives a port another time has the timers armed again.
+  model.lsn.appsattributes[2].sessiontimeout = Seconds{4};
+  const auto next = build_generation(model, g.get());
+  EXPECT_TRUE(group(*next, "G1")->shortened[udp]);
+  EXPECT_FALSE(group(*next, "G1")->shortened[Protocol::kIcmp]);
+  EXPECT_FALSE(group(*build_generation(model, next.get()), "G1")->shortened[udp]);
+}
+
 TEST(GenerationBuilder, TransportProfilesAndTheirDefaults) {
   using std::chrono::seconds;
   const auto g = build_generation(good_model());

@@ -360,6 +360,49 @@ TEST(Rules, OneAlgProfileServesManyGroupsAndAGroupHasOne) {
   EXPECT_THAT(two[0].text, HasSubstr("one ALG profile in a group"));
 }
 
+// Attributes ----------------------------------------------------------------------------------
+
+/// Attributes A (UDP 53-60) and what else is given, and which of them profile UDP-ALL has.
+std::string attributed(const std::string& more, const std::string& bound) {
+  return with(good_with("name = \"UDP-ALL\";",
+                        "name = \"UDP-ALL\"; appsattributesname = [ " + bound + " ];"),
+              "  appsprofile = (",
+              "  appsattributes = ( { name = \"A\"; transportprotocol = \"UDP\"; port = "
+              "\"53-60\"; }" +
+                  more + " );\n  appsprofile = (");
+}
+
+TEST(Rules, AttributesAreForTheProtocolOfTheProfile) {
+  EXPECT_TRUE(problems_of(attributed("", "\"A\"")).empty());
+  const auto other = attributed(", { name = \"B\"; transportprotocol = \"TCP\"; }", "\"B\"");
+  expect_problem(other, "name = \"UDP-ALL\";",
+                 {"appsprofile UDP-ALL: appsattributesname: given B for TCP", "UDP"});
+  expect_problem(attributed("", "\"a\""), "name = \"UDP-ALL\";",
+                 {"given \"a\" (did you mean \"A\"?)", "an existing appsattributes"});
+  expect_problem(attributed(", { name = \"A\"; transportprotocol = \"UDP\"; }", "\"A\""),
+                 "transportprotocol = \"UDP\"; port = \"53-60\";",
+                 {"one appsattributes of a name"});
+}
+
+TEST(Rules, AttributesOfOneProfileHaveOneMostSpecificRange) {
+  const auto with_range = [](const char* range) {
+    return attributed(
+        std::string(", { name = \"B\"; transportprotocol = \"UDP\"; port = \"") + range + "\"; }",
+        "\"A\", \"B\"");
+  };
+  for (const char* good : {"53", "61-68", "1-65535"})
+    EXPECT_TRUE(problems_of(with_range(good)).empty()) << good;
+  expect_problem(with_range("60-67"), "name = \"UDP-ALL\";",
+                 {"given A and B, equally wide and overlapping"});
+}
+
+TEST(Rules, AttributesOfIcmpHaveNoPort) {
+  expect_problem(attributed(",\n{ name = \"P\"; transportprotocol = \"ICMP\"; port = \"8\"; }", ""),
+                 "{ name = \"P\"; transportprotocol", {"appsattributes P: port: given \"8\""});
+  EXPECT_TRUE(
+      problems_of(attributed(", { name = \"P\"; transportprotocol = \"ICMP\"; }", "")).empty());
+}
+
 // What is not available -----------------------------------------------------------------------
 
 TEST(Availability, WhatThisVersionCannotDoIsAnHonestError) {
@@ -369,10 +412,8 @@ TEST(Availability, WhatThisVersionCannotDoIsAnHonestError) {
       {kGroup2, group2("portblocksize = 256;")},
       {kGroup2, group2("logprofilename = \"L\";")},
       {"name = \"P2\";", "name = \"P2\"; portblockallocation = \"ENABLED\";"},
-      {"name = \"WEB\";", "name = \"WEB\"; appsattributesname = \"A\";"},
       {"  client = (",
        "  static = ( { name = \"S\"; transportprotocol = \"TCP\"; } );   client = ("},
-      {"  client = (", "  appsattributes = ( { name = \"S\"; port = \"7\"; } );   client = ("},
       {"  client = (",
        "  logprofile = ( { name = \"S\"; logCompact = \"ENABLED\"; } );   client = ("},
   };

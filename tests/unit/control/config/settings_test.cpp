@@ -36,6 +36,7 @@ interfaces = ( { name = "i"; role = "inside"; device = "net_null0"; address = "1
 lsn: {
   client = ( { name = "C"; } );
   pool = ( { name = "P"; } );
+  appsattributes = ( { name = "D"; transportprotocol = "UDP"; } );
   appsprofile = ( { name = "A"; transportprotocol = "TCP"; } );
   transportprofile = ( { name = "T"; transportprotocol = "TCP"; } );
   group = ( { name = "G"; clientname = "C"; } );
@@ -70,6 +71,8 @@ ipsecalg: { profile = ( { name = "X"; } ); };
   EXPECT_EQ(m.lsn.appsprofile[0].ippooling, Pooling::kRandom);
   EXPECT_EQ(m.lsn.appsprofile[0].mapping, Dependence::kAddressPort);
   EXPECT_EQ(m.lsn.appsprofile[0].filtering, Dependence::kAddressPort);
+  EXPECT_EQ(m.lsn.appsattributes[0].port, std::nullopt);
+  EXPECT_EQ(m.lsn.appsattributes[0].sessiontimeout, Seconds{30});
   const auto& t = m.lsn.transportprofile[0];
   EXPECT_EQ(t.sessiontimeout, Seconds{120});
   EXPECT_EQ(t.finrsttimeout, Seconds{30});
