@@ -68,6 +68,158 @@ TEST_P(Quotas, SessionquotaLimitsTheSessionsOfASubscriberPerProtocol) {
   expect_unreachable_inside(udp(client(0), server(14)), DropReason::kSessionQuota);
 }
 
+// ── a part of portquota for some ports ──────────────────────────────────────────────────────────
+
+shared::IntervalMap<bool> ports(std::initializer_list<std::uint32_t> each) {
+  std::vector<shared::IntervalMap<bool>::Range> ranges;
+  for (const std::uint32_t port : each) ranges.push_back({port, port, true});
+  return shared::IntervalMap<bool>(std::move(ranges));
+}
+
+TEST_P(Quotas, PortReserve_KeepsTheLastPortsForSomeDestinations) {
+  Config config = Config::standard();
+  config.group().udp().port_quota = 6;
+  config.group().udp().port_reserve = 2;
+  config.group().udp().reserved_for = ports({53, 443});
+  start(config);
+  for (unsigned i = 0; i < 4; ++i) translated(udp(client(0, 4000 + i), kServer));
+  expect_unreachable_inside(udp(client(0, 4004), kServer), DropReason::kPortQuota);
+  // The subscriber's own port does not make it one of those.
+  expect_unreachable_inside(udp(client(0, 53), kServer), DropReason::kPortQuota);
+  translated(udp(client(0, 4004), {"198.18.0.1", 53}));
+  translated(udp(client(0, 4005), {"198.18.0.1", 443}));
+  expect_unreachable_inside(udp(client(0, 4006), {"198.18.0.1", 53}), DropReason::kPortQuota);
+  // Other protocols and subscribers have their own.
+  translated(tcp(client(0, 4006), kServer, kSyn));
+  translated(udp(client(1, 4006), kServer));
+  lab().advance(121s);
+  // What they have used themselves is no one else's.
+  translated(udp(client(0, 4000), {"198.18.0.1", 53}));
+  for (unsigned i = 1; i < 4; ++i) translated(udp(client(0, 4000 + i), kServer));
+  expect_unreachable_inside(udp(client(0, 4004), kServer), DropReason::kPortQuota);
+}
+
+TEST_P(Quotas, PortReserve_OfASharedPortTheFirstSessionDecides) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kUdp, kEndpointIndependent);
+  config.group().udp().port_quota = 2;
+  config.group().udp().port_reserve = 1;
+  config.group().udp().reserved_for = ports({53});
+  start(config);
+  translated(udp(client(0, 4000), kServer));
+  expect_unreachable_inside(udp(client(0, 4001), kServer), DropReason::kPortQuota);
+  const Endpoint nat = translated(udp(client(0, 4001), {"198.18.0.1", 53}));
+  translated_to(udp(client(0, 4001), kServer), nat);  // no further port
+}
+
+TEST_P(Quotas, PortReserve_AReloadHoldsForWhatIsNew) {
+  Config config = Config::standard();
+  config.group().udp().port_quota = 4;
+  start(config);
+  for (unsigned i = 0; i < 3; ++i) translated(udp(client(0, 4000 + i), kServer));
+  this->config().group().udp().port_reserve = 3;
+  this->config().group().udp().reserved_for = ports({53});
+  EXPECT_EQ(lab().reload(this->config()), 0u);
+  for (unsigned i = 0; i < 3; ++i) translated(udp(client(0, 4000 + i), kServer));
+  expect_unreachable_inside(udp(client(0, 4003), kServer), DropReason::kPortQuota);
+  translated(udp(client(0, 4003), {"198.18.0.1", 53}));
+}
+
+// ── new sessions per second ─────────────────────────────────────────────────────────────────────
+
+TEST_P(Quotas, SessionRateLimitsTheNewSessionsOfASubscriberPerProtocol) {
+  Config config = Config::standard();
+  config.group().udp().session_rate = 4;
+  config.group().udp().session_burst = 4;
+  start(config);
+  for (unsigned i = 0; i < 4; ++i) translated(udp(client(0, 4000 + i), kServer));
+  expect_unreachable_inside(udp(client(0, 4004), kServer), DropReason::kSessionRate);
+  // What lives goes on, and so do others and other protocols.
+  for (unsigned i = 0; i < 4; ++i) translated(udp(client(0, 4000 + i), kServer));
+  translated(udp(client(1), kServer));
+  translated(tcp(client(0), kServer, kSyn));
+  translated(ping(client(0), kServer.ip));
+  // One every 250 ms from now on.
+  lab().advance(200ms);
+  expect_unreachable_inside(udp(client(0, 4004), kServer), DropReason::kSessionRate);
+  for (unsigned i = 4; i < 12; ++i) {
+    lab().advance(i == 4 ? 50ms : 250ms);
+    translated(udp(client(0, 4000 + i), kServer));
+    expect_unreachable_inside(udp(client(0, 5000 + i), kServer), DropReason::kSessionRate);
+  }
+  lab().advance(10s);
+  for (unsigned i = 20; i < 24; ++i) translated(udp(client(0, 4000 + i), kServer));
+  expect_unreachable_inside(udp(client(0, 4024), kServer), DropReason::kSessionRate);
+}
+
+TEST_P(Quotas, SessionBurst_IsHowManyBeginAtOnce) {
+  Config config = Config::standard();
+  config.group().tcp().session_rate = 1;
+  config.group().tcp().session_burst = 20;
+  start(config);
+  for (unsigned i = 0; i < 20; ++i) translated(tcp(client(0, 4000 + i), kServer, kSyn));
+  expect_unreachable_inside(tcp(client(0, 4020), kServer, kSyn), DropReason::kSessionRate);
+  lab().advance(2s);
+  for (unsigned i = 20; i < 22; ++i) translated(tcp(client(0, 4000 + i), kServer, kSyn));
+  expect_unreachable_inside(tcp(client(0, 4022), kServer, kSyn), DropReason::kSessionRate);
+}
+
+TEST_P(Quotas, SessionRate_RefusedPacketsTakeNothing) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kUdp, kEndpointIndependent);
+  config.group().udp().session_rate = 2;
+  config.group().udp().session_burst = 2;
+  config.unreachable_rate = 0;
+  start(config);
+  for (unsigned i = 0; i < 2; ++i) translated(udp(client(0, 4000 + i), kServer));
+  for (unsigned i = 2; i < 500; ++i)
+    refused_from_inside(udp(client(0, 4000 + i), kServer), DropReason::kSessionRate);
+  EXPECT_EQ(lab().subscribers(), 1u);
+  EXPECT_EQ(lab().session_count(Protocol::kUdp), 2u);
+  EXPECT_EQ(lab().mapping_count(Protocol::kUdp), 2u);
+  EXPECT_EQ(sessions().size(), 2u);
+}
+
+// Else a stranger's packets would take what is the subscriber's.
+TEST_P(Quotas, SessionRate_DoesNotCountSessionsFromOutside) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kUdp, kEndpointIndependent);
+  config.group().udp().session_rate = 2;
+  config.group().udp().session_burst = 2;
+  start(config);
+  const Endpoint nat = translated(udp(client(0), kServer));
+  for (unsigned i = 0; i < 20; ++i) returned(udp({Ip{"198.18.7.0"} + i, 7}, nat), client(0));
+  translated(udp(client(0), server(2)));
+  expect_unreachable_inside(udp(client(0), server(3)), DropReason::kSessionRate);
+}
+
+TEST_P(Quotas, SessionRate_ANewcomerHasTheWholeBurst) {
+  Config config = Config::standard();
+  config.group().udp().session_rate = 1;
+  config.group().udp().session_burst = 2;
+  config.group().udp().session_timeout = 1s;
+  start(config);
+  for (unsigned host = 0; host < 20; ++host) {
+    for (unsigned i = 0; i < 2; ++i) translated(udp(client(host, 4000 + i), kServer));
+    expect_unreachable_inside(udp(client(host, 4002), kServer), DropReason::kSessionRate);
+    lab().flush({});
+    ASSERT_EQ(lab().subscribers(), 0u);
+  }
+}
+
+TEST_P(Quotas, SessionRate_AReloadHoldsAtOnce) {
+  start();
+  for (unsigned i = 0; i < 30; ++i) translated(udp(client(0, 4000 + i), kServer));
+  config().group().udp().session_rate = 1;
+  config().group().udp().session_burst = 3;
+  lab().reload(config());
+  for (unsigned i = 30; i < 33; ++i) translated(udp(client(0, 4000 + i), kServer));
+  expect_unreachable_inside(udp(client(0, 4033), kServer), DropReason::kSessionRate);
+  config().group().udp().session_rate = 0;
+  lab().reload(config());
+  for (unsigned i = 33; i < 60; ++i) translated(udp(client(0, 4000 + i), kServer));
+}
+
 TEST_P(Quotas, RefusedSession_LeavesNoSubscriberOrMapping) {
   Config config = Config::standard();
   config.group().app(Protocol::kUdp, kEndpointIndependent);

@@ -62,10 +62,21 @@ struct TransportPolicy {
   state::TickDuration syn_idle_timeout = std::chrono::seconds{60};
   std::uint32_t port_quota = 0;           ///< NAT ports per subscriber; 0: no limit
   std::uint32_t session_quota = 0;        ///< sessions per subscriber; 0: no limit
+  std::uint32_t session_rate = 0;         ///< that a subscriber begins per second; 0: no limit
+  std::uint32_t session_burst = 0;        ///< of them at once
+  std::uint32_t port_reserve = 0;         ///< the last ones of port_quota, kept for ...
+  IntervalMap<bool> reserved_for{};       ///< ... these destination ports
   std::uint64_t group_session_limit = 0;  ///< over all shards; 0: no limit
   bool preserve_parity = false;
   bool preserve_range = false;
   bool syn_check = true;
+
+  /// The ports that a subscriber may have when he wants another one for that destination port; not
+  /// without port_quota.
+  [[nodiscard]] std::uint32_t port_quota_for(std::uint16_t destination_port) const {
+    const bool is_reserved = port_reserve == 0 || reserved_for.find(destination_port) != nullptr;
+    return is_reserved ? port_quota : port_quota - port_reserve;
+  }
 };
 
 /// Sessions of one group and protocol over all shards: counted only while a limit is set, by the

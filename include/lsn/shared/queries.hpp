@@ -176,6 +176,7 @@ struct Lookup {
   bool owns_address = false;            ///< inbound: the NAT address is this shard's
   bool port_taken = false;              ///< inbound: that NAT port is taken
   bool has_port = false;                ///< outbound: a NAT port is free for a new session
+  bool rate_spent = false;              ///< outbound: the subscriber begins too many sessions
   std::optional<DropReason> full{};     ///< a table that has no room for a new session
   bool hop_known = false;               ///< `hop` is reachable
   AlgLookup alg{};

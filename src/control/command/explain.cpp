@@ -192,6 +192,11 @@ class Explanation {
     return static_cast<std::size_t>(asked_.protocol);
   }
 
+  /// The port whose policies count.
+  [[nodiscard]] std::uint16_t destination_port() const {
+    return from_ == Side::kInside ? asked_.destination_port : asked_.source_port;
+  }
+
   // ── parts of the answer ───────────────────────────────────────────────────────────────────────
 
   void say_group(const Group& group) {
@@ -249,10 +254,15 @@ class Explanation {
       return;
     }
     const shared::TransportPolicy& policy = group.transport[p];
-    std::string text =
-        fmt::format("{} sessions {}; NAT ports {}", name_of(asked_.protocol),
-                    quota_text(sessions, policy.session_quota),
-                    quota_text(subscriber ? subscriber->ports[p] : 0, policy.port_quota));
+    const std::uint32_t port_quota = policy.port_quota_for(destination_port());
+    std::string text = fmt::format("{} sessions {}; NAT ports {}", name_of(asked_.protocol),
+                                   quota_text(sessions, policy.session_quota),
+                                   quota_text(subscriber ? subscriber->ports[p] : 0, port_quota));
+    if (port_quota != policy.port_quota)
+      text += fmt::format(", another {} for reservedFor", policy.port_reserve);
+    if (policy.session_rate != 0)
+      text += fmt::format("; {} new sessions per second, {} at once", policy.session_rate,
+                          policy.session_burst);
     if (policy.group_session_limit != 0)
       text += fmt::format("; the group's sessions {}",
                           quota_text(group.usage->sessions[p].load(), policy.group_session_limit));
@@ -334,6 +344,8 @@ class Explanation {
     const auto& subscriber = known_->subscriber;
     if (known_->full == DropReason::kSubscriberTableFull)
       dropped(*known_->full);
+    else if (known_->rate_spent)
+      dropped(DropReason::kSessionRate);
     else if (policy.session_quota != 0 && subscriber &&
              subscriber->sessions[p] >= policy.session_quota)
       dropped(DropReason::kSessionQuota);
@@ -362,7 +374,7 @@ class Explanation {
     const shared::TransportPolicy& policy = group.transport[protocol_index()];
     if (known_->full == DropReason::kMappingTableFull) return *known_->full;
     if (policy.port_quota != 0 && known_->subscriber &&
-        known_->subscriber->ports[protocol_index()] >= policy.port_quota)
+        known_->subscriber->ports[protocol_index()] >= policy.port_quota_for(destination_port()))
       return DropReason::kPortQuota;
     if (known_->has_port) return std::nullopt;
     return is_paired(group) ? DropReason::kPortsExhausted : DropReason::kPoolExhausted;

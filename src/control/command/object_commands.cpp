@@ -175,7 +175,7 @@ std::string text_of(const Model& model, const ObjectKind& kind, const std::strin
     for (const auto& [label, says] : usage->lines) width = std::max(width, label.size());
   for (const ParameterValue& value : values) {
     const Parameter& p = *value.parameter;
-    const bool is_default = !p.is_binding && value.values[0] == p.value && !p.value.empty();
+    const bool is_default = !p.is_many() && value.values[0] == p.value && !p.value.empty();
     text += fmt::format("  {:{}}  {}{}\n", p.name, width,
                         value.values.empty() ? "none" : joined(value.values),
                         is_default ? " (default)" : "");
@@ -194,10 +194,10 @@ Json json_of(const std::string& name, const std::vector<ParameterValue>& values,
   Json object{{"name", name}};
   for (const ParameterValue& value : values) {
     const Parameter& p = *value.parameter;
-    const std::string& text = p.is_binding ? p.name : value.values[0];
-    const bool is_number = !p.is_binding && !text.empty() && text.size() <= 18 &&
+    const std::string& text = p.is_many() ? p.name : value.values[0];
+    const bool is_number = !p.is_many() && !text.empty() && text.size() <= 18 &&
                            text.find_first_not_of("0123456789") == std::string::npos;
-    if (p.is_binding)
+    if (p.is_many())
       object[p.name] = value.values;
     else if (is_number)
       object[p.name] = std::stoll(text);
@@ -395,6 +395,7 @@ class Made {
 
   static std::string about(const Parameter& p, Verb verb) {
     if (verb == Verb::kUnset) return fmt::format("back to {}", p.value.empty() ? "none" : p.value);
+    if (p.is_list) return fmt::format("{}; several with commas between", p.allowed);
     if (p.is_binding || p.value.empty()) return p.allowed;
     return fmt::format("{}; default {}", p.allowed, p.value);
   }
@@ -407,6 +408,7 @@ class Made {
     if (!p.words.empty()) return fmt::format("{}", fmt::join(p.words, "|"));
     if (!p.refers.empty()) return "NAME";
     if (p.name == "lsnip" || p.name == "srcIP") return "A[-B]";
+    if (p.name == "reservedFor") return "PORT[-PORT],...";
     if (p.name == "lsnport" || p.name == "port") return "PORT[-PORT]";
     if (p.name == "network") return "A.B.C.D";
     return "N";

@@ -148,7 +148,8 @@ class ParameterList {
   template <class Syntax>
   void texts(std::string_view setting, const std::vector<typename Syntax::Value>&) {
     put(setting, std::string(Syntax::kAllowed), "");
-    out_.back().is_binding = true;
+    out_.back().is_list = is_set_as_a_whole(setting);
+    out_.back().is_binding = !out_.back().is_list;
   }
 
  private:
@@ -258,7 +259,7 @@ class Editor {
     if (auto parsed = Syntax::parse(text_))
       member = std::move(*parsed);
     else
-      report<Syntax>();
+      report<Syntax>(text_);
   }
   template <class Enum>
   void word(std::string_view setting, Enum& member, Presence) {
@@ -289,8 +290,9 @@ class Editor {
   template <class Syntax>
   void texts(std::string_view setting, std::vector<typename Syntax::Value>& list) {
     if (!is_it(setting)) return;
+    if (change_ == Change::kAssign) return assign_all<Syntax>(list);
     const auto parsed = Syntax::parse(text_);
-    if (!parsed) return report<Syntax>();
+    if (!parsed) return report<Syntax>(text_);
     const auto there = std::find(list.begin(), list.end(), *parsed);
     if (change_ == Change::kErase && there == list.end() && take_out_of_range(list, *parsed)) {
       // the rest of the range stays
@@ -345,11 +347,28 @@ class Editor {
     }
   }
 
+  /// "53,500": the list is these from now on; "": empty.
   template <class Syntax>
-  void report() {
-    std::string given(text_);
-    if constexpr (requires { Syntax::hint(text_); })
-      if (const auto hint = Syntax::hint(text_)) given += fmt::format(" ({})", *hint);
+  void assign_all(std::vector<typename Syntax::Value>& list) {
+    list.clear();
+    for (std::string_view rest = text_; !rest.empty();) {
+      const std::string_view one = rest.substr(0, rest.find(','));
+      rest.remove_prefix(std::min(rest.size(), one.size() + 1));
+      const auto parsed = Syntax::parse(one);
+      if (!parsed) return report<Syntax>(one);
+      if (std::find(list.begin(), list.end(), *parsed) != list.end()) {
+        result = refuse(label_, fmt::format("{} twice", one), "each once");
+        return;
+      }
+      list.push_back(*parsed);
+    }
+  }
+
+  template <class Syntax>
+  void report(std::string_view text) {
+    std::string given(text);
+    if constexpr (requires { Syntax::hint(text); })
+      if (const auto hint = Syntax::hint(text)) given += fmt::format(" ({})", *hint);
     result = refuse(label_, given, Syntax::kAllowed);
   }
 
@@ -548,6 +567,7 @@ class Operation {
 
   /// Of several words the one that names an object, as in "-poolname pool1 LSN-POOL-1".
   std::string chosen_value(const Edit::Option& option, const Parameter& p) {
+    if (p.is_list) return fmt::format("{}", fmt::join(option.values, ","));
     std::size_t chosen = 0;
     if (!p.refers.empty() && option.values.size() > 1) {
       const auto names = names_of(model_, *find_kind(p.refers));
@@ -773,7 +793,7 @@ class Difference {
     is_new_ = from_.empty();
     if (is_new_)
       for (const ParameterValue& value : to_)
-        from_.push_back({value.parameter, value.parameter->is_binding
+        from_.push_back({value.parameter, value.parameter->is_many()
                                               ? std::vector<std::string>{}
                                               : std::vector{value.parameter->value}});
   }
@@ -802,10 +822,11 @@ class Difference {
         operand += " " + to_[i].values[0];
       else if (to_[i].values == from_[i].values)
         continue;
-      else if (!is_new_ && to_[i].values[0] == p.value)
+      else if (!is_new_ && fmt::format("{}", fmt::join(to_[i].values, ",")) == p.value)
         unset += " -" + p.name;
       else
-        options += fmt::format(" -{} {}", p.name, quoted_name(to_[i].values[0]));
+        options += fmt::format(" -{} {}", p.name,
+                               quoted_name(fmt::format("{}", fmt::join(to_[i].values, ","))));
     }
     const std::string object = fmt::format("{} {}", kind_.words, quoted_name(name_));
     if (is_new_)

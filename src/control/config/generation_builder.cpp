@@ -187,6 +187,13 @@ shared::TransportPolicy build_transport(const Model& model, const GroupConfig& c
   policy.syn_idle_timeout = profile.synidletimeout;
   policy.port_quota = profile.portquota;
   policy.session_quota = profile.sessionquota;
+  policy.session_rate = profile.session_rate;
+  policy.session_burst = profile.session_burst == 0 ? profile.session_rate : profile.session_burst;
+  policy.port_reserve = profile.port_reserve;
+  std::vector<IntervalMap<bool>::Range> reserved;
+  for (const PortRange range : profile.reserved_for)
+    reserved.push_back({range.first, range.last, true});
+  policy.reserved_for = IntervalMap<bool>(std::move(reserved));
   policy.group_session_limit = profile.group_session_limit;
   policy.preserve_parity = profile.portpreserveparity == Switch::kEnabled;
   policy.preserve_range = profile.portpreserverange == Switch::kEnabled;

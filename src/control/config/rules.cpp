@@ -469,11 +469,43 @@ void check_attributes(const Model& model, Findings& findings) {
   }
 }
 
+/// Settings of a transport profile that mean something only beside another one.
+void check_transport(const TransportProfileConfig& profile, std::size_t i, Findings& findings) {
+  const auto path = [i](std::string_view name) { return setting("lsn.transportprofile", i, name); };
+  const auto report = [&](std::string_view name, const auto& given, std::string_view allowed) {
+    findings.report(path(name), fmt::format("transportprofile {}: {}", profile.name, name),
+                    fmt::format("{}", given), allowed);
+  };
+  const auto sound = [&](std::string_view name) { return findings.sound(path(name)); };
+  if (profile.session_burst != 0 && profile.session_rate == 0 && sound("sessionRate"))
+    report("sessionBurst", profile.session_burst, "it together with sessionRate");
+  if (profile.transportprotocol == Protocol::kIcmp && sound("transportprotocol")) {
+    if (profile.port_reserve != 0)
+      report("portReserve", profile.port_reserve, "0 for ICMP, which has no ports");
+    if (!profile.reserved_for.empty())
+      report("reservedFor", quoted(PortRangeSyntax::format(profile.reserved_for[0])),
+             "nothing for ICMP, which has no ports");
+    return;
+  }
+  if (profile.port_reserve != 0 && profile.port_reserve >= profile.portquota && sound("portquota"))
+    report("portReserve",
+           fmt::format("{} with portquota {}", profile.port_reserve, profile.portquota),
+           "less than portquota");
+  if (profile.port_reserve != 0 && profile.reserved_for.empty() && sound("reservedFor"))
+    report("portReserve", fmt::format("{} without reservedFor", profile.port_reserve),
+           "it together with reservedFor, the destination ports that it is for");
+  if (profile.port_reserve == 0 && !profile.reserved_for.empty() && sound("portReserve"))
+    report("reservedFor", quoted(PortRangeSyntax::format(profile.reserved_for[0])),
+           "it together with portReserve, the number of ports");
+}
+
 void check_profiles(const Model& model, Findings& findings) {
   check_attributes(model, findings);
   check_names(model.lsn.appsprofile, "lsn.appsprofile", "appsprofile", findings);
   check_names(model.lsn.transportprofile, "lsn.transportprofile", "transportprofile", findings);
   check_names(model.ipsecalg.profile, "ipsecalg.profile", "ipsecalg profile", findings);
+  for (std::size_t i = 0; i < model.lsn.transportprofile.size(); ++i)
+    check_transport(model.lsn.transportprofile[i], i, findings);
   for (std::size_t i = 0; i < model.lsn.appsprofile.size(); ++i) {
     const AppsProfileConfig& profile = model.lsn.appsprofile[i];
     const std::string path = setting("lsn.appsprofile", i, "lsnport");

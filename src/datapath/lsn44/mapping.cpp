@@ -101,7 +101,8 @@ std::expected<MappingId, DropReason> obtain_mapping(Lsn44& shard, const Group& g
   const MappingId id = tables.mappings.allocate();
   if (id == state::kNone) return std::unexpected(DropReason::kMappingTableFull);
   const auto endpoint = take_port(
-      shard, subscriber, group, {protocol, policy.pooling, request.inside_port, request.nat_port});
+      shard, subscriber, group,
+      {protocol, policy.pooling, request.inside_port, request.remote.port, request.nat_port});
   if (!endpoint) {
     tables.mappings.release(id);
     return std::unexpected(endpoint.error());

@@ -18,6 +18,7 @@ bool is_resource_shortage(DropReason reason) {
     case DropReason::kPortsExhausted:
     case DropReason::kPortQuota:
     case DropReason::kSessionQuota:
+    case DropReason::kSessionRate:
     case DropReason::kGroupSessionLimit:
     case DropReason::kSubscriberTableFull:
     case DropReason::kMappingTableFull:

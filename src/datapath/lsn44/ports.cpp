@@ -147,7 +147,8 @@ std::expected<wire::Endpoint, DropReason> take_port(Lsn44& shard, Subscriber& su
   const Pooling pooling = request.pooling;
   const std::optional<wire::Be16>& wanted = request.wanted;
   const TransportPolicy& policy = group.transport[p];
-  if (policy.port_quota != 0 && subscriber.port_count[p] >= policy.port_quota)
+  if (policy.port_quota != 0 &&
+      subscriber.port_count[p] >= policy.port_quota_for(request.remote_port.host()))
     return std::unexpected(DropReason::kPortQuota);
   const WantedPorts ports(request.protocol, policy, request.inside_port.host());
 

@@ -7,6 +7,7 @@
 #include "lsn/datapath/lsn44/mapping.hpp"
 #include "lsn/datapath/lsn44/ports.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
+#include "lsn/datapath/lsn44/session_rate.hpp"
 #include "lsn/datapath/lsn44/subscriber.hpp"
 #include "lsn/datapath/lsn44/walk.hpp"
 
@@ -303,6 +304,9 @@ SubscriberId lsn44::look_up(Lsn44& shard, Lookup& lookup) {
     lookup.full = DropReason::kSubscriberTableFull;
   if (const Group* const group = out ? shard.generation->group(lookup.group) : nullptr;
       group != nullptr && !is_esp) {
+    const TransportPolicy& transport = group->transport[lookup.protocol];
+    lookup.rate_spent = transport.session_rate != 0 && subscriber != state::kNone &&
+                        !may_begin(shard, subscriber, lookup.protocol, transport);
     lookup.has_port =
         is_port_left(shard, subscriber == state::kNone ? nullptr : &tables.subscribers[subscriber],
                      *group, lookup.protocol, lookup.policy.pooling);

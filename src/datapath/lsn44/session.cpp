@@ -8,6 +8,7 @@
 #include "lsn/datapath/lsn44/mapping.hpp"
 #include "lsn/datapath/lsn44/ports.hpp"
 #include "lsn/datapath/lsn44/prefetch.hpp"
+#include "lsn/datapath/lsn44/session_rate.hpp"
 #include "lsn/datapath/lsn44/subscriber.hpp"
 #include "lsn/datapath/lsn44/tcp.hpp"
 #include "lsn/datapath/lsn44/translate.hpp"
@@ -207,10 +208,12 @@ class SessionDraft {
 
   using Refusal = std::optional<DropReason>;
 
-  /// RFC 6888 REQ-4: limits per subscriber; the table's; groupSessionLimit.
+  /// RFC 6888 REQ-4, REQ-5 b: limits per subscriber; the table's; groupSessionLimit.
   [[nodiscard]] Refusal check_quotas() {
     const std::size_t p = index_of(request_.protocol);
     const TransportPolicy& transport = group_.transport[p];
+    if (is_rated() && !may_begin(shard_, subscriber_id_, request_.protocol, transport))
+      return DropReason::kSessionRate;
     if (transport.session_quota != 0 && subscriber_.session_count[p] >= transport.session_quota)
       return DropReason::kSessionQuota;
     if (tables_.sessions.size() == tables_.sessions.capacity())
@@ -236,9 +239,9 @@ class SessionDraft {
     if (mapping_ != state::kNone) {
       nat_ = {tables_.mappings[mapping_].nat_ip, tables_.mappings[mapping_].nat_port};
     } else {
-      const auto taken =
-          take_port(shard_, subscriber_, group_,
-                    {request_.protocol, policy.pooling, request_.inside.port, request_.nat_port});
+      const auto taken = take_port(shard_, subscriber_, group_,
+                                   {request_.protocol, policy.pooling, request_.inside.port,
+                                    request_.remote.port, request_.nat_port});
       if (!taken) return taken.error();
       nat_ = *taken;
     }
@@ -293,6 +296,8 @@ class SessionDraft {
   /// It lives from here on.
   SessionId account() {
     done_ = Done::kAll;
+    if (is_rated())
+      count_begun(shard_, subscriber_id_, request_.protocol, group_.transport[request_.protocol]);
     SessionCold& cold = enter(shard_, id_, subscriber_id_, mapping_);
     if (permits_) cold.set_permits();
     if (mapping_ != state::kNone) ++tables_.mappings[mapping_].sessions;
@@ -304,6 +309,12 @@ class SessionDraft {
 
  private:
   enum class Done : std::uint8_t { kNothing, kCounted, kMapped, kFilled, kAll };
+
+  /// Sessions that an outside host begins do not count: it could use up the subscriber's.
+  [[nodiscard]] bool is_rated() const {
+    return group_.transport[request_.protocol].session_rate != 0 &&
+           request_.first == Direction::kOutbound;
+  }
 
   void take_back() {
     if (done_ == Done::kFilled) {

@@ -35,6 +35,7 @@ Tables::Tables(std::uint32_t max_sessions, state::Ticks now, const state::HashSe
       permission_index(max_sessions, secret, memories.rest),
       permissions(max_sessions, memories.rest),
       subscriber_index(subscriber_capacity(max_sessions), secret, memories.rest),
-      subscribers(subscriber_capacity(max_sessions), memories.rest) {}
+      subscribers(subscriber_capacity(max_sessions), memories.rest),
+      session_buckets(subscriber_capacity(max_sessions), memories.rest) {}
 
 }  // namespace lsn::datapath::lsn44

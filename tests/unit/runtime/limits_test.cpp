@@ -98,12 +98,18 @@ const std::map<std::string, std::int64_t> kRoom = {
     {"interfaces.txQueueSize", kMost<std::uint16_t>},
     {"lsn.pool.portrealloctimeout", kSeconds},
     {"lsn.pool.maxPortReallocTmq", lsn44::ReallocQueue::kMaxCapacity},
+    {"lsn.appsattributes.sessiontimeout", kSeconds},
     {"lsn.transportprofile.sessiontimeout", kSeconds},
     {"lsn.transportprofile.finrsttimeout", kSeconds},
     {"lsn.transportprofile.stuntimeout", kSeconds},
     {"lsn.transportprofile.synidletimeout", kSeconds},
     {"lsn.transportprofile.portquota", kMost<decltype(TransportPolicy::port_quota)>},
     {"lsn.transportprofile.sessionquota", kMost<decltype(TransportPolicy::session_quota)>},
+    {"lsn.transportprofile.sessionRate", kMost<decltype(TransportPolicy::session_rate)>},
+    // Hundredths of tokens.
+    {"lsn.transportprofile.sessionBurst",
+     kMost<decltype(lsn44::SessionBuckets::Bucket::tokens)> / 100 - 1},
+    {"lsn.transportprofile.portReserve", kMost<decltype(TransportPolicy::port_reserve)>},
     {"lsn.transportprofile.groupSessionLimit",
      kMost<decltype(TransportPolicy::group_session_limit)>},
     // Not carried out yet.

@@ -171,6 +171,10 @@ void describe(auto& v, Like<TransportProfileConfig> auto& c) {
   v.number("synidletimeout", c.synidletimeout, {30, 600, "s"});
   v.number("portquota", c.portquota, {0, 65535});
   v.number("sessionquota", c.sessionquota, {0, 65535});
+  v.number("sessionRate", c.session_rate, {0, 65535, "per second"});
+  v.number("sessionBurst", c.session_burst, {0, 65535});
+  v.number("portReserve", c.port_reserve, {0, 65535});
+  v.template texts<PortRangeSyntax>("reservedFor", c.reserved_for);
   v.number("groupSessionLimit", c.group_session_limit, {0, 4'294'967'295});
   v.word("portpreserveparity", c.portpreserveparity, Presence::kOptional);
   v.word("portpreserverange", c.portpreserverange, Presence::kOptional);
@@ -253,6 +257,12 @@ void set_count(T& value, std::int64_t count) {
     value = static_cast<T>(count);
   else
     value = T{static_cast<typename T::rep>(count)};
+}
+
+/// Whether commands give an array a value as a whole (set, unset) instead of binding and unbinding
+/// its elements.
+[[nodiscard]] constexpr bool is_set_as_a_whole(std::string_view array) {
+  return array == "reservedFor";
 }
 
 /// The word for the objects of a list in messages.

@@ -51,6 +51,10 @@ struct Parameter {
   std::string_view refers;         ///< the kind whose objects it names, or empty
   std::vector<std::string> words;  ///< an enumeration's values
   bool is_binding = false;         ///< bound and unbound, not set
+  bool is_list = false;            ///< set and unset as a whole, its values with commas between
+
+  /// Any number of values; else one.
+  [[nodiscard]] bool is_many() const { return is_binding || is_list; }
 };
 
 struct ObjectKind {
@@ -85,7 +89,7 @@ struct ObjectKind {
 /// theirs.
 struct ParameterValue {
   const Parameter* parameter;
-  std::vector<std::string> values;  ///< of a binding any number, else one
+  std::vector<std::string> values;  ///< any number where Parameter::is_many(), else one
 };
 [[nodiscard]] std::vector<ParameterValue> values_of(const Model& model, const ObjectKind& kind,
                                                     std::string_view name);

@@ -168,6 +168,10 @@ struct TransportProfileConfig {
   Seconds synidletimeout{60};
   std::uint16_t portquota = 0;
   std::uint16_t sessionquota = 0;
+  std::uint16_t session_rate = 0;
+  std::uint16_t session_burst = 0;  ///< 0: as many as session_rate
+  std::uint16_t port_reserve = 0;
+  std::vector<PortRange> reserved_for{};
   std::uint32_t group_session_limit = 0;
   Switch portpreserveparity = Switch::kDisabled;
   Switch portpreserverange = Switch::kDisabled;

@@ -20,11 +20,13 @@ struct PortRequest {
   Protocol protocol;
   Pooling pooling;
   wire::Be16 inside_port;
+  wire::Be16 remote_port{};
   std::optional<wire::Be16> wanted = std::nullopt;  ///< this very one, of the paired address
 };
 /// Takes a NAT port for a subscriber as its policies want it: address by pooling, port by range and
 /// parity (RFC 4787 REQ-2, REQ-3, REQ-4), or the `wanted` one of its paired address if that is
-/// free. Counts against portquota.
+/// free. Counts against portquota, whose last ports may be kept for some remote ports
+/// (portReserve).
 [[nodiscard]] std::expected<wire::Endpoint, DropReason> take_port(Lsn44& shard,
                                                                   Subscriber& subscriber,
                                                                   const Group& group,

@@ -17,6 +17,7 @@
 #include "lsn/datapath/lsn44/mapping.hpp"
 #include "lsn/datapath/lsn44/pools.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
+#include "lsn/datapath/lsn44/session_rate.hpp"
 #include "lsn/datapath/lsn44/subscriber.hpp"
 #include "lsn/state/flow_table.hpp"
 #include "lsn/state/slab.hpp"
@@ -52,6 +53,7 @@ struct Tables {
 
   state::FlowTable subscriber_index;
   state::Slab<Subscriber> subscribers;
+  state::ParallelArray<SessionBuckets> session_buckets;  ///< of subscribers
 
   /// Given by the control thread together with the generation.
   ShardAddresses* addresses = nullptr;

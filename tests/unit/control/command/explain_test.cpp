@@ -98,6 +98,29 @@ TEST_F(Explain, LimitsAndFullTablesRefuseANewSession) {
   EXPECT_EQ(verdict("192.0.2.10:5000 198.18.0.1:500 UDP"), "dropped ports_exhausted");
 }
 
+TEST_F(Explain, ARateAndAReserveRefuseANewSession) {
+  EXPECT_EQ(bench
+                .say("set lsn transportprofile T-UDP -portReserve 10 -reservedFor 53,443 "
+                     "-sessionRate 5 -sessionBurst 7")
+                .out,
+            "Done\n");
+  found([](Lookup& lookup) { lookup.subscriber = subscriber(5, 990); });
+  EXPECT_EQ(verdict("192.0.2.10:5000 198.18.0.1:500 UDP"), "dropped port_quota");
+  EXPECT_EQ(verdict("192.0.2.10:5000 198.18.0.1:443 UDP"), "forwarded");
+  EXPECT_THAT(bench.text("explain 192.0.2.10:5000 198.18.0.1:500 UDP"),
+              HasSubstr("NAT ports 990 of 990, another 10 for reservedFor; 5 new sessions per "
+                        "second, 7 at once"));
+  EXPECT_THAT(bench.text("explain 192.0.2.10:5000 198.18.0.1:53 UDP"),
+              HasSubstr("NAT ports 990 of 1000; 5 new"));
+  found([](Lookup& lookup) { lookup.rate_spent = true; });
+  EXPECT_EQ(verdict(out), "dropped session_rate");
+  found([](Lookup& lookup) {
+    lookup.rate_spent = true;
+    lookup.session.emplace();
+  });
+  EXPECT_EQ(verdict(out), "forwarded") << "a session that is there";
+}
+
 TEST_F(Explain, APacketFromOutsideByMappingSessionAndFiltering) {
   EXPECT_EQ(verdict(in), "dropped no_mapping");
   EXPECT_EQ(verdict("198.18.0.1:53 203.0.113.200:1"), "dropped not_a_client") << "nobody's at all";

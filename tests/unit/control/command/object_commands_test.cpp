@@ -152,6 +152,30 @@ TEST(ObjectCommands, AttributesGiveThePortsOfAProfileTheirIdleTimes) {
   EXPECT_EQ(time(53), std::chrono::seconds{120});
 }
 
+TEST(ObjectCommands, AListThatIsSetAsAWholeTakesCommas) {
+  Bench bench;
+  const auto reserved = [&] { return bench.config.model().lsn.transportprofile[0].reserved_for; };
+  EXPECT_EQ(bench.say("set lsn transportprofile T-UDP -portReserve 9 -reservedFor 53,500-600").out,
+            "Done\n");
+  EXPECT_EQ(reserved(), (std::vector<PortRange>{{53, 53}, {500, 600}}));
+  EXPECT_THAT(bench.text("show lsn transportprofile T-UDP"),
+              HasSubstr("reservedFor         53, 500-600\n"));
+  EXPECT_EQ(bench.json("show lsn transportprofile T-UDP")["lsn.transportprofile"][0]["reservedFor"],
+            (nlohmann::json{"53", "500-600"}));
+  EXPECT_EQ(bench.say("set lsn transportprofile T-UDP -reservedFor 443").out, "Done\n");
+  EXPECT_EQ(reserved(), (std::vector<PortRange>{{443, 443}}));
+  EXPECT_THAT(bench.error("set lsn transportprofile T-UDP -reservedFor 1,99999"),
+              HasSubstr("reservedFor: given 99999"));
+  EXPECT_THAT(bench.error("set lsn transportprofile T-UDP -reservedFor 1,1"), HasSubstr("1 twice"));
+  EXPECT_THAT(bench.error("bind lsn transportprofile T-UDP -reservedFor 1"), HasSubstr("bind"));
+  EXPECT_THAT(bench.error("unset lsn transportprofile T-UDP -portReserve"),
+              HasSubstr("together with portReserve"));
+  EXPECT_EQ(bench.say("unset lsn transportprofile T-UDP -portReserve -reservedFor").out, "Done\n");
+  EXPECT_TRUE(reserved().empty());
+  EXPECT_THAT(bench.text("show lsn transportprofile T-UDP"),
+              HasSubstr("reservedFor         none\n"));
+}
+
 // ── verbs ───────────────────────────────────────────────────────────────────────────────────────
 
 TEST(ObjectCommands, SetAndUnsetChangeWhatIsGivenAndNothingElse) {

@@ -159,6 +159,24 @@ TEST(GenerationBuilder, TransportProfilesAndTheirDefaults) {
   EXPECT_TRUE(other.syn_check);
 }
 
+TEST(GenerationBuilder, ARateAndAReserveOfATransportProfile) {
+  Model model = good_model();
+  model.lsn.transportprofile[0].session_rate = 10;
+  model.lsn.transportprofile[0].port_reserve = 20;
+  model.lsn.transportprofile[0].reserved_for = {{53, 53}, {500, 600}};
+  model.lsn.transportprofile[1].session_rate = 10;
+  model.lsn.transportprofile[1].session_burst = 200;
+  const auto g = build_generation(model);
+  const auto& udp = group(*g, "G1")->transport[Protocol::kUdp];
+  EXPECT_EQ(udp.session_rate, 10U);
+  EXPECT_EQ(udp.session_burst, 10U) << "as many as a second brings";
+  EXPECT_EQ(udp.port_quota_for(53), 1000U);
+  EXPECT_EQ(udp.port_quota_for(54), 980U);
+  EXPECT_EQ(udp.port_quota_for(600), 1000U);
+  EXPECT_EQ(group(*g, "G1")->transport[Protocol::kTcp].session_burst, 200U);
+  EXPECT_EQ(group(*g, "G2")->transport[Protocol::kUdp].session_rate, 0U);
+}
+
 TEST(GenerationBuilder, AnAlgProfileIsCarriedOver) {
   const auto g = build_generation(good_model());
   const auto* g1 = group(*g, "G1");

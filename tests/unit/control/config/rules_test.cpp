@@ -403,6 +403,35 @@ TEST(Rules, AttributesOfIcmpHaveNoPort) {
       problems_of(attributed(", { name = \"P\"; transportprotocol = \"ICMP\"; }", "")).empty());
 }
 
+// Transport profiles --------------------------------------------------------------------------
+
+TEST(Rules, ABurstNeedsARate) {
+  expect_refused("name = \"T-TCP\";", "name = \"T-TCP\"; sessionBurst = 20;",
+                 {"transportprofile T-TCP: sessionBurst: given 20", "together with sessionRate"});
+  expect_accepted("name = \"T-TCP\";", "name = \"T-TCP\"; sessionBurst = 20; sessionRate = 10;");
+}
+
+TEST(Rules, AReserveIsAPartOfPortquotaForSomePorts) {
+  const auto udp = [](const std::string& more) { return "portquota = 1000; " + more; };
+  expect_accepted("portquota = 1000;",
+                  udp("portReserve = 999; reservedFor = [ \"53\", \"1-9\" ];"));
+  expect_refused("portquota = 1000;", udp("portReserve = 1000; reservedFor = [ \"53\" ];"),
+                 {"portReserve: given 1000 with portquota 1000", "less than portquota"});
+  expect_refused("portquota = 1000;", udp("portReserve = 9;"), {"given 9 without reservedFor"});
+  expect_refused("portquota = 1000;", udp("reservedFor = \"53\";"),
+                 {"reservedFor: given \"53\"", "together with portReserve"});
+  expect_refused("name = \"T-TCP\";",
+                 "name = \"T-TCP\"; portReserve = 1; reservedFor = [ \"53\" ];",
+                 {"given 1 with portquota 0"});
+  const auto icmp = problems_after(
+      {{"name = \"T-TCP\";\n      transportprotocol = \"TCP\";",
+        "name = \"T-TCP\"; transportprotocol = \"ICMP\"; portquota = 9; portReserve = 1; "
+        "reservedFor = \"8\";"}});
+  ASSERT_EQ(icmp.size(), 2U) << to_string(icmp);
+  for (const Problem& problem : icmp)
+    EXPECT_THAT(problem.text, HasSubstr("ICMP, which has no ports"));
+}
+
 // What is not available -----------------------------------------------------------------------
 
 TEST(Availability, WhatThisVersionCannotDoIsAnHonestError) {

@@ -80,6 +80,10 @@ ipsecalg: { profile = ( { name = "X"; } ); };
   EXPECT_EQ(t.synidletimeout, Seconds{60});
   EXPECT_EQ(t.portquota, 0);
   EXPECT_EQ(t.sessionquota, 0);
+  EXPECT_EQ(t.session_rate, 0);
+  EXPECT_EQ(t.session_burst, 0);
+  EXPECT_EQ(t.port_reserve, 0);
+  EXPECT_TRUE(t.reserved_for.empty());
   EXPECT_EQ(t.group_session_limit, 0U);
   EXPECT_EQ(t.portpreserveparity, Switch::kDisabled);
   EXPECT_EQ(t.portpreserverange, Switch::kDisabled);
@@ -160,7 +164,7 @@ INSTANTIATE_TEST_SUITE_P(
         Range{kTcp, "sessiontimeout", 1, 10000000}, Range{kTcp, "finrsttimeout", 1, 10000000},
         Range{kTcp, "stuntimeout", 120, 1200}, Range{kTcp, "synidletimeout", 30, 600},
         Range{kTcp, "portquota", 0, 65535}, Range{kTcp, "sessionquota", 0, 65535},
-        Range{kTcp, "groupSessionLimit", 0, 4294967295},
+        Range{kTcp, "sessionRate", 0, 65535}, Range{kTcp, "groupSessionLimit", 0, 4294967295},
         Range{kSecondGroup, "snmptraplimit", 0, 10000}, Range{kAlg, "espSessionTimeout", 1, 1440},
         Range{kAlg, "phase2Hold", 0, 1024}, Range{kAlg, "freshSequence", 1, 65535},
         Range{kAlg, "spiCandidates", 1, 64}, Range{kAlg, "espSessionQuota", 1, 65535}),
