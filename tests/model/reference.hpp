@@ -14,6 +14,7 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <utility>
 
 #include "support/config.hpp"
 #include "support/packet_builder.hpp"
@@ -174,14 +175,18 @@ class Reference {
   /// outside of any window; its acknowledgment is right.
   void passed(Kind kind, Endpoint inside, Endpoint remote, bool out, unsigned flags, bool far) {
     Session& s = sessions_.at({kind, inside, remote});
-    s.seen = now_;
+    const Milliseconds seen = std::exchange(s.seen, now_);
     if (kind != Kind::kTcp) return;
     TcpSide& self = out ? s.out : s.in;
     TcpSide& other = out ? s.in : s.out;
     const bool ack = (flags & kAck) != 0;
     if ((flags & kRst) != 0) {
+      const Milliseconds before = life_of({kind, inside, remote}, s);
       // RFC 5961 section 3; RFC 9293 section 3.10.7.3 for a side that has sent no SYN.
       s.rst |= self.numbered ? !far : !other.numbered || ack;
+      // RFC 7857 section 7.1: the subscriber's prolongs nothing.
+      const Milliseconds now = life_of({kind, inside, remote}, s);
+      if (out) s.seen = std::min(now_, seen + before - now);
       return;
     }
     const bool was_closing = s.is_closing();
@@ -303,15 +308,18 @@ class Reference {
   }
 
   /// RFC 5382 REQ-5 and the configuration's timeouts.
-  [[nodiscard]] Milliseconds end_of(const SessionKey& key, const Session& s) const {
-    if (std::get<0>(key) != Kind::kTcp) return s.seen + rules_.session_timeout;
-    if (s.out.fin && s.in.fin) return s.seen + rules_.closing_timeout;
+  [[nodiscard]] Milliseconds life_of(const SessionKey& key, const Session& s) const {
+    if (std::get<0>(key) != Kind::kTcp) return rules_.session_timeout;
+    if (s.out.fin && s.in.fin) return rules_.closing_timeout;
     // RFC 7857 section 2: four minutes after a RST of an open connection.
     if (s.rst)
-      return s.seen + (s.is_open() ? std::max<Milliseconds>(rules_.closing_timeout, 240'000)
-                                   : rules_.closing_timeout);
+      return s.is_open() ? std::max<Milliseconds>(rules_.closing_timeout, 240'000)
+                         : rules_.closing_timeout;
     const bool finishing = s.out.fin || s.in.fin;
-    return s.seen + (s.is_open() || finishing ? rules_.session_timeout : rules_.syn_timeout);
+    return s.is_open() || finishing ? rules_.session_timeout : rules_.syn_timeout;
+  }
+  [[nodiscard]] Milliseconds end_of(const SessionKey& key, const Session& s) const {
+    return s.seen + life_of(key, s);
   }
 
   Sessions::iterator remove(Sessions::iterator it, Milliseconds when) {

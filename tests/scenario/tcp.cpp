@@ -255,9 +255,55 @@ TEST_P(Tcp, RstAfterBothFins_EndsTheSessionAfterFinrsttimeout) {
   connect();
   close_both();
   lab().advance(10s);
-  goes_out(kRst);
+  comes_in(kRst);
   expect_state(SessionState::kClosing);
   ends_after(30s);
+}
+
+// RFC 7857 section 7.1: an answer to somebody who tries again and again keeps nothing alive.
+TEST_P(Tcp, ARstOfTheSubscriber_DoesNotRefreshTheSession) {
+  Config config = Config::standard();
+  config.inbound_refresh = false;
+  config.group().tcp().session_timeout = 400s;
+  start(config);
+  connect();
+  for (int i = 0; i < 3; ++i) {
+    lab().advance(80s);
+    comes_in(kAck | kPsh);
+    goes_out(kRst);
+    expect_state(SessionState::kClosing);
+  }
+  ends_after(80s);  // four minutes after the first one, though it was alive in between
+}
+
+TEST_P(Tcp, ARstOfTheSubscriber_EndsAClosingSessionWhenItWouldHaveEnded) {
+  start();
+  connect();
+  close_both();
+  lab().advance(10s);
+  goes_out(kRst);
+  lab().advance(10s);
+  goes_out(kRst);
+  ends_after(10s);
+}
+
+TEST_P(Tcp, ARstOfTheSubscriber_DoesNotProlongAnAttemptFromOutside) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kTcp, kEndpointIndependent);
+  config.inbound_refresh = false;
+  config.group().tcp().syn_idle_timeout = 60s;
+  config.group().tcp().fin_rst_timeout = 30s;
+  start(config);
+  nat_ = translated(out(kSyn));
+  lab().advance(61s);
+  const Endpoint stranger = {"198.18.0.7", 1234};
+  returned(tcp(stranger, nat_, kSyn), kClient);
+  lab().advance(5s);
+  translated_to(tcp(kClient, stranger, kRst | kAck), nat_);
+  lab().advance(10s);
+  returned(tcp(stranger, nat_, kSyn).with_numbers(0x70000000, 0), kClient);
+  translated_to(tcp(kClient, stranger, kRst | kAck).with_numbers(0, 0x70000001), nat_);
+  ends_after(20s);
 }
 
 TEST_P(Tcp, ARstAfterOneFinEndsTheSessionAfterFourMinutes) {
@@ -288,6 +334,25 @@ TEST_P(Tcp, TrafficAfterARst_ReestablishesTheSession) {
   goes_out(kAck | kPsh);
   expect_state(SessionState::kEstablished);
   ends_after(120s);
+}
+
+// RFC 6888 REQ-8: the server may be in TIME-WAIT for longer than finrsttimeout.
+TEST_P(Tcp, TheNatPortOfAClosedConnection_WaitsForPortrealloctimeout) {
+  Config config = Config::standard();
+  config.pool().addresses = {"203.0.113.3"};
+  config.pool().realloc_timeout = 120s;
+  start(config);
+  connect();
+  ASSERT_EQ(take_high_ports(nat_.ip, Protocol::kTcp, 1), 1u);
+  close_both();
+  ends_after(30s);
+  const Endpoint other = {kClient.ip + 1, 40000};
+  EXPECT_NE(translated(tcp(other, kServer, kSyn)).port, nat_.port);
+  lab().advance(118s);
+  expect_unreachable_inside(tcp({kClient.ip + 2, 40000}, kServer, kSyn),
+                            DropReason::kPoolExhausted);
+  lab().advance(2s);
+  EXPECT_EQ(translated(tcp({kClient.ip + 2, 40000}, kServer, kSyn)), nat_);
 }
 
 TEST_P(Tcp, SynInTimeWait_ReopensTheSessionOnItsNatEndpoint) {
@@ -574,6 +639,57 @@ TEST_P(TcpNumbers, FinBeforeTheSynOfItsSide_IsIgnored) {
   returned(in(kFin | kAck).with_numbers(5000, 1001), kClient);
   expect_state(SessionState::kSynSent);
   ends_after(60s);
+}
+
+// RFC 6191: the remote host begins again from the same port while the old connection lingers.
+TEST_P(TcpNumbers, InboundSynOnAClosedConnection_BeginsItAgainIfItsNumberIsLater) {
+  open(1000, 0x50000000);
+  const auto close = [&] {
+    translated_to(out(kFin | kAck).with_numbers(client_, server_), nat_);
+    returned(in(kFin | kAck).with_numbers(server_, client_ + 1), kClient);
+    translated_to(out(kAck).with_numbers(client_ + 1, server_ + 1), nat_);
+    expect_state(SessionState::kClosing);
+  };
+  close();
+  // An old duplicate, and one of a forger, pass and change nothing.
+  for (const std::uint32_t number : {0x4FFF0000u, 0x20000000u, 0xE0000000u}) {
+    returned(in(kSyn).with_numbers(number, 0), kClient);
+    expect_state(SessionState::kClosing);
+  }
+  returned(in(kSyn).with_numbers(0x50100000, 0), kClient);
+  expect_state(SessionState::kSynReceived);
+  translated_to(out(kSyn | kAck).with_numbers(7000, 0x50100001), nat_);
+  returned(in(kAck).with_numbers(0x50100001, 7001), kClient);
+  expect_state(SessionState::kEstablished);
+  // Its FINs are forgotten.
+  client_ = 7001;
+  server_ = 0x50100001;
+  translated_to(out(kFin | kAck).with_numbers(client_, server_), nat_);
+  expect_state(SessionState::kFinOutbound);
+}
+
+TEST_P(TcpNumbers, InboundSynWithAnOldNumber_IsBelievedIfTheSubscriberAnswersIt) {
+  open(1000, 0x50000000);
+  returned(in(kRst).with_numbers(server_, 0), kClient);
+  expect_state(SessionState::kClosing);
+  returned(in(kSyn).with_numbers(0x20000000, 0), kClient);
+  expect_state(SessionState::kClosing);
+  translated_to(out(kSyn | kAck).with_numbers(7000, 0x20000001), nat_);
+  expect_state(SessionState::kSynReceived);
+  returned(in(kAck).with_numbers(0x20000001, 7001), kClient);
+  expect_state(SessionState::kEstablished);
+}
+
+TEST_P(TcpNumbers, SynOfTheSubscriberOnAClosedConnection_BeginsItAgainWithAnyNumber) {
+  open(0x50000000, 1000);
+  translated_to(out(kFin | kAck).with_numbers(client_, server_), nat_);
+  returned(in(kFin | kAck).with_numbers(server_, client_ + 1), kClient);
+  expect_state(SessionState::kClosing);
+  translated_to(out(kSyn).with_numbers(0x10000000, 0), nat_);
+  expect_state(SessionState::kSynSent);
+  returned(in(kSyn | kAck).with_numbers(9000, 0x10000001), kClient);
+  translated_to(out(kAck).with_numbers(0x10000001, 9001), nat_);
+  expect_state(SessionState::kEstablished);
 }
 
 TEST_P(TcpNumbers, MidStreamConnection_TakesItsWindowFromAcknowledgments) {

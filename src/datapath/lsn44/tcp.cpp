@@ -58,6 +58,10 @@ class TcpSide {
     session_.packets[d_].acknowledge(wire::Be32::of(number));
     add(Trail::kKnown);
   }
+  /// Whether a number is a later one than it expects, or may be, as far as that is known.
+  [[nodiscard]] bool may_be_later(std::uint32_t number) const {
+    return !has(Trail::kKnown) || ahead(number) < 0x8000;
+  }
   /// How far in front of the number that it expects another one lies, in steps of 64 KB modulo
   /// 2^32.
   [[nodiscard]] std::uint32_t ahead(std::uint32_t number) const {
@@ -133,8 +137,11 @@ bool follow_tcp(Session& session, const Packet& packet, Direction direction) {
       self.add(Trail::kReset);
   } else {
     const bool was_closing = before == SessionState::kClosing;
+    const bool is_syn = (tcp.flags & TcpHeader::kSyn) != 0;
+    // RFC 6191 section 2: its side would not take it either; an old duplicate, or forged.
+    if (is_syn && !acks && !out && was_closing && !other.may_be_later(sequence)) return false;
     for (TcpSide* side : {&self, &other}) side->remove(Trail::kReset);
-    if ((tcp.flags & TcpHeader::kSyn) != 0) {
+    if (is_syn) {
       const bool was_closed = was_closing || (session.flags & kAnyFin) != 0;
       if (acks ? was_closed && out : was_closing || (was_closed && out)) {
         begin_again();

@@ -72,6 +72,27 @@ void restore_port(const Packet& packet, wire::Be16 port) {
   if (udp.checksum.raw() != 0) udp.checksum = delta.apply_udp(udp.checksum);
 }
 
+/// A TCP packet that has been rewritten and counted: its connection's state and timer. `seen`: when
+/// the packet before it came.
+void follow_connection(Lsn44& shard, const Packet& packet, SessionId id, Direction direction,
+                       state::Ticks seen) {
+  Session& session = shard.lsn44.sessions[id];
+  const SessionCold& cold = shard.lsn44.cold[id];
+  // RFC 7857 section 7.1: a subscriber's RST keeps nothing alive; RFC 4787 REQ-6.
+  const bool refreshes = direction == Direction::kOutbound
+                             ? (packet.l4_flags & wire::TcpHeader::kRst) == 0
+                             : shard.inbound_refresh;
+  const state::TickDuration before =
+      refreshes ? state::TickDuration{0} : idle_timeout(shard, session, cold);
+  const bool has_changed = follow_tcp(session, packet, direction);
+  // What does not refresh prolongs nothing either by another state: the session ends as it would
+  // have ended, or after that state's time, whichever is earlier.
+  if (!refreshes)
+    session.last_seen =
+        state::earlier_of(shard.now, seen + before - idle_timeout(shard, session, cold));
+  if (has_changed) rearm_session(shard, id);
+}
+
 /// A packet whose session a reload has ended is one without a session.
 template <Direction direction>
 Verdict begin_again(Lsn44& shard, Packet& packet) {
@@ -114,9 +135,10 @@ Verdict forward_slow(Lsn44& shard, Packet& packet, SessionId id) {
   if (direction == Direction::kOutbound && preserves_port(session) && packet.has_l4)
     restore_port(packet, session.inside_port);
   if (is_fragment) shard.identifications.replace(*packet.ip, packet.identification);
+  const state::Ticks seen = session.last_seen;
   account<direction>(shard, session, packet.size);
-  if (session.protocol == Protocol::kTcp && packet.has_l4 && follow_tcp(session, packet, direction))
-    rearm_session(shard, id);
+  if (session.protocol == Protocol::kTcp && packet.has_l4)
+    follow_connection(shard, packet, id, direction, seen);
   if (hop == kHairpinHop) {
     shard.counters.of(session.protocol).hairpinned.add(1, packet.size);
     // Its fate on the other side does not concern the sender's session: that one is open now, as it

@@ -13,7 +13,9 @@
 // so that an outside host that forges segments cannot move the window of its own forgeries.
 //
 //   SYN       that side opens; on a connection that was closing it begins again, its FINs and RST
-//             forgotten, and a subscriber's SYN also where one FIN was seen (RFC 6191)
+//             forgotten (RFC 6191): from outside only with a sequence number that is later than the
+//             connection's, to 64 KB (time stamps are not known); and a subscriber's SYN also where
+//             one FIN was seen
 //   SYN, ACK  likewise; of a subscriber on a connection with a FIN: it has taken a SYN from
 //             outside, which alone is not believed
 //   FIN       that side has finished
