@@ -50,6 +50,7 @@ class Session {
     config_.group().tcp().syn_check = flip();
     config_.group().udp().port_quota = number(0, 3);
     config_.group().tcp().session_rate = config_.group().tcp().session_burst = number(0, 3);
+    config_.interfaces[0].tcp_mss = number(0, 1) == 0 ? 0 : 536;
     config_.interfaces[1].mtu = number(0, 1) == 0 ? 1500 : 600;
     if (flip()) add_alg();
     lab_ = &laboratory(config_, number(1, 2), flip() ? Arrival::kAlternate : Arrival::kFirst);

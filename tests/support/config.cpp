@@ -250,6 +250,7 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
     interface.vlan = static_cast<std::uint16_t>(from.vlan);
     interface.mtu = static_cast<std::uint16_t>(from.mtu);
     interface.address = {address(from.ip()), from.length()};
+    interface.tcp_mss = static_cast<std::uint16_t>(from.tcp_mss);
     g.interfaces.push_back(interface);
     add_route(from.network(), i, Ip{});
   }
@@ -268,6 +269,7 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
   g.unreachable_code = static_cast<std::uint8_t>(config.unreachable_code);
   g.unreachable_rate = config.unreachable_rate;
   g.fragment_timeout = config.fragment_timeout;
+  g.note_mss();
   return generation;
 }
 

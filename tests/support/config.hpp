@@ -43,6 +43,7 @@ struct InterfaceConfig {
   unsigned device;
   unsigned vlan = 0;
   unsigned mtu = 1500;
+  unsigned tcp_mss = 0;
 
   [[nodiscard]] Ip ip() const;
   [[nodiscard]] unsigned length() const;

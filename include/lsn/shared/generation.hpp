@@ -11,6 +11,7 @@
 // `routes` gives the next hop.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -50,6 +51,7 @@ struct AppPolicy {
   Pooling pooling = Pooling::kRandom;
   Dependence mapping = Dependence::kAddressPort;
   Dependence filtering = Dependence::kAddressPort;
+  std::uint16_t tcp_mss = 0;  ///< the largest MSS of a SYN; 0: any
 
   friend bool operator==(const AppPolicy&, const AppPolicy&) = default;
 };
@@ -166,10 +168,11 @@ inline constexpr std::size_t kMaxDevices = 32;
 struct Interface {
   std::string name;
   Side side = Side::kInside;
-  std::uint16_t device = 0;  ///< index of its device, shared by several VLANs
-  std::uint16_t vlan = 0;    ///< 0: untagged
-  std::uint16_t mtu = 1500;  ///< largest IP packet
-  wire::Ipv4Prefix address;  ///< its own, with the network's length
+  std::uint16_t device = 0;   ///< index of its device, shared by several VLANs
+  std::uint16_t vlan = 0;     ///< 0: untagged
+  std::uint16_t mtu = 1500;   ///< largest IP packet
+  wire::Ipv4Prefix address;   ///< its own, with the network's length
+  std::uint16_t tcp_mss = 0;  ///< the largest MSS of a SYN that comes in or leaves; 0: any
 
   friend bool operator==(const Interface&, const Interface&) = default;
 };
@@ -201,6 +204,7 @@ struct Generation {
   std::vector<Route> gateways;   ///< the next hops of configured routes, in order, each once
   LinkAddresses link_addresses;  ///< of all interfaces: index_link_addresses()
 
+  bool clamps_mss = false;               ///< an interface or a group has a tcp_mss: note_mss()
   bool inbound_refresh = true;           ///< RFC 4787 REQ-6: inbound packets refresh, too
   std::uint8_t unreachable_code = 13;    ///< RFC 5508 REQ-8, RFC 1812 section 5.2.7.1
   std::uint32_t unreachable_rate = 100;  ///< of those per second and worker
@@ -224,6 +228,19 @@ struct Generation {
   /// Whether an address is an interface's.
   [[nodiscard]] bool is_own_address(wire::Ipv4Address address) const {
     return link_addresses.find(address) == LinkAddress::kOwn;
+  }
+
+  /// After `interfaces` and `groups` have been set.
+  void note_mss() {
+    const auto has_limit = [](const auto& policies) {
+      return std::any_of(policies.ranges().begin(), policies.ranges().end(),
+                         [](const auto& range) { return range.value.tcp_mss != 0; });
+    };
+    clamps_mss = std::any_of(interfaces.begin(), interfaces.end(),
+                             [](const Interface& on) { return on.tcp_mss != 0; }) ||
+                 std::any_of(groups.begin(), groups.end(), [&has_limit](const Group& group) {
+                   return group.present && has_limit(group.apps[Protocol::kTcp]);
+                 });
   }
 
   /// After `interfaces` has been set.

@@ -1,8 +1,11 @@
 // TCP headers (RFC 9293 section 3.1).
 #pragma once
 
+#include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
 #include "lsn/wire/big_endian.hpp"
 
@@ -36,5 +39,28 @@ struct TcpHeader {
   }
 };
 static_assert(sizeof(TcpHeader) == 20 && alignof(TcpHeader) == 1);
+
+/// Kinds of options.
+inline constexpr std::uint8_t kTcpOptionMss = 2, kTcpOptionScale = 3;
+
+/// Calls see(kind, data) for each option of a header that parse() has checked, but for padding.
+/// Ends at the end of the list, or at an option whose length is impossible (RFC 9293 section 3.1).
+template <class Header, class See>
+  requires std::same_as<std::remove_const_t<Header>, TcpHeader>
+void for_each_tcp_option(Header& tcp, See&& see) {
+  using Byte = std::conditional_t<std::is_const_v<Header>, const std::uint8_t, std::uint8_t>;
+  constexpr std::uint8_t kEnd = 0, kNoOperation = 1;
+  Byte* at = reinterpret_cast<Byte*>(&tcp) + sizeof(TcpHeader);
+  Byte* const end = reinterpret_cast<Byte*>(&tcp) + tcp.header_size();
+  while (at < end && *at != kEnd) {
+    if (*at == kNoOperation) {
+      ++at;
+      continue;
+    }
+    if (end - at < 2 || at[1] < 2 || at[1] > end - at) return;
+    see(at[0], std::span<Byte>(at + 2, at[1] - std::size_t{2}));
+    at += at[1];
+  }
+}
 
 }  // namespace lsn::wire

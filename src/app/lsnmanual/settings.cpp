@@ -47,6 +47,8 @@ const Sentences& sentences() {
       {"interfaces.address", "Ours, with the length of its network."},
       {"interfaces.vlan", "Its VLAN; without it the interface is untagged."},
       {"interfaces.mtu", "The largest IP packet."},
+      {"interfaces.tcpMss",
+       "The largest MSS of TCP SYNs that come in or leave here; larger ones are lowered. 0: none."},
       {"interfaces.mac", "Its hardware address; without it the device keeps its own."},
       {"interfaces.rxQueueSize", "Descriptors of each receive queue."},
       {"interfaces.txQueueSize", "Descriptors of each transmit queue."},
@@ -87,6 +89,9 @@ const Sentences& sentences() {
       {"lsn.appsprofile.ippooling", "PAIRED: a subscriber keeps one NAT address (RFC 6888 REQ-2)."},
       {"lsn.appsprofile.mapping", "When a NAT endpoint is used again (RFC 4787 section 4.1)."},
       {"lsn.appsprofile.filtering", "Who may send to it (RFC 4787 section 5)."},
+      {"lsn.appsprofile.tcpMss",
+       "The largest MSS of TCP SYNs of both sides; larger ones are lowered, also where an "
+       "interface's tcpMss is larger. 0: none."},
       {"lsn.appsprofile.lsnport",
        "Destination ports. The most specific range of a group's profiles wins."},
       {"lsn.appsprofile.appsattributesname", "Attributes that give its ports idle timeouts."},

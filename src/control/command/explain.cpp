@@ -235,8 +235,9 @@ class Explanation {
         asked_.destination_port == kNatTraversalPort)
       profile += "; its pooling follows that of UDP 500";
     say("policy",
-        fmt::format("{}: ippooling {}, mapping {}, filtering {}{}", profile,
+        fmt::format("{}: ippooling {}, mapping {}, filtering {}{}{}", profile,
                     to_word(policy.pooling), to_word(policy.mapping), to_word(policy.filtering),
+                    policy.tcp_mss == 0 ? "" : fmt::format(", tcpMss {}", policy.tcp_mss),
                     attributes == nullptr
                         ? ""
                         : fmt::format("; sessiontimeout {} s by appsattributes {}",

@@ -112,7 +112,7 @@ void build_pools(const Model& model, const Generation* before,
 }
 
 AppPolicy policy_of(const AppsProfileConfig& profile) {
-  return {profile.ippooling, profile.mapping, profile.filtering};
+  return {profile.ippooling, profile.mapping, profile.filtering, profile.tcp_mss};
 }
 
 IntervalMap<AppPolicy> build_apps(const Model& model, const GroupConfig& config,
@@ -280,7 +280,7 @@ void build_routes(const Model& model, const Generation* before, Generation& out)
     const auto device = std::find(all_devices.begin(), all_devices.end(), config.device);
     out.interfaces.push_back({config.name, config.role,
                               static_cast<std::uint16_t>(device - all_devices.begin()), config.vlan,
-                              config.mtu, config.address});
+                              config.mtu, config.address, config.tcp_mss});
     add(config.address, i, wire::Ipv4Address{});
   }
   for (const RouteConfig& route : model.routes)
@@ -310,6 +310,7 @@ std::shared_ptr<const Generation> build_generation(const Model& model,
               *generation, pools);
   build_groups(model, predecessor, pools, algs, *generation);
   build_routes(model, predecessor, *generation);
+  generation->note_mss();
   generation->inbound_refresh = model.dataplane.inbound_refresh;
   generation->unreachable_code = model.dataplane.unreachable.code;
   generation->unreachable_rate = model.dataplane.unreachable.rate;

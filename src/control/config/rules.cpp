@@ -514,6 +514,12 @@ void check_profiles(const Model& model, Findings& findings) {
       findings.report(path, fmt::format("appsprofile {}: lsnport", profile.name),
                       quoted(PortRangeSyntax::format(profile.lsnport[0])),
                       "no ports in an ICMP profile, it covers all ICMP");
+    if (profile.transportprotocol != Protocol::kTcp && profile.tcp_mss != 0 &&
+        findings.sound(setting("lsn.appsprofile", i, "transportprotocol")))
+      findings.report(setting("lsn.appsprofile", i, "tcpMss"),
+                      fmt::format("appsprofile {}: tcpMss", profile.name),
+                      fmt::format("{} for {}", profile.tcp_mss, to_word(profile.transportprotocol)),
+                      "it in a TCP profile");
   }
 }
 

@@ -13,24 +13,16 @@ using wire::TcpHeader;
 constexpr std::uint8_t kAnySyn = TcpFlags::kSynOutbound | TcpFlags::kSynInbound;
 constexpr std::uint8_t kAnyFin = TcpFlags::kFinOutbound | TcpFlags::kFinInbound;
 
-constexpr std::uint8_t kOptionEnd = 0, kOptionNone = 1, kOptionScale = 3;
 constexpr std::uint8_t kMaxScale = 14;  // RFC 7323 section 2.3
 
 /// The window scale of a SYN's sender, as TcpTrail has it. The header has been checked.
 std::uint8_t scale_of(const TcpHeader& tcp) {
-  const auto* at = reinterpret_cast<const std::uint8_t*>(&tcp) + sizeof(TcpHeader);
-  const auto* const end = reinterpret_cast<const std::uint8_t*>(&tcp) + tcp.header_size();
-  while (at < end && *at != kOptionEnd) {
-    if (*at == kOptionNone) {
-      ++at;
-      continue;
-    }
-    if (end - at < 2 || at[1] < 2 || at[1] > end - at) break;
-    if (*at == kOptionScale && at[1] == 3)
-      return static_cast<std::uint8_t>(std::min(at[2], kMaxScale) + 1);
-    at += at[1];
-  }
-  return 0;
+  std::uint8_t scale = 0;
+  wire::for_each_tcp_option(tcp, [&](std::uint8_t kind, std::span<const std::uint8_t> data) {
+    if (kind == wire::kTcpOptionScale && data.size() == 1 && scale == 0)
+      scale = static_cast<std::uint8_t>(std::min(data[0], kMaxScale) + 1);
+  });
+  return scale;
 }
 
 /// One side of a session's connection.

@@ -4,6 +4,7 @@
 #include "lsn/datapath/lsn44/hairpin.hpp"
 #include "lsn/datapath/lsn44/icmp_error.hpp"
 #include "lsn/datapath/lsn44/inbound.hpp"
+#include "lsn/datapath/lsn44/mss.hpp"
 #include "lsn/datapath/lsn44/outbound.hpp"
 #include "lsn/datapath/lsn44/tcp.hpp"
 
@@ -72,12 +73,14 @@ void restore_port(const Packet& packet, wire::Be16 port) {
   if (udp.checksum.raw() != 0) udp.checksum = delta.apply_udp(udp.checksum);
 }
 
-/// A TCP packet that has been rewritten and counted: its connection's state and timer. `seen`: when
-/// the packet before it came.
+/// A TCP packet that has been rewritten and counted: its MSS, its connection's state and timer.
+/// `seen`: when the packet before it came.
 void follow_connection(Lsn44& shard, const Packet& packet, SessionId id, Direction direction,
                        state::Ticks seen) {
   Session& session = shard.lsn44.sessions[id];
   const SessionCold& cold = shard.lsn44.cold[id];
+  if ((packet.l4_flags & wire::TcpHeader::kSyn) != 0 && shard.generation->clamps_mss)
+    clamp_mss(shard, packet, id, direction);
   // RFC 7857 section 7.1: a subscriber's RST keeps nothing alive; RFC 4787 REQ-6.
   const bool refreshes = direction == Direction::kOutbound
                              ? (packet.l4_flags & wire::TcpHeader::kRst) == 0

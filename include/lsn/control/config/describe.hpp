@@ -56,6 +56,8 @@ concept Like = std::same_as<std::remove_const_t<T>, Object>;
 
 /// 32-bit ticks of 10 ms reach 248 days (ticks.hpp); no timeout needs more.
 inline constexpr std::int64_t kLongestTimeout = 10'000'000;
+/// 536 fits any IPv4 link (RFC 9293 section 3.7.1).
+inline constexpr Limits kMssLimits{536, 9000, "bytes", true};
 inline constexpr std::int64_t kMaxPoolAddresses = 4096;
 inline constexpr std::size_t kMaxPoolsPerGroup = 16;
 inline constexpr std::int64_t kMaxTable = std::int64_t{1} << 28;
@@ -99,6 +101,7 @@ void describe(auto& v, Like<InterfaceConfig> auto& c) {
   v.number("vlan", c.vlan, {1, 4094});
   // 68 is the least that a link may carry (RFC 791 section 3.2), 9600 the most that NICs agree on.
   v.number("mtu", c.mtu, {68, 9600, "bytes"});
+  v.number("tcpMss", c.tcp_mss, kMssLimits);
   v.template text<MacSyntax>("mac", c.mac, Presence::kOptional);
   v.number("rxQueueSize", c.rx_queue_size, {64, 32768});
   v.number("txQueueSize", c.tx_queue_size, {64, 32768});
@@ -158,6 +161,7 @@ void describe(auto& v, Like<AppsProfileConfig> auto& c) {
   v.word("ippooling", c.ippooling, Presence::kOptional);
   v.word("mapping", c.mapping, Presence::kOptional);
   v.word("filtering", c.filtering, Presence::kOptional);
+  v.number("tcpMss", c.tcp_mss, kMssLimits);
   v.template texts<PortRangeSyntax>("lsnport", c.lsnport);
   v.template texts<TextSyntax>("appsattributesname", c.appsattributesname);
 }

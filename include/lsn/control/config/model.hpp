@@ -70,6 +70,7 @@ struct InterfaceConfig {
   wire::Ipv4Prefix address;
   std::uint16_t vlan = 0;  ///< 0: untagged
   std::uint16_t mtu = 1500;
+  std::uint16_t tcp_mss = 0;            ///< 0: SYNs keep theirs
   std::optional<wire::MacAddress> mac;  ///< none: the device's own
   std::uint16_t rx_queue_size = 1024;
   std::uint16_t tx_queue_size = 1024;
@@ -153,6 +154,7 @@ struct AppsProfileConfig {
   shared::Pooling ippooling = shared::Pooling::kRandom;
   shared::Dependence mapping = shared::Dependence::kAddressPort;
   shared::Dependence filtering = shared::Dependence::kAddressPort;
+  std::uint16_t tcp_mss = 0;  ///< 0: SYNs keep theirs
   std::vector<PortRange> lsnport;
   std::vector<std::string> appsattributesname;
 

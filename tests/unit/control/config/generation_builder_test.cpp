@@ -159,6 +159,21 @@ TEST(GenerationBuilder, TransportProfilesAndTheirDefaults) {
   EXPECT_TRUE(other.syn_check);
 }
 
+TEST(GenerationBuilder, AnMssOfAnInterfaceOrAProfileIsNoted) {
+  Model model = good_model();
+  EXPECT_FALSE(build_generation(model)->clamps_mss);
+  model.interfaces[1].tcp_mss = 1400;
+  const auto at_interface = build_generation(model);
+  EXPECT_TRUE(at_interface->clamps_mss);
+  EXPECT_EQ(at_interface->interfaces[1].tcp_mss, 1400);
+  model.interfaces[1].tcp_mss = 0;
+  model.lsn.appsprofile[2].tcp_mss = 1300;
+  const auto in_profile = build_generation(model);
+  EXPECT_TRUE(in_profile->clamps_mss);
+  EXPECT_EQ(group(*in_profile, "G1")->app(Protocol::kTcp, 443).tcp_mss, 1300);
+  EXPECT_EQ(group(*in_profile, "G1")->app(Protocol::kTcp, 444).tcp_mss, 0);
+}
+
 TEST(GenerationBuilder, ARateAndAReserveOfATransportProfile) {
   Model model = good_model();
   model.lsn.transportprofile[0].session_rate = 10;

@@ -58,6 +58,8 @@ ipsecalg: { profile = ( { name = "X"; } ); };
   EXPECT_EQ(m.interfaces[0].vlan, 0);
   EXPECT_EQ(m.interfaces[0].mtu, 1500);
   EXPECT_EQ(m.interfaces[0].mac, std::nullopt);
+  EXPECT_EQ(m.interfaces[0].tcp_mss, 0);
+  EXPECT_EQ(m.lsn.appsprofile[0].tcp_mss, 0);
   EXPECT_EQ(m.interfaces[0].rx_queue_size, 1024);
   EXPECT_EQ(m.interfaces[0].tx_queue_size, 1024);
   EXPECT_EQ(m.control.group, "");
@@ -193,6 +195,18 @@ TEST(Settings, RangesOfSettingsThatTheGoodTextHas) {
                                                {"espGateTimeout = 20", "espGateTimeout = 3"},
                                                {"espGateTimeout = 20", "espGateTimeout = 1200"}})
     expect_accepted(from, to);
+}
+
+TEST(Settings, AnMssIsZeroOrOneThatFitsAnyLink) {
+  for (const char* good : {"0", "536", "9000"}) {
+    expect_accepted("mtu = 1400;", "mtu = 1400; tcpMss = " + std::string(good) + ";");
+    expect_accepted("name = \"WEB\";", "name = \"WEB\"; tcpMss = " + std::string(good) + ";");
+  }
+  for (const char* bad : {"1", "535", "9001"})
+    expect_refused("mtu = 1400;", "mtu = 1400; tcpMss = " + std::string(bad) + ";",
+                   {"given " + std::string(bad), "allowed 0 or 536-9000 bytes"});
+  expect_refused("name = \"PING\";", "name = \"PING\"; tcpMss = 1400;",
+                 {"appsprofile PING: tcpMss: given 1400 for ICMP", "in a TCP profile"});
 }
 
 TEST(Settings, ANumberThatWouldWrapIsCaught) {
