@@ -26,8 +26,8 @@ wire::Be32 nat_ip_of(const Lsn44& shard, lsn44::SubscriberId subscriber, wire::B
   if (subscriber != state::kNone && shard.lsn44.subscribers[subscriber].paired_ip.raw() != 0)
     return shard.lsn44.subscribers[subscriber].paired_ip;
   const Group* const group = shard.generation->group_of(wire::Ipv4Address{address});
-  if (group == nullptr || group->addresses_of[shard.id].size() != 1) return {};
-  return group->addresses_of[shard.id].front().be();
+  if (group == nullptr || group->usable_of(shard.id).size() != 1) return {};
+  return group->usable_of(shard.id).front().be();
 }
 
 }  // namespace

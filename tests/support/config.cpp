@@ -174,6 +174,9 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
     pool.max_realloc_queue = from.realloc_queue;
     for (const Network& n : from.addresses)
       pool.ranges.push_back({address(n.first), address(n.last)});
+    std::vector<IntervalMap<bool>::Range> draining;
+    for (const Network& n : from.drain) draining.push_back({n.first.value, n.last.value, true});
+    pool.draining = IntervalMap<bool>(std::move(draining));
     ranges.push_back({pool_ids.at(from.name), pool.ranges});
   }
   g.nat_addresses =
@@ -196,9 +199,11 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
   for (Group& group : g.groups) {
     group.pools.clear();
     group.addresses_of.assign(shards, {});
+    group.draining_of.assign(shards, {});
   }
   std::vector<IntervalMap<std::uint16_t>::Range> networks;
   std::vector<ShardShares> shares(g.groups.size());
+  std::vector<ShardSet> draining(g.groups.size());
   for (const GroupConfig& from : config.groups) {
     const std::uint16_t id = group_ids.at(from.name);
     Group& group = g.groups[id];
@@ -208,13 +213,11 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
     if (group.usage == nullptr) group.usage = std::make_shared<GroupUsage>();
     for (const std::string& name : from.pools) {
       group.pools.push_back(pool_ids.at(name));
-      for (unsigned shard = 0; shard < shards; ++shard) {
-        const auto& addresses = g.pools[pool_ids.at(name)].addresses_of[shard];
-        auto& all = group.addresses_of[shard];
-        all.insert(all.end(), addresses.begin(), addresses.end());
-        shares[id][shard] += static_cast<std::uint32_t>(addresses.size());
-      }
+      for (unsigned shard = 0; shard < shards; ++shard)
+        group.add_addresses(g.pools[pool_ids.at(name)], shard);
     }
+    shares[id] = group.shares();
+    draining[id] = group.draining_shards();
     for (std::size_t p = 0; p < kPortProtocols; ++p) {
       std::vector<IntervalMap<AppPolicy>::Range> apps;
       for (const GroupConfig::App& app : from.apps)
@@ -230,11 +233,15 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
     for (const Network& n : from.clients) networks.push_back({n.first.value, n.last.value, id});
   }
 
+  const ShardMap* const former =
+      before == nullptr || before->maps.empty() ? nullptr : before->maps.front().get();
+  const bool is_plain = former == nullptr && std::all_of(draining.begin(), draining.end(),
+                                                         [](ShardSet set) { return set == 0; });
   follow(g, before, shards,
-         before == nullptr || before->maps.empty()
+         is_plain
              ? first_map(std::move(networks), shares)
              : std::make_shared<const ShardMap>(IntervalMap<std::uint16_t>(std::move(networks)),
-                                                shares, before->maps.front().get()));
+                                                shares, former, kFinestClasses, Pins{}, draining));
 
   std::vector<IntervalMap<Route>::Range> routes;
   const auto add_route = [&](const Network& n, std::size_t interface, Ip via) {

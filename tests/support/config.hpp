@@ -60,6 +60,7 @@ struct PoolConfig {
   std::vector<Network> addresses;
   std::chrono::seconds realloc_timeout{0};
   unsigned realloc_queue = 65536;
+  std::vector<Network> drain{};
 };
 
 /// An ipsecalg profile is a value of the product's own parameters; only its name counts beside

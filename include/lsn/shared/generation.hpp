@@ -115,8 +115,14 @@ struct Pool {
   state::TickDuration port_realloc_timeout{0};
   std::uint32_t max_realloc_queue = 65536;
   std::vector<wire::Ipv4Range> ranges;
+  /// Addresses of it that drain: what lives there goes on, and nothing new begins.
+  IntervalMap<bool> draining;
   /// Its addresses by owner: addresses_of[shard].
   std::vector<std::vector<wire::Ipv4Address>> addresses_of;
+
+  [[nodiscard]] bool drains(wire::Ipv4Address address) const {
+    return draining.find(address.value) != nullptr;
+  }
 };
 
 struct Group {
@@ -135,8 +141,41 @@ struct Group {
   /// By protocol: a timeout is (or may be) shorter than in the generation before, so the timers of
   /// existing sessions and mappings have to be armed again.
   ByPortProtocol<bool> shortened{};
-  /// Addresses of all its pools by owner, in the pools' order: addresses_of[shard].
+  /// Addresses of all its pools by owner, in the pools' order: addresses_of[shard]. Without those
+  /// that drain, which are ...
   std::vector<std::vector<wire::Ipv4Address>> addresses_of;
+  /// ... here, for shards that have no others: subscribers who live there go on with them.
+  std::vector<std::vector<wire::Ipv4Address>> draining_of;
+
+  void add_addresses(const Pool& pool, std::size_t shard) {
+    for (const wire::Ipv4Address address : pool.addresses_of[shard])
+      (pool.drains(address) ? draining_of : addresses_of)[shard].push_back(address);
+  }
+  /// Where its new subscribers go: where it has addresses that do not drain. If all do nobody is
+  /// moved.
+  [[nodiscard]] ShardShares shares() const {
+    const bool all_drain = std::all_of(addresses_of.begin(), addresses_of.end(),
+                                       [](const auto& a) { return a.empty(); });
+    const auto& counted = all_drain ? draining_of : addresses_of;
+    ShardShares shares{};
+    for (std::size_t shard = 0; shard < counted.size(); ++shard)
+      shares[shard] = static_cast<std::uint32_t>(counted[shard].size());
+    return shares;
+  }
+  [[nodiscard]] ShardSet draining_shards() const {
+    ShardSet set = 0;
+    for (std::size_t shard = 0; shard < draining_of.size(); ++shard)
+      if (!draining_of[shard].empty()) set |= ShardSet{1} << shard;
+    return set;
+  }
+  /// Whether all that a shard has for the group drains: it takes no new subscriber.
+  [[nodiscard]] bool is_drained(std::size_t shard) const {
+    return addresses_of[shard].empty() && !draining_of[shard].empty();
+  }
+  /// The addresses of a shard that a subscriber's next session may use.
+  [[nodiscard]] const std::vector<wire::Ipv4Address>& usable_of(std::size_t shard) const {
+    return addresses_of[shard].empty() ? draining_of[shard] : addresses_of[shard];
+  }
 
   [[nodiscard]] AppPolicy app(Protocol protocol, std::uint16_t destination_port) const {
     const AppPolicy* found =

@@ -108,6 +108,11 @@ struct Usage {
     std::uint32_t paired = 0;               ///< subscribers
     ByPortProtocol<std::uint64_t> ports{};  ///< taken
     std::uint64_t waiting = 0;              ///< of them: for portrealloctimeout
+    struct Draining {
+      std::uint32_t addresses = 0;
+      std::uint32_t paired = 0;
+      ByPortProtocol<std::uint64_t> ports{};
+    } draining{};  ///< of all these: on addresses that drain
   };
   struct OfGroup {
     std::uint32_t subscribers = 0;

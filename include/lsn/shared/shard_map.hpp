@@ -258,10 +258,11 @@ class ShardMap {
  public:
   ShardMap() = default;
   /// `groups`: client networks -> stable group id; `shares[id]`: where that group has addresses;
-  /// `before`: the map that this one follows.
+  /// `before`: the map that this one follows; `draining[id]`: shards that serve subscribers of the
+  /// group who live there, and get no others.
   ShardMap(IntervalMap<std::uint16_t> groups, const std::vector<ShardShares>& shares,
            const ShardMap* before = nullptr, const AddressClasses& classes = kFinestClasses,
-           Pins pins = {})
+           Pins pins = {}, const std::vector<ShardSet>& draining = {})
       : groups_(std::move(groups)), classes_(classes), pins_(std::move(pins)) {
     ShardShares all{};
     for (const ShardShares& group : shares)
@@ -283,7 +284,7 @@ class ShardMap {
                     ? before->tables_[id]
                     : std::make_shared<const OwnerTable>(quotas, *inside_, old);
       tables_.push_back(table);
-      ShardSet set = 0;
+      ShardSet set = id < draining.size() ? draining[id] : 0;
       for (unsigned shard = 0; shard < kMaxShards; ++shard)
         if (shares[id][shard] != 0) set |= ShardSet{1} << shard;
       shards_of_group_.push_back(set);

@@ -76,6 +76,10 @@ const Sentences& sentences() {
       {"lsn.pool.lsnip",
        "NAT addresses, up to 4096, each in one pool. Those in an outside interface's network are "
        "answered by ARP, all others have to be routed to us."},
+      {"lsn.pool.drain",
+       "Addresses of it on which nothing new begins; what lives there goes on, also the "
+       "subscribers "
+       "that are paired with them."},
       {"lsn.appsattributes.name", "What application profiles call it."},
       {"lsn.appsattributes.transportprotocol", "Whose sessions it is for; equal to the profile's."},
       {"lsn.appsattributes.port",

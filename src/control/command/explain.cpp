@@ -574,7 +574,9 @@ class Explanation {
       say("pool", fmt::format("none has {}", wire::to_string(asked_.destination)));
       return dropped(DropReason::kNotForUs);
     }
-    say("pool", generation_.pools[place->pool].name);
+    const shared::Pool& pool = generation_.pools[place->pool];
+    say("pool",
+        pool.name + (pool.drains(asked_.destination) ? ", of which the address drains" : ""));
     say_worker();
     const Group* group = nullptr;
     if (known_->subscriber) {

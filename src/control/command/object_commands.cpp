@@ -408,6 +408,7 @@ class Made {
     if (!p.words.empty()) return fmt::format("{}", fmt::join(p.words, "|"));
     if (!p.refers.empty()) return "NAME";
     if (p.name == "lsnip" || p.name == "srcIP") return "A[-B]";
+    if (p.name == "drain") return "A[-B],...";
     if (p.name == "reservedFor") return "PORT[-PORT],...";
     if (p.name == "lsnport" || p.name == "port") return "PORT[-PORT]";
     if (p.name == "network") return "A.B.C.D";

@@ -60,7 +60,23 @@ Json to_json(const Usage::OfPool& pool) {
           {"subscribers", pool.paired},
           {"ports", json_by_protocol(pool.ports)},
           {"ports_waiting", pool.waiting},
-          {"percent", percent(pool)}};
+          {"percent", percent(pool)},
+          {"draining",
+           {{"addresses", pool.draining.addresses},
+            {"subscribers", pool.draining.paired},
+            {"ports", json_by_protocol(pool.draining.ports)}}}};
+}
+
+/// What keeps addresses that drain from being removed without loss.
+std::string left_of(const Usage::OfPool::Draining& draining) {
+  const bool is_empty =
+      draining.paired == 0 && std::all_of(draining.ports.begin(), draining.ports.end(),
+                                          [](std::uint64_t ports) { return ports == 0; });
+  const std::string_view addresses = draining.addresses == 1 ? "address" : "addresses";
+  return is_empty ? fmt::format("{} {} with nothing left: removing them ends nothing",
+                                draining.addresses, addresses)
+                  : fmt::format("{} {} with {} paired subscribers and ports {}", draining.addresses,
+                                addresses, draining.paired, by_protocol(draining.ports));
 }
 
 Json to_json(const Usage::OfGroup& group) {
@@ -210,6 +226,10 @@ const Usage* UsageSurvey::take() {
       pool.paired += part.pools[id].paired;
       pool.waiting += part.pools[id].waiting;
       for (std::size_t p = 0; p < kPortProtocols; ++p) pool.ports[p] += part.pools[id].ports[p];
+      const Usage::OfPool::Draining& draining = part.pools[id].draining;
+      pool.draining.addresses += draining.addresses;
+      pool.draining.paired += draining.paired;
+      for (std::size_t p = 0; p < kPortProtocols; ++p) pool.draining.ports[p] += draining.ports[p];
     }
     for (std::size_t id = 0; id < part.groups.size(); ++id) {
       Usage::OfGroup& group = total_.groups[id];
@@ -248,6 +268,8 @@ std::optional<ObjectUsage> UsageByName::of(std::string_view kind, const std::str
         {"subscribers", fmt::format("{} paired with an address", pool.paired)},
         {"ports in use", fmt::format("{} ({:.1f} %)", by_protocol(pool.ports), percent(pool))},
         {"ports waiting", std::to_string(pool.waiting)}};
+    if (pool.draining.addresses != 0)
+      found.lines.emplace_back("still on drain", left_of(pool.draining));
     found.json = to_json(pool);
     return found;
   }

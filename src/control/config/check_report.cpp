@@ -333,12 +333,22 @@ std::vector<std::string> remarks(const Model& model, const std::vector<PoolSprea
       all.push_back(fmt::format("client {} is in no group: its traffic is dropped", client.name));
   }
   const ByName pools(model.lsn.pool);
-  for (const GroupConfig& group : model.lsn.group)
-    if (std::none_of(group.poolname.begin(), group.poolname.end(), [&pools](const auto& name) {
-          const PoolConfig* pool = pools.find(name);
-          return pool != nullptr && pool->addresses() != 0;
-        }))
+  for (const GroupConfig& group : model.lsn.group) {
+    const auto any_pool = [&](auto&& says) {
+      return std::any_of(group.poolname.begin(), group.poolname.end(), [&](const auto& name) {
+        const PoolConfig* pool = pools.find(name);
+        return pool != nullptr && says(*pool);
+      });
+    };
+    if (!any_pool([](const PoolConfig& pool) { return pool.addresses() != 0; }))
       all.push_back(fmt::format("group {} has no NAT address: its traffic is dropped", group.name));
+    else if (!any_pool([](const PoolConfig& pool) {
+               return pool.addresses() > pool.draining_addresses();
+             }))
+      all.push_back(fmt::format(
+          "group {} has no NAT address but those that drain: new subscribers are refused",
+          group.name));
+  }
   for (const AppsProfileConfig& profile : model.lsn.appsprofile)
     if (profile.transportprotocol != Protocol::kIcmp && profile.lsnport.empty())
       all.push_back(fmt::format("appsprofile {} has no lsnport: it covers nothing", profile.name));

@@ -490,8 +490,21 @@ class Operation {
     if (used == 0 && edit_.options.empty()) return nothing_given(binds);
     remark_surplus(used);
     if (auto done = take_options(object, how); !done) return done;
+    if constexpr (requires { object.drain; }) keep_within(object.drain, object.lsnip);
     *there = std::move(object);
     return {};
+  }
+
+  /// Addresses that are unbound do not drain any more: the pool can be let go of them at once.
+  void keep_within(std::vector<wire::Ipv4Range>& drain,
+                   const std::vector<wire::Ipv4Range>& lsnip) const {
+    if (edit_.verb != Verb::kUnbind) return;
+    std::vector<wire::Ipv4Range> left;
+    for (const wire::Ipv4Range& range : drain)
+      for (const wire::Ipv4Range& has : lsnip)
+        if (range.first <= has.last && has.first <= range.last)
+          left.push_back({std::max(range.first, has.first), std::min(range.last, has.last)});
+    drain = std::move(left);
   }
 
   template <class Object>

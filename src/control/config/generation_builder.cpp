@@ -93,6 +93,10 @@ void build_pools(const Model& model, const Generation* before,
     pool.port_realloc_timeout = config.portrealloctimeout;
     pool.max_realloc_queue = config.max_port_realloc_tmq;
     pool.ranges = nat_ranges(model, config);
+    std::vector<IntervalMap<bool>::Range> draining;
+    for (const wire::Ipv4Range& range : config.drain)
+      draining.push_back({range.first.value, range.last.value, true});
+    pool.draining = IntervalMap<bool>(std::move(draining));
     all.push_back({id, pool.ranges});
   }
   // Ascending: then the order in the file does not change which shard gets which address.
@@ -211,9 +215,11 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
       // A group that is gone has no addresses; its name, id and usage stay.
       group.pools.clear();
       group.addresses_of.assign(shards, {});
+      group.draining_of.assign(shards, {});
       group.alg_profile = kNoId;
     }
   std::vector<ShardShares> shares(out.groups.size());
+  std::vector<shared::ShardSet> draining(out.groups.size());
   std::vector<IntervalMap<std::uint16_t>::Range> networks;
   const ByName acls(model.lsn.acl);
   const ByName clients(model.lsn.client);
@@ -223,16 +229,14 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
     group.client = config.clientname;
     group.pools.clear();
     group.addresses_of.assign(shards, {});
+    group.draining_of.assign(shards, {});
     for (const std::string& name : config.poolname) {
       group.pools.push_back(pools.at(name));
       const shared::Pool& pool = out.pools[group.pools.back()];
-      for (std::size_t shard = 0; shard < shards; ++shard) {
-        const auto& addresses = pool.addresses_of[shard];
-        group.addresses_of[shard].insert(group.addresses_of[shard].end(), addresses.begin(),
-                                         addresses.end());
-        shares[id][shard] += static_cast<std::uint32_t>(addresses.size());
-      }
+      for (std::size_t shard = 0; shard < shards; ++shard) group.add_addresses(pool, shard);
     }
+    shares[id] = group.shares();
+    draining[id] = group.draining_shards();
     for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp}) {
       group.apps[protocol] = build_apps(model, config, protocol);
       group.transport[protocol] = build_transport(model, config, protocol);
@@ -253,7 +257,7 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
       std::make_shared<const shared::ShardMap>(
           IntervalMap<std::uint16_t>(std::move(networks)), shares,
           before == nullptr || before->maps.empty() ? nullptr : before->maps.front().get(),
-          out.nat_addresses.table().classes()));
+          out.nat_addresses.table().classes(), shared::Pins{}, draining));
 }
 
 /// In the order of the predecessor, whose indexes the workers know.

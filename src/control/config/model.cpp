@@ -11,6 +11,16 @@ std::uint64_t PoolConfig::addresses() const {
       [](std::uint64_t sum, const wire::Ipv4Range& range) { return sum + range.size(); });
 }
 
+std::uint64_t PoolConfig::draining_addresses() const {
+  std::vector<shared::IntervalMap<bool>::Range> ranges;
+  for (const wire::Ipv4Range& range : drain)
+    ranges.push_back({range.first.value, range.last.value, true});
+  const shared::IntervalMap<bool> all(std::move(ranges));
+  return std::accumulate(
+      all.ranges().begin(), all.ranges().end(), std::uint64_t{0},
+      [](std::uint64_t sum, const auto& range) { return sum + range.last - range.first + 1; });
+}
+
 std::vector<std::string> devices(const std::vector<InterfaceConfig>& interfaces) {
   std::vector<std::string> all;
   for (const InterfaceConfig& interface : interfaces)

@@ -368,11 +368,40 @@ void check_clients(const Model& model, Findings& findings) {
   });
 }
 
+/// Addresses that drain are the pool's; those of deterministic NAT follow from the configuration
+/// and cannot be left out.
+void check_drain(const PoolConfig& pool, std::size_t p, Findings& findings) {
+  const std::string path = setting("lsn.pool", p, "drain");
+  const std::string label = fmt::format("pool {}: drain", pool.name);
+  if (pool.nattype == NatType::kDeterministic && !pool.drain.empty() &&
+      findings.sound(setting("lsn.pool", p, "nattype")))
+    findings.report(path, label, AddressRangeSyntax::format(pool.drain[0]),
+                    "nothing in a pool with nattype DETERMINISTIC");
+  if (!findings.sound(setting("lsn.pool", p, "lsnip"))) return;
+  std::vector<shared::IntervalMap<bool>::Range> ranges;
+  for (const wire::Ipv4Range& range : pool.lsnip)
+    ranges.push_back({range.first.value, range.last.value, true});
+  const shared::IntervalMap<bool> has(std::move(ranges));
+  for (std::size_t n = 0; n < pool.drain.size(); ++n) {
+    // The pool may have it in pieces, one behind the other.
+    std::uint64_t at = pool.drain[n].first.value;
+    while (at <= pool.drain[n].last.value) {
+      const auto* piece = has.find_range(static_cast<std::uint32_t>(at));
+      if (piece == nullptr) break;
+      at = std::uint64_t{piece->last} + 1;
+    }
+    if (at <= pool.drain[n].last.value)
+      findings.report(element(path, n), label, AddressRangeSyntax::format(pool.drain[n]),
+                      "addresses in the pool's lsnip");
+  }
+}
+
 void check_pools(const Model& model, Findings& findings) {
   check_names(model.lsn.pool, "lsn.pool", "pool", findings);
   bool too_many = false;
   for (std::size_t i = 0; i < model.lsn.pool.size(); ++i) {
     const PoolConfig& pool = model.lsn.pool[i];
+    check_drain(pool, i, findings);
     if (pool.addresses() <= static_cast<std::uint64_t>(kMaxPoolAddresses)) continue;
     too_many = true;
     findings.report(setting("lsn.pool", i, "lsnip"), fmt::format("pool {}: lsnip", pool.name),

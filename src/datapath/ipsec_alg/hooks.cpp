@@ -52,7 +52,8 @@ void choose_address(Lsn44& lsn44, Subscriber& subscriber, const Group& group, wi
   IpsecAlg& shard = alg_of(lsn44);
   const AlgProfile* profile = find_profile(shard, subscriber.group);
   if (profile == nullptr || !profile->server_spread || subscriber.paired_ip.raw() != 0) return;
-  const std::vector<wire::Ipv4Address>& all = group.addresses_of[shard.id];
+  if (group.is_drained(shard.id) && !lsn44::is_alive(subscriber)) return;
+  const std::vector<wire::Ipv4Address>& all = group.usable_of(shard.id);
   const auto n = static_cast<std::uint32_t>(all.size());
   const std::uint32_t start = shard.random.below(n);
   for (std::uint32_t i = 0; i < std::min(n, kSpreadLimit); ++i) {

@@ -11,7 +11,8 @@
 namespace lsn::datapath::lsn44 {
 namespace {
 
-/// The slots of all groups' addresses. Groups of the same pools have one set.
+/// The slots of all groups' addresses that new sessions may use. Groups of the same pools have one
+/// set.
 void make_sets(const Generation& generation, ShardId shard, ShardAddresses& result) {
   std::map<std::vector<std::uint16_t>, std::uint32_t> known;
   for (const Group& group : generation.groups) {
@@ -21,7 +22,7 @@ void make_sets(const Generation& generation, ShardId shard, ShardAddresses& resu
     if (!is_new) continue;
     std::map<std::uint32_t, std::uint64_t> words;
     if (shard < group.addresses_of.size())
-      for (const wire::Ipv4Address ip : group.addresses_of[shard]) {
+      for (const wire::Ipv4Address ip : group.usable_of(shard)) {
         const std::uint32_t slot =
             result.by_number[generation.nat_addresses.find(ip)->number]->slot;
         words[slot / 64] |= std::uint64_t{1} << slot % 64;

@@ -115,7 +115,7 @@ Taken take_where_there_is_room(Lsn44& shard, const AddressSet& set, std::size_t 
 template <class Load>
 Taken take_anywhere(Lsn44& shard, const Group& group, std::size_t p, const WantedPorts& wanted,
                     Load&& load) {
-  const std::vector<wire::Ipv4Address>& all = group.addresses_of[shard.id];
+  const std::vector<wire::Ipv4Address>& all = group.usable_of(shard.id);
   if (all.empty()) return {};
   const auto count = static_cast<std::uint32_t>(all.size());
   NatAddress* best = &address_at(shard, all[shard.random.below(count)]);
@@ -131,6 +131,15 @@ Taken take_anywhere(Lsn44& shard, const Group& group, std::size_t p, const Wante
     if (const Taken taken = take_where_there_is_room(shard, set, p, *range, random)) return taken;
   }
   return {};
+}
+
+/// Whether a subscriber may get a port of an address that is chosen for it. Where all of them drain
+/// only one that lives here may, until its last session ends; one that is paired has its address.
+bool may_choose_address(const Lsn44& shard, const Subscriber& subscriber, const Group& group,
+                        Pooling pooling) {
+  if (!group.is_drained(shard.id)) [[likely]]
+    return true;
+  return is_alive(subscriber) || (pooling == Pooling::kPaired && subscriber.paired_ip.raw() != 0);
 }
 
 }  // namespace
@@ -159,6 +168,8 @@ std::expected<wire::Endpoint, DropReason> take_port(Lsn44& shard, Subscriber& su
       return std::unexpected(DropReason::kPortsExhausted);
     note_taken(shard, *address, p, wanted->host());
     taken = {address, wanted->host()};
+  } else if (!may_choose_address(shard, subscriber, group, pooling)) {
+    return std::unexpected(DropReason::kPoolExhausted);
   } else if (pooling == Pooling::kRandom) {
     taken = take_anywhere(shard, group, p, ports,
                           [p](const NatAddress& a) { return a.ports[p].taken(); });
@@ -195,6 +206,7 @@ bool is_port_left(Lsn44& shard, const Subscriber* subscriber, const Group& group
     const NatAddress* const address = find_nat_address(shard, subscriber->paired_ip);
     return address != nullptr && has_one(*address);
   }
+  if (group.is_drained(shard.id) && (subscriber == nullptr || !is_alive(*subscriber))) return false;
   const ShardAddresses& addresses = *shard.lsn44.addresses;
   const std::uint32_t slot =
       addresses.full.find_with_room(addresses_of(shard, group), p, range.classes(), 0);
@@ -209,7 +221,7 @@ PortPrediction predict_port(Lsn44& shard, const Subscriber* subscriber, const Gr
   if (pooling == Pooling::kPaired && subscriber != nullptr && subscriber->paired_ip.raw() != 0) {
     prediction.address = find_nat_address(shard, subscriber->paired_ip);
   } else {
-    const std::vector<wire::Ipv4Address>& all = group.addresses_of[shard.id];
+    const std::vector<wire::Ipv4Address>& all = group.usable_of(shard.id);
     if (all.empty()) return prediction;
     const auto any = [&] {
       const std::uint32_t random = shard.random.peek(draw++);
@@ -306,8 +318,8 @@ void pair_with(Lsn44& shard, Subscriber& subscriber, wire::Be32 nat_ip) {
 }
 
 bool pair_anywhere(Lsn44& shard, Subscriber& subscriber, const Group& group) {
-  const std::vector<wire::Ipv4Address>& all = group.addresses_of[shard.id];
-  if (all.empty()) return false;
+  const std::vector<wire::Ipv4Address>& all = group.usable_of(shard.id);
+  if (all.empty() || (group.is_drained(shard.id) && !is_alive(subscriber))) return false;
   const auto count = static_cast<std::uint32_t>(all.size());
   const NatAddress& one = address_at(shard, all[shard.random.below(count)]);
   const NatAddress& other = address_at(shard, all[shard.random.below(count)]);

@@ -231,6 +231,11 @@ void survey_usage(Lsn44& shard, Usage& usage, std::size_t budget) {
       ++pool->addresses;
       pool->paired += address->subscribers;
       for (std::size_t p = 0; p < kPortProtocols; ++p) pool->ports[p] += address->ports[p].taken();
+      if (!generation.pools[place.pool].drains(address->ip)) continue;
+      ++pool->draining.addresses;
+      pool->draining.paired += address->subscribers;
+      for (std::size_t p = 0; p < kPortProtocols; ++p)
+        pool->draining.ports[p] += address->ports[p].taken();
     }
     usage.step = Usage::Step::kWaitingPorts;
     usage.cursor = 0;

@@ -123,7 +123,7 @@ const Group* refresh_subscriber(Lsn44& shard, SubscriberId id) {
 void release_subscriber(Lsn44& shard, SubscriberId id) {
   Tables& tables = shard.lsn44;
   Subscriber& subscriber = tables.subscribers[id];
-  if (!subscriber.sessions.empty() || !subscriber.mappings.empty() || subscriber.pins != 0) return;
+  if (is_alive(subscriber)) return;
   unpair(shard, subscriber);
   const state::FlowKey key = subscriber_key(subscriber.ip);
   tables.subscriber_index.erase(key, tables.subscriber_index.hash(key));

@@ -146,6 +146,7 @@ void describe(auto& v, Like<PoolConfig> auto& c) {
   v.number("portrealloctimeout", c.portrealloctimeout, {0, 600, "s"});
   v.number("maxPortReallocTmq", c.max_port_realloc_tmq, {0, 65536});
   v.template texts<AddressRangeSyntax>("lsnip", c.lsnip);
+  v.template texts<AddressRangeSyntax>("drain", c.drain);
 }
 
 void describe(auto& v, Like<AppsAttributesConfig> auto& c) {
@@ -266,7 +267,7 @@ void set_count(T& value, std::int64_t count) {
 /// Whether commands give an array a value as a whole (set, unset) instead of binding and unbinding
 /// its elements.
 [[nodiscard]] constexpr bool is_set_as_a_whole(std::string_view array) {
-  return array == "reservedFor";
+  return array == "reservedFor" || array == "drain";
 }
 
 /// The word for the objects of a list in messages.

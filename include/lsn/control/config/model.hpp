@@ -130,8 +130,10 @@ struct PoolConfig {
   Seconds portrealloctimeout{0};
   std::uint32_t max_port_realloc_tmq = 65536;
   std::vector<wire::Ipv4Range> lsnip;
+  std::vector<wire::Ipv4Range> drain{};  ///< of them: nothing new begins on these
 
   [[nodiscard]] std::uint64_t addresses() const;
+  [[nodiscard]] std::uint64_t draining_addresses() const;
 
   friend bool operator==(const PoolConfig&, const PoolConfig&) = default;
 };

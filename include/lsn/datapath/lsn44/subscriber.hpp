@@ -37,6 +37,11 @@ struct alignas(64) Subscriber {
 };
 static_assert(sizeof(Subscriber) == 64);
 
+/// Whether something of a subscriber's is there that will outlive the present packet's refusal.
+[[nodiscard]] inline bool is_alive(const Subscriber& subscriber) {
+  return !subscriber.sessions.empty() || !subscriber.mappings.empty() || subscriber.pins != 0;
+}
+
 /// The subscriber with that address, or state::kNone.
 [[nodiscard]] SubscriberId find_subscriber(const Lsn44& shard, wire::Be32 ip);
 /// The same in two steps, for callers that prefetch subscriber_index.line_of(hash) in between.

@@ -176,6 +176,35 @@ TEST(ObjectCommands, AListThatIsSetAsAWholeTakesCommas) {
               HasSubstr("reservedFor         none\n"));
 }
 
+TEST(ObjectCommands, APoolIsDrainedAndThenLetsGo) {
+  Bench bench;
+  const auto draining = [&] { return bench.config.model().lsn.pool[0].drain; };
+  const auto range = [](const char* first, const char* last) {
+    return wire::Ipv4Range{ip(first), ip(last)};
+  };
+  EXPECT_EQ(bench.say("set lsn pool P1 -drain 203.0.113.3-203.0.113.5,203.0.113.8").out, "Done\n");
+  EXPECT_EQ(draining(), (std::vector{range("203.0.113.3", "203.0.113.5"),
+                                     range("203.0.113.8", "203.0.113.8")}));
+  for (unsigned worker = 0; worker < 2; ++worker)
+    bench.dataplane.answers(worker).usage.pools = {{.draining = {2, worker, {3, worker, 0}}}};
+  EXPECT_THAT(
+      bench.text("show lsn pool P1"),
+      AllOf(HasSubstr("drain                203.0.113.3-203.0.113.5, 203.0.113.8\n"),
+            HasSubstr("still on drain       4 addresses with 1 paired subscribers and ports "
+                      "TCP 6, UDP 1, ICMP 0\n")));
+  EXPECT_EQ(bench.json("show lsn pool P1")["lsn.pool"][0]["usage"]["draining"]["ports"]["tcp"], 6);
+  for (unsigned worker = 0; worker < 2; ++worker)
+    bench.dataplane.answers(worker).usage.pools = {{.draining = {.addresses = 2}}};
+  EXPECT_THAT(bench.text("show lsn pool P1"),
+              HasSubstr("4 addresses with nothing left: removing them ends nothing\n"));
+  // What is unbound does not drain any more, without another command in between.
+  EXPECT_EQ(bench.say("unbind lsn pool P1 203.0.113.4-203.0.113.8").out, "Done\n");
+  EXPECT_EQ(draining(), (std::vector{range("203.0.113.3", "203.0.113.3")}));
+  EXPECT_THAT(bench.error("set lsn pool P1 -drain 203.0.113.4"), HasSubstr("the pool's lsnip"));
+  EXPECT_EQ(bench.say("unset lsn pool P1 -drain").out, "Done\n");
+  EXPECT_TRUE(draining().empty());
+}
+
 // ── verbs ───────────────────────────────────────────────────────────────────────────────────────
 
 TEST(ObjectCommands, SetAndUnsetChangeWhatIsGivenAndNothingElse) {
@@ -289,7 +318,8 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{
             "add lsn pool N -portrealloctimout 3",
             "pool N: given \"-portrealloctimout\" (did you mean \"-portrealloctimeout\"?), allowed "
-            "-nattype, -portblockallocation, -portrealloctimeout, -maxPortReallocTmq, -lsnip"},
+            "-nattype, -portblockallocation, -portrealloctimeout, -maxPortReallocTmq, -lsnip, "
+            "-drain"},
         Refused{"add lsn pool N -nattype DYNAMIC -nattype DYNAMIC",
                 "add lsn pool: -nattype: given twice, allowed once"},
         Refused{"add lsn pool N -nattype DETERMINISTIC",
@@ -310,7 +340,7 @@ INSTANTIATE_TEST_SUITE_P(
             "pool NO does not exist: allowed the name of an existing lsn pool (add lsn pool NO)"},
         Refused{"set lsn pool P1",
                 "pool P1: given nothing to set, allowed -nattype, -portblockallocation, "
-                "-portrealloctimeout, -maxPortReallocTmq"},
+                "-portrealloctimeout, -maxPortReallocTmq, -drain"},
         Refused{"set lsn pool P1 -lsnip 203.0.113.40",
                 "pool P1: lsnip: given set, allowed bind and unbind"},
         Refused{"bind lsn pool P1 -portrealloctimeout 1",
@@ -461,7 +491,7 @@ Model random_model(std::mt19937& random, const Model& from) {
     if (!p.refers.empty()) value = "N" + std::to_string(any(4));
     if (p.name == "network") value = "10." + std::to_string(any(50)) + ".0.0/16";
     if (p.name == "srcIP") value = "172.16." + std::to_string(any(200)) + ".1";
-    if (p.name == "lsnip") value = "203.0.113." + std::to_string(any(250));
+    if (p.name == "lsnip" || p.name == "drain") value = "203.0.113." + std::to_string(any(250));
     if (edit.verb == Verb::kUnset)
       edit.options.push_back({p.name, {}});
     else if (edit.verb != Verb::kAdd && edit.verb != Verb::kRemove)

@@ -128,7 +128,11 @@ TEST(StatLsn, AddsUpTheUsageOfPoolsAndGroups) {
                                     {"subscribers", 3},
                                     {"ports", {{"tcp", 11}, {"udp", 64512}, {"icmp", 3}}},
                                     {"ports_waiting", 7},
-                                    {"percent", 10.0}}}));
+                                    {"percent", 10.0},
+                                    {"draining",
+                                     {{"addresses", 0},
+                                      {"subscribers", 0},
+                                      {"ports", {{"tcp", 0}, {"udp", 0}, {"icmp", 0}}}}}}}));
   EXPECT_EQ(bench.text("stat lsn group G2"),
             "group  client  subscribers  TCP sessions  UDP sessions  ICMP sessions  ESP sessions  "
             "TCP ports  UDP ports  ICMP ids\n"

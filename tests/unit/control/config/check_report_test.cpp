@@ -223,6 +223,15 @@ TEST(CheckReport, WhatIsConfiguredAndDoesNothingIsNamed) {
                           "appsprofile IKE has no lsnport: it covers nothing"));
 }
 
+TEST(CheckReport, AGroupWhoseAddressesAllDrainIsNamed) {
+  Model model = good_model();
+  model.lsn.pool[0].drain = {model.lsn.pool[0].lsnip[0]};
+  EXPECT_THAT(remarks(model), ElementsAre("group G1 has no NAT address but those that drain: new "
+                                          "subscribers are refused"));
+  --model.lsn.pool[0].drain[0].last.value;
+  EXPECT_THAT(remarks(model), IsEmpty());
+}
+
 TEST(CheckReport, AddressesOfALinkThatNoHostCanHaveAreNamed) {
   Model model = good_model();
   auto outside = std::find_if(model.interfaces.begin(), model.interfaces.end(),

@@ -174,6 +174,26 @@ TEST(GenerationBuilder, AnMssOfAnInterfaceOrAProfileIsNoted) {
   EXPECT_EQ(group(*in_profile, "G1")->app(Protocol::kTcp, 444).tcp_mss, 0);
 }
 
+TEST(GenerationBuilder, AddressesThatDrainAreNobodysChoice) {
+  Model model = good_model();
+  const auto before = build_generation(model);
+  model.lsn.pool[0].drain = {{address("203.0.113.2"), address("203.0.113.4")}};
+  const auto g = build_generation(model, before.get());
+  const auto* g1 = group(*g, "G1");
+  std::size_t usable = 0, draining = 0;
+  for (std::size_t shard = 0; shard < 2; ++shard) {
+    usable += g1->addresses_of[shard].size();
+    draining += g1->draining_of[shard].size();
+    for (const auto a : g1->draining_of[shard]) EXPECT_TRUE(pool(*g, "P1")->drains(a));
+    for (const auto a : g1->addresses_of[shard]) EXPECT_FALSE(pool(*g, "P1")->drains(a));
+  }
+  EXPECT_EQ(usable, 7U);
+  EXPECT_EQ(draining, 3U);
+  EXPECT_NE(g->nat_addresses.find(address("203.0.113.3")), nullptr) << "it is the NAT's";
+  EXPECT_EQ(g->nat_addresses.find(address("203.0.113.3"))->owner,
+            before->nat_addresses.find(address("203.0.113.3"))->owner);
+}
+
 TEST(GenerationBuilder, ARateAndAReserveOfATransportProfile) {
   Model model = good_model();
   model.lsn.transportprofile[0].session_rate = 10;

@@ -403,6 +403,21 @@ TEST(Rules, AttributesOfIcmpHaveNoPort) {
       problems_of(attributed(", { name = \"P\"; transportprotocol = \"ICMP\"; }", "")).empty());
 }
 
+// Addresses that drain ------------------------------------------------------------------------
+
+TEST(Rules, AddressesThatDrainAreThePools) {
+  for (const char* good : {"203.0.113.0", "203.0.113.2-203.0.113.9", "203.0.113.4/30"})
+    expect_accepted("name = \"P1\";", "name = \"P1\"; drain = [ \"" + std::string(good) + "\" ];");
+  for (const char* bad : {"203.0.113.10", "203.0.113.5-203.0.113.10", "198.18.0.1"})
+    expect_refused("name = \"P1\";", "name = \"P1\"; drain = [ \"" + std::string(bad) + "\" ];",
+                   {"pool P1: drain: given " + std::string(bad), "the pool's lsnip"});
+  // Of ranges that lie one behind the other.
+  EXPECT_TRUE(problems_after({{"lsnip = [ \"203.0.113.0-203.0.113.9\" ]",
+                               "drain = \"203.0.113.3-203.0.113.7\"; lsnip = [ "
+                               "\"203.0.113.6-203.0.113.9\", \"203.0.113.0-203.0.113.5\" ]"}})
+                  .empty());
+}
+
 // Transport profiles --------------------------------------------------------------------------
 
 TEST(Rules, ABurstNeedsARate) {

@@ -134,7 +134,10 @@ Generation generation_of(std::vector<wire::Ipv4Range> ranges) {
   generation.pools.resize(1);
   generation.pools[0].present = true;
   generation.groups.resize(3);
-  for (Group& group : generation.groups) group.addresses_of.resize(1);
+  for (Group& group : generation.groups) {
+    group.addresses_of.resize(1);
+    group.draining_of.resize(1);
+  }
   for (std::size_t id : {0u, 2u}) {
     generation.groups[id].present = true;
     generation.groups[id].pools = {0};
