@@ -1,9 +1,11 @@
 """Mapping, filtering, hairpinning: who may reach whom, and under which address."""
 
+import socket
+
 import pytest
 
 from daemon import profile
-from lab import S1, S2, expect_silence, udp_exchange
+from lab import S1, S2, client_address, expect_silence, udp_exchange, wait_until
 
 EI, AD, APD = "ENDPOINT-INDEPENDENT", "ADDRESS-DEPENDENT", "ADDRESS-PORT-DEPENDENT"
 
@@ -96,3 +98,68 @@ def test_an_address_outside_every_client_network_is_not_forwarded(lab, router):
         expect_silence(server)
     finally:
         lab.c1.ip("address", "del", "172.16.5.5/32", "dev", "eth0")
+
+
+def test_the_kernels_agree_on_the_clamped_segment_size(lab, daemon):
+    config = daemon.sample()
+    config["interfaces"][1]["tcpMss"] = 1200
+    config["lsn"]["appsprofile"].append(profile("SSH", "TCP", ["22"], tcpMss=1000))
+    config["lsn"]["group"][0]["appsprofilename"].append("SSH")
+    daemon.start(config)
+    for port, largest in ((80, 1200), (22, 1000)):
+        server = lab.s1.tcp_server(port)
+        client = lab.c1.tcp_client(S1, port)
+        accepted, _ = server.accept()
+        client.sendall(b"x" * 20000)
+        received = 0
+        while received < 20000:
+            received += len(accepted.recv(65536))
+        for end in (client, accepted):
+            assert 500 < end.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= largest
+
+
+def test_a_pool_is_drained_and_nobody_loses_a_session(lab, daemon):
+    daemon.start()
+    drained = "203.0.113.3-203.0.113.8"
+    server = lab.s1.tcp_server(80)
+    open_ones = []
+    for _ in range(20):
+        client = lab.c1.tcp_client(S1, 80)
+        accepted, (nat, _port) = server.accept()
+        open_ones.append((client, accepted, nat))
+    assert any(nat != "203.0.113.9" for _, _, nat in open_ones)
+    daemon.ctl("set", "lsn", "pool", "LSN-POOL-1", "-drain", drained)
+    for _ in range(20):
+        seen = udp_exchange(lab.c2.udp(), lab.s1.udp(9), (S1, 9))
+        assert seen[0] == "203.0.113.9"
+    usage = daemon.ctl("show", "lsn", "pool", "LSN-POOL-1")["lsn.pool"][0]["usage"]
+    there = [one for one in open_ones if one[2] != "203.0.113.9"]
+    assert usage["draining"]["addresses"] == 6
+    assert usage["draining"]["ports"]["tcp"] == len(there)
+    assert "still on drain" in daemon.table("show", "lsn", "pool", "LSN-POOL-1")
+    for client, accepted, _ in open_ones:
+        client.sendall(b"still here?")
+        assert accepted.recv(100) == b"still here?"
+    daemon.ctl("flush", "lsn", "session")
+    assert "nothing left" in daemon.table("show", "lsn", "pool", "LSN-POOL-1")
+    assert daemon.ctl("unbind", "lsn", "pool", "LSN-POOL-1", drained)["ended"] == 0
+    assert daemon.ctl("show", "lsn", "pool", "LSN-POOL-1")["lsn.pool"][0]["drain"] == []
+
+
+def test_idle_times_by_port_and_a_rate_of_new_sessions(lab, daemon):
+    daemon.start()
+    for line in ("add lsn appsprofile DNS UDP", "bind lsn appsprofile DNS 53",
+                 "add lsn appsattributes QUICK UDP 53 -sessiontimeout 1",
+                 "bind lsn appsprofile DNS -appsattributesname QUICK",
+                 "add lsn transportprofile SLOW UDP -sessionRate 1 -sessionBurst 3",
+                 "bind lsn group LSN-GROUP-1 -appsprofilename DNS -transportprofilename SLOW"):
+        daemon.ctl(*line.split())
+    resolver, other = lab.s1.udp(53), lab.s1.udp(54)
+    udp_exchange(lab.c1.udp(), resolver, (S1, 53))
+    udp_exchange(lab.c1.udp(), other, (S1, 54))
+    wait_until("the one to port 53 has ended",
+               lambda: [s["destination"] for s in daemon.sessions()] == [f"{S1}:54"], 5)
+    for _ in range(10):
+        lab.c2.udp().sendto(b"x", (S1, 54))
+    wait_until("the rate has refused some", lambda: daemon.drops()["session_rate"] >= 5)
+    assert 3 <= len(daemon.sessions("-subscrIP", client_address(2))) <= 5
