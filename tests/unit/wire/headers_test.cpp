@@ -1,6 +1,7 @@
 // Header views over bytes as the RFCs draw them, and over bytes that are cut short.
 #include <gtest/gtest.h>
 
+#include <span>
 #include <vector>
 
 #include "lsn/wire/esp.hpp"
@@ -117,6 +118,45 @@ TEST(TcpHeader, SaysWhatStandsThere) {
   EXPECT_EQ(tcp->flags, TcpHeader::kSyn | TcpHeader::kAck);
   bytes.resize(19);
   EXPECT_EQ(TcpHeader::parse(bytes), nullptr);
+}
+
+/// A header with these options and the bytes that follow it.
+Bytes tcp_with(const Bytes& options, std::size_t behind = 0) {
+  Bytes bytes(20, 0);
+  bytes.insert(bytes.end(), options.begin(), options.end());
+  bytes[12] = static_cast<std::uint8_t>(bytes.size() / 4 << 4);
+  bytes.insert(bytes.end(), behind, 0xEE);
+  return bytes;
+}
+
+/// The options that are seen: kind, then data.
+std::vector<Bytes> options_of(const Bytes& options) {
+  Bytes bytes = tcp_with(options, 8);
+  const TcpHeader* tcp = TcpHeader::parse(bytes);
+  std::vector<Bytes> seen;
+  for_each_tcp_option(*tcp, [&](std::uint8_t kind, std::span<const std::uint8_t> data) {
+    Bytes& option = seen.emplace_back(Bytes{kind});
+    option.insert(option.end(), data.begin(), data.end());
+  });
+  return seen;
+}
+
+TEST(TcpHeader, ShowsItsOptions) {
+  EXPECT_EQ(options_of({}), std::vector<Bytes>{});
+  EXPECT_EQ(options_of({2, 4, 5, 180, 1, 3, 3, 7, 4, 2, 1, 1}),
+            (std::vector<Bytes>{{2, 5, 180}, {3, 7}, {4}}));
+  EXPECT_EQ(options_of({2, 4, 5, 180, 0, 3, 3, 7}), (std::vector<Bytes>{{2, 5, 180}}));
+}
+
+TEST(TcpHeader, ShowsNoOptionThatDoesNotFitIntoIt) {
+  for (const Bytes& options : std::vector<Bytes>{{2, 0, 5, 180},
+                                                 {2, 1, 5, 180},
+                                                 {2, 5, 5, 180},
+                                                 {2, 255, 5, 180},
+                                                 {1, 1, 1, 2},
+                                                 {1, 1, 2, 4}})
+    EXPECT_EQ(options_of(options), std::vector<Bytes>{});
+  EXPECT_EQ(options_of({4, 2, 2, 0, 2, 4, 5, 180}), (std::vector<Bytes>{{4}}));
 }
 
 TEST(IcmpHeader, KnowsQueriesAndErrors) {
