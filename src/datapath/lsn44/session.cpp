@@ -416,7 +416,10 @@ state::TickDuration idle_timeout(const Lsn44& shard, const Session& session,
   if (group == nullptr) return state::TickDuration{0};
   if (session.protocol == Protocol::kEsp) return alg_hooks::esp_idle_timeout(shard, cold.esp());
   const auto session_timeout = [&] {
-    return group->session_timeout(session.protocol, policy_port(shard, session, cold));
+    // Without attributes its mapping is not looked at.
+    return group->session_timeouts[session.protocol].empty()
+               ? group->transport[session.protocol].session_timeout
+               : group->session_timeout(session.protocol, policy_port(shard, session, cold));
   };
   if (session.protocol != Protocol::kTcp) return session_timeout();
   const TransportPolicy& policy = group->transport[Protocol::kTcp];
