@@ -264,6 +264,19 @@ std::string plural(std::uint64_t count, std::string_view what, std::string_view 
   return fmt::format("{} {}", count, count == 1 ? what : whats);
 }
 
+/// Attributes for ports that their profile does not have.
+void remark_unused_attributes(const Model& model, std::vector<std::string>& all) {
+  for (const AppsProfileConfig& profile : model.lsn.appsprofile)
+    for (const std::string& name : profile.appsattributesname)
+      if (const auto* attributes = find_by_name(model.lsn.appsattributes, name);
+          attributes != nullptr && !profile.lsnport.empty() &&
+          attributed_ports(profile, *attributes).empty())
+        all.push_back(
+            fmt::format("appsattributes {} has no port of appsprofile {}: it does nothing "
+                        "there",
+                        name, profile.name));
+}
+
 }  // namespace
 
 std::vector<std::string> deviations(const Model& model, const GroupConfig& group) {
@@ -352,15 +365,7 @@ std::vector<std::string> remarks(const Model& model, const std::vector<PoolSprea
   for (const AppsProfileConfig& profile : model.lsn.appsprofile)
     if (profile.transportprotocol != Protocol::kIcmp && profile.lsnport.empty())
       all.push_back(fmt::format("appsprofile {} has no lsnport: it covers nothing", profile.name));
-  for (const AppsProfileConfig& profile : model.lsn.appsprofile)
-    for (const std::string& name : profile.appsattributesname)
-      if (const auto* attributes = find_by_name(model.lsn.appsattributes, name);
-          attributes != nullptr && !profile.lsnport.empty() &&
-          attributed_ports(profile, *attributes).empty())
-        all.push_back(
-            fmt::format("appsattributes {} has no port of appsprofile {}: it does nothing "
-                        "there",
-                        name, profile.name));
+  remark_unused_attributes(model, all);
   return all;
 }
 

@@ -81,6 +81,12 @@ bool in_window(const TcpSide& receiver, const TcpSide& sender, std::uint32_t num
   return !receiver.has(Trail::kKnown) || receiver.ahead(number) <= reach(receiver, sender);
 }
 
+/// The next SYN begins another connection.
+void forget_connection(Session& session) {
+  session.flags = static_cast<std::uint8_t>(session.flags & ~(kAnySyn | kAnyFin));
+  for (ByteCount& bytes : session.bytes) bytes.set_trail(0);
+}
+
 }  // namespace
 
 void take_over_tcp(Session& session) {
@@ -107,10 +113,6 @@ bool follow_tcp(Session& session, const Packet& packet, Direction direction) {
   const bool acks = (tcp.flags & TcpHeader::kAck) != 0;
   const std::uint32_t sequence = tcp.sequence.host(), acknowledgment = tcp.acknowledgment.host();
 
-  const auto begin_again = [&] {
-    session.flags = static_cast<std::uint8_t>(session.flags & ~(kAnySyn | kAnyFin));
-    for (TcpSide* side : {&self, &other}) side->remove(0xFF);
-  };
   // RFC 9293 section 3.10.7: an acknowledgment of data that was never sent is none. Before a
   // connection is open an outside host may have forged segments; the subscriber knows which it has
   // got.
@@ -136,7 +138,7 @@ bool follow_tcp(Session& session, const Packet& packet, Direction direction) {
     if (is_syn) {
       const bool was_closed = was_closing || (session.flags & kAnyFin) != 0;
       if (acks ? was_closed && out : was_closing || (was_closed && out)) {
-        begin_again();
+        forget_connection(session);
         if (acks) session.flags |= other.syn;  // which it answers
       }
       // RFC 5961 section 4: on an open connection a SYN changes nothing.
