@@ -73,10 +73,10 @@ std::string left_of(const Usage::OfPool::Draining& draining) {
       draining.paired == 0 && std::all_of(draining.ports.begin(), draining.ports.end(),
                                           [](std::uint64_t ports) { return ports == 0; });
   const std::string_view addresses = draining.addresses == 1 ? "address" : "addresses";
-  return is_empty ? fmt::format("{} {} with nothing left: removing them ends nothing",
+  return is_empty ? fmt::format("{} {}: nothing left, removing them ends nothing",
                                 draining.addresses, addresses)
-                  : fmt::format("{} {} with {} paired subscribers and ports {}", draining.addresses,
-                                addresses, draining.paired, by_protocol(draining.ports));
+                  : fmt::format("{} {}: {} paired, ports {}", draining.addresses, addresses,
+                                draining.paired, by_protocol(draining.ports));
 }
 
 Json to_json(const Usage::OfGroup& group) {
