@@ -303,6 +303,10 @@ shared::EventRing& DpdkDataplane::alg_events(unsigned shard) {
   return workers_[shard]->alg_events();
 }
 
+shared::LogRing* DpdkDataplane::log_records(unsigned shard) {
+  return &workers_[shard]->log_records();
+}
+
 void DpdkDataplane::poll() {
   const auto now = Clock::Source::now();
   clock_.advance_to(now);

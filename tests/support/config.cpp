@@ -209,6 +209,7 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
     Group& group = g.groups[id];
     group.client = from.name;
     group.transport = from.transport;
+    group.logging = static_cast<std::uint8_t>(from.logging);
     group.alg_profile = from.alg.empty() ? kNoId : alg_ids.at(from.alg);
     if (group.usage == nullptr) group.usage = std::make_shared<GroupUsage>();
     for (const std::string& name : from.pools) {

@@ -85,7 +85,8 @@ struct GroupConfig {
   };
   std::vector<Timeout> timeouts;  ///< appsattributes
   shared::ByPortProtocol<TransportPolicy> transport;
-  std::string alg;  ///< the name of its ipsecalg profile; empty: none
+  std::string alg;       ///< the name of its ipsecalg profile; empty: none
+  unsigned logging = 0;  ///< shared::LogFlags
 
   /// An application profile for these destination ports, or for all.
   GroupConfig& app(Protocol protocol, const AppPolicy& policy, unsigned first = 0,

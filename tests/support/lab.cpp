@@ -93,6 +93,7 @@ Lab::Lab(const Config& config, const Options& options)
     of_shard.max_sessions = options.max_sessions;
     of_shard.max_fragments = options.max_fragments;
     of_shard.alg = options.alg;
+    of_shard.log_records = options.log_records;
     for (unsigned i = 0; i < config.interfaces.size(); ++i)
       of_shard.links.push_back({own_mac(i), config.interfaces[i].side});
     of_shard.devices = static_cast<std::uint16_t>(config.devices());
@@ -110,6 +111,13 @@ Lab::Lab(const Config& config, const Options& options)
   adopted_.resize(options.shards, 0);
   publish(config);
   for (unsigned id = 0; id < options.shards; ++id) adopt(id);
+}
+
+std::vector<shared::LogRecord> Lab::log_records() {
+  std::vector<shared::LogRecord> all;
+  for (const auto& shard : shards_)
+    shard->log.take(options_.log_records, [&](const shared::LogRecord& r) { all.push_back(r); });
+  return all;
 }
 
 Lab::~Lab() {
@@ -148,6 +156,7 @@ std::string Lab::end_all() {
 
 void Lab::renew(const Config& config, Arrival arrival) {
   check_l4_ = true;
+  static_cast<void>(log_records());
   options_.arrival = arrival;
   next_ = 0;
   // No shard needs a former generation, nor its map of shards.

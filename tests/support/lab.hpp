@@ -77,6 +77,7 @@ class Lab {
     std::uint32_t start = 1000;             ///< the clock's first tick
     state::ZeroedMemory* memory = nullptr;  ///< the tables'; none: pages of the laboratory's own
     state::ZeroedMemory* shard_memory = nullptr;  ///< the shards' own; none: the heap
+    unsigned log_records = 4096;                  ///< that wait for the log thread, per shard
   };
 
   Lab(const Config& config, const Options& options);
@@ -159,6 +160,9 @@ class Lab {
   [[nodiscard]] std::vector<shared::StateRecord> state(std::uint32_t limit = 3,
                                                        std::size_t budget = 2);
   std::uint64_t restore(const std::vector<shared::StateRecord>& records);
+
+  /// The records that the shards have written since the last time; of one shard after the other.
+  [[nodiscard]] std::vector<shared::LogRecord> log_records();
 
   /// A counter's sum over all shards.
   template <class Member>

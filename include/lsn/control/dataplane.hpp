@@ -21,6 +21,7 @@
 #include "lsn/shared/counters.hpp"
 #include "lsn/shared/events.hpp"
 #include "lsn/shared/generation.hpp"
+#include "lsn/shared/log_record.hpp"
 #include "lsn/shared/port_status.hpp"
 #include "lsn/shared/queries.hpp"
 
@@ -76,6 +77,11 @@ class Dataplane {
 
   /// The events of a shard's ALG for the log. Only the control thread takes them.
   [[nodiscard]] virtual shared::EventRing& alg_events(unsigned shard) = 0;
+
+  /// The records of a shard; nullptr: it writes none. Only the log thread takes them.
+  [[nodiscard]] virtual shared::LogRing* log_records(unsigned /*shard*/) { return nullptr; }
+  /// When the clock of all tables would have stood at zero.
+  [[nodiscard]] virtual std::chrono::steady_clock::time_point tick_zero() const { return {}; }
 
   /// ask() for one kind.
   template <class T>

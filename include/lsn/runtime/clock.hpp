@@ -25,6 +25,11 @@ class Clock {
     now_.store(static_cast<std::uint32_t>(passed.count()) + kFirst, std::memory_order_relaxed);
   }
 
+  /// When it would have stood at zero.
+  [[nodiscard]] Source::time_point zero() const {
+    return start_ - std::chrono::duration<std::int64_t, std::centi>(kFirst);
+  }
+
   [[nodiscard]] state::Ticks now() const {
     return state::Ticks{now_.load(std::memory_order_relaxed)};
   }

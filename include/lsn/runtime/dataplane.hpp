@@ -49,6 +49,10 @@ class DpdkDataplane final : public control::Dataplane {
                  std::function<void(shared::AlgFlush)> done) override;
   void ask(unsigned shard, Question question, std::function<void(Question)> done) override;
   [[nodiscard]] shared::EventRing& alg_events(unsigned shard) override;
+  [[nodiscard]] shared::LogRing* log_records(unsigned shard) override;
+  [[nodiscard]] std::chrono::steady_clock::time_point tick_zero() const override {
+    return clock_.zero();
+  }
   void restore(std::vector<shared::StateRecord> records,
                std::function<void(std::uint64_t restored)> done) override;
   [[nodiscard]] shared::StateRing& state_changes(unsigned shard) override;

@@ -72,6 +72,8 @@ class Worker {
   /// The worker puts, the control thread takes.
   [[nodiscard]] shared::EventRing& alg_events() { return shard_->alg.events; }
   [[nodiscard]] shared::StateRing& state_changes() { return shard_->alg.journal; }
+  /// The worker writes, the log thread takes.
+  [[nodiscard]] shared::LogRing& log_records() { return shard_->log; }
   [[nodiscard]] const shared::ShardCapacity& capacity() const { return capacity_; }
   /// Memory that every session takes, that every mapping takes, and the rest.
   [[nodiscard]] std::array<const TableMemory*, 3> memory() const {

@@ -137,6 +137,7 @@ struct Group {
   /// one for all. No entry: the transport policy's.
   ByPortProtocol<IntervalMap<state::TickDuration>> session_timeouts;
   std::uint16_t alg_profile = kNoId;  ///< index into Generation::alg_profiles
+  std::uint8_t logging = 0;           ///< LogFlags; of a group that is gone as they were
   std::shared_ptr<GroupUsage> usage;
   /// By protocol: a timeout is (or may be) shorter than in the generation before, so the timers of
   /// existing sessions and mappings have to be armed again.

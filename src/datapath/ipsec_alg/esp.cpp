@@ -8,6 +8,7 @@
 #include "lsn/datapath/ipsec_alg/keys.hpp"
 #include "lsn/datapath/ipsec_alg/peers.hpp"
 #include "lsn/datapath/ipsec_alg/turns.hpp"
+#include "lsn/datapath/lsn44/logging.hpp"
 #include "lsn/datapath/lsn44/ports.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
 #include "lsn/datapath/lsn44/subscriber.hpp"
@@ -180,8 +181,42 @@ void become_candidate(IpsecAlg& shard, EspId id, Direction direction, Turn& turn
   ++turn.spis[direction];
 }
 
+/// ALG SESSION, if the client's group logs sessions: as of SESSION, with SPIs in place of ports.
+void log_esp(IpsecAlg& shard, LogEvent event, const EspSession& esp, SessionEnd why) {
+  const lsn44::Session& session = shard.lsn44.sessions[esp.session];
+  const lsn44::SessionCold& cold = shard.lsn44.cold[esp.session];
+  const lsn44::Subscriber& client = shard.lsn44.subscribers[cold.subscriber];
+  if (!lsn44::is_logged(lsn44::logging_of(shard, client), shared::LogFlags::kSessions, event))
+    return;
+  shared::LogRecord* const record =
+      lsn44::begin_record(shard, shared::LogKind::kAlgSession, event, client);
+  if (record == nullptr) return;
+  record->protocol = Protocol::kEsp;
+  record->nat_ip = session.nat_ip;
+  record->remote_ip = session.remote_ip;
+  record->mapping = Dependence::kAddressPort;
+  record->spi_out = wire::Be32::raw(esp.spi[Direction::kOutbound]);
+  record->spi_in = wire::Be32::raw(esp.spi[Direction::kInbound]);
+  if (esp.ike != state::kNone) {
+    record->initiator = shard.alg.ike_sessions[esp.ike].initiator;
+    record->responder = shard.alg.ike_sessions[esp.ike].responder;
+  }
+  if (event == LogEvent::kDeleted) {
+    record->reason = lsn44::log_reason(session, why);
+    lsn44::fill_totals(shard, session, cold, record->totals);
+  }
+  shard.log.commit();
+}
+
 void report(IpsecAlg& shard, EventKind kind, EspId id, SessionEnd why = SessionEnd::kExpired) {
-  const EspSession& esp = shard.alg.esp_sessions[id];
+  EspSession& esp = shard.alg.esp_sessions[id];
+  if (kind == EventKind::kEspSessionCreated) {
+    esp.is_reported = true;
+    log_esp(shard, LogEvent::kCreated, esp, why);
+  } else if (esp.is_reported) {
+    const bool ends = kind == EventKind::kEspSessionEnded;
+    log_esp(shard, ends ? LogEvent::kDeleted : LogEvent::kCompleted, esp, why);
+  }
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
   Event event = event_of(shard, kind, shard.alg.peers[esp.peer]);
   event.why = static_cast<std::uint8_t>(why);

@@ -7,6 +7,7 @@ Lsn44::Lsn44(const Lsn44Config& config)
       lsn44(config.max_sessions, config.now, secret,
             {config.session_memory != nullptr ? config.session_memory : config.memory,
              config.mapping_memory != nullptr ? config.mapping_memory : config.memory,
-             config.memory}) {}
+             config.memory}),
+      log(config.log_records, config.memory) {}
 
 }  // namespace lsn::datapath

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "lsn/datapath/lsn44/logging.hpp"
 #include "lsn/datapath/lsn44/lsn44.hpp"
 #include "lsn/datapath/lsn44/ports.hpp"
 #include "lsn/datapath/lsn44/prefetch.hpp"
@@ -130,6 +131,8 @@ std::expected<MappingId, DropReason> obtain_mapping(Lsn44& shard, const Group& g
   mapping.in_use = 1;
   state::list_push(subscriber.mappings, id, tables.mapping_list_links());
   shard.counters.of(protocol).mappings.add();
+  if (group.logging != 0) [[unlikely]]
+    log_mapping(shard, group.logging, mapping, LogEvent::kCreated);
   return id;
 }
 
@@ -210,6 +213,8 @@ void remove_mapping(Lsn44& shard, MappingId id) {
   Tables& tables = shard.lsn44;
   Mapping& mapping = tables.mappings[id];
   Subscriber& subscriber = tables.subscribers[mapping.subscriber];
+  if (const std::uint8_t logging = logging_of(shard, subscriber); logging != 0) [[unlikely]]
+    log_mapping(shard, logging, mapping, LogEvent::kDeleted);
   tables.mapping_wheel.cancel(id, tables.mapping_wheel_links());
   if (!mapping.is_detached) erase(tables.mapping_index, outbound_key(mapping));
   erase(tables.mapping_index, inbound_key(mapping));

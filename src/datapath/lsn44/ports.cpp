@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "lsn/datapath/lsn44/logging.hpp"
 #include "lsn/datapath/lsn44/lsn44.hpp"
 
 namespace lsn::datapath::lsn44 {
@@ -315,6 +316,7 @@ bool free_waiting_ports(Lsn44& shard, std::size_t budget) {
 void pair_with(Lsn44& shard, Subscriber& subscriber, wire::Be32 nat_ip) {
   subscriber.paired_ip = nat_ip;
   ++find_nat_address(shard, nat_ip)->subscribers;
+  log_binding(shard, subscriber, LogEvent::kCreated);
 }
 
 bool pair_anywhere(Lsn44& shard, Subscriber& subscriber, const Group& group) {
@@ -338,6 +340,7 @@ bool pair_anywhere(Lsn44& shard, Subscriber& subscriber, const Group& group) {
 
 void unpair(Lsn44& shard, Subscriber& subscriber) {
   if (subscriber.paired_ip.raw() == 0) return;
+  log_binding(shard, subscriber, LogEvent::kDeleted);
   // The count only balances the load; a reload may have exchanged the object.
   NatAddress* address = find_nat_address(shard, subscriber.paired_ip);
   if (address != nullptr && address->subscribers != 0) --address->subscribers;

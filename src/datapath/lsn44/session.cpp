@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "lsn/datapath/lsn44/alg_hooks.hpp"
+#include "lsn/datapath/lsn44/logging.hpp"
 #include "lsn/datapath/lsn44/lsn44.hpp"
 #include "lsn/datapath/lsn44/mapping.hpp"
 #include "lsn/datapath/lsn44/ports.hpp"
@@ -304,6 +305,8 @@ class SessionDraft {
     const Session& session = tables_.sessions[id_];
     tables_.session_wheel.schedule(id_, shard_.now + idle_timeout(shard_, session, cold),
                                    tables_.session_wheel_links());
+    if (group_.logging != 0) [[unlikely]]
+      log_session(shard_, group_.logging, id_, LogEvent::kCreated);
     return id_;
   }
 
@@ -349,11 +352,9 @@ class SessionDraft {
   Done done_ = Done::kNothing;
 };
 
-}  // namespace
-
-std::expected<SessionId, DropReason> create_session(Lsn44& shard, const Group& group,
-                                                    std::uint16_t group_id, const AppPolicy& policy,
-                                                    const SessionRequest& request) {
+std::expected<SessionId, DropReason> try_create(Lsn44& shard, const Group& group,
+                                                std::uint16_t group_id, const AppPolicy& policy,
+                                                const SessionRequest& request) {
   const auto subscriber = obtain_subscriber(shard, request.inside.address, group_id);
   if (!subscriber) return std::unexpected(subscriber.error());
   SessionDraft draft(shard, group, group_id, request, *subscriber);
@@ -362,6 +363,17 @@ std::expected<SessionId, DropReason> create_session(Lsn44& shard, const Group& g
   draft.fill();
   if (const auto refusal = draft.publish()) return std::unexpected(*refusal);
   return draft.account();
+}
+
+}  // namespace
+
+std::expected<SessionId, DropReason> create_session(Lsn44& shard, const Group& group,
+                                                    std::uint16_t group_id, const AppPolicy& policy,
+                                                    const SessionRequest& request) {
+  const auto made = try_create(shard, group, group_id, policy, request);
+  if (!made) [[unlikely]]
+    log_refusal(shard, group_id, request.protocol, request.inside.address, made.error());
+  return made;
 }
 
 std::expected<SessionId, DropReason> create_esp_session(Lsn44& shard, SubscriberId subscriber,
@@ -383,6 +395,9 @@ void end_session(Lsn44& shard, SessionId id, SessionEnd why) {
   const SubscriberId subscriber_id = cold.subscriber;
   Subscriber& subscriber = tables.subscribers[subscriber_id];
 
+  if (const std::uint8_t logging = logging_of(shard, subscriber);
+      logging != 0 && session.protocol != Protocol::kEsp) [[unlikely]]
+    log_session(shard, logging, id, LogEvent::kDeleted, log_reason(session, why));
   tables.session_wheel.cancel(id, tables.session_wheel_links());
   state::list_remove(subscriber.sessions, id, tables.session_list_links());
   --subscriber.session_count[index_of(session.protocol)];

@@ -282,6 +282,7 @@ class Workbench : public ::testing::Test {
     ShardConfig config;
     config.max_sessions = 16;
     config.max_fragments = max_fragments;
+    config.log_records = 16;
     config.links = {{{2, 0, 0, 0, 0, 1}, Side::kInside},
                     {{2, 0, 0, 0, 0, 2}, Side::kOutside},
                     {{2, 0, 0, 0, 0, 2}, Side::kOutside}};

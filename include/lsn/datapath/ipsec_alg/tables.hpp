@@ -122,7 +122,8 @@ struct EspSession {
   ByDirection<std::uint64_t> counted_packets;
   ByDirection<std::uint64_t> counted_bytes;
   bool in_use;
-  bool is_single;  ///< in Client::singles
+  bool is_single;    ///< in Client::singles
+  bool is_reported;  ///< as created; its end is reported then, too
   state::ListLinks of_peer;
   state::ListLinks of_client;
   state::ListLinks half_open;
