@@ -38,7 +38,6 @@ constexpr Meaning kMeanings[] = {
     {"add lsn static",
      "static mappings are not available in this version: what is behind it is not "
      "reached from outside"},
-    {"add lsn logprofile", "records are not available in this version: nothing is logged"},
     {"add lsn ", "it is not translated otherwise than by address and port"},
     {"bind lsn ", "it is not translated otherwise than by address and port"},
     {"set lsn ", "it is not translated otherwise than by address and port"},

@@ -15,12 +15,12 @@ struct NotYet {
   std::string_view available;  ///< the value that is; empty: only not giving it
 };
 
-/// Beside these: lsn.static and lsn.logprofile, which describe.hpp marks.
+/// Beside these: lsn.static, which describe.hpp marks.
 constexpr std::array kNotYet{
-    NotYet{"lsn.pool.nattype", "DYNAMIC"},   NotYet{"lsn.pool.portblockallocation", "DISABLED"},
-    NotYet{"lsn.group.nattype", "DYNAMIC"},  NotYet{"lsn.group.portblocksize", "0"},
-    NotYet{"lsn.group.logging", "DISABLED"}, NotYet{"lsn.group.sessionLogging", "DISABLED"},
-    NotYet{"lsn.group.logprofilename", ""},
+    NotYet{"lsn.pool.nattype", "DYNAMIC"},
+    NotYet{"lsn.pool.portblockallocation", "DISABLED"},
+    NotYet{"lsn.group.nattype", "DYNAMIC"},
+    NotYet{"lsn.group.portblocksize", "0"},
 };
 
 }  // namespace

@@ -25,6 +25,7 @@ constexpr std::string_view kPool = "lsn pool";
 constexpr std::string_view kAppsAttributes = "lsn appsattributes";
 constexpr std::string_view kAppsProfile = "lsn appsprofile";
 constexpr std::string_view kTransportProfile = "lsn transportprofile";
+constexpr std::string_view kLogProfile = "lsn logprofile";
 constexpr std::string_view kAlgProfile = "ipsecalg profile";
 constexpr std::string_view kGroup = "lsn group";
 /// With -network.
@@ -39,6 +40,7 @@ auto with_list(AnyModel& model, std::string_view kind, Function&& f) {
   if (kind == kAppsAttributes) return f(model.lsn.appsattributes);
   if (kind == kAppsProfile) return f(model.lsn.appsprofile);
   if (kind == kTransportProfile) return f(model.lsn.transportprofile);
+  if (kind == kLogProfile) return f(model.lsn.logprofile);
   if (kind == kAlgProfile) return f(model.ipsecalg.profile);
   return f(model.lsn.group);
 }
@@ -52,6 +54,7 @@ std::string_view kind_referred_to(std::string_view setting) {
       {"appsattributesname", kAppsAttributes},
       {"appsprofilename", kAppsProfile},
       {"transportprofilename", kTransportProfile},
+      {"logprofilename", kLogProfile},
       {"ipsecAlgProfile", kAlgProfile},
   };
   for (const auto& [name, kind] : kReferences)
@@ -72,6 +75,7 @@ constexpr Alias kAliases[] = {
     {kGroup, "applicationprofilename", "appsprofilename"},
     {kGroup, "appsprofile", "appsprofilename"},
     {kGroup, "transportprofile", "transportprofilename"},
+    {kGroup, "logprofile", "logprofilename"},
     {kGroup, "pool", "poolname"},
     {kGroup, "ipsecAlgProfileName", "ipsecAlgProfile"},
     {kGroup, "client", "clientname"},
@@ -198,6 +202,7 @@ std::vector<ObjectKind> make_kinds() {
        "",
        "",
        {}},
+      {kLogProfile, "lsn.logprofile", "what records of a group have", "", "", "", {}},
       {kAlgProfile, "ipsecalg.profile", "how the IPsec ALG works", "", "", "", {}},
       {kGroup, "lsn.group", "which client uses which pools and profiles", "", "", "", {}},
   };

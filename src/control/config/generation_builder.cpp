@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "lsn/shared/log_record.hpp"
+
 namespace lsn::control {
 namespace {
 
@@ -205,6 +207,25 @@ shared::TransportPolicy build_transport(const Model& model, const GroupConfig& c
   return policy;
 }
 
+/// LogFlags of a group. Where addresses follow from the configuration (DETERMINISTIC) neither
+/// mappings nor bindings say anything that CONFIG records do not.
+std::uint8_t build_logging(const Model& model, const GroupConfig& config) {
+  using shared::LogFlags;
+  if (config.logging != Switch::kEnabled) return 0;
+  unsigned flags = 0;
+  if (config.nattype == NatType::kDynamic) {
+    flags |= LogFlags::kBindings;
+    for (const std::string& name : config.poolname)
+      if (const PoolConfig* pool = find_by_name(model.lsn.pool, name))
+        flags |=
+            pool->portblockallocation == Switch::kEnabled ? LogFlags::kBlocks : LogFlags::kMappings;
+  }
+  if (config.session_logging == Switch::kEnabled) flags |= LogFlags::kSessions;
+  if (log_profile(model, config).log_sess_deletion == Switch::kEnabled)
+    flags |= LogFlags::kDeletions;
+  return static_cast<std::uint8_t>(flags);
+}
+
 void build_groups(const Model& model, const Generation* before, const Ids& pools, const Ids& algs,
                   Generation& out) {
   const Ids ids =
@@ -244,6 +265,7 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
     }
     group.alg_profile =
         config.ipsec_alg_profile.empty() ? kNoId : algs.at(config.ipsec_alg_profile.front());
+    group.logging = build_logging(model, config);
     if (!group.usage) group.usage = std::make_shared<shared::GroupUsage>();
     if (const ClientConfig* client = clients.find(config.clientname)) {
       for (const wire::Ipv4Prefix& network : client->network)

@@ -103,4 +103,10 @@ const TransportProfileConfig* transport_profile(const Model& model, const GroupC
   return nullptr;
 }
 
+LogProfileConfig log_profile(const Model& model, const GroupConfig& group) {
+  for (const std::string& name : group.logprofilename)
+    if (const auto* profile = find_by_name(model.lsn.logprofile, name)) return *profile;
+  return {};
+}
+
 }  // namespace lsn::control

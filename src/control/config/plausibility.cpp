@@ -139,6 +139,22 @@ void check_eal(const Model& model, Findings& findings) {
                   fmt::format("not with PCI devices; interface {} has {}", pci->name, pci->device));
 }
 
+/// Settings of records that would bring none, and records that no sink takes.
+void check_record_sinks(const Model& model, Findings& findings) {
+  for (std::size_t g = 0; g < model.lsn.group.size(); ++g)
+    if (const GroupConfig& group = model.lsn.group[g];
+        group.session_logging == Switch::kEnabled && group.logging == Switch::kDisabled)
+      findings.report(fmt::format("lsn.group[{}].sessionLogging", g),
+                      fmt::format("group {}: sessionLogging", group.name), "ENABLED",
+                      "together with logging ENABLED");
+  if (!model.records.file.empty()) return;
+  for (std::size_t g = 0; g < model.lsn.group.size(); ++g)
+    if (model.lsn.group[g].logging == Switch::kEnabled)
+      findings.report(fmt::format("lsn.group[{}].logging", g),
+                      fmt::format("group {}: logging", model.lsn.group[g].name), "ENABLED",
+                      "with a sink in records that its records go to");
+}
+
 }  // namespace
 
 void check_plausibility(const Model& model, Findings& findings) {
@@ -146,6 +162,7 @@ void check_plausibility(const Model& model, Findings& findings) {
   check_client_routes(model, findings);
   check_pool_links(model, findings);
   check_outside_addresses(model, findings);
+  check_record_sinks(model, findings);
 }
 
 }  // namespace lsn::control

@@ -532,6 +532,7 @@ void check_profiles(const Model& model, Findings& findings) {
   check_attributes(model, findings);
   check_names(model.lsn.appsprofile, "lsn.appsprofile", "appsprofile", findings);
   check_names(model.lsn.transportprofile, "lsn.transportprofile", "transportprofile", findings);
+  check_names(model.lsn.logprofile, "lsn.logprofile", "logprofile", findings);
   check_names(model.ipsecalg.profile, "ipsecalg.profile", "ipsecalg profile", findings);
   for (std::size_t i = 0; i < model.lsn.transportprofile.size(); ++i)
     check_transport(model.lsn.transportprofile[i], i, findings);
@@ -678,6 +679,7 @@ void check_groups(const Model& model, Findings& findings) {
   References apps(model.lsn.appsprofile, "lsn.appsprofile", "appsprofile", findings);
   References transports(model.lsn.transportprofile, "lsn.transportprofile", "transportprofile",
                         findings);
+  References logs(model.lsn.logprofile, "lsn.logprofile", "logprofile", findings);
   References algs(model.ipsecalg.profile, "ipsecalg.profile", "ipsecalg profile", findings);
   std::map<std::string_view, std::string_view> group_of_client;
   for (std::size_t i = 0; i < model.lsn.group.size(); ++i) {
@@ -714,6 +716,12 @@ void check_groups(const Model& model, Findings& findings) {
     check_transports_of_group(transports, group, path("transportprofilename"),
                               label("transportprofilename"), findings);
 
+    logs.check_all(group.logprofilename, path("logprofilename"), label("logprofilename"));
+    if (group.logprofilename.size() > 1)
+      findings.report(path("logprofilename"), label("logprofilename"),
+                      fmt::format("{} profiles", group.logprofilename.size()),
+                      "one log profile in a group");
+
     const bool alg_known =
         algs.check_all(group.ipsec_alg_profile, path("ipsecAlgProfile"), label("ipsecAlgProfile"));
     if (group.ipsec_alg_profile.size() > 1)
@@ -726,6 +734,24 @@ void check_groups(const Model& model, Findings& findings) {
   }
 }
 
+/// Two sinks that write the same files would cut each other's lines. An alert that is cleared where
+/// it is raised would come and go.
+void check_records(const Model& model, Findings& findings) {
+  std::set<std::string_view> seen;
+  for (std::size_t i = 0; i < model.records.file.size(); ++i) {
+    const std::string& path = model.records.file[i].path;
+    if (!path.empty() && !seen.insert(path).second)
+      findings.report(setting("records.file", i, "path"), "records.file: path", quoted(path),
+                      "a path that no other file has");
+  }
+  const PoolThresholdConfig& threshold = model.records.pool_threshold;
+  if (threshold.raise != 0 && threshold.clear >= threshold.raise &&
+      findings.sound("records.poolThreshold.clear"))
+    findings.report("records.poolThreshold.clear", "records.poolThreshold: clear",
+                    fmt::format("{} %", threshold.clear),
+                    fmt::format("less than raise, {} %", threshold.raise));
+}
+
 }  // namespace
 
 void check_rules(const Model& model, Findings& findings) {
@@ -736,6 +762,7 @@ void check_rules(const Model& model, Findings& findings) {
   check_pools(model, findings);
   check_profiles(model, findings);
   check_groups(model, findings);
+  check_records(model, findings);
 }
 
 }  // namespace lsn::control

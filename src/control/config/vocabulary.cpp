@@ -226,6 +226,20 @@ std::optional<std::string> PathSyntax::parse(std::string_view text) {
   return std::string(text);
 }
 
+std::optional<std::string> FilePathSyntax::parse(std::string_view text) {
+  if (text.empty() || text.ends_with('/')) return std::nullopt;
+  return PathSyntax::parse(text);
+}
+
+std::optional<std::string> NodeSyntax::parse(std::string_view text) {
+  constexpr std::size_t kLongestNode = 64;
+  const bool good = text.size() <= kLongestNode && std::ranges::all_of(text, [](char c) {
+                      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                             (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+                    });
+  return good ? std::optional(std::string(text)) : std::nullopt;
+}
+
 std::optional<std::string> SocketPathSyntax::parse(std::string_view text) {
   if (text.size() < 2 || text.size() > 107) return std::nullopt;
   return PathSyntax::parse(text);

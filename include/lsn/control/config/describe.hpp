@@ -127,6 +127,26 @@ void describe(auto& v, Like<MetricsConfig> auto& c) {
   v.template text<ListenSyntax>("listen", c.listen, Presence::kOptional);
 }
 
+void describe(auto& v, Like<RecordFileConfig> auto& c) {
+  v.template text<FilePathSyntax>("path", c.path, Presence::kRequired);
+  v.number("rotateSize", c.rotate_size, {1, 1'048'576, "MB"});
+  v.number("rotateTime", c.rotate_time, {10, 2'678'400, "s"});
+  v.number("keep", c.keep, {0, 1'000'000, "segments"});
+  v.word("compress", c.compress, Presence::kOptional);
+  v.word("format", c.format, Presence::kOptional);
+}
+
+void describe(auto& v, Like<PoolThresholdConfig> auto& c) {
+  v.number("raise", c.raise, {0, 100, "%"});
+  v.number("clear", c.clear, {0, 100, "%"});
+}
+
+void describe(auto& v, Like<RecordsConfig> auto& c) {
+  v.template text<NodeSyntax>("node", c.node, Presence::kOptional);
+  v.section("poolThreshold", c.pool_threshold);
+  v.objects("file", c.file);
+}
+
 void describe(auto& v, Like<AclConfig> auto& c) {
   v.name(c.name, kMaxName);
   v.word("action", c.action, Presence::kOptional);
@@ -186,6 +206,14 @@ void describe(auto& v, Like<TransportProfileConfig> auto& c) {
   v.word("syncheck", c.syncheck, Presence::kOptional);
 }
 
+void describe(auto& v, Like<LogProfileConfig> auto& c) {
+  v.name(c.name, kMaxName);
+  v.word("logSubscrInfo", c.log_subscr_info, Presence::kOptional);
+  v.word("logCompact", c.log_compact, Presence::kOptional);
+  v.word("logIpfix", c.log_ipfix, Presence::kOptional);
+  v.word("logSessDeletion", c.log_sess_deletion, Presence::kOptional);
+}
+
 void describe(auto& v, Like<GroupConfig> auto& c) {
   v.name(c.name, kMaxName);
   v.template text<TextSyntax>("clientname", c.clientname, Presence::kRequired);
@@ -210,7 +238,7 @@ void describe(auto& v, Like<LsnConfig> auto& c) {
   v.objects("appsattributes", c.appsattributes);
   v.objects("appsprofile", c.appsprofile);
   v.objects("transportprofile", c.transportprofile);
-  v.later("logprofile", {"name", "logSubscrInfo", "logCompact", "logIpfix", "logSessDeletion"});
+  v.objects("logprofile", c.logprofile);
   v.objects("group", c.group);
   v.later("static",
           {"name", "transportprotocol", "subscrIP", "subscrPort", "natIP", "natPort", "destIP"});
@@ -242,6 +270,7 @@ void describe(auto& v, Like<Model> auto& c) {
   v.section("control", c.control);
   v.section("log", c.log);
   v.section("metrics", c.metrics);
+  v.section("records", c.records);
   v.section("lsn", c.lsn);
   v.section("ipsecalg", c.ipsecalg);
 }
@@ -275,6 +304,7 @@ void set_count(T& value, std::int64_t count) {
   if (setting == "interfaces") return "interface";
   if (setting == "routes") return "route";
   if (setting == "profile") return "ipsecalg profile";
+  if (setting == "file") return "records file";
   return setting;
 }
 

@@ -106,6 +106,34 @@ struct MetricsConfig {
   friend bool operator==(const MetricsConfig&, const MetricsConfig&) = default;
 };
 
+/// A sink of the records that writes files.
+struct RecordFileConfig {
+  std::string path;                  ///< of its segments, without what their names add
+  std::uint32_t rotate_size = 1024;  ///< MB
+  Seconds rotate_time{3600};
+  std::uint32_t keep = 0;  ///< closed segments; 0: all
+  Compression compress = Compression::kNone;
+  RecordFormat format = RecordFormat::kText;
+
+  friend bool operator==(const RecordFileConfig&, const RecordFileConfig&) = default;
+};
+
+/// Per cent of a pool's ports in use at which its alert is raised (0: never) and cleared.
+struct PoolThresholdConfig {
+  std::uint32_t raise = 90;
+  std::uint32_t clear = 80;
+
+  friend bool operator==(const PoolThresholdConfig&, const PoolThresholdConfig&) = default;
+};
+
+struct RecordsConfig {
+  std::string node;  ///< in each record; empty: the host's name
+  PoolThresholdConfig pool_threshold;
+  std::vector<RecordFileConfig> file;
+
+  friend bool operator==(const RecordsConfig&, const RecordsConfig&) = default;
+};
+
 /// An extended access list as far as one says which sources are a client's.
 struct AclConfig {
   std::string name;
@@ -184,6 +212,16 @@ struct TransportProfileConfig {
   friend bool operator==(const TransportProfileConfig&, const TransportProfileConfig&) = default;
 };
 
+struct LogProfileConfig {
+  std::string name;
+  Switch log_subscr_info = Switch::kDisabled;
+  Switch log_compact = Switch::kDisabled;
+  Switch log_ipfix = Switch::kDisabled;
+  Switch log_sess_deletion = Switch::kEnabled;
+
+  friend bool operator==(const LogProfileConfig&, const LogProfileConfig&) = default;
+};
+
 struct GroupConfig {
   std::string name;
   std::string clientname;
@@ -197,7 +235,7 @@ struct GroupConfig {
   std::vector<std::string> poolname;
   std::vector<std::string> appsprofilename;
   std::vector<std::string> transportprofilename;
-  std::vector<std::string> logprofilename;
+  std::vector<std::string> logprofilename;     ///< at most one
   std::vector<std::string> ipsec_alg_profile;  ///< at most one
 
   friend bool operator==(const GroupConfig&, const GroupConfig&) = default;
@@ -228,6 +266,7 @@ struct LsnConfig {
   std::vector<AppsAttributesConfig> appsattributes;
   std::vector<AppsProfileConfig> appsprofile;
   std::vector<TransportProfileConfig> transportprofile;
+  std::vector<LogProfileConfig> logprofile;
   std::vector<GroupConfig> group;
 
   friend bool operator==(const LsnConfig&, const LsnConfig&) = default;
@@ -246,6 +285,7 @@ struct Model {
   ControlConfig control;
   LogConfig log;
   MetricsConfig metrics;
+  RecordsConfig records;
   LsnConfig lsn;
   AlgConfig ipsecalg;
 
@@ -314,6 +354,9 @@ struct CoveringProfile {
 [[nodiscard]] const TransportProfileConfig* transport_profile(const Model& model,
                                                               const GroupConfig& group,
                                                               shared::Protocol protocol);
+
+/// The group's log profile; without one, one of the defaults.
+[[nodiscard]] LogProfileConfig log_profile(const Model& model, const GroupConfig& group);
 
 /// RFC 3947 and RFC 5996: IKE, and IKE and ESP behind a NAT.
 inline constexpr std::uint16_t kIkePort = 500;

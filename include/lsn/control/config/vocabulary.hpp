@@ -24,6 +24,9 @@ enum class AllocPolicy : std::uint8_t { kPorts, kIpAddrs };
 /// The action of an access list on the sources that it names: the only one supported.
 enum class AclAction : std::uint8_t { kAllow };
 enum class LogLevel : std::uint8_t { kTrace, kDebug, kInfo, kWarning, kError, kCritical };
+/// How a line of the records' files is written, and how their segments are kept once closed.
+enum class RecordFormat : std::uint8_t { kText, kJson };
+enum class Compression : std::uint8_t { kNone, kZstd };
 /// The switch of most of the objects' parameters.
 enum class Switch : std::uint8_t { kDisabled, kEnabled };
 
@@ -59,6 +62,16 @@ struct Words<LogLevel> {
        {LogLevel::kWarning, "warning"},
        {LogLevel::kError, "error"},
        {LogLevel::kCritical, "critical"}}};
+};
+template <>
+struct Words<RecordFormat> {
+  static constexpr std::array<std::pair<RecordFormat, std::string_view>, 2> kAll{
+      {{RecordFormat::kText, "text"}, {RecordFormat::kJson, "json"}}};
+};
+template <>
+struct Words<Compression> {
+  static constexpr std::array<std::pair<Compression, std::string_view>, 2> kAll{
+      {{Compression::kNone, "none"}, {Compression::kZstd, "zstd"}}};
 };
 template <>
 struct Words<shared::Side> {
@@ -243,6 +256,23 @@ struct DeviceSyntax {
 struct PathSyntax {
   using Value = std::string;
   static constexpr std::string_view kAllowed = "an absolute path or \"\"";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return value; }
+};
+
+/// An absolute path of something that is not a directory.
+struct FilePathSyntax {
+  using Value = std::string;
+  static constexpr std::string_view kAllowed = "an absolute path that does not end in /";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return value; }
+};
+
+/// The name of this box in records: as a host's, without blanks; nothing: the host's own.
+struct NodeSyntax {
+  using Value = std::string;
+  static constexpr std::string_view kAllowed =
+      "up to 64 letters, digits and . _ - (\"\": the name of the host)";
   static std::optional<Value> parse(std::string_view text);
   static std::string format(const Value& value) { return value; }
 };

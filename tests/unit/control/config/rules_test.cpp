@@ -451,15 +451,10 @@ TEST(Rules, AReserveIsAPartOfPortquotaForSomePorts) {
 
 TEST(Availability, WhatThisVersionCannotDoIsAnHonestError) {
   const std::vector<std::pair<std::string_view, std::string>> cases{
-      {kGroup2, group2("logging =  \"ENABLED\";")},
-      {kGroup2, group2("sessionLogging = \"enabled\";")},
       {kGroup2, group2("portblocksize = 256;")},
-      {kGroup2, group2("logprofilename = \"L\";")},
       {"name = \"P2\";", "name = \"P2\"; portblockallocation = \"ENABLED\";"},
       {"  client = (",
        "  static = ( { name = \"S\"; transportprotocol = \"TCP\"; } );   client = ("},
-      {"  client = (",
-       "  logprofile = ( { name = \"S\"; logCompact = \"ENABLED\"; } );   client = ("},
   };
   for (const auto& [from, to] : cases)
     expect_problem(good_with(from, to), to, {"not available in this version"});
@@ -486,6 +481,34 @@ TEST(Availability, ObjectsOfLaterVersionsAreReadForTheirNames) {
   const auto problems = problems_after(
       {{"  client = (", "  static = ( { name = \"S\"; natipp = \"1.2.3.4\"; } ); client = ("}});
   EXPECT_THAT(to_string(problems), HasSubstr("did you mean \"natIP\""));
+}
+
+// Records ---------------------------------------------------------------------------------------
+
+TEST(Rules, AGroupHasOneLogProfileThatExists) {
+  constexpr std::string_view kProfiles =
+      "  logprofile = ( { name = \"L\"; }, { name = \"M\"; logSessDeletion = \"DISABLED\"; } ); "
+      "client = (";
+  const auto with = [&](const std::string& binding) {
+    return problems_after({{"  client = (", std::string(kProfiles)}, {kGroup2, group2(binding)}});
+  };
+  EXPECT_TRUE(with("logging = \"ENABLED\"; logprofilename = \"M\";").empty());
+  EXPECT_THAT(to_string(with("logprofilename = \"N\";")), HasSubstr("existing logprofile"));
+  EXPECT_THAT(to_string(with("logprofilename = [ \"L\", \"M\" ];")),
+              HasSubstr("one log profile in a group"));
+}
+
+TEST(Rules, TwoFilesOfRecordsHaveTwoPaths) {
+  expect_accepted("control: {",
+                  "records: { file: { path = \"/a/b\"; compress = \"zstd\"; }; }; control: {");
+  EXPECT_THAT(
+      to_string(problems_after(
+          {{"control: {",
+            "records: { file = ( { path = \"/a\"; }, { path = \"/a\"; } ); }; control: {"}})),
+      HasSubstr("a path that no other file has"));
+  EXPECT_THAT(to_string(problems_after(
+                  {{"control: {", "records: { file: { path = \"/a/\"; }; }; control: {"}})),
+              HasSubstr("an absolute path that does not end in /"));
 }
 
 // Models that no file gave ----------------------------------------------------------------------
