@@ -9,6 +9,7 @@ find_package(ZLIB REQUIRED)
 pkg_check_modules(DPDK REQUIRED libdpdk>=22.11)
 pkg_check_modules(LIBCONFIGXX REQUIRED IMPORTED_TARGET libconfig++)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
+pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(LIBEDIT REQUIRED IMPORTED_TARGET libedit)
 # Its text format only: the HTTP server is lsnd's own (control/metrics/http_server.hpp).
 pkg_check_modules(PROMETHEUS REQUIRED IMPORTED_TARGET prometheus-cpp-core)
@@ -24,7 +25,7 @@ target_link_libraries(lsn_dpdk INTERFACE ${DPDK_LINK_LIBRARIES} Threads::Threads
 
 add_library(lsn_control_libs INTERFACE)
 target_link_libraries(lsn_control_libs INTERFACE PkgConfig::LIBCONFIGXX PkgConfig::SYSTEMD
-                      PkgConfig::PROMETHEUS
+                      PkgConfig::PROMETHEUS PkgConfig::ZSTD
                       fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json CLI11::CLI11 ZLIB::ZLIB
                       Threads::Threads)
 # fmt 9's fill characters under gcc 12's flow analysis at -O3: a warning about a case that cannot

@@ -22,6 +22,8 @@
 #include "lsn/control/ha/journal.hpp"
 #include "lsn/control/log.hpp"
 #include "lsn/control/metrics/metrics_server.hpp"
+#include "lsn/control/records/alert_watch.hpp"
+#include "lsn/control/records/log_thread.hpp"
 #include "lsn/control/running_config.hpp"
 #include "lsn/control/service.hpp"
 #include "lsn/control/watchdog.hpp"
@@ -59,15 +61,18 @@ class Controller::Loop {
   Loop(ControllerOptions options, Dataplane& dataplane)
       : dataplane_(dataplane),
         config_(std::move(options.config_path), std::move(options.model), dataplane),
+        records_(dataplane_, config_.model(), config_.generation()),
+        alert_watch_(CommandContext{dataplane_, config_, cleared_, false, &records_}, records_),
         alg_log_(dataplane_, config_),
         journal_(config_.model().dataplane.state_file, dataplane_),
         timer_(checked(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), "timerfd")),
         server_(std::move(options.socket), lsn_commands(),
-                CommandContext{dataplane_, config_, cleared_}, events_, Clock::now()),
+                CommandContext{dataplane_, config_, cleared_, true, &records_}, events_,
+                Clock::now()),
         watchdog_(dataplane_, service_watchdog(), Clock::now()) {
     if (options.view_socket)
       view_server_.emplace(std::move(*options.view_socket), lsn_commands(),
-                           CommandContext{dataplane_, config_, cleared_, false}, events_,
+                           CommandContext{dataplane_, config_, cleared_, false, &records_}, events_,
                            Clock::now());
     const sigset_t signals = our_signals();
     signals_ =
@@ -76,7 +81,11 @@ class Controller::Loop {
                          events_.watch(signals_.get(), EPOLLIN, [this] { take_signals(); });
     if (!watched) throw std::system_error(errno, std::generic_category(), "epoll_ctl");
     if (options.metrics.valid())
-      metrics_.emplace(std::move(options.metrics), dataplane_, config_.generation(), Clock::now());
+      metrics_.emplace(std::move(options.metrics), dataplane_, config_.generation(), Clock::now(),
+                       &records_);
+    config_.watch([this](const Model& model, const shared::Generation& generation) {
+      records_.configure(model, generation);
+    });
   }
 
   int run() {
@@ -115,6 +124,7 @@ class Controller::Loop {
     server_.tick(now);
     if (view_server_) view_server_->tick(now);
     alg_log_.tick(now);
+    alert_watch_.tick(now);
     journal_.tick(now);
     if (metrics_) metrics_->tick(now, phase(), config_.generation());
     if (now >= next_look_at_maps_) {
@@ -163,6 +173,8 @@ class Controller::Loop {
   EventLoop events_;
   RunningConfig config_;
   ClearedCounters cleared_;
+  LogThread records_;
+  AlertWatch alert_watch_;
   AlgLog alg_log_;
   Journal journal_;
   FileDescriptor timer_;

@@ -241,6 +241,7 @@ void RunningConfig::publish(std::shared_ptr<const Generation> generation,
                             std::function<void(std::uint64_t)> then) {
   publishing_ = true;
   generation_ = generation;
+  if (watch_) watch_(model_, *generation_);
   dataplane_.publish(std::move(generation),
                      [self = std::weak_ptr(self_), next = std::move(then)](std::uint64_t ended) {
                        const auto alive = self.lock();

@@ -48,6 +48,10 @@ class RunningConfig {
   RunningConfig(const RunningConfig&) = delete;
   RunningConfig& operator=(const RunningConfig&) = delete;
 
+  /// Called with each configuration, right before its generation goes to the workers.
+  using Watch = std::function<void(const Model& model, const shared::Generation& generation)>;
+  void watch(Watch watch) { watch_ = std::move(watch); }
+
   /// Publishes the first generation.
   void start();
 
@@ -106,9 +110,10 @@ class RunningConfig {
   Dataplane& dataplane_;
   std::shared_ptr<const shared::Generation> generation_;
   bool publishing_ = false;
-  std::vector<Done> present_;        ///< answered by the reload under way
-  std::vector<Done> next_;           ///< answered by the one after it
-  std::vector<Asked> asked_;         ///< changes that wait for the present one
+  std::vector<Done> present_;  ///< answered by the reload under way
+  std::vector<Done> next_;     ///< answered by the one after it
+  std::vector<Asked> asked_;   ///< changes that wait for the present one
+  Watch watch_;
   std::unique_ptr<Errands> writer_;  ///< of the file, from the first time on
   /// The dataplane's answers hold a reference to it; gone with this object.
   std::shared_ptr<RunningConfig*> self_;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "convert.hpp"
+#include "find.hpp"
 #include "lsn/control/command/client.hpp"
 #include "lsn/control/command/words.hpp"
 #include "lsn/control/config/vocabulary.hpp"
@@ -55,6 +56,8 @@ int start(const Options& options) {
     if (options.words.size() != 2) return fail("convert: given no file, or several, allowed one");
     return ctl::convert(options.words[1]);
   }
+  if (!options.words.empty() && control::same_word(options.words.front(), "find"))
+    return ctl::find({options.words.begin() + 1, options.words.end()}, options.json);
   if (options.words.empty() && options.file.empty() && isatty(STDIN_FILENO) != 0)
     return ctl::run_shell(options.socket, options.json);
   if (options.atomic && !options.words.empty())
@@ -94,7 +97,9 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "lsnctl " LSN_VERSION);
   app.footer(
       "Commands: lsnctl help\n"
-      "Offline: lsnctl convert FILE makes a configuration of a file of NetScaler commands");
+      "Offline: lsnctl convert FILE makes a configuration of a file of NetScaler commands\n"
+      "         lsnctl find -natIP A [-natPort P] [-spi S] -at TIME [-within S] [FILE ...]\n"
+      "         says whose a NAT address was, out of the records");
   // All words behind the command's first one are the command's, also one that looks like an option.
   app.prefix_command();
   try {

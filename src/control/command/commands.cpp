@@ -19,6 +19,7 @@
 #include "lsn/control/command/explain.hpp"
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/object_commands.hpp"
+#include "lsn/control/command/records_answers.hpp"
 #include "lsn/control/command/report.hpp"
 #include "lsn/control/command/router_answers.hpp"
 #include "lsn/control/command/session_answers.hpp"
@@ -342,6 +343,10 @@ const Grammar& lsn_commands() {
          begin_stat_ipsecalg, stat_options(), kStatIpsecalgParameters},
         {"stat interface", "links, packets, what devices dropped and how they spread packets",
          begin_report<report_interfaces>, stat_options()},
+        {"show alert", "what operators should know of: raised and cleared alerts",
+         begin_report<report_alerts>},
+        {"stat records", "records taken, lost and written, by kind and by sink",
+         begin_report<report_records>, stat_options()},
         {"stat worker", "load, sessions and handovers of each worker", begin_report<report_workers>,
          stat_options()},
         {"show drops", "packets that were not forwarded, by reason", begin_show_drops,

@@ -31,15 +31,6 @@ std::string lower_name(std::size_t protocol) {
   return lower(name_of(static_cast<Protocol>(protocol)));
 }
 
-/// Per cent of the ports of the protocol of which most are taken.
-double percent(const Usage::OfPool& pool) {
-  double most = 0;
-  for (std::size_t p = 0; p < kPortProtocols && pool.addresses != 0; ++p)
-    most = std::max(most, 100.0 * static_cast<double>(pool.ports[p]) /
-                              static_cast<double>(pool.addresses * kPortsOfAddress[p]));
-  return std::min(most, 100.0);
-}
-
 /// "TCP 12, UDP 3, ICMP 0"
 std::string by_protocol(const auto& values) {
   std::string text;
@@ -60,7 +51,7 @@ Json to_json(const Usage::OfPool& pool) {
           {"subscribers", pool.paired},
           {"ports", json_by_protocol(pool.ports)},
           {"ports_waiting", pool.waiting},
-          {"percent", percent(pool)},
+          {"percent", pool_percent(pool)},
           {"draining",
            {{"addresses", pool.draining.addresses},
             {"subscribers", pool.draining.paired},
@@ -138,7 +129,7 @@ class StatUsage final : public Answer {
                                      std::to_string(pool.paired)};
       for (const std::uint64_t ports : pool.ports) cells.push_back(std::to_string(ports));
       cells.push_back(std::to_string(pool.waiting));
-      cells.push_back(fmt::format("{:.1f} %", percent(pool)));
+      cells.push_back(fmt::format("{:.1f} %", pool_percent(pool)));
       table.add(std::move(cells));
     }
     say(out, "pools", std::move(list), table);
@@ -207,6 +198,14 @@ std::expected<std::unique_ptr<Answer>, std::string> begin(StatUsage::Of of, cons
 
 }  // namespace
 
+double pool_percent(const Usage::OfPool& pool) {
+  double most = 0;
+  for (std::size_t p = 0; p < kPortProtocols && pool.addresses != 0; ++p)
+    most = std::max(most, 100.0 * static_cast<double>(pool.ports[p]) /
+                              static_cast<double>(pool.addresses * kPortsOfAddress[p]));
+  return std::min(most, 100.0);
+}
+
 UsageSurvey::UsageSurvey(const CommandContext& context) {
   Usage empty;
   empty.pools.resize(context.config.generation().pools.size());
@@ -266,7 +265,7 @@ std::optional<ObjectUsage> UsageByName::of(std::string_view kind, const std::str
     const Usage::OfPool pool = at_or_none(usage_.pools, id_in(pools_));
     found.lines = {
         {"subscribers", fmt::format("{} paired with an address", pool.paired)},
-        {"ports in use", fmt::format("{} ({:.1f} %)", by_protocol(pool.ports), percent(pool))},
+        {"ports in use", fmt::format("{} ({:.1f} %)", by_protocol(pool.ports), pool_percent(pool))},
         {"ports waiting", std::to_string(pool.waiting)}};
     if (pool.draining.addresses != 0)
       found.lines.emplace_back("still on drain", left_of(pool.draining));

@@ -16,6 +16,7 @@
 
 #include "lsn/control/config/vocabulary.hpp"
 #include "lsn/control/quiet_thread.hpp"
+#include "lsn/control/records/log_thread.hpp"
 
 namespace lsn::control {
 namespace {
@@ -90,12 +91,14 @@ std::expected<FileDescriptor, std::string> open_metrics_socket(const MetricsConf
 }
 
 MetricsServer::MetricsServer(FileDescriptor socket, Dataplane& dataplane,
-                             const shared::Generation& generation, Time now)
+                             const shared::Generation& generation, Time now,
+                             const LogThread* records)
     : dataplane_(dataplane),
+      records_(records),
       source_(MetricsSource::of(dataplane, generation)),
       pulse_(counters_of(source_), now),
       next_facts_(now + kFactsInterval),
-      facts_(std::make_shared<const MetricsFacts>(MetricsFacts::of(dataplane, generation))),
+      facts_(new_facts(generation)),
       wake_(wake_up_call()),
       http_(std::move(socket), [this](std::string_view path) { return page(path); }, loop_, now) {
   if (!loop_.watch(wake_.get(), EPOLLIN, [] {}))
@@ -114,11 +117,18 @@ void MetricsServer::tick(Time now, Phase phase, const shared::Generation& genera
   pulse_.beat(now, phase);
   if (now < next_facts_) return;
   // Freed after the lock.
-  auto fresh = std::make_shared<const MetricsFacts>(MetricsFacts::of(dataplane_, generation));
+  auto fresh = new_facts(generation);
   const std::unique_lock lock(mutex_, std::try_to_lock);
   if (!lock) return;
   next_facts_ = now + kFactsInterval;
   facts_.swap(fresh);
+}
+
+std::shared_ptr<const MetricsFacts> MetricsServer::new_facts(
+    const shared::Generation& generation) const {
+  auto facts = std::make_shared<MetricsFacts>(MetricsFacts::of(dataplane_, generation));
+  if (records_ != nullptr) facts->records = records_->status();
+  return facts;
 }
 
 std::shared_ptr<const MetricsFacts> MetricsServer::facts() const {

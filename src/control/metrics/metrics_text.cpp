@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -108,6 +109,8 @@ class Collection {
     add_workers();
     add_alg();
     add_alg_profiles();
+    add_records();
+    add_alerts();
     return std::move(all_);
   }
 
@@ -307,6 +310,61 @@ class Collection {
     });
   }
 
+  /// `stat records`
+  void add_records() {
+    const auto kinds = [](Family& one, const shared::ByLogKind<std::uint64_t>& counts) {
+      for (std::size_t k = 0; k < shared::kLogKinds; ++k)
+        if (const auto kind = static_cast<shared::LogKind>(k); is_of_workers(kind))
+          one.add({{"kind", std::string(to_word(kind))}}, counts[k]);
+    };
+    {
+      Family taken(all_, MetricType::Counter, "records_", "taken",
+                   "Records of the workers that the log thread took.");
+      kinds(taken, facts_.records.taken);
+    }
+    {
+      Family lost(all_, MetricType::Counter, "records_", "lost",
+                  "Records that a worker's ring had no room for.");
+      kinds(lost, facts_.records.lost);
+    }
+    add_by_sink(MetricType::Counter, "written", "Records that the sink took.",
+                [](const SinkStatus& s) { return s.written; });
+    add_by_sink(MetricType::Counter, "lost", "Records that the sink's queue had no room for.",
+                [](const SinkStatus& s) { return s.lost; });
+    add_by_sink(MetricType::Gauge, "waiting", "Records that wait for the sink.",
+                [](const SinkStatus& s) { return s.waiting; });
+    add_by_sink(MetricType::Gauge, "stalled", "1: the sink takes no records.",
+                [](const SinkStatus& s) { return std::uint64_t{s.stalled}; });
+  }
+
+  /// `show alert`; one of a group by the group's number in the configuration's history: its name
+  /// is the label.
+  void add_alerts() {
+    Family raised = gauge("alert", "1: the alert is raised.");
+    for (const AlertBook::Status& alert : facts_.records.alerts)
+      raised.add({{"alert", std::string(to_word(alert.subject.alert))},
+                  {"of", alert.subject.group < facts_.groups.size()
+                             ? "group " + facts_.groups[alert.subject.group]
+                             : alert.subject.words}},
+                 alert.raised);
+    Family times(all_, MetricType::Counter, "", "alerts",
+                 "How often what the alert is about was so.");
+    std::map<std::string, std::uint64_t> by_kind;
+    for (const AlertBook::Status& alert : facts_.records.alerts)
+      by_kind[std::string(to_word(alert.subject.alert))] += alert.count;
+    for (std::size_t a = 0; a < shared::kLogAlerts; ++a) {
+      const std::string word(to_word(static_cast<shared::LogAlert>(a)));
+      times.add({{"alert", word}}, by_kind[word]);
+    }
+  }
+
+  template <class Read>
+  void add_by_sink(MetricType type, std::string_view name, std::string_view meaning,
+                   const Read& read) {
+    Family one(all_, type, "records_sink_", name, meaning);
+    for (const SinkStatus& sink : facts_.records.sinks) one.add({{"sink", sink.name}}, read(sink));
+  }
+
   /// `read` of a profile's sets of all workers.
   template <class Read>
   [[nodiscard]] auto sum(std::uint16_t profile, const Read& read) const {
@@ -361,6 +419,7 @@ MetricsFacts MetricsFacts::of(Dataplane& dataplane, const shared::Generation& ge
   for (const shared::AlgProfile& profile : generation.alg_profiles)
     if (profile.id < kCountedProfiles)
       facts.profiles.push_back({profile.id, profile.name, profile.present});
+  for (const shared::Group& group : generation.groups) facts.groups.push_back(group.name);
   facts.ports = dataplane.ports();
   return facts;
 }

@@ -21,6 +21,8 @@
 
 namespace lsn::control {
 
+class LogThread;
+
 class Answer {
  public:
   enum class Progress : std::uint8_t {
@@ -62,7 +64,8 @@ struct CommandContext {
   Dataplane& dataplane;
   RunningConfig& config;
   ClearedCounters& cleared;
-  bool may_change = true;  ///< the user may do more than read
+  bool may_change = true;              ///< the user may do more than read
+  const LogThread* records = nullptr;  ///< nullptr: there are none
 };
 
 /// The answer of a worker, or of a reload, on the control thread: one question at a time. If this

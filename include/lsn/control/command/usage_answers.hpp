@@ -35,6 +35,9 @@ class UsageSurvey {
   shared::Usage total_;
 };
 
+/// Per cent of a pool's ports of the protocol of which most are taken.
+[[nodiscard]] double pool_percent(const shared::Usage::OfPool& pool);
+
 /// An object's usage in words ("ports in use: TCP 12, UDP 3, ICMP 0 (0.0 %)") and as JSON.
 struct ObjectUsage {
   std::vector<std::pair<std::string, std::string>> lines;

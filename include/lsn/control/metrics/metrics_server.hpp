@@ -29,6 +29,8 @@
 
 namespace lsn::control {
 
+class LogThread;
+
 /// Listening, before the devices are taken; a client that connects waits until a MetricsServer
 /// runs. None if nothing is to be served. Error: one line.
 [[nodiscard]] std::expected<FileDescriptor, std::string> open_metrics_socket(
@@ -38,9 +40,9 @@ class MetricsServer {
  public:
   using Time = std::chrono::steady_clock::time_point;
 
-  /// On the control thread, as tick(). The dataplane outlives it.
+  /// On the control thread, as tick(). The dataplane and the records, if there are any, outlive it.
   MetricsServer(FileDescriptor socket, Dataplane& dataplane, const shared::Generation& generation,
-                Time now);
+                Time now, const LogThread* records = nullptr);
   ~MetricsServer();
   MetricsServer(const MetricsServer&) = delete;
   MetricsServer& operator=(const MetricsServer&) = delete;
@@ -54,7 +56,11 @@ class MetricsServer {
   [[nodiscard]] std::shared_ptr<const std::string> text(Time now);
   [[nodiscard]] std::shared_ptr<const MetricsFacts> facts() const;
 
+  [[nodiscard]] std::shared_ptr<const MetricsFacts> new_facts(
+      const shared::Generation& generation) const;
+
   Dataplane& dataplane_;
+  const LogThread* const records_;
   const MetricsSource source_;
   Pulse pulse_;
   Time next_facts_;  ///< control thread

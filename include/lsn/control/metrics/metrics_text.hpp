@@ -18,6 +18,7 @@
 
 #include "lsn/control/dataplane.hpp"
 #include "lsn/control/metrics/pulse.hpp"
+#include "lsn/control/records/records_status.hpp"
 #include "lsn/shared/generation.hpp"
 
 namespace lsn::control {
@@ -42,7 +43,9 @@ struct MetricsFacts {
   };
   std::uint64_t generation = 0;
   std::vector<Profile> profiles;          ///< those that are counted apart
+  std::vector<std::string> groups;        ///< names by id
   std::vector<shared::PortStatus> ports;  ///< by device
+  RecordsStatus records;
 
   [[nodiscard]] static MetricsFacts of(Dataplane& dataplane, const shared::Generation& generation);
 };

@@ -29,7 +29,7 @@
 namespace lsn::control {
 
 /// Workers that answer when they are polled, unless they are told to hold their answers.
-class FakeDataplane final : public Dataplane {
+class FakeDataplane : public Dataplane {
  public:
   explicit FakeDataplane(unsigned workers = 2) {
     for (unsigned i = 0; i < workers; ++i) {

@@ -1,0 +1,63 @@
+// `lsnctl find`: who had a NAT address and port, or SPI, at a moment - from segments alone,
+// offline.
+//
+//   all segments ─ index ─► blocks that may have the endpoint, or notes ─ several threads ─► their
+//   lines ─ in the order of time ─► holders: from when until when ─► those of the interval
+//
+// A *holder* is a MAPPING, SESSION, ALG SESSION, BLOCK or (if no port and no SPI is asked for)
+// BINDING from its beginning to its end. Where only the end is there, its duration says when it
+// began. An answer is no better than the records: a *doubt* says what is missing and what that
+// means - records that were lost, segments that are not there, a restart, an end that is not
+// recorded.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lsn/control/command/grammar.hpp"
+#include "lsn/control/records/record_line.hpp"
+#include "lsn/wire/ipv4_address.hpp"
+
+namespace lsn::control {
+
+struct FindQuestion {
+  wire::Ipv4Address nat{};
+  std::optional<std::uint16_t> port;
+  std::optional<std::uint32_t> spi;
+  std::string protocol;  ///< empty: any
+  std::int64_t from_ms = 0;
+  std::int64_t until_ms = 0;
+};
+
+struct Holder {
+  std::string line;  ///< the record that it began with, or else its end
+  std::string end_line;
+  std::string subscriber;  ///< with its port, if it has one
+  std::string group;
+  std::optional<std::int64_t> from_ms;   ///< nullopt: not known, before the records
+  std::optional<std::int64_t> until_ms;  ///< nullopt: not known, or it lives
+  std::string end;                       ///< why it ended, in a word
+};
+
+struct FindAnswer {
+  std::vector<Holder> holders;
+  std::vector<std::string> doubts;
+  std::uint64_t segments = 0;
+  std::uint64_t records = 0;      ///< in all segments
+  std::uint64_t blocks = 0;       ///< in all segments
+  std::uint64_t blocks_read = 0;  ///< of these
+};
+
+/// The segments of `files`: each a segment, or a sink's path (records.file.path) that stands for
+/// all of its segments. Error: one line: none is there, or one cannot be read.
+[[nodiscard]] std::expected<FindAnswer, std::string> find_holders(
+    const FindQuestion& question, const std::vector<std::string>& files);
+
+/// The answer for people, or as one JSON document.
+[[nodiscard]] std::string to_text(const FindQuestion& question, const FindAnswer& answer,
+                                  Format format);
+
+}  // namespace lsn::control

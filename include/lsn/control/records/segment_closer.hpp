@@ -1,0 +1,45 @@
+// What happens to a segment after it was closed: it is compressed, and in time removed.
+//
+// On a thread of its own, so that records never wait for it. Each block of the index becomes a zstd
+// frame: zstdcat reads the whole, a search only the frames that it needs. The compressed segment
+// and its index are complete under their names before the plain ones go; what a kill leaves of one
+// is begun again. If the disk is full the plain segment stays and is tried again with the next one.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "lsn/control/config/model.hpp"
+#include "lsn/control/records/segment_name.hpp"
+
+namespace lsn::control {
+
+class SegmentCloser {
+ public:
+  explicit SegmentCloser(RecordFileConfig config);
+  /// Waits for the file under way: some seconds.
+  ~SegmentCloser();
+  SegmentCloser(const SegmentCloser&) = delete;
+  SegmentCloser& operator=(const SegmentCloser&) = delete;
+
+  /// Closed segments are there; all but `open`, which is still written.
+  void look(const SegmentName& open);
+
+ private:
+  void run();
+  void work(const SegmentName& open);
+  [[nodiscard]] bool compress(const SegmentName& name);
+  void remove(const SegmentName& name);
+
+  RecordFileConfig config_;
+  std::mutex mutex_;
+  std::condition_variable woken_;
+  bool asked_ = false;
+  bool ending_ = false;
+  SegmentName open_;
+  std::thread thread_;  // the last: it uses the others
+};
+
+}  // namespace lsn::control

@@ -1,0 +1,223 @@
+#include "lsn/control/records/file_sink.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "lsn/control/records/record_line.hpp"
+#include "lsn/control/records/segment_file.hpp"
+
+namespace lsn::control {
+namespace {
+
+constexpr mode_t kMode = 0640;  // subscribers are in it
+
+bool exists(const std::string& path) {
+  return access(path.c_str(), F_OK) == 0;
+}
+
+/// All of it, or the file is as it was; `size`: what it has.
+bool append_whole(int fd, std::string_view bytes, std::uint64_t size) {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      const int error = errno;
+      static_cast<void>(ftruncate(fd, static_cast<off_t>(size)));
+      errno = error;
+      return false;
+    }
+    done += static_cast<std::size_t>(n);
+  }
+  return true;
+}
+
+std::uint64_t size_of(int fd) {
+  struct stat info{};
+  return fstat(fd, &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
+}
+
+}  // namespace
+
+FileSink::FileSink(RecordFileConfig config)
+    : config_(std::move(config)),
+      writer_(config_.format),
+      closer_(std::make_unique<SegmentCloser>(config_)) {}
+
+void FileSink::resume() {
+  resumed_ = true;
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path(config_.path).parent_path(), error);
+  const std::vector<SegmentName> all = segments_of(config_.path);
+  if (all.empty()) return;
+  former_ = called(all.back());
+  const SegmentName& last = all.back();
+  if (!last.compressed && last.format == config_.format) {
+    const std::string path = config_.path + last.text();
+    // All whole lines get into the index; the rest of one that a kill has cut is removed.
+    const auto segment = SegmentFile::open(path);
+    const std::uint64_t whole =
+        segment && !segment->blocks().empty()
+            ? segment->blocks().back().offset + segment->blocks().back().stored
+            : 0;
+    if (segment && !segment->damaged() && open(last)) {
+      if (size_ != whole)
+        spdlog::warn("records: {}: {} bytes of a line that was not finished are removed", path,
+                     size_ - whole);
+      static_cast<void>(ftruncate(file_.get(), static_cast<off_t>(whole)));
+      size_ = block_begin_ = whole;
+      std::string text = index_head();
+      for (const SegmentBlock& block : segment->blocks()) text += index_entry(block);
+      if (ftruncate(index_.get(), 0) != 0 || !append_whole(index_.get(), text, 0)) index_.reset();
+    }
+  }
+  closer_->look(name_);
+}
+
+bool FileSink::open(const SegmentName& name) {
+  const std::string path = config_.path + name.text();
+  file_ = FileDescriptor(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, kMode));
+  if (!file_.valid()) {
+    complain(fmt::format("{}: {}", path, strerror(errno)));
+    return false;
+  }
+  name_ = name;
+  file_name_ = path;
+  size_ = block_begin_ = size_of(file_.get());
+  index_ = FileDescriptor(::open((path + std::string(kIndexEnding)).c_str(),
+                                 O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, kMode));
+  return true;
+}
+
+std::string FileSink::called(const SegmentName& name) const {
+  return std::filesystem::path(config_.path + name.text()).filename().string();
+}
+
+bool FileSink::write_beginning(const RecordBatch& batch, std::int64_t first_ms) {
+  if (former_.empty()) return true;
+  RecordBatch note;
+  note.names = batch.names;
+  Record record;
+  record.raw.kind = shared::LogKind::kConfig;
+  record.raw.event = shared::LogEvent::kCompleted;
+  record.raw.group = shared::kNoId;
+  record.at_ms = first_ms;
+  record.sequence = beginnings_++;
+  note.add(record, fmt::format("{}{}", kFollows, former_));
+  std::string line;
+  writer_.write(note, note.records.front(), line);
+  if (!append(line)) return false;
+  block_.add(first_ms, true, {});
+  return true;
+}
+
+bool FileSink::begin(const RecordBatch& batch, std::int64_t first_ms) {
+  SegmentName name;
+  name.second = first_ms / 1000;
+  name.format = config_.format;
+  const auto is_taken = [&] {
+    const std::string path = config_.path + name.text();
+    return exists(path) || exists(path + std::string(kZstdEnding));
+  };
+  while (is_taken()) ++name.number;
+  if (!open(name)) return false;
+  if (!append_whole(index_.get(), index_head(), 0)) index_.reset();
+  if (!write_beginning(batch, first_ms)) {
+    unlink((file_name_ + std::string(kIndexEnding)).c_str());
+    unlink(file_name_.c_str());
+    file_.reset();
+    return false;
+  }
+  former_ = called(name_);
+  closer_->look(name_);
+  return true;
+}
+
+void FileSink::complain(const std::string& what) {
+  if (what == complaint_) return;
+  complaint_ = what;
+  spdlog::error("records: {}", what);
+}
+
+bool FileSink::append(const std::string& lines) {
+  if (!append_whole(file_.get(), lines, size_)) {
+    complain(fmt::format("{}: {}", file_name_, strerror(errno)));
+    return false;
+  }
+  complaint_.clear();
+  size_ += lines.size();
+  return true;
+}
+
+void FileSink::finish_block() {
+  if (size_ == block_begin_) return;
+  const SegmentBlock block = block_.finish(block_begin_, size_ - block_begin_);
+  block_begin_ = size_;
+  // Without it the rest of the segment is found by reading it, and gets one when it is closed.
+  if (index_.valid() && !append_whole(index_.get(), index_entry(block), size_of(index_.get())))
+    index_.reset();
+}
+
+void FileSink::close() {
+  if (!file_.valid()) return;
+  finish_block();
+  file_.reset();
+  index_.reset();
+  name_ = SegmentName{};
+  closer_->look(name_);
+}
+
+bool FileSink::is_old(std::int64_t now_ms) const {
+  return now_ms - name_.second * 1000 >= std::int64_t{config_.rotate_time.count()} * 1000;
+}
+
+bool FileSink::is_due(std::int64_t now_ms) const {
+  return file_.valid() && size_ != 0 &&
+         (size_ >= std::uint64_t{config_.rotate_size} << 20 || is_old(now_ms));
+}
+
+std::size_t FileSink::write(const RecordBatch& batch, std::size_t from) {
+  if (!resumed_) resume();
+  std::size_t next = from;
+  while (next < batch.records.size()) {
+    if (is_due(batch.records[next].at_ms)) close();
+    if (!file_.valid() && !begin(batch, batch.records[next].at_ms)) return next;
+    lines_.clear();
+    std::size_t end = next;
+    do {
+      writer_.write(batch, batch.records[end++], lines_);
+    } while (end < batch.records.size() && lines_.size() < kPiece &&
+             !is_old(batch.records[end].at_ms));
+    if (!append(lines_)) return next;
+    for (; next < end; ++next) {
+      const Record& record = batch.records[next];
+      const bool is_note = record.is(shared::LogKind::kConfig) || record.is(shared::LogKind::kLost);
+      block_.add(record.at_ms, is_note, keys_of(record.raw).all());
+    }
+    if (size_ - block_begin_ >= kBlock) finish_block();
+  }
+  return next;
+}
+
+void FileSink::tick(std::int64_t now_ms) {
+  if (!resumed_) resume();
+  if (is_due(now_ms)) close();
+}
+
+void FileSink::finish() {
+  if (file_.valid()) finish_block();
+  file_.reset();
+  index_.reset();
+  closer_.reset();
+}
+
+}  // namespace lsn::control

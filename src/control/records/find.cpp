@@ -1,0 +1,468 @@
+#include "lsn/control/records/find.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <span>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+#include "lsn/control/command/field_text.hpp"
+#include "lsn/control/command/table.hpp"
+#include "lsn/control/records/file_sink.hpp"
+#include "lsn/control/records/record.hpp"
+#include "lsn/control/records/segment_file.hpp"
+#include "lsn/control/records/segment_name.hpp"
+
+namespace lsn::control {
+namespace {
+
+using shared::LogEvent;
+using shared::LogKind;
+using Json = nlohmann::ordered_json;
+
+// ── the segments ────────────────────────────────────────────────────────────────────────────────
+
+struct Segment {
+  std::string name;  ///< without its directory
+  SegmentFile file;
+};
+
+std::expected<std::vector<std::string>, std::string> expand(const std::vector<std::string>& files) {
+  std::vector<std::string> paths;
+  for (const std::string& file : files) {
+    if (std::filesystem::is_regular_file(file)) {
+      if (!file.ends_with(kIndexEnding)) paths.push_back(file);
+      continue;
+    }
+    const std::vector<SegmentName> all = segments_of(std::filesystem::absolute(file).string());
+    if (all.empty())
+      return std::unexpected(
+          fmt::format("find: {}: given what is no segment, allowed a segment or the path of a sink "
+                      "(records.file.path)",
+                      file));
+    for (const SegmentName& name : all) paths.push_back(file + name.text());
+  }
+  return paths;
+}
+
+/// In the order of their first records.
+std::expected<std::vector<Segment>, std::string> open_all(const std::vector<std::string>& files) {
+  const auto paths = expand(files);
+  if (!paths) return std::unexpected(paths.error());
+  std::vector<Segment> all;
+  for (const std::string& path : *paths) {
+    auto file = SegmentFile::open(path);
+    if (!file) return std::unexpected(fmt::format("find: {}", file.error()));
+    all.push_back({std::filesystem::path(path).filename().string(), std::move(*file)});
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Segment& a, const Segment& b) {
+    const auto first = [](const Segment& s) {
+      return s.file.blocks().empty() ? INT64_MAX : s.file.blocks().front().first_ms;
+    };
+    return first(a) < first(b);
+  });
+  return all;
+}
+
+// ── the lines ───────────────────────────────────────────────────────────────────────────────────
+
+bool is_asked(const FindQuestion& q, const RecordLine& r) {
+  if (r.nat != q.nat) return false;
+  if (!q.protocol.empty() && !r.protocol.empty() && !same_word(r.protocol, q.protocol))
+    return false;
+  if (q.spi) return r.kind == LogKind::kAlgSession && (r.spi_in == *q.spi || r.spi_out == *q.spi);
+  if (!q.port) return true;
+  if (r.kind == LogKind::kBlock) return r.first_port <= *q.port && *q.port <= r.last_port;
+  return r.nat_port == q.port;
+}
+
+std::vector<SegmentKey> keys_of(const FindQuestion& q) {
+  if (q.spi) return {spi_key(q.nat, *q.spi)};
+  if (q.port) return {port_key(q.nat, *q.port), block_key(q.nat)};
+  return {address_key(q.nat)};
+}
+
+/// A block that is read, and its lines that count.
+struct Work {
+  const Segment* segment;
+  const SegmentBlock* block;
+  std::string text;
+  std::vector<RecordLine> lines;  ///< in `text`
+
+  void read(const FindQuestion& q, const std::string& address) {
+    text = segment->file.lines(*block);
+    std::string kept;
+    for (std::size_t at = 0, next; (next = text.find('\n', at)) != std::string::npos;
+         at = next + 1) {
+      const std::string_view line(text.data() + at, next - at);
+      if (line.find(address) == std::string_view::npos &&
+          (!block->has_notes || (line.find("CONFIG") == std::string_view::npos &&
+                                 line.find("LOST") == std::string_view::npos)))
+        continue;
+      const auto record = RecordLine::parse(line);
+      if (record && (record->is_note() || is_asked(q, *record))) kept.append(line) += '\n';
+    }
+    text = std::move(kept);
+    for (std::size_t at = 0, next; (next = text.find('\n', at)) != std::string::npos; at = next + 1)
+      lines.push_back(*RecordLine::parse(std::string_view(text).substr(at, next - at)));
+  }
+};
+
+void read_all(const FindQuestion& q, std::span<Work> works) {
+  const std::string address = wire::to_string(q.nat);
+  std::atomic<std::size_t> next{0};
+  const auto run = [&] {
+    for (std::size_t i; (i = next.fetch_add(1)) < works.size();) works[i].read(q, address);
+  };
+  std::vector<std::thread> threads;
+  const std::size_t most = std::max(1U, std::thread::hardware_concurrency());
+  while (threads.size() + 1 < std::min(most, works.size())) threads.emplace_back(run);
+  run();
+  for (std::thread& thread : threads) thread.join();
+}
+
+// ── the holders ─────────────────────────────────────────────────────────────────────────────────
+
+/// What both records of a thing have, but the SPIs of ESP, which may be learned in between.
+std::string identity(const RecordLine& r) {
+  return fmt::format("{} {} {} {} {} {} {} {} {} {}", r.node, static_cast<int>(r.kind), r.protocol,
+                     r.subscriber.value, r.subscriber_port.value_or(0), r.nat_port.value_or(0),
+                     r.first_port, r.destination.value_or(wire::Ipv4Address{}).value,
+                     r.destination_port.value_or(0), r.td);
+}
+
+bool same_spis(const RecordLine& a, const RecordLine& b) {
+  const auto agree = [](std::uint32_t x, std::uint32_t y) { return x == y && x != 0; };
+  return a.kind != LogKind::kAlgSession || agree(a.spi_out, b.spi_out) || agree(a.spi_in, b.spi_in);
+}
+
+std::string subscriber_of(const RecordLine& r) {
+  std::string text = wire::to_string(r.subscriber);
+  return r.subscriber_port ? fmt::format("{}:{}", text, *r.subscriber_port) : text;
+}
+
+/// Follows the records in the order of time.
+class Follower {
+ public:
+  explicit Follower(const FindQuestion& question) : question_(question) {}
+
+  void see(const RecordLine& r) {
+    if (r.kind == LogKind::kConfig) return see_config(r);
+    if (r.kind == LogKind::kLost) return see_loss(r);
+    if (r.event == LogEvent::kDeleted) return see_end(r);
+    if (r.event == LogEvent::kCompleted) return complete(r);
+    begin(Open(r));
+  }
+
+  [[nodiscard]] FindAnswer finish(std::int64_t latest_ms);
+
+ private:
+  /// A line that outlives its block.
+  struct OwnLine {
+    explicit OwnLine(const RecordLine& line)
+        : text(std::make_unique<std::string>(line.line)), record(*RecordLine::parse(*text)) {}
+
+    std::unique_ptr<const std::string> text;
+    RecordLine record;  ///< in `text`
+  };
+  struct Open {
+    explicit Open(const RecordLine& line) : latest(line), from_ms(line.at_ms) {}
+
+    OwnLine latest;  ///< of ESP: with both SPIs
+    std::int64_t from_ms;
+  };
+  struct Span {
+    std::int64_t from_ms;
+    std::int64_t until_ms;
+    std::string words;
+  };
+
+  /// Takes out the one that a record is about; of several (an end was lost) the latest.
+  std::optional<Open> take_open(const RecordLine& r) {
+    const auto there = open_.find(identity(r));
+    if (there == open_.end()) return std::nullopt;
+    std::vector<Open>& all = there->second;
+    for (std::size_t i = all.size(); i-- > 0;) {
+      if (!same_spis(all[i].latest.record, r)) continue;
+      Open found = std::move(all[i]);
+      all.erase(all.begin() + static_cast<std::ptrdiff_t>(i));
+      if (all.empty()) open_.erase(there);
+      return found;
+    }
+    return std::nullopt;
+  }
+
+  void begin(Open open) { open_[identity(open.latest.record)].push_back(std::move(open)); }
+
+  void complete(const RecordLine& r) {
+    auto open = take_open(r);
+    if (!open) return begin(Open(r));
+    open->latest = OwnLine(r);
+    begin(std::move(*open));
+  }
+
+  void see_end(const RecordLine& r) {
+    const auto open = take_open(r);
+    Holder holder = holder_of(open ? open->latest.record : r);
+    if (open)
+      holder.from_ms = open->from_ms;
+    else if (r.duration_ms)
+      holder.from_ms = r.at_ms - static_cast<std::int64_t>(*r.duration_ms);
+    else
+      holder.from_ms.reset();
+    holder.until_ms = r.at_ms;
+    holder.end = r.reason.empty() ? "deleted" : std::string(r.reason);
+    holder.end_line = r.line;
+    take(std::move(holder));
+  }
+
+  static Holder holder_of(const RecordLine& r) {
+    Holder holder;
+    holder.line = r.line;
+    holder.subscriber = subscriber_of(r);
+    holder.group = r.group;
+    holder.from_ms = r.at_ms;
+    return holder;
+  }
+
+  void take(Holder holder) {
+    const bool ended_before = holder.until_ms && *holder.until_ms < question_.from_ms;
+    const bool began_after = holder.from_ms && *holder.from_ms > question_.until_ms;
+    if (!ended_before && !began_after) answer_.holders.push_back(std::move(holder));
+  }
+
+  /// All that a node had has gone.
+  void end_all(const RecordLine& r, std::string_view why) {
+    std::erase_if(open_, [&](const auto& entry) {
+      if (entry.second.front().latest.record.node != r.node) return false;
+      for (const Open& open : entry.second) {
+        Holder holder = holder_of(open.latest.record);
+        holder.from_ms = open.from_ms;
+        holder.until_ms = r.at_ms;
+        holder.end = why;
+        take(std::move(holder));
+      }
+      return true;
+    });
+  }
+
+  void see_config(const RecordLine& r) {
+    if (r.event == LogEvent::kDeleted) {
+      end_all(r, "lsnd stopped");
+      spans_.push_back(
+          {r.at_ms, r.at_ms, fmt::format("lsnd on {} stopped at {}", r.node, utc_text(r.at_ms))});
+    } else if (r.event == LogEvent::kCreated) {
+      end_all(r, "lsnd began again");
+      begins_.push_back(r.at_ms);
+      spans_.push_back({r.at_ms, r.at_ms,
+                        fmt::format("lsnd on {} began (again) at {}", r.node, utc_text(r.at_ms))});
+    } else if (r.text.starts_with(kFollows)) {
+      followed_.emplace_back(r.text.substr(kFollows.size()), r.at_ms);
+    } else if (r.text.starts_with("the clock")) {
+      spans_.push_back({r.at_ms, r.at_ms, fmt::format("at {}: {}", utc_text(r.at_ms), r.text)});
+    } else if (r.text.find("logSessDeletion DISABLED") != std::string_view::npos) {
+      no_ends_ = true;
+    } else if (r.text.find("nattype DETERMINISTIC") != std::string_view::npos) {
+      computed_.insert(std::string(r.text));
+    } else {
+      spans_.push_back({r.at_ms, r.at_ms, fmt::format("at {}: {}", utc_text(r.at_ms), r.text)});
+    }
+  }
+
+  void see_loss(const RecordLine& r) {
+    losses_.push_back({r.lost_from_ms, r.at_ms,
+                       fmt::format("{} record{} lost on {} between {} and {}", r.lost,
+                                   r.lost == 1 ? " was" : "s were", r.node,
+                                   utc_text(r.lost_from_ms), utc_text(r.at_ms))});
+  }
+
+  void doubt_losses(std::int64_t from_ms, std::int64_t until_ms) {
+    for (const Span& loss : losses_)
+      if (loss.from_ms <= until_ms && loss.until_ms >= from_ms)
+        answer_.doubts.push_back(loss.words + ": what happened then may be missing");
+  }
+
+ public:
+  /// The segments that others say were before them, with their moments.
+  [[nodiscard]] const std::vector<std::pair<std::string, std::int64_t>>& followed() const {
+    return followed_;
+  }
+  void doubt(std::string words) { answer_.doubts.push_back(std::move(words)); }
+
+ private:
+  const FindQuestion& question_;
+  FindAnswer answer_;
+  std::unordered_map<std::string, std::vector<Open>> open_;  ///< by identity
+  std::vector<Span> losses_;
+  std::vector<Span> spans_;  ///< restarts and changes
+  std::vector<std::int64_t> begins_;
+  std::vector<std::pair<std::string, std::int64_t>> followed_;
+  std::set<std::string> computed_;  ///< groups whose addresses are computed
+  bool no_ends_ = false;
+};
+
+FindAnswer Follower::finish(std::int64_t latest_ms) {
+  for (const auto& [identity_of, all] : open_)
+    for (const Open& open : all) {
+      Holder holder = holder_of(open.latest.record);
+      holder.from_ms = open.from_ms;
+      take(std::move(holder));
+    }
+  const FindQuestion& q = question_;
+  for (const Span& span : spans_)
+    if (span.from_ms <= q.until_ms && span.until_ms >= q.from_ms)
+      answer_.doubts.push_back(span.words);
+  if (latest_ms == INT64_MIN)
+    answer_.doubts.emplace_back("there is no record at all");
+  else if (latest_ms < q.until_ms)
+    answer_.doubts.push_back(
+        fmt::format("the records end at {}: what was later is not known", utc_text(latest_ms)));
+  const bool has_begin = std::any_of(begins_.begin(), begins_.end(),
+                                     [&q](std::int64_t ms) { return ms <= q.from_ms; });
+  if (!has_begin)
+    answer_.doubts.emplace_back(
+        "the records do not go back to a start of lsnd before that time: what began before them "
+        "and has not ended in them is not known");
+  // A holder with both ends is certain: nobody else had the endpoint meanwhile.
+  std::int64_t from = q.from_ms;
+  bool certain = !answer_.holders.empty();
+  for (const Holder& holder : answer_.holders)
+    if (!holder.until_ms || !holder.from_ms) {
+      certain = false;
+      from = std::min(from, holder.from_ms.value_or(INT64_MIN));
+      if (!holder.until_ms && no_ends_)
+        answer_.doubts.push_back(fmt::format(
+            "{} began at {}; ends are not recorded (logSessDeletion DISABLED), so it may have "
+            "ended before",
+            holder.subscriber, utc_text(holder.from_ms.value_or(0))));
+    }
+  if (answer_.holders.empty() && !begins_.empty()) from = begins_.front();
+  if (!certain || q.from_ms != q.until_ms) doubt_losses(from, q.until_ms);
+  for (const std::string& words : computed_)
+    answer_.doubts.push_back(fmt::format(
+        "{}: its addresses are computed, lsnctl deterministic says whose an address is", words));
+  std::stable_sort(answer_.holders.begin(), answer_.holders.end(),
+                   [](const Holder& a, const Holder& b) {
+                     return a.from_ms.value_or(INT64_MIN) < b.from_ms.value_or(INT64_MIN);
+                   });
+  return std::move(answer_);
+}
+
+/// A segment may have been compressed since another one named it.
+std::string bare(std::string_view name) {
+  if (name.ends_with(kZstdEnding)) name.remove_suffix(kZstdEnding.size());
+  return std::string(name);
+}
+
+}  // namespace
+
+std::expected<FindAnswer, std::string> find_holders(const FindQuestion& question,
+                                                    const std::vector<std::string>& files) {
+  const auto segments = open_all(files);
+  if (!segments) return std::unexpected(segments.error());
+  const std::vector<SegmentKey> keys = keys_of(question);
+  FindAnswer totals;
+  std::vector<Work> works;
+  std::int64_t latest_ms = INT64_MIN;
+  std::set<std::string> names;
+  Follower follower(question);
+  for (const Segment& segment : *segments) {
+    ++totals.segments;
+    names.insert(bare(segment.name));
+    if (segment.file.damaged())
+      follower.doubt(fmt::format("{}: a part of it cannot be read", segment.name));
+    for (const SegmentBlock& block : segment.file.blocks()) {
+      ++totals.blocks;
+      totals.records += block.records;
+      latest_ms = std::max(latest_ms, block.last_ms);
+      const bool may = std::any_of(keys.begin(), keys.end(),
+                                   [&](SegmentKey key) { return block.may_have(key); });
+      if (may || block.has_notes) works.push_back({&segment, &block, {}, {}});
+    }
+  }
+  // Some at a time, so that the records of an address need not all be in memory.
+  constexpr std::size_t kAtOnce = 64;
+  for (std::size_t i = 0; i < works.size(); i += kAtOnce) {
+    const auto some = std::span(works).subspan(i, std::min(kAtOnce, works.size() - i));
+    read_all(question, some);
+    for (Work& work : some) {
+      for (const RecordLine& line : work.lines) follower.see(line);
+      work = Work{work.segment, work.block, {}, {}};
+    }
+  }
+  for (const auto& [name, at_ms] : follower.followed())
+    if (at_ms <= question.until_ms && !names.contains(bare(name)))
+      follower.doubt(
+          fmt::format("{} is not among the segments: its records, before {}, are missing", name,
+                      utc_text(at_ms)));
+  FindAnswer answer = follower.finish(latest_ms);
+  answer.segments = totals.segments;
+  answer.records = totals.records;
+  answer.blocks = totals.blocks;
+  answer.blocks_read = works.size();
+  return answer;
+}
+
+namespace {
+
+std::string question_text(const FindQuestion& q) {
+  std::string text = wire::to_string(q.nat);
+  if (q.port) text += fmt::format(":{}", *q.port);
+  if (q.spi) text += fmt::format(" SPI 0x{:08x}", *q.spi);
+  return text + (q.from_ms == q.until_ms
+                     ? fmt::format(" at {}", utc_text(q.from_ms))
+                     : fmt::format(" from {} to {}", utc_text(q.from_ms), utc_text(q.until_ms)));
+}
+
+Json json_of(const FindAnswer& answer) {
+  Json holders = Json::array();
+  for (const Holder& holder : answer.holders) {
+    Json one{{"subscriber", holder.subscriber}, {"group", holder.group}};
+    one["from"] = holder.from_ms ? Json(utc_text(*holder.from_ms)) : Json();
+    one["until"] = holder.until_ms ? Json(utc_text(*holder.until_ms)) : Json();
+    one["end"] = holder.end;
+    one["record"] = holder.line;
+    one["endRecord"] = holder.end_line;
+    holders.push_back(std::move(one));
+  }
+  return Json{{"holders", std::move(holders)},   {"sure", answer.doubts.empty()},
+              {"doubts", answer.doubts},         {"segments", answer.segments},
+              {"records", answer.records},       {"blocks", answer.blocks},
+              {"blocksRead", answer.blocks_read}};
+}
+
+}  // namespace
+
+std::string to_text(const FindQuestion& question, const FindAnswer& answer, Format format) {
+  if (format == Format::kJson) return document(json_of(answer));
+  std::string text = question_text(question) + "\n\n";
+  for (const Holder& holder : answer.holders) {
+    text += fmt::format("  {} of group {}\n", holder.subscriber, holder.group);
+    text += fmt::format("    from   {}\n", holder.from_ms ? utc_text(*holder.from_ms)
+                                                          : "not known, before the records");
+    text +=
+        fmt::format("    until  {}\n",
+                    holder.until_ms ? fmt::format("{} ({})", utc_text(*holder.until_ms), holder.end)
+                                    : "its end is in no record");
+    text += fmt::format("    record {}\n", holder.line);
+    if (!holder.end_line.empty() && holder.end_line != holder.line)
+      text += fmt::format("    end    {}\n", holder.end_line);
+  }
+  if (answer.holders.empty()) text += "  nobody, as far as the records say\n";
+  text += '\n';
+  if (answer.doubts.empty()) text += "sure: nothing is missing in the records\n";
+  for (const std::string& doubt : answer.doubts) text += fmt::format("not sure: {}\n", doubt);
+  return text + fmt::format("{} records in {} segment{}, {} of {} blocks read\n",
+                            grouped(answer.records), answer.segments,
+                            answer.segments == 1 ? "" : "s", grouped(answer.blocks_read),
+                            grouped(answer.blocks));
+}
+
+}  // namespace lsn::control

@@ -1,0 +1,231 @@
+// Whose an address was: out of segments that a FileSink wrote, with what is missing in them.
+#include "lsn/control/records/find.hpp"
+
+#include "lsn/control/records/file_sink.hpp"
+#include "unit/control/records/support.hpp"
+
+namespace lsn::control {
+namespace {
+
+using shared::LogEvent;
+using shared::LogKind;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr std::int64_t kHour = 3'600'000;
+
+class Find : public WithDirectory {
+ protected:
+  void add(const Record& record) {
+    batch_.records.push_back(record);
+    batch_.records.back().sequence = next_++;
+  }
+  void config(LogEvent event, std::int64_t at_ms, std::string words = "") {
+    Record record;
+    record.raw.kind = LogKind::kConfig;
+    record.raw.event = event;
+    record.raw.group = shared::kNoId;
+    record.at_ms = at_ms;
+    batch_.add(record, std::move(words));
+  }
+  /// A subscriber's session on that NAT port.
+  void holds(const char* subscriber, std::uint16_t port, std::int64_t from, std::int64_t until) {
+    Record begin = session(LogEvent::kCreated, from, port);
+    begin.raw.subscriber = be(subscriber);
+    add(begin);
+    Record end = session(LogEvent::kDeleted, until, port);
+    end.raw.subscriber = be(subscriber);
+    end.raw.totals.duration = state::TickDuration{static_cast<std::uint32_t>((until - from) / 10)};
+    add(end);
+  }
+  /// Everything until now, in segments of an hour.
+  void write() {
+    RecordFileConfig config;
+    config.path = path();
+    FileSink sink(config);
+    batch_.names = names();
+    std::stable_sort(batch_.records.begin(), batch_.records.end(),
+                     [](const Record& a, const Record& b) { return a.at_ms < b.at_ms; });
+    ASSERT_EQ(sink.write(batch_, 0), batch_.records.size());
+    sink.finish();
+  }
+  FindAnswer find(std::int64_t at, std::optional<std::uint16_t> port = 40001,
+                  std::int64_t within = 0) {
+    FindQuestion question;
+    question.nat = *wire::parse_ipv4("203.0.113.3");
+    question.port = port;
+    question.from_ms = at - within;
+    question.until_ms = at + within;
+    auto answer = find_holders(question, {path()});
+    EXPECT_TRUE(answer) << answer.error();
+    return answer ? *answer : FindAnswer{};
+  }
+  static std::vector<std::string> subscribers(const FindAnswer& answer) {
+    std::vector<std::string> all;
+    for (const Holder& holder : answer.holders) all.push_back(holder.subscriber);
+    return all;
+  }
+
+  RecordBatch batch_;
+
+ private:
+  std::uint64_t next_ = 0;
+};
+
+TEST_F(Find, OneAfterTheOther_EachHadItInHisTime) {
+  config(LogEvent::kCreated, kMoment - kHour);
+  holds("192.0.2.7", 40001, kMoment, kMoment + 60'000);
+  holds("192.0.2.8", 40001, kMoment + 90'000, kMoment + 120'000);
+  holds("192.0.2.9", 40002, kMoment, kMoment + 300'000);
+  write();
+  EXPECT_THAT(subscribers(find(kMoment + 1000)), ElementsAre("192.0.2.7:1234"));
+  EXPECT_THAT(find(kMoment + 1000).doubts, IsEmpty());
+  EXPECT_THAT(subscribers(find(kMoment + 100'000)), ElementsAre("192.0.2.8:1234"));
+  EXPECT_THAT(subscribers(find(kMoment + 75'000)), IsEmpty());
+  EXPECT_THAT(find(kMoment + 75'000).doubts, IsEmpty());
+  EXPECT_THAT(subscribers(find(kMoment + 75'000, 40001, 20'000)),
+              ElementsAre("192.0.2.7:1234", "192.0.2.8:1234"));
+  EXPECT_EQ(subscribers(find(kMoment + 1000, std::nullopt)).size(), 2u);
+  const Holder holder = find(kMoment + 1000).holders.front();
+  EXPECT_EQ(holder.from_ms, kMoment);
+  EXPECT_EQ(holder.until_ms, kMoment + 60'000);
+  EXPECT_EQ(holder.end, "fin");
+}
+
+TEST_F(Find, EndAlone_SaysWhenItBegan) {
+  config(LogEvent::kCreated, kMoment - kHour);
+  Record end = session(LogEvent::kDeleted, kMoment, 40001);  // 12.34 s long
+  add(end);
+  write();
+  EXPECT_THAT(subscribers(find(kMoment - 12'000)), ElementsAre("192.0.2.7:1234"));
+  EXPECT_THAT(subscribers(find(kMoment - 13'000)), IsEmpty());
+}
+
+TEST_F(Find, LossWhileTheEndIsNotKnown_IsADoubt) {
+  config(LogEvent::kCreated, kMoment - kHour);
+  add(session(LogEvent::kCreated, kMoment));
+  batch_.records.push_back(
+      lost_record({5, kMoment + 1000, kMoment + 2000}, 0, LogKind::kSession, 0));
+  add(session(LogEvent::kCreated, kMoment + 10'000, 50000));
+  write();
+  EXPECT_THAT(find(kMoment + 500).doubts, IsEmpty());
+  EXPECT_THAT(find(kMoment + 5000).doubts, ElementsAre(HasSubstr("5 records were lost")));
+  EXPECT_THAT(subscribers(find(kMoment + 5000)), ElementsAre("192.0.2.7:1234"));
+}
+
+TEST_F(Find, LossBetweenBeginningAndEnd_IsNone) {
+  config(LogEvent::kCreated, kMoment - kHour);
+  holds("192.0.2.7", 40001, kMoment, kMoment + 60'000);
+  batch_.records.push_back(
+      lost_record({5, kMoment + 1000, kMoment + 2000}, 0, LogKind::kSession, 0));
+  write();
+  EXPECT_THAT(find(kMoment + 5000).doubts, IsEmpty());
+  EXPECT_THAT(find(kMoment + 5000, 40002).doubts, ElementsAre(HasSubstr("5 records were lost")));
+}
+
+TEST_F(Find, Restart_EndsWhatWasThere) {
+  config(LogEvent::kCreated, kMoment - kHour);
+  add(session(LogEvent::kCreated, kMoment));
+  config(LogEvent::kCreated, kMoment + 60'000);
+  add(session(LogEvent::kCreated, kMoment + 120'000, 50000));
+  write();
+  const FindAnswer before = find(kMoment + 1000);
+  ASSERT_EQ(before.holders.size(), 1u);
+  EXPECT_EQ(before.holders[0].until_ms, kMoment + 60'000);
+  EXPECT_EQ(before.holders[0].end, "lsnd began again");
+  EXPECT_THAT(find(kMoment + 61'000).holders, IsEmpty());
+  EXPECT_THAT(find(kMoment + 60'000, 40001, 5000).doubts, ElementsAre(HasSubstr("began (again)")));
+}
+
+TEST_F(Find, RecordsThatDoNotReachTheTime_AreADoubt) {
+  holds("192.0.2.7", 40001, kMoment, kMoment + 60'000);
+  write();
+  EXPECT_THAT(find(kMoment + kHour).doubts, ::testing::Contains(HasSubstr("the records end at")));
+  EXPECT_THAT(find(kMoment - kHour).doubts,
+              ::testing::Contains(HasSubstr("do not go back to a start")));
+}
+
+TEST_F(Find, MissingSegment_IsADoubt) {
+  config(LogEvent::kCreated, kMoment - kHour);
+  for (int hour = 0; hour < 4; ++hour)
+    holds("192.0.2.7", 40001, kMoment + hour * kHour, kMoment + hour * kHour + 60'000);
+  write();
+  EXPECT_THAT(find(kMoment + 2 * kHour + 1000).doubts, IsEmpty());
+  std::filesystem::remove(path("records-20261201T013129Z.log"));
+  EXPECT_THAT(find(kMoment + 2 * kHour + 1000, 40002).doubts,
+              ElementsAre(HasSubstr("records-20261201T013129Z.log is not among the segments")));
+}
+
+TEST_F(Find, EndsThatAreNotRecorded_AreADoubt) {
+  config(LogEvent::kCreated, kMoment - kHour);
+  config(LogEvent::kCompleted, kMoment - kHour, "group LSN GROUP-1: logSessDeletion DISABLED");
+  add(session(LogEvent::kCreated, kMoment));
+  add(session(LogEvent::kCreated, kMoment + kHour, 50000));
+  write();
+  EXPECT_THAT(find(kMoment + 1000).doubts, ElementsAre(HasSubstr("ends are not recorded")));
+}
+
+TEST_F(Find, PortOfABlock) {
+  config(LogEvent::kCreated, kMoment - kHour);
+  Record block = session(LogEvent::kCreated, kMoment);
+  block.raw.kind = LogKind::kBlock;
+  block.raw.nat_port = wire::Be16::of(40000);
+  block.raw.last_port = wire::Be16::of(40255);
+  add(block);
+  add(session(LogEvent::kCreated, kMoment + kHour, 50000));
+  write();
+  EXPECT_THAT(subscribers(find(kMoment + 1000, 40100)), ElementsAre("192.0.2.7"));
+  EXPECT_THAT(subscribers(find(kMoment + 1000, 40256)), IsEmpty());
+}
+
+TEST_F(Find, SpiThatWasLearnedLater) {
+  config(LogEvent::kCreated, kMoment - kHour);
+  Record esp = session(LogEvent::kCreated, kMoment);
+  esp.raw.kind = LogKind::kAlgSession;
+  esp.raw.protocol = shared::Protocol::kEsp;
+  esp.raw.spi_out = wire::Be32::of(0x1001);
+  add(esp);
+  esp.raw.event = LogEvent::kCompleted;
+  esp.at_ms = kMoment + 1000;
+  esp.raw.spi_in = wire::Be32::of(0x2001);
+  add(esp);
+  esp.raw.event = LogEvent::kDeleted;
+  esp.raw.reason = shared::LogReason::kIdle;
+  esp.raw.totals.duration = state::TickDuration{6000};
+  esp.at_ms = kMoment + 60'000;
+  add(esp);
+  write();
+  for (const std::uint32_t spi : {0x1001u, 0x2001u}) {
+    FindQuestion question;
+    question.nat = *wire::parse_ipv4("203.0.113.3");
+    question.spi = spi;
+    question.from_ms = question.until_ms = kMoment + 30'000;
+    const auto answer = find_holders(question, {path()});
+    ASSERT_TRUE(answer);
+    ASSERT_EQ(answer->holders.size(), 1u) << spi;
+    EXPECT_EQ(answer->holders[0].subscriber, "192.0.2.7");
+    EXPECT_EQ(answer->holders[0].until_ms, kMoment + 60'000);
+  }
+}
+
+TEST_F(Find, FewBlocksAreReadForOnePort) {
+  config(LogEvent::kCreated, kMoment - kHour);
+  for (int i = 0; i < 30'000; ++i)
+    add(session(LogEvent::kCreated, kMoment + i, static_cast<std::uint16_t>(1024 + i % 50'000)));
+  holds("192.0.2.8", 65000, kMoment, kMoment + 60'000);
+  write();
+  const FindAnswer answer = find(kMoment + 30'000, 65000);
+  EXPECT_THAT(subscribers(answer), ElementsAre("192.0.2.8:1234"));
+  EXPECT_EQ(answer.records, 30'004u) << "with the note that a segment begins with";
+  EXPECT_GT(answer.blocks, 5u);
+  EXPECT_LT(answer.blocks_read, 5u);
+}
+
+TEST_F(Find, FileThatIsNoSegment_IsAnError) {
+  FindQuestion question;
+  EXPECT_FALSE(find_holders(question, {path("nothing")}));
+}
+
+}  // namespace
+}  // namespace lsn::control
