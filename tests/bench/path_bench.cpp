@@ -316,6 +316,7 @@ double create(Workshop& shop, std::uint32_t first, std::uint32_t last) {
   for (std::uint32_t n = first; n < last; n += kPerBatch) {
     const std::uint32_t end = std::min(n + kPerBatch, last);
     results.push_back(static_cast<double>(shop.open(n, end)) / (end - n));
+    shop.take_records();
     if (n / kPerTick != end / kPerTick) shop.pass(state::TickDuration{1});
   }
   return median(std::move(results));
@@ -382,6 +383,44 @@ double expire_all(Workshop& shop) {
     results.push_back(static_cast<double>(sum) / (before - shop.sessions()));
   }
   return median(std::move(results));
+}
+
+/// What records cost a new session: none, MAPPING, MAPPING and SESSION.
+void logging(const Options& options, rte_mempool* buffers, Report& report) {
+  using shared::LogFlags;
+  struct Logged {
+    const char* name;
+    unsigned flags;
+  };
+  constexpr Logged kAll[] = {{"none", 0},
+                             {"logging", LogFlags::kMappings | LogFlags::kDeletions},
+                             {"logging, sessionLogging",
+                              LogFlags::kMappings | LogFlags::kSessions | LogFlags::kDeletions}};
+  Table table("New sessions with records, clocks per session; " + options.pages + " pages",
+              {"records", "sessions", "new", "more"});
+  for (const std::uint32_t flows : options.sessions) {
+    if (flows < 64'000) continue;
+    std::array<Runs, std::size(kAll)> all;
+    // In turn, so that what else the machine does meets all alike.
+    for (unsigned run = 0; run < options.runs; ++run)
+      for (std::size_t i = 0; i < std::size(kAll); ++i) {
+        Workshop shop({.max_sessions = capacity_for(flows),
+                       .flows = flows,
+                       .pages = options.page_kind(),
+                       .logging = static_cast<std::uint8_t>(kAll[i].flags),
+                       .buffers = buffers});
+        all[i].add(create(shop, 0, flows));
+      }
+    for (std::size_t i = 0; i < std::size(kAll); ++i) {
+      table.row({kAll[i].name, count_text(flows), clocks(all[i]),
+                 fmt::format("{:+.1f} %", 100 * (all[i].mid() / all[0].mid() - 1))});
+      report.add("logging",
+                 {{"records", kAll[i].name}, {"sessions", flows}, {"pages", options.pages}},
+                 "clocks per session", all[i]);
+    }
+  }
+  fmt::print("{}", table.text());
+  std::fflush(stdout);
 }
 
 void lifecycle(const Options& options, rte_mempool* buffers, Report& report) {
@@ -600,6 +639,7 @@ int run(const Options& options) {
   if (options.wants("established") || options.wants("stages"))
     established_and_stages(options, buffers, report);
   if (options.wants("lifecycle")) lifecycle(options, buffers, report);
+  if (options.wants("logging")) logging(options, buffers, report);
   if (options.wants("reload")) reload(options, buffers, report);
   if (options.wants("memory")) memory(options, buffers, report);
   if (!options.json.empty()) {
@@ -626,7 +666,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"large", "small"}))
       ->capture_default_str();
   app.add_option("--only", options.only, "tables")
-      ->check(CLI::IsMember({"established", "stages", "lifecycle", "reload", "memory"}));
+      ->check(CLI::IsMember({"established", "stages", "lifecycle", "logging", "reload", "memory"}));
   std::vector<std::string> kinds;
   for (const lsn::bench::Case& what : lsn::bench::kCases) kinds.emplace_back(what.name);
   app.add_option("--traffic", options.traffic, "kinds, all if none is given")

@@ -125,6 +125,7 @@ Workshop::Workshop(const WorkshopConfig& config)
   group.client = "client";
   group.pools = {0};
   group.usage = std::make_shared<GroupUsage>();
+  group.logging = config.logging;
   for (auto& apps : group.apps) apps = IntervalMap<AppPolicy>({{0, 65535, config.policy}});
   for (auto& transport : group.transport) transport.session_timeout = kSessionTimeout;
   if (config.kind == Kind::kEsp) {

@@ -62,6 +62,7 @@ struct WorkshopConfig {
   std::uint32_t addresses = 0;  ///< NAT addresses; 0: as many as the sessions need
   shared::ShardId id = 0;  ///< of `shards`: its flows are those of subscribers that are its own
   unsigned shards = 1;
+  std::uint8_t logging = 0;  ///< shared::LogFlags of the group
   rte_mempool* buffers = nullptr;
 };
 
@@ -78,6 +79,10 @@ class Workshop {
   [[nodiscard]] datapath::Shard& shard() { return *shard_; }
   [[nodiscard]] const CountedMemory& memory() const { return memory_; }
   [[nodiscard]] std::uint32_t flows() const { return config_.flows; }
+  /// Empties the ring of records, as the log thread does; how many there were.
+  std::size_t take_records() {
+    return shard_->log.take(shared::LogRing::kCapacity, [](const shared::LogRecord&) {});
+  }
   [[nodiscard]] std::uint32_t sessions() const { return shard_->lsn44.sessions.size(); }
 
   /// Opens flows [first, last), remembers their NAT endpoints and has them answered. Returns the

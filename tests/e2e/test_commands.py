@@ -28,7 +28,7 @@ def busy(lab, router):
 
 
 COMMANDS = ["show lsn session", "stat lsn", "stat interface", "stat worker", "show drops",
-            "show running config"]
+            "stat records", "show alert", "show running config"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
