@@ -92,4 +92,25 @@ std::uint32_t PortBitmap::next_word(std::uint32_t from, std::uint32_t to, Parity
   return in_block(static_cast<std::uint32_t>(std::countr_zero(behind)), ~std::uint64_t{0});
 }
 
+void PortBitmap::take_word(std::uint32_t word, std::uint64_t ports) {
+  if (ports == 0) return;
+  mark(word, ports);
+  // The classes of a word are those of its second and third port; only the first word has port 0.
+  const auto port = static_cast<std::uint16_t>(word * 64);
+  const auto count = [&](unsigned of_class, std::uint64_t of) {
+    const auto n = static_cast<std::uint16_t>(std::popcount(of));
+    taken_of_[of_class] = static_cast<std::uint16_t>(taken_of_[of_class] + n);
+    taken_ += n;
+  };
+  const std::uint64_t zero = word == 0 ? ports & 1 : 0;
+  count(0, zero);
+  count(class_of_port(static_cast<std::uint16_t>(port + 2)), ports & kEvenBits & ~zero);
+  count(class_of_port(static_cast<std::uint16_t>(port + 1)), ports & ~kEvenBits);
+}
+
+void PortBitmap::release_word(std::uint32_t word, std::uint64_t ports) {
+  for (; ports != 0; ports &= ports - 1)
+    clear(word * 64 + static_cast<std::uint32_t>(std::countr_zero(ports)));
+}
+
 }  // namespace lsn::state

@@ -75,6 +75,12 @@ class PortBitmap {
     if (is_taken(port)) clear(port);
   }
 
+  /// Of the 64 ports from 64 * word on, a bit each: takes them, which are free; gives them back,
+  /// which are taken.
+  void take_word(std::uint32_t word, std::uint64_t ports);
+  void release_word(std::uint32_t word, std::uint64_t ports);
+  [[nodiscard]] std::uint64_t taken_word(std::uint32_t word) const { return taken_bits_[word]; }
+
   [[nodiscard]] bool is_taken(std::uint16_t port) const {
     return (taken_bits_[port / 64] >> port % 64 & 1) != 0;
   }
@@ -121,11 +127,18 @@ class PortBitmap {
   }
 
   void set(std::uint32_t port) {
-    std::uint64_t& word = taken_bits_[port / 64];
-    word |= std::uint64_t{1} << port % 64;
-    Block& block = blocks_[port / 4096];
-    const std::uint64_t here = std::uint64_t{1} << port / 64 % 64;
-    const auto of_block = static_cast<std::uint16_t>(1u << port / 4096);
+    mark(port / 64, std::uint64_t{1} << port % 64);
+    ++taken_;
+    ++taken_of_[class_of_port(static_cast<std::uint16_t>(port))];
+  }
+
+  /// Notes ports of a word as taken, and that it has none left.
+  void mark(std::uint32_t index, std::uint64_t ports) {
+    std::uint64_t& word = taken_bits_[index];
+    word |= ports;
+    Block& block = blocks_[index / 64];
+    const std::uint64_t here = std::uint64_t{1} << index % 64;
+    const auto of_block = static_cast<std::uint16_t>(1u << index / 64);
     if ((word & kEvenBits) == kEvenBits) {
       block.no_even |= here;
       if (block.no_even == ~std::uint64_t{0}) no_even_ |= of_block;
@@ -134,8 +147,6 @@ class PortBitmap {
       block.no_odd |= here;
       if (block.no_odd == ~std::uint64_t{0}) no_odd_ |= of_block;
     }
-    ++taken_;
-    ++taken_of_[class_of_port(static_cast<std::uint16_t>(port))];
   }
 
   void clear(std::uint32_t port) {

@@ -299,5 +299,38 @@ TEST_F(Ports, AgreeWithASetWhateverIsDoneToThem) {
   }
 }
 
+TEST(PortBitmap, WordsAreTakenAndGivenBackLikeTheirPorts) {
+  PortBitmap by_word, by_port;
+  const auto expect_alike = [&] {
+    EXPECT_EQ(by_word.taken(), by_port.taken());
+    for (unsigned c = 0; c < kPortClasses; ++c) EXPECT_EQ(by_word.is_full(c), by_port.is_full(c));
+    for (const Parity parity : {Parity::kAny, Parity::kEven, Parity::kOdd})
+      for (std::uint32_t random : {0u, 0x40000000u, 0x80000001u, 0xFFFFFFFFu})
+        EXPECT_EQ(by_word.find(0, 65535, parity, random), by_port.find(0, 65535, parity, random));
+  };
+  for (std::uint32_t word = 0; word < 1024; ++word) {
+    const std::uint64_t ports = word % 3 == 0 ? ~std::uint64_t{0} : 0x5555000000000003 << word % 7;
+    by_word.take_word(word, ports);
+    for (unsigned bit = 0; bit < 64; ++bit)
+      if ((ports >> bit & 1) != 0)
+        ASSERT_TRUE(by_port.take_exact(static_cast<std::uint16_t>(word * 64 + bit)));
+  }
+  expect_alike();
+  for (std::uint32_t word = 0; word < 1024; word += 2) {
+    const std::uint64_t ports = by_word.taken_word(word) & 0xFFFF0000FFFF0001;
+    by_word.release_word(word, ports);
+    for (unsigned bit = 0; bit < 64; ++bit)
+      if ((ports >> bit & 1) != 0) by_port.release(static_cast<std::uint16_t>(word * 64 + bit));
+  }
+  expect_alike();
+  for (std::uint32_t word = 0; word < 1024; ++word) {
+    by_word.take_word(word, ~by_word.taken_word(word));
+    for (unsigned bit = 0; bit < 64; ++bit)
+      (void)by_port.take_exact(static_cast<std::uint16_t>(word * 64 + bit));
+  }
+  expect_alike();
+  EXPECT_EQ(by_word.taken(), 65536u);
+}
+
 }  // namespace
 }  // namespace lsn::state
