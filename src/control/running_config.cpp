@@ -9,6 +9,7 @@
 #include "lsn/control/config/load.hpp"
 #include "lsn/control/config/reload_diff.hpp"
 #include "lsn/control/config/render.hpp"
+#include "lsn/control/config/static_rules.hpp"
 #include "lsn/control/config/validate.hpp"
 #include "lsn/control/config/vocabulary.hpp"
 #include "lsn/control/log.hpp"
@@ -157,6 +158,7 @@ RunningConfig::ChangeOutcome RunningConfig::apply_all(const Change& change, Mode
     outcome.remarks.push_back(std::move(remarks));
     ++outcome.applied;
   }
+  complete(model);
   // All at once, as a rule; if one is wrong, one by one, to say which.
   if (change.atomic && !outcome.error.empty()) {
     model = before;
@@ -171,6 +173,7 @@ RunningConfig::ChangeOutcome RunningConfig::apply_all(const Change& change, Mode
       Model made = before;
       std::vector<std::string> ignored;
       for (std::size_t i = 0; i < edits; ++i) (void)apply(change.edits[i], made, ignored);
+      complete(made);
       return made;
     };
     std::size_t good = 0;

@@ -7,6 +7,8 @@
 #include "lsn/datapath/ipsec_alg/clockwork.hpp"
 #include "lsn/datapath/ipsec_alg/inspect.hpp"
 #include "lsn/datapath/ipsec_alg/prefetch.hpp"
+#include "lsn/datapath/lsn44/blocks.hpp"
+#include "lsn/datapath/lsn44/by_address.hpp"
 #include "lsn/datapath/lsn44/fragments.hpp"
 #include "lsn/datapath/lsn44/icmp_error.hpp"
 #include "lsn/datapath/lsn44/inbound.hpp"
@@ -62,10 +64,8 @@ void process_arp(L3& shard, const Packet& packet, Neighbours::Answer answer) {
 /// Parses the headers behind a packet's link header, and computes the hash of its flow.
 [[gnu::always_inline]] inline Verdict parse(IpsecAlg& shard, Packet& packet) {
   const Verdict verdict = parse_ip(packet, shard.alg.watched_sequence);
-  if (!verdict.is_next()) [[unlikely]] {
-    if (verdict == Verdict::drop(DropReason::kProtocolAh)) ipsec_alg::on_ah(shard, packet);
+  if (!verdict.is_next()) [[unlikely]]
     return verdict;
-  }
   // A fragment's flow is not known yet; an ICMP error's hash is not asked for.
   if (packet.kind != PacketKind::kFragment) [[likely]]
     packet.hash = shard.lsn44.outbound.hash(packet.key);
@@ -73,7 +73,7 @@ void process_arp(L3& shard, const Packet& packet, Neighbours::Answer answer) {
 }
 
 /// The slow path of one packet: by its side and kind.
-Verdict dispatch(Lsn44& shard, Packet& packet) {
+Verdict dispatch(IpsecAlg& shard, Packet& packet) {
   const bool inside = packet.side == Side::kInside;
   switch (packet.kind) {
     case PacketKind::kFlow:
@@ -83,6 +83,11 @@ Verdict dispatch(Lsn44& shard, Packet& packet) {
                     : lsn44::icmp_error_inbound(shard, packet);
     case PacketKind::kFragment:
       return lsn44::fragment(shard, packet);
+    case PacketKind::kOther: {
+      const Verdict verdict = lsn44::other_protocol(shard, packet);
+      if (verdict == Verdict::drop(DropReason::kProtocolAh)) ipsec_alg::on_ah(shard, packet);
+      return verdict;
+    }
     case PacketKind::kArp:
     case PacketKind::kNone:
       break;
@@ -324,15 +329,17 @@ void process(IpsecAlg& shard, std::span<rte_mbuf* const> mbufs, Neighbours::Answ
 bool keep_up(IpsecAlg& shard, std::size_t budget) {
   lsn44::expire_sessions(shard, budget);
   lsn44::expire_mappings(shard, budget);
+  lsn44::expire_blocks(shard, budget);
   ipsec_alg::housekeep(shard, budget);
   const bool ports_are_free = lsn44::free_waiting_ports(shard, budget);
   shard.reassembly.advance(shard, budget);
   shard.neighbours.advance(shard, budget);
   const state::Ticks now = shard.now;
-  const std::uint32_t lag = std::max(
-      {shard.lsn44.session_wheel.lag(now), shard.lsn44.mapping_wheel.lag(now),
-       shard.alg.gate_wheel.lag(now), shard.alg.ike_wheel.lag(now), shard.alg.waiter_wheel.lag(now),
-       shard.reassembly.lag(now), shard.neighbours.lag(now)});
+  const std::uint32_t lag =
+      std::max({shard.lsn44.session_wheel.lag(now), shard.lsn44.mapping_wheel.lag(now),
+                shard.lsn44.block_wheel.lag(now), shard.alg.gate_wheel.lag(now),
+                shard.alg.ike_wheel.lag(now), shard.alg.waiter_wheel.lag(now),
+                shard.reassembly.lag(now), shard.neighbours.lag(now)});
   shard.counters.timer_lag.set(lag);
   return lag == 0 && ports_are_free;
 }

@@ -31,6 +31,13 @@ void answer(datapath::Shard& shard, shared::SubscriberPage& page) {
 void answer(datapath::Shard& shard, shared::MappingPage& page) {
   datapath::list_mappings(shard, page, kStepBudget);
 }
+void answer(datapath::Shard& shard, shared::StaticPage& page) {
+  datapath::list_missing_static_ports(shard, page, kStepBudget);
+}
+
+void answer(datapath::Shard& shard, shared::BlockPage& page) {
+  datapath::list_blocks(shard, page, kStepBudget);
+}
 void answer(datapath::Shard& shard, shared::NeighbourPage& page) {
   datapath::list_neighbours(shard, page, kStepBudget);
 }
@@ -45,6 +52,9 @@ void answer(datapath::Shard& shard, shared::IkePage& page) {
 }
 void answer(datapath::Shard& shard, shared::GatePage& page) {
   datapath::list_gates(shard, page, kStepBudget);
+}
+void answer(datapath::Shard& shard, shared::AdvicePage& page) {
+  datapath::list_advice(shard, page, kStepBudget);
 }
 void answer(datapath::Shard& shard, shared::StatePage& page) {
   datapath::list_state(shard, page, kStepBudget);

@@ -71,6 +71,19 @@ std::optional<std::uint16_t> PortBitmap::find(std::uint16_t first, std::uint16_t
   return std::nullopt;
 }
 
+bool PortBitmap::is_any_taken(std::uint16_t first, std::uint16_t last) const {
+  for (std::uint32_t word = first / 64u; word <= last / 64u; ++word)
+    if (taken_in(word, first, last) != 0) return true;
+  return false;
+}
+
+std::uint32_t PortBitmap::count_taken(std::uint16_t first, std::uint16_t last) const {
+  std::uint32_t count = 0;
+  for (std::uint32_t word = first / 64u; word <= last / 64u; ++word)
+    count += static_cast<std::uint32_t>(std::popcount(taken_in(word, first, last)));
+  return count;
+}
+
 std::uint32_t PortBitmap::next_word(std::uint32_t from, std::uint32_t to, Parity parity) const {
   if (from > to) return kWords;
   const auto with_one = [parity](auto no_even, auto no_odd) {

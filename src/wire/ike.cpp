@@ -12,6 +12,27 @@ constexpr std::uint8_t kEncrypted2 = 46;          // RFC 7296 section 3.14
 constexpr std::uint8_t kEncryptedFragment2 = 53;  // RFC 7383 section 2.5
 constexpr std::uint8_t kFragment1 = 132;
 
+constexpr std::uint8_t kVendorId1 = 13;  // RFC 2408 section 3.1
+constexpr std::uint8_t kNotify2 = 41;    // RFC 7296 section 3.10
+
+/// IKEv1's words for "I can do NAT-Traversal": MD5 of the documents' names.
+constexpr std::array<std::array<std::uint8_t, 16>, 6> kNatTraversalIds{{
+    {0x4a, 0x13, 0x1c, 0x81, 0x07, 0x03, 0x58, 0x45, 0x5c, 0x57, 0x28, 0xf2, 0x0e, 0x95, 0x45,
+     0x2f},  // RFC 3947
+    {0x44, 0x85, 0x15, 0x2d, 0x18, 0xb6, 0xbb, 0xcd, 0x0b, 0xe8, 0xa8, 0x46, 0x95, 0x79, 0xdd,
+     0xcc},  // draft-ietf-ipsec-nat-t-ike-00
+    {0xcd, 0x60, 0x46, 0x43, 0x35, 0xdf, 0x21, 0xf8, 0x7c, 0xfd, 0xb2, 0xfc, 0x68, 0xb6, 0xa4,
+     0x48},  // ...-02
+    {0x90, 0xcb, 0x80, 0x91, 0x3e, 0xbb, 0x69, 0x6e, 0x08, 0x63, 0x81, 0xb5, 0xec, 0x42, 0x7b,
+     0x1f},  // ...-02 with a line feed, as many send it
+    {0x7d, 0x94, 0x19, 0xa6, 0x53, 0x10, 0xca, 0x6f, 0x2c, 0x17, 0x9d, 0x92, 0x15, 0x52, 0x9d,
+     0x56},  // ...-03
+    {0x4d, 0xf3, 0x79, 0x28, 0xe9, 0xfc, 0x4f, 0xd1, 0xb3, 0x26, 0x21, 0x70, 0xd5, 0x15, 0xc6,
+     0x62},  // draft-ietf-ipsec-nat-t-ike
+}};
+/// NAT_DETECTION_SOURCE_IP (IANA, "IKEv2 Notify Message Status Types").
+constexpr std::uint16_t kNatDetectionSource = 16388;
+
 /// Payloads that one message is searched for: a fragment payload is the first or close behind.
 constexpr int kMaxPayloads = 32;
 
@@ -88,7 +109,50 @@ void find_fragment(IkeMessage& message, std::uint8_t type, std::span<const std::
   }
 }
 
+/// Behind the payload header of an IKEv2 notification (RFC 7296 section 3.10).
+struct Notify2 {
+  std::uint8_t protocol;
+  std::uint8_t spi_size;
+  Be16 type;
+};
+static_assert(sizeof(Notify2) == 4);
+
+/// Whether that payload says so.
+bool is_offer(std::uint8_t major, std::uint8_t type, std::span<const std::uint8_t> body) {
+  if (major == 1)
+    return type == kVendorId1 && std::ranges::any_of(kNatTraversalIds, [body](const auto& id) {
+             return body.size() == id.size() && std::ranges::equal(body, id);
+           });
+  return type == kNotify2 && body.size() >= sizeof(Notify2) &&
+         reinterpret_cast<const Notify2*>(body.data())->type == Be16::of(kNatDetectionSource);
+}
+
 }  // namespace
+
+bool offers_nat_traversal(std::span<const std::uint8_t> bytes) {
+  if (bytes.size() < sizeof(IkeHeader)) return false;
+  const auto* header = reinterpret_cast<const IkeHeader*>(bytes.data());
+  const std::uint8_t major = header->version >> 4;
+  const bool is_clear = major == 1 ? (header->exchange == ike_exchange::kMainMode ||
+                                      header->exchange == ike_exchange::kAggressive) &&
+                                         (header->flags & IkeHeader::kFlagEncrypted) == 0
+                                   : major == 2 && header->exchange == ike_exchange::kSaInit;
+  if (!is_clear) return false;
+  std::uint8_t type = header->next_payload;
+  std::span<const std::uint8_t> payloads = bytes.subspan(sizeof(IkeHeader));
+  for (int i = 0; i < kMaxPayloads && type != kNoPayload; ++i) {
+    if (payloads.size() < sizeof(PayloadHeader)) return false;
+    const auto* payload = reinterpret_cast<const PayloadHeader*>(payloads.data());
+    const std::size_t size = payload->length.host();
+    if (size < sizeof(PayloadHeader) || size > payloads.size()) return false;
+    if (is_offer(major, type,
+                 payloads.subspan(sizeof(PayloadHeader), size - sizeof(PayloadHeader))))
+      return true;
+    type = payload->next_payload;
+    payloads = payloads.subspan(size);
+  }
+  return false;
+}
 
 std::optional<IkeMessage> parse_ike(std::span<const std::uint8_t> bytes, std::size_t size) {
   if (bytes.size() < sizeof(IkeHeader)) return std::nullopt;

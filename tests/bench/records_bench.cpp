@@ -122,9 +122,8 @@ void stream(const Options& options) {
         continue;
       }
       for (const std::uint64_t end = std::min(options.records, n + 8192); n < end; ++n) {
-        shared::LogRecord* const record =
-            dataplane->ring.begin(LogKind::kSession, n % 2 == 0 ? LogEvent::kCreated
-                                                                : LogEvent::kDeleted);
+        shared::LogRecord* const record = dataplane->ring.begin(
+            LogKind::kSession, n % 2 == 0 ? LogEvent::kCreated : LogEvent::kDeleted);
         if (record == nullptr) break;
         fill(*record, n / 2);
         if (n % 2 != 0) record->reason = shared::LogReason::kFin;

@@ -21,6 +21,8 @@ from netns import require                                                  # noq
 def pytest_configure(config):
     """SIGTERM ends the run as Ctrl-C does: with the fixtures' clean-up."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    config.addinivalue_line("markers", "untranslated: a subscriber's own address is to be seen "
+                                       "outside, where bypass says so")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -61,6 +63,9 @@ def daemon(lab, tmp_path, request):
             raise _Diagnose()
         subject.stop()
         leaked = lab.leak.size() - before
+        if request.node.get_closest_marker("untranslated"):
+            assert leaked > 0, "no packet with a subscriber's address was seen outside"
+            return
         assert leaked == 0, "packets with a subscriber's address were seen outside:\n" + \
             lab.leak.text(20)
     except BaseException as error:

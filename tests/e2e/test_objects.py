@@ -292,10 +292,11 @@ def test_a_whole_ns_conf_becomes_a_configuration(lab, daemon, tmp_path):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert done.returncode == 0, done
     for line, what in ((7, "add lb is left out"), (9, "set lsn parameter is left out"),
-                       (10, "-priority is ignored"), (13, "-nattype is left out"),
-                       (14, "add lsn static is left out")):
+                       (10, "-priority is ignored")):
         assert re.search(rf":{line}( and \d+ further lines)?: {what}", done.stderr), done.stderr
     assert "192.0.2.1/24" in done.stdout and "LSN-ACL-2" in done.stdout
+    assert 'nattype = "DETERMINISTIC"' in done.stdout and "nattype" not in done.stderr
+    assert 'subscrIP = "192.0.2.10"' in done.stdout and "static" not in done.stderr
     code, out = daemon.check(done.stdout, "--elsewhere")
     assert code == 0, out
     # With the laboratory's devices it translates.

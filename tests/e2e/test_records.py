@@ -30,7 +30,13 @@ class Records:
         if segment.suffix == ".zst":
             return subprocess.run(["zstdcat", str(segment)], check=True,
                                   stdout=subprocess.PIPE).stdout.decode()
-        return segment.read_text()
+        # A reader may come between the pages of a write(): then the rest is there a moment later.
+        for _ in range(20):
+            text = segment.read_text()
+            if text == "" or text.endswith("\n"):
+                break
+            time.sleep(0.05)
+        return text
 
     def all(self):
         """Every record as a dictionary; a line that is not whole fails."""

@@ -62,6 +62,8 @@ class Round {
     }
     for (unsigned i = 0; i < kPoolSize; ++i) addresses_.insert(Ip{"203.0.113.3"} + i);
     write_pool();
+    choose_ports();
+    if (rules_.ports == Reference::Rules::Ports::kAny && flip()) add_statics();
 
     Lab::Options options;
     options.shards = 1 + static_cast<unsigned>(pick(2));
@@ -70,7 +72,7 @@ class Round {
     options.start = static_cast<std::uint32_t>(random_());
     buffers_before_ = Lab::buffers_in_use();
     lab_ = std::make_unique<Lab>(config_, options);
-    reference_.emplace(rules_);
+    reference_.emplace(rules_, addresses_);
   }
 
   void run(std::uint64_t steps) {
@@ -98,11 +100,53 @@ class Round {
  private:
   static constexpr unsigned kPoolSize = 6, kClients = 5, kServers = 4;
 
+  /// Some of the subscribers' endpoints are mapped statically, and perhaps one of their addresses,
+  /// to addresses of a pool that no group has: the group's come and go. A subscriber has one of
+  /// them.
+  void add_statics() {
+    config_.add_pool("STATIC", {"203.0.113.100-203.0.113.105"});
+    if (flip()) {
+      const Ip inside = Ip{"192.0.2.10"} + (kClients - 1), nat = "203.0.113.105";
+      rules_.one_to_one.emplace(inside, nat);
+      config_.add_one_to_one(inside, nat);
+    }
+    std::set<Endpoint> used;
+    for (std::uint64_t n = pick(6); n != 0; --n) {
+      const Kind kind = any_kind();
+      const Endpoint inside = any_client();
+      if (rules_.one_to_one.contains(inside.ip)) continue;
+      const Endpoint nat{Ip{"203.0.113.100"} + inside.ip.value % 4,
+                         static_cast<std::uint16_t>(1 + pick(60000))};
+      if (!used.insert(nat).second || !rules_.statics.emplace(std::pair{kind, inside}, nat).second)
+        continue;
+      config_.add_static(kind, inside, nat);
+    }
+  }
+
   // ── choices ────────────────────────────────────────────────────────────────────────────────────
 
   std::uint64_t pick(std::uint64_t n) { return random_() % n; }
   bool flip() { return pick(2) == 0; }
   Dependence any_dependence() { return static_cast<Dependence>(pick(3)); }
+
+  /// Any ports of an address, blocks, or deterministic NAT.
+  void choose_ports() {
+    using Ports = Reference::Rules::Ports;
+    rules_.ports = static_cast<Ports>(pick(3));
+    if (rules_.ports == Ports::kAny) return;
+    GroupConfig& group = config_.group();
+    // By large blocks the clients have several addresses, by small ones a single one.
+    rules_.block_size = rules_.ports == Ports::kBlocks || flip() ? 504 : 15000;
+    rules_.address_by_address = flip();
+    rules_.first_client = "192.0.2.8";
+    group.clients = {Network{"192.0.2.8/29"}};
+    group.blocks = {.size = rules_.block_size, .most = 64, .timeout = std::chrono::seconds{0}};
+    config_.pool().has_blocks = rules_.ports == Ports::kBlocks;
+    if (rules_.ports == Ports::kBlocks) return;
+    rules_.policy.pooling = Pooling::kPaired;
+    group.deterministic =
+        rules_.address_by_address ? shared::BlockOrder::kPorts : shared::BlockOrder::kAddresses;
+  }
 
   Kind any_kind() { return static_cast<Kind>(pick(3)); }
   Endpoint any_client() {
@@ -126,6 +170,10 @@ class Round {
       if (std::get<0>(key) == kind) known.push_back(session.nat);
     for (const auto& [key, mapping] : reference_->mappings())
       if (std::get<0>(key) == kind) known.push_back(mapping.nat);
+    for (const auto& [inside, nat] : reference_->rules().statics)
+      if (inside.first == kind) known.push_back(nat);
+    for (const auto& [inside, nat] : reference_->rules().one_to_one)
+      known.push_back({nat, any_client().port});
     if (known.empty() || pick(10) == 0)
       return {*std::next(addresses_.begin(), static_cast<long>(pick(addresses_.size()))),
               static_cast<std::uint16_t>(random_())};
@@ -164,6 +212,9 @@ class Round {
                 kWords[static_cast<int>(rules_.policy.filtering)],
                 rules_.policy.pooling == Pooling::kPaired ? "PAIRED" : "RANDOM", rules_.port_quota,
                 rules_.session_quota, lab_->shards());
+    static constexpr const char* kPorts[] = {"any ports", "port blocks", "deterministic"};
+    std::printf("%s, blocks of %u, allocPolicy %s\n", kPorts[static_cast<int>(rules_.ports)],
+                rules_.block_size, rules_.address_by_address ? "PORTS" : "IPADDRS");
     for (const std::string& step : steps_) std::printf("  %s\n", step.c_str());
   }
 
@@ -253,17 +304,24 @@ class Round {
     reference_->set_now(now_);
   }
 
-  /// An address goes, or one comes back.
+  /// An address goes, or one comes back; or a static mapping goes.
   void reload() {
     std::uint64_t ended = 0;
-    if (addresses_.size() == kPoolSize || (addresses_.size() > 4 && flip())) {
+    if (const auto& statics = reference_->rules().statics; !statics.empty() && pick(4) == 0) {
+      const auto gone = *std::next(statics.begin(), static_cast<long>(pick(statics.size())));
+      ended = reference_->remove_static(gone.first);
+      std::erase_if(config_.statics, [&](const StaticConfig& mapping) {
+        return mapping.nat_ip == gone.second.ip && mapping.nat_port == gone.second.port &&
+               mapping.scope == shared::scope_of(gone.first.first);
+      });
+    } else if (addresses_.size() == kPoolSize || (addresses_.size() > 4 && flip())) {
       const Ip gone = *std::next(addresses_.begin(), static_cast<long>(pick(addresses_.size())));
       addresses_.erase(gone);
-      ended = reference_->remove_address(gone);
     } else {
       for (unsigned i = 0; i < kPoolSize; ++i)
         if (addresses_.insert(Ip{"203.0.113.3"} + i).second) break;
     }
+    ended += reference_->set_addresses(addresses_);
     write_pool();
     note(cat({"reload, sessions that end: ", std::to_string(ended)}));
     EXPECT_EQ(lab_->reload(config_), ended) << "sessions that the reload ended";
@@ -347,7 +405,10 @@ class Round {
       EXPECT_EQ(lab_->session_count(kind), reference_->count(kind));
     EXPECT_EQ(lab_->mapping_count(Protocol::kTcp) + lab_->mapping_count(Protocol::kUdp),
               reference_->mappings().size());
-    EXPECT_EQ(lab_->subscribers(), reference_->subscribers());
+    // A block goes with its last port, at the next tick: its subscriber stays as long.
+    if (rules_.ports != Reference::Rules::Ports::kBlocks) {
+      EXPECT_EQ(lab_->subscribers(), reference_->subscribers());
+    }
     EXPECT_TRUE(lab_->faults().empty()) << lab_->faults().front();
   }
 
@@ -366,6 +427,8 @@ class Round {
   void finish() {
     wait(2000 * 1000);
     EXPECT_EQ(reference_->subscribers(), 0u);
+    EXPECT_EQ(lab_->subscribers(), 0u);
+    EXPECT_EQ(lab_->total(&shared::Counters::port_blocks), 0u);
     compare();
     lab_->shut_down();
     EXPECT_EQ(Lab::buffers_in_use(), buffers_before_) << "packet buffers were lost";

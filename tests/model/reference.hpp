@@ -15,6 +15,7 @@
 #include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "support/config.hpp"
 #include "support/packet_builder.hpp"
@@ -32,6 +33,14 @@ class Reference {
     Milliseconds session_timeout = 0, syn_timeout = 0, closing_timeout = 0, mapping_timeout = 0;
     unsigned port_quota = 0, session_quota = 0;
     bool keep_parity = false, keep_range = false;
+    std::map<std::pair<Kind, Endpoint>, Endpoint> statics{};  ///< NAT endpoints by inside ones
+    std::map<Ip, Ip> one_to_one{};                            ///< NAT addresses by inside ones
+    /// Ports of blocks that a subscriber has to itself, or that the configuration gives it.
+    enum class Ports : std::uint8_t { kAny, kBlocks, kDeterministic };
+    Ports ports = Ports::kAny;
+    unsigned block_size = 504;
+    bool address_by_address = true;  ///< allocPolicy PORTS
+    Ip first_client{};               ///< the lowest address of the client's network
   };
   /// The verdict on a packet.
   enum class Fate : std::uint8_t {
@@ -57,6 +66,7 @@ class Reference {
     std::optional<std::tuple<Kind, Endpoint, Endpoint>> mapping{};  ///< key in mappings
     TcpSide out{}, in{};
     bool rst = false;
+    bool by_static = false;
 
     [[nodiscard]] bool is_open() const {
       return out.syn && in.syn && out.acked_syn && in.acked_syn;
@@ -71,7 +81,8 @@ class Reference {
   using SessionKey = std::tuple<Kind, Endpoint, Endpoint>;  ///< inside, remote
   using MappingKey = std::tuple<Kind, Endpoint, Endpoint>;  ///< inside, as much of remote as counts
 
-  explicit Reference(const Rules& rules) : rules_(rules) {}
+  Reference(const Rules& rules, const std::set<Ip>& addresses)
+      : rules_(rules), addresses_(addresses.begin(), addresses.end()) {}
 
   // ── time ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -105,8 +116,8 @@ class Reference {
     if (kind == Kind::kTcp && !is_opening(flags)) return Fate::kNotSyn;
     if (rules_.session_quota != 0 && sessions_of(kind, inside.ip) >= rules_.session_quota)
       return Fate::kSessionQuota;
-    if (rules_.port_quota != 0 && !shared_mapping(kind, inside, remote) &&
-        ports_of(kind, inside.ip) >= rules_.port_quota)
+    if (rules_.port_quota != 0 && !static_of(kind, inside) &&
+        !shared_mapping(kind, inside, remote) && ports_of(kind, inside.ip) >= rules_.port_quota)
       return Fate::kPortQuota;
     return Fate::kOpen;
   }
@@ -128,6 +139,14 @@ class Reference {
         return Fate::kSessionQuota;
       return sessions_.contains({kind, inside, remote}) ? Fate::kConflict : Fate::kOpen;
     }
+    if (const auto fixed = inside_of(kind, nat)) {
+      inside = *fixed;
+      if (kind == Kind::kTcp && !is_opening(flags)) return Fate::kNotSyn;
+      if (kind == Kind::kIcmp) return Fate::kNoMapping;  // an answer
+      if (rules_.session_quota != 0 && sessions_of(kind, inside.ip) >= rules_.session_quota)
+        return Fate::kSessionQuota;
+      return sessions_.contains({kind, inside, remote}) ? Fate::kConflict : Fate::kOpen;
+    }
     return is_taken(kind, nat) ? Fate::kFiltered : Fate::kNoMapping;
   }
 
@@ -135,6 +154,7 @@ class Reference {
   [[nodiscard]] std::optional<Endpoint> nat_of(Kind kind, Endpoint inside, Endpoint remote) const {
     if (const auto it = sessions_.find({kind, inside, remote}); it != sessions_.end())
       return it->second.nat;
+    if (const auto fixed = static_of(kind, inside)) return fixed;
     const Mapping* mapping = shared_mapping(kind, inside, remote);
     return mapping == nullptr ? std::nullopt : std::optional{mapping->nat};
   }
@@ -143,13 +163,17 @@ class Reference {
   [[nodiscard]] std::optional<std::string> fault_of(const Config& config, Kind kind,
                                                     Endpoint inside, Endpoint nat) const {
     if (!config.is_nat_address(nat.ip)) return "no address of a pool";
-    if (is_taken(kind, nat)) return "somebody else's endpoint";
+    if (is_taken(kind, nat) || inside_of(kind, nat)) return "somebody else's endpoint";
+    if (rules_.ports != Rules::Ports::kAny) {
+      if (auto fault = fault_of_block(inside.ip, nat)) return fault;
+    } else if (kind != Kind::kIcmp && rules_.keep_range &&
+               (inside.port < 1024) != (nat.port < 1024)) {
+      return "the other port range (RFC 4787 REQ-3)";
+    }
     if (rules_.policy.pooling == Pooling::kPaired)
       for (const Ip other : addresses_of(inside.ip))
         if (other != nat.ip) return "not the paired address (RFC 4787 REQ-2)";
     if (kind == Kind::kIcmp) return std::nullopt;
-    if (rules_.keep_range && (inside.port < 1024) != (nat.port < 1024))
-      return "the other port range (RFC 4787 REQ-3)";
     if (rules_.keep_parity && inside.port % 2 != nat.port % 2)
       return "the other parity (RFC 4787 REQ-4)";
     return std::nullopt;
@@ -158,7 +182,8 @@ class Reference {
   /// A session that a packet has opened.
   void open(Kind kind, Endpoint inside, Endpoint remote, Endpoint nat) {
     Session session{.nat = nat};
-    if (has_mappings(kind)) {
+    session.by_static = static_of(kind, inside) == nat;
+    if (has_mappings(kind) && !session.by_static) {
       // One that came from outside belongs to the mapping that let it in.
       auto it = std::find_if(mappings_.begin(), mappings_.end(), [&](const auto& item) {
         return std::get<0>(item.first) == kind && item.second.nat == nat;
@@ -208,13 +233,30 @@ class Reference {
     if ((flags & kFin) != 0 && self.syn && !(far && self.numbered)) self.fin = true;
   }
 
-  /// The address is not the NAT's any more. Returns how many sessions ended.
-  std::uint64_t remove_address(Ip ip) {
+  /// The NAT has these addresses from now on. Returns how many sessions ended.
+  std::uint64_t set_addresses(const std::set<Ip>& addresses) {
+    addresses_.assign(addresses.begin(), addresses.end());
+    const auto is_gone = [&](const auto& item) {
+      const Endpoint nat = item.second.nat;
+      if (rules_.ports == Rules::Ports::kDeterministic)
+        return fault_of_block(std::get<1>(item.first).ip, nat).has_value();
+      return !addresses.contains(nat.ip);
+    };
     const auto gone =
-        std::erase_if(sessions_, [&](const auto& s) { return s.second.nat.ip == ip; });
-    std::erase_if(mappings_, [&](const auto& m) { return m.second.nat.ip == ip; });
+        std::erase_if(sessions_, [&](const auto& s) { return !s.second.by_static && is_gone(s); });
+    std::erase_if(mappings_, is_gone);
     return gone;
   }
+
+  /// A static mapping goes. Returns how many sessions ended.
+  std::uint64_t remove_static(const std::pair<Kind, Endpoint>& fixed) {
+    rules_.statics.erase(fixed);
+    return std::erase_if(sessions_, [&](const auto& s) {
+      return s.second.by_static && std::get<0>(s.first) == fixed.first &&
+             std::get<1>(s.first) == fixed.second;
+    });
+  }
+  [[nodiscard]] const Rules& rules() const { return rules_; }
 
   [[nodiscard]] const std::map<SessionKey, Session>& sessions() const { return sessions_; }
   [[nodiscard]] const std::map<MappingKey, Mapping>& mappings() const { return mappings_; }
@@ -233,6 +275,30 @@ class Reference {
  private:
   using Sessions = std::map<SessionKey, Session>;
 
+  /// Why a subscriber must not have a NAT endpoint, where ports lie in blocks.
+  [[nodiscard]] std::optional<std::string> fault_of_block(Ip subscriber, Endpoint nat) const {
+    if (nat.port < 1024) return "a port of no block";
+    const unsigned block = (nat.port - 1024u) / rules_.block_size;
+    if (rules_.ports == Rules::Ports::kBlocks) {
+      const auto is_anothers = [&](const auto& item) {
+        const Endpoint other = item.second.nat;
+        return std::get<1>(item.first).ip != subscriber && other.ip == nat.ip &&
+               (other.port - 1024u) / rules_.block_size == block;
+      };
+      return std::any_of(sessions_.begin(), sessions_.end(), is_anothers) ||
+                     std::any_of(mappings_.begin(), mappings_.end(), is_anothers)
+                 ? std::optional<std::string>{"a port of another one's block"}
+                 : std::nullopt;
+    }
+    const unsigned number = subscriber.value - rules_.first_client.value;
+    const auto addresses = static_cast<unsigned>(addresses_.size());
+    const unsigned per_address = 64512 / rules_.block_size;
+    const unsigned address = rules_.address_by_address ? number / per_address : number % addresses;
+    const unsigned own = rules_.address_by_address ? number % per_address : number / addresses;
+    if (address >= addresses || nat.ip != addresses_[address]) return "not its address";
+    return block == own ? std::nullopt : std::optional<std::string>{"not its block"};
+  }
+
   static bool is_opening(unsigned flags) { return (flags & (kSyn | kAck | kRst | kFin)) == kSyn; }
 
   /// Whether mappings exist apart from sessions: if one serves several, or lets unsolicited hosts
@@ -240,6 +306,21 @@ class Reference {
   [[nodiscard]] bool has_mappings(Kind kind) const {
     return kind != Kind::kIcmp && !(rules_.policy.mapping == Dependence::kAddressPort &&
                                     rules_.policy.filtering == Dependence::kAddressPort);
+  }
+
+  /// The NAT endpoint that a static mapping gives, and the inside endpoint of one.
+  [[nodiscard]] std::optional<Endpoint> static_of(Kind kind, Endpoint inside) const {
+    if (const auto it = rules_.one_to_one.find(inside.ip); it != rules_.one_to_one.end())
+      return Endpoint{it->second, inside.port};
+    const auto it = rules_.statics.find({kind, inside});
+    return it == rules_.statics.end() ? std::nullopt : std::optional{it->second};
+  }
+  [[nodiscard]] std::optional<Endpoint> inside_of(Kind kind, Endpoint nat) const {
+    for (const auto& [inside, outside] : rules_.one_to_one)
+      if (outside == nat.ip) return Endpoint{inside, nat.port};
+    for (const auto& [inside, outside] : rules_.statics)
+      if (inside.first == kind && outside == nat) return inside.second;
+    return std::nullopt;
   }
 
   /// RFC 4787 section 4.1
@@ -293,7 +374,8 @@ class Reference {
   [[nodiscard]] unsigned ports_of(Kind kind, Ip subscriber) const {
     std::set<Endpoint> ports;
     for (const auto& [key, session] : sessions_)
-      if (std::get<0>(key) == kind && std::get<1>(key).ip == subscriber) ports.insert(session.nat);
+      if (std::get<0>(key) == kind && std::get<1>(key).ip == subscriber && !session.by_static)
+        ports.insert(session.nat);
     for (const auto& [key, mapping] : mappings_)
       if (std::get<0>(key) == kind && std::get<1>(key).ip == subscriber) ports.insert(mapping.nat);
     return static_cast<unsigned>(ports.size());
@@ -301,7 +383,7 @@ class Reference {
   [[nodiscard]] std::set<Ip> addresses_of(Ip subscriber) const {
     std::set<Ip> all;
     for (const auto& [key, session] : sessions_)
-      if (std::get<1>(key).ip == subscriber) all.insert(session.nat.ip);
+      if (std::get<1>(key).ip == subscriber && !session.by_static) all.insert(session.nat.ip);
     for (const auto& [key, mapping] : mappings_)
       if (std::get<1>(key).ip == subscriber) all.insert(mapping.nat.ip);
     return all;
@@ -332,6 +414,7 @@ class Reference {
   }
 
   Rules rules_;
+  std::vector<Ip> addresses_;  ///< ascending
   Milliseconds now_ = 0;
   Sessions sessions_;
   std::map<MappingKey, Mapping> mappings_;

@@ -5,7 +5,7 @@
 namespace lsn::test {
 namespace {
 
-using Case = std::tuple<Sharding, Protocol, Dependence, Dependence>;
+using MatrixCase = std::tuple<Sharding, Protocol, Dependence, Dependence>;
 
 const char* name_of_dependence(Dependence d) {
   switch (d) {
@@ -23,7 +23,7 @@ constexpr Endpoint kServers[] = {
     {"198.18.0.1", 1000}, {"198.18.0.1", 1001}, {"198.18.0.2", 1000}, {"198.18.0.2", 1001}};
 constexpr Endpoint kUnsolicited = {"198.18.0.99", 1000};
 
-class MappingFilteringMatrix : public Laboratory, public ::testing::WithParamInterface<Case> {
+class MappingFilteringMatrix : public Laboratory, public ::testing::WithParamInterface<MatrixCase> {
  protected:
   void SetUp() override {
     Config config = Config::standard();
@@ -125,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(
                                          Dependence::kAddressPort),
                        ::testing::Values(Dependence::kEndpointIndependent, Dependence::kAddress,
                                          Dependence::kAddressPort)),
-    [](const ::testing::TestParamInfo<Case>& test) {
+    [](const ::testing::TestParamInfo<MatrixCase>& test) {
       return std::string(std::get<0>(test.param).name) +
              (std::get<1>(test.param) == Protocol::kTcp ? "TcpMapping" : "UdpMapping") +
              name_of_dependence(std::get<2>(test.param)) + "Filtering" +

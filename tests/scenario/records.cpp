@@ -240,28 +240,16 @@ TEST_P(Records, RefusedConnection_EndsByRst) {
 }
 
 TEST_P(Records, SessionWhoseFirstPacketCannotLeave_IsCreatedAndWithdrawn) {
-  start(LogFlags::kSessions | LogFlags::kDeletions);
-  lab().silence(kGateway);
-  // As many as wait for the next hop; the others are refused.
-  std::uint64_t withdrawn = 0;
-  for (std::uint16_t i = 0; i < 64; ++i)
-    static_cast<void>(lab().from_inside(
-        udp({kClient.ip, static_cast<std::uint16_t>(3000 + i)}, kServer).bytes()));
-  std::map<std::string, int> open;
-  recorded();
-  for (const LogRecord& r : last) {
-    const std::string flow = text_of(r).substr(8);
-    open[flow] += r.event == LogEvent::kCreated ? 1 : -1;
-    EXPECT_GE(open[flow], 0);
-    if (r.event == LogEvent::kDeleted) {
-      EXPECT_EQ(r.reason, LogReason::kWithdrawn);
-      ++withdrawn;
-    }
-  }
-  EXPECT_EQ(withdrawn, ended(Protocol::kUdp, SessionEnd::kWithdrawn));
-  EXPECT_GT(withdrawn, 0u);
-  expect_only_drops({DropReason::kNeighbourQueueFull});
-  unaccounted_ = lab().unaccounted();
+  Config config = Config::standard();
+  config.routes = {{"198.18.0.0/16", kGateway}};
+  start(LogFlags::kSessions | LogFlags::kDeletions, config);
+  refused_from_inside(udp(kClient, {"198.19.0.1", 9}), DropReason::kNoRoute);
+  const auto all = recorded();
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_THAT(all[0], ::testing::StartsWith("SESSION+ UDP 192.0.2.10:40000 "));
+  EXPECT_EQ(all[1], "SESSION-" + all[0].substr(8));
+  EXPECT_EQ(last[1].reason, LogReason::kWithdrawn);
+  EXPECT_EQ(last[1].totals.packets[Direction::kOutbound], 0u);
 }
 
 TEST_P(Records, FullRing_LosesTheNewestAndLeavesAGapInTheNumbers) {

@@ -98,6 +98,17 @@ PoolConfig& Config::add_pool(std::string name, std::vector<Network> addresses) {
   return pools.emplace_back(std::move(pool));
 }
 
+Config& Config::add_static(Protocol protocol, Endpoint inside, Endpoint nat, Ip destination) {
+  statics.push_back(
+      {shared::scope_of(protocol), inside.ip, inside.port, nat.ip, nat.port, destination});
+  return *this;
+}
+
+Config& Config::add_one_to_one(Ip inside, Ip nat, Ip destination) {
+  statics.push_back({shared::StaticScope::kAll, inside, 0, nat, 0, destination});
+  return *this;
+}
+
 void Config::remove_group(const std::string& name) {
   std::erase_if(groups, [&](const GroupConfig& g) { return g.name == name; });
 }
@@ -117,6 +128,16 @@ bool Config::is_client(Ip ip) const {
   return std::any_of(groups.begin(), groups.end(), [&](const GroupConfig& g) {
     return std::any_of(g.clients.begin(), g.clients.end(),
                        [&](const Network& n) { return n.contains(ip); });
+  });
+}
+
+bool Config::is_bypassed(Ip client, Ip destination) const {
+  return std::any_of(groups.begin(), groups.end(), [&](const GroupConfig& g) {
+    return std::any_of(g.clients.begin(), g.clients.end(),
+                       [&](const Network& n) { return n.contains(client); }) &&
+           std::any_of(g.bypass.begin(), g.bypass.end(), [&](const shared::BypassRule& rule) {
+             return rule.destinations.contains(address(destination));
+           });
   });
 }
 
@@ -153,6 +174,23 @@ std::shared_ptr<const ShardMap> first_map(std::vector<IntervalMap<std::uint16_t>
   return map;
 }
 
+/// Its map, which is the group's from now on, and where its subscribers belong.
+shared::Pins::OfGroup deterministic(const GroupConfig& from, const Generation& generation,
+                                    Group& group) {
+  std::vector<wire::Ipv4Range> subscribers, addresses;
+  for (const Network& n : from.clients) subscribers.push_back({address(n.first), address(n.last)});
+  for (const std::uint16_t pool : group.pools)
+    addresses.insert(addresses.end(), generation.pools[pool].ranges.begin(),
+                     generation.pools[pool].ranges.end());
+  group.deterministic = std::make_shared<const shared::DeterministicMap>(
+      subscribers, addresses, from.blocks.size, *from.deterministic);
+  shared::Pins::OfGroup pins{group.deterministic, {}};
+  const shared::AddressRuns& nat = group.deterministic->nat_addresses();
+  for (std::uint64_t n = 0; n < nat.count(); ++n)
+    pins.owners.push_back(generation.nat_addresses.find(nat.at(n))->owner);
+  return pins;
+}
+
 }  // namespace
 
 std::unique_ptr<Generation> build(const Config& config, unsigned shards, const Generation* before,
@@ -161,6 +199,16 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
   generation->displaced = std::move(displaced);
   Generation& g = *generation;
   g.number = before == nullptr ? 1 : before->number + 1;
+
+  if (!config.statics.empty()) {
+    std::vector<StaticMapping> statics;
+    for (const StaticConfig& from : config.statics)
+      statics.push_back({address(from.inside_ip), address(from.nat_ip), address(from.destination),
+                         static_cast<std::uint16_t>(from.inside_port),
+                         static_cast<std::uint16_t>(from.nat_port), from.scope,
+                         from.nat_port == 0});
+    g.statics = std::make_shared<const StaticMappings>(std::move(statics));
+  }
 
   const auto pool_ids = assign(g.pools, before == nullptr ? nullptr : &before->pools, config.pools);
   std::vector<PoolRanges> ranges;
@@ -172,6 +220,7 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
     Pool& pool = g.pools[pool_ids.at(from.name)];
     pool.port_realloc_timeout = from.realloc_timeout;
     pool.max_realloc_queue = from.realloc_queue;
+    pool.has_blocks = from.has_blocks;
     for (const Network& n : from.addresses)
       pool.ranges.push_back({address(n.first), address(n.last)});
     std::vector<IntervalMap<bool>::Range> draining;
@@ -182,8 +231,9 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
   g.nat_addresses =
       NatAddressMap(ranges, shards, before == nullptr ? nullptr : &before->nat_addresses);
   for (const auto& range : g.nat_addresses.all())
-    g.pools[range.value.pool].addresses_of[range.value.owner].push_back(
-        wire::Ipv4Address{range.first});
+    if (!g.is_static_whole(wire::Ipv4Address{range.first}))
+      g.pools[range.value.pool].addresses_of[range.value.owner].push_back(
+          wire::Ipv4Address{range.first});
 
   const auto alg_ids = assign(g.alg_profiles, before == nullptr ? nullptr : &before->alg_profiles,
                               config.alg_profiles);
@@ -204,12 +254,15 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
   std::vector<IntervalMap<std::uint16_t>::Range> networks;
   std::vector<ShardShares> shares(g.groups.size());
   std::vector<ShardSet> draining(g.groups.size());
+  shared::Pins pins;
   for (const GroupConfig& from : config.groups) {
     const std::uint16_t id = group_ids.at(from.name);
     Group& group = g.groups[id];
     group.client = from.name;
     group.transport = from.transport;
     group.logging = static_cast<std::uint8_t>(from.logging);
+    group.bypass = Bypass(from.bypass);
+    g.has_bypass = g.has_bypass || !from.bypass.empty();
     group.alg_profile = from.alg.empty() ? kNoId : alg_ids.at(from.alg);
     if (group.usage == nullptr) group.usage = std::make_shared<GroupUsage>();
     for (const std::string& name : from.pools) {
@@ -232,17 +285,23 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
       group.session_timeouts[p] = IntervalMap<state::TickDuration>(std::move(timeouts));
     }
     for (const Network& n : from.clients) networks.push_back({n.first.value, n.last.value, id});
+    group.blocks = from.deterministic ? shared::BlockPolicy{} : from.blocks;
+    group.deterministic = nullptr;
+    if (from.deterministic) pins.deterministic[id] = deterministic(from, g, group);
   }
 
   const ShardMap* const former =
       before == nullptr || before->maps.empty() ? nullptr : before->maps.front().get();
-  const bool is_plain = former == nullptr && std::all_of(draining.begin(), draining.end(),
-                                                         [](ShardSet set) { return set == 0; });
+  if (g.statics != nullptr && shards > 1)
+    pins.subscribers = shards_of_static(*g.statics, g.nat_addresses);
+  const bool is_plain =
+      former == nullptr && pins.empty() &&
+      std::all_of(draining.begin(), draining.end(), [](ShardSet set) { return set == 0; });
   follow(g, before, shards,
-         is_plain
-             ? first_map(std::move(networks), shares)
-             : std::make_shared<const ShardMap>(IntervalMap<std::uint16_t>(std::move(networks)),
-                                                shares, former, kFinestClasses, Pins{}, draining));
+         is_plain ? first_map(std::move(networks), shares)
+                  : std::make_shared<const ShardMap>(
+                        IntervalMap<std::uint16_t>(std::move(networks)), shares, former,
+                        kFinestClasses, std::move(pins), draining));
 
   std::vector<IntervalMap<Route>::Range> routes;
   const auto add_route = [&](const Network& n, std::size_t interface, Ip via) {

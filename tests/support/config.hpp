@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,7 @@ struct PoolConfig {
   std::chrono::seconds realloc_timeout{0};
   unsigned realloc_queue = 65536;
   std::vector<Network> drain{};
+  bool has_blocks = false;  ///< portblockallocation
 };
 
 /// An ipsecalg profile is a value of the product's own parameters; only its name counts beside
@@ -87,6 +89,9 @@ struct GroupConfig {
   shared::ByPortProtocol<TransportPolicy> transport;
   std::string alg;       ///< the name of its ipsecalg profile; empty: none
   unsigned logging = 0;  ///< shared::LogFlags
+  std::vector<shared::BypassRule> bypass;
+  shared::BlockPolicy blocks;                       ///< of pools with has_blocks
+  std::optional<shared::BlockOrder> deterministic;  ///< with blocks.size
 
   /// An application profile for these destination ports, or for all.
   GroupConfig& app(Protocol protocol, const AppPolicy& policy, unsigned first = 0,
@@ -100,10 +105,30 @@ struct GroupConfig {
     timeouts.push_back({protocol, first, last, timeout});
     return *this;
   }
+  /// A bypass of these destinations; protocol 0: any.
+  GroupConfig& add_bypass(const Network& to, unsigned protocol = 0, unsigned first = 0,
+                          unsigned last = 65535) {
+    bypass.push_back({{wire::Ipv4Address{to.first.value}, wire::Ipv4Address{to.last.value}},
+                      static_cast<std::uint8_t>(protocol),
+                      static_cast<std::uint16_t>(first),
+                      static_cast<std::uint16_t>(last)});
+    return *this;
+  }
   TransportPolicy& of(Protocol protocol) { return transport[static_cast<std::size_t>(protocol)]; }
   TransportPolicy& tcp() { return of(Protocol::kTcp); }
   TransportPolicy& udp() { return of(Protocol::kUdp); }
   TransportPolicy& icmp() { return of(Protocol::kIcmp); }
+};
+
+/// A static mapping; `nat_port` and `inside_port` 0: of the whole address. `scope`: TCP, UDP, ICMP
+/// or all.
+struct StaticConfig {
+  shared::StaticScope scope = shared::StaticScope::kAll;
+  Ip inside_ip;
+  unsigned inside_port = 0;
+  Ip nat_ip;
+  unsigned nat_port = 0;
+  Ip destination{};  ///< 0.0.0.0: any
 };
 
 struct Config {
@@ -112,6 +137,7 @@ struct Config {
   std::vector<PoolConfig> pools;
   std::vector<GroupConfig> groups;
   std::vector<AlgProfile> alg_profiles;
+  std::vector<StaticConfig> statics;
   bool inbound_refresh = true;
   unsigned unreachable_code = 13;
   unsigned unreachable_rate = 100;
@@ -133,11 +159,16 @@ struct Config {
   GroupConfig& add_group(std::string name, std::vector<Network> clients,
                          std::vector<std::string> pool_names);
   PoolConfig& add_pool(std::string name, std::vector<Network> addresses);
+  /// One port of one protocol; `static ALL A * N *`.
+  Config& add_static(Protocol protocol, Endpoint inside, Endpoint nat, Ip destination = {});
+  Config& add_one_to_one(Ip inside, Ip nat, Ip destination = {});
   void remove_group(const std::string& name);
   void remove_pool(const std::string& name);
 
   [[nodiscard]] unsigned devices() const;
   [[nodiscard]] bool is_client(Ip ip) const;
+  /// Whether a bypass of the client's group covers some packet to that destination.
+  [[nodiscard]] bool is_bypassed(Ip client, Ip destination) const;
   [[nodiscard]] bool is_nat_address(Ip ip) const;
   /// Index of the interface with that address, or -1.
   [[nodiscard]] int interface_of(Ip ip) const;

@@ -450,8 +450,10 @@ void Lab::inspect(const Frame& frame) {
   const bool nat = any_config([&](const Config& c) { return c.is_nat_address(source); });
   const bool from_client = any_config([&](const Config& c) { return c.is_client(source); });
   const bool to_client = any_config([&](const Config& c) { return c.is_client(destination); });
-  if (outside && from_client && !ours) fault(frame, "a client's address outside");
-  if (outside && !ours && !nat) fault(frame, "a foreign source outside");
+  const bool untranslated =
+      any_config([&](const Config& c) { return c.is_bypassed(source, destination); });
+  if (outside && from_client && !ours && !untranslated) fault(frame, "a client's address outside");
+  if (outside && !ours && !nat && !untranslated) fault(frame, "a foreign source outside");
   if (!outside && !ours && !to_client) fault(frame, "delivered to no client");
   if (check_l4_)
     if (const auto wrong = fault_of_l4(rest)) fault(frame, *wrong);

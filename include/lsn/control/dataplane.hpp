@@ -70,9 +70,10 @@ class Dataplane {
 
   /// A question that a shard answers in one go or in pages: it comes back with the rows found.
   using Question =
-      std::variant<shared::SessionPage, shared::SubscriberPage, shared::MappingPage, shared::Usage,
-                   shared::NeighbourPage, shared::DropPage, shared::EspPage, shared::IkePage,
-                   shared::GatePage, shared::StatePage, shared::Lookup>;
+      std::variant<shared::SessionPage, shared::SubscriberPage, shared::MappingPage,
+                   shared::BlockPage, shared::Usage, shared::StaticPage, shared::NeighbourPage,
+                   shared::DropPage, shared::EspPage, shared::IkePage, shared::GatePage,
+                   shared::AdvicePage, shared::StatePage, shared::Lookup>;
   virtual void ask(unsigned shard, Question question, std::function<void(Question)> done) = 0;
 
   /// The events of a shard's ALG for the log. Only the control thread takes them.

@@ -82,6 +82,7 @@ enum class PacketKind : std::uint8_t {
   kFlow,       ///< TCP, UDP, ICMP query, ESP: `key` names its flow
   kIcmpError,  ///< named by the packet that it quotes
   kFragment,   ///< `key` is complete only for the first one
+  kOther,      ///< of another IP protocol: no flow, translated by its addresses or not at all
   kArp,        ///< for the neighbour table
   kNone,       ///< nothing that is translated
 };

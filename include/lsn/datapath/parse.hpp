@@ -89,6 +89,12 @@ inline void locate(Packet& packet, wire::Ipv4Header* ip) {
 
 enum class Datagram : std::uint8_t { kWhole, kFirstFragment };
 
+/// A packet of a protocol that has no flows: it goes by its addresses, or not at all.
+inline Verdict find_no_flow(Packet& packet) {
+  packet.kind = PacketKind::kOther;
+  return Verdict::next();
+}
+
 /// Reads the header behind IPv4: sets protocol, key and, of a whole packet, kind.
 /// `watched_sequence`: inbound ESP with a lower number, or the same, may be the first of a new SA.
 template <Datagram datagram>
@@ -146,7 +152,7 @@ template <Datagram datagram>
       break;
     }
     default:
-      return refuse_protocol(packet.ip->protocol);
+      return find_no_flow(packet);
   }
   packet.key = state::FlowKey::make(
       packet.key.local, packet.key.remote, (inside ? source : destination).raw(),

@@ -51,6 +51,20 @@ struct IkeRow {
 
 using IkePage = Page<IkeRow, AlgFilter>;
 
+/// Turns of a client that end by their deadline, one after the other, of which it is told.
+inline constexpr std::uint32_t kManyDeadlines = 3;
+
+/// A client and a server that could do better: as `show ipsecalg advice` prints it.
+struct AdviceRow {
+  wire::Ipv4Address client, nat_ip, server;
+  ByDirection<bool> offers_nat_t{};  ///< outbound: the client
+  std::uint32_t esp = 0;             ///< sessions of raw ESP
+  std::uint32_t deadlines = 0;       ///< of its latest turns, one after the other
+  std::uint16_t profile = kNoId;
+};
+
+using AdvicePage = Page<AdviceRow, AlgFilter>;
+
 /// Those at the head of a gate's queue.
 inline constexpr std::size_t kShownWaiters = 8;
 

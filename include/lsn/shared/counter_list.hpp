@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "lsn/shared/alg_counters.hpp"
 #include "lsn/shared/counters.hpp"
@@ -108,13 +109,59 @@ constexpr std::size_t at(SessionEnd end) {
   return kAll;
 }
 
+namespace counter_list {
+
+/// Of packets that have no session.
+inline constexpr std::array kSessionless{
+    CounterText<Counters>{
+        "one_to_one_outbound_packets", kCounter,
+        "Packets of subscribers of protocols without ports that one-to-one static mappings "
+        "translated: ESP, GRE and others.",
+        [](const Counters& c) { return c.by_address[kOut].packets.get(); }},
+    CounterText<Counters>{"one_to_one_outbound_bytes", kCounter,
+                          "Their bytes, without link headers.",
+                          [](const Counters& c) { return c.by_address[kOut].bytes.get(); }},
+    CounterText<Counters>{"one_to_one_inbound_packets", kCounter,
+                          "Packets from outside of such protocols that they translated.",
+                          [](const Counters& c) { return c.by_address[kIn].packets.get(); }},
+    CounterText<Counters>{"one_to_one_inbound_bytes", kCounter,
+                          "Their bytes, without link headers.",
+                          [](const Counters& c) { return c.by_address[kIn].bytes.get(); }},
+    CounterText<Counters>{
+        "bypass_outbound_packets", kCounter,
+        "Packets of subscribers that were routed without translation (lsn bypass).",
+        [](const Counters& c) { return c.bypassed[kOut].packets.get(); }},
+    CounterText<Counters>{"bypass_outbound_bytes", kCounter,
+                          "The bytes of these, without link headers.",
+                          [](const Counters& c) { return c.bypassed[kOut].bytes.get(); }},
+    CounterText<Counters>{
+        "bypass_inbound_packets", kCounter,
+        "Packets to subscribers that were routed without translation (lsn bypass).",
+        [](const Counters& c) { return c.bypassed[kIn].packets.get(); }},
+    CounterText<Counters>{"bypass_inbound_bytes", kCounter, "Likewise.",
+                          [](const Counters& c) { return c.bypassed[kIn].bytes.get(); }},
+};
+
+template <class Text, std::size_t kFirst, std::size_t kSecond>
+[[nodiscard]] constexpr std::array<Text, kFirst + kSecond> joined(
+    const std::array<Text, kFirst>& first, const std::array<Text, kSecond>& second) {
+  return [&]<std::size_t... i, std::size_t... j>(std::index_sequence<i...>,
+                                                 std::index_sequence<j...>) {
+    return std::array{first[i]..., second[j]...};
+  }(std::make_index_sequence<kFirst>{}, std::make_index_sequence<kSecond>{});
+}
+
+}  // namespace counter_list
+
 /// Of the router as a whole.
 [[nodiscard]] inline std::span<const CounterText<Counters>> router_counters() {
   using namespace counter_list;
   using Text = CounterText<Counters>;
-  static constexpr std::array kAll{
+  static constexpr std::array kWithoutThose{
       Text{"subscribers", kGauge, "Subscribers that have sessions or mappings.",
            [](const Counters& c) { return c.subscribers.get(); }},
+      Text{"port_blocks", kGauge, "Port blocks that subscribers have.",
+           [](const Counters& c) { return c.port_blocks.get(); }},
       Text{"displaced", kGauge,
            "Subscribers that stay with the worker that has their state although the present "
            "configuration has another one for them.",
@@ -161,6 +208,7 @@ constexpr std::size_t at(SessionEnd end) {
       Text{"fragments_waiting", kGauge, "Datagrams that wait for fragments.",
            [](const Counters& c) { return c.fragments_waiting.get(); }},
   };
+  static constexpr auto kAll = joined(kWithoutThose, kSessionless);
   return kAll;
 }
 

@@ -97,7 +97,11 @@ struct alignas(64) Counters {
   std::array<DeviceCounters, kMaxDevices> devices;
   ByProtocol<ProtocolCounters> protocols;
 
+  ByDirection<PacketsAndBytes> by_address;  ///< one-to-one static mappings, protocols without ports
+  ByDirection<PacketsAndBytes> bypassed;    ///< routed without translation
+
   Counter subscribers;  ///< gauge
+  Counter port_blocks;  ///< gauge
   Counter displaced;    ///< gauge: those that the present ShardMap gives to another shard
   Counter consumed;     ///< packets for the NAT: ARP, echo requests, fragments joined
   Counter arp_requests_received, arp_requests_sent, arp_replies_received, arp_replies_sent;

@@ -21,9 +21,12 @@
 #include <utility>
 #include <vector>
 
+#include "lsn/shared/bypass.hpp"
+#include "lsn/shared/deterministic.hpp"
 #include "lsn/shared/interval_map.hpp"
 #include "lsn/shared/link_addresses.hpp"
 #include "lsn/shared/shard_map.hpp"
+#include "lsn/shared/static_mappings.hpp"
 #include "lsn/state/enum_array.hpp"
 #include "lsn/state/ticks.hpp"
 #include "lsn/wire/ipv4_address.hpp"
@@ -41,6 +44,11 @@ using ByProtocol = state::EnumArray<Protocol, T, kProtocols>;
 /// Of those with ports.
 template <class T>
 using ByPortProtocol = state::EnumArray<Protocol, T, kPortProtocols>;
+
+/// The static mappings of one protocol with ports.
+[[nodiscard]] constexpr StaticScope scope_of(Protocol protocol) {
+  return static_cast<StaticScope>(protocol);
+}
 
 /// RFC 4787 section 4.1 (mapping) and 5 (filtering), with the configuration's names.
 enum class Dependence : std::uint8_t { kEndpointIndependent, kAddress, kAddressPort };
@@ -114,15 +122,23 @@ struct Pool {
   /// and shard).
   state::TickDuration port_realloc_timeout{0};
   std::uint32_t max_realloc_queue = 65536;
+  bool has_blocks = false;  ///< portblockallocation; not of a deterministic one
   std::vector<wire::Ipv4Range> ranges;
   /// Addresses of it that drain: what lives there goes on, and nothing new begins.
   IntervalMap<bool> draining;
-  /// Its addresses by owner: addresses_of[shard].
+  /// Its addresses by owner, addresses_of[shard]; but those that a static mapping has whole.
   std::vector<std::vector<wire::Ipv4Address>> addresses_of;
 
   [[nodiscard]] bool drains(wire::Ipv4Address address) const {
     return draining.find(address.value) != nullptr;
   }
+};
+
+/// Port blocks of a dynamic group.
+struct BlockPolicy {
+  std::uint32_t size = 0;  ///< ports; 0: none
+  std::uint32_t most = 8;  ///< of a subscriber
+  state::TickDuration timeout = std::chrono::seconds{120};
 };
 
 struct Group {
@@ -138,7 +154,10 @@ struct Group {
   ByPortProtocol<IntervalMap<state::TickDuration>> session_timeouts;
   std::uint16_t alg_profile = kNoId;  ///< index into Generation::alg_profiles
   std::uint8_t logging = 0;           ///< LogFlags; of a group that is gone as they were
+  Bypass bypass;                      ///< what its subscribers reach without translation
   std::shared_ptr<GroupUsage> usage;
+  BlockPolicy blocks;
+  std::shared_ptr<const DeterministicMap> deterministic;  ///< nullptr: dynamic NAT
   /// By protocol: a timeout is (or may be) shorter than in the generation before, so the timers of
   /// existing sessions and mappings have to be armed again.
   ByPortProtocol<bool> shortened{};
@@ -240,11 +259,13 @@ struct Generation {
   std::vector<Pool> pools;               ///< by stable id
   std::vector<AlgProfile> alg_profiles;  ///< by stable id
   std::vector<Interface> interfaces;
+  std::shared_ptr<const StaticMappings> statics;  ///< nullptr: there are none
   IntervalMap<Route> routes;     ///< connected networks and configured prefixes, longest wins
   std::vector<Route> gateways;   ///< the next hops of configured routes, in order, each once
   LinkAddresses link_addresses;  ///< of all interfaces: index_link_addresses()
 
   bool clamps_mss = false;               ///< an interface or a group has a tcp_mss: note_mss()
+  bool has_bypass = false;               ///< a group has rules
   bool inbound_refresh = true;           ///< RFC 4787 REQ-6: inbound packets refresh, too
   std::uint8_t unreachable_code = 13;    ///< RFC 5508 REQ-8, RFC 1812 section 5.2.7.1
   std::uint32_t unreachable_rate = 100;  ///< of those per second and worker
@@ -264,6 +285,10 @@ struct Generation {
     const ShardMap& map = *maps.front();
     return by == HashedAddress::kSource ? map.inside()->owner_of(index * map.classes().unit())
                                         : nat_addresses.table().owners()[index];
+  }
+  /// Whether a static mapping has a NAT address whole: no other subscriber gets anything there.
+  [[nodiscard]] bool is_static_whole(wire::Ipv4Address nat_ip) const {
+    return statics != nullptr && statics->has_whole(nat_ip);
   }
   /// Whether an address is an interface's.
   [[nodiscard]] bool is_own_address(wire::Ipv4Address address) const {
@@ -295,6 +320,24 @@ struct Generation {
     link_addresses = LinkAddresses(all);
   }
 };
+
+/// The shards of subscribers with static mappings: those of their NAT addresses. The rules see to
+/// it that a subscriber's are one shard's (control/config/rules).
+[[nodiscard]] inline IntervalMap<ShardId> shards_of_static(const StaticMappings& statics,
+                                                           const NatAddressMap& nat_addresses) {
+  std::vector<IntervalMap<ShardId>::Range> pinned;
+  for (const StaticMapping& mapping : statics.all()) {
+    const NatAddressPlace* const place = nat_addresses.find(mapping.nat_ip);
+    const std::uint32_t subscriber = mapping.inside_ip.value;
+    if (place == nullptr || (!pinned.empty() && pinned.back().last == subscriber)) continue;
+    if (!pinned.empty() && pinned.back().last + 1 == subscriber &&
+        pinned.back().value == place->owner)
+      pinned.back().last = subscriber;
+    else
+      pinned.push_back({subscriber, subscriber, place->owner});
+  }
+  return IntervalMap<ShardId>(std::move(pinned));
+}
 
 /// The last step of building a generation: its shard map, and the state that it takes from the one
 /// before (nullptr: it is the first one). `displaced` is created unless the generation has it

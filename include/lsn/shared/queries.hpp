@@ -45,6 +45,7 @@ struct SessionRow {
   Direction direction = Direction::kOutbound;  ///< of the first packet
   SessionState state = SessionState::kActive;
   bool hairpin = false;
+  bool by_static = false;  ///< a static mapping has its NAT endpoint
   wire::Ipv4Address subscriber_ip, nat_ip, remote_ip;
   std::uint16_t subscriber_port = 0, nat_port = 0, remote_port = 0;
   std::uint32_t spi_out = 0, spi_in = 0;  ///< ESP, in place of ports; 0: not known
@@ -101,6 +102,16 @@ struct MappingRow {
 
 using MappingPage = Page<MappingRow, SessionFilter>;
 
+/// A port block of a subscriber.
+struct BlockRow {
+  wire::Ipv4Address subscriber_ip;
+  PortBlock ports;
+  std::uint16_t group = kNoId;
+  ByPortProtocol<std::uint32_t> used{};  ///< its ports that are taken
+};
+
+using BlockPage = Page<BlockRow, SessionFilter>;  ///< group, network and nat_ip count
+
 /// Usage by a shard's subscribers, by pool and by group (stable ids).
 struct Usage {
   struct OfPool {
@@ -108,6 +119,7 @@ struct Usage {
     std::uint32_t paired = 0;               ///< subscribers
     ByPortProtocol<std::uint64_t> ports{};  ///< taken
     std::uint64_t waiting = 0;              ///< of them: for portrealloctimeout
+    std::uint64_t blocks = 0;               ///< taken
     struct Draining {
       std::uint32_t addresses = 0;
       std::uint32_t paired = 0;
@@ -126,6 +138,18 @@ struct Usage {
   std::vector<OfPool> pools;  ///< as many as are to be counted
   std::vector<OfGroup> groups;
 };
+
+// ── static mappings ──────────────────────────────────────────────────────────────────────────────
+
+/// NAT ports that static mappings want and that are still another session's: of 64 in a row.
+struct StaticRow {
+  wire::Ipv4Address nat_ip;
+  Protocol protocol = Protocol::kUdp;
+  std::uint16_t first = 0;  ///< port of the lowest bit
+  std::uint64_t ports = 0;
+};
+
+using StaticPage = Page<StaticRow, NoFilter>;
 
 // ── next hops and drops ─────────────────────────────────────────────────────────────────────────
 
@@ -180,8 +204,10 @@ struct Lookup {
   bool admits = false;                  ///< inbound: the mapping lets that sender in
   bool owns_address = false;            ///< inbound: the NAT address is this shard's
   bool port_taken = false;              ///< inbound: that NAT port is taken
-  bool has_port = false;                ///< outbound: a NAT port is free for a new session
+  bool static_held = false;             ///< the static mapping that fits has its NAT port
   bool rate_spent = false;              ///< outbound: the subscriber begins too many sessions
+  std::optional<DropReason> no_port{};  ///< outbound: why a new session would get no NAT port
+  std::optional<PortBlock> block{};     ///< outbound: that its port would be of, if there is one
   std::optional<DropReason> full{};     ///< a table that has no room for a new session
   bool hop_known = false;               ///< `hop` is reachable
   AlgLookup alg{};

@@ -85,6 +85,10 @@ class PortBitmap {
     return (taken_bits_[port / 64] >> port % 64 & 1) != 0;
   }
 
+  /// Whether any of [first, last] is; how many are.
+  [[nodiscard]] bool is_any_taken(std::uint16_t first, std::uint16_t last) const;
+  [[nodiscard]] std::uint32_t count_taken(std::uint16_t first, std::uint16_t last) const;
+
   /// How many are taken.
   [[nodiscard]] std::uint32_t taken() const { return taken_; }
   /// Whether none of a class is free.
@@ -159,6 +163,14 @@ class PortBitmap {
     --taken_of_[class_of_port(static_cast<std::uint16_t>(port))];
   }
 
+  /// The ports of [first, last] in a word that are taken.
+  [[nodiscard]] std::uint64_t taken_in(std::uint32_t word, std::uint16_t first,
+                                       std::uint16_t last) const {
+    std::uint64_t taken = taken_bits_[word];
+    if (word == first / 64u) taken &= ~std::uint64_t{0} << first % 64;
+    if (word == last / 64u) taken &= ~std::uint64_t{0} >> (63 - last % 64);
+    return taken;
+  }
   /// The first word of [from, to] that has a free port of the parity, or kWords.
   [[nodiscard]] std::uint32_t next_word(std::uint32_t from, std::uint32_t to, Parity parity) const;
 

@@ -94,6 +94,12 @@ struct IkeMessage {
 [[nodiscard]] std::optional<IkeMessage> parse_ike(std::span<const std::uint8_t> bytes,
                                                   std::size_t size);
 
+/// Whether a message of phase 1 that is in clear says that its sender can do NAT-Traversal: a
+/// vendor ID payload of RFC 3947 or one of its drafts (IKEv1), a NAT_DETECTION_SOURCE_IP
+/// notification (IKEv2, RFC 7296 section 2.23). `bytes` as of parse_ike(); false of a message that
+/// is encrypted, is none, or is cut before that payload.
+[[nodiscard]] bool offers_nat_traversal(std::span<const std::uint8_t> bytes);
+
 /// On port 4500: the bytes behind the non-ESP marker (four zero bytes, RFC 3948 section 2.2), or
 /// nothing: ESP in UDP, a NAT keepalive.
 [[nodiscard]] std::optional<std::span<const std::uint8_t>> strip_non_esp_marker(

@@ -18,6 +18,7 @@
 #include "lsn/control/command/words.hpp"
 #include "lsn/control/config/edit.hpp"
 #include "lsn/control/config/render.hpp"
+#include "lsn/control/config/static_rules.hpp"
 #include "lsn/control/config/validate.hpp"
 #include "lsn/control/config/vocabulary.hpp"
 
@@ -35,9 +36,6 @@ struct Meaning {
 };
 constexpr Meaning kMeanings[] = {
     {"set lsn parameter", "tables are sized by dataplane.maxSessions"},
-    {"add lsn static",
-     "static mappings are not available in this version: what is behind it is not "
-     "reached from outside"},
     {"add lsn ", "it is not translated otherwise than by address and port"},
     {"bind lsn ", "it is not translated otherwise than by address and port"},
     {"set lsn ", "it is not translated otherwise than by address and port"},
@@ -270,6 +268,7 @@ class Converter {
     std::vector<std::vector<std::string>> remarks(pending_.size());
     for (std::size_t i = 0; good && i < pending_.size(); ++i)
       good = control::apply(pending_[i].edit, model, remarks[i]).has_value();
+    control::complete(model);
     if (good && problem_of(model).empty()) {
       model_ = std::move(model);
       for (std::size_t i = 0; i < pending_.size(); ++i)
@@ -339,6 +338,7 @@ class Converter {
     Model next = model_;
     std::vector<std::string> remarks;
     if (const auto done = control::apply(edit, next, remarks); !done) return done.error();
+    control::complete(next);
     if (std::string problem = problem_of(next); !problem.empty()) return problem;
     model_ = std::move(next);
     for (const std::string& remark : remarks) say(line, remark);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "convert.hpp"
+#include "deterministic.hpp"
 #include "find.hpp"
 #include "lsn/control/command/client.hpp"
 #include "lsn/control/command/words.hpp"
@@ -58,6 +59,9 @@ int start(const Options& options) {
   }
   if (!options.words.empty() && control::same_word(options.words.front(), "find"))
     return ctl::find({options.words.begin() + 1, options.words.end()}, options.json);
+  if (!options.words.empty() && control::same_word(options.words.front(), "deterministic"))
+    return ctl::deterministic(options.words,
+                              options.json ? control::Format::kJson : control::Format::kText);
   if (options.words.empty() && options.file.empty() && isatty(STDIN_FILENO) != 0)
     return ctl::run_shell(options.socket, options.json);
   if (options.atomic && !options.words.empty())
@@ -98,6 +102,9 @@ int main(int argc, char** argv) {
   app.footer(
       "Commands: lsnctl help\n"
       "Offline: lsnctl convert FILE makes a configuration of a file of NetScaler commands\n"
+      "         lsnctl deterministic FILE -natIP A [-natPort P] | -subscrIP A | -clientname C "
+      "says\n"
+      "         who has which NAT address and ports in deterministic NAT by that configuration\n"
       "         lsnctl find -natIP A [-natPort P] [-spi S] -at TIME [-within S] [FILE ...]\n"
       "         says whose a NAT address was, out of the records");
   // All words behind the command's first one are the command's, also one that looks like an option.

@@ -81,7 +81,8 @@ const Sentences& sentences() {
       {"lsn.client.aclname", "Access lists whose sources are subscribers as well."},
       {"lsn.pool.name", "What groups call it."},
       {"lsn.pool.nattype", "How addresses are given to subscribers; equal to the group's."},
-      {"lsn.pool.portblockallocation", "Whether ports are given in blocks."},
+      {"lsn.pool.portblockallocation",
+       "Whether a subscriber gets ports in blocks that he has to himself."},
       {"lsn.pool.portrealloctimeout", "How long a freed NAT port waits until it is used again."},
       {"lsn.pool.maxPortReallocTmq", "Ports that wait so at most."},
       {"lsn.pool.lsnip",
@@ -145,8 +146,15 @@ const Sentences& sentences() {
       {"lsn.group.name", "What output calls it."},
       {"lsn.group.clientname", "Who is translated so. A client belongs to one group."},
       {"lsn.group.nattype", "How addresses are given to subscribers."},
-      {"lsn.group.allocPolicy", "Of deterministic NAT."},
-      {"lsn.group.portblocksize", "Ports in a block."},
+      {"lsn.group.allocPolicy",
+       "The order of deterministic NAT's blocks: all of an address first (PORTS), or one of each "
+       "address in turn (IPADDRS)."},
+      {"lsn.group.portblocksize",
+       "Ports in a block, of deterministic NAT and of pools with portblockallocation ENABLED; 0: "
+       "256 "
+       "there."},
+      {"lsn.group.maxBlocks", "Most port blocks of a subscriber."},
+      {"lsn.group.blockTimeout", "How long a port block is kept without ports in use."},
       {"lsn.group.logging", "Whether mappings, blocks and pairings are recorded."},
       {"lsn.group.sessionLogging", "With logging: whether sessions are recorded, too."},
       {"lsn.group.sessionSync", "Whether a standby gets the group's sessions."},
@@ -157,6 +165,22 @@ const Sentences& sentences() {
       {"lsn.group.logprofilename", "What its records have, one profile."},
       {"lsn.group.ipsecAlgProfile",
        "IPsec through NAT addresses, one profile; needs UDP port 500 with ippooling PAIRED."},
+      {"lsn.bypass.name", "What output calls it."},
+      {"lsn.bypass.clientname", "Whose traffic is routed without translation."},
+      {"lsn.bypass.destNetwork", "To and from these remote addresses."},
+      {"lsn.bypass.destPort",
+       "To and from these remote ports, of TCP and UDP; 0-65535: all traffic."},
+      {"lsn.bypass.protocol", "Of that protocol."},
+      {"lsn.static.name", "What output calls it."},
+      {"lsn.static.transportprotocol", "Whose traffic it is for; ALL: one-to-one NAT."},
+      {"lsn.static.subscrIP", "The subscriber."},
+      {"lsn.static.subscrPort",
+       "Its port, of ICMP its identifier; *: its whole address. With ALL only *."},
+      {"lsn.static.natIP",
+       "A NAT address of the group's pools, or of a pool that no group has; without it one of the "
+       "group's is chosen."},
+      {"lsn.static.natPort", "Its port, or *; without it one is chosen."},
+      {"lsn.static.destIP", "Only towards that destination."},
       {"ipsecalg.profile.name", "What groups call it."},
       {"ipsecalg.profile.ikeSessionTimeout", "When an idle IKE session ends."},
       {"ipsecalg.profile.espSessionTimeout", "When an idle ESP session ends."},
@@ -248,7 +272,6 @@ class Collector {
   void objects(std::string_view setting, const std::vector<Object>&) {
     Collector(at(setting), true, *out_).template collect<Object>();
   }
-  void later(std::string_view, std::initializer_list<std::string_view>) {}
 
  private:
   [[nodiscard]] std::string at(std::string_view setting) const {

@@ -18,8 +18,11 @@
 namespace lsn::control {
 namespace {
 
+using shared::AdvicePage;
+using shared::AdviceRow;
 using shared::AlgFilter;
 using shared::AlgFlush;
+using shared::Direction;
 using shared::EspPage;
 using shared::EspRow;
 using shared::GatePage;
@@ -221,6 +224,54 @@ class FlushAlgSessions final : public Answer {
   AwaitedOfAll<AlgFlush> flushed_;
 };
 
+/// What to tell whom.
+std::string advice_of(const AdviceRow& row) {
+  const bool client = row.offers_nat_t[Direction::kOutbound];
+  const bool server = row.offers_nat_t[Direction::kInbound];
+  std::string text;
+  if (row.esp != 0 && client && server)
+    text = "both offer NAT-Traversal and send raw ESP: at one of them UDP encapsulation is off";
+  else if (row.esp != 0 && client)
+    text = "the client offers NAT-Traversal: switch it on at the server (RFC 3947, RFC 7296)";
+  else if (row.esp != 0 && server)
+    text = "the server offers NAT-Traversal: switch it on at the client (RFC 3947, RFC 7296)";
+  if (row.deadlines >= shared::kManyDeadlines)
+    text += fmt::format(
+        "{}its last {} turns ended by espGateTimeout: the server's ESP does not "
+        "come, look at the client's tunnel",
+        text.empty() ? "" : "; ", row.deadlines);
+  return text;
+}
+
+class AdviceWriter : public ListWriter {
+ public:
+  explicit AdviceWriter(Format format)
+      : ListWriter(format,
+                   Table({{"source ip", kLeft, kAddressWidth},
+                          {"nat ip", kLeft, kAddressWidth},
+                          {"destination ip", kLeft, kAddressWidth},
+                          {"esp sessions", kRight},
+                          {"advice", kLeft}}),
+                   "advice", "pair", "pairs") {}
+
+  void add(const AdviceRow& row, const Generation& generation, std::string& out) {
+    if (is_json()) {
+      fmt::format_to(std::back_inserter(out),
+                     "{}{{\"source_ip\":\"{}\",\"nat_ip\":\"{}\",\"destination_ip\":\"{}\","
+                     "\"esp_sessions\":{},\"client_offers_nat_t\":{},\"server_offers_nat_t\":{},"
+                     "\"deadlines\":{},\"profile\":{},\"advice\":\"{}\"}}",
+                     separator(), wire::to_string(row.client), wire::to_string(row.nat_ip),
+                     wire::to_string(row.server), row.esp, row.offers_nat_t[Direction::kOutbound],
+                     row.offers_nat_t[Direction::kInbound], row.deadlines,
+                     json_profile(generation, row.profile), advice_of(row));
+    } else {
+      table().add({wire::to_string(row.client), wire::to_string(row.nat_ip),
+                   wire::to_string(row.server), std::to_string(row.esp), advice_of(row)});
+    }
+    counted();
+  }
+};
+
 AlgFilter filter_of(const Command& command) {
   const auto address = [&](std::string_view option) -> std::optional<wire::Ipv4Address> {
     const auto* given = command.get<wire::Ipv4Address>(option);
@@ -265,6 +316,11 @@ BegunAnswer begin_show_ipsecalg_ike(const Command& command, const CommandContext
 
 BegunAnswer begin_show_ipsecalg_gate(const Command& command, const CommandContext& context) {
   return list_of_gates(command.format, context, filter_of(command));
+}
+
+BegunAnswer begin_show_ipsecalg_advice(const Command& command, const CommandContext& context) {
+  return std::make_unique<PagedAnswer<AdvicePage, AdviceWriter>>(context, filter_of(command),
+                                                                 AdviceWriter(command.format));
 }
 
 BegunAnswer begin_flush_ipsecalg_session(const Command& command, const CommandContext& context) {

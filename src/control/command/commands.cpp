@@ -15,6 +15,7 @@
 #include "lsn/control/command/alg_report.hpp"
 #include "lsn/control/command/answer.hpp"
 #include "lsn/control/command/changes.hpp"
+#include "lsn/control/command/deterministic.hpp"
 #include "lsn/control/command/dry_run.hpp"
 #include "lsn/control/command/explain.hpp"
 #include "lsn/control/command/field_text.hpp"
@@ -311,6 +312,11 @@ const Grammar& lsn_commands() {
          begin_show_lsn_subscriber, subscriber_options()},
         {"show lsn mapping", "mappings, with sessions or without, one per line",
          begin_show_lsn_mapping, mapping_options()},
+        {"show lsn portblock", "port blocks of subscribers, one per line", begin_show_lsn_portblock,
+         block_options()},
+        {"show lsn deterministicnat",
+         "which subscriber has a NAT address and port, or the other way round",
+         begin_show_lsn_deterministic, deterministic_options()},
         {"show subscriber",
          "everything about one subscriber",
          begin_show_subscriber,
@@ -325,6 +331,10 @@ const Grammar& lsn_commands() {
          begin_show_ipsecalg_ike, alg_filter_options()},
         {"show ipsecalg gate", "whose turn it is to learn SPIs, by NAT address and server",
          begin_show_ipsecalg_gate, alg_filter_options()},
+        {"show ipsecalg advice",
+         "clients and servers that could do better: raw ESP beside NAT-Traversal, turns without "
+         "ESP",
+         begin_show_ipsecalg_advice, alg_filter_options()},
         {"flush ipsecalg session",
          "ends ESP and IKE sessions, turns and waiting of clients",
          begin_flush_ipsecalg_session,

@@ -66,6 +66,8 @@ void subtract(Counters& from, const Counters& then) {
   subtract_all(from.interfaces, then.interfaces);
   subtract_all(from.devices, then.devices);
   subtract_all(from.protocols, then.protocols);
+  subtract_all(from.by_address, then.by_address);
+  subtract_all(from.bypassed, then.bypassed);
   for (Counter Counters::* const counter :
        {&Counters::consumed, &Counters::arp_requests_received, &Counters::arp_requests_sent,
         &Counters::arp_replies_received, &Counters::arp_replies_sent, &Counters::arp_not_copied,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -54,8 +55,30 @@ class DryRunAnswer final : public Answer {
     const shared::NatAddressPlace* const before =
         context_.config.generation().nat_addresses.find(row.nat_ip);
     if (place != nullptr && before != nullptr && place->owner != before->owner) return true;
+    if (is_bypassed(*group, row)) return true;
+    if (const auto kept = kept_by_static(row)) return !*kept;
     return place == nullptr ||
            std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end();
+  }
+
+  /// What is routed without translation has no session.
+  [[nodiscard]] bool is_bypassed(const shared::Group& group, const SessionRow& row) const {
+    constexpr std::uint8_t kIpProtocols[] = {6, 17, 1, 50};
+    return wanted_->nat_addresses.find(row.remote_ip) == nullptr &&
+           group.bypass.covers(row.remote_ip, kIpProtocols[static_cast<std::size_t>(row.protocol)],
+                               row.remote_port) == shared::Coverage::kYes;
+  }
+
+  /// A session of a static mapping lives as long as that; nothing: it is of none.
+  [[nodiscard]] std::optional<bool> kept_by_static(const SessionRow& row) const {
+    if (!row.by_static) return std::nullopt;
+    const shared::StaticMappings* const statics = wanted_->statics.get();
+    const auto* const mapping =
+        statics == nullptr ? nullptr
+                           : statics->find_inside(shared::scope_of(row.protocol), row.subscriber_ip,
+                                                  row.subscriber_port, row.remote_ip);
+    return mapping != nullptr && mapping->nat_ip == row.nat_ip &&
+           (mapping->is_whole ? row.subscriber_port : mapping->nat_port) == row.nat_port;
   }
 
   [[nodiscard]] std::string client_of(const SessionRow& row) const {

@@ -291,6 +291,38 @@ class Explanation {
                                to_word(row.filtering), row.sessions, row.sessions == 1 ? "" : "s"));
   }
 
+  /// The static mapping that fits the packet, if it is in force.
+  const shared::StaticMapping* say_static() {
+    const shared::StaticMapping* const fixed = find_static();
+    if (fixed == nullptr) return nullptr;
+    const auto port_text = [fixed](std::uint16_t number) {
+      return fixed->is_whole ? std::string("*") : fmt::format("{}", number);
+    };
+    say("static",
+        fmt::format(
+            "{}:{} is {}:{}{}", wire::to_string(fixed->inside_ip), port_text(fixed->inside_port),
+            wire::to_string(fixed->nat_ip), port_text(fixed->nat_port),
+            known_->static_held ? "" : "; INACTIVE, the NAT port is in use (show lsn static)"));
+    waits_ = !known_->static_held;
+    return waits_ ? nullptr : fixed;
+  }
+
+  [[nodiscard]] const shared::StaticMapping* find_static() const {
+    const shared::StaticMappings* const all = generation_.statics.get();
+    if (all == nullptr) return nullptr;
+    const bool out = from_ == Side::kInside;
+    const wire::Ipv4Address local = out ? asked_.source : asked_.destination;
+    const wire::Ipv4Address remote = out ? asked_.destination : asked_.source;
+    if (asked_.protocol == Protocol::kEsp)
+      return out ? all->find_inside(local, remote) : all->find_nat(local, remote);
+    // The identifier of an ICMP query stands where the source's port does.
+    const std::uint16_t port =
+        out || asked_.protocol == Protocol::kIcmp ? asked_.source_port : asked_.destination_port;
+    const shared::StaticScope scope = shared::scope_of(asked_.protocol);
+    return out ? all->find_inside(scope, local, port, remote)
+               : all->find_nat(scope, local, port, remote);
+  }
+
   void say_gate() {
     const shared::AlgLookup& alg = known_->alg;
     if (!alg.gate) {
@@ -377,8 +409,18 @@ class Explanation {
     if (policy.port_quota != 0 && known_->subscriber &&
         known_->subscriber->ports[protocol_index()] >= policy.port_quota_for(destination_port()))
       return DropReason::kPortQuota;
-    if (known_->has_port) return std::nullopt;
-    return is_paired(group) ? DropReason::kPortsExhausted : DropReason::kPoolExhausted;
+    return known_->no_port;
+  }
+
+  /// Where a new session gets its NAT port.
+  [[nodiscard]] std::string port_source(const Group& group) const {
+    if (known_->block)
+      return fmt::format("a free port of {}, its {}", range_text(*known_->block),
+                         group.deterministic != nullptr ? "deterministic block" : "port block");
+    const std::string of = group.blocks.size == 0 ? "a free port" : "a new port block";
+    return is_paired(group) ? fmt::format("{} of {}, with which it is paired", of,
+                                          wire::to_string(*known_->subscriber->nat_ip))
+                            : fmt::format("{} of any address of {}", of, pools_of(group));
   }
 
   void explain_outbound() {
@@ -395,6 +437,7 @@ class Explanation {
       return dropped(DropReason::kNotAClient);
     }
     say_group(*group);
+    if (is_bypassed(*group, asked_.destination)) return explain_bypassed(*group);
     say_worker();
     if (context_.dataplane.workers() > 1 &&
         generation_.maps.front()->owner_of(asked_.source) == shared::kNoShard)
@@ -408,16 +451,18 @@ class Explanation {
     const bool is_ike =
         asked_.protocol == Protocol::kUdp && alg_of(*group) != nullptr &&
         (asked_.destination_port == kIkePort || asked_.destination_port == kNatTraversalPort);
+    const shared::StaticMapping* const fixed = known_->session ? nullptr : say_static();
     if (!known_->session) {
-      say_mapping();
+      if (fixed == nullptr) say_mapping();
       if (exceeds_limits(*group)) return;
-      if (const auto reason = lacks_nat_endpoint(*group)) return dropped(*reason);
+      if (const auto reason = lacks_nat_endpoint(*group); fixed == nullptr && reason)
+        return dropped(*reason);
     }
     if (is_ike && known_->alg.gate) say_gate();
     if (generation_.nat_addresses.find(asked_.destination) != nullptr) {
       if (is_ike) return dropped(DropReason::kAlgHairpin);
       say("next hop", "itself: the destination is a NAT address (hairpin)");
-      other_side_ = translated();
+      other_side_ = translated(fixed);
       if (!other_side_)
         decide("depends",
                "on the other side it is from the NAT endpoint that its new session gets; "
@@ -430,15 +475,46 @@ class Explanation {
       return forwarded(fmt::format("by its session as {} > {}{}",
                                    shown(known_->session->nat_ip, known_->session->nat_port),
                                    remote(), held));
+    forward_new(*group, fixed, held);
+  }
+
+  /// A packet from inside that makes a session.
+  void forward_new(const Group& group, const shared::StaticMapping* fixed,
+                   const std::string& held) {
+    if (fixed != nullptr)
+      return forwarded(
+          fmt::format("it makes a session, from its static mapping's {} > {}{}{}",
+                      shown(fixed->nat_ip, fixed->is_whole ? asked_.source_port : fixed->nat_port),
+                      remote(), if_syn(group), held));
     if (known_->mapping)
       return forwarded(fmt::format("it makes a session, from its mapping's {} > {}{}{}",
                                    shown(known_->mapping->nat_ip, known_->mapping->nat_port),
-                                   remote(), if_syn(*group), held));
-    const std::string from =
-        is_paired(*group) ? fmt::format("a free port of {}, with which it is paired",
-                                        wire::to_string(*known_->subscriber->nat_ip))
-                          : fmt::format("a free port of any address of {}", pools_of(*group));
-    forwarded(fmt::format("it makes a session, from {}{}{}", from, if_syn(*group), held));
+                                   remote(), if_syn(group), held));
+    forwarded(
+        fmt::format("it makes a session, from {}{}{}", port_source(group), if_syn(group), held));
+  }
+
+  // ── untranslated ──────────────────────────────────────────────────────────────────────────────
+
+  [[nodiscard]] bool is_bypassed(const Group& group, wire::Ipv4Address remote) const {
+    constexpr std::uint8_t kIpProtocols[] = {6, 17, 1, 50};
+    const std::uint16_t port =
+        from_ == Side::kInside ? asked_.destination_port : asked_.source_port;
+    return generation_.nat_addresses.find(remote) == nullptr &&
+           group.bypass.covers(remote, kIpProtocols[protocol_index()], port) ==
+               shared::Coverage::kYes;
+  }
+
+  void explain_bypassed(const Group& group) {
+    std::string names;
+    for (const BypassConfig& bypass : context_.config.model().lsn.bypass)
+      if (bypass.clientname == group.client &&
+          bypass.dest_network.contains(from_ == Side::kInside ? asked_.destination : asked_.source))
+        names += (names.empty() ? "" : ", ") + bypass.name;
+    say("bypass", names);
+    if (!say_next_hop(asked_.destination, from_ == Side::kInside ? Side::kOutside : Side::kInside))
+      return;
+    forwarded("without translation");
   }
 
   void decide_local() {
@@ -454,9 +530,12 @@ class Explanation {
   }
 
   /// The packet as the other NAT address gets it, if that is known already.
-  [[nodiscard]] std::optional<Asked> translated() const {
+  [[nodiscard]] std::optional<Asked> translated(const shared::StaticMapping* fixed) const {
     Asked there = asked_;
-    if (known_->session) {
+    if (fixed != nullptr) {
+      there.source = fixed->nat_ip;
+      if (!fixed->is_whole) there.source_port = fixed->nat_port;
+    } else if (known_->session) {
       there.source = known_->session->nat_ip;
       there.source_port = known_->session->nat_port;
     } else if (known_->mapping) {
@@ -496,6 +575,13 @@ class Explanation {
 
   void explain_esp_outbound(const Group& group) {
     const shared::AlgProfile* const alg = alg_of(group);
+    if (const auto* const fixed = known_->session ? nullptr : say_static()) {
+      if (generation_.nat_addresses.find(asked_.destination) == nullptr &&
+          !say_next_hop(asked_.destination, Side::kOutside))
+        return;
+      return forwarded(fmt::format("by its static mapping as {} > {}, without the ALG",
+                                   wire::to_string(fixed->nat_ip), remote()));
+    }
     say_limits(group);
     say_session();
     if (known_->session) {
@@ -571,6 +657,11 @@ class Explanation {
   void explain_inbound() {
     const shared::NatAddressPlace* const place = generation_.nat_addresses.find(asked_.destination);
     if (place == nullptr) {
+      const Group* const own = generation_.group_of(asked_.destination);
+      if (own != nullptr && is_bypassed(*own, asked_.source)) {
+        say_group(*own);
+        return explain_bypassed(*own);
+      }
       say("pool", fmt::format("none has {}", wire::to_string(asked_.destination)));
       return dropped(DropReason::kNotForUs);
     }
@@ -585,6 +676,9 @@ class Explanation {
       if (group != nullptr) say_group(*group);
     }
     say_session();
+    const shared::StaticMapping* const fixed =
+        known_->session || known_->mapping ? nullptr : say_static();
+    if (fixed != nullptr) return explain_static_inbound(*fixed);
     if (asked_.protocol == Protocol::kEsp) return explain_esp_inbound();
     if (asked_.protocol == Protocol::kUdp && asked_.source_port == kIkePort &&
         asked_.destination_port == kIkePort && known_->alg.keeps_ports)
@@ -599,6 +693,7 @@ class Explanation {
           fmt::format("by its session to {}", endpoint(row.subscriber_ip, row.subscriber_port)));
     }
     say_mapping();
+    if (!known_->mapping && waits_) return dropped(DropReason::kStaticInactive);
     if (!known_->mapping)
       return known_->port_taken
                  ? dropped(
@@ -619,6 +714,28 @@ class Explanation {
         fmt::format("the mapping lets it in, it makes a session with {}{}",
                     endpoint(known_->mapping->subscriber_ip, known_->mapping->subscriber_port),
                     if_syn(*group)));
+  }
+
+  /// A static mapping lets everybody in.
+  void explain_static_inbound(const shared::StaticMapping& fixed) {
+    const Group* const group = generation_.group_of(fixed.inside_ip);
+    if (group == nullptr) return dropped(DropReason::kNoMapping);
+    if (!known_->subscriber) {
+      say("subscriber", wire::to_string(fixed.inside_ip));
+      say_group(*group);
+    }
+    const bool is_esp = asked_.protocol == Protocol::kEsp;
+    if (!is_esp) say_limits(*group);
+    if (!is_esp && exceeds_limits(*group)) return;
+    if (!say_next_hop(fixed.inside_ip, Side::kInside)) return;
+    if (is_esp)
+      return forwarded(fmt::format("by the static mapping to {}, without the ALG",
+                                   wire::to_string(fixed.inside_ip)));
+    const std::uint16_t same =
+        asked_.protocol == Protocol::kIcmp ? asked_.source_port : asked_.destination_port;
+    forwarded(fmt::format("the static mapping lets it in, it makes a session with {}{}",
+                          endpoint(fixed.inside_ip, fixed.is_whole ? same : fixed.inside_port),
+                          if_syn(*group)));
   }
 
   void explain_esp_inbound() {
@@ -676,6 +793,7 @@ class Explanation {
   Side from_;
   const Lookup* known_ = nullptr;
   unsigned worker_ = 0;
+  bool waits_ = false;  ///< the static mapping that fits has not got its NAT port yet
   std::optional<Asked> other_side_;
   std::vector<std::pair<std::string, std::string>> steps_;
   std::string_view verdict_word_ = "depends";

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "lsn/control/command/field_text.hpp"
+#include "lsn/control/command/static_answers.hpp"
 #include "lsn/control/command/table.hpp"
 #include "lsn/control/command/usage_answers.hpp"
 #include "lsn/control/command/words.hpp"
@@ -302,6 +303,9 @@ Begun begin_show_object(const Command& command, const CommandContext& context) {
   if (names.empty() && command.format == Format::kText)
     return std::make_unique<WholeAnswer>(
         fmt::format("no {} (add {} NAME ...)\n", kind.words, kind.words));
+  if (kind.words == "lsn static")
+    return list_of_statics(command.format, context,
+                           {.name = wanted == nullptr ? std::nullopt : std::optional(*wanted)});
   // A table has no room for it: stat lsn pool, stat lsn group.
   const bool with_usage =
       has_usage(kind.words) && (wanted != nullptr || command.format == Format::kJson);
@@ -322,7 +326,9 @@ class Made {
       static constexpr PositionalSpec kName[] = {
           {kNameParameter, &kNameSyntax, Occurs::kAtMostOnce}};
       specs.push_back({text(fmt::format("show {}", kind.words)),
-                       text(fmt::format("{}: parameters, bindings and who uses it", kind.does)),
+                       text(fmt::format("{}: {}", kind.does,
+                                        kind.is_fixed ? "which, and whether they are in force"
+                                                      : "parameters, bindings and who uses it")),
                        begin_show_object,
                        {},
                        kName});
@@ -343,6 +349,7 @@ class Made {
     const bool binds = verb == Verb::kBind || verb == Verb::kUnbind;
     if (binds && !kind.has_bindings()) return;
     const bool sets = verb == Verb::kSet || verb == Verb::kUnset;
+    if (sets && kind.is_fixed) return;
     if (sets && std::all_of(kind.parameters.begin(), kind.parameters.end(),
                             [](const Parameter& p) { return p.is_binding; }))
       return;
@@ -358,10 +365,15 @@ class Made {
       const Parameter& p = *kind.find(kind.optional_operand);
       positionals.push_back({p.name, &syntax(p), Occurs::kAtMostOnce});
     }
+    if (verb == Verb::kAdd)
+      for (std::size_t i = 0; i < kind.more_operands.size(); ++i) {
+        const Parameter& p = *kind.find(kind.more_operands[i]);
+        positionals.push_back(
+            {p.name, &syntax(p), i < kind.required_more ? Occurs::kOnce : Occurs::kAtMostOnce});
+      }
     for (const Parameter& p : kind.parameters) {
-      if (verb == Verb::kRemove || p.name == operand ||
-          (verb == Verb::kAdd && p.name == kind.optional_operand))
-        continue;
+      if (verb == Verb::kRemove || p.name == operand) continue;
+      if (verb == Verb::kAdd && kind.is_operand(p.name)) continue;
       // Bindings can be given with add as well, as far as they refer to others.
       if (verb == Verb::kAdd ? p.is_binding && kind.words != "ns acl" : p.is_binding != binds)
         continue;
@@ -370,6 +382,9 @@ class Made {
       if (binds && p.name == "network")
         options.push_back(
             {"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it", "-network"});
+      if (p.name == "destNetwork" && verb != Verb::kUnset)
+        options.push_back({"-destNetmask", &kNetmask,
+                           "the network's mask, 255.255.255.255 without it", "-destNetwork"});
     }
     specs.push_back({text(fmt::format("{} {}", to_word(verb), kind.words)), does(kind, verb),
                      begin_edit, options, positionals, true, true});
@@ -411,7 +426,11 @@ class Made {
     if (p.name == "drain") return "A[-B],...";
     if (p.name == "reservedFor") return "PORT[-PORT],...";
     if (p.name == "lsnport" || p.name == "port") return "PORT[-PORT]";
-    if (p.name == "network") return "A.B.C.D";
+    if (p.name == "destPort") return "PORT[-PORT]";
+    if (p.name == "network" || p.name == "destNetwork" || p.name == "subscrIP" ||
+        p.name == "natIP" || p.name == "destIP")
+      return "A.B.C.D";
+    if (p.name == "subscrPort" || p.name == "natPort") return "PORT";
     return "N";
   }
 

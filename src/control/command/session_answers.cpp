@@ -80,12 +80,12 @@ class SessionWriter : public ListWriter {
     fmt::format_to(
         std::back_inserter(out),
         "{}{{\"protocol\":\"{}\",\"subscriber\":\"{}\",\"nat\":\"{}\",\"destination\":\"{}\","
-        "\"direction\":\"{}\",\"state\":\"{}\",\"idle\":{},\"age\":{},\"hairpin\":{},"
+        "\"direction\":\"{}\",\"state\":\"{}\",\"idle\":{},\"age\":{},\"hairpin\":{},\"static\":{},"
         "\"client\":{},\"group\":{},\"outbound_packets\":{},\"outbound_bytes\":{},"
         "\"inbound_packets\":{},\"inbound_bytes\":{}}}",
         separator(), name_of(row.protocol), subscriber_of(row), nat_of(row), destination_of(row),
         direction_of(row), to_word(row.state), row.idle_seconds, row.age_seconds, row.hairpin,
-        group == nullptr ? "null" : quoted(group->client),
+        row.by_static, group == nullptr ? "null" : quoted(group->client),
         group == nullptr ? "null" : quoted(group->name), row.packets[kOut], row.bytes[kOut],
         row.packets[kIn], row.bytes[kIn]);
   }

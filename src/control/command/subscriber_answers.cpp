@@ -16,6 +16,7 @@
 #include "lsn/control/command/paged_answer.hpp"
 #include "lsn/control/command/router_answers.hpp"
 #include "lsn/control/command/session_answers.hpp"
+#include "lsn/control/command/static_answers.hpp"
 #include "lsn/control/command/table.hpp"
 #include "lsn/control/config/vocabulary.hpp"
 #include "lsn/shared/counter_list.hpp"
@@ -23,6 +24,8 @@
 namespace lsn::control {
 namespace {
 
+using shared::BlockPage;
+using shared::BlockRow;
 using shared::Direction;
 using shared::Generation;
 using shared::Group;
@@ -188,6 +191,51 @@ std::unique_ptr<Answer> list_of_mappings(Format format, const CommandContext& co
                                                                    MappingWriter(format, rows));
 }
 
+// ── port blocks ─────────────────────────────────────────────────────────────────────────────────
+
+class BlockWriter : public ListWriter {
+ public:
+  BlockWriter(Format format, Rows rows)
+      : ListWriter(format,
+                   Table({{"subscriber", kLeft, kAddressWidth},
+                          {"nat ip", kLeft, kAddressWidth},
+                          {"ports", kLeft, std::string_view("65280-65535").size()},
+                          {"TCP ports", kRight},
+                          {"UDP ports", kRight},
+                          {"ICMP ids", kRight},
+                          {"group", kLeft, kNameWidth}}),
+                   "blocks", "block", "blocks", rows) {}
+
+  void add(const BlockRow& row, const Generation& generation, std::string& out) {
+    const Group* const group = generation.group(row.group);
+    if (is_shown() && is_json()) {
+      out += separator();
+      Json json{{"subscriber", wire::to_string(row.subscriber_ip)},
+                {"nat_ip", wire::to_string(row.ports.nat_ip)},
+                {"first_port", row.ports.first},
+                {"last_port", row.ports.last}};
+      for (std::size_t p = 0; p < kPortProtocols; ++p)
+        json["ports"][lower(name_of(static_cast<Protocol>(p)))] = row.used[p];
+      put_group(json, group);
+      out += line_of(json);
+    } else if (is_shown()) {
+      std::vector<std::string> cells{wire::to_string(row.subscriber_ip),
+                                     wire::to_string(row.ports.nat_ip),
+                                     fmt::format("{}-{}", row.ports.first, row.ports.last)};
+      for (const std::uint32_t used : row.used) cells.push_back(std::to_string(used));
+      cells.push_back(group == nullptr ? "-" : group->name);
+      table().add(std::move(cells));
+    }
+    counted();
+  }
+};
+
+std::unique_ptr<Answer> list_of_blocks(Format format, const CommandContext& context,
+                                       const shared::SessionFilter& filter, ListWriter::Rows rows) {
+  return std::make_unique<PagedAnswer<BlockPage, BlockWriter>>(context, filter,
+                                                               BlockWriter(format, rows));
+}
+
 // ── one subscriber ──────────────────────────────────────────────────────────────────────────────
 
 /// The subscriber's identity and usage, a line each.
@@ -218,6 +266,12 @@ class SubscriberAnswer final : public Answer {
     return context_.config.generation().group_of(address_);
   }
 
+  [[nodiscard]] std::optional<shared::PortBlock> deterministic_block(const Group* group) const {
+    return group == nullptr || group->deterministic == nullptr
+               ? std::nullopt
+               : group->deterministic->forward(address_);
+  }
+
   /// The text for an address that is in no group.
   [[nodiscard]] std::string nobodys() const {
     const Generation& generation = context_.config.generation();
@@ -237,6 +291,11 @@ class SubscriberAnswer final : public Answer {
     const Group* const group = configured_group();
     Json json{{"address", wire::to_string(address_)}};
     put_group(json, group);
+    const auto block = deterministic_block(group);
+    json["deterministic"] = block ? Json{{"nat_ip", wire::to_string(block->nat_ip)},
+                                         {"first_port", block->first},
+                                         {"last_port", block->last}}
+                                  : Json();
     json["subscribers"] = std::move(list);
     out += document(json);
   }
@@ -248,6 +307,8 @@ class SubscriberAnswer final : public Answer {
       out += fmt::format("  client     {}\n", nobodys());
     } else {
       out += fmt::format("  client     {}\n  group      {}\n", group->client, group->name);
+      if (const auto block = deterministic_block(group))
+        out += fmt::format("  ports      {}, its deterministic block\n", range_text(*block));
     }
     if (rows_.empty()) out += "  in use     nothing: it has neither sessions nor mappings\n";
     for (const SubscriberRow& row : rows_) say_use(row, out);
@@ -397,6 +458,25 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_mapping(
   return list_of_mappings(command.format, context, *filter, rows_of(command));
 }
 
+std::span<const OptionSpec> block_options() {
+  static const std::array<OptionSpec, 6> kOptions{{
+      {"-clientname", &kClientName, "of this client"},
+      {"-subscrIP", &kAnyAddress, "of this subscriber"},
+      {"-network", &kAnyAddress, "of subscribers in this network"},
+      {"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it", "-network"},
+      {"-natIP", &kAnyAddress, "of this NAT address"},
+      {"-count", nullptr, "only their number"},
+  }};
+  return kOptions;
+}
+
+std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_portblock(
+    const Command& command, const CommandContext& context) {
+  auto filter = session_filter_of(command, context);
+  if (!filter) return std::unexpected(std::move(filter.error()));
+  return list_of_blocks(command.format, context, *filter, rows_of(command));
+}
+
 std::span<const PositionalSpec> show_subscriber_parameters() {
   static const std::array<PositionalSpec, 1> kParameters{{{"ADDRESS", &kAnyAddress}}};
   return kParameters;
@@ -413,6 +493,10 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_show_subscriber(
   parts.push_back({"", "", std::make_unique<SubscriberAnswer>(format, context, address)});
   parts.push_back({"mappings", "mappings",
                    list_of_mappings(format, context, sessions, ListWriter::Rows::kShown)});
+  parts.push_back(
+      {"static mappings", "static", list_of_statics(format, context, {.subscriber = address})});
+  parts.push_back({"port blocks", "blocks",
+                   list_of_blocks(format, context, sessions, ListWriter::Rows::kShown)});
   parts.push_back({"IKE sessions", "ike_sessions", list_of_ike_sessions(format, context, alg)});
   parts.push_back({"ESP sessions", "esp_sessions", list_of_esp_sessions(format, context, alg)});
   parts.push_back({"gates of its servers", "gates", list_of_gates(format, context, alg)});

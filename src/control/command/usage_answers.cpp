@@ -51,6 +51,7 @@ Json to_json(const Usage::OfPool& pool) {
           {"subscribers", pool.paired},
           {"ports", json_by_protocol(pool.ports)},
           {"ports_waiting", pool.waiting},
+          {"blocks", pool.blocks},
           {"percent", pool_percent(pool)},
           {"draining",
            {{"addresses", pool.draining.addresses},
@@ -118,6 +119,7 @@ class StatUsage final : public Answer {
                  {"UDP ports", kRight},
                  {"ICMP ids", kRight},
                  {"waiting", kRight},
+                 {"blocks", kRight},
                  {"in use", kRight}});
     for (std::uint16_t id = 0; id < pools.size(); ++id) {
       if (!matches(pools[id])) continue;
@@ -129,6 +131,7 @@ class StatUsage final : public Answer {
                                      std::to_string(pool.paired)};
       for (const std::uint64_t ports : pool.ports) cells.push_back(std::to_string(ports));
       cells.push_back(std::to_string(pool.waiting));
+      cells.push_back(pools[id].has_blocks ? std::to_string(pool.blocks) : "-");
       cells.push_back(fmt::format("{:.1f} %", pool_percent(pool)));
       table.add(std::move(cells));
     }
@@ -224,6 +227,7 @@ const Usage* UsageSurvey::take() {
       pool.addresses += part.pools[id].addresses;
       pool.paired += part.pools[id].paired;
       pool.waiting += part.pools[id].waiting;
+      pool.blocks += part.pools[id].blocks;
       for (std::size_t p = 0; p < kPortProtocols; ++p) pool.ports[p] += part.pools[id].ports[p];
       const Usage::OfPool::Draining& draining = part.pools[id].draining;
       pool.draining.addresses += draining.addresses;
@@ -269,6 +273,7 @@ std::optional<ObjectUsage> UsageByName::of(std::string_view kind, const std::str
         {"ports waiting", std::to_string(pool.waiting)}};
     if (pool.draining.addresses != 0)
       found.lines.emplace_back("still on drain", left_of(pool.draining));
+    if (pool.blocks != 0) found.lines.emplace_back("blocks in use", std::to_string(pool.blocks));
     found.json = to_json(pool);
     return found;
   }

@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <optional>
 #include <set>
 #include <string_view>
+
+#include "lsn/control/config/port_blocks.hpp"
 
 namespace lsn::control {
 namespace {
@@ -112,14 +115,16 @@ std::vector<PortRange> attributed_ports(const AppsProfileConfig& profile,
   return ports;
 }
 
-void application_deviations(Protocol protocol, const Scope& scope, std::vector<std::string>& out) {
+void application_deviations(const GroupConfig& group, Protocol protocol, const Scope& scope,
+                            std::vector<std::string>& out) {
   const AppsProfileConfig& policy = scope.policy;
   const auto add = [&](std::string_view setting, std::string_view value, std::string_view wanted,
                        std::string_view clause) {
     out.push_back(
         fmt::format("{}: {} {}; asked for: {} ({})", scope.label, setting, value, wanted, clause));
   };
-  if (policy.ippooling != Pooling::kPaired)
+  // A deterministic subscriber has one NAT address, whatever the pooling.
+  if (policy.ippooling != Pooling::kPaired && group.nattype != NatType::kDeterministic)
     add("ippooling", to_word(policy.ippooling), to_word(Pooling::kPaired),
         protocol == Protocol::kUdp ? "RFC 6888 REQ-2, RFC 4787 REQ-2" : "RFC 6888 REQ-2");
   if (policy.mapping != Dependence::kEndpointIndependent)
@@ -277,6 +282,31 @@ void remark_unused_attributes(const Model& model, std::vector<std::string>& all)
                         name, profile.name));
 }
 
+/// Static mappings whose subscribers belong to the worker of an address that is none of their
+/// group's: what such a mapping does not translate needs one of the group's at the same worker.
+std::optional<std::string> statics_apart(const Model& model) {
+  if (model.dataplane.workers.size() < 2) return std::nullopt;
+  std::set<std::string_view> in_group;
+  for (const GroupConfig& group : model.lsn.group)
+    in_group.insert(group.poolname.begin(), group.poolname.end());
+  std::vector<shared::IntervalMap<bool>::Range> ranges;
+  for (const PoolConfig& pool : model.lsn.pool)
+    for (const wire::Ipv4Range& range : pool.lsnip)
+      ranges.push_back({range.first.value, range.last.value, in_group.contains(pool.name)});
+  const shared::IntervalMap<bool> is_in_group(std::move(ranges));
+  const auto apart = std::count_if(
+      model.lsn.statics.begin(), model.lsn.statics.end(), [&](const StaticConfig& mapping) {
+        const bool* const found = is_in_group.find(mapping.nat_ip->value);
+        return mapping.transportprotocol != shared::StaticScope::kAll && found != nullptr &&
+               !*found;
+      });
+  if (apart == 0) return std::nullopt;
+  return fmt::format(
+      "{} a NAT address of a pool that no group has: their subscribers' other traffic has the "
+      "addresses of its group that the same worker has, if there are any",
+      apart == 1 ? "1 static mapping has" : fmt::format("{} static mappings have", apart));
+}
+
 }  // namespace
 
 std::vector<std::string> deviations(const Model& model, const GroupConfig& group) {
@@ -284,7 +314,7 @@ std::vector<std::string> deviations(const Model& model, const GroupConfig& group
   std::vector<Scope> untracked;  // protocols without states
   for (const Protocol protocol : kAllProtocols) {
     const std::vector<Scope> in_force = scopes(model, group, protocol);
-    for (const Scope& scope : in_force) application_deviations(protocol, scope, all);
+    for (const Scope& scope : in_force) application_deviations(group, protocol, scope, all);
     transport_deviations(model, group, protocol, in_force, all);
     if (protocol != Protocol::kTcp)
       untracked.insert(untracked.end(), in_force.begin(), in_force.end());
@@ -307,6 +337,31 @@ std::vector<std::string> deviations(const DataplaneConfig& dataplane) {
         "fragments: max 0; asked for: fragments are taken in any order (RFC 4787 REQ-14)");
   return all;
 }
+
+namespace {
+
+/// Groups that have no NAT address for new subscribers.
+void remark_groups(const Model& model, std::vector<std::string>& all) {
+  const ByName pools(model.lsn.pool);
+  for (const GroupConfig& group : model.lsn.group) {
+    const auto any_pool = [&](auto&& says) {
+      return std::any_of(group.poolname.begin(), group.poolname.end(), [&](const auto& name) {
+        const PoolConfig* pool = pools.find(name);
+        return pool != nullptr && says(*pool);
+      });
+    };
+    if (!any_pool([](const PoolConfig& pool) { return pool.addresses() != 0; }))
+      all.push_back(fmt::format("group {} has no NAT address: its traffic is dropped", group.name));
+    else if (!any_pool([](const PoolConfig& pool) {
+               return pool.addresses() > pool.draining_addresses();
+             }))
+      all.push_back(fmt::format(
+          "group {} has no NAT address but those that drain: new subscribers are refused",
+          group.name));
+  }
+}
+
+}  // namespace
 
 std::vector<std::string> remarks(const Model& model) {
   return remarks(model, pool_spreads(model));
@@ -345,29 +400,59 @@ std::vector<std::string> remarks(const Model& model, const std::vector<PoolSprea
     if (!in_group.contains(client.name))
       all.push_back(fmt::format("client {} is in no group: its traffic is dropped", client.name));
   }
-  const ByName pools(model.lsn.pool);
-  for (const GroupConfig& group : model.lsn.group) {
-    const auto any_pool = [&](auto&& says) {
-      return std::any_of(group.poolname.begin(), group.poolname.end(), [&](const auto& name) {
-        const PoolConfig* pool = pools.find(name);
-        return pool != nullptr && says(*pool);
-      });
-    };
-    if (!any_pool([](const PoolConfig& pool) { return pool.addresses() != 0; }))
-      all.push_back(fmt::format("group {} has no NAT address: its traffic is dropped", group.name));
-    else if (!any_pool([](const PoolConfig& pool) {
-               return pool.addresses() > pool.draining_addresses();
-             }))
-      all.push_back(fmt::format(
-          "group {} has no NAT address but those that drain: new subscribers are refused",
-          group.name));
-  }
+  for (const BypassConfig& bypass : model.lsn.bypass)
+    if (!in_group.contains(bypass.clientname))
+      all.push_back(fmt::format("bypass {}: client {} is in no group: its traffic is dropped",
+                                bypass.name, bypass.clientname));
+  remark_groups(model, all);
+  if (auto apart = statics_apart(model)) all.push_back(std::move(*apart));
   for (const AppsProfileConfig& profile : model.lsn.appsprofile)
     if (profile.transportprotocol != Protocol::kIcmp && profile.lsnport.empty())
       all.push_back(fmt::format("appsprofile {} has no lsnport: it covers nothing", profile.name));
   remark_unused_attributes(model, all);
   return all;
 }
+
+namespace {
+
+/// A group, in words.
+std::vector<std::string> lines_of(const Model& model, const GroupConfig& group) {
+  std::vector<std::string> all;
+  all.push_back(
+      fmt::format("{}: client {}, pools {}", group.name, group.clientname, joined(group.poolname)));
+  all.push_back(fmt::format("  application profiles {}, transport profiles {}",
+                            joined(group.appsprofilename), joined(group.transportprofilename)));
+  if (group.nattype == NatType::kDeterministic)
+    all.push_back(fmt::format("  deterministic NAT, {}: {}", to_word(group.alloc_policy),
+                              to_text(deterministic_map(model, group))));
+  else if (const std::uint32_t size = port_block_size(model, group); size != 0)
+    all.push_back(fmt::format(
+        "  port blocks of {} ports, {} of an address; up to {} for a subscriber, each kept {} s "
+        "without ports in use",
+        size, shared::blocks_of_address(size), group.max_blocks, group.block_timeout.count()));
+  if (!group.ipsec_alg_profile.empty())
+    all.push_back(
+        fmt::format("  IPsec ALG profile {}; UDP 4500 and ESP follow the IP pooling of UDP 500",
+                    joined(group.ipsec_alg_profile)));
+  return all;
+}
+
+/// Static mappings and bypasses, in words.
+std::vector<std::string> exceptions(const Model& model) {
+  std::vector<std::string> all;
+  if (const std::size_t statics = model.lsn.statics.size(); statics != 0)
+    all.push_back(fmt::format("{}, {} of them one-to-one",
+                              plural(statics, "static mapping", "static mappings"),
+                              std::ranges::count(model.lsn.statics, shared::StaticScope::kAll,
+                                                 &StaticConfig::transportprotocol)));
+  for (const BypassConfig& bypass : model.lsn.bypass)
+    all.push_back(fmt::format("bypass {}: client {} to {}, ports {}, {} untranslated", bypass.name,
+                              bypass.clientname, NetworkSyntax::format(bypass.dest_network),
+                              PortRangeSyntax::format(bypass.dest_port), to_word(bypass.protocol)));
+  return all;
+}
+
+}  // namespace
 
 std::string check_report(const Model& model, const std::vector<std::string>& machine) {
   std::string report;
@@ -376,8 +461,7 @@ std::string check_report(const Model& model, const std::vector<std::string>& mac
     report += '\n';
   };
   const auto& plane = model.dataplane;
-  line("The configuration is good. What would run:");
-  line("");
+  line("The configuration is good. What would run:\n");
   line("{} on CPU {}, {} sessions in all", plural(plane.workers.size(), "worker", "workers"),
        fmt::join(plane.workers, ", "), plane.max_sessions);
   for (const std::string& need : machine) line("{}", need);
@@ -408,13 +492,9 @@ std::string check_report(const Model& model, const std::vector<std::string>& mac
   }
   if (!model.lsn.group.empty()) line("groups:");
   for (const GroupConfig& group : model.lsn.group) {
-    line("  {}: client {}, pools {}", group.name, group.clientname, joined(group.poolname));
-    line("    application profiles {}, transport profiles {}", joined(group.appsprofilename),
-         joined(group.transportprofilename));
-    if (!group.ipsec_alg_profile.empty())
-      line("    IPsec ALG profile {}; UDP 4500 and ESP follow the IP pooling of UDP 500",
-           joined(group.ipsec_alg_profile));
+    for (const std::string& about : lines_of(model, group)) line("  {}", about);
   }
+  for (const std::string& exception : exceptions(model)) line("{}", exception);
   if (const auto notes = remarks(model, spreads); !notes.empty()) {
     line("");
     line("Remarks:");

@@ -28,8 +28,21 @@ constexpr std::string_view kTransportProfile = "lsn transportprofile";
 constexpr std::string_view kLogProfile = "lsn logprofile";
 constexpr std::string_view kAlgProfile = "ipsecalg profile";
 constexpr std::string_view kGroup = "lsn group";
-/// With -network.
-constexpr std::string_view kNetmaskOption = "netmask";
+constexpr std::string_view kStatic = "lsn static";
+constexpr std::string_view kBypass = "lsn bypass";
+/// An option that is the mask of another one's network.
+struct MaskOption {
+  std::string_view kind;
+  std::string_view network;
+  std::string_view mask;
+};
+constexpr MaskOption kMaskOptions[] = {{kClient, "network", "netmask"},
+                                       {kBypass, "destNetwork", "destNetmask"}};
+const MaskOption* mask_option(std::string_view kind) {
+  for (const MaskOption& option : kMaskOptions)
+    if (option.kind == kind) return &option;
+  return nullptr;
+}
 
 /// Calls f with the list of a kind's objects.
 template <class AnyModel, class Function>
@@ -42,6 +55,8 @@ auto with_list(AnyModel& model, std::string_view kind, Function&& f) {
   if (kind == kTransportProfile) return f(model.lsn.transportprofile);
   if (kind == kLogProfile) return f(model.lsn.logprofile);
   if (kind == kAlgProfile) return f(model.ipsecalg.profile);
+  if (kind == kStatic) return f(model.lsn.statics);
+  if (kind == kBypass) return f(model.lsn.bypass);
   return f(model.lsn.group);
 }
 
@@ -101,6 +116,9 @@ constexpr Ignored kIgnored[] = {
     {kGroup, "pcpServer", "there is no PCP server"},
     {kGroup, "ip6profile", "there is no IPv6"},
     {kClient, "td", "there are no traffic domains"},
+    {kStatic, "td", "there are no traffic domains"},
+    {kStatic, "nattype", "a static mapping is of NAT44"},
+    {kStatic, "network6", "there is no IPv6"},
     {kClient, "network6", "there is no IPv6"},
     {kAppsProfile, "tcpproxy", "TCP connections are never terminated"},
     {kAppsProfile, "td", "there are no traffic domains"},
@@ -121,7 +139,8 @@ const Ignored* find_ignored(std::string_view kind, std::string_view option) {
 
 /// -network A -netmask M: the mask is no parameter of its own.
 bool is_netmask(std::string_view kind, std::string_view option) {
-  return kind == kClient && same_word(option, kNetmaskOption);
+  const MaskOption* const mask = mask_option(kind);
+  return mask != nullptr && same_word(option, mask->mask);
 }
 
 /// Collects the parameters of a default-constructed object.
@@ -205,6 +224,17 @@ std::vector<ObjectKind> make_kinds() {
       {kLogProfile, "lsn.logprofile", "what records of a group have", "", "", "", {}},
       {kAlgProfile, "ipsecalg.profile", "how the IPsec ALG works", "", "", "", {}},
       {kGroup, "lsn.group", "which client uses which pools and profiles", "", "", "", {}},
+      {kStatic,
+       "lsn.static",
+       "a subscriber's port, or address, that is a NAT port, or address, for good",
+       "transportprotocol",
+       "",
+       "",
+       {},
+       {"subscrIP", "subscrPort", "natIP", "natPort"},
+       2,
+       true},
+      {kBypass, "lsn.bypass", "what a client reaches without translation", "", "", "", {}},
   };
   const Model model;
   for (ObjectKind& kind : kinds)
@@ -436,10 +466,14 @@ class Operation {
     const std::size_t longest = kind_.words == kAlgProfile ? kMaxAlgProfileName : kMaxName;
     if (const auto allowed = check_name(edit_.name, longest))
       return refuse(fmt::format("{}: name", kind_.words), edit_.name, *allowed);
-    if (find_by_name(list, edit_.name) != nullptr)
-      return refuse(label_, "add",
-                    fmt::format("a new name; it exists already (set {} {} ...)", kind_.words,
-                                quoted_name(edit_.name)));
+    // Of a great many the rules find a name that is there twice: for each of them to look through
+    // all others would take hours.
+    constexpr std::size_t kMostLookedThrough = 32768;
+    if (list.size() <= kMostLookedThrough && find_by_name(list, edit_.name) != nullptr)
+      return refuse(
+          label_, "add",
+          fmt::format("a new name; it exists already ({} {} {} ...)", kind_.is_fixed ? "rm" : "set",
+                      kind_.words, quoted_name(edit_.name)));
     Object object{};
     object.name = edit_.name;
     std::size_t used = 0;
@@ -455,14 +489,22 @@ class Operation {
               assign(object, kind_.optional_operand, edit_.operands[used++], Change::kAssign);
           !set)
         return set;
+    for (std::size_t i = 0; i < kind_.more_operands.size(); ++i) {
+      const std::string_view operand = kind_.more_operands[i];
+      if (used == edit_.operands.size() && i < kind_.required_more)
+        return refuse(fmt::format("{}: {}", label_, operand), "nothing",
+                      kind_.find(operand)->allowed);
+      if (used == edit_.operands.size()) break;
+      if (auto set = assign(object, operand, edit_.operands[used++], Change::kAssign); !set)
+        return set;
+    }
     remark_surplus(used);
     if (auto set = take_options(object, Change::kAppend); !set) return set;
     if constexpr (requires { object.clientname; })
       if (object.clientname.empty())
-        return refuse(
-            fmt::format("{}: clientname", label_), "nothing",
-            fmt::format("the name of an existing client (add lsn group {} -clientname NAME)",
-                        quoted_name(edit_.name)));
+        return refuse(fmt::format("{}: clientname", label_), "nothing",
+                      fmt::format("the name of an existing client (add {} {} -clientname NAME)",
+                                  kind_.words, quoted_name(edit_.name)));
     list.push_back(std::move(object));
     return {};
   }
@@ -521,6 +563,8 @@ class Operation {
     std::string how = fmt::format("add {} {}", kind_.words, quoted_name(edit_.name));
     if (kind_.words == kGroup) how += fmt::format(" -clientname {}", client_without_group());
     if (!kind_.operand.empty()) how += fmt::format(" {}", kind_.find(kind_.operand)->allowed);
+    for (std::size_t i = 0; i < kind_.required_more; ++i)
+      how += fmt::format(" {}", kind_.more_operands[i]);
     return refuse(fmt::format("{} does not exist", label_), "",
                   fmt::format("the name of an existing {}{} ({})", kind_.words,
                               meant ? fmt::format(", did you mean \"{}\"?", *meant) : "", how));
@@ -579,7 +623,9 @@ class Operation {
     if (option.values.empty())
       return refuse(fmt::format("{}: {}", label_, p.name), "no value", p.allowed);
     const std::string value = chosen_value(option, p);
-    return assign(object, p.name, p.name == "network" ? with_mask(value) : value,
+    const MaskOption* const mask = mask_option(kind_.words);
+    return assign(object, p.name,
+                  mask != nullptr && p.name == mask->network ? with_mask(value) : value,
                   p.is_binding ? how : Change::kAssign);
   }
 
@@ -633,13 +679,15 @@ class Operation {
   [[nodiscard]] Done check_mask() const {
     for (const Edit::Option& option : edit_.options) {
       if (!is_mask(option.name)) continue;
+      const MaskOption& mask = *mask_option(kind_.words);
       const bool has_network =
           std::any_of(edit_.options.begin(), edit_.options.end(),
-                      [](const Edit::Option& o) { return same_word(o.name, "network"); });
+                      [&mask](const Edit::Option& o) { return same_word(o.name, mask.network); });
       if (!has_network)
-        return refuse(fmt::format("{}: netmask", label_), "without -network", "together with it");
+        return refuse(fmt::format("{}: {}", label_, mask.mask),
+                      fmt::format("without -{}", mask.network), "together with it");
       if (!mask_length(option))
-        return refuse(fmt::format("{}: netmask", label_),
+        return refuse(fmt::format("{}: {}", label_, mask.mask),
                       option.values.empty() ? "no value" : option.values.front(),
                       "a netmask such as 255.255.255.0");
     }
@@ -704,6 +752,11 @@ bool ObjectKind::has_bindings() const {
                      [](const Parameter& p) { return p.is_binding; });
 }
 
+bool ObjectKind::is_operand(std::string_view name) const {
+  return name == operand || (!optional_operand.empty() && name == optional_operand) ||
+         std::find(more_operands.begin(), more_operands.end(), name) != more_operands.end();
+}
+
 const Parameter* ObjectKind::find(std::string_view name) const {
   for (const Alias& alias : kAliases)
     if (alias.kind == words && same_word(alias.name, name)) name = alias.ours;
@@ -723,7 +776,8 @@ std::vector<std::string> ObjectKind::options_meant(std::string_view typed, Verb 
   };
   for (const Parameter& p : parameters)
     if (verb == Verb::kAdd || p.is_binding == binds) consider(p.name);
-  if ((binds || verb == Verb::kAdd) && words == kClient) consider(kNetmaskOption);
+  const MaskOption* const mask = mask_option(words);
+  if (mask != nullptr && (verb == Verb::kAdd || binds == (words == kClient))) consider(mask->mask);
   return meant;
 }
 
@@ -830,14 +884,12 @@ class Difference {
   void add(std::vector<std::string>& out) const {
     std::string options;
     std::string unset;
-    std::string operand;
+    std::string operands;
     for (std::size_t i = 0; i < to_.size(); ++i) {
       const Parameter& p = *to_[i].parameter;
       if (p.is_binding) continue;
-      if (is_new_ && p.name == kind_.operand)
-        operand = " " + to_[i].values[0];
-      else if (is_new_ && p.name == kind_.optional_operand && !to_[i].values[0].empty())
-        operand += " " + to_[i].values[0];
+      if (is_new_ && kind_.is_operand(p.name))
+        operands += (to_[i].values[0].empty() ? "" : " ") + to_[i].values[0];
       else if (to_[i].values == from_[i].values)
         continue;
       else if (!is_new_ && fmt::format("{}", fmt::join(to_[i].values, ",")) == p.value)
@@ -848,7 +900,7 @@ class Difference {
     }
     const std::string object = fmt::format("{} {}", kind_.words, quoted_name(name_));
     if (is_new_)
-      out.push_back(fmt::format("add {}{}{}", object, operand, options));
+      out.push_back(fmt::format("add {}{}{}", object, operands, options));
     else if (!options.empty())
       out.push_back(fmt::format("set {}{}", object, options));
     if (!unset.empty()) out.push_back(fmt::format("unset {}{}", object, unset));
@@ -890,6 +942,23 @@ Objects objects_of(const Model& model, const ObjectKind& kind) {
   return objects;
 }
 
+/// Whether both models have the same objects of a kind, in the same order.
+bool are_alike(const Model& a, const Model& b, const ObjectKind& kind) {
+  return with_list(a, kind.words, [&]<class Object>(const std::vector<Object>& of_a) {
+    return with_list(b, kind.words, [&]<class Other>(const std::vector<Other>& of_b) {
+      if constexpr (std::is_same_v<Object, Other>)
+        return of_a == of_b;
+      else
+        return false;
+    });
+  });
+}
+
+bool have_same_values(const std::vector<ParameterValue>& a, const std::vector<ParameterValue>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const auto& x, const auto& y) { return x.values == y.values; });
+}
+
 /// Without any binding.
 std::vector<ParameterValue> unbound(std::vector<ParameterValue> values) {
   for (ParameterValue& value : values)
@@ -904,23 +973,30 @@ std::vector<std::string> commands_between(const Model& from, const Model& to) {
   std::vector<std::string> removals;
   const std::span<const ObjectKind> kinds = object_kinds();
   for (std::size_t k = kinds.size(); k-- > 0;) {
+    if (are_alike(from, to, kinds[k])) continue;
     const Objects before = objects_of(from, kinds[k]);
     const Objects after = objects_of(to, kinds[k]);
     for (const std::string& name : names_of(from, kinds[k])) {
-      const auto there = after.find(name);
+      auto there = after.find(name);
       const auto& values = before.at(name);
+      // What cannot be set is removed and added again.
+      if (kinds[k].is_fixed && there != after.end() && !have_same_values(values, there->second))
+        there = after.end();
       Difference(kinds[k], name, values, there == after.end() ? unbound(values) : there->second)
           .unbind(commands);
       // No object refers to a group, and its client may be another group's by now.
       if (there == after.end())
-        (kinds[k].words == kGroup ? commands : removals)
+        (kinds[k].words == kGroup || kinds[k].is_fixed ? commands : removals)
             .push_back(fmt::format("rm {} {}", kinds[k].words, quoted_name(name)));
     }
   }
   for (const ObjectKind& kind : kinds) {
+    if (are_alike(from, to, kind)) continue;
     const Objects before = objects_of(from, kind);
     for_objects(to, kind, [&](const std::string& name, std::vector<ParameterValue> values) {
-      const auto there = before.find(name);
+      auto there = before.find(name);
+      if (kind.is_fixed && there != before.end() && !have_same_values(there->second, values))
+        there = before.end();
       Difference(kind, name, there == before.end() ? std::vector<ParameterValue>{} : there->second,
                  std::move(values))
           .add(commands);

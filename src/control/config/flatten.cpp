@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <initializer_list>
+#include <type_traits>
 #include <utility>
 
 #include "lsn/control/config/describe.hpp"
@@ -52,6 +53,7 @@ class Flattener {
   }
   template <class Object>
   void objects(std::string_view setting, const std::vector<Object>& list) {
+    if constexpr (std::is_same_v<Object, StaticConfig>) return;
     for (std::size_t i = 0; i < list.size(); ++i) {
       std::string called = fmt::format("{}", i + 1);
       if constexpr (requires { list[i].name; }) called = list[i].name;
@@ -61,7 +63,6 @@ class Flattener {
       describe(inner, list[i]);
     }
   }
-  void later(std::string_view, std::initializer_list<std::string_view>) {}
 
  private:
   [[nodiscard]] std::string at(std::string_view setting) const {

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "lsn/control/config/port_blocks.hpp"
 #include "lsn/shared/log_record.hpp"
 
 namespace lsn::control {
@@ -80,6 +81,20 @@ void build_alg_profiles(const Model& model, const Generation* before, Generation
   }
 }
 
+/// The predecessor's, if it is the same: a million take megabytes.
+void build_statics(const Model& model, const Generation* before, Generation& out) {
+  if (model.lsn.statics.empty()) return;
+  std::vector<shared::StaticMapping> all;
+  all.reserve(model.lsn.statics.size());
+  for (const StaticConfig& config : model.lsn.statics)
+    all.push_back({config.subscr_ip, *config.nat_ip, config.dest_ip.value_or(wire::Ipv4Address{}),
+                   config.subscr_port.number, config.nat_port->number, config.transportprotocol,
+                   config.subscr_port.is_any});
+  auto made = std::make_shared<const shared::StaticMappings>(std::move(all));
+  const bool is_same = before != nullptr && before->statics != nullptr && *before->statics == *made;
+  out.statics = is_same ? before->statics : std::move(made);
+}
+
 void build_pools(const Model& model, const Generation* before,
                  const shared::AddressClasses& classes, Generation& out, Ids& ids) {
   ids = assign_places(out.pools, before == nullptr ? nullptr : &before->pools, model.lsn.pool);
@@ -94,6 +109,8 @@ void build_pools(const Model& model, const Generation* before,
     shared::Pool& pool = out.pools[id];
     pool.port_realloc_timeout = config.portrealloctimeout;
     pool.max_realloc_queue = config.max_port_realloc_tmq;
+    pool.has_blocks =
+        config.portblockallocation == Switch::kEnabled && config.nattype == NatType::kDynamic;
     pool.ranges = nat_ranges(model, config);
     std::vector<IntervalMap<bool>::Range> draining;
     for (const wire::Ipv4Range& range : config.drain)
@@ -113,8 +130,9 @@ void build_pools(const Model& model, const Generation* before,
   out.nat_addresses = shared::NatAddressMap(
       all, shards, before == nullptr ? nullptr : &before->nat_addresses, classes);
   for (const auto& range : out.nat_addresses.all())
-    out.pools[range.value.pool].addresses_of[range.value.owner].push_back(
-        wire::Ipv4Address{range.first});
+    if (!out.is_static_whole(wire::Ipv4Address{range.first}))
+      out.pools[range.value.pool].addresses_of[range.value.owner].push_back(
+          wire::Ipv4Address{range.first});
 }
 
 AppPolicy policy_of(const AppsProfileConfig& profile) {
@@ -226,19 +244,59 @@ std::uint8_t build_logging(const Model& model, const GroupConfig& config) {
   return static_cast<std::uint8_t>(flags);
 }
 
+/// The bypass rules of each client.
+std::map<std::string_view, std::vector<shared::BypassRule>> bypass_rules(const Model& model) {
+  constexpr std::uint8_t kIpProtocols[] = {6, 17, 1, 0};  // of StaticScope: TCP, UDP, ICMP, any
+  std::map<std::string_view, std::vector<shared::BypassRule>> rules;
+  for (const BypassConfig& config : model.lsn.bypass)
+    rules[config.clientname].push_back({{config.dest_network.first(), config.dest_network.last()},
+                                        kIpProtocols[static_cast<std::size_t>(config.protocol)],
+                                        config.dest_port.first,
+                                        config.dest_port.last});
+  return rules;
+}
+
+/// Its port blocks, or its deterministic NAT, which pins its subscribers.
+void build_blocks(const Model& model, const GroupConfig& config,
+                  const shared::NatAddressMap& addresses, std::uint16_t id, shared::Group& group,
+                  shared::Pins& pins) {
+  group.blocks = {};
+  group.deterministic = nullptr;
+  if (config.nattype == NatType::kDynamic) {
+    group.blocks = {port_block_size(model, config), config.max_blocks, config.block_timeout};
+    return;
+  }
+  auto map = std::make_shared<const shared::DeterministicMap>(deterministic_map(model, config));
+  std::vector<shared::ShardId> owners;
+  for (std::uint64_t n = 0; n < map->nat_addresses().count(); ++n)
+    owners.push_back(addresses.find(map->nat_addresses().at(n))->owner);
+  group.deterministic = map;
+  pins.deterministic.emplace(id, shared::Pins::OfGroup{std::move(map), std::move(owners)});
+}
+
+/// A group that is gone has no addresses; its name, id and usage stay.
+void empty_those_gone(Generation& out, std::size_t shards) {
+  for (shared::Group& group : out.groups) {
+    if (group.present) continue;
+    group.pools.clear();
+    group.addresses_of.assign(shards, {});
+    group.draining_of.assign(shards, {});
+    group.alg_profile = kNoId;
+    group.bypass = {};
+    group.blocks = {};
+    group.deterministic = nullptr;
+  }
+}
+
 void build_groups(const Model& model, const Generation* before, const Ids& pools, const Ids& algs,
                   Generation& out) {
   const Ids ids =
       assign_places(out.groups, before == nullptr ? nullptr : &before->groups, model.lsn.group);
   const std::size_t shards = model.dataplane.workers.size();
-  for (shared::Group& group : out.groups)
-    if (!group.present) {
-      // A group that is gone has no addresses; its name, id and usage stay.
-      group.pools.clear();
-      group.addresses_of.assign(shards, {});
-      group.draining_of.assign(shards, {});
-      group.alg_profile = kNoId;
-    }
+  empty_those_gone(out, shards);
+  auto bypass = bypass_rules(model);
+  out.has_bypass = !bypass.empty();
+  shared::Pins pins;
   std::vector<ShardShares> shares(out.groups.size());
   std::vector<shared::ShardSet> draining(out.groups.size());
   std::vector<IntervalMap<std::uint16_t>::Range> networks;
@@ -266,6 +324,8 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
     group.alg_profile =
         config.ipsec_alg_profile.empty() ? kNoId : algs.at(config.ipsec_alg_profile.front());
     group.logging = build_logging(model, config);
+    group.bypass = shared::Bypass(std::move(bypass[config.clientname]));
+    build_blocks(model, config, out.nat_addresses, id, group, pins);
     if (!group.usage) group.usage = std::make_shared<shared::GroupUsage>();
     if (const ClientConfig* client = clients.find(config.clientname)) {
       for (const wire::Ipv4Prefix& network : client->network)
@@ -274,12 +334,14 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
         networks.push_back({range.first.value, range.last.value, id});
     }
   }
+  if (out.statics != nullptr && shards > 1)
+    pins.subscribers = shared::shards_of_static(*out.statics, out.nat_addresses);
   shared::follow(
       out, before, static_cast<unsigned>(shards),
       std::make_shared<const shared::ShardMap>(
           IntervalMap<std::uint16_t>(std::move(networks)), shares,
           before == nullptr || before->maps.empty() ? nullptr : before->maps.front().get(),
-          out.nat_addresses.table().classes(), shared::Pins{}, draining));
+          out.nat_addresses.table().classes(), std::move(pins), draining));
 }
 
 /// In the order of the predecessor, whose indexes the workers know.
@@ -331,6 +393,7 @@ std::shared_ptr<const Generation> build_generation(const Model& model,
   Ids algs;
   Ids pools;
   build_alg_profiles(model, predecessor, *generation, algs);
+  build_statics(model, predecessor, *generation);
   build_pools(model, predecessor,
               predecessor == nullptr ? classes : predecessor->nat_addresses.table().classes(),
               *generation, pools);

@@ -86,7 +86,6 @@ class Writer {
                          write(object, depth_ + 2), indent_);
     put(setting, all.empty() ? "" : fmt::format("(\n{}\n{})", all, indent_), false);
   }
-  void later(std::string_view, std::initializer_list<std::string_view>) {}
 
  private:
   static constexpr bool kAlways = true;

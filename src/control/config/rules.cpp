@@ -11,6 +11,8 @@
 #include <tuple>
 
 #include "lsn/control/config/describe.hpp"
+#include "lsn/control/config/port_blocks.hpp"
+#include "lsn/control/config/static_rules.hpp"
 
 namespace lsn::control {
 namespace {
@@ -618,6 +620,7 @@ std::string free_profile_name(const Model& model) {
 /// from one NAT address, which belongs to one worker.
 void check_alg_of_group(const Model& model, const GroupConfig& group, const std::string& path,
                         Findings& findings) {
+  if (group.nattype == NatType::kDeterministic) return;  // it has one NAT address by itself
   const CoveringProfile ike = covering_profile(model, group, Protocol::kUdp, kIkePort);
   if (ike.profile != nullptr && ike.profile->ippooling == shared::Pooling::kPaired) return;
   std::string given;
@@ -672,6 +675,87 @@ void check_transports_of_group(const References<TransportProfileConfig>& transpo
   }
 }
 
+/// Pools are of their groups' nattype; those with blocks are cut in one way, and a deterministic
+/// one is one group's.
+class BlockRules {
+ public:
+  BlockRules(const Model& model, const References<PoolConfig>& pools, Findings& findings)
+      : model_(model), pools_(pools), findings_(findings) {}
+
+  void check(std::size_t i) {
+    const GroupConfig& group = model_.lsn.group[i];
+    const std::string size_path = setting("lsn.group", i, "portblocksize");
+    const std::string size_label = fmt::format("group {}: portblocksize", group.name);
+    for (const char* name : {"portblocksize", "nattype", "poolname"})
+      if (!findings_.sound(setting("lsn.group", i, name))) return;
+    const std::uint32_t size = port_block_size(model_, group);
+    for (std::size_t p = 0; p < group.poolname.size(); ++p) check_pool(i, p, size);
+    if (group.portblocksize != 0 && size == 0 && !group.poolname.empty())
+      findings_.report(size_path, size_label, fmt::format("{}", group.portblocksize),
+                       "0, or pools with portblockallocation ENABLED (set lsn pool NAME "
+                       "-portblockallocation ENABLED)");
+    if (size > shared::kPortsForBlocks) {
+      findings_.report(size_path, size_label, fmt::format("{}", size),
+                       fmt::format("{} at most: the ports from {} to 65535",
+                                   shared::kPortsForBlocks, shared::kFirstBlockPort));
+      return;
+    }
+    if (group.nattype == NatType::kDeterministic) check_deterministic(i);
+  }
+
+ private:
+  void check_pool(std::size_t i, std::size_t p, std::uint32_t size) {
+    const GroupConfig& group = model_.lsn.group[i];
+    const PoolConfig* const pool = pools_.find(group.poolname[p]);
+    if (pool == nullptr) return;
+    const auto report = [&](std::string_view given, std::string_view allowed) {
+      findings_.report(element(setting("lsn.group", i, "poolname"), p),
+                       fmt::format("group {}: poolname", group.name), given, allowed);
+    };
+    if (pool->nattype != group.nattype)
+      return report(fmt::format("pool {} with nattype {}", pool->name, to_word(pool->nattype)),
+                    fmt::format("pools with the group's nattype {}", to_word(group.nattype)));
+    const auto [there, is_first] = first_.try_emplace(pool->name, &group);
+    const GroupConfig& other = *there->second;
+    if (group.nattype == NatType::kDeterministic) {
+      if (!is_first)
+        report(fmt::format("deterministic pool {}", pool->name),
+               fmt::format("a deterministic pool in one group; it is in group {}", other.name));
+      return;
+    }
+    const bool has_blocks = pool->portblockallocation == Switch::kEnabled;
+    if (has_blocks != (size != 0))
+      report(fmt::format("pool {} with portblockallocation {}", pool->name,
+                         to_word(pool->portblockallocation)),
+             "pools with one portblockallocation in a group");
+    else if (has_blocks && !is_first && port_block_size(model_, other) != size)
+      report(fmt::format("pool {} with portblocksize {}", pool->name, size),
+             fmt::format("one portblocksize in all groups of the pool; group {} has {}", other.name,
+                         port_block_size(model_, other)));
+  }
+
+  void check_deterministic(std::size_t i) {
+    const GroupConfig& group = model_.lsn.group[i];
+    const shared::DeterministicMap map = deterministic_map(model_, group);
+    const std::uint64_t subscribers = map.subscribers().count();
+    if (group.poolname.empty() || subscribers <= map.blocks()) return;
+    const std::uint64_t missing = subscribers - map.blocks();
+    const std::uint64_t per_address = shared::blocks_of_address(map.block_size());
+    findings_.report(
+        setting("lsn.group", i, "poolname"), fmt::format("group {}: poolname", group.name),
+        fmt::format("{} subscribers and {} blocks of {} ports: {} blocks are missing", subscribers,
+                    map.blocks(), map.block_size(), missing),
+        fmt::format("a block for each subscriber: {} more NAT address{}, or a smaller "
+                    "portblocksize",
+                    (missing + per_address - 1) / per_address, missing <= per_address ? "" : "es"));
+  }
+
+  const Model& model_;
+  const References<PoolConfig>& pools_;
+  Findings& findings_;
+  std::map<std::string_view, const GroupConfig*> first_;  ///< by pool: the first group with it
+};
+
 void check_groups(const Model& model, Findings& findings) {
   check_names(model.lsn.group, "lsn.group", "group", findings);
   References clients(model.lsn.client, "lsn.client", "client", findings);
@@ -681,6 +765,7 @@ void check_groups(const Model& model, Findings& findings) {
                         findings);
   References logs(model.lsn.logprofile, "lsn.logprofile", "logprofile", findings);
   References algs(model.ipsecalg.profile, "ipsecalg.profile", "ipsecalg profile", findings);
+  BlockRules blocks(model, pools, findings);
   std::map<std::string_view, std::string_view> group_of_client;
   for (std::size_t i = 0; i < model.lsn.group.size(); ++i) {
     const GroupConfig& group = model.lsn.group[i];
@@ -700,17 +785,10 @@ void check_groups(const Model& model, Findings& findings) {
       findings.report(path("poolname"), label("poolname"),
                       fmt::format("{} pools", group.poolname.size()),
                       fmt::format("{} at most", kMaxPoolsPerGroup));
-    for (std::size_t p = 0; p < group.poolname.size(); ++p) {
-      const PoolConfig* pool = pools.find(group.poolname[p]);
-      if (pool != nullptr && pool->nattype != group.nattype && findings.sound(path("nattype")))
-        findings.report(element(path("poolname"), p), label("poolname"),
-                        fmt::format("pool {} with nattype {}", pool->name, to_word(pool->nattype)),
-                        fmt::format("pools with the group's nattype {}", to_word(group.nattype)));
-    }
+    blocks.check(i);
     const bool profiles_known =
         apps.check_all(group.appsprofilename, path("appsprofilename"), label("appsprofilename"));
     check_ports_of_group(model, group, path("appsprofilename"), findings);
-
     transports.check_all(group.transportprofilename, path("transportprofilename"),
                          label("transportprofilename"));
     check_transports_of_group(transports, group, path("transportprofilename"),
@@ -752,6 +830,29 @@ void check_records(const Model& model, Findings& findings) {
                     fmt::format("less than raise, {} %", threshold.raise));
 }
 
+void check_bypass(const Model& model, Findings& findings) {
+  constexpr std::size_t kMostOfAClient = 1024;
+  check_names(model.lsn.bypass, "lsn.bypass", "bypass", findings);
+  References clients(model.lsn.client, "lsn.client", "client", findings);
+  std::map<std::string_view, std::size_t> count;
+  for (std::size_t i = 0; i < model.lsn.bypass.size(); ++i) {
+    const BypassConfig& bypass = model.lsn.bypass[i];
+    const auto path = [i](std::string_view name) { return setting("lsn.bypass", i, name); };
+    const auto label = [&bypass](std::string_view name) {
+      return fmt::format("bypass {}: {}", bypass.name, name);
+    };
+    if (clients.check(bypass.clientname, path("clientname"), label("clientname")) &&
+        ++count[bypass.clientname] == kMostOfAClient + 1)
+      findings.report(path("clientname"), label("clientname"),
+                      fmt::format("one more of client {}", bypass.clientname),
+                      fmt::format("{} bypasses of a client at most", kMostOfAClient));
+    if (bypass.protocol == shared::StaticScope::kIcmp && bypass.dest_port != PortRange{0, 65535} &&
+        findings.sound(path("destPort")) && findings.sound(path("protocol")))
+      findings.report(path("destPort"), label("destPort"),
+                      PortRangeSyntax::format(bypass.dest_port), "no ports with protocol ICMP");
+  }
+}
+
 }  // namespace
 
 void check_rules(const Model& model, Findings& findings) {
@@ -763,6 +864,8 @@ void check_rules(const Model& model, Findings& findings) {
   check_profiles(model, findings);
   check_groups(model, findings);
   check_records(model, findings);
+  check_statics(model, findings);
+  check_bypass(model, findings);
 }
 
 }  // namespace lsn::control

@@ -6,11 +6,12 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
-#include "lsn/control/config/availability.hpp"
 #include "lsn/control/config/describe.hpp"
 #include "lsn/control/config/rules.hpp"
+#include "lsn/control/config/static_rules.hpp"
 
 namespace lsn::control {
 namespace {
@@ -116,27 +117,18 @@ class Reader {
     for_elements(*value, setting, [&](const RawValue& element, const std::string& path) {
       if (!is_group(element, path, setting)) return false;
       list.emplace_back();
-      Reader(element, path, object_label(setting, element, list.size()), findings_)
-          .read(list.back());
-      return true;
-    });
-  }
-
-  void later(std::string_view setting, std::initializer_list<std::string_view> settings) {
-    const RawValue* value = find(setting, Presence::kOptional);
-    if (value == nullptr) return;
-    std::size_t count = 0;
-    for_elements(*value, setting, [&](const RawValue& element, const std::string& path) {
-      if (!is_group(element, path, setting)) return false;
-      Reader reader(element, path, object_label(setting, element, ++count), findings_);
-      reader.known_.assign(settings.begin(), settings.end());
-      reader.report_unknown_and_missing();
-      report_unavailable(path, reader.label_, "", findings_);
+      Reader reader(element, path, object_label(setting, element, list.size()), findings_);
+      reader.places_ = std::is_same_v<Object, StaticConfig> ? Places::kOfFaults : Places::kOfAll;
+      reader.read(list.back());
       return true;
     });
   }
 
  private:
+  /// Which settings' places the findings are told. Of a million objects they would take gigabytes:
+  /// then the object's own place does for what a rule has to say.
+  enum class Places : std::uint8_t { kOfAll, kOfFaults };
+
   [[nodiscard]] std::string at(std::string_view setting) const {
     return path_.empty() ? std::string(setting) : fmt::format("{}.{}", path_, setting);
   }
@@ -167,10 +159,8 @@ class Reader {
   const RawValue* find(std::string_view setting, Presence presence) {
     known_.push_back(setting);
     const RawValue* value = group_.find(setting);
-    if (value != nullptr)
-      findings_.locate(at(setting), value->place);
-    else if (presence == Presence::kRequired)
-      missing_.push_back(setting);
+    if (value == nullptr && presence == Presence::kRequired) missing_.push_back(setting);
+    if (value != nullptr && places_ == Places::kOfAll) findings_.locate(at(setting), value->place);
     return value;
   }
 
@@ -217,6 +207,8 @@ class Reader {
 
   void report_at(const std::string& path, std::string_view setting, std::string_view given,
                  std::string_view allowed) {
+    if (const RawValue* value = group_.find(setting); value != nullptr && path == at(setting))
+      findings_.locate(path, value->place);
     findings_.report(path, label_of(setting), given, allowed);
   }
 
@@ -244,6 +236,7 @@ class Reader {
   std::string path_;
   std::string label_;
   Findings& findings_;
+  Places places_ = Places::kOfAll;
   std::vector<std::string_view> known_;
   std::vector<std::string_view> missing_;
 };
@@ -255,8 +248,8 @@ std::expected<Model, std::vector<Problem>> validate(const RawConfig& raw, const 
   Model model;
   findings.locate("", raw.root.place);
   Reader(raw.root, "", "", findings).read(model);
+  complete(model);
   check_rules(model, findings);
-  check_availability(model, findings);
   if (more && findings.empty()) more(model, findings);
   if (!findings.empty()) return std::unexpected(findings.take());
   return model;
@@ -265,7 +258,6 @@ std::expected<Model, std::vector<Problem>> validate(const RawConfig& raw, const 
 std::vector<Problem> check_model(const Model& model) {
   Findings findings;
   check_rules(model, findings);
-  check_availability(model, findings);
   return findings.take();
 }
 

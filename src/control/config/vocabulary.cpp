@@ -194,6 +194,17 @@ std::string PortRangeSyntax::format(PortRange value) {
   return fmt::format("{}-{}", value.first, value.last);
 }
 
+std::optional<StaticPort> StaticPortSyntax::parse(std::string_view text) {
+  if (text == "*") return StaticPort{0, true};
+  const auto port = parse_number(text, 65535);
+  if (!port) return std::nullopt;
+  return StaticPort{static_cast<std::uint16_t>(*port), false};
+}
+
+std::string StaticPortSyntax::format(StaticPort value) {
+  return value.is_any ? "*" : fmt::format("{}", value.number);
+}
+
 std::optional<wire::MacAddress> MacSyntax::parse(std::string_view text) {
   const auto mac = wire::parse_mac(text);
   if (!mac || ((*mac)[0] & 1) != 0 || *mac == wire::MacAddress{}) return std::nullopt;

@@ -69,6 +69,7 @@ void FileSink::resume() {
         segment && !segment->blocks().empty()
             ? segment->blocks().back().offset + segment->blocks().back().stored
             : 0;
+    closer_->set_open(last);
     if (segment && !segment->damaged() && open(last)) {
       if (size_ != whole)
         spdlog::warn("records: {}: {} bytes of a line that was not finished are removed", path,
@@ -80,7 +81,8 @@ void FileSink::resume() {
       if (ftruncate(index_.get(), 0) != 0 || !append_whole(index_.get(), text, 0)) index_.reset();
     }
   }
-  closer_->look(name_);
+  if (!file_.valid()) closer_->set_open(std::nullopt);
+  closer_->look();
 }
 
 bool FileSink::open(const SegmentName& name) {
@@ -129,6 +131,7 @@ bool FileSink::begin(const RecordBatch& batch, std::int64_t first_ms) {
     return exists(path) || exists(path + std::string(kZstdEnding));
   };
   while (is_taken()) ++name.number;
+  closer_->set_open(name);
   if (!open(name)) return false;
   if (!append_whole(index_.get(), index_head(), 0)) index_.reset();
   if (!write_beginning(batch, first_ms)) {
@@ -138,7 +141,6 @@ bool FileSink::begin(const RecordBatch& batch, std::int64_t first_ms) {
     return false;
   }
   former_ = called(name_);
-  closer_->look(name_);
   return true;
 }
 
@@ -173,7 +175,8 @@ void FileSink::close() {
   file_.reset();
   index_.reset();
   name_ = SegmentName{};
-  closer_->look(name_);
+  closer_->set_open(std::nullopt);
+  closer_->look();
 }
 
 bool FileSink::is_old(std::int64_t now_ms) const {

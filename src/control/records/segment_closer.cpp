@@ -80,13 +80,22 @@ SegmentCloser::~SegmentCloser() {
   thread_.join();
 }
 
-void SegmentCloser::look(const SegmentName& open) {
+void SegmentCloser::set_open(std::optional<SegmentName> open) {
+  const std::lock_guard lock(mutex_);
+  open_ = open;
+}
+
+void SegmentCloser::look() {
   {
     const std::lock_guard lock(mutex_);
-    open_ = open;
     asked_ = true;
   }
   woken_.notify_all();
+}
+
+bool SegmentCloser::is_open(const SegmentName& name) {
+  const std::lock_guard lock(mutex_);
+  return open_ == name;
 }
 
 void SegmentCloser::run() {
@@ -95,16 +104,16 @@ void SegmentCloser::run() {
     woken_.wait(lock, [this] { return asked_ || ending_; });
     if (ending_) return;
     asked_ = false;
-    const SegmentName open = open_;
     lock.unlock();
-    work(open);
+    work();
     lock.lock();
   }
 }
 
-void SegmentCloser::work(const SegmentName& open) {
+void SegmentCloser::work() {
+  // A file that is there and is still written was named as open before it was made.
   std::vector<SegmentName> closed = segments_of(config_.path);
-  std::erase(closed, open);
+  std::erase_if(closed, [this](const SegmentName& name) { return is_open(name); });
   while (config_.keep != 0 && closed.size() > config_.keep) {
     remove(closed.front());
     closed.erase(closed.begin());

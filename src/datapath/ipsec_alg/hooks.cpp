@@ -51,7 +51,9 @@ bool preserves_port(const Lsn44& shard, std::uint16_t group, wire::Be16 inside_p
 void choose_address(Lsn44& lsn44, Subscriber& subscriber, const Group& group, wire::Be32 server) {
   IpsecAlg& shard = alg_of(lsn44);
   const AlgProfile* profile = find_profile(shard, subscriber.group);
-  if (profile == nullptr || !profile->server_spread || subscriber.paired_ip.raw() != 0) return;
+  if (profile == nullptr || !profile->server_spread || subscriber.paired_ip.raw() != 0 ||
+      group.deterministic != nullptr)
+    return;
   if (group.is_drained(shard.id) && !lsn44::is_alive(subscriber)) return;
   const std::vector<wire::Ipv4Address>& all = group.usable_of(shard.id);
   const auto n = static_cast<std::uint32_t>(all.size());
@@ -59,7 +61,7 @@ void choose_address(Lsn44& lsn44, Subscriber& subscriber, const Group& group, wi
   for (std::uint32_t i = 0; i < std::min(n, kSpreadLimit); ++i) {
     const wire::Be32 nat_ip = all[(start + i) % n].be();
     if (ipsec_alg::find_gate(shard, nat_ip, server) != state::kNone ||
-        !find_nat_address(shard, nat_ip)->has_room(Protocol::kUdp))
+        !has_room_for_subscriber(*find_nat_address(shard, nat_ip), group))
       continue;
     pair_with(shard, subscriber, nat_ip);
     if (i != 0 || n > 1) ipsec_alg::count(shard, profile->id, AlgCounter::kAddressesSpread);

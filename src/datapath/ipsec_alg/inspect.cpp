@@ -166,6 +166,9 @@ Verdict inspect_ike(IpsecAlg& shard, const Packet& packet, const Session& sessio
       count(shard, profile->id, AlgCounter::kIkeUnlisted);
       return Verdict::next();
     case IkePhase::kOne:
+      if (wire::offers_nat_traversal(payload.bytes))
+        tables.peers[*peer].offers_nat_t[direction] = true;
+      return Verdict::next();
     case IkePhase::kNeither:
       return Verdict::next();
   }

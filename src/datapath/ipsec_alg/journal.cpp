@@ -270,8 +270,12 @@ bool restore_state(IpsecAlg& shard, const StateRecord& record) {
   const auto subscriber_id = lsn44::obtain_subscriber(shard, record.client, *group_id);
   if (!subscriber_id) return false;
   lsn44::Subscriber& subscriber = shard.lsn44.subscribers[*subscriber_id];
-  if (subscriber.paired_ip.raw() == 0) lsn44::pair_with(shard, subscriber, record.nat_ip);
-  if (subscriber.paired_ip != record.nat_ip) return false;  // an earlier record says otherwise
+  if (subscriber.paired_ip.raw() == 0 && group.deterministic == nullptr)
+    lsn44::pair_with(shard, subscriber, record.nat_ip);
+  if (subscriber.paired_ip != record.nat_ip) {  // an earlier record says otherwise, or the group
+    lsn44::release_subscriber(shard, *subscriber_id);
+    return false;
+  }
   const auto peer = obtain_peer(shard, *subscriber_id, record.server, Direction::kOutbound);
   if (!peer) {
     lsn44::release_subscriber(shard, *subscriber_id);

@@ -148,6 +148,20 @@ void list_gates(IpsecAlg& shard, GatePage& page, std::size_t budget) {
   });
 }
 
+void list_advice(IpsecAlg& shard, AdvicePage& page, std::size_t budget) {
+  const auto& peers = shard.alg.peers;
+  page.finished = walk_page(page, peers.high_water(), budget, [&](PeerId id) {
+    const Peer& peer = peers[id];
+    if (!peer.in_use || !matches(shard, page.filter, peer)) return;
+    const bool offers = peer.offers_nat_t[0] || peer.offers_nat_t[1];
+    if (!(offers && peer.esp_count != 0) && peer.deadlines < shared::kManyDeadlines) return;
+    page.rows.push_back({wire::Ipv4Address{peer.client},
+                         wire::Ipv4Address{shard.alg.gates[peer.gate].nat_ip},
+                         wire::Ipv4Address{peer.server}, peer.offers_nat_t, peer.esp_count,
+                         peer.deadlines, peer.profile});
+  });
+}
+
 void flush_alg(IpsecAlg& shard, AlgFlush& flush, std::size_t budget) {
   const auto& peers = shard.alg.peers;
   const auto walk = [&](auto&& visit) {

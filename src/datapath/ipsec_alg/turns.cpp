@@ -291,6 +291,8 @@ void close_turn(IpsecAlg& shard, GateId id, CloseReason reason) {
 
   // The turn's client: its attempts, its claim to SPIs that may still come.
   peer.turn_ended = shard.now;
+  if (reason == CloseReason::kPaired) peer.deadlines = 0;
+  if (reason == CloseReason::kDeadline && peer.deadlines != 0xFF) ++peer.deadlines;
   note_attempts(shard, gate.turn);
   dangle_after(shard, gate, holder, reason);
   // The gate.

@@ -2,9 +2,12 @@
 
 #include "lsn/datapath/l3/icmp_send.hpp"
 #include "lsn/datapath/lsn44/alg_hooks.hpp"
+#include "lsn/datapath/lsn44/by_address.hpp"
+#include "lsn/datapath/lsn44/bypass.hpp"
 #include "lsn/datapath/lsn44/inbound.hpp"
 #include "lsn/datapath/lsn44/lsn44.hpp"
 #include "lsn/datapath/lsn44/outbound.hpp"
+#include "lsn/datapath/lsn44/static_mapping.hpp"
 #include "lsn/datapath/lsn44/steer.hpp"
 #include "lsn/datapath/parse.hpp"
 
@@ -40,6 +43,30 @@ void forward_waiting(Lsn44& shard, const Packet& first, const FragmentPorts& por
   }
 }
 
+/// The shard where a datagram's fragments meet: its owner's. One that is routed without translation
+/// has none: any will do if it can go on at once, else its client's.
+Verdict find_place(Lsn44& shard, Packet& packet) {
+  const Generation& generation = *shard.generation;
+  const Coverage coverage = coverage_of(generation, packet, KnownPorts::kNo);
+  if (coverage == Coverage::kNo || (coverage == Coverage::kByPort && packet.side == Side::kInside))
+    return find_owner(shard, packet);
+  const Verdict checked = packet.side == Side::kInside
+                              ? check_outbound_addresses(generation, packet)
+                              : check_inbound_addresses(generation, packet);
+  if (!checked.is_next() || coverage == Coverage::kYes || shard.shards == 1) return checked;
+  const ShardId owner =
+      generation.maps.front()->owner_of(wire::Ipv4Address{packet.ip->destination});
+  return owner == kNoShard || owner == shard.id ? Verdict::next() : Verdict::handoff(owner);
+}
+
+/// The other address of a packet that an active one-to-one static mapping translates.
+std::optional<wire::Be32> one_to_one_address(Lsn44& shard, const Packet& packet) {
+  const auto match = packet.side == Side::kInside
+                         ? match_inside(shard, packet.ip->source, packet.ip->destination)
+                         : match_nat(shard, packet.ip->destination, packet.ip->source);
+  return match && match->is_active ? std::optional(match->endpoint.address) : std::nullopt;
+}
+
 }  // namespace
 
 Verdict fragment(Lsn44& shard, Packet& packet) {
@@ -49,9 +76,19 @@ Verdict fragment(Lsn44& shard, Packet& packet) {
     if (shard.id != 0) return Verdict::handoff(0);
     return deliver_locally(shard, packet);
   }
-  Verdict verdict = find_owner(shard, packet);
+  if (!protocol_of(*packet.ip)) {
+    shard.counters.fragments_received.add();
+    return other_protocol(shard, packet);
+  }
+  Verdict verdict = find_place(shard, packet);
   if (!verdict.is_next()) return verdict;
   shard.counters.fragments_received.add();
+  if (coverage_of(*shard.generation, packet, KnownPorts::kNo) == Coverage::kYes)
+    return route_untranslated(shard, packet);
+  if (packet.ip->protocol == wire::kProtocolEsp)
+    if (const auto address = one_to_one_address(shard, packet))
+      return forward_by_address(shard, packet, inside ? Direction::kOutbound : Direction::kInbound,
+                                *address);
 
   FragmentPorts ports;
   if (packet.has_l4) {
@@ -60,9 +97,7 @@ Verdict fragment(Lsn44& shard, Packet& packet) {
       (void)alg_hooks::demultiplex(shard, packet);  // only its first fragment names its session
     ports = {packet.key.local_port, packet.key.remote_port};
   } else {
-    const auto protocol = protocol_of(*packet.ip);
-    if (!protocol) return parse_l4(packet);  // says which protocol is not translated
-    packet.protocol = *protocol;
+    packet.protocol = *protocol_of(*packet.ip);
   }
   verdict = shard.reassembly.accept(shard, packet, ports);
   if (!verdict.is_next()) return verdict;

@@ -1,5 +1,6 @@
 #include "lsn/datapath/lsn44/hairpin.hpp"
 
+#include "lsn/datapath/lsn44/by_address.hpp"
 #include "lsn/datapath/lsn44/fragments.hpp"
 #include "lsn/datapath/lsn44/icmp_error.hpp"
 #include "lsn/datapath/lsn44/inbound.hpp"
@@ -21,6 +22,7 @@ Verdict hairpin(Lsn44& shard, Packet& packet) {
   if (packet.kind == PacketKind::kFragment) return fragment(shard, packet);
   packet.kind = PacketKind::kNone;
   if (const Verdict verdict = parse_l4(packet); !verdict.is_next()) return verdict;
+  if (packet.kind == PacketKind::kOther) return other_protocol(shard, packet);
   packet.hash = shard.lsn44.outbound.hash(packet.key);
   return packet.kind == PacketKind::kIcmpError ? icmp_error_inbound(shard, packet)
                                                : inbound(shard, packet);

@@ -4,7 +4,9 @@
 
 #include "lsn/datapath/l3/icmp_send.hpp"
 #include "lsn/datapath/lsn44/alg_hooks.hpp"
+#include "lsn/datapath/lsn44/bypass.hpp"
 #include "lsn/datapath/lsn44/hairpin.hpp"
+#include "lsn/datapath/lsn44/static_mapping.hpp"
 #include "lsn/datapath/lsn44/steer.hpp"
 #include "lsn/datapath/lsn44/translate.hpp"
 #include "lsn/datapath/parse.hpp"
@@ -28,7 +30,8 @@ struct Quoted {
   Protocol protocol;
   wire::Be16 source_port;  ///< an ICMP query's identifier stands in both
   wire::Be16 destination_port;
-  wire::Be32 spi{};  ///< of ESP
+  wire::Be32 spi{};       ///< of ESP
+  bool is_other = false;  ///< of a protocol that only one-to-one static mappings translate
 };
 
 /// Reads the quoted packet. The ICMP checksum must be right (REQ-3), and the quoted header's.
@@ -73,7 +76,9 @@ std::expected<Quoted, DropReason> read_quoted(const Packet& packet) {
       quoted.spi = reinterpret_cast<const wire::EspHeader*>(quoted.l4)->spi;
       return quoted;
     default:
-      return std::unexpected(DropReason::kIcmpErrorNoSession);
+      quoted.protocol = Protocol::kEsp;  // nothing behind the addresses is rewritten
+      quoted.is_other = true;
+      return quoted;
   }
 }
 
@@ -148,22 +153,17 @@ wire::ChecksumDelta rewrite_quoted(const Quoted& quoted, Direction direction,
   return outer;
 }
 
-/// The outer packet: address, TTL, ICMP checksum; then out, without touching the session.
-Verdict send_error(Lsn44& shard, Packet& packet, SessionId id, const Quoted& quoted,
-                   Direction direction) {
-  if (!revalidate(shard, id)) return Verdict::drop(DropReason::kIcmpErrorNoSession);
-  Session& session = shard.lsn44.sessions[id];
-  if (const Verdict verdict = resolve_hop(shard, session, direction); !verdict.is_next())
-    return verdict;
+/// The outer packet: address, TTL, ICMP checksum; then out. `local`: the endpoint that replaces the
+/// local one of the quoted packet, and its address that of the error's sender or receiver.
+Verdict send_translated(Lsn44& shard, Packet& packet, const Quoted& quoted, Direction direction,
+                        const wire::Endpoint& local, NeighbourId hop) {
   const bool out = direction == Direction::kOutbound;
-  const NeighbourId hop = session.hop[direction];
   if (hop != kHairpinHop && too_big(*packet.ip, packet.size, shard.neighbours[hop]))
     return Verdict::drop(DropReason::kFragmentationNeeded);
 
-  const wire::Be32 address = out ? session.nat_ip : session.inside_ip;
-  const wire::ChecksumDelta changed = rewrite_quoted(
-      quoted, direction, address, out ? shown_nat_port(session) : session.inside_port,
-      shard.identifications.original_of(*quoted.ip));
+  const wire::Be32 address = local.address;
+  const wire::ChecksumDelta changed = rewrite_quoted(quoted, direction, address, local.port,
+                                                     shard.identifications.original_of(*quoted.ip));
   auto& icmp = *reinterpret_cast<wire::IcmpHeader*>(packet.l4);
   icmp.checksum = changed.apply(icmp.checksum);
 
@@ -173,10 +173,55 @@ Verdict send_error(Lsn44& shard, Packet& packet, SessionId id, const Quoted& quo
   outer = address;
   packet.ip->checksum = delta.apply(packet.ip->checksum);
   if (!packet.hairpin) packet.ip->decrement_ttl();
-  shard.counters.of(session.protocol).icmp_errors[direction].add();
+  if (!quoted.is_other) shard.counters.of(quoted.protocol).icmp_errors[direction].add();
   if (hop == kHairpinHop) return hairpin(shard, packet);
   send(shard, packet.mbuf, packet.ip, hop);
   return Verdict::next();
+}
+
+/// An error about a session's packet. The session is not touched.
+Verdict send_error(Lsn44& shard, Packet& packet, SessionId id, const Quoted& quoted,
+                   Direction direction) {
+  if (!revalidate(shard, id)) return Verdict::drop(DropReason::kIcmpErrorNoSession);
+  Session& session = shard.lsn44.sessions[id];
+  if (const Verdict verdict = resolve_hop(shard, session, direction); !verdict.is_next())
+    return verdict;
+  const bool out = direction == Direction::kOutbound;
+  return send_translated(shard, packet, quoted, direction,
+                         out ? wire::Endpoint{session.nat_ip, shown_nat_port(session)}
+                             : wire::Endpoint{session.inside_ip, session.inside_port},
+                         session.hop[direction]);
+}
+
+/// An error about a packet of no session: of a protocol without ports it may be one that a
+/// one-to-one static mapping has translated.
+Verdict send_error_by_address(Lsn44& shard, Packet& packet, const Quoted& quoted,
+                              Direction direction) {
+  const bool out = direction == Direction::kOutbound;
+  const wire::Be32 local = out ? quoted.ip->destination : quoted.ip->source;
+  const wire::Be32 remote = out ? quoted.ip->source : quoted.ip->destination;
+  if (quoted.protocol != Protocol::kEsp || quoted.ip->protocol == wire::kProtocolAh)
+    return Verdict::drop(DropReason::kIcmpErrorNoSession);
+  const auto match = out ? match_inside(shard, local, remote) : match_nat(shard, local, remote);
+  if (!match || !match->is_active) return Verdict::drop(DropReason::kIcmpErrorNoSession);
+  NeighbourId hop = kHairpinHop;
+  if (!out || shard.generation->nat_addresses.find(wire::Ipv4Address{remote}) == nullptr) {
+    const auto found = find_hop(shard, out ? remote : match->endpoint.address, direction);
+    if (!found) return Verdict::drop(found.error());
+    hop = *found;
+  }
+  return send_translated(shard, packet, quoted, direction, match->endpoint, hop);
+}
+
+/// Whether the quoted packet was routed without translation: then the error is, too.
+bool is_about_bypassed(const Generation& generation, const Quoted& quoted, Direction error) {
+  const bool out = error == Direction::kOutbound;
+  std::optional<std::uint16_t> port;
+  if (quoted.protocol == Protocol::kTcp || quoted.protocol == Protocol::kUdp)
+    port = (out ? quoted.source_port : quoted.destination_port).host();
+  return coverage_of(generation, out ? quoted.ip->destination : quoted.ip->source,
+                     out ? quoted.ip->source : quoted.ip->destination, quoted.ip->protocol,
+                     port) == Coverage::kYes;
 }
 
 /// The session whose packet is quoted by an error of that direction.
@@ -184,6 +229,7 @@ SessionId find_quoted_session(Lsn44& shard, const Quoted& quoted, Direction erro
   const bool out = error == Direction::kOutbound;
   const wire::Be32 local = out ? quoted.ip->destination : quoted.ip->source;
   const wire::Be32 remote = out ? quoted.ip->source : quoted.ip->destination;
+  if (quoted.is_other) return state::kNone;
   if (quoted.protocol == Protocol::kEsp)
     return alg_hooks::find_quoted_esp(shard, error, local, remote, quoted.spi);
   const wire::Be16 local_port = out ? quoted.destination_port : quoted.source_port;
@@ -226,12 +272,15 @@ Verdict icmp_error_outbound(Lsn44& shard, Packet& packet) {
   if (packet.ip->source != quoted->ip->destination &&
       shard.generation->maps.front()->group_of(wire::Ipv4Address{packet.ip->source}) != nullptr)
     return Verdict::drop(DropReason::kIcmpErrorForeign);
+  if (is_about_bypassed(*shard.generation, *quoted, Direction::kOutbound))
+    return route_untranslated(shard, packet);
   std::uint16_t group = kNoId;
   const Verdict steered = steer_outbound(shard, packet, quoted->ip->destination, group);
   if (steered.is_drop()) return Verdict::drop(DropReason::kIcmpErrorNoSession);
   if (!steered.is_next()) return steered;
   const SessionId session = find_quoted_session(shard, *quoted, Direction::kOutbound);
-  if (session == state::kNone) return Verdict::drop(DropReason::kIcmpErrorNoSession);
+  if (session == state::kNone)
+    return send_error_by_address(shard, packet, *quoted, Direction::kOutbound);
   return send_error(shard, packet, session, *quoted, Direction::kOutbound);
 }
 
@@ -243,8 +292,15 @@ Verdict icmp_error_inbound(Lsn44& shard, Packet& packet) {
     return verdict;
   if (is_own_address(*shard.generation, packet.ip->destination))
     return Verdict::drop(DropReason::kNotForUs);
-  if (const Verdict verdict = steer_inbound(shard, packet.ip->destination); !verdict.is_next())
+  if (const Verdict verdict = steer_inbound(shard, packet.ip->destination); !verdict.is_next()) {
+    // It may be for a client's own address.
+    if (verdict.is_drop() && shard.generation->has_bypass)
+      if (const auto quoted = read_quoted(packet);
+          quoted && quoted->ip->source == packet.ip->destination &&
+          is_about_bypassed(*shard.generation, *quoted, Direction::kInbound))
+        return route_untranslated(shard, packet);
     return verdict;
+  }
   if (packet.ip->ttl <= 1 && !packet.hairpin) return Verdict::drop(DropReason::kTtlExpired);
   const auto quoted = read_quoted(packet);
   if (!quoted) return Verdict::drop(quoted.error());
@@ -252,7 +308,8 @@ Verdict icmp_error_inbound(Lsn44& shard, Packet& packet) {
   if (quoted->ip->source != packet.ip->destination)
     return Verdict::drop(DropReason::kIcmpErrorMalformed);
   const SessionId session = find_quoted_session(shard, *quoted, Direction::kInbound);
-  if (session == state::kNone) return Verdict::drop(DropReason::kIcmpErrorNoSession);
+  if (session == state::kNone)
+    return send_error_by_address(shard, packet, *quoted, Direction::kInbound);
   return send_error(shard, packet, session, *quoted, Direction::kInbound);
 }
 

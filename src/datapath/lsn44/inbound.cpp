@@ -2,10 +2,13 @@
 
 #include "lsn/datapath/l3/icmp_send.hpp"
 #include "lsn/datapath/lsn44/alg_hooks.hpp"
+#include "lsn/datapath/lsn44/by_address.hpp"
+#include "lsn/datapath/lsn44/bypass.hpp"
 #include "lsn/datapath/lsn44/icmp_error.hpp"
 #include "lsn/datapath/lsn44/mapping.hpp"
 #include "lsn/datapath/lsn44/ports.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
+#include "lsn/datapath/lsn44/static_mapping.hpp"
 #include "lsn/datapath/lsn44/steer.hpp"
 #include "lsn/datapath/lsn44/translate.hpp"
 
@@ -22,13 +25,52 @@ DropReason no_way_in(Lsn44& shard, const Packet& packet) {
   return DropReason::kNoMapping;
 }
 
+/// A session request of the first packet from a remote endpoint to an inside endpoint, if a packet
+/// like this may begin a session.
+std::expected<SessionRequest, DropReason> request_of(const Packet& packet, const Group& group,
+                                                     const wire::Endpoint& inside) {
+  SessionRequest request{.protocol = packet.protocol,
+                         .first = Direction::kInbound,
+                         .inside = inside,
+                         .remote = {packet.ip->source, wire::Be16::raw(packet.key.remote_port)},
+                         .flags = SessionFlags::kInboundFirst};
+  if (packet.protocol == Protocol::kTcp &&
+      !open_tcp(request, packet.l4_flags, group.transport[Protocol::kTcp]))
+    return std::unexpected(DropReason::kTcpNotSyn);
+  if (packet.protocol == Protocol::kIcmp &&
+      !wire::is_icmp_request(reinterpret_cast<const wire::IcmpHeader*>(packet.l4)->type))
+    return std::unexpected(DropReason::kNoMapping);
+  return request;
+}
+
+/// ... that a static mapping lets in, as it does everybody; nullopt: there is none for it.
+std::optional<std::expected<SessionId, DropReason>> open_static(Lsn44& shard,
+                                                                const Packet& packet) {
+  const auto match = match_nat(shard, packet.protocol,
+                               {packet.ip->destination, wire::Be16::raw(packet.key.local_port)},
+                               packet.ip->source);
+  if (!match) return std::nullopt;
+  if (!match->is_active) return std::unexpected(DropReason::kStaticInactive);
+  const Generation& generation = *shard.generation;
+  const std::uint16_t* const group_id =
+      generation.maps.front()->group_of(wire::Ipv4Address{match->endpoint.address});
+  const Group* const group = group_id == nullptr ? nullptr : generation.group(*group_id);
+  if (group == nullptr) return std::unexpected(DropReason::kNoMapping);
+  const auto request = request_of(packet, *group, match->endpoint);
+  if (!request) return std::unexpected(request.error());
+  return create_session(shard, *group, *group_id, AppPolicy{}, *request);
+}
+
 /// Creates a session for the first packet of a remote endpoint, if a mapping admits it.
 std::expected<SessionId, DropReason> open(Lsn44& shard, const Packet& packet) {
   Tables& tables = shard.lsn44;
   if (packet.protocol == Protocol::kEsp) return alg_hooks::attribute_inbound(shard, packet);
   const MappingId id = find_mapping(shard, packet.protocol, packet.ip->destination,
                                     wire::Be16::raw(packet.key.local_port));
-  if (id == state::kNone) return std::unexpected(no_way_in(shard, packet));
+  if (id == state::kNone) {
+    if (const auto opened = open_static(shard, packet)) return *opened;
+    return std::unexpected(no_way_in(shard, packet));
+  }
   // The sweep after a reload has not come to this mapping yet.
   if (!revalidate_mapping(shard, id)) return std::unexpected(DropReason::kNoMapping);
   const Mapping& mapping = tables.mappings[id];
@@ -36,19 +78,10 @@ std::expected<SessionId, DropReason> open(Lsn44& shard, const Packet& packet) {
   const std::uint16_t group_id = tables.subscribers[mapping.subscriber].group;
   const Group* group = shard.generation->group(group_id);
 
-  SessionRequest request{.protocol = packet.protocol,
-                         .first = Direction::kInbound,
-                         .inside = {mapping.inside_ip, mapping.inside_port},
-                         .remote = {packet.ip->source, wire::Be16::raw(packet.key.remote_port)},
-                         .flags = SessionFlags::kInboundFirst,
-                         .mapping = id};
-  if (packet.protocol == Protocol::kTcp &&
-      !open_tcp(request, packet.l4_flags, group->transport[Protocol::kTcp]))
-    return std::unexpected(DropReason::kTcpNotSyn);
-  if (packet.protocol == Protocol::kIcmp &&
-      !wire::is_icmp_request(reinterpret_cast<const wire::IcmpHeader*>(packet.l4)->type))
-    return std::unexpected(DropReason::kNoMapping);
-  return create_session(shard, *group, group_id, AppPolicy{}, request);
+  auto request = request_of(packet, *group, {mapping.inside_ip, mapping.inside_port});
+  if (!request) return std::unexpected(request.error());
+  request->mapping = id;
+  return create_session(shard, *group, group_id, AppPolicy{}, *request);
 }
 
 }  // namespace
@@ -59,6 +92,7 @@ Verdict inbound(Lsn44& shard, Packet& packet) {
     return verdict;
   if (is_own_address(*shard.generation, packet.ip->destination))
     return deliver_locally(shard, packet);
+  if (is_bypassed(*shard.generation, packet)) return route_untranslated(shard, packet);
   const Verdict steered = steer_inbound(shard, packet.ip->destination);
   if (steered.is_drop()) return steered;
   if (packet.ip->ttl <= 1 && !packet.hairpin) {
@@ -68,6 +102,10 @@ Verdict inbound(Lsn44& shard, Packet& packet) {
   if (!steered.is_next()) return steered;
   SessionId session = shard.lsn44.inbound.find(packet.key, packet.hash);
   if (session == state::kNone) {
+    if (packet.protocol == Protocol::kEsp)
+      if (const auto match = match_nat(shard, packet.ip->destination, packet.ip->source);
+          match && match->is_active)
+        return forward_by_address(shard, packet, Direction::kInbound, match->endpoint.address);
     if (!packet.has_l4) return Verdict::drop(DropReason::kNoMapping);
     if (!shard.overload.admit()) return Verdict::drop(DropReason::kOverload);
     if (alg_hooks::is_for_shared_port(shard, packet)) [[unlikely]] {

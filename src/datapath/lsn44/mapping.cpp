@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "lsn/datapath/lsn44/blocks.hpp"
 #include "lsn/datapath/lsn44/logging.hpp"
 #include "lsn/datapath/lsn44/lsn44.hpp"
 #include "lsn/datapath/lsn44/ports.hpp"
@@ -25,6 +26,18 @@ std::uint32_t number_of(const Generation& generation) {
   return static_cast<std::uint32_t>(generation.number);
 }
 
+/// Whether the configuration gives its inside endpoint, or its NAT endpoint, to a static mapping:
+/// new sessions are that one's, and the port is as soon as this mapping's sessions have ended.
+bool is_superseded(const Generation& generation, const Mapping& mapping) {
+  if (generation.statics == nullptr) return false;
+  const StaticScope scope = scope_of(mapping.protocol);
+  const wire::Ipv4Address nat{mapping.nat_ip}, remote{mapping.remote_ip};
+  // A static mapping for one destination leaves the others to this one.
+  return generation.statics->find_inside(scope, wire::Ipv4Address{mapping.inside_ip},
+                                         mapping.inside_port.host(), remote) != nullptr ||
+         generation.statics->has_nat_endpoint(scope, nat, mapping.nat_port.host());
+}
+
 /// Lets a mapping follow a policy: its filtering, and whether it is one that the policy would
 /// create.
 void follow_policy(Context& shard, Mapping& mapping, const AppPolicy& policy) {
@@ -33,7 +46,8 @@ void follow_policy(Context& shard, Mapping& mapping, const AppPolicy& policy) {
       mapping.mapping == policy.mapping ||
       (mapping.protocol == Protocol::kIcmp && mapping.mapping != Dependence::kEndpointIndependent &&
        policy.mapping != Dependence::kEndpointIndependent);
-  mapping.is_retired = mapping.is_detached || !is_alike || !has_mapping(policy);
+  mapping.is_retired = mapping.is_detached || !is_alike || !has_mapping(policy) ||
+                       is_superseded(*shard.generation, mapping);
   const Dependence filtering = mapping.is_retired ? Dependence::kAddressPort : policy.filtering;
   if (filtering > mapping.filtering) mapping.tightened = number_of(*shard.generation);
   mapping.filtering = filtering;
@@ -69,7 +83,9 @@ bool revalidate_mapping(Lsn44& shard, MappingId id) {
   mapping.generation = number_of(generation);
   mapping.is_void =
       group == nullptr || place == nullptr || place->owner != shard.id ||
-      std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end();
+      std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end() ||
+      !holds_port(shard, shard.lsn44.subscribers[mapping.subscriber], *group,
+                  {mapping.nat_ip, mapping.nat_port});
   if (!mapping.is_void)
     follow_policy(shard, mapping, group->app(mapping.protocol, mapping.policy_port.host()));
   return !mapping.is_void;

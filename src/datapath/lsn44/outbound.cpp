@@ -2,8 +2,11 @@
 
 #include "lsn/datapath/l3/icmp_send.hpp"
 #include "lsn/datapath/lsn44/alg_hooks.hpp"
+#include "lsn/datapath/lsn44/by_address.hpp"
+#include "lsn/datapath/lsn44/bypass.hpp"
 #include "lsn/datapath/lsn44/icmp_error.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
+#include "lsn/datapath/lsn44/static_mapping.hpp"
 #include "lsn/datapath/lsn44/steer.hpp"
 #include "lsn/datapath/lsn44/translate.hpp"
 
@@ -16,6 +19,8 @@ bool is_resource_shortage(DropReason reason) {
   switch (reason) {
     case DropReason::kPoolExhausted:
     case DropReason::kPortsExhausted:
+    case DropReason::kPortBlockFull:
+    case DropReason::kNoFreeBlock:
     case DropReason::kPortQuota:
     case DropReason::kSessionQuota:
     case DropReason::kSessionRate:
@@ -65,6 +70,7 @@ Verdict outbound(Lsn44& shard, Packet& packet) {
   if (const Verdict verdict = check_outbound_addresses(*shard.generation, packet);
       !verdict.is_next())
     return verdict;
+  if (is_bypassed(*shard.generation, packet)) return route_untranslated(shard, packet);
   std::uint16_t group = kNoId;
   const Verdict steered = steer_outbound(shard, packet, packet.ip->source, group);
   if (steered.is_drop()) {
@@ -79,6 +85,10 @@ Verdict outbound(Lsn44& shard, Packet& packet) {
   if (!steered.is_next()) return steered;
   SessionId session = shard.lsn44.outbound.find(packet.key, packet.hash);
   if (session == state::kNone) {
+    if (packet.protocol == Protocol::kEsp)
+      if (const auto match = match_inside(shard, packet.ip->source, packet.ip->destination);
+          match && match->is_active)
+        return forward_by_address(shard, packet, Direction::kOutbound, match->endpoint.address);
     // Only a packet with ports creates a session; of a datagram in pieces that is the first.
     if (!packet.has_l4) return Verdict::drop(DropReason::kNoSession);
     if (!shard.overload.admit()) return Verdict::drop(DropReason::kOverload);

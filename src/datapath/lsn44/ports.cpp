@@ -1,7 +1,9 @@
 #include "lsn/datapath/lsn44/ports.hpp"
 
+#include <algorithm>
 #include <optional>
 
+#include "lsn/datapath/lsn44/blocks.hpp"
 #include "lsn/datapath/lsn44/logging.hpp"
 #include "lsn/datapath/lsn44/lsn44.hpp"
 
@@ -65,6 +67,11 @@ void note_taken(Lsn44& shard, const NatAddress& address, std::size_t p, std::uin
 }
 
 void release_port(Lsn44& shard, NatAddress& address, std::size_t p, std::uint16_t port) {
+  // It stays taken: a static mapping has waited for it.
+  if (address.statics[p].wants(port)) [[unlikely]] {
+    address.statics[p].held->add(port);
+    return;
+  }
   const unsigned of_class = state::class_of_port(port);
   if (address.ports[p].is_full(of_class)) [[unlikely]]
     shard.lsn44.addresses->full.clear(p, of_class, address.slot);
@@ -87,12 +94,6 @@ Taken take_from(Lsn44& shard, NatAddress& address, std::size_t p, const PortRang
   if (!port) return {};
   note_taken(shard, address, p, *port);
   return {&address, *port};
-}
-
-const AddressSet& addresses_of(const Lsn44& shard, const Group& group) {
-  const ShardAddresses& addresses = *shard.lsn44.addresses;
-  const auto id = static_cast<std::size_t>(&group - shard.generation->groups.data());
-  return addresses.sets[addresses.set_of_group[id]];
 }
 
 /// Of any of the group's addresses that has such a port.
@@ -143,7 +144,139 @@ bool may_choose_address(const Lsn44& shard, const Subscriber& subscriber, const 
   return is_alive(subscriber) || (pooling == Pooling::kPaired && subscriber.paired_ip.raw() != 0);
 }
 
+/// The part of a range that lies in a block.
+std::optional<PortRange> within(const PortRange& range, state::PortSpan block) {
+  const PortRange part{std::max(range.first, block.first), std::min(range.last, block.last),
+                       range.parity};
+  return part.first <= part.last ? std::optional{part} : std::nullopt;
+}
+
+Taken take_within(Lsn44& shard, NatAddress& address, std::size_t p, const WantedPorts& wanted,
+                  state::PortSpan block, std::uint32_t random) {
+  for (unsigned n = 0; const auto range = wanted.next(n); ++n)
+    if (const auto part = within(*range, block))
+      if (const Taken taken = take_from(shard, address, p, *part, random)) return taken;
+  return {};
+}
+
+/// This very port.
+Taken take_exact(Lsn44& shard, NatAddress& address, std::size_t p, std::uint16_t port) {
+  if (!address.ports[p].take_exact(port)) return {};
+  note_taken(shard, address, p, port);
+  return {&address, port};
+}
+
+/// Whether nothing new is to begin on an address.
+bool is_draining(const Lsn44& shard, wire::Ipv4Address ip) {
+  const NatAddressPlace* const place = shard.generation->nat_addresses.find(ip);
+  return place != nullptr && shard.generation->pools[place->pool].drains(ip);
+}
+
+/// A port as it is found, or why there is none.
+using Found = std::expected<Taken, DropReason>;
+
+Found found_or(const Taken& taken, DropReason reason) {
+  if (taken) return taken;
+  return std::unexpected(reason);
+}
+
+/// Of the block that the configuration gives the subscriber.
+Found take_deterministic(Lsn44& shard, const Subscriber& subscriber, const Group& group,
+                         const PortRequest& request, const WantedPorts& wanted) {
+  const auto p = static_cast<std::size_t>(request.protocol);
+  const auto block = group.deterministic->forward(wire::Ipv4Address{subscriber.ip});
+  NatAddress* const address = block ? find_nat_address(shard, block->nat_ip.be()) : nullptr;
+  // One that drains goes on for subscribers that live there.
+  if (address == nullptr || (is_draining(shard, address->ip) && !is_alive(subscriber)))
+    return std::unexpected(DropReason::kPoolExhausted);
+  const state::PortSpan ports{block->first, block->last};
+  if (!request.wanted)
+    return found_or(take_within(shard, *address, p, wanted, ports, shard.random.next()),
+                    DropReason::kPortBlockFull);
+  const std::uint16_t port = request.wanted->host();
+  return found_or(ports.contains(port) ? take_exact(shard, *address, p, port) : Taken{},
+                  DropReason::kPortsExhausted);
+}
+
+/// Whether a subscriber takes ports of a block, as its pooling and the block's present state are:
+/// of one on an address that drains only if that is its own, or all of the shard's drain.
+bool is_eligible(const Lsn44& shard, const Subscriber& subscriber, const Group& group,
+                 const Block& block, const PortRequest& request) {
+  const bool is_own = request.pooling == Pooling::kPaired && block.nat_ip == subscriber.paired_ip;
+  return !block.is_retired && (!block.drains || is_own || group.is_drained(shard.id)) &&
+         (request.pooling == Pooling::kRandom || subscriber.paired_ip.raw() == 0 ||
+          block.nat_ip == subscriber.paired_ip) &&
+         (block.full >> static_cast<unsigned>(request.protocol) & 1) == 0;
+}
+
+/// Of one of the blocks that the subscriber has.
+Taken take_of_own_blocks(Lsn44& shard, Subscriber& subscriber, const Group& group,
+                         const PortRequest& request, const WantedPorts& wanted) {
+  Tables& tables = shard.lsn44;
+  const auto p = static_cast<std::size_t>(request.protocol);
+  const std::uint32_t random = shard.random.next();
+  for (BlockId id = subscriber.blocks.first; id != state::kNone;
+       id = tables.blocks[id].of_subscriber.next) {
+    Block& block = tables.blocks[id];
+    if (!is_eligible(shard, subscriber, group, block, request)) continue;
+    NatAddress* const address = find_nat_address(shard, block.nat_ip);
+    if (address == nullptr || address->serial != block.serial) continue;
+    if (const Taken taken = take_within(shard, *address, p, wanted, block.ports, random))
+      return taken;
+    block.full = static_cast<std::uint8_t>(block.full | 1u << p);
+  }
+  return {};
+}
+
+/// This very port of the paired address, of a block that the subscriber has or gets.
+Found take_wanted_of_block(Lsn44& shard, Subscriber& subscriber, const Group& group,
+                           const PortRequest& request) {
+  NatAddress* const address = find_nat_address(shard, subscriber.paired_ip);
+  if (address == nullptr) return std::unexpected(DropReason::kPortsExhausted);
+  const std::uint16_t port = request.wanted->host();
+  if (find_block(shard, subscriber, subscriber.paired_ip, port) == state::kNone)
+    if (const auto block = allocate_block_at(shard, subscriber, group, *address, port); !block)
+      return std::unexpected(block.error());
+  return found_or(take_exact(shard, *address, static_cast<std::size_t>(request.protocol), port),
+                  DropReason::kPortsExhausted);
+}
+
+/// Of the subscriber's blocks, of a new one if these have nothing left.
+Found take_of_blocks(Lsn44& shard, Subscriber& subscriber, const Group& group,
+                     const PortRequest& request, const WantedPorts& wanted) {
+  if (request.wanted) return take_wanted_of_block(shard, subscriber, group, request);
+  const bool is_paired = request.pooling == Pooling::kPaired;
+  Taken taken = take_of_own_blocks(shard, subscriber, group, request, wanted);
+  if (!taken && !may_choose_address(shard, subscriber, group, request.pooling))
+    return std::unexpected(DropReason::kPoolExhausted);
+  if (!taken) {
+    NatAddress* const address = is_paired && subscriber.paired_ip.raw() != 0
+                                    ? find_nat_address(shard, subscriber.paired_ip)
+                                    : find_address_with_block(shard, group);
+    if (address == nullptr) return std::unexpected(DropReason::kNoFreeBlock);
+    const auto block = allocate_block(shard, subscriber, group, *address);
+    if (!block) return std::unexpected(block.error());
+    taken = take_within(shard, *address, static_cast<std::size_t>(request.protocol), wanted,
+                        shard.lsn44.blocks[*block].ports, shard.random.next());
+    if (!taken) return std::unexpected(DropReason::kPortBlockFull);
+  }
+  if (is_paired && subscriber.paired_ip.raw() == 0)
+    pair_with(shard, subscriber, taken.address->ip.be());
+  return taken;
+}
+
 }  // namespace
+
+const AddressSet& addresses_of(const Lsn44& shard, const Group& group) {
+  const ShardAddresses& addresses = *shard.lsn44.addresses;
+  const auto id = static_cast<std::size_t>(&group - shard.generation->groups.data());
+  return addresses.sets[addresses.set_of_group[id]];
+}
+
+bool has_room_for_subscriber(NatAddress& address, const Group& group) {
+  if (group.deterministic != nullptr) return true;
+  return group.blocks.size != 0 ? has_free_block(address, group) : address.has_room(Protocol::kUdp);
+}
 
 NatAddress* find_nat_address(Lsn44& shard, wire::Be32 ip) {
   const NatAddressPlace* place = shard.generation->nat_addresses.find(wire::Ipv4Address{ip});
@@ -163,12 +296,16 @@ std::expected<wire::Endpoint, DropReason> take_port(Lsn44& shard, Subscriber& su
   const WantedPorts ports(request.protocol, policy, request.inside_port.host());
 
   Taken taken;
-  if (wanted) {
+  if (has_blocks(group)) {
+    const Found found = group.deterministic != nullptr
+                            ? take_deterministic(shard, subscriber, group, request, ports)
+                            : take_of_blocks(shard, subscriber, group, request, ports);
+    if (!found) return std::unexpected(found.error());
+    taken = *found;
+  } else if (wanted) {
     NatAddress* address = find_nat_address(shard, subscriber.paired_ip);
-    if (address == nullptr || !address->ports[p].take_exact(wanted->host()))
-      return std::unexpected(DropReason::kPortsExhausted);
-    note_taken(shard, *address, p, wanted->host());
-    taken = {address, wanted->host()};
+    if (address != nullptr) taken = take_exact(shard, *address, p, wanted->host());
+    if (!taken) return std::unexpected(DropReason::kPortsExhausted);
   } else if (!may_choose_address(shard, subscriber, group, pooling)) {
     return std::unexpected(DropReason::kPoolExhausted);
   } else if (pooling == Pooling::kRandom) {
@@ -193,9 +330,49 @@ std::expected<wire::Endpoint, DropReason> take_port(Lsn44& shard, Subscriber& su
   return taken.endpoint();
 }
 
-bool is_port_left(Lsn44& shard, const Subscriber* subscriber, const Group& group, Protocol protocol,
-                  Pooling pooling) {
+namespace {
+
+/// Whether a port of a block is free.
+bool is_port_left_in(Lsn44& shard, const shared::PortBlock& block, std::size_t p) {
+  const NatAddress* const address = find_nat_address(shard, block.nat_ip.be());
+  return address != nullptr &&
+         address->ports[p].find(block.first, block.last, state::Parity::kAny, 0).has_value();
+}
+
+PortOutlook outlook_in_blocks(Lsn44& shard, const Subscriber* subscriber, const Group& group,
+                              Protocol protocol, Pooling pooling) {
+  const bool is_paired =
+      pooling == Pooling::kPaired && subscriber != nullptr && subscriber->paired_ip.raw() != 0;
+  std::uint32_t blocks = 0;
+  const PortRequest request{protocol, pooling, {}};
+  for (BlockId id = subscriber == nullptr ? state::kNone : subscriber->blocks.first;
+       id != state::kNone; id = shard.lsn44.blocks[id].of_subscriber.next) {
+    const Block& block = shard.lsn44.blocks[id];
+    if (!block.is_retired) ++blocks;
+    const shared::PortBlock ports{wire::Ipv4Address{block.nat_ip}, block.ports.first,
+                                  block.ports.last};
+    if (is_eligible(shard, *subscriber, group, block, request) &&
+        is_port_left_in(shard, ports, static_cast<std::size_t>(protocol)))
+      return {std::nullopt, ports};
+  }
+  if (blocks >= group.blocks.most) return {DropReason::kPortBlockFull, std::nullopt};
+  NatAddress* const address = is_paired ? find_nat_address(shard, subscriber->paired_ip)
+                                        : find_address_with_block(shard, group);
+  const bool has_one = address != nullptr && has_free_block(*address, group);
+  return {has_one ? std::nullopt : std::optional{DropReason::kNoFreeBlock}, std::nullopt};
+}
+
+}  // namespace
+
+PortOutlook port_outlook(Lsn44& shard, const Subscriber* subscriber, wire::Ipv4Address ip,
+                         const Group& group, Protocol protocol, Pooling pooling) {
   const auto p = static_cast<std::size_t>(protocol);
+  if (group.deterministic != nullptr) {
+    const auto block = group.deterministic->forward(ip);
+    const bool has_one = block && is_port_left_in(shard, *block, p);
+    return {has_one ? std::nullopt : std::optional{DropReason::kPortBlockFull}, block};
+  }
+  if (group.blocks.size != 0) return outlook_in_blocks(shard, subscriber, group, protocol, pooling);
   const PortRange range =
       protocol == Protocol::kIcmp ? PortRange{0, 65535} : PortRange{1024, 65535};
   const auto has_one = [&](const NatAddress& address) {
@@ -205,21 +382,59 @@ bool is_port_left(Lsn44& shard, const Subscriber* subscriber, const Group& group
   };
   if (pooling == Pooling::kPaired && subscriber != nullptr && subscriber->paired_ip.raw() != 0) {
     const NatAddress* const address = find_nat_address(shard, subscriber->paired_ip);
-    return address != nullptr && has_one(*address);
+    if (address != nullptr && has_one(*address)) return {};
+    return {DropReason::kPortsExhausted, std::nullopt};
   }
-  if (group.is_drained(shard.id) && (subscriber == nullptr || !is_alive(*subscriber))) return false;
+  if (group.is_drained(shard.id) && (subscriber == nullptr || !is_alive(*subscriber)))
+    return {DropReason::kPoolExhausted, std::nullopt};
   const ShardAddresses& addresses = *shard.lsn44.addresses;
   const std::uint32_t slot =
       addresses.full.find_with_room(addresses_of(shard, group), p, range.classes(), 0);
-  return slot != state::kNone && has_one(*addresses.by_slot[slot]);
+  if (slot != state::kNone && has_one(*addresses.by_slot[slot])) return {};
+  return {DropReason::kPoolExhausted, std::nullopt};
 }
+
+namespace {
+
+/// The block that a port will be taken of, if it is one that the subscriber has.
+std::optional<shared::PortBlock> likely_block(const Lsn44& shard, const Subscriber& subscriber,
+                                              const Group& group, Protocol protocol,
+                                              Pooling pooling) {
+  if (group.deterministic != nullptr)
+    return group.deterministic->forward(wire::Ipv4Address{subscriber.ip});
+  const PortRequest request{protocol, pooling, {}};
+  for (BlockId id = subscriber.blocks.first; id != state::kNone;
+       id = shard.lsn44.blocks[id].of_subscriber.next) {
+    const Block& block = shard.lsn44.blocks[id];
+    if (is_eligible(shard, subscriber, group, block, request))
+      return shared::PortBlock{wire::Ipv4Address{block.nat_ip}, block.ports.first,
+                               block.ports.last};
+  }
+  return std::nullopt;
+}
+
+std::optional<PortRange> likely_range(const PortPrediction& prediction,
+                                      const TransportPolicy& policy, Protocol protocol,
+                                      wire::Be16 inside_port) {
+  return within(WantedPorts(protocol, policy, inside_port.host()).first(), prediction.ports);
+}
+
+}  // namespace
 
 PortPrediction predict_port(Lsn44& shard, const Subscriber* subscriber, const Group& group,
                             Protocol protocol, Pooling pooling, std::uint32_t& draw,
                             PrefetchBatch& batch) {
   PortPrediction prediction;
   if (draw + kDrawsPerPort > state::Random::kPeek) return prediction;
-  if (pooling == Pooling::kPaired && subscriber != nullptr && subscriber->paired_ip.raw() != 0) {
+  if (has_blocks(group)) {
+    const auto block = subscriber == nullptr
+                           ? std::nullopt
+                           : likely_block(shard, *subscriber, group, protocol, pooling);
+    if (!block) return prediction;
+    prediction.address = find_nat_address(shard, block->nat_ip.be());
+    prediction.ports = {block->first, block->last};
+  } else if (pooling == Pooling::kPaired && subscriber != nullptr &&
+             subscriber->paired_ip.raw() != 0) {
     prediction.address = find_nat_address(shard, subscriber->paired_ip);
   } else {
     const std::vector<wire::Ipv4Address>& all = group.usable_of(shard.id);
@@ -253,10 +468,11 @@ void narrow(PortPrediction& prediction, const Group& group, Protocol protocol,
     if (load(*prediction.other) < load(*prediction.address)) prediction.address = prediction.other;
     prediction.other = nullptr;
   }
-  const PortRange range = WantedPorts(protocol, group.transport[p], inside_port.host()).first();
+  const auto range = likely_range(prediction, group.transport[p], protocol, inside_port);
+  if (!range) return;
   const state::PortBitmap& ports = prediction.address->ports[p];
   const auto port =
-      state::PortBitmap::first_try(range.first, range.last, range.parity, prediction.random);
+      state::PortBitmap::first_try(range->first, range->last, range->parity, prediction.random);
   if (!port) return;
   batch.add_line(ports.line_of(*port));
   batch.add_line(ports.line_of_load());
@@ -266,9 +482,10 @@ std::optional<wire::Endpoint> likely_endpoint(const PortPrediction& prediction, 
                                               Protocol protocol, wire::Be16 inside_port) {
   if (prediction.address == nullptr) return std::nullopt;
   const auto p = static_cast<std::size_t>(protocol);
-  const PortRange range = WantedPorts(protocol, group.transport[p], inside_port.host()).first();
-  const auto port =
-      prediction.address->ports[p].find(range.first, range.last, range.parity, prediction.random);
+  const auto range = likely_range(prediction, group.transport[p], protocol, inside_port);
+  if (!range) return std::nullopt;
+  const auto port = prediction.address->ports[p].find(range->first, range->last, range->parity,
+                                                      prediction.random);
   if (!port) return std::nullopt;
   return wire::Endpoint{prediction.address->ip.be(), wire::Be16::of(*port)};
 }
@@ -277,13 +494,15 @@ void give_back_port(Lsn44& shard, Subscriber& subscriber, Protocol protocol,
                     wire::Endpoint endpoint) {
   const auto p = static_cast<std::size_t>(protocol);
   --subscriber.port_count[p];
+  if (!subscriber.blocks.empty()) note_port_given_back(shard, subscriber, protocol, endpoint);
   const NatAddressPlace* place =
       shard.generation->nat_addresses.find(wire::Ipv4Address{endpoint.address});
   if (place == nullptr || place->owner != shard.id) return;  // a reload has taken it away
   NatAddress* address = shard.lsn44.addresses->by_number[place->number];
   const Pool& pool = shard.generation->pools[place->pool];
   ReallocQueue* queue = shard.lsn44.addresses->realloc[place->pool];
-  if (queue != nullptr && pool.port_realloc_timeout.count() != 0 && !queue->full() &&
+  const bool is_awaited = address->statics[p].wants(endpoint.port.host());
+  if (queue != nullptr && !is_awaited && pool.port_realloc_timeout.count() != 0 && !queue->full() &&
       queue->size() < pool.max_realloc_queue) {
     queue->push({address->ip, address->serial, endpoint.port.host(), protocol, shard.now});
     return;
@@ -321,13 +540,17 @@ void pair_with(Lsn44& shard, Subscriber& subscriber, wire::Be32 nat_ip) {
 
 bool pair_anywhere(Lsn44& shard, Subscriber& subscriber, const Group& group) {
   const std::vector<wire::Ipv4Address>& all = group.usable_of(shard.id);
-  if (all.empty() || (group.is_drained(shard.id) && !is_alive(subscriber))) return false;
+  if (all.empty() || group.deterministic != nullptr ||
+      (group.is_drained(shard.id) && !is_alive(subscriber)))
+    return false;
   const auto count = static_cast<std::uint32_t>(all.size());
   const NatAddress& one = address_at(shard, all[shard.random.below(count)]);
   const NatAddress& other = address_at(shard, all[shard.random.below(count)]);
   const NatAddress* best = other.subscribers < one.subscribers ? &other : &one;
   // The subscriber will need ports, too.
-  if (!best->has_room(Protocol::kUdp)) {
+  if (group.blocks.size != 0) {
+    if (const NatAddress* const address = find_address_with_block(shard, group)) best = address;
+  } else if (!best->has_room(Protocol::kUdp)) {
     const PortRange range{1024, 65535};
     const std::uint32_t slot = shard.lsn44.addresses->full.find_with_room(
         addresses_of(shard, group), static_cast<std::size_t>(Protocol::kUdp), range.classes(),

@@ -3,11 +3,13 @@
 #include <algorithm>
 
 #include "lsn/datapath/lsn44/alg_hooks.hpp"
+#include "lsn/datapath/lsn44/blocks.hpp"
 #include "lsn/datapath/lsn44/lsn44.hpp"
 #include "lsn/datapath/lsn44/mapping.hpp"
 #include "lsn/datapath/lsn44/ports.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
 #include "lsn/datapath/lsn44/session_rate.hpp"
+#include "lsn/datapath/lsn44/static_mapping.hpp"
 #include "lsn/datapath/lsn44/subscriber.hpp"
 #include "lsn/datapath/lsn44/walk.hpp"
 
@@ -44,6 +46,7 @@ SessionRow row_of(const Lsn44& shard, const Session& session, const SessionCold&
   row.direction = (session.flags & SessionFlags::kInboundFirst) != 0 ? Direction::kInbound
                                                                      : Direction::kOutbound;
   row.state = state_of(session);
+  row.by_static = session.protocol != Protocol::kEsp && cold.by_static();
   row.hairpin = (session.flags & SessionFlags::kHairpin) != 0;
   row.subscriber_ip = wire::Ipv4Address{session.inside_ip};
   row.nat_ip = wire::Ipv4Address{session.nat_ip};
@@ -209,6 +212,54 @@ void list_mappings(Lsn44& shard, MappingPage& page, std::size_t budget) {
   });
 }
 
+void list_missing_static_ports(Lsn44& shard, StaticPage& page, std::size_t budget) {
+  // The cursor counts words of ports: of a protocol, of an address.
+  constexpr std::uint32_t kWords = state::PortSet::kWords, kPerAddress = kPortProtocols * kWords;
+  const auto& addresses = shard.lsn44.addresses->by_number;
+  const auto end = static_cast<std::uint64_t>(addresses.size()) * kPerAddress;
+  for (std::uint64_t at = page.cursor; at < end; --budget) {
+    page.cursor = static_cast<std::uint32_t>(at);
+    if (budget == 0 || page.rows.size() >= page.limit) return;
+    const NatAddress* const address = addresses[at / kPerAddress];
+    const auto protocol = static_cast<Protocol>(at % kPerAddress / kWords);
+    const auto word = static_cast<std::uint32_t>(at % kWords);
+    if (address == nullptr) {
+      at += kPerAddress - at % kPerAddress;
+      continue;
+    }
+    const StaticPorts& of = address->statics[protocol];
+    if (of.wanted == nullptr) {
+      at += kWords - word;
+      continue;
+    }
+    ++at;
+    const std::uint64_t missing = of.wanted->word(word) & ~of.held->word(word);
+    if (missing != 0)
+      page.rows.push_back({address->ip, protocol, static_cast<std::uint16_t>(word * 64), missing});
+  }
+  page.finished = true;
+}
+
+void list_blocks(Lsn44& shard, BlockPage& page, std::size_t budget) {
+  const Tables& tables = shard.lsn44;
+  page.finished = walk_page(page, tables.blocks.high_water(), budget, [&](BlockId id) {
+    const Block& block = tables.blocks[id];
+    if (block.in_use == 0) return;
+    const Subscriber& subscriber = tables.subscribers[block.subscriber];
+    if ((page.filter.group != kNoId && subscriber.group != page.filter.group) ||
+        (page.filter.nat_ip && page.filter.nat_ip->be() != block.nat_ip) ||
+        !matches_subscriber(page.filter, subscriber.ip))
+      return;
+    BlockRow row{wire::Ipv4Address{subscriber.ip},
+                 {wire::Ipv4Address{block.nat_ip}, block.ports.first, block.ports.last},
+                 subscriber.group};
+    if (const NatAddress* const address = find_nat_address(shard, block.nat_ip))
+      for (std::size_t p = 0; p < kPortProtocols; ++p)
+        row.used[p] = address->ports[p].count_taken(block.ports.first, block.ports.last);
+    page.rows.push_back(row);
+  });
+}
+
 void survey_usage(Lsn44& shard, Usage& usage, std::size_t budget) {
   const Tables& tables = shard.lsn44;
   const Generation& generation = *shard.generation;
@@ -231,6 +282,7 @@ void survey_usage(Lsn44& shard, Usage& usage, std::size_t budget) {
       ++pool->addresses;
       pool->paired += address->subscribers;
       for (std::size_t p = 0; p < kPortProtocols; ++p) pool->ports[p] += address->ports[p].taken();
+      if (address->blocks != nullptr) pool->blocks += address->blocks->taken();
       if (!generation.pools[place.pool].drains(address->ip)) continue;
       ++pool->draining.addresses;
       pool->draining.paired += address->subscribers;
@@ -264,6 +316,33 @@ void survey_usage(Lsn44& shard, Usage& usage, std::size_t budget) {
   usage.finished = true;
 }
 
+namespace {
+
+/// Whether a static mapping fits and has its NAT port.
+bool has_static_port(Lsn44& shard, const Lookup& lookup) {
+  const bool out = lookup.direction == Direction::kOutbound;
+  const wire::Be32 local = lookup.local.be(), remote = lookup.remote.be();
+  const wire::Endpoint endpoint{local, wire::Be16::of(lookup.local_port)};
+  std::optional<StaticMatch> match;
+  if (lookup.protocol == Protocol::kEsp)
+    match = out ? match_inside(shard, local, remote) : match_nat(shard, local, remote);
+  else
+    match = out ? match_inside(shard, lookup.protocol, endpoint, remote)
+                : match_nat(shard, lookup.protocol, endpoint, remote);
+  return match && match->is_active;
+}
+
+void look_up_port(Lsn44& shard, Lookup& lookup) {
+  lookup.static_held = has_static_port(shard, lookup);
+  if (lookup.direction == Direction::kOutbound) return;
+  const NatAddress* const address = find_nat_address(shard, lookup.local.be());
+  lookup.owns_address = address != nullptr;
+  lookup.port_taken = address != nullptr && lookup.protocol != Protocol::kEsp &&
+                      address->ports[lookup.protocol].is_taken(lookup.local_port);
+}
+
+}  // namespace
+
 SubscriberId lsn44::look_up(Lsn44& shard, Lookup& lookup) {
   const Tables& tables = shard.lsn44;
   const bool out = lookup.direction == Direction::kOutbound;
@@ -280,12 +359,7 @@ SubscriberId lsn44::look_up(Lsn44& shard, Lookup& lookup) {
     lookup.session = row_of(shard, tables.sessions[id], tables.cold[id]);
     subscriber = tables.cold[id].subscriber;
   }
-  if (!out) {
-    const NatAddress* const address = find_nat_address(shard, local);
-    lookup.owns_address = address != nullptr;
-    lookup.port_taken = address != nullptr && !is_esp &&
-                        address->ports[lookup.protocol].is_taken(lookup.local_port);
-  }
+  look_up_port(shard, lookup);
   if (!is_esp) {
     MappingId mapping = state::kNone;
     if (!out) {
@@ -312,9 +386,11 @@ SubscriberId lsn44::look_up(Lsn44& shard, Lookup& lookup) {
     const TransportPolicy& transport = group->transport[lookup.protocol];
     lookup.rate_spent = transport.session_rate != 0 && subscriber != state::kNone &&
                         !may_begin(shard, subscriber, lookup.protocol, transport);
-    lookup.has_port =
-        is_port_left(shard, subscriber == state::kNone ? nullptr : &tables.subscribers[subscriber],
-                     *group, lookup.protocol, lookup.policy.pooling);
+    const PortOutlook outlook =
+        port_outlook(shard, subscriber == state::kNone ? nullptr : &tables.subscribers[subscriber],
+                     wire::Ipv4Address{local}, *group, lookup.protocol, lookup.policy.pooling);
+    lookup.no_port = outlook.refusal;
+    lookup.block = outlook.block;
     if (!lookup.full && has_mapping(lookup.policy) && !lookup.mapping &&
         tables.mappings.size() == tables.mappings.capacity())
       lookup.full = DropReason::kMappingTableFull;

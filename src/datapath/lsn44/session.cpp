@@ -4,12 +4,15 @@
 #include <atomic>
 
 #include "lsn/datapath/lsn44/alg_hooks.hpp"
+#include "lsn/datapath/lsn44/blocks.hpp"
+#include "lsn/datapath/lsn44/bypass.hpp"
 #include "lsn/datapath/lsn44/logging.hpp"
 #include "lsn/datapath/lsn44/lsn44.hpp"
 #include "lsn/datapath/lsn44/mapping.hpp"
 #include "lsn/datapath/lsn44/ports.hpp"
 #include "lsn/datapath/lsn44/prefetch.hpp"
 #include "lsn/datapath/lsn44/session_rate.hpp"
+#include "lsn/datapath/lsn44/static_mapping.hpp"
 #include "lsn/datapath/lsn44/subscriber.hpp"
 #include "lsn/datapath/lsn44/tcp.hpp"
 #include "lsn/datapath/lsn44/translate.hpp"
@@ -68,6 +71,7 @@ void forget_flow(Lsn44& shard, const Session& session, const SessionCold& cold) 
   const state::FlowKey in = inbound_key(session);
   tables.outbound.erase(out, tables.outbound.hash(out));
   tables.inbound.erase(in, tables.inbound.hash(in));
+  if (cold.by_static()) return;
   if (cold.mapping() == state::kNone) {
     give_back_port(shard, tables.subscribers[cold.subscriber], session.protocol,
                    {session.nat_ip, session.nat_port});
@@ -96,6 +100,12 @@ bool is_finished(const Session& session) {
   return (session.flags & kBoth) == kBoth;
 }
 
+/// Of ESP only the address.
+wire::Endpoint remote_of(const Session& session) {
+  return {session.remote_ip,
+          session.protocol == Protocol::kEsp ? wire::Be16{} : session.remote_port};
+}
+
 /// Whether no packet has shown the session to the present generation.
 bool predates_generation(const Context& shard, const Session& session) {
   return static_cast<std::int32_t>(session.epoch - shard.adopted) < 0;
@@ -117,6 +127,14 @@ bool is_admitted(const Lsn44& shard, const Session& session, const SessionCold& 
 }
 
 }  // namespace
+
+bool is_inspected(const Lsn44& shard, const Subscriber& subscriber, Protocol protocol,
+                  wire::Be16 remote_port, const StaticMatch* by_static) {
+  if (by_static != nullptr &&
+      (by_static->is_one_to_one || by_static->endpoint.address != subscriber.paired_ip))
+    return false;
+  return alg_hooks::is_inspected(shard, subscriber.group, protocol, remote_port);
+}
 
 void count_in_limits(const Group& group, Subscriber& subscriber) {
   for (std::size_t p = 0; p < kPortProtocols; ++p) count_in_limit(group, subscriber, p);
@@ -184,6 +202,16 @@ SessionCold& enter(Lsn44& shard, SessionId id, SubscriberId subscriber_id, std::
   return cold;
 }
 
+/// The static mapping that a new session is of: the one that has let it in, or the one of its
+/// inside endpoint, if that is in force. A restored session that had another NAT port is of none.
+std::optional<StaticMatch> find_static(Lsn44& shard, const SessionRequest& request) {
+  if (request.mapping != state::kNone) return std::nullopt;
+  auto match = match_inside(shard, request.protocol, request.inside, request.remote.address);
+  if (!match || !match->is_active) return std::nullopt;
+  if (request.nat_port && *request.nat_port != match->endpoint.port) return std::nullopt;
+  return match;
+}
+
 /// A session that is being created, step by step. Each step says why it fails, if it does; the
 /// steps before it are then taken back, in reverse order, and no live object has been touched.
 class SessionDraft {
@@ -196,8 +224,9 @@ class SessionDraft {
         request_(request),
         subscriber_id_(subscriber),
         subscriber_(tables_.subscribers[subscriber]),
-        is_inspected_(
-            alg_hooks::is_inspected(shard, group_id, request.protocol, request.remote.port)),
+        static_(find_static(shard, request)),
+        is_inspected_(is_inspected(shard, subscriber_, request.protocol, request.remote.port,
+                                   static_ ? &*static_ : nullptr)),
         group_id_(group_id),
         mapping_(request.mapping) {}
   ~SessionDraft() {
@@ -227,6 +256,11 @@ class SessionDraft {
 
   /// A mapping, known or new, or a NAT port of its own.
   [[nodiscard]] Refusal take_nat_endpoint(const AppPolicy& policy) {
+    if (static_) {
+      nat_ = static_->endpoint;
+      done_ = Done::kMapped;
+      return std::nullopt;
+    }
     if (is_inspected_ && request_.first == Direction::kOutbound &&
         policy.pooling == Pooling::kPaired)
       alg_hooks::choose_address(shard_, subscriber_, group_, request_.remote.address);
@@ -271,7 +305,7 @@ class SessionDraft {
         (request_.flags & TcpFlags::kSynInbound) != 0)
       take_over_tcp(session);
     if (is_inspected_) session.flags |= F::kOffFastPath;
-    if (is_inspected_ && request_.first == Direction::kOutbound &&
+    if (is_inspected_ && !static_ && request_.first == Direction::kOutbound &&
         alg_hooks::preserves_port(shard_, group_id_, request_.inside.port, request_.remote.port))
       session.flags |= UdpFlags::kPreservesPort;
     done_ = Done::kFilled;
@@ -299,7 +333,8 @@ class SessionDraft {
     done_ = Done::kAll;
     if (is_rated())
       count_begun(shard_, subscriber_id_, request_.protocol, group_.transport[request_.protocol]);
-    SessionCold& cold = enter(shard_, id_, subscriber_id_, mapping_);
+    SessionCold& cold =
+        enter(shard_, id_, subscriber_id_, static_ ? SessionCold::kByStatic : mapping_);
     if (permits_) cold.set_permits();
     if (mapping_ != state::kNone) ++tables_.mappings[mapping_].sessions;
     const Session& session = tables_.sessions[id_];
@@ -326,7 +361,9 @@ class SessionDraft {
     }
     if (permits_) remove_permission(shard_, tables_.mappings[mapping_], request_.remote.address);
     if (done_ >= Done::kMapped) {
-      if (mapping_ == state::kNone) {
+      if (static_) {
+        // Its port stays the mapping's.
+      } else if (mapping_ == state::kNone) {
         give_back_port(shard_, subscriber_, request_.protocol, nat_);
       } else if (tables_.mappings[mapping_].sessions == 0 &&
                  !tables_.mapping_wheel.is_scheduled(mapping_, tables_.mapping_wheel_links())) {
@@ -343,6 +380,7 @@ class SessionDraft {
   const SessionRequest& request_;
   const SubscriberId subscriber_id_;
   Subscriber& subscriber_;
+  const std::optional<StaticMatch> static_;  ///< the mapping that has its NAT endpoint
   const bool is_inspected_;
   const std::uint16_t group_id_;
   MappingId mapping_;
@@ -355,6 +393,10 @@ class SessionDraft {
 std::expected<SessionId, DropReason> try_create(Lsn44& shard, const Group& group,
                                                 std::uint16_t group_id, const AppPolicy& policy,
                                                 const SessionRequest& request) {
+  // An answer would leave untranslated.
+  if (request.first == Direction::kInbound &&
+      is_bypassed(*shard.generation, request.protocol, request.inside.address, request.remote))
+    return std::unexpected(DropReason::kFiltered);
   const auto subscriber = obtain_subscriber(shard, request.inside.address, group_id);
   if (!subscriber) return std::unexpected(subscriber.error());
   SessionDraft draft(shard, group, group_id, request, *subscriber);
@@ -497,11 +539,19 @@ bool is_allowed(Lsn44& shard, SessionId id) {
   // Its group's ALG may have ended it.
   if ((session.flags & F::kInUse) == 0) return true;
   if (session.protocol == Protocol::kEsp && group->alg_profile == kNoId) return false;
-  const NatAddressPlace* place = generation.nat_addresses.find(wire::Ipv4Address{session.nat_ip});
-  if (place == nullptr || place->owner != shard.id ||
-      std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end())
+  if (is_bypassed(generation, session.protocol, session.inside_ip, remote_of(session)))
     return false;
-  if (session.protocol == Protocol::kEsp || cold.mapping() == state::kNone) return true;
+  const NatAddressPlace* place = generation.nat_addresses.find(wire::Ipv4Address{session.nat_ip});
+  if (place == nullptr || place->owner != shard.id) return false;
+  if (session.protocol != Protocol::kEsp && cold.by_static())
+    return is_static_still(generation, session);
+  if (std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end())
+    return false;
+  Subscriber& subscriber = tables.subscribers[cold.subscriber];
+  if (session.protocol == Protocol::kEsp)
+    return group->deterministic == nullptr || subscriber.paired_ip == session.nat_ip;
+  if (cold.mapping() == state::kNone)
+    return holds_port(shard, subscriber, *group, {session.nat_ip, session.nat_port});
   if (!revalidate_mapping(shard, cold.mapping())) return false;
   const Mapping& mapping = tables.mappings[cold.mapping()];
   if (!is_admitted(shard, session, cold, mapping)) return false;

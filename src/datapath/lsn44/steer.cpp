@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "lsn/datapath/lsn44/bypass.hpp"
 #include "lsn/datapath/lsn44/lsn44.hpp"
 #include "lsn/datapath/lsn44/subscriber.hpp"
 
@@ -117,7 +118,8 @@ Verdict find_owner(Lsn44& shard, Packet& packet) {
 
 Verdict steer(Lsn44& shard, Packet& packet) {
   if ((packet.ip->ttl <= 1 && !packet.hairpin) ||
-      is_own_address(*shard.generation, packet.ip->destination))
+      is_own_address(*shard.generation, packet.ip->destination) ||
+      is_bypassed(*shard.generation, packet))
     return Verdict::next();
   const Verdict verdict = find_owner(shard, packet);
   return verdict.kind() == Verdict::Kind::kHandoff ? verdict : Verdict::next();

@@ -3,9 +3,11 @@
 #include <algorithm>
 
 #include "lsn/datapath/lsn44/alg_hooks.hpp"
+#include "lsn/datapath/lsn44/blocks.hpp"
 #include "lsn/datapath/lsn44/lsn44.hpp"
 #include "lsn/datapath/lsn44/ports.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
+#include "lsn/datapath/lsn44/static_mapping.hpp"
 
 namespace lsn::datapath::lsn44 {
 namespace {
@@ -55,6 +57,29 @@ void note_displaced(Context& shard, Subscriber& subscriber) {
       static_cast<std::uint8_t>((displaced_now ? kDisplaced : 0) | (listed ? kListed : 0));
 }
 
+/// Whether a group still has the NAT address that a subscriber is paired with; one of a
+/// deterministic group has no other than the configuration's.
+bool keeps_pairing(const Lsn44& shard, const Subscriber& subscriber, const Group* group) {
+  const NatAddressPlace* place =
+      shard.generation->nat_addresses.find(wire::Ipv4Address{subscriber.paired_ip});
+  if (group == nullptr || place == nullptr ||
+      is_taken_whole(*shard.generation, subscriber.paired_ip) ||
+      std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end())
+    return false;
+  if (group->deterministic == nullptr) return true;
+  const auto block = group->deterministic->forward(wire::Ipv4Address{subscriber.ip});
+  return block && block->nat_ip.be() == subscriber.paired_ip;
+}
+
+/// Pairs a subscriber of a deterministic group with the NAT address that is its own, if that is
+/// this shard's: no other serves the subscriber.
+void pair_deterministic(Lsn44& shard, Subscriber& subscriber, const Group& group) {
+  if (group.deterministic == nullptr || subscriber.paired_ip.raw() != 0) return;
+  const auto block = group.deterministic->forward(wire::Ipv4Address{subscriber.ip});
+  if (block && find_nat_address(shard, block->nat_ip.be()) != nullptr)
+    pair_with(shard, subscriber, block->nat_ip.be());
+}
+
 }  // namespace
 
 SubscriberId find_subscriber(const Lsn44& shard, wire::Be32 ip) {
@@ -91,6 +116,8 @@ std::expected<SubscriberId, DropReason> obtain_subscriber(Lsn44& shard, wire::Be
   subscriber.is_client = true;
   subscriber.generation = static_cast<std::uint32_t>(shard.generation->number);
   shard.counters.subscribers.add();
+  pair_by_static(shard, subscriber, shard.generation->groups[group]);
+  pair_deterministic(shard, subscriber, shard.generation->groups[group]);
   if (shard.shards > 1) note_displaced(shard, subscriber);
   return id;
 }
@@ -108,13 +135,13 @@ const Group* refresh_subscriber(Lsn44& shard, SubscriberId id) {
     if (*now != subscriber.group) move_to_group(generation, subscriber, *now);
     count_in_limits(*group, subscriber);
   }
-  if (subscriber.paired_ip.raw() != 0) {
-    const NatAddressPlace* place =
-        generation.nat_addresses.find(wire::Ipv4Address{subscriber.paired_ip});
-    if (group == nullptr || place == nullptr ||
-        std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end())
-      unpair(shard, subscriber);
+  if (subscriber.paired_ip.raw() != 0 && !keeps_pairing(shard, subscriber, group))
+    unpair(shard, subscriber);
+  if (group != nullptr) {
+    pair_by_static(shard, subscriber, *group);
+    pair_deterministic(shard, subscriber, *group);
   }
+  refresh_blocks(shard, subscriber, group);
   if (shard.shards > 1) note_displaced(shard, subscriber);
   alg_hooks::on_subscriber_refreshed(shard, id);
   return group;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lsn/datapath/lsn44/alg_hooks.hpp"
+#include "lsn/datapath/lsn44/blocks.hpp"
 #include "lsn/datapath/lsn44/lsn44.hpp"
 #include "lsn/datapath/lsn44/mapping.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
@@ -18,6 +19,10 @@ void lsn44::adopt(Lsn44& shard, const Generation* generation, ShardAddresses* ad
   if (const ShardAddresses* before = shard.lsn44.addresses)
     addresses->full.take_over(before->full, addresses->fresh_slots);
   shard.lsn44.addresses = addresses;
+  for (const StaticReservation& reservation : addresses->statics) {
+    reserve(reservation);
+    note_full(*addresses, *reservation.address, reservation.protocol);
+  }
   shard.counters.generation.set(generation->number);
   shard.inbound_refresh = generation->inbound_refresh;
   shard.adopted = ++shard.epoch;
@@ -57,7 +62,10 @@ bool enforce_subscriber(Lsn44& shard, GenerationSweep& sweep, std::size_t& budge
           rearm_mapping(shard, id);
         }
       });
-  if (is_done) subscriber.has_moved = false;
+  if (is_done) {
+    subscriber.has_moved = false;
+    if (subscriber.in_use != 0) rearm_blocks(shard, subscriber);
+  }
   return is_done;
 }
 

@@ -14,6 +14,10 @@ std::uint32_t mapping_capacity(std::uint32_t max_sessions) {
 std::uint32_t subscriber_capacity(std::uint32_t max_sessions) {
   return std::max<std::uint32_t>(max_sessions / 2, 1024);
 }
+// A block serves several sessions, nearly always.
+std::uint32_t block_capacity(std::uint32_t max_sessions) {
+  return std::max<std::uint32_t>(max_sessions / 4, 1024);
+}
 // A mapping has two keys.
 std::uint32_t mapping_key_capacity(std::uint32_t max_sessions) {
   return static_cast<std::uint32_t>(
@@ -36,6 +40,8 @@ Tables::Tables(std::uint32_t max_sessions, state::Ticks now, const state::HashSe
       permissions(max_sessions, memories.rest),
       subscriber_index(subscriber_capacity(max_sessions), secret, memories.rest),
       subscribers(subscriber_capacity(max_sessions), memories.rest),
-      session_buckets(subscriber_capacity(max_sessions), memories.rest) {}
+      session_buckets(subscriber_capacity(max_sessions), memories.rest),
+      blocks(block_capacity(max_sessions), memories.rest),
+      block_wheel(block_capacity(max_sessions), now, memories.rest) {}
 
 }  // namespace lsn::datapath::lsn44

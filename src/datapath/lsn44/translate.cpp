@@ -6,6 +6,7 @@
 #include "lsn/datapath/lsn44/inbound.hpp"
 #include "lsn/datapath/lsn44/mss.hpp"
 #include "lsn/datapath/lsn44/outbound.hpp"
+#include "lsn/datapath/lsn44/static_mapping.hpp"
 #include "lsn/datapath/lsn44/tcp.hpp"
 
 namespace lsn::datapath::lsn44 {
@@ -31,13 +32,31 @@ bool revalidate(Lsn44& shard, SessionId id) {
   session.flags =
       static_cast<std::uint8_t>(ours ? session.flags | F::kHairpin : session.flags & ~F::kHairpin);
   if (session.protocol == Protocol::kUdp) {
-    const std::uint16_t group = shard.lsn44.subscribers[shard.lsn44.cold[id].subscriber].group;
+    const SessionCold& cold = shard.lsn44.cold[id];
+    std::optional<StaticMatch> by_static;
+    if (cold.by_static())
+      by_static = match_inside(shard, session.protocol, {session.inside_ip, session.inside_port},
+                               session.remote_ip);
     const bool inspected =
-        alg_hooks::is_inspected(shard, group, session.protocol, session.remote_port);
+        is_inspected(shard, shard.lsn44.subscribers[cold.subscriber], session.protocol,
+                     session.remote_port, by_static ? &*by_static : nullptr);
     session.flags = static_cast<std::uint8_t>(inspected ? session.flags | F::kOffFastPath
                                                         : session.flags & ~F::kOffFastPath);
   }
   return true;
+}
+
+std::expected<NeighbourId, DropReason> find_hop(L3& shard, wire::Be32 destination,
+                                                Direction direction) {
+  const bool out = direction == Direction::kOutbound;
+  const auto next_hop = resolve(shard, destination);
+  if (!next_hop) return std::unexpected(DropReason::kNoRoute);
+  const Side side = shard.generation->interfaces[next_hop->interface].side;
+  // Nothing leaves inside that came from inside, and nothing outside that came from outside.
+  if (side != (out ? Side::kOutside : Side::kInside))
+    return std::unexpected(out ? DropReason::kInsideDestination : DropReason::kNoRoute);
+  if (next_hop->neighbour == kNoNeighbour) return std::unexpected(DropReason::kNeighbourTableFull);
+  return next_hop->neighbour;
 }
 
 Verdict resolve_hop(L3& shard, Session& session, Direction direction) {
@@ -45,14 +64,9 @@ Verdict resolve_hop(L3& shard, Session& session, Direction direction) {
   const bool out = direction == Direction::kOutbound;
   if (out && (session.flags & F::kHairpin) != 0) hop = kHairpinHop;
   if (hop != kNoNeighbour) return Verdict::next();
-  const auto next_hop = resolve(shard, out ? session.remote_ip : session.inside_ip);
-  if (!next_hop) return Verdict::drop(DropReason::kNoRoute);
-  const Side side = shard.generation->interfaces[next_hop->interface].side;
-  // Nothing leaves inside that came from inside, and nothing outside that came from outside.
-  if (side != (out ? Side::kOutside : Side::kInside))
-    return Verdict::drop(out ? DropReason::kInsideDestination : DropReason::kNoRoute);
-  if (next_hop->neighbour == kNoNeighbour) return Verdict::drop(DropReason::kNeighbourTableFull);
-  hop = next_hop->neighbour;
+  const auto found = find_hop(shard, out ? session.remote_ip : session.inside_ip, direction);
+  if (!found) return Verdict::drop(found.error());
+  hop = *found;
   return Verdict::next();
 }
 

@@ -1,6 +1,8 @@
 // What the control thread asks of the ALG: sessions and gates, paged, with filters; flush; the
 // counters of ESP traffic, which follow the sessions' own.
+#include <map>
 #include <set>
+#include <utility>
 
 #include "alg_scenario.hpp"
 
@@ -52,6 +54,11 @@ class AlgQueries : public Alg {
     return list<GatePage>(filter, limit, budget, datapath::list_gates);
   }
 
+  std::vector<shared::AdviceRow> advice_rows(const AlgFilter& filter = {}, std::uint32_t limit = 16,
+                                             std::size_t budget = 7) {
+    return list<shared::AdvicePage>(filter, limit, budget, datapath::list_advice);
+  }
+
   struct Flushed {
     std::uint64_t esp, ike;
     friend bool operator==(const Flushed&, const Flushed&) = default;
@@ -99,6 +106,65 @@ TEST_P(AlgQueries, ASessionHasItsSpisItsTimesAndItsTraffic) {
   ASSERT_NE(found, lsn.end());
   EXPECT_EQ(found->spi_out, 0x1001u);
   EXPECT_EQ(found->spi_in, 0x2001u);
+}
+
+/// A Notify payload NAT_DETECTION_SOURCE_IP (RFC 7296 section 2.23), the last one.
+Bytes nat_detection() {
+  Bytes payload = {0, 0, 0, 28, 0, 0, 0x40, 0x04};
+  payload.resize(28, 0xAB);
+  return payload;
+}
+/// The same IKE_SA_INIT message with it.
+Ike offering(Ike message) {
+  message.next_payload = 41;
+  return message.with_body(nat_detection());
+}
+
+TEST_P(AlgQueries, RawEspBesideAnOfferOfNatTraversal_IsAdvised) {
+  start();
+  // Client 1 offers it and its server does not; client 2 is answered with an offer; 3 knows none.
+  Peer one{client_ip(1), kS, 0xA101, 0xB201, {}, 2};
+  one.nat = translated(one.out(offering(sa_init(one.spi))));
+  gets(one, response(sa_init(one.spi), one.server_spi));
+  Peer two{client_ip(2), kS, 0xA102, 0xB202, {}, 2};
+  two.nat = translated(two.out(sa_init(two.spi)));
+  gets(two, offering(response(sa_init(two.spi), two.server_spi)));
+  const Peer three = joins(3);
+  EXPECT_TRUE(advice_rows().empty()) << "nobody has sent raw ESP";
+  pairs(one, 0x1001, 0x2001);
+  pairs(two, 0x1002, 0x2002);
+  pairs(three, 0x1003, 0x2003);
+  std::map<Ip, std::pair<bool, bool>> offers;
+  for (const shared::AdviceRow& row : advice_rows()) {
+    EXPECT_EQ(row.server.value, kS.value);
+    EXPECT_EQ(row.esp, 1u);
+    EXPECT_EQ(row.deadlines, 0u);
+    offers[Ip{row.client.value}] = {row.offers_nat_t[0], row.offers_nat_t[1]};
+  }
+  EXPECT_EQ(offers, (std::map<Ip, std::pair<bool, bool>>{{client_ip(1), {true, false}},
+                                                         {client_ip(2), {false, true}}}));
+}
+
+TEST_P(AlgQueries, TurnsThatKeepEndingByTheirDeadline_AreAdvised) {
+  start();
+  const Peer c1 = joins(1);
+  for (std::uint32_t id = 2; id < 5; ++id) {
+    EXPECT_TRUE(advice_rows().empty()) << id;
+    sends(c1, create_child(c1.spi, c1.server_spi, id));
+    gets(c1, response(create_child(c1.spi, c1.server_spi, id)));
+    lab().advance(70s);
+  }
+  const auto rows = advice_rows();
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].client.value, c1.ip.value);
+  EXPECT_EQ(rows[0].deadlines, 3u);
+  // A turn that brings what it should forgets them.
+  sends(c1, create_child(c1.spi, c1.server_spi, 9));
+  gets(c1, response(create_child(c1.spi, c1.server_spi, 9)));
+  sends_esp(c1, 0x1001);
+  gets_esp(c1, 0x2001);
+  lab().advance(1s);
+  EXPECT_TRUE(advice_rows().empty());
 }
 
 TEST_P(AlgQueries, AHalfOpenSessionHasOneSpi) {

@@ -114,9 +114,20 @@ const std::map<std::string, std::int64_t> kRoom = {
     {"lsn.transportprofile.portReserve", kMost<decltype(TransportPolicy::port_reserve)>},
     {"lsn.transportprofile.groupSessionLimit",
      kMost<decltype(TransportPolicy::group_session_limit)>},
-    // Not carried out yet.
-    {"lsn.group.portblocksize", kMost<std::uint32_t>},
+    // Every port there is.
+    {"lsn.group.portblocksize", 65536},
+    {"lsn.group.maxBlocks", kMost<decltype(BlockPolicy::most)>},
+    {"lsn.group.blockTimeout", kSeconds},
     {"lsn.group.snmptraplimit", kMost<std::uint32_t>},
+    {"records.poolThreshold.raise", 100},
+    {"records.poolThreshold.clear", 100},
+    // Bytes and milliseconds of 64 bits.
+    {"records.file.rotateSize", kMost<std::int64_t> >> 20},
+    {"records.file.rotateTime", kMost<std::int64_t> / 1000},
+    {"records.file.keep", kMost<std::uint32_t>},
+    // RFC 7011 section 3.1: the field has 32 bits.
+    {"records.ipfix.domain", kMost<std::uint32_t>},
+    {"records.ipfix.templateRefresh", kMost<std::int64_t> / 1000},
     {"ipsecalg.profile.ikeSessionTimeout", kMinutes},
     {"ipsecalg.profile.espSessionTimeout", kMinutes},
     {"ipsecalg.profile.espGateTimeout", kSeconds},
@@ -138,7 +149,6 @@ class Limit {
   void flag(std::string_view, bool&) {}
   template <class Syntax, class T>
   void texts(std::string_view, T&) {}
-  void later(std::string_view, std::initializer_list<std::string_view>) {}
 
   template <class T>
   void number(std::string_view setting, T& value, const control::Limits& limits) {

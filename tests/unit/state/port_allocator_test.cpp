@@ -312,8 +312,9 @@ TEST(PortBitmap, WordsAreTakenAndGivenBackLikeTheirPorts) {
     const std::uint64_t ports = word % 3 == 0 ? ~std::uint64_t{0} : 0x5555000000000003 << word % 7;
     by_word.take_word(word, ports);
     for (unsigned bit = 0; bit < 64; ++bit)
-      if ((ports >> bit & 1) != 0)
+      if ((ports >> bit & 1) != 0) {
         ASSERT_TRUE(by_port.take_exact(static_cast<std::uint16_t>(word * 64 + bit)));
+      }
   }
   expect_alike();
   for (std::uint32_t word = 0; word < 1024; word += 2) {

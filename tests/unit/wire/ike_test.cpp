@@ -6,6 +6,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace lsn::wire {
@@ -243,6 +244,57 @@ TEST(NonEspMarker, IsFourZeroBytes) {
   EXPECT_FALSE(strip_non_esp_marker(Bytes{0xFF})) << "a NAT keepalive";
   EXPECT_FALSE(strip_non_esp_marker(Bytes{0, 0, 0}));
   EXPECT_TRUE(strip_non_esp_marker(Bytes{0, 0, 0, 0}));
+}
+
+// ── NAT-Traversal, as it is offered in clear ────────────────────────────────────────────────────
+
+/// MD5 of "RFC 3947" (RFC 3947 section 3.1).
+const Bytes kRfc3947 = {0x4a, 0x13, 0x1c, 0x81, 0x07, 0x03, 0x58, 0x45,
+                        0x5c, 0x57, 0x28, 0xf2, 0x0e, 0x95, 0x45, 0x2f};
+
+Bytes main_mode(const Bytes& payloads, std::uint8_t first, std::uint8_t flags = 0) {
+  return message({.next_payload = first, .version = 0x10, .exchange = 2, .flags = flags}, payloads);
+}
+Bytes sa_init(const Bytes& payloads, std::uint8_t first) {
+  return message({.next_payload = first, .version = 0x20, .exchange = 34}, payloads);
+}
+/// Protocol and SPI size zero, then the type (RFC 7296 section 3.10).
+Bytes notification(std::uint8_t next, unsigned type) {
+  return payload(next, Bytes{0, 0} + be16(type) + Bytes(20, 0xEE));
+}
+
+TEST(NatTraversal, IsOfferedByAVendorIdOfIkev1) {
+  EXPECT_TRUE(offers_nat_traversal(main_mode(payload(0, kRfc3947), 13)));
+  const Bytes sa = payload(13, Bytes(40, 1));
+  EXPECT_TRUE(
+      offers_nat_traversal(main_mode(sa + payload(13, Bytes(16, 7)) + payload(0, kRfc3947), 1)));
+  EXPECT_FALSE(offers_nat_traversal(main_mode(sa + payload(0, Bytes(16, 7)), 1)));
+  // Another kind of payload with these bytes, one that is longer, an encrypted message.
+  EXPECT_FALSE(offers_nat_traversal(main_mode(payload(0, kRfc3947), 10)));
+  EXPECT_FALSE(offers_nat_traversal(main_mode(payload(0, kRfc3947 + Bytes{0}), 13)));
+  EXPECT_FALSE(offers_nat_traversal(main_mode(payload(0, kRfc3947), 13, 0x01)));
+}
+
+TEST(NatTraversal, IsOfferedByANatDetectionNotificationOfIkev2) {
+  EXPECT_TRUE(offers_nat_traversal(sa_init(notification(0, 16388), 41)));
+  const Bytes sa = payload(41, Bytes(40, 1));
+  EXPECT_TRUE(
+      offers_nat_traversal(sa_init(sa + notification(41, 16430) + notification(0, 16388), 33)));
+  EXPECT_FALSE(offers_nat_traversal(sa_init(sa + notification(0, 16389), 33)));
+  // Not in an exchange that is encrypted, nor as IKEv1's vendor ID.
+  EXPECT_FALSE(offers_nat_traversal(
+      message({.next_payload = 41, .version = 0x20, .exchange = 35}, notification(0, 16388))));
+  EXPECT_FALSE(offers_nat_traversal(sa_init(payload(0, kRfc3947), 43)));
+}
+
+TEST(NatTraversal, IsNotOfferedByWhatIsCutOrRunsInACircle) {
+  const Bytes whole = main_mode(payload(13, Bytes(16, 7)) + payload(0, kRfc3947), 13);
+  for (std::size_t size = 0; size < whole.size(); ++size)
+    EXPECT_FALSE(offers_nat_traversal(std::span(whole).first(size))) << size;
+  Bytes none = main_mode(payload(13, {}), 13);
+  none[31] = 0;  // a payload of no length
+  EXPECT_FALSE(offers_nat_traversal(none));
+  EXPECT_FALSE(offers_nat_traversal(main_mode({}, 13)));
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
-// `show ipsecalg session`, `show ipsecalg ike`, `show ipsecalg gate`, `flush ipsecalg session`:
-// questions to all workers, with the same filters, in pages and steps like those about LSN
-// sessions.
+// `show ipsecalg session`, `show ipsecalg ike`, `show ipsecalg gate`, `show ipsecalg advice`,
+// `flush ipsecalg session`: questions to all workers, with the same filters, in pages and steps
+// like those about LSN sessions.
 #pragma once
 
 #include <expected>
@@ -26,6 +26,8 @@ using BegunAnswer = std::expected<std::unique_ptr<Answer>, std::string>;
                                                   const CommandContext& context);
 [[nodiscard]] BegunAnswer begin_show_ipsecalg_gate(const Command& command,
                                                    const CommandContext& context);
+[[nodiscard]] BegunAnswer begin_show_ipsecalg_advice(const Command& command,
+                                                     const CommandContext& context);
 [[nodiscard]] BegunAnswer begin_flush_ipsecalg_session(const Command& command,
                                                        const CommandContext& context);
 

@@ -46,4 +46,9 @@ inline void put_group(nlohmann::ordered_json& json, const shared::Group* group) 
   return result;
 }
 
+/// "203.0.113.3:1024-1279"
+[[nodiscard]] inline std::string range_text(const shared::PortBlock& block) {
+  return fmt::format("{}:{}-{}", wire::to_string(block.nat_ip), block.first, block.last);
+}
+
 }  // namespace lsn::control

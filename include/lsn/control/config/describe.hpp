@@ -15,7 +15,6 @@
 //   numbers(setting, list, Limits)
 //   section(setting, object)               a group { }
 //   objects(setting, list)                 a list of groups ( { }, ... )
-//   later(setting, settings)               objects that this version cannot carry out yet
 #pragma once
 
 #include <fmt/format.h>
@@ -220,6 +219,8 @@ void describe(auto& v, Like<GroupConfig> auto& c) {
   v.word("nattype", c.nattype, Presence::kOptional);
   v.word("allocPolicy", c.alloc_policy, Presence::kOptional);
   v.number("portblocksize", c.portblocksize, {256, 65536, "", true});
+  v.number("maxBlocks", c.max_blocks, {1, 512});
+  v.number("blockTimeout", c.block_timeout, {0, 86400, "s"});
   v.word("logging", c.logging, Presence::kOptional);
   v.word("sessionLogging", c.session_logging, Presence::kOptional);
   v.word("sessionSync", c.session_sync, Presence::kOptional);
@@ -231,6 +232,24 @@ void describe(auto& v, Like<GroupConfig> auto& c) {
   v.template texts<TextSyntax>("ipsecAlgProfile", c.ipsec_alg_profile);
 }
 
+void describe(auto& v, Like<StaticConfig> auto& c) {
+  v.name(c.name, kMaxName);
+  v.word("transportprotocol", c.transportprotocol, Presence::kRequired);
+  v.template text<AddressSyntax>("subscrIP", c.subscr_ip, Presence::kRequired);
+  v.template text<StaticPortSyntax>("subscrPort", c.subscr_port, Presence::kRequired);
+  v.template text<AddressSyntax>("natIP", c.nat_ip, Presence::kOptional);
+  v.template text<StaticPortSyntax>("natPort", c.nat_port, Presence::kOptional);
+  v.template text<AddressSyntax>("destIP", c.dest_ip, Presence::kOptional);
+}
+
+void describe(auto& v, Like<BypassConfig> auto& c) {
+  v.name(c.name, kMaxName);
+  v.template text<TextSyntax>("clientname", c.clientname, Presence::kRequired);
+  v.template text<NetworkSyntax>("destNetwork", c.dest_network, Presence::kOptional);
+  v.template text<PortRangeSyntax>("destPort", c.dest_port, Presence::kOptional);
+  v.word("protocol", c.protocol, Presence::kOptional);
+}
+
 void describe(auto& v, Like<LsnConfig> auto& c) {
   v.objects("acl", c.acl);
   v.objects("client", c.client);
@@ -240,8 +259,8 @@ void describe(auto& v, Like<LsnConfig> auto& c) {
   v.objects("transportprofile", c.transportprofile);
   v.objects("logprofile", c.logprofile);
   v.objects("group", c.group);
-  v.later("static",
-          {"name", "transportprotocol", "subscrIP", "subscrPort", "natIP", "natPort", "destIP"});
+  v.objects("static", c.statics);
+  v.objects("bypass", c.bypass);
 }
 
 void describe(auto& v, Like<AlgProfileConfig> auto& c) {

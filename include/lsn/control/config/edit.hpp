@@ -65,8 +65,14 @@ struct ObjectKind {
   std::string_view optional_operand;  ///< of add, behind it: "port"; or empty
   std::string_view bound;             ///< of bind and unbind without an option: "lsnip"; or empty
   std::vector<Parameter> parameters;
+  /// Further operands of add, in their order; so many of them are required.
+  std::vector<std::string_view> more_operands{};
+  std::size_t required_more = 0;
+  bool is_fixed = false;  ///< only added and removed, never set
 
   [[nodiscard]] bool has_bindings() const;
+  /// Whether a parameter is given as an operand of add.
+  [[nodiscard]] bool is_operand(std::string_view name) const;
   /// By name in any case, or one of the names that published examples use.
   [[nodiscard]] const Parameter* find(std::string_view name) const;
   /// The options, without hyphens, that the typed word may stand for: itself if it is one, also one

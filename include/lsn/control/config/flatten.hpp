@@ -2,7 +2,8 @@
 //
 // Comparisons of models, and searches for values by the name of their setting, work on this list.
 // Objects in lists are called by their names ("lsn.pool[LSN-POOL-1].lsnip[0]"), or by their
-// numbers, to find places in a file ("lsn.pool[0].lsnip[0]").
+// numbers, to find places in a file ("lsn.pool[0].lsnip[0]"). Static mappings are left out: there
+// may be a million, all their settings are available and change without a restart.
 #pragma once
 
 #include <string>

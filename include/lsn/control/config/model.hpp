@@ -227,7 +227,9 @@ struct GroupConfig {
   std::string clientname;
   NatType nattype = NatType::kDynamic;
   AllocPolicy alloc_policy = AllocPolicy::kPorts;
-  std::uint32_t portblocksize = 0;
+  std::uint32_t portblocksize = 0;  ///< 0: the default where there are blocks (port_blocks.hpp)
+  std::uint32_t max_blocks = 8;     ///< of a subscriber
+  Seconds block_timeout{120};
   Switch logging = Switch::kDisabled;
   Switch session_logging = Switch::kDisabled;
   Switch session_sync = Switch::kEnabled;
@@ -259,6 +261,32 @@ struct AlgProfileConfig {
   friend bool operator==(const AlgProfileConfig&, const AlgProfileConfig&) = default;
 };
 
+/// An inside endpoint that is a NAT endpoint for good (shared/static_mappings.hpp). In a checked
+/// model both parts of the NAT endpoint are there: what was not given has been chosen
+/// (static_rules.hpp).
+struct StaticConfig {
+  std::string name;
+  shared::StaticScope transportprotocol = shared::StaticScope::kAll;
+  wire::Ipv4Address subscr_ip;
+  StaticPort subscr_port;
+  std::optional<wire::Ipv4Address> nat_ip;
+  std::optional<StaticPort> nat_port;
+  std::optional<wire::Ipv4Address> dest_ip;
+
+  friend bool operator==(const StaticConfig&, const StaticConfig&) = default;
+};
+
+/// Destinations that a client's subscribers reach without translation (shared/bypass.hpp).
+struct BypassConfig {
+  std::string name;
+  std::string clientname;
+  wire::Ipv4Prefix dest_network{};
+  PortRange dest_port{0, 65535};
+  shared::StaticScope protocol = shared::StaticScope::kAll;
+
+  friend bool operator==(const BypassConfig&, const BypassConfig&) = default;
+};
+
 struct LsnConfig {
   std::vector<AclConfig> acl;
   std::vector<ClientConfig> client;
@@ -268,6 +296,8 @@ struct LsnConfig {
   std::vector<TransportProfileConfig> transportprofile;
   std::vector<LogProfileConfig> logprofile;
   std::vector<GroupConfig> group;
+  std::vector<StaticConfig> statics;
+  std::vector<BypassConfig> bypass;
 
   friend bool operator==(const LsnConfig&, const LsnConfig&) = default;
 };

@@ -1,8 +1,8 @@
 // From the file's content to a model: every problem at once.
 //
 // First each setting by itself (is it known, of the right kind, within its range), then the rules
-// that several of them have to agree on (rules.hpp), then the settings that this version cannot
-// carry out yet (availability.hpp). A model comes out only if there was no problem at all.
+// that several of them have to agree on (rules.hpp). A model comes out only if there was no problem
+// at all.
 #pragma once
 
 #include <expected>

@@ -86,6 +86,14 @@ struct Words<shared::Protocol> {
        {shared::Protocol::kIcmp, "ICMP"}}};
 };
 template <>
+struct Words<shared::StaticScope> {
+  static constexpr std::array<std::pair<shared::StaticScope, std::string_view>, 4> kAll{
+      {{shared::StaticScope::kTcp, "TCP"},
+       {shared::StaticScope::kUdp, "UDP"},
+       {shared::StaticScope::kIcmp, "ICMP"},
+       {shared::StaticScope::kAll, "ALL"}}};
+};
+template <>
 struct Words<shared::Pooling> {
   static constexpr std::array<std::pair<shared::Pooling, std::string_view>, 2> kAll{
       {{shared::Pooling::kPaired, "PAIRED"}, {shared::Pooling::kRandom, "RANDOM"}}};
@@ -231,6 +239,21 @@ struct SourceRangeSyntax {
 struct PortRangeSyntax {
   using Value = PortRange;
   static constexpr std::string_view kAllowed = "\"PORT\" or \"PORT-PORT\" (ascending), 0-65535";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(Value value);
+};
+
+/// The port of a static mapping (ICMP: the identifier); `*`: the whole address, each port keeps its
+/// number.
+struct StaticPort {
+  std::uint16_t number = 0;
+  bool is_any = false;
+
+  friend bool operator==(StaticPort, StaticPort) = default;
+};
+struct StaticPortSyntax {
+  using Value = StaticPort;
+  static constexpr std::string_view kAllowed = "a port 0-65535, or * for the whole address";
   static std::optional<Value> parse(std::string_view text);
   static std::string format(Value value);
 };

@@ -71,8 +71,9 @@ struct RecordBatch {
   void add(const Record& record, std::string words);
 };
 
-/// The end of the year 9999: no record is later.
-inline constexpr std::int64_t kLatestMs = 253'402'300'799'999;
+/// The end of the year 2261: no record is later. In nanoseconds, as std::chrono's system clock
+/// counts, 64 bits reach a year more.
+inline constexpr std::int64_t kLatestMs = 9'214'646'399'999;
 
 /// "2026-12-01T00:31:29.120Z" of milliseconds since 1970.
 [[nodiscard]] std::string utc_text(std::int64_t ms);

@@ -8,6 +8,7 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -24,12 +25,16 @@ class SegmentCloser {
   SegmentCloser(const SegmentCloser&) = delete;
   SegmentCloser& operator=(const SegmentCloser&) = delete;
 
-  /// Closed segments are there; all but `open`, which is still written.
-  void look(const SegmentName& open);
+  /// The segment that is written from now on, before its file is made: it is left alone. Nothing:
+  /// none is.
+  void set_open(std::optional<SegmentName> open);
+  /// There may be closed segments.
+  void look();
 
  private:
   void run();
-  void work(const SegmentName& open);
+  void work();
+  [[nodiscard]] bool is_open(const SegmentName& name);
   [[nodiscard]] bool compress(const SegmentName& name);
   void remove(const SegmentName& name);
 
@@ -38,7 +43,7 @@ class SegmentCloser {
   std::condition_variable woken_;
   bool asked_ = false;
   bool ending_ = false;
-  SegmentName open_;
+  std::optional<SegmentName> open_;
   std::thread thread_;  // the last: it uses the others
 };
 

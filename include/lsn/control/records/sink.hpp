@@ -6,7 +6,7 @@
 // A sink may stall: a full disk, a server that is gone. Its thread then keeps the batch that it has
 // and tries again; its queue fills, and what does not fit any more is lost to this sink alone, and
 // counted. As soon as the queue has room again a LOST record stands in the stream where the lost
-// ones would be. To add a kind of sink: implement RecordSink, and make it in make_sinks()
+// ones would be. To add a kind of sink: implement RecordSink, and make it in wanted_sinks()
 // (log_thread.cpp).
 #pragma once
 

@@ -14,6 +14,9 @@ struct IpsecAlg;
 void list_esp_sessions(IpsecAlg& shard, EspPage& page, std::size_t budget);
 void list_ike_sessions(IpsecAlg& shard, IkePage& page, std::size_t budget);
 void list_gates(IpsecAlg& shard, GatePage& page, std::size_t budget);
+/// Pairs that speak raw ESP though one of them could do NAT-Traversal, or whose turns keep ending
+/// by their deadline.
+void list_advice(IpsecAlg& shard, AdvicePage& page, std::size_t budget);
 void flush_alg(IpsecAlg& shard, AlgFlush& flush, std::size_t budget);
 
 namespace ipsec_alg {

@@ -165,6 +165,10 @@ struct alignas(64) Peer {
   bool is_dangling = false;           ///< on the gate's list
   bool is_unused = false;             ///< in Tables::unused
   bool in_use = false;
+  /// For `show ipsecalg advice`: who of both has offered NAT-Traversal in clear (outbound: the
+  /// client), and its latest turns that ended by their deadline, one after the other.
+  ByDirection<bool> offers_nat_t = {};
+  std::uint8_t deadlines = 0;
   std::uint16_t profile = kNoId;  ///< that its objects were counted for
   /// Inside ports of its latest answered IKE sessions: these mappings live as long as its ESP does.
   struct KeptPort {

@@ -10,5 +10,6 @@ namespace lsn::datapath::lsn44 {
 using SessionId = std::uint32_t;
 using MappingId = std::uint32_t;
 using SubscriberId = std::uint32_t;
+using BlockId = std::uint32_t;
 
 }  // namespace lsn::datapath::lsn44

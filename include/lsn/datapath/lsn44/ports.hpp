@@ -16,6 +16,10 @@ namespace lsn::datapath::lsn44 {
 
 /// The shard's own NatAddress of that address, or nullptr.
 [[nodiscard]] NatAddress* find_nat_address(Lsn44& shard, wire::Be32 ip);
+/// The addresses of a group on this shard.
+[[nodiscard]] const AddressSet& addresses_of(const Lsn44& shard, const Group& group);
+/// Whether a subscriber that is paired with it will have ports.
+[[nodiscard]] bool has_room_for_subscriber(NatAddress& address, const Group& group);
 struct PortRequest {
   Protocol protocol;
   Pooling pooling;
@@ -25,16 +29,22 @@ struct PortRequest {
 };
 /// Takes a NAT port for a subscriber as its policies want it: address by pooling, port by range and
 /// parity (RFC 4787 REQ-2, REQ-3, REQ-4), or the `wanted` one of its paired address if that is
-/// free. Counts against portquota, whose last ports may be kept for some remote ports
-/// (portReserve).
+/// free; in a group with port blocks of one of the subscriber's (blocks.hpp). Counts against
+/// portquota, whose last ports may be kept for some remote ports (portReserve).
 [[nodiscard]] std::expected<wire::Endpoint, DropReason> take_port(Lsn44& shard,
                                                                   Subscriber& subscriber,
                                                                   const Group& group,
                                                                   const PortRequest& request);
-/// Whether take_port() would find one, whatever the inside port; nullptr: a subscriber that is not
-/// there yet.
-[[nodiscard]] bool is_port_left(Lsn44& shard, const Subscriber* subscriber, const Group& group,
-                                Protocol protocol, Pooling pooling);
+/// What take_port() would do, whatever the inside port: why it would find none, and the block that
+/// it would take one of, if the group has blocks and the subscriber one with room.
+struct PortOutlook {
+  std::optional<DropReason> refusal{};
+  std::optional<shared::PortBlock> block{};
+};
+/// `subscriber`: nullptr if that of address `ip` is not there yet.
+[[nodiscard]] PortOutlook port_outlook(Lsn44& shard, const Subscriber* subscriber,
+                                       wire::Ipv4Address ip, const Group& group, Protocol protocol,
+                                       Pooling pooling);
 /// Which NAT endpoint take_port() is going to find, as far as that can be predicted: the lines that
 /// it will touch are prefetched (prefetch.cpp). Nothing is taken.
 struct PortPrediction {
@@ -42,6 +52,7 @@ struct PortPrediction {
   NatAddress* other = nullptr;    ///< the better one of both, if there are two
   bool by_ports = false;          ///< by ports taken, not by subscribers
   std::uint32_t random = 0;
+  state::PortSpan ports{0, 65535};  ///< of the block that it will be in
 };
 /// The lines to prefetch for all packets of a burst, or for as many objects, in one step: at most
 /// nine for each.

@@ -15,6 +15,8 @@ struct Lsn44;
 void list_sessions(Lsn44& shard, SessionPage& page, std::size_t budget);
 void list_subscribers(Lsn44& shard, SubscriberPage& page, std::size_t budget);
 void list_mappings(Lsn44& shard, MappingPage& page, std::size_t budget);
+void list_missing_static_ports(Lsn44& shard, StaticPage& page, std::size_t budget);
+void list_blocks(Lsn44& shard, BlockPage& page, std::size_t budget);
 void survey_usage(Lsn44& shard, Usage& usage, std::size_t budget);
 void flush_sessions(Lsn44& shard, SessionFlush& flush, std::size_t budget);
 

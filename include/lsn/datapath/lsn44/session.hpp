@@ -155,19 +155,22 @@ struct SessionCold {
   MappingId mapping_bits;
   state::Ticks created;
 
-  /// state::kNone: the session itself holds its NAT port. Not of ESP.
+  /// state::kNone: the session itself holds its NAT port, or a static mapping does. Not of ESP.
   [[nodiscard]] MappingId mapping() const {
-    return mapping_bits == state::kNone ? state::kNone : mapping_bits & ~kPermits;
+    return mapping_bits >= kByStatic ? state::kNone : mapping_bits & ~kPermits;
   }
+  /// A static mapping has its NAT endpoint. Not of ESP.
+  [[nodiscard]] bool by_static() const { return mapping_bits == kByStatic; }
   /// The session is counted in a permission of its mapping.
   [[nodiscard]] bool permits() const {
-    return mapping_bits != state::kNone && (mapping_bits & kPermits) != 0;
+    return mapping_bits < kByStatic && (mapping_bits & kPermits) != 0;
   }
   void set_permits() { mapping_bits |= kPermits; }
   /// Of ESP: its index in the ALG's table, which stands where others have their mapping.
   [[nodiscard]] std::uint32_t esp() const { return mapping_bits; }
 
   static constexpr MappingId kPermits = 0x80000000;  ///< tables have fewer than 2^31 places
+  static constexpr MappingId kByStatic = state::kNone - 1;
 };
 static_assert(sizeof(SessionCold) == 24);
 
@@ -196,6 +199,8 @@ static_assert(sizeof(SessionCold) == 24);
 enum class TcpOpening : std::uint8_t { kSyn, kTakeOver, kRefused };
 [[nodiscard]] TcpOpening tcp_opening(std::uint8_t flags, const TransportPolicy& policy);
 
+struct StaticMatch;
+
 struct SessionRequest {
   Protocol protocol;
   Direction first;  ///< of the packet that asks for it
@@ -212,6 +217,11 @@ struct SessionRequest {
 /// False: the session must not be created.
 [[nodiscard]] bool open_tcp(SessionRequest& request, std::uint8_t flags,
                             const TransportPolicy& policy);
+
+/// Whether an ALG is to see a session's packets. IPsec of a one-to-one mapping needs none; and the
+/// ALG follows what has the NAT address that its subscriber is paired with.
+[[nodiscard]] bool is_inspected(const Lsn44& shard, const Subscriber& subscriber, Protocol protocol,
+                                wire::Be16 remote_port, const StaticMatch* by_static);
 
 /// Creates a session; `policy` is that of the destination port and says how (outbound only).
 [[nodiscard]] std::expected<SessionId, DropReason> create_session(Lsn44& shard, const Group& group,

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "lsn/datapath/lsn44/ids.hpp"
+#include "lsn/datapath/verdict.hpp"
 #include "lsn/shared/generation.hpp"
 #include "lsn/state/ticks.hpp"
 #include "lsn/wire/big_endian.hpp"

@@ -1,5 +1,6 @@
 // Subscribers: inside hosts with state. One is created with its first session or mapping, and goes
-// with the last of them and the last pin.
+// with the last of them, its last port block and the last pin. In a deterministic group it is
+// paired with the NAT address that the configuration gives it, from the beginning.
 #pragma once
 
 #include <array>
@@ -18,7 +19,7 @@ struct Lsn44;
 
 namespace lsn::datapath::lsn44 {
 
-/// An inside host with state. It goes with its last session and mapping.
+/// An inside host with state. It goes with its last session, mapping and block.
 struct alignas(64) Subscriber {
   wire::Be32 ip;
   wire::Be32 paired_ip;  ///< its NAT address under PAIRED pooling; zero: none yet
@@ -32,6 +33,7 @@ struct alignas(64) Subscriber {
   std::uint32_t pins;        ///< other holders of it and its pairing: ALG state
   state::ListHead sessions;
   state::ListHead mappings;
+  state::ListHead blocks;  ///< ports that it has to itself (blocks.hpp), the latest first
   ByProtocol<std::uint32_t> session_count;
   ByPortProtocol<std::uint32_t> port_count;
 };
@@ -39,7 +41,8 @@ static_assert(sizeof(Subscriber) == 64);
 
 /// Whether something of a subscriber's is there that will outlive the present packet's refusal.
 [[nodiscard]] inline bool is_alive(const Subscriber& subscriber) {
-  return !subscriber.sessions.empty() || !subscriber.mappings.empty() || subscriber.pins != 0;
+  return !subscriber.sessions.empty() || !subscriber.mappings.empty() ||
+         !subscriber.blocks.empty() || subscriber.pins != 0;
 }
 
 /// The subscriber with that address, or state::kNone.

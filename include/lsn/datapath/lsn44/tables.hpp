@@ -4,7 +4,7 @@
 //   inbound   (NAT, remote)     ─┴─► Session ──► Subscriber ──► its sessions and mappings
 //   mapping_index               ───► Mapping
 //   permission_index            ───► count of sessions
-//   subscriber_index (inside ip) ──► Subscriber
+//   subscriber_index (inside ip) ──► Subscriber ──► its port blocks
 //
 // Everything has the capacity that the configuration gave it at start; a newcomer that does not fit
 // is refused. Sessions and idle mappings stand on timer wheels. Lists lead from a subscriber to all
@@ -14,6 +14,7 @@
 
 #include <cstdint>
 
+#include "lsn/datapath/lsn44/blocks.hpp"
 #include "lsn/datapath/lsn44/mapping.hpp"
 #include "lsn/datapath/lsn44/pools.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
@@ -55,10 +56,14 @@ struct Tables {
   state::Slab<Subscriber> subscribers;
   state::ParallelArray<SessionBuckets> session_buckets;  ///< of subscribers
 
+  state::Slab<Block> blocks;
+  state::LongTimerWheel block_wheel;
+
   /// Given by the control thread together with the generation.
   ShardAddresses* addresses = nullptr;
 
-  // The links of a session on its wheel and on its subscriber's list, of a mapping likewise.
+  // The links of a session on its wheel and on its subscriber's list, of a mapping and of a block
+  // likewise.
   [[nodiscard]] auto session_wheel_links() {
     return [this](std::uint32_t id) -> state::WheelLinks& { return cold[id].wheel; };
   }
@@ -70,6 +75,12 @@ struct Tables {
   }
   [[nodiscard]] auto mapping_list_links() {
     return [this](std::uint32_t id) -> state::ListLinks& { return mappings[id].of_subscriber; };
+  }
+  [[nodiscard]] auto block_wheel_links() {
+    return [this](std::uint32_t id) -> state::WheelLinks& { return blocks[id].wheel; };
+  }
+  [[nodiscard]] auto block_list_links() {
+    return [this](std::uint32_t id) -> state::ListLinks& { return blocks[id].of_subscriber; };
   }
 };
 

@@ -9,6 +9,8 @@
 // that the packet goes out: an ICMP error quotes it as its sender knows it.
 #pragma once
 
+#include <expected>
+
 #include "lsn/datapath/l3/output.hpp"
 #include "lsn/datapath/lsn44/lsn44.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
@@ -124,6 +126,9 @@ template <Direction direction, Inspection inspection = Inspection::kAsNeeded>
 extern template Verdict forward_slow<Direction::kOutbound>(Lsn44&, Packet&, SessionId);
 extern template Verdict forward_slow<Direction::kInbound>(Lsn44&, Packet&, SessionId);
 
+/// The next hop of a packet in a direction that goes to that address, by a session or without one.
+[[nodiscard]] std::expected<NeighbourId, DropReason> find_hop(L3& shard, wire::Be32 destination,
+                                                              Direction direction);
 /// A session's next hop in a direction, looked up if it is not known: next, or drop.
 [[nodiscard]] Verdict resolve_hop(L3& shard, Session& session, Direction direction);
 

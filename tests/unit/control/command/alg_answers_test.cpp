@@ -267,5 +267,43 @@ TEST(ShowLsnSession, OfEspHasSpisInPlaceOfPorts) {
   EXPECT_EQ(json["destination"], "198.51.100.10:0x000000ab");
 }
 
+shared::AdviceRow pair_of(bool client, bool server, std::uint32_t esp, std::uint32_t deadlines) {
+  shared::AdviceRow row;
+  row.client = ip("192.0.2.7");
+  row.nat_ip = ip("203.0.113.3");
+  row.server = ip("198.18.0.1");
+  row.offers_nat_t = {client, server};
+  row.esp = esp;
+  row.deadlines = deadlines;
+  row.profile = 0;
+  return row;
+}
+
+TEST(ShowIpsecalgAdvice, SaysWhatToTellWhom) {
+  Bench bench;
+  bench.dataplane.answers(0).advice = {pair_of(true, false, 2, 0), pair_of(false, true, 1, 0)};
+  bench.dataplane.answers(1).advice = {pair_of(true, true, 1, 0), pair_of(false, false, 0, 4)};
+  const std::string text = bench.text("show ipsecalg advice");
+  EXPECT_THAT(text, HasSubstr("the client offers NAT-Traversal: switch it on at the server"));
+  EXPECT_THAT(text, HasSubstr("the server offers NAT-Traversal: switch it on at the client"));
+  EXPECT_THAT(text, HasSubstr("both offer NAT-Traversal and send raw ESP"));
+  EXPECT_THAT(text, HasSubstr("its last 4 turns ended by espGateTimeout"));
+  EXPECT_THAT(text, EndsWith("4 pairs\n"));
+}
+
+TEST(ShowIpsecalgAdvice, GivesOneJsonDocument) {
+  Bench bench;
+  bench.dataplane.answers(0).advice = {pair_of(true, false, 2, 3)};
+  const auto json = nlohmann::json::parse(bench.text("--json show ipsecalg advice"));
+  ASSERT_EQ(json["count"], 1);
+  const auto& row = json["advice"][0];
+  EXPECT_EQ(row["source_ip"], "192.0.2.7");
+  EXPECT_EQ(row["destination_ip"], "198.18.0.1");
+  EXPECT_EQ(row["client_offers_nat_t"], true);
+  EXPECT_EQ(row["server_offers_nat_t"], false);
+  EXPECT_EQ(row["esp_sessions"], 2);
+  EXPECT_EQ(row["deadlines"], 3);
+}
+
 }  // namespace
 }  // namespace lsn::control

@@ -18,10 +18,7 @@ struct Explain : testing::Test {
   /// What the worker that it is about answers; of a free port there is one.
   void found(const std::function<void(Lookup&)>& look_up) {
     for (unsigned worker = 0; worker < 2; ++worker)
-      bench.dataplane.answers(worker).look_up = [look_up](Lookup& lookup) {
-        lookup.has_port = true;
-        look_up(lookup);
-      };
+      bench.dataplane.answers(worker).look_up = [look_up](Lookup& lookup) { look_up(lookup); };
   }
   /// "verdict" or "verdict reason".
   std::string verdict(const std::string& packet) {
@@ -88,12 +85,13 @@ TEST_F(Explain, LimitsAndFullTablesRefuseANewSession) {
     lookup.session.emplace();
   });
   EXPECT_EQ(verdict(out), "forwarded") << "a session that is there";
-  const auto none_left = [&](Lookup& lookup) { lookup.has_port = false; };
+  const auto none_left = [&](Lookup& lookup) { lookup.no_port = DropReason::kPoolExhausted; };
   bench.dataplane.answers(0).look_up = bench.dataplane.answers(1).look_up = none_left;
   EXPECT_EQ(verdict(out), "dropped pool_exhausted");
   bench.dataplane.answers(0).look_up = [](Lookup& lookup) {
     lookup.subscriber = subscriber(1);
     lookup.subscriber->nat_ip = ip("203.0.113.3");
+    lookup.no_port = DropReason::kPortsExhausted;
   };
   EXPECT_EQ(verdict("192.0.2.10:5000 198.18.0.1:500 UDP"), "dropped ports_exhausted");
 }

@@ -118,16 +118,17 @@ TEST(StatLsn, AddsUpTheUsageOfPoolsAndGroups) {
   second.pools = {{.addresses = 5, .paired = 1, .ports = {1, 0, 0}, .waiting = 0}, {}};
   second.groups = {{}, {.subscribers = 9, .sessions = {}, .ports = {}}};
   EXPECT_EQ(bench.text("stat lsn pool"),
-            "pool  addresses  paired  TCP ports  UDP ports  ICMP ids  waiting  in use\n"
-            "----  ---------  ------  ---------  ---------  --------  -------  ------\n"
-            "P1           10       3         11      64512         3        7  10.0 %\n"
-            "P2            0       0          0          0         0        0   0.0 %\n");
+            "pool  addresses  paired  TCP ports  UDP ports  ICMP ids  waiting  blocks  in use\n"
+            "----  ---------  ------  ---------  ---------  --------  -------  ------  ------\n"
+            "P1           10       3         11      64512         3        7       -  10.0 %\n"
+            "P2            0       0          0          0         0        0       -   0.0 %\n");
   EXPECT_EQ(bench.json("stat lsn pool P1")["pools"],
             nlohmann::json::array({{{"name", "P1"},
                                     {"addresses", 10},
                                     {"subscribers", 3},
                                     {"ports", {{"tcp", 11}, {"udp", 64512}, {"icmp", 3}}},
                                     {"ports_waiting", 7},
+                                    {"blocks", 0},
                                     {"percent", 10.0},
                                     {"draining",
                                      {{"addresses", 0},

@@ -64,6 +64,7 @@ TEST(ShowSessions, GivesOneJsonDocumentWithAllThatIsKnown) {
                                                  {"idle", 12},
                                                  {"age", 3456},
                                                  {"hairpin", true},
+                                                 {"static", false},
                                                  {"client", "C1"},
                                                  {"group", "G1"},
                                                  {"outbound_packets", 1},

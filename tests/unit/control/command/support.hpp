@@ -81,9 +81,12 @@ class FakeDataplane : public Dataplane {
     std::vector<shared::GateRow> gates;
     std::vector<shared::SubscriberRow> subscribers;
     std::vector<shared::MappingRow> mappings;
+    std::vector<shared::StaticRow> statics;
+    std::vector<shared::BlockRow> blocks;
     std::vector<shared::NeighbourRow> neighbours;
     std::vector<shared::DropRow> drops;
     std::vector<shared::IkeRow> ike;
+    std::vector<shared::AdviceRow> advice;
     shared::Usage usage;
     std::function<void(shared::Lookup&)> look_up = [](shared::Lookup&) {};
   };
@@ -169,11 +172,14 @@ class FakeDataplane : public Dataplane {
     page_of(page, all.subscribers);
   }
   static void answer(shared::MappingPage& page, const Answers& all) { page_of(page, all.mappings); }
+  static void answer(shared::StaticPage& page, const Answers& all) { page_of(page, all.statics); }
+  static void answer(shared::BlockPage& page, const Answers& all) { page_of(page, all.blocks); }
   static void answer(shared::NeighbourPage& page, const Answers& all) {
     page_of(page, all.neighbours);
   }
   static void answer(shared::DropPage& page, const Answers& all) { page_of(page, all.drops); }
   static void answer(shared::IkePage& page, const Answers& all) { page_of(page, all.ike); }
+  static void answer(shared::AdvicePage& page, const Answers& all) { page_of(page, all.advice); }
   static void answer(shared::Usage& usage, const Answers& all) {
     usage = all.usage;
     usage.finished = true;
@@ -197,6 +203,10 @@ class FakeDataplane : public Dataplane {
     return is_of(filter, row.subscriber_ip, row.group) &&
            filter.protocol.value_or(row.protocol) == row.protocol;
   }
+  static bool matches(const shared::SessionFilter& filter, const shared::BlockRow& row) {
+    return is_of(filter, row.subscriber_ip, row.group) &&
+           (!filter.nat_ip || filter.nat_ip == row.ports.nat_ip);
+  }
   static bool matches(const shared::NoFilter&, const auto&) { return true; }
   static bool matches(const shared::DropFilter& filter, const shared::DropRow& row) {
     return filter.reason.value_or(row.reason) == row.reason &&
@@ -208,6 +218,11 @@ class FakeDataplane : public Dataplane {
            filter.destination_ip.value_or(row.server) == row.server;
   }
 
+  static bool matches(const shared::AlgFilter& filter, const shared::AdviceRow& row) {
+    return filter.source_ip.value_or(row.client) == row.client &&
+           filter.nat_ip.value_or(row.nat_ip) == row.nat_ip &&
+           filter.destination_ip.value_or(row.server) == row.server;
+  }
   static bool matches(const shared::AlgFilter& filter, const shared::EspRow& row) {
     return filter.source_ip.value_or(row.client) == row.client &&
            filter.nat_ip.value_or(row.nat_ip) == row.nat_ip &&

@@ -447,26 +447,9 @@ TEST(Rules, AReserveIsAPartOfPortquotaForSomePorts) {
     EXPECT_THAT(problem.text, HasSubstr("ICMP, which has no ports"));
 }
 
-// What is not available -----------------------------------------------------------------------
+// Values without an effect ---------------------------------------------------------------------
 
-TEST(Availability, WhatThisVersionCannotDoIsAnHonestError) {
-  const std::vector<std::pair<std::string_view, std::string>> cases{
-      {kGroup2, group2("portblocksize = 256;")},
-      {"name = \"P2\";", "name = \"P2\"; portblockallocation = \"ENABLED\";"},
-      {"  client = (",
-       "  static = ( { name = \"S\"; transportprotocol = \"TCP\"; } );   client = ("},
-  };
-  for (const auto& [from, to] : cases)
-    expect_problem(good_with(from, to), to, {"not available in this version"});
-  const auto both =
-      problems_after({{"name = \"P2\";", "name = \"P2\"; nattype = \"DETERMINISTIC\";"},
-                      {kGroup2, group2("nattype = \"Deterministic\";")}});
-  ASSERT_EQ(both.size(), 2U) << to_string(both);
-  for (const Problem& problem : both)
-    EXPECT_THAT(problem.text, HasSubstr("DETERMINISTIC is not available in this version"));
-}
-
-TEST(Availability, WhatAsksForNothingIsAccepted) {
+TEST(Settings, WhatAsksForNothingIsAccepted) {
   expect_accepted(
       kGroup2, group2("logging = \"DISABLED\"; sessionLogging = \"DISABLED\"; portblocksize = 0; "
                       "nattype = \"DYNAMIC\"; allocPolicy = \"ipaddrs\"; sessionSync = "
@@ -477,7 +460,7 @@ TEST(Availability, WhatAsksForNothingIsAccepted) {
   expect_accepted("control: {", "metrics: { listen = \"\"; }; control: {");
 }
 
-TEST(Availability, ObjectsOfLaterVersionsAreReadForTheirNames) {
+TEST(Settings, AMistypedOneOfAStaticMappingIsNamed) {
   const auto problems = problems_after(
       {{"  client = (", "  static = ( { name = \"S\"; natipp = \"1.2.3.4\"; } ); client = ("}});
   EXPECT_THAT(to_string(problems), HasSubstr("did you mean \"natIP\""));

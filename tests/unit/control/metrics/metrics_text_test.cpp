@@ -82,8 +82,11 @@ struct MetricsBench : Bench {
     Pulse pulse({&dataplane.counters(0), &dataplane.counters(1)}, start);
     pulse.beat(start + 1s, phase);
     const auto& generation = config.generation();
-    return metrics_text(MetricsSource::of(dataplane, generation),
-                        MetricsFacts::of(dataplane, generation), pulse, start + 3s);
+    MetricsFacts facts = MetricsFacts::of(dataplane, generation);
+    facts.records.sinks = {{.name = "file /var/log/lsnd/records"}};
+    facts.records.alerts = {
+        {.subject = {.words = "pool P1"}, .raised = true, .since_ms = 0, .count = 1}};
+    return metrics_text(MetricsSource::of(dataplane, generation), facts, pulse, start + 3s);
   }
   std::map<std::string, Metric> metrics() { return parsed(text()); }
   std::string value(const std::string& sample) {
@@ -151,9 +154,9 @@ TEST(MetricsText, HasLabelsOfWhatIsBoundedOnly) {
   MetricsBench bench;
   for (unsigned host = 0; host < 100; ++host)
     bench.dataplane.rows(0).push_back(udp_session(host, static_cast<std::uint16_t>(1024 + host)));
-  const std::set<std::string> bounded{"worker",  "protocol",  "reason", "interface", "role",
-                                      "device",  "vlan",      "driver", "mac",       "cpu",
-                                      "profile", "numa_node", "version"};
+  const std::set<std::string> bounded{
+      "worker", "protocol", "reason",    "interface", "role", "device", "vlan",  "driver", "mac",
+      "cpu",    "profile",  "numa_node", "version",   "kind", "sink",   "alert", "of"};
   for (const auto& [name, metric] : bench.metrics())
     for (const std::string& label : metric.label_names)
       EXPECT_TRUE(bounded.contains(label)) << name << ' ' << label;
