@@ -11,6 +11,7 @@ pkg_check_modules(LIBCONFIGXX REQUIRED IMPORTED_TARGET libconfig++)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(LIBEDIT REQUIRED IMPORTED_TARGET libedit)
+pkg_check_modules(LIBPCAP REQUIRED IMPORTED_TARGET libpcap)
 # Its text format only: the HTTP server is lsnd's own (control/metrics/http_server.hpp).
 pkg_check_modules(PROMETHEUS REQUIRED IMPORTED_TARGET prometheus-cpp-core)
 

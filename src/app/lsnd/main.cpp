@@ -26,6 +26,7 @@
 #include "lsn/runtime/eal.hpp"
 #include "lsn/runtime/machine_check.hpp"
 #include "lsn/runtime/plan.hpp"
+#include "lsn/runtime/replay.hpp"
 #include "lsn/runtime/telemetry.hpp"
 
 namespace {
@@ -39,6 +40,7 @@ struct Options {
   std::string config = "/etc/lsnd/lsnd.conf";
   bool check = false;
   bool elsewhere = false;
+  runtime::ReplayFiles replay;
 };
 
 int run(control::Model model, const std::string& path, control::StartSignals& signals) {
@@ -115,6 +117,20 @@ int check(const Options& options) {
   return 0;
 }
 
+/// A capture through the packet path, on this machine or any other: devices do not count.
+int replay(const Options& options) {
+  const auto model = control::load_config(options.config);
+  if (!model) {
+    fmt::print(stderr, "{}\n", control::to_string(model.error()));
+    return kBadConfiguration;
+  }
+  if (auto done = runtime::replay_alone(*model, options.replay, stdout); !done) {
+    fmt::print(stderr, "ERROR: replay: {}\n", done.error());
+    return kCannotRun;
+  }
+  return 0;
+}
+
 int start(const Options& options, control::StartSignals& signals) {
   auto model = control::load_config(options.config);
   if (!model) {
@@ -136,6 +152,15 @@ int main(int argc, char** argv) {
                "with --check: for another machine, so that CPUs, devices and addresses of this one "
                "do not count")
       ->needs("--check");
+  auto* const capture = app.add_option("--replay", options.replay.capture,
+                                       "instead of running: the packets of this capture go through "
+                                       "the packet path, in virtual time, "
+                                       "and each one's fate is printed");
+  app.add_option("--outside", options.replay.outside,
+                 "with --replay: a capture file for what would have left outside")
+      ->needs(capture);
+  app.add_option("--inside", options.replay.inside, "with --replay: the same of inside")
+      ->needs(capture);
   app.set_version_flag("--version", "lsnd " LSN_VERSION " (" LSN_ARCH ")");
   try {
     app.parse(argc, argv);
@@ -153,7 +178,9 @@ int main(int argc, char** argv) {
     control::Controller::block_signals();
     control::StartSignals signals;
     control::set_up_log_to_stderr();
-    status = options.check ? check(options) : start(options, signals);
+    status = options.check                     ? check(options)
+             : !options.replay.capture.empty() ? replay(options)
+                                               : start(options, signals);
   } catch (const std::exception& error) {
     spdlog::critical("{}", error.what());
   }
