@@ -10,6 +10,10 @@ pkg_check_modules(DPDK REQUIRED libdpdk>=22.11)
 pkg_check_modules(LIBCONFIGXX REQUIRED IMPORTED_TARGET libconfig++)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
+# IPFIX messages are encoded by libfixbuf; its connections are lsnd's own, as those of syslog, with
+# OpenSSL's TLS.
+pkg_check_modules(FIXBUF REQUIRED IMPORTED_TARGET libfixbuf)
+pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET openssl)
 pkg_check_modules(LIBEDIT REQUIRED IMPORTED_TARGET libedit)
 pkg_check_modules(LIBPCAP REQUIRED IMPORTED_TARGET libpcap)
 # Its text format only: the HTTP server is lsnd's own (control/metrics/http_server.hpp).
@@ -26,7 +30,7 @@ target_link_libraries(lsn_dpdk INTERFACE ${DPDK_LINK_LIBRARIES} Threads::Threads
 
 add_library(lsn_control_libs INTERFACE)
 target_link_libraries(lsn_control_libs INTERFACE PkgConfig::LIBCONFIGXX PkgConfig::SYSTEMD
-                      PkgConfig::PROMETHEUS PkgConfig::ZSTD
+                      PkgConfig::PROMETHEUS PkgConfig::ZSTD PkgConfig::FIXBUF PkgConfig::OPENSSL
                       fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json CLI11::CLI11 ZLIB::ZLIB
                       Threads::Threads)
 # fmt 9's fill characters under gcc 12's flow analysis at -O3: a warning about a case that cannot

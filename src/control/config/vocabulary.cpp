@@ -277,6 +277,15 @@ std::optional<std::string> ListenSyntax::parse(std::string_view text) {
   return text.empty() || parse_endpoint(text) ? std::optional(std::string(text)) : std::nullopt;
 }
 
+std::optional<std::string> ServerSyntax::parse(std::string_view text) {
+  const auto endpoint = parse_endpoint(text);
+  // Loopback is a collector's place as any other, 0/8 and groups are nobody's (RFC 1122 section
+  // 3.2.1.3).
+  const bool good =
+      endpoint && endpoint->address.value >> 24 != 0 && endpoint->address.value < 0xE0000000;
+  return good ? std::optional(std::string(text)) : std::nullopt;
+}
+
 std::optional<std::string> TextSyntax::parse(std::string_view text) {
   return all_printable(text) ? std::optional(std::string(text)) : std::nullopt;
 }

@@ -5,10 +5,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <chrono>
 
+#include "lsn/control/records/record_parts.hpp"
 #include "lsn/shared/counter_list.hpp"
 
 namespace lsn::control {
@@ -20,39 +19,10 @@ using shared::LogEvent;
 using shared::LogKind;
 using shared::LogRecord;
 
-void put(std::string& out, std::string_view text) {
-  out.append(text);
-}
-void put(std::string& out, std::uint64_t number) {
-  std::array<char, 20> digits;
-  const auto end = std::to_chars(digits.begin(), digits.end(), number).ptr;
-  out.append(digits.data(), static_cast<std::size_t>(end - digits.data()));
-}
-void put(std::string& out, wire::Be32 address) {
-  const std::uint32_t value = address.host();
-  put(out, std::uint64_t{value >> 24});
-  for (const unsigned shift : {16u, 8u, 0u}) {
-    out += '.';
-    put(out, std::uint64_t{(value >> shift) & 0xFF});
-  }
-}
-void put(std::string& out, wire::Be32 address, wire::Be16 port) {
-  put(out, address);
-  out += ':';
-  put(out, std::uint64_t{port.host()});
-}
-void put_hex(std::string& out, std::uint64_t number, unsigned digits) {
-  put(out, "0x");
-  while (digits-- != 0) out += "0123456789abcdef"[(number >> (4 * digits)) & 0xF];
-}
 void put_decimals(std::string& out, unsigned ms) {
   out += static_cast<char>('0' + ms / 100);
   out += static_cast<char>('0' + ms / 10 % 10);
   out += static_cast<char>('0' + ms % 10);
-}
-
-std::uint64_t duration_ms(const LogRecord& r) {
-  return std::uint64_t{r.totals.duration.count()} * 10;
 }
 
 /// Words, in quotes; what would end them is left out.
@@ -61,32 +31,6 @@ void put_quoted(std::string& out, std::string_view words) {
   for (const char c : words)
     if (c != '"' && c != '\\' && static_cast<unsigned char>(c) >= 0x20) out += c;
   out += '"';
-}
-
-bool is_flow(const LogRecord& r) {
-  return r.kind == LogKind::kMapping || r.kind == LogKind::kSession;
-}
-bool is_of_subscriber(const LogRecord& r) {
-  return is_flow(r) || r.kind == LogKind::kAlgSession || r.kind == LogKind::kBlock ||
-         r.kind == LogKind::kBinding;
-}
-bool has_destination(const LogRecord& r) {
-  return r.kind == LogKind::kAlgSession ||
-         (is_flow(r) && r.mapping != Dependence::kEndpointIndependent);
-}
-bool has_destination_port(const LogRecord& r) {
-  return is_flow(r) && r.mapping == Dependence::kAddressPort;
-}
-/// A mapping by itself (mapping.hpp) counts no traffic.
-bool has_traffic(const LogRecord& r) {
-  return r.event == LogEvent::kDeleted && r.reason != shared::LogReason::kNone &&
-         (is_flow(r) || r.kind == LogKind::kAlgSession);
-}
-
-/// The group that a record names; nullptr: none.
-const RecordNames::Group* group_of(const RecordBatch& batch, const Record& record) {
-  const bool names_one = is_of_subscriber(record.raw) || record.is(LogKind::kAlert);
-  return names_one && record.raw.group != shared::kNoId ? batch.names->group(record) : nullptr;
 }
 
 /// The fields of a record behind its head, as `key=value`.
@@ -157,6 +101,51 @@ class JsonFields {
     put(out_, ",\"");
     put(out_, key);
     put(out_, "\":");
+  }
+
+  std::string& out_;
+};
+
+/// The same as parameters of a structured element, whose values are all in quotes (RFC 5424 section
+/// 6.3.3).
+class StructuredFields {
+ public:
+  explicit StructuredFields(std::string& out) : out_(out) {}
+
+  void word(std::string_view key, std::string_view value) {
+    begin(key);
+    put(out_, value);
+    out_ += '"';
+  }
+  void words(std::string_view key, std::string_view value) {
+    begin(key);
+    for (const char c : value) {
+      if (c == '"' || c == '\\' || c == ']') out_ += '\\';
+      if (static_cast<unsigned char>(c) >= 0x20) out_ += c;
+    }
+    out_ += '"';
+  }
+  void number(std::string_view key, std::uint64_t value) {
+    begin(key);
+    put(out_, value);
+    out_ += '"';
+  }
+  void address(std::string_view key, wire::Be32 value) {
+    begin(key);
+    put(out_, value);
+    out_ += '"';
+  }
+  void hex(std::string_view key, std::uint64_t value, unsigned digits) {
+    begin(key);
+    put_hex(out_, value, digits);
+    out_ += '"';
+  }
+
+ private:
+  void begin(std::string_view key) {
+    out_ += ' ';
+    put(out_, key);
+    put(out_, "=\"");
   }
 
   std::string& out_;
@@ -253,10 +242,9 @@ void put_endpoints(std::string& out, const LogRecord& r) {
 }  // namespace
 
 void LineWriter::write(const RecordBatch& batch, const Record& record, std::string& out) {
-  const RecordNames::Group* const group = group_of(batch, record);
   if (format_ == RecordFormat::kJson)
     write_json(batch, record, out);
-  else if (group != nullptr && group->compact && is_of_subscriber(record.raw))
+  else if (is_compact(batch, record))
     write_compact(batch, record, out);
   else
     write_text(batch, record, out);
@@ -276,13 +264,17 @@ void LineWriter::put_time(std::int64_t ms, std::string& out) {
 }
 
 void LineWriter::write_text(const RecordBatch& batch, const Record& record, std::string& out) {
-  const LogRecord& r = record.raw;
   put_time(record.at_ms, out);
   out += ' ';
   put(out, batch.names->node);
   put(out, record.worker == kNoWorker ? " -" : " w");
   if (record.worker != kNoWorker) put(out, std::uint64_t{record.worker});
   out += ' ';
+  write_words(batch, record, out);
+}
+
+void LineWriter::write_words(const RecordBatch& batch, const Record& record, std::string& out) {
+  const LogRecord& r = record.raw;
   put(out, to_word(r.kind));
   out += ' ';
   TextFields fields(out);
@@ -354,6 +346,20 @@ void LineWriter::write_json(const RecordBatch& batch, const Record& record, std:
     put_fields(fields, batch, record);
   }
   out += '}';
+}
+
+void LineWriter::write_parameters(const RecordBatch& batch, const Record& record,
+                                  std::string& out) {
+  const LogRecord& r = record.raw;
+  StructuredFields fields(out);
+  if (r.kind == LogKind::kLost) {
+    fields.number("lost", r.totals.count);
+    std::string from;
+    put_time(record.from_ms, from);
+    return put_loss(fields, record, from);
+  }
+  fields.word("event", event_word(r.kind, r.event));
+  put_fields(fields, batch, record);
 }
 
 }  // namespace lsn::control

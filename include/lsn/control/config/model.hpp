@@ -118,6 +118,28 @@ struct RecordFileConfig {
   friend bool operator==(const RecordFileConfig&, const RecordFileConfig&) = default;
 };
 
+/// A sink of the records that sends them to a server of syslog.
+struct RecordSyslogConfig {
+  std::string server;
+  SyslogTransport transport = SyslogTransport::kUdp;
+  SyslogFacility facility = SyslogFacility::kLocal0;
+  SyslogFormat format = SyslogFormat::kRfc5424;
+  std::string
+      ca_file;  ///< of TLS: who may have signed the server's certificate; empty: the system's
+
+  friend bool operator==(const RecordSyslogConfig&, const RecordSyslogConfig&) = default;
+};
+
+/// A sink of the records that sends them to a collector of IPFIX.
+struct RecordIpfixConfig {
+  std::string collector;
+  IpfixTransport transport = IpfixTransport::kUdp;
+  std::uint32_t domain = 1;       ///< RFC 7011: the Observation Domain ID
+  Seconds template_refresh{600};  ///< of UDP
+
+  friend bool operator==(const RecordIpfixConfig&, const RecordIpfixConfig&) = default;
+};
+
 /// Per cent of a pool's ports in use at which its alert is raised (0: never) and cleared.
 struct PoolThresholdConfig {
   std::uint32_t raise = 90;
@@ -130,6 +152,8 @@ struct RecordsConfig {
   std::string node;  ///< in each record; empty: the host's name
   PoolThresholdConfig pool_threshold;
   std::vector<RecordFileConfig> file;
+  std::vector<RecordSyslogConfig> syslog;
+  std::vector<RecordIpfixConfig> ipfix;
 
   friend bool operator==(const RecordsConfig&, const RecordsConfig&) = default;
 };

@@ -27,6 +27,23 @@ enum class LogLevel : std::uint8_t { kTrace, kDebug, kInfo, kWarning, kError, kC
 /// How a line of the records' files is written, and how their segments are kept once closed.
 enum class RecordFormat : std::uint8_t { kText, kJson };
 enum class Compression : std::uint8_t { kNone, kZstd };
+/// How records travel to a server of syslog, and to a collector of IPFIX.
+enum class SyslogTransport : std::uint8_t { kUdp, kTcp, kTls };
+enum class IpfixTransport : std::uint8_t { kUdp, kTcp };
+enum class SyslogFormat : std::uint8_t { kRfc5424, kNetscaler };
+/// By their numbers (RFC 5424 section 6.2.1).
+enum class SyslogFacility : std::uint8_t {
+  kUser = 1,
+  kDaemon = 3,
+  kLocal0 = 16,
+  kLocal1,
+  kLocal2,
+  kLocal3,
+  kLocal4,
+  kLocal5,
+  kLocal6,
+  kLocal7
+};
 /// The switch of most of the objects' parameters.
 enum class Switch : std::uint8_t { kDisabled, kEnabled };
 
@@ -72,6 +89,37 @@ template <>
 struct Words<Compression> {
   static constexpr std::array<std::pair<Compression, std::string_view>, 2> kAll{
       {{Compression::kNone, "none"}, {Compression::kZstd, "zstd"}}};
+};
+template <>
+struct Words<SyslogTransport> {
+  static constexpr std::array<std::pair<SyslogTransport, std::string_view>, 3> kAll{
+      {{SyslogTransport::kUdp, "UDP"},
+       {SyslogTransport::kTcp, "TCP"},
+       {SyslogTransport::kTls, "TLS"}}};
+};
+template <>
+struct Words<IpfixTransport> {
+  static constexpr std::array<std::pair<IpfixTransport, std::string_view>, 2> kAll{
+      {{IpfixTransport::kUdp, "UDP"}, {IpfixTransport::kTcp, "TCP"}}};
+};
+template <>
+struct Words<SyslogFormat> {
+  static constexpr std::array<std::pair<SyslogFormat, std::string_view>, 2> kAll{
+      {{SyslogFormat::kRfc5424, "RFC5424"}, {SyslogFormat::kNetscaler, "NETSCALER"}}};
+};
+template <>
+struct Words<SyslogFacility> {
+  static constexpr std::array<std::pair<SyslogFacility, std::string_view>, 10> kAll{
+      {{SyslogFacility::kLocal0, "LOCAL0"},
+       {SyslogFacility::kLocal1, "LOCAL1"},
+       {SyslogFacility::kLocal2, "LOCAL2"},
+       {SyslogFacility::kLocal3, "LOCAL3"},
+       {SyslogFacility::kLocal4, "LOCAL4"},
+       {SyslogFacility::kLocal5, "LOCAL5"},
+       {SyslogFacility::kLocal6, "LOCAL6"},
+       {SyslogFacility::kLocal7, "LOCAL7"},
+       {SyslogFacility::kUser, "USER"},
+       {SyslogFacility::kDaemon, "DAEMON"}}};
 };
 template <>
 struct Words<shared::Side> {
@@ -330,6 +378,14 @@ struct Endpoint {
 };
 /// Anything that ListenSyntax takes, but "".
 [[nodiscard]] std::optional<Endpoint> parse_endpoint(std::string_view text);
+
+/// Where a server of somebody else's listens.
+struct ServerSyntax {
+  using Value = std::string;
+  static constexpr std::string_view kAllowed = "A.B.C.D:PORT with PORT 1-65535";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return value; }
+};
 
 /// Anything that can be printed.
 struct TextSyntax {

@@ -23,12 +23,17 @@ class LineWriter {
 
   /// Appends the line of a record, with its newline.
   void write(const RecordBatch& batch, const Record& record, std::string& out);
+  /// The same of a line of text without its beginning: "ALERT raised seq=0 ...".
+  void write_words(const RecordBatch& batch, const Record& record, std::string& out);
+  /// The same fields as parameters of a structured element (RFC 5424): ` event="created" seq="17"`.
+  void write_parameters(const RecordBatch& batch, const Record& record, std::string& out);
+  /// "2026-12-01T00:31:29.120Z"
+  void put_time(std::int64_t ms, std::string& out);
 
  private:
   void write_text(const RecordBatch& batch, const Record& record, std::string& out);
   void write_compact(const RecordBatch& batch, const Record& record, std::string& out);
   void write_json(const RecordBatch& batch, const Record& record, std::string& out);
-  void put_time(std::int64_t ms, std::string& out);
 
   RecordFormat format_;
   std::int64_t second_ = -1;  ///< of which `date_` is the text
