@@ -73,6 +73,18 @@ const Sentences& sentences() {
       {"records.file.keep", "Closed segments that are kept, the oldest go; 0: all."},
       {"records.file.compress", "How closed segments are compressed."},
       {"records.file.format", "How a record is written."},
+      {"records.syslog.server", "Where the server listens."},
+      {"records.syslog.transport", "How records travel to it."},
+      {"records.syslog.facility", "The facility of each message."},
+      {"records.syslog.format", "How a record is written: RFC 5424, or as NetScaler's LSN does."},
+      {"records.syslog.caFile",
+       "With TLS: certificates of those who may have signed the server's, which is for its "
+       "address; "
+       "\"\": the system's."},
+      {"records.ipfix.collector", "Where the collector listens."},
+      {"records.ipfix.transport", "How records travel to it."},
+      {"records.ipfix.domain", "The Observation Domain ID of each message (RFC 7011)."},
+      {"records.ipfix.templateRefresh", "Over UDP: how often templates are sent again."},
       {"lsn.acl.name", "What clients call it."},
       {"lsn.acl.action", "Whether those sources are the client's."},
       {"lsn.acl.srcIP", "Sources."},

@@ -147,12 +147,21 @@ void check_record_sinks(const Model& model, Findings& findings) {
       findings.report(fmt::format("lsn.group[{}].sessionLogging", g),
                       fmt::format("group {}: sessionLogging", group.name), "ENABLED",
                       "together with logging ENABLED");
-  if (!model.records.file.empty()) return;
-  for (std::size_t g = 0; g < model.lsn.group.size(); ++g)
-    if (model.lsn.group[g].logging == Switch::kEnabled)
+  const bool takes_all = !model.records.file.empty() || !model.records.syslog.empty();
+  for (std::size_t g = 0; g < model.lsn.group.size(); ++g) {
+    const GroupConfig& group = model.lsn.group[g];
+    const bool to_ipfix = log_profile(model, group).log_ipfix == Switch::kEnabled;
+    const bool is_taken = takes_all || (to_ipfix && !model.records.ipfix.empty());
+    if (group.logging == Switch::kEnabled && !is_taken)
       findings.report(fmt::format("lsn.group[{}].logging", g),
-                      fmt::format("group {}: logging", model.lsn.group[g].name), "ENABLED",
-                      "with a sink in records that its records go to");
+                      fmt::format("group {}: logging", group.name), "ENABLED",
+                      "with a sink in records that its records go to (ipfix: of groups with a "
+                      "logprofile that has logIpfix)");
+    if (group.logging == Switch::kEnabled && to_ipfix && takes_all && model.records.ipfix.empty())
+      findings.report(fmt::format("lsn.group[{}].logprofilename", g),
+                      fmt::format("group {}: logprofilename", group.name),
+                      "a profile with logIpfix", "with a collector in records.ipfix");
+  }
 }
 
 }  // namespace

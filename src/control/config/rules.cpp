@@ -812,9 +812,34 @@ void check_groups(const Model& model, Findings& findings) {
   }
 }
 
+/// Two sinks to the same server would bring it every record twice.
+void check_record_servers(const Model& model, Findings& findings) {
+  std::set<std::string> seen;
+  for (std::size_t i = 0; i < model.records.syslog.size(); ++i) {
+    const RecordSyslogConfig& syslog = model.records.syslog[i];
+    if (!syslog.server.empty() &&
+        !seen.insert(fmt::format("{} {}", syslog.server, to_word(syslog.transport))).second)
+      findings.report(setting("records.syslog", i, "server"), "records.syslog: server",
+                      quoted(syslog.server),
+                      "a server and a transport that no other syslog has together");
+    if (!syslog.ca_file.empty() && syslog.transport != SyslogTransport::kTls)
+      findings.report(setting("records.syslog", i, "caFile"), "records.syslog: caFile",
+                      quoted(syslog.ca_file), "only with transport TLS");
+  }
+  for (std::size_t i = 0; i < model.records.ipfix.size(); ++i) {
+    const RecordIpfixConfig& ipfix = model.records.ipfix[i];
+    if (!ipfix.collector.empty() &&
+        !seen.insert(fmt::format("ipfix {} {}", ipfix.collector, to_word(ipfix.transport))).second)
+      findings.report(setting("records.ipfix", i, "collector"), "records.ipfix: collector",
+                      quoted(ipfix.collector),
+                      "a collector and a transport that no other ipfix has together");
+  }
+}
+
 /// Two sinks that write the same files would cut each other's lines. An alert that is cleared where
 /// it is raised would come and go.
 void check_records(const Model& model, Findings& findings) {
+  check_record_servers(model, findings);
   std::set<std::string_view> seen;
   for (std::size_t i = 0; i < model.records.file.size(); ++i) {
     const std::string& path = model.records.file[i].path;

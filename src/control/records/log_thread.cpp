@@ -9,6 +9,8 @@
 
 #include "lsn/control/quiet_thread.hpp"
 #include "lsn/control/records/file_sink.hpp"
+#include "lsn/control/records/ipfix_sink.hpp"
+#include "lsn/control/records/syslog_sink.hpp"
 
 namespace lsn::control {
 namespace {
@@ -39,6 +41,27 @@ std::vector<Wanted> wanted_sinks(const Model& model) {
            return std::make_unique<FileSink>(m.records.file[index]);
          },
          i});
+  }
+  for (std::size_t i = 0; i < model.records.syslog.size(); ++i) {
+    const RecordSyslogConfig& syslog = model.records.syslog[i];
+    const std::string name = SyslogSink::name_of(syslog);
+    all.push_back({name,
+                   fmt::format("{} {} {} {}", name, to_word(syslog.facility),
+                               to_word(syslog.format), syslog.ca_file),
+                   [](const Model& m, std::size_t index) -> std::unique_ptr<RecordSink> {
+                     return std::make_unique<SyslogSink>(m.records.syslog[index]);
+                   },
+                   i});
+  }
+  for (std::size_t i = 0; i < model.records.ipfix.size(); ++i) {
+    const RecordIpfixConfig& ipfix = model.records.ipfix[i];
+    const std::string name = IpfixSink::name_of(ipfix);
+    all.push_back({name,
+                   fmt::format("{} {} {}", name, ipfix.domain, ipfix.template_refresh.count()),
+                   [](const Model& m, std::size_t index) -> std::unique_ptr<RecordSink> {
+                     return std::make_unique<IpfixSink>(m.records.ipfix[index]);
+                   },
+                   i});
   }
   return all;
 }

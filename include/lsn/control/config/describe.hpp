@@ -135,6 +135,21 @@ void describe(auto& v, Like<RecordFileConfig> auto& c) {
   v.word("format", c.format, Presence::kOptional);
 }
 
+void describe(auto& v, Like<RecordSyslogConfig> auto& c) {
+  v.template text<ServerSyntax>("server", c.server, Presence::kRequired);
+  v.word("transport", c.transport, Presence::kOptional);
+  v.word("facility", c.facility, Presence::kOptional);
+  v.word("format", c.format, Presence::kOptional);
+  v.template text<PathSyntax>("caFile", c.ca_file, Presence::kOptional);
+}
+
+void describe(auto& v, Like<RecordIpfixConfig> auto& c) {
+  v.template text<ServerSyntax>("collector", c.collector, Presence::kRequired);
+  v.word("transport", c.transport, Presence::kOptional);
+  v.number("domain", c.domain, {0, 4'294'967'295});
+  v.number("templateRefresh", c.template_refresh, {10, 86400, "s"});
+}
+
 void describe(auto& v, Like<PoolThresholdConfig> auto& c) {
   v.number("raise", c.raise, {0, 100, "%"});
   v.number("clear", c.clear, {0, 100, "%"});
@@ -144,6 +159,8 @@ void describe(auto& v, Like<RecordsConfig> auto& c) {
   v.template text<NodeSyntax>("node", c.node, Presence::kOptional);
   v.section("poolThreshold", c.pool_threshold);
   v.objects("file", c.file);
+  v.objects("syslog", c.syslog);
+  v.objects("ipfix", c.ipfix);
 }
 
 void describe(auto& v, Like<AclConfig> auto& c) {
@@ -324,6 +341,8 @@ void set_count(T& value, std::int64_t count) {
   if (setting == "routes") return "route";
   if (setting == "profile") return "ipsecalg profile";
   if (setting == "file") return "records file";
+  if (setting == "syslog") return "records syslog";
+  if (setting == "ipfix") return "records ipfix";
   return setting;
 }
 

@@ -494,6 +494,25 @@ TEST(Rules, TwoFilesOfRecordsHaveTwoPaths) {
               HasSubstr("an absolute path that does not end in /"));
 }
 
+TEST(Rules, TwoSinksOfRecordsHaveTwoServers) {
+  const auto with = [](const std::string& sinks) {
+    return to_string(problems_after({{"control: {", "records: { " + sinks + " }; control: {"}}));
+  };
+  EXPECT_EQ(with("syslog = ( { server = \"192.0.2.9:514\"; }, { server = \"192.0.2.9:514\"; "
+                 "transport = \"TLS\"; caFile = \"/a\"; } ); ipfix: { collector = "
+                 "\"192.0.2.9:514\"; domain = 4294967295; };"),
+            "");
+  EXPECT_THAT(with("syslog = ( { server = \"192.0.2.9:514\"; }, { server = \"192.0.2.9:514\"; "
+                   "format = \"NETSCALER\"; } );"),
+              HasSubstr("a server and a transport that no other syslog has"));
+  EXPECT_THAT(with("syslog: { server = \"192.0.2.9:514\"; caFile = \"/a\"; };"),
+              HasSubstr("only with transport TLS"));
+  EXPECT_THAT(with("ipfix = ( { collector = \"192.0.2.9:4739\"; }, { collector = "
+                   "\"192.0.2.9:4739\"; domain = 2; } );"),
+              HasSubstr("a collector and a transport that no other ipfix has"));
+  EXPECT_THAT(with("ipfix: { collector = \"0.0.0.0:4739\"; };"), HasSubstr("A.B.C.D:PORT"));
+}
+
 // Models that no file gave ----------------------------------------------------------------------
 
 TEST(Rules, AModelThatACommandChangedIsCheckedWithoutLines) {
