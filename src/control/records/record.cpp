@@ -72,14 +72,14 @@ std::string_view event_word(LogKind kind, LogEvent event) {
   struct Of {
     std::array<std::string_view, 3> words;
   };
-  static constexpr Of kUsual{{"created", "deleted", "completed"}};
-  static constexpr Of kBlock{{"allocated", "freed", "completed"}};
-  static constexpr Of kAlert{{"raised", "cleared", "repeated"}};
-  static constexpr Of kConfig{{"started", "stopped", "changed"}};
-  const Of& of = kind == LogKind::kBlock    ? kBlock
-                 : kind == LogKind::kAlert  ? kAlert
-                 : kind == LogKind::kConfig ? kConfig
-                                            : kUsual;
+  static constexpr Of kUsualWords{{"created", "deleted", "completed"}};
+  static constexpr Of kBlockWords{{"allocated", "freed", "completed"}};
+  static constexpr Of kAlertWords{{"raised", "cleared", "repeated"}};
+  static constexpr Of kConfigWords{{"started", "stopped", "changed"}};
+  const Of& of = kind == LogKind::kBlock    ? kBlockWords
+                 : kind == LogKind::kAlert  ? kAlertWords
+                 : kind == LogKind::kConfig ? kConfigWords
+                                            : kUsualWords;
   return of.words[static_cast<std::size_t>(event)];
 }
 
