@@ -61,9 +61,9 @@ void TableMemory::touch(void* address, std::size_t bytes) {
     left_ += bytes;
     return;
   }
-  constexpr std::size_t kStep = std::size_t{64} << 20;
+  constexpr std::size_t kChunk = std::size_t{64} << 20;
   for (std::size_t done = 0; done < bytes;) {
-    const std::size_t next = std::min(kStep, bytes - done);
+    const std::size_t next = std::min(kChunk, bytes - done);
     populate(static_cast<char*>(address) + done, next);
     done += next;
     touched_.fetch_add(next, std::memory_order_relaxed);
