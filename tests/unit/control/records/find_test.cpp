@@ -1,6 +1,8 @@
 // Whose an address was: out of segments that a FileSink wrote, with what is missing in them.
 #include "lsn/control/records/find.hpp"
 
+#include <map>
+
 #include "lsn/control/records/file_sink.hpp"
 #include "unit/control/records/support.hpp"
 
@@ -45,8 +47,11 @@ class Find : public WithDirectory {
     config.path = path();
     FileSink sink(config);
     batch_.names = names();
-    std::stable_sort(batch_.records.begin(), batch_.records.end(),
-                     [](const Record& a, const Record& b) { return a.at_ms < b.at_ms; });
+    // Not std::stable_sort: its buffer (libstdc++ 12) is not aligned as a Record is.
+    std::multimap<std::int64_t, Record> in_time;
+    for (const Record& record : batch_.records) in_time.emplace(record.at_ms, record);
+    batch_.records.clear();
+    for (const auto& [at_ms, record] : in_time) batch_.records.push_back(record);
     ASSERT_EQ(sink.write(batch_, 0), batch_.records.size());
     sink.finish();
   }
