@@ -124,11 +124,7 @@ std::expected<WantedBlocks, std::string> owners_of(const std::vector<Determinist
                   fmt::format("{}, which is nobody's on {}", *port, wire::to_string(nat_ip)),
                   "a port of a subscriber's block"));
   }
-  std::vector<wire::Ipv4Address> subscribers;
-  for (std::uint32_t block = 0; block < shared::blocks_of_address(map.block_size()); ++block)
-    if (const auto subscriber = map.subscriber_of(nat_ip, block))
-      subscribers.push_back(*subscriber);
-  return some(*group, std::move(subscribers));
+  return some(*group, subscribers_at(map, nat_ip));
 }
 
 std::expected<WantedBlocks, std::string> block_of(const std::vector<DeterministicGroup>& groups,

@@ -24,6 +24,11 @@ std::vector<wire::Ipv4Range> subscribers_of(const Model& model, const ClientConf
   return ranges;
 }
 
+shared::BlockOrder block_order(AllocPolicy policy) {
+  return policy == AllocPolicy::kPorts ? shared::BlockOrder::kPorts
+                                       : shared::BlockOrder::kAddresses;
+}
+
 shared::DeterministicMap deterministic_map(const Model& model, const GroupConfig& group) {
   std::vector<wire::Ipv4Range> subscribers;
   if (const ClientConfig* const client = find_by_name(model.lsn.client, group.clientname))
@@ -34,9 +39,15 @@ shared::DeterministicMap deterministic_map(const Model& model, const GroupConfig
       const std::vector<wire::Ipv4Range> ranges = nat_ranges(model, *pool);
       addresses.insert(addresses.end(), ranges.begin(), ranges.end());
     }
-  return {subscribers, addresses, port_block_size(model, group),
-          group.alloc_policy == AllocPolicy::kPorts ? shared::BlockOrder::kPorts
-                                                    : shared::BlockOrder::kAddresses};
+  return {subscribers, addresses, port_block_size(model, group), block_order(group.alloc_policy)};
+}
+
+std::vector<wire::Ipv4Address> subscribers_at(const shared::DeterministicMap& map,
+                                              wire::Ipv4Address nat_ip) {
+  std::vector<wire::Ipv4Address> all;
+  for (std::uint32_t block = 0; block < shared::blocks_of_address(map.block_size()); ++block)
+    if (const auto subscriber = map.subscriber_of(nat_ip, block)) all.push_back(*subscriber);
+  return all;
 }
 
 std::string to_text(const shared::DeterministicMap& map) {

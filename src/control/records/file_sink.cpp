@@ -6,12 +6,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 
+#include "lsn/control/records/group_note.hpp"
 #include "lsn/control/records/record_line.hpp"
 #include "lsn/control/records/segment_file.hpp"
 
@@ -104,25 +106,42 @@ std::string FileSink::called(const SegmentName& name) const {
   return std::filesystem::path(config_.path + name.text()).filename().string();
 }
 
-bool FileSink::write_beginning(const RecordBatch& batch, std::int64_t first_ms) {
-  if (former_.empty()) return true;
-  RecordBatch note;
-  note.names = batch.names;
+bool FileSink::write_beginning(std::int64_t first_ms) {
+  RecordBatch batch;
+  batch.names = names_;
   Record record;
   record.raw.kind = shared::LogKind::kConfig;
   record.raw.event = shared::LogEvent::kCompleted;
   record.raw.group = shared::kNoId;
   record.at_ms = first_ms;
-  record.sequence = beginnings_++;
-  note.add(record, fmt::format("{}{}", kFollows, former_));
-  std::string line;
-  writer_.write(note, note.records.front(), line);
-  if (!append(line)) return false;
-  block_.add(first_ms, true, {});
+  record.sequence = notes_;
+  if (!former_.empty()) batch.add(record, fmt::format("{}{}", kFollows, former_));
+  for (const auto& [group, text] : in_force_) {
+    record.sequence = notes_ + batch.records.size();
+    batch.add(record, repeated_note(text));
+  }
+  std::string lines;
+  for (const Record& each : batch.records) writer_.write(batch, each, lines);
+  if (!append(lines)) return false;
+  notes_ += batch.records.size();
+  for (std::size_t i = 0; i < batch.records.size(); ++i) block_.add(first_ms, true, {});
   return true;
 }
 
-bool FileSink::begin(const RecordBatch& batch, std::int64_t first_ms) {
+void FileSink::note(std::string_view text, shared::LogEvent event) {
+  const auto is_computed = [](const auto& entry) {
+    return GroupNote::parse(entry.second)->is_deterministic;
+  };
+  if (event != shared::LogEvent::kCompleted)
+    in_force_.clear();  // lsnd begins, or ends
+  else if (const auto said = GroupNote::parse(text); said && said->has_settings)
+    in_force_.insert_or_assign(std::string(said->group), std::string(said->text));
+  else if (said)
+    in_force_.erase(std::string(said->group));
+  computes_ = std::any_of(in_force_.begin(), in_force_.end(), is_computed);
+}
+
+bool FileSink::begin(std::int64_t first_ms) {
   SegmentName name;
   name.second = first_ms / 1000;
   name.format = config_.format;
@@ -134,7 +153,7 @@ bool FileSink::begin(const RecordBatch& batch, std::int64_t first_ms) {
   closer_->set_open(name);
   if (!open(name)) return false;
   if (!append_whole(index_.get(), index_head(), 0)) index_.reset();
-  if (!write_beginning(batch, first_ms)) {
+  if (!write_beginning(first_ms)) {
     unlink((file_name_ + std::string(kIndexEnding)).c_str());
     unlink(file_name_.c_str());
     file_.reset();
@@ -190,10 +209,11 @@ bool FileSink::is_due(std::int64_t now_ms) const {
 
 std::size_t FileSink::write(const RecordBatch& batch, std::size_t from) {
   if (!resumed_) resume();
+  names_ = batch.names;
   std::size_t next = from;
   while (next < batch.records.size()) {
     if (is_due(batch.records[next].at_ms)) close();
-    if (!file_.valid() && !begin(batch, batch.records[next].at_ms)) return next;
+    if (!file_.valid() && !begin(batch.records[next].at_ms)) return next;
     lines_.clear();
     std::size_t end = next;
     do {
@@ -205,6 +225,7 @@ std::size_t FileSink::write(const RecordBatch& batch, std::size_t from) {
       const Record& record = batch.records[next];
       const bool is_note = record.is(shared::LogKind::kConfig) || record.is(shared::LogKind::kLost);
       block_.add(record.at_ms, is_note, keys_of(record.raw).all());
+      if (record.is(shared::LogKind::kConfig)) note(batch.text(record), record.raw.event);
     }
     if (size_ - block_begin_ >= kBlock) finish_block();
   }
@@ -214,6 +235,7 @@ std::size_t FileSink::write(const RecordBatch& batch, std::size_t from) {
 void FileSink::tick(std::int64_t now_ms) {
   if (!resumed_) resume();
   if (is_due(now_ms)) close();
+  if (!file_.valid() && computes_) static_cast<void>(begin(now_ms));
 }
 
 void FileSink::finish() {

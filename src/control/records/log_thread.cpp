@@ -9,6 +9,7 @@
 
 #include "lsn/control/quiet_thread.hpp"
 #include "lsn/control/records/file_sink.hpp"
+#include "lsn/control/records/group_note.hpp"
 #include "lsn/control/records/ipfix_sink.hpp"
 #include "lsn/control/records/syslog_sink.hpp"
 
@@ -66,36 +67,6 @@ std::vector<Wanted> wanted_sinks(const Model& model) {
   return all;
 }
 
-/// What a search needs to know of a group: what it records, and what its addresses follow from if
-/// they are computed. Empty: nothing.
-std::string described(const Model& model, const GroupConfig& group) {
-  std::string words;
-  const auto add = [&words](std::string_view setting, std::string_view value) {
-    words += fmt::format("{}{} {}", words.empty() ? "" : ", ", setting, value);
-  };
-  if (group.logging == Switch::kEnabled) {
-    add("logging", to_word(group.logging));
-    add("sessionLogging", to_word(group.session_logging));
-    add("logSessDeletion", to_word(log_profile(model, group).log_sess_deletion));
-  }
-  if (group.nattype != NatType::kDeterministic) return words;
-  add("nattype", to_word(group.nattype));
-  add("allocPolicy", to_word(group.alloc_policy));
-  add("portblocksize", fmt::format("{}", group.portblocksize));
-  const ByName acls(model.lsn.acl);
-  if (const ClientConfig* client = find_by_name(model.lsn.client, group.clientname)) {
-    for (const wire::Ipv4Prefix& network : client->network)
-      add("network", NetworkSyntax::format(network));
-    for (const wire::Ipv4Range& range : acl_ranges(acls, *client))
-      add("network", AddressRangeSyntax::format(range));
-  }
-  for (const std::string& name : group.poolname)
-    if (const PoolConfig* pool = find_by_name(model.lsn.pool, name))
-      for (const wire::Ipv4Range& range : pool->lsnip)
-        add("lsnip", AddressRangeSyntax::format(range));
-  return words;
-}
-
 }  // namespace
 
 LogThread::LogThread(Dataplane& dataplane, const Model& model, const shared::Generation& generation)
@@ -145,28 +116,28 @@ void LogThread::configure(const Model& model, const shared::Generation& generati
     const std::lock_guard lock(mutex_);
     names_ = std::move(names);
   }
-  set_sinks(model);
-  note_changes(model);
+  note_changes(model, set_sinks(model));
 }
 
-void LogThread::note_changes(const Model& model) {
+void LogThread::note_changes(const Model& model, NewSinks sinks) {
   std::map<std::string, std::string> now;
-  for (const GroupConfig& group : model.lsn.group) now[group.name] = described(model, group);
-  for (const auto& [name, words] : now) {
+  for (const GroupConfig& group : model.lsn.group) now[group.name] = group_settings(model, group);
+  for (const auto& [name, settings] : now) {
     const auto before = described_.find(name);
     const bool is_new = before == described_.end();
     // A group that never logged is in no record.
-    if (is_new ? !words.empty() : before->second != words)
-      add_config(LogEvent::kCompleted,
-                 fmt::format("group {}: {}", name, words.empty() ? "nothing is recorded" : words));
+    if (is_new ? !settings.empty() : before->second != settings)
+      add_config(LogEvent::kCompleted, group_note(name, settings));
+    else if (sinks == NewSinks::kSome && !settings.empty())
+      add_config(LogEvent::kCompleted, repeated_note(group_note(name, settings)));
   }
-  for (const auto& [name, words] : described_)
-    if (!words.empty() && !now.contains(name))
-      add_config(LogEvent::kCompleted, fmt::format("group {}: removed", name));
+  for (const auto& [name, settings] : described_)
+    if (!settings.empty() && !now.contains(name))
+      add_config(LogEvent::kCompleted, removed_note(name));
   described_ = std::move(now);
 }
 
-void LogThread::set_sinks(const Model& model) {
+LogThread::NewSinks LogThread::set_sinks(const Model& model) {
   std::vector<Sink> next;
   std::vector<Runner> leaving;
   std::vector<Sink> former;
@@ -184,6 +155,7 @@ void LogThread::set_sinks(const Model& model) {
       leaving.push_back(sink.runner);
       spdlog::info("records: {} ends, or begins again with other settings", sink.name);
     }
+  NewSinks sinks = NewSinks::kNone;
   for (const Wanted& wanted : all) {
     const auto known = std::find_if(former.begin(), former.end(), [&wanted](const Sink& sink) {
       return sink.settings == wanted.settings;
@@ -195,6 +167,7 @@ void LogThread::set_sinks(const Model& model) {
     const auto same = std::find_if(former.begin(), former.end(), [&wanted](const Sink& sink) {
       return sink.name == wanted.name;
     });
+    sinks = NewSinks::kSome;
     next.push_back({wanted.name, wanted.settings,
                     std::make_shared<SinkRunner>(wanted.name, wanted.make(model, wanted.index),
                                                  same == former.end() ? nullptr : same->runner)});
@@ -202,6 +175,7 @@ void LogThread::set_sinks(const Model& model) {
   const std::lock_guard lock(mutex_);
   sinks_ = std::move(next);
   leaving_.insert(leaving_.end(), leaving.begin(), leaving.end());
+  return sinks;
 }
 
 void LogThread::add(const Record& record, std::string words) {

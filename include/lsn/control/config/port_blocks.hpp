@@ -26,9 +26,16 @@ inline constexpr std::uint32_t kDefaultBlockSize = 256;
 [[nodiscard]] std::vector<wire::Ipv4Range> subscribers_of(const Model& model,
                                                           const ClientConfig& client);
 
+/// What an allocPolicy says of deterministic NAT.
+[[nodiscard]] shared::BlockOrder block_order(AllocPolicy policy);
+
 /// Of a group with nattype DETERMINISTIC and a block size of 64,512 at most.
 [[nodiscard]] shared::DeterministicMap deterministic_map(const Model& model,
                                                          const GroupConfig& group);
+
+/// The subscribers that share a NAT address, in the order of their blocks.
+[[nodiscard]] std::vector<wire::Ipv4Address> subscribers_at(const shared::DeterministicMap& map,
+                                                            wire::Ipv4Address nat_ip);
 
 /// "1024 subscribers on 7 addresses, blocks of 256 ports, 252 of an address: 1764 blocks, 740 free"
 [[nodiscard]] std::string to_text(const shared::DeterministicMap& map);

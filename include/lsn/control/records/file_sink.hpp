@@ -6,9 +6,15 @@
 // again: it goes on in the segment that was open. A segment is closed when it is large enough or
 // old enough; another thread (segment_closer.hpp) then compresses it and removes what is more than
 // is to be kept.
+//
+// A segment begins with the name of the one before it and with what CONFIG records have said of the
+// groups until then (group_note.hpp). Where addresses are computed, that may be all that is written
+// for days: there the next segment begins as soon as the former one is closed, and says until when
+// the configuration was in force.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -43,10 +49,11 @@ class FileSink final : public RecordSink {
   /// Goes on in the segment that was open when the sink ended, if there is one.
   void resume();
   [[nodiscard]] bool open(const SegmentName& name);
-  /// A new segment, whose first record is of that time. It begins with the name of the one before
-  /// it, so that a reader knows what is missing.
-  [[nodiscard]] bool begin(const RecordBatch& batch, std::int64_t first_ms);
-  [[nodiscard]] bool write_beginning(const RecordBatch& batch, std::int64_t first_ms);
+  /// A new segment, whose first record is of that time.
+  [[nodiscard]] bool begin(std::int64_t first_ms);
+  [[nodiscard]] bool write_beginning(std::int64_t first_ms);
+  /// A record that was written says what is in force from now on.
+  void note(std::string_view text, shared::LogEvent event);
   [[nodiscard]] bool append(const std::string& lines);
   void finish_block();
   void close();
@@ -63,8 +70,11 @@ class FileSink final : public RecordSink {
   std::unique_ptr<SegmentCloser> closer_;  ///< until finish()
   bool resumed_ = false;
   std::string complaint_;
-  std::string former_;  ///< the segment before the next one; empty: there is none
-  std::uint64_t beginnings_ = 0;
+  std::string former_;       ///< the segment before the next one; empty: there is none
+  std::uint64_t notes_ = 0;  ///< that segments began with
+  std::shared_ptr<const RecordNames> names_;
+  std::map<std::string, std::string> in_force_;  ///< by a group's name, what CONFIG says of it
+  bool computes_ = false;                        ///< one of these groups is deterministic
 
   SegmentName name_;
   std::string file_name_;

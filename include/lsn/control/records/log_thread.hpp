@@ -86,9 +86,11 @@ class LogThread {
     bool raised;
   };
 
-  void set_sinks(const Model& model);
-  /// CONFIG records of what has changed.
-  void note_changes(const Model& model);
+  /// Whether there are sinks that were not before.
+  enum class NewSinks : std::uint8_t { kNone, kSome };
+  [[nodiscard]] NewSinks set_sinks(const Model& model);
+  /// CONFIG records of what has changed; a new sink has not seen those of the rest.
+  void note_changes(const Model& model, NewSinks sinks);
   void run();
   /// The records taken.
   std::size_t round();
@@ -109,7 +111,8 @@ class LogThread {
   std::vector<Alerted> alerted_;
   std::vector<AlertBook::Status> alert_status_;
   bool ending_ = false;
-  std::map<std::string, std::string> described_;  ///< groups by name; the control thread's
+  /// By a group's name, what CONFIG records say of it; the control thread's.
+  std::map<std::string, std::string> described_;
 
   // The thread's own.
   std::vector<Ring> rings_;

@@ -90,6 +90,56 @@ TEST_F(FileSinkTest, OldSegmentIsClosedByTime) {
       "records-20261201T003129Z.log\"\n"));
 }
 
+/// CONFIG with these words.
+std::shared_ptr<RecordBatch> config_of(LogEvent event, std::string words,
+                                       std::int64_t at_ms = kMoment) {
+  auto batch = batch_of({});
+  Record record;
+  record.raw.kind = shared::LogKind::kConfig;
+  record.raw.event = event;
+  record.raw.group = shared::kNoId;
+  record.at_ms = at_ms;
+  batch->add(record, std::move(words));
+  return batch;
+}
+
+constexpr const char* kDeterministic =
+    "group DET: nattype DETERMINISTIC, allocPolicy PORTS, portblocksize 256, network 192.0.2.0/24, "
+    "lsnip 203.0.113.3";
+
+TEST_F(FileSinkTest, SegmentBeginsWithWhatIsInForce) {
+  FileSink sink(config());
+  EXPECT_EQ(sink.write(*config_of(LogEvent::kCompleted, "group OLD: logging ENABLED"), 0), 1u);
+  EXPECT_EQ(sink.write(*config_of(LogEvent::kCreated, "lsnd 1 with 1 worker"), 0), 1u);
+  EXPECT_EQ(sink.write(*config_of(LogEvent::kCompleted, "group A: logging ENABLED"), 0), 1u);
+  EXPECT_EQ(sink.write(*config_of(LogEvent::kCompleted, "group B: logging ENABLED"), 0), 1u);
+  EXPECT_EQ(sink.write(*config_of(LogEvent::kCompleted, kDeterministic), 0), 1u);
+  EXPECT_EQ(sink.write(*config_of(LogEvent::kCompleted, "group A: removed"), 0), 1u);
+  EXPECT_EQ(sink.write(*sessions(1, kMoment + 3'600'000), 0), 1u);
+  const std::string second = text("records-20261201T013129Z.log");
+  EXPECT_EQ(lines_of(second), 4u);
+  EXPECT_THAT(second,
+              ::testing::HasSubstr(" CONFIG changed seq=1 text=\"in force: group B: logging "
+                                   "ENABLED\"\n"));
+  EXPECT_THAT(second, ::testing::HasSubstr(std::string(" seq=2 text=\"in force: ") +
+                                           kDeterministic + "\"\n"));
+}
+
+TEST_F(FileSinkTest, WhereAddressesAreComputed_TheNextSegmentBeginsAtOnce) {
+  FileSink sink(config());
+  EXPECT_EQ(sink.write(*config_of(LogEvent::kCompleted, kDeterministic), 0), 1u);
+  sink.tick(kMoment + 3'599'000);
+  EXPECT_THAT(files(), ElementsAre(kFirst, std::string(kFirst) + ".idx"));
+  sink.tick(kMoment + 3'600'000);
+  EXPECT_THAT(text("records-20261201T013129Z.log"),
+              ::testing::HasSubstr("01:31:29.120Z n1 - CONFIG changed seq=1 text=\"in force: group "
+                                   "DET: nattype DETERMINISTIC"));
+  // When lsnd ends, none is in force.
+  EXPECT_EQ(sink.write(*config_of(LogEvent::kDeleted, "lsnd stops", kMoment + 3'700'000), 0), 1u);
+  sink.tick(kMoment + 7'200'000);
+  EXPECT_THAT(files(), ::testing::Not(::testing::Contains("records-20261201T023129Z.log")));
+}
+
 TEST_F(FileSinkTest, LargeSegmentIsClosedAndTheNextOneOfThatSecondHasANumber) {
   RecordFileConfig small = config();
   small.rotate_size = 1;

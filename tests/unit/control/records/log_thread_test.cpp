@@ -186,6 +186,21 @@ TEST_F(LogThreadTest, ChangesOfWhatIsRecorded_AreConfigRecords) {
                                      "group LSN GROUP-1: removed"));
 }
 
+TEST_F(LogThreadTest, ASinkThatAReloadAdds_HearsWhatIsInForce) {
+  model.lsn.group[0].logging = Switch::kEnabled;
+  {
+    LogThread log(dataplane, model, generation);
+    wait_until([&] { return log.status().sinks[0].written >= 2; });
+    model.records.file.push_back(model.records.file[0]);
+    model.records.file[1].path = path("other");
+    log.configure(model, generation);
+  }
+  std::string other;
+  for (const std::string& file : files())
+    if (file.starts_with("other") && !file.ends_with(".idx")) other += text(file);
+  EXPECT_THAT(other, ::testing::HasSubstr("text=\"in force: group LSN GROUP-1: logging ENABLED"));
+}
+
 /// A sink that takes nothing until it is told to.
 class Stuck final : public RecordSink {
  public:
