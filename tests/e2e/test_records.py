@@ -3,13 +3,14 @@ rotation leave; and whose an address was (lsnctl find).
 
 Records is a reader of its own: it shares nothing with the program but docs/records.md."""
 
+import datetime
 import json
 import pathlib
 import re
 import subprocess
 import time
 
-from lab import S1, wait_until
+from lab import S1, client_address, udp_exchange, wait_until
 
 LINE = re.compile(r"(?P<time>\S+Z) (?P<node>\S+) (?P<worker>w\d+|-) (?P<record>[A-Z]+) "
                   r"(?P<event>\S+)(?P<rest>.*)")
@@ -50,7 +51,7 @@ class Records:
                     continue
                 match = LINE.fullmatch(line)
                 assert match, f"{segment}: {line}"
-                one = match.groupdict()
+                one = dict(match.groupdict(), line=line)
                 one.update(fields(one.pop("rest")))
                 found.append(one)
         return found
@@ -245,3 +246,85 @@ def test_find_says_whose_an_address_was(lab, daemon):
     assert code == 2 and not answer["sure"] and answer["holders"] == [], answer
     assert "ERROR" in daemon.fails("find", "-natIP", "1.2.3.4")
     daemon.stop()
+
+
+def utc():
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def deterministic(daemon, policy, **sink):
+    """Deterministic NAT without any logging: CONFIG records are all there is."""
+    config = daemon.sample()
+    config.pop("ipsecalg")
+    config["lsn"].pop("appsprofile")
+    config["lsn"]["pool"][0]["nattype"] = "DETERMINISTIC"
+    config["lsn"]["group"] = [{"name": "DET", "clientname": "LSN-CLIENT-1", "portblocksize": 512,
+                               "poolname": ["LSN-POOL-1"], "nattype": "DETERMINISTIC",
+                               "allocPolicy": policy}]
+    directory = daemon.directory / "records"
+    config["records"] = {"node": "box1", "file": {"path": str(directory / "r"), **sink}}
+    return config, Records(directory)
+
+
+def find(daemon, records, nat, *words):
+    """lsnctl find of the NAT endpoint that a server saw: (exit code, JSON, text)."""
+    words = ("find", "-natIP", nat[0], "-natPort", str(nat[1]), *words,
+             str(records.directory / "r"))
+    done = daemon.ctl_raw(*words, options=["--json"])
+    return done.returncode, json.loads(done.stdout), daemon.ctl_raw(*words).stdout
+
+
+def test_find_computes_deterministic_addresses_with_the_configuration_of_the_time(lab, daemon):
+    config, records = deterministic(daemon, "PORTS")
+    with lab.s1.udp(7000, S1) as server:
+        def seen():
+            """Whom the server saw, and when: with a socket of its own each time."""
+            time.sleep(0.3)   # away from what was before, for the ticks of the records
+            with lab.c1.udp() as client:
+                nat = udp_exchange(client, server, (S1, 7000))
+            return nat, utc()
+        daemon.start(config)
+        first = seen()
+        config["lsn"]["group"][0]["allocPolicy"] = "IPADDRS"
+        before = daemon.reload(config)
+        daemon.wait_log("reload", start=before)
+        wait_until("it is a record", lambda: len(records.of("CONFIG", "changed")) == 2)
+        second = seen()
+        assert first[0][0] != second[0][0], "the other policy gives another address"
+        daemon.stop()
+    changes = records.of("CONFIG", "changed")
+    for (nat, at), change in ((first, changes[0]), (second, changes[1])):
+        code, answer, text = find(daemon, records, nat, "-at", at)
+        holder, = answer["holders"]
+        assert code == 0 and answer["sure"], answer
+        assert holder["subscriber"] == client_address(1) and holder["computed"]
+        assert holder["firstPort"] <= nat[1] <= holder["lastPort"] == holder["firstPort"] + 511
+        assert holder["from"] == change["time"] and change["text"] in holder["record"]
+        assert f"  {client_address(1)} of group DET, computed: {nat[0]}:" in text, text
+    # The same endpoint was somebody else's, or nobody's, on the other side.
+    code, answer, _ = find(daemon, records, first[0], "-at", second[1])
+    assert answer["sure"]
+    assert client_address(1) not in [h["subscriber"] for h in answer["holders"]]
+    # Both sides inside of the tolerance.
+    code, answer, text = find(daemon, records, first[0], "-at", changes[1]["time"], "-within", "1")
+    assert not answer["sure"] and "not sure: group DET was changed at " in text, text
+    assert client_address(1) in [h["subscriber"] for h in answer["holders"]]
+    # Before the records nothing is known, and what helps is said.
+    code, answer, text = find(daemon, records, first[0], "-at", "2020-01-01T00:00:00Z")
+    assert code == 2 and answer["holders"] == [], answer
+    assert "lsnctl deterministic FILE -natIP" in text, text
+
+
+def test_a_box_that_only_computes_says_in_each_segment_what_is_in_force(lab, daemon):
+    config, records = deterministic(daemon, "PORTS", rotateTime=10)
+    daemon.start(config)
+    wait_until("a second segment has begun", lambda: len(records.segments()) >= 2, 20)
+    wait_until("it is written", lambda: len(records.of("CONFIG", "changed")) >= 3)
+    daemon.kill()   # nothing says that it ends
+    records.segments()[0].unlink()
+    again, = [r for r in records.of("CONFIG", "changed") if r["text"].startswith("in force: ")]
+    assert "group DET: nattype DETERMINISTIC, allocPolicy PORTS, portblocksize 512" in again["text"]
+    code, answer, _ = find(daemon, records, ("203.0.113.3", 1024), "-at", again["time"])
+    assert code == 0 and answer["sure"], answer
+    assert [h["subscriber"] for h in answer["holders"]] == ["192.0.2.0"]

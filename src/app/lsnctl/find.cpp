@@ -2,12 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <charconv>
 #include <cstdio>
 #include <expected>
 #include <optional>
+#include <span>
 #include <string_view>
+#include <variant>
 
+#include "lsn/control/command/grammar.hpp"
 #include "lsn/control/command/words.hpp"
 #include "lsn/control/config/problem.hpp"
 #include "lsn/control/config/vocabulary.hpp"
@@ -24,6 +28,10 @@ constexpr int kNotSure = 2;
 /// As config/lsnd.conf has it.
 constexpr const char* kUsualPath = "/var/log/lsnd/records";
 
+constexpr std::string_view kNatIp = "-natIP", kNatPort = "-natPort", kSpi = "-spi",
+                           kProtocol = "-protocol", kAt = "-at", kWithin = "-within",
+                           kSegments = "FILE";
+
 struct Asked {
   FindQuestion question;
   std::vector<std::string> files;
@@ -39,89 +47,82 @@ std::optional<std::int64_t> moment(std::string_view text) {
   return seconds * 1000;
 }
 
-std::optional<std::uint32_t> spi_of(std::string_view text) {
-  const bool hex = text.starts_with("0x") || text.starts_with("0X");
-  if (hex) text.remove_prefix(2);
-  const auto number = control::parse_number(text, 0xFFFFFFFF, hex ? 16 : 10);
-  return number && *number != 0 ? std::optional<std::uint32_t>(*number) : std::nullopt;
+const control::ValueSyntax kMoment{
+    "TIME", "2026-12-01T00:31:29Z, with +01:00 for Z as well, or seconds since 1970",
+    [](std::string_view text) -> std::optional<control::Value> {
+      if (!moment(text)) return std::nullopt;
+      return std::string(text);
+    }};
+const control::ValueSyntax kSeconds{"S", "0-31622400 s",
+                                    [](std::string_view text) -> std::optional<control::Value> {
+                                      return control::parse_number(text, 86400 * 366);
+                                    }};
+const control::ValueSyntax kSpiNumber{
+    "S", "1-4294967295, or 0x and eight digits",
+    [](std::string_view text) -> std::optional<control::Value> {
+      const bool hex = text.starts_with("0x") || text.starts_with("0X");
+      if (hex) text.remove_prefix(2);
+      const auto number = control::parse_number(text, 0xFFFFFFFF, hex ? 16 : 10);
+      return number && *number != 0 ? std::optional<control::Value>(*number) : std::nullopt;
+    }};
+
+std::span<const control::CommandSpec> commands() {
+  static const std::array<control::OptionSpec, 6> kOptions{{
+      {kNatIp, &control::kAnyAddress, "whose this NAT address was"},
+      {kNatPort, &control::kPortNumber, "whose this port of it was", kNatIp},
+      {kSpi, &kSpiNumber, "whose this SPI of ESP was", kNatIp},
+      {kProtocol, &control::kAnyText, "of this protocol", kNatIp},
+      {kAt, &kMoment, "when"},
+      {kWithin, &kSeconds, "seconds before and after it", kAt},
+  }};
+  static const std::array<control::PositionalSpec, 1> kFiles{
+      {{kSegments, &control::kAnyText, control::Occurs::kAnyTimes}}};
+  static const std::array<control::CommandSpec, 1> kCommands{
+      {{"find", "whose a NAT address was, out of the records", nullptr, kOptions, kFiles}}};
+  return kCommands;
 }
 
-/// Takes the value of one option. Error: one line.
-std::expected<void, std::string> take(std::string_view option, const std::string& value,
-                                      FindQuestion& q, std::int64_t& within) {
-  const auto wrong = [&](std::string_view allowed) {
-    return std::unexpected(complaint(fmt::format("find: {}", option), value, allowed));
-  };
-  if (control::same_word(option, "-natIP")) {
-    const auto address = wire::parse_ipv4(value);
-    if (!address) return wrong("an address A.B.C.D");
-    q.nat = *address;
-  } else if (control::same_word(option, "-natPort")) {
-    const auto port = control::parse_number(value, 65535);
-    if (!port) return wrong("0-65535");
-    q.port = static_cast<std::uint16_t>(*port);
-  } else if (control::same_word(option, "-spi")) {
-    if (!(q.spi = spi_of(value))) return wrong("1-4294967295, or 0x and eight digits");
-  } else if (control::same_word(option, "-protocol")) {
-    q.protocol = value;
-  } else if (control::same_word(option, "-at")) {
-    const auto ms = moment(value);
-    if (!ms) return wrong("2026-12-01T00:31:29Z, with +01:00 for Z as well, or seconds since 1970");
-    q.from_ms = q.until_ms = *ms;
-  } else if (control::same_word(option, "-within")) {
-    const auto seconds = control::parse_number(value, 86400 * 366);
-    if (!seconds) return wrong("0-31622400 s");
-    within = std::int64_t{*seconds} * 1000;
-  } else {
-    return std::unexpected(
-        complaint("find", option, "-natIP, -natPort, -spi, -protocol, -at, -within or a file"));
-  }
-  return {};
-}
-
-std::expected<Asked, std::string> parse(const std::vector<std::string>& words) {
+/// Error: one line.
+std::expected<Asked, std::string> asked_by(const control::Command& command) {
   Asked asked;
-  std::int64_t within = 0;
-  bool has_address = false, has_time = false;
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    if (!words[i].starts_with('-')) {
-      asked.files.push_back(words[i]);
-      continue;
-    }
-    if (i + 1 == words.size())
-      return std::unexpected(complaint(fmt::format("find: {}", words[i]), "nothing", "a value"));
-    if (auto taken = take(words[i], words[i + 1], asked.question, within); !taken)
-      return std::unexpected(taken.error());
-    has_address = has_address || control::same_word(words[i], "-natIP");
-    has_time = has_time || control::same_word(words[i], "-at");
-    ++i;
-  }
-  if (!has_address || !has_time)
-    return std::unexpected(
-        complaint("find", has_address ? "no -at" : "no -natIP", "-natIP A and -at TIME, both"));
-  if (asked.question.port && asked.question.spi)
+  FindQuestion& q = asked.question;
+  if (!command.has(kNatIp) || !command.has(kAt))
+    return std::unexpected(complaint("find", command.has(kNatIp) ? "no -at" : "no -natIP",
+                                     "-natIP A and -at TIME, both"));
+  if (command.has(kNatPort) && command.has(kSpi))
     return std::unexpected(complaint("find", "-natPort and -spi", "one of them"));
-  asked.question.from_ms -= within;
-  asked.question.until_ms += within;
+  q.nat = *command.get<wire::Ipv4Address>(kNatIp);
+  if (const auto* const port = command.get<std::uint32_t>(kNatPort))
+    q.port = static_cast<std::uint16_t>(*port);
+  if (const auto* const spi = command.get<std::uint32_t>(kSpi)) q.spi = *spi;
+  if (const auto* const protocol = command.get<std::string>(kProtocol)) q.protocol = *protocol;
+  const std::int64_t at_ms = *moment(*command.get<std::string>(kAt));
+  const auto* const within = command.get<std::uint32_t>(kWithin);
+  const std::int64_t within_ms = within == nullptr ? 0 : std::int64_t{*within} * 1000;
+  q.from_ms = at_ms - within_ms;
+  q.until_ms = at_ms + within_ms;
+  for (const auto& argument : command.arguments)
+    if (argument.name == kSegments) asked.files.push_back(std::get<std::string>(argument.value));
   if (asked.files.empty()) asked.files.emplace_back(kUsualPath);
   return asked;
 }
 
 }  // namespace
 
-int find(const std::vector<std::string>& words, bool json) {
-  const auto asked = parse(words);
-  if (!asked) {
-    fmt::print(stderr, "ERROR: {}\n", asked.error());
+int find(const std::vector<std::string>& words, control::Format format) {
+  const auto fail = [](const std::string& error) {
+    fmt::print(stderr, "ERROR: {}\n", error);
     return kWrong;
-  }
+  };
+  auto parsed = control::Grammar(commands()).parse(control::join_words(words));
+  if (!parsed) return fail(parsed.error());
+  const control::Command& command = **parsed;
+  const auto asked = asked_by(command);
+  if (!asked) return fail(asked.error());
   const auto answer = control::find_holders(asked->question, asked->files);
-  if (!answer) {
-    fmt::print(stderr, "ERROR: {}\n", answer.error());
-    return kWrong;
-  }
-  fmt::print("{}", control::to_text(asked->question, *answer,
-                                    json ? control::Format::kJson : control::Format::kText));
+  if (!answer) return fail(answer.error());
+  if (command.format == control::Format::kJson) format = command.format;
+  fmt::print("{}", control::to_text(asked->question, *answer, format));
   return answer->holders.empty() && !answer->doubts.empty() ? kNotSure : 0;
 }
 

@@ -57,11 +57,11 @@ int start(const Options& options) {
     if (options.words.size() != 2) return fail("convert: given no file, or several, allowed one");
     return ctl::convert(options.words[1]);
   }
+  const auto format = options.json ? control::Format::kJson : control::Format::kText;
   if (!options.words.empty() && control::same_word(options.words.front(), "find"))
-    return ctl::find({options.words.begin() + 1, options.words.end()}, options.json);
+    return ctl::find(options.words, format);
   if (!options.words.empty() && control::same_word(options.words.front(), "deterministic"))
-    return ctl::deterministic(options.words,
-                              options.json ? control::Format::kJson : control::Format::kText);
+    return ctl::deterministic(options.words, format);
   if (options.words.empty() && options.file.empty() && isatty(STDIN_FILENO) != 0)
     return ctl::run_shell(options.socket, options.json);
   if (options.atomic && !options.words.empty())

@@ -15,7 +15,9 @@
 
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/table.hpp"
+#include "lsn/control/records/computed_holders.hpp"
 #include "lsn/control/records/file_sink.hpp"
+#include "lsn/control/records/group_note.hpp"
 #include "lsn/control/records/record.hpp"
 #include "lsn/control/records/segment_file.hpp"
 #include "lsn/control/records/segment_name.hpp"
@@ -32,7 +34,37 @@ using Json = nlohmann::ordered_json;
 struct Segment {
   std::string name;  ///< without its directory
   SegmentFile file;
+  /// The last moment of the one before it among the segments of its sink; INT64_MIN: there is none.
+  std::int64_t former_ms = INT64_MIN;
 };
+
+/// A path as the sink's (records.file.path) and what tells its segments apart.
+std::optional<std::pair<std::string, SegmentName>> split_path(const std::string& path) {
+  for (std::size_t at = path.rfind('/') + 1; (at = path.find('-', at)) != std::string::npos; ++at)
+    if (const auto name = SegmentName::parse(std::string_view(path).substr(at)))
+      return std::pair{path.substr(0, at), *name};
+  return std::nullopt;
+}
+
+std::int64_t last_moment(const SegmentFile& file) {
+  std::int64_t last = INT64_MIN;
+  for (const SegmentBlock& block : file.blocks()) last = std::max(last, block.last_ms);
+  return last;
+}
+
+/// `paths`: of `segments`, in the same order.
+void link_segments(std::vector<Segment>& segments, const std::vector<std::string>& paths) {
+  std::map<std::string, std::map<SegmentName, Segment*>> sinks;
+  for (std::size_t i = 0; i < segments.size(); ++i)
+    if (auto parts = split_path(paths[i])) sinks[parts->first][parts->second] = &segments[i];
+  for (const auto& [sink, all] : sinks) {
+    const Segment* former = nullptr;
+    for (const auto& [name, segment] : all) {
+      if (former != nullptr) segment->former_ms = last_moment(former->file);
+      former = segment;
+    }
+  }
+}
 
 std::expected<std::vector<std::string>, std::string> expand(const std::vector<std::string>& files) {
   std::vector<std::string> paths;
@@ -62,6 +94,7 @@ std::expected<std::vector<Segment>, std::string> open_all(const std::vector<std:
     if (!file) return std::unexpected(fmt::format("find: {}", file.error()));
     all.push_back({std::filesystem::path(path).filename().string(), std::move(*file)});
   }
+  link_segments(all, *paths);
   std::stable_sort(all.begin(), all.end(), [](const Segment& a, const Segment& b) {
     const auto first = [](const Segment& s) {
       return s.file.blocks().empty() ? INT64_MAX : s.file.blocks().front().first_ms;
@@ -151,17 +184,19 @@ std::string subscriber_of(const RecordLine& r) {
 /// Follows the records in the order of time.
 class Follower {
  public:
-  explicit Follower(const FindQuestion& question) : question_(question) {}
+  explicit Follower(const FindQuestion& question) : question_(question), computed_(question) {}
 
-  void see(const RecordLine& r) {
-    if (r.kind == LogKind::kConfig) return see_config(r);
+  void see(const RecordLine& r, const Segment& of) {
+    if (r.kind == LogKind::kConfig) return see_config(r, of);
     if (r.kind == LogKind::kLost) return see_loss(r);
     if (r.event == LogEvent::kDeleted) return see_end(r);
     if (r.event == LogEvent::kCompleted) return complete(r);
     begin(Open(r));
   }
 
-  [[nodiscard]] FindAnswer finish(std::int64_t latest_ms);
+  void doubt(std::string words) { answer_.doubts.push_back(std::move(words)); }
+  /// `names`: of the segments; `latest_ms`: the last moment in them.
+  [[nodiscard]] FindAnswer finish(const std::set<std::string>& names, std::int64_t latest_ms);
 
  private:
   /// A line that outlives its block.
@@ -182,6 +217,7 @@ class Follower {
     std::int64_t from_ms;
     std::int64_t until_ms;
     std::string words;
+    bool may_be_config = false;  ///< of a loss
   };
 
   /// Takes out the one that a record is about; of several (an end was lost) the latest.
@@ -240,6 +276,7 @@ class Follower {
 
   /// All that a node had has gone.
   void end_all(const RecordLine& r, std::string_view why) {
+    computed_.end_all(r, why);
     std::erase_if(open_, [&](const auto& entry) {
       if (entry.second.front().latest.record.node != r.node) return false;
       for (const Open& open : entry.second) {
@@ -253,7 +290,7 @@ class Follower {
     });
   }
 
-  void see_config(const RecordLine& r) {
+  void see_config(const RecordLine& r, const Segment& of) {
     if (r.event == LogEvent::kDeleted) {
       end_all(r, "lsnd stopped");
       spans_.push_back(
@@ -264,72 +301,89 @@ class Follower {
       spans_.push_back({r.at_ms, r.at_ms,
                         fmt::format("lsnd on {} began (again) at {}", r.node, utc_text(r.at_ms))});
     } else if (r.text.starts_with(kFollows)) {
-      followed_.emplace_back(r.text.substr(kFollows.size()), r.at_ms);
-    } else if (r.text.starts_with("the clock")) {
-      spans_.push_back({r.at_ms, r.at_ms, fmt::format("at {}: {}", utc_text(r.at_ms), r.text)});
-    } else if (r.text.find("logSessDeletion DISABLED") != std::string_view::npos) {
-      no_ends_ = true;
-    } else if (r.text.find("nattype DETERMINISTIC") != std::string_view::npos) {
-      computed_.insert(std::string(r.text));
+      followed_.push_back({of.former_ms, r.at_ms, std::string(r.text.substr(kFollows.size()))});
+    } else if (const auto note = GroupNote::parse(r.text)) {
+      see_group(r, *note);
     } else {
       spans_.push_back({r.at_ms, r.at_ms, fmt::format("at {}: {}", utc_text(r.at_ms), r.text)});
     }
+  }
+
+  void see_group(const RecordLine& r, const GroupNote& note) {
+    said_ms_ = std::min(said_ms_, r.at_ms);
+    const bool is_computed = computed_.see(r, note);
+    if (!note.has_ends) no_ends_ = true;
+    // What it records has changed.
+    if (!note.is_repeated && note.has_ends && !(is_computed && !note.has_settings) &&
+        !note.is_deterministic)
+      spans_.push_back({r.at_ms, r.at_ms, fmt::format("at {}: {}", utc_text(r.at_ms), r.text)});
   }
 
   void see_loss(const RecordLine& r) {
     losses_.push_back({r.lost_from_ms, r.at_ms,
                        fmt::format("{} record{} lost on {} between {} and {}", r.lost,
                                    r.lost == 1 ? " was" : "s were", r.node,
-                                   utc_text(r.lost_from_ms), utc_text(r.at_ms))});
+                                   utc_text(r.lost_from_ms), utc_text(r.at_ms)),
+                       r.lost_kind == "any" || r.lost_kind == to_word(LogKind::kConfig)});
   }
 
-  void doubt_losses(std::int64_t from_ms, std::int64_t until_ms) {
-    for (const Span& loss : losses_)
-      if (loss.from_ms <= until_ms && loss.until_ms >= from_ms)
-        answer_.doubts.push_back(loss.words + ": what happened then may be missing");
+  void doubt_loss(const Span& loss, std::int64_t from_ms) {
+    if (loss.from_ms <= question_.until_ms && loss.until_ms >= from_ms)
+      doubt(loss.words + ": what happened then may be missing");
   }
+  /// Others say that they were before them.
+  void doubt_missing(const std::set<std::string>& names, std::int64_t since_ms);
+  void doubt_ends(std::int64_t latest_ms);
+  /// What may be missing of who had the endpoint by the records alone.
+  void doubt_records();
 
- public:
-  /// The segments that others say were before them, with their moments.
-  [[nodiscard]] const std::vector<std::pair<std::string, std::int64_t>>& followed() const {
-    return followed_;
-  }
-  void doubt(std::string words) { answer_.doubts.push_back(std::move(words)); }
-
- private:
   const FindQuestion& question_;
   FindAnswer answer_;
+  ComputedHolders computed_;
   std::unordered_map<std::string, std::vector<Open>> open_;  ///< by identity
   std::vector<Span> losses_;
   std::vector<Span> spans_;  ///< restarts and changes
   std::vector<std::int64_t> begins_;
-  std::vector<std::pair<std::string, std::int64_t>> followed_;
-  std::set<std::string> computed_;  ///< groups whose addresses are computed
+  /// Names of segments, and the times that are theirs if they are not there.
+  std::vector<Span> followed_;
+  std::int64_t said_ms_ = INT64_MAX;  ///< the first CONFIG record about a group
   bool no_ends_ = false;
 };
 
-FindAnswer Follower::finish(std::int64_t latest_ms) {
-  for (const auto& [identity_of, all] : open_)
-    for (const Open& open : all) {
-      Holder holder = holder_of(open.latest.record);
-      holder.from_ms = open.from_ms;
-      take(std::move(holder));
-    }
-  const FindQuestion& q = question_;
+/// A segment may have been compressed since another one named it.
+std::string bare(std::string_view name) {
+  if (name.ends_with(kZstdEnding)) name.remove_suffix(kZstdEnding.size());
+  return std::string(name);
+}
+
+void Follower::doubt_missing(const std::set<std::string>& names, std::int64_t since_ms) {
+  for (const Span& former : followed_)
+    if (former.until_ms > since_ms && former.from_ms <= question_.until_ms &&
+        !names.contains(bare(former.words)))
+      doubt(fmt::format("{} is not among the segments: its records, before {}, are missing",
+                        former.words, utc_text(former.until_ms)));
+}
+
+void Follower::doubt_ends(std::int64_t latest_ms) {
   for (const Span& span : spans_)
-    if (span.from_ms <= q.until_ms && span.until_ms >= q.from_ms)
-      answer_.doubts.push_back(span.words);
+    if (span.from_ms <= question_.until_ms && span.until_ms >= question_.from_ms) doubt(span.words);
   if (latest_ms == INT64_MIN)
-    answer_.doubts.emplace_back("there is no record at all");
-  else if (latest_ms < q.until_ms)
-    answer_.doubts.push_back(
-        fmt::format("the records end at {}: what was later is not known", utc_text(latest_ms)));
-  const bool has_begin = std::any_of(begins_.begin(), begins_.end(),
-                                     [&q](std::int64_t ms) { return ms <= q.from_ms; });
-  if (!has_begin)
-    answer_.doubts.emplace_back(
+    doubt("there is no record at all");
+  else if (latest_ms < question_.until_ms)
+    doubt(fmt::format("the records end at {}: what was later is not known", utc_text(latest_ms)));
+}
+
+void Follower::doubt_records() {
+  const FindQuestion& q = question_;
+  const auto is_before = [&q](std::int64_t ms) { return ms <= q.from_ms; };
+  if (std::none_of(begins_.begin(), begins_.end(), is_before))
+    doubt(
         "the records do not go back to a start of lsnd before that time: what began before them "
         "and has not ended in them is not known");
+  if (std::none_of(begins_.begin(), begins_.end(), is_before) && !is_before(said_ms_))
+    doubt(fmt::format(
+        "no CONFIG record says whether {} was an address of deterministic NAT then; if it was, {}",
+        wire::to_string(q.nat), how_to_compute(q)));
   // A holder with both ends is certain: nobody else had the endpoint meanwhile.
   std::int64_t from = q.from_ms;
   bool certain = !answer_.holders.empty();
@@ -338,27 +392,37 @@ FindAnswer Follower::finish(std::int64_t latest_ms) {
       certain = false;
       from = std::min(from, holder.from_ms.value_or(INT64_MIN));
       if (!holder.until_ms && no_ends_)
-        answer_.doubts.push_back(fmt::format(
-            "{} began at {}; ends are not recorded (logSessDeletion DISABLED), so it may have "
-            "ended before",
-            holder.subscriber, utc_text(holder.from_ms.value_or(0))));
+        doubt(
+            fmt::format("{} began at {}; ends are not recorded (logSessDeletion DISABLED), so it "
+                        "may have ended before",
+                        holder.subscriber, utc_text(holder.from_ms.value_or(0))));
     }
   if (answer_.holders.empty() && !begins_.empty()) from = begins_.front();
-  if (!certain || q.from_ms != q.until_ms) doubt_losses(from, q.until_ms);
-  for (const std::string& words : computed_)
-    answer_.doubts.push_back(fmt::format(
-        "{}: its addresses are computed, lsnctl deterministic says whose an address is", words));
+  if (certain && q.from_ms == q.until_ms) return;
+  for (const Span& loss : losses_) doubt_loss(loss, from);
+}
+
+FindAnswer Follower::finish(const std::set<std::string>& names, std::int64_t latest_ms) {
+  for (const auto& [identity_of, all] : open_)
+    for (const Open& open : all) {
+      Holder holder = holder_of(open.latest.record);
+      holder.from_ms = open.from_ms;
+      take(std::move(holder));
+    }
+  const auto covered = computed_.covered_since();
+  doubt_missing(names, covered.value_or(INT64_MIN));
+  doubt_ends(latest_ms);
+  if (!covered) doubt_records();
+  // Of what is computed only the loss of a change matters.
+  if (covered)
+    for (const Span& loss : losses_)
+      if (loss.may_be_config) doubt_loss(loss, *covered);
+  computed_.add_to(answer_);
   std::stable_sort(answer_.holders.begin(), answer_.holders.end(),
                    [](const Holder& a, const Holder& b) {
                      return a.from_ms.value_or(INT64_MIN) < b.from_ms.value_or(INT64_MIN);
                    });
   return std::move(answer_);
-}
-
-/// A segment may have been compressed since another one named it.
-std::string bare(std::string_view name) {
-  if (name.ends_with(kZstdEnding)) name.remove_suffix(kZstdEnding.size());
-  return std::string(name);
 }
 
 }  // namespace
@@ -393,16 +457,11 @@ std::expected<FindAnswer, std::string> find_holders(const FindQuestion& question
     const auto some = std::span(works).subspan(i, std::min(kAtOnce, works.size() - i));
     read_all(question, some);
     for (Work& work : some) {
-      for (const RecordLine& line : work.lines) follower.see(line);
+      for (const RecordLine& line : work.lines) follower.see(line, *work.segment);
       work = Work{work.segment, work.block, {}, {}};
     }
   }
-  for (const auto& [name, at_ms] : follower.followed())
-    if (at_ms <= question.until_ms && !names.contains(bare(name)))
-      follower.doubt(
-          fmt::format("{} is not among the segments: its records, before {}, are missing", name,
-                      utc_text(at_ms)));
-  FindAnswer answer = follower.finish(latest_ms);
+  FindAnswer answer = follower.finish(names, latest_ms);
   answer.segments = totals.segments;
   answer.records = totals.records;
   answer.blocks = totals.blocks;
@@ -421,6 +480,23 @@ std::string question_text(const FindQuestion& q) {
                      : fmt::format(" from {} to {}", utc_text(q.from_ms), utc_text(q.until_ms)));
 }
 
+std::string to_text(const Holder& holder) {
+  std::string text = fmt::format("  {} of group {}", holder.subscriber, holder.group);
+  if (holder.computed)
+    text += fmt::format(", computed: {} is its block", range_text(*holder.computed));
+  text += fmt::format("\n    from   {}\n",
+                      holder.from_ms ? utc_text(*holder.from_ms) : "not known, before the records");
+  text +=
+      fmt::format("    until  {}\n",
+                  holder.until_ms   ? fmt::format("{} ({})", utc_text(*holder.until_ms), holder.end)
+                  : holder.computed ? "in force where the records end"
+                                    : "its end is in no record");
+  text += fmt::format("    record {}\n", holder.line);
+  if (!holder.end_line.empty() && holder.end_line != holder.line)
+    text += fmt::format("    end    {}\n", holder.end_line);
+  return text;
+}
+
 Json json_of(const FindAnswer& answer) {
   Json holders = Json::array();
   for (const Holder& holder : answer.holders) {
@@ -428,14 +504,19 @@ Json json_of(const FindAnswer& answer) {
     one["from"] = holder.from_ms ? Json(utc_text(*holder.from_ms)) : Json();
     one["until"] = holder.until_ms ? Json(utc_text(*holder.until_ms)) : Json();
     one["end"] = holder.end;
+    one["computed"] = holder.computed.has_value();
+    if (holder.computed) {
+      one["firstPort"] = holder.computed->first;
+      one["lastPort"] = holder.computed->last;
+    }
     one["record"] = holder.line;
     one["endRecord"] = holder.end_line;
     holders.push_back(std::move(one));
   }
-  return Json{{"holders", std::move(holders)},   {"sure", answer.doubts.empty()},
-              {"doubts", answer.doubts},         {"segments", answer.segments},
-              {"records", answer.records},       {"blocks", answer.blocks},
-              {"blocksRead", answer.blocks_read}};
+  return Json{{"holders", std::move(holders)}, {"sure", answer.doubts.empty()},
+              {"doubts", answer.doubts},       {"remarks", answer.remarks},
+              {"segments", answer.segments},   {"records", answer.records},
+              {"blocks", answer.blocks},       {"blocksRead", answer.blocks_read}};
 }
 
 }  // namespace
@@ -443,20 +524,10 @@ Json json_of(const FindAnswer& answer) {
 std::string to_text(const FindQuestion& question, const FindAnswer& answer, Format format) {
   if (format == Format::kJson) return document(json_of(answer));
   std::string text = question_text(question) + "\n\n";
-  for (const Holder& holder : answer.holders) {
-    text += fmt::format("  {} of group {}\n", holder.subscriber, holder.group);
-    text += fmt::format("    from   {}\n", holder.from_ms ? utc_text(*holder.from_ms)
-                                                          : "not known, before the records");
-    text +=
-        fmt::format("    until  {}\n",
-                    holder.until_ms ? fmt::format("{} ({})", utc_text(*holder.until_ms), holder.end)
-                                    : "its end is in no record");
-    text += fmt::format("    record {}\n", holder.line);
-    if (!holder.end_line.empty() && holder.end_line != holder.line)
-      text += fmt::format("    end    {}\n", holder.end_line);
-  }
+  for (const Holder& holder : answer.holders) text += to_text(holder);
   if (answer.holders.empty()) text += "  nobody, as far as the records say\n";
   text += '\n';
+  for (const std::string& remark : answer.remarks) text += remark + '\n';
   if (answer.doubts.empty()) text += "sure: nothing is missing in the records\n";
   for (const std::string& doubt : answer.doubts) text += fmt::format("not sure: {}\n", doubt);
   return text + fmt::format("{} records in {} segment{}, {} of {} blocks read\n",

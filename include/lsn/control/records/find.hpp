@@ -6,9 +6,10 @@
 //
 // A *holder* is a MAPPING, SESSION, ALG SESSION, BLOCK or (if no port and no SPI is asked for)
 // BINDING from its beginning to its end. Where only the end is there, its duration says when it
-// began. An answer is no better than the records: a *doubt* says what is missing and what that
-// means - records that were lost, segments that are not there, a restart, an end that is not
-// recorded.
+// began. Of deterministic NAT it is a subscriber to whom a configuration gave the endpoint, as long
+// as that was in force (computed_holders.hpp). An answer is no better than the records: a *doubt*
+// says what is missing and what that means - records that were lost, segments that are not there, a
+// restart, an end that is not recorded.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +20,7 @@
 
 #include "lsn/control/command/grammar.hpp"
 #include "lsn/control/records/record_line.hpp"
+#include "lsn/shared/deterministic.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
 namespace lsn::control {
@@ -40,11 +42,14 @@ struct Holder {
   std::optional<std::int64_t> from_ms;   ///< nullopt: not known, before the records
   std::optional<std::int64_t> until_ms;  ///< nullopt: not known, or it lives
   std::string end;                       ///< why it ended, in a word
+  /// The subscriber's ports, by the configuration; nullopt: a record says that it had the endpoint.
+  std::optional<shared::PortBlock> computed{};
 };
 
 struct FindAnswer {
   std::vector<Holder> holders;
   std::vector<std::string> doubts;
+  std::vector<std::string> remarks;  ///< that are certain
   std::uint64_t segments = 0;
   std::uint64_t records = 0;      ///< in all segments
   std::uint64_t blocks = 0;       ///< in all segments

@@ -1,6 +1,8 @@
 // Whose an address was: out of segments that a FileSink wrote, with what is missing in them.
 #include "lsn/control/records/find.hpp"
 
+#include <fmt/format.h>
+
 #include <map>
 
 #include "lsn/control/records/file_sink.hpp"
@@ -160,6 +162,24 @@ TEST_F(Find, MissingSegment_IsADoubt) {
   std::filesystem::remove(path("records-20261201T013129Z.log"));
   EXPECT_THAT(find(kMoment + 2 * kHour + 1000, 40002).doubts,
               ElementsAre(HasSubstr("records-20261201T013129Z.log is not among the segments")));
+  EXPECT_THAT(find(kMoment + kHour + 1000).doubts,
+              ElementsAre(HasSubstr("records-20261201T013129Z.log is not among the segments")))
+      << "the time itself is in it";
+  EXPECT_THAT(find(kMoment + 1000).doubts, IsEmpty()) << "before it";
+}
+
+TEST_F(Find, SeveralMissingSegmentsInARow_AreADoubtInAllTheirTime) {
+  config(LogEvent::kCreated, kMoment - kHour);
+  for (int hour = 0; hour < 5; ++hour)
+    holds("192.0.2.7", 40001, kMoment + hour * kHour, kMoment + hour * kHour + 60'000);
+  write();
+  std::filesystem::remove(path("records-20261201T013129Z.log"));
+  std::filesystem::remove(path("records-20261201T023129Z.log"));
+  for (const int hour : {1, 2})
+    EXPECT_THAT(find(kMoment + hour * kHour + 1000).doubts,
+                ElementsAre(HasSubstr("records-20261201T023129Z.log is not among the segments")))
+        << hour;
+  EXPECT_THAT(find(kMoment + 30'000).doubts, IsEmpty());
 }
 
 TEST_F(Find, EndsThatAreNotRecorded_AreADoubt) {
@@ -212,6 +232,202 @@ TEST_F(Find, SpiThatWasLearnedLater) {
     EXPECT_EQ(answer->holders[0].subscriber, "192.0.2.7");
     EXPECT_EQ(answer->holders[0].until_ms, kMoment + 60'000);
   }
+}
+
+/// Subscribers 192.0.2.0-192.0.2.255 on 203.0.113.3 and .4.
+std::string deterministic(std::string_view policy, unsigned block = 256) {
+  return fmt::format(
+      "group DET: nattype DETERMINISTIC, allocPolicy {}, portblocksize {}, network 192.0.2.0/24, "
+      "lsnip 203.0.113.3-203.0.113.4",
+      policy, block);
+}
+
+class FindComputed : public Find {
+ protected:
+  /// lsnd runs from an hour before kMoment until two hours after it.
+  void run(std::string_view policy = "PORTS") {
+    config(LogEvent::kCreated, kMoment - kHour, "lsnd 1 with 1 worker");
+    config(LogEvent::kCompleted, kMoment - kHour, deterministic(policy));
+  }
+  void stop() { config(LogEvent::kDeleted, kMoment + 2 * kHour, "lsnd stops"); }
+};
+
+TEST_F(FindComputed, DeterministicAddress_IsComputedFromTheConfigRecord) {
+  run();
+  stop();
+  write();
+  const FindAnswer answer = find(kMoment, 1024 + 5 * 256);
+  EXPECT_THAT(subscribers(answer), ElementsAre("192.0.2.5"));
+  EXPECT_THAT(answer.doubts, IsEmpty());
+  ASSERT_EQ(answer.holders.size(), 1u);
+  const Holder& holder = answer.holders[0];
+  EXPECT_EQ(holder.computed, (shared::PortBlock{*wire::parse_ipv4("203.0.113.3"), 2304, 2559}));
+  EXPECT_EQ(holder.group, "DET");
+  EXPECT_THAT(holder.line, HasSubstr("nattype DETERMINISTIC"));
+  EXPECT_EQ(holder.from_ms, kMoment - kHour);
+  EXPECT_EQ(holder.until_ms, kMoment + 2 * kHour);
+  EXPECT_EQ(holder.end, "lsnd stopped");
+  EXPECT_EQ(find(kMoment, std::nullopt).holders.size(), 252u) << "all that share the address";
+  EXPECT_THAT(find(kMoment - kHour - 1, 2304).holders, IsEmpty()) << "lsnd did not run";
+}
+
+TEST_F(FindComputed, PortOfNoBlock_WasNobodys) {
+  run();
+  stop();
+  write();
+  const FindAnswer answer = find(kMoment, 1023);
+  EXPECT_THAT(answer.holders, IsEmpty());
+  EXPECT_THAT(answer.doubts, IsEmpty());
+  EXPECT_THAT(answer.remarks, ElementsAre(HasSubstr("port 1023 of 203.0.113.3 was nobody's")));
+}
+
+TEST_F(FindComputed, AChange_IsAnsweredOnEitherSideAndInDoubtAroundIt) {
+  run("PORTS");
+  config(LogEvent::kCompleted, kMoment, deterministic("IPADDRS"));
+  stop();
+  write();
+  const std::uint16_t port = 1024 + 5 * 256;
+  EXPECT_THAT(subscribers(find(kMoment - 1, port)), ElementsAre("192.0.2.5"));
+  EXPECT_THAT(find(kMoment - 1, port).doubts, IsEmpty());
+  EXPECT_THAT(subscribers(find(kMoment, port)), ElementsAre("192.0.2.10"));
+  EXPECT_THAT(find(kMoment, port).doubts, IsEmpty());
+  EXPECT_THAT(subscribers(find(kMoment - 5000, port, 4000)), ElementsAre("192.0.2.5"));
+  const FindAnswer both = find(kMoment - 1000, port, 2000);
+  EXPECT_THAT(subscribers(both), ElementsAre("192.0.2.5", "192.0.2.10"));
+  EXPECT_THAT(both.doubts, ElementsAre(HasSubstr("group DET was changed at")));
+  EXPECT_EQ(both.holders[0].until_ms, kMoment);
+  EXPECT_EQ(both.holders[0].end, "changed");
+}
+
+TEST_F(FindComputed, ChangeOfWhatIsRecordedAlone_ChangesNothing) {
+  run();
+  config(LogEvent::kCompleted, kMoment,
+         "group DET: logging ENABLED, sessionLogging ENABLED, logSessDeletion ENABLED," +
+             deterministic("PORTS").substr(std::string_view("group DET:").size()));
+  stop();
+  write();
+  const FindAnswer answer = find(kMoment, 2304, 5000);
+  EXPECT_THAT(subscribers(answer), ElementsAre("192.0.2.5"));
+  EXPECT_EQ(answer.holders[0].from_ms, kMoment - kHour);
+}
+
+TEST_F(FindComputed, GroupThatIsNotDeterministicAnyMore) {
+  run();
+  config(LogEvent::kCompleted, kMoment, "group DET: nothing is recorded");
+  stop();
+  write();
+  EXPECT_THAT(subscribers(find(kMoment - 1, 2304)), ElementsAre("192.0.2.5"));
+  EXPECT_THAT(find(kMoment, 2304).holders, IsEmpty());
+  EXPECT_THAT(find(kMoment, 2304, 1000).doubts, ElementsAre(HasSubstr("was removed at")));
+}
+
+TEST_F(FindComputed, OtherAddresses_AreNotItsMatter) {
+  run();
+  config(LogEvent::kCompleted, kMoment, deterministic("IPADDRS"));
+  Record other = session(LogEvent::kCreated, kMoment - 60'000);
+  other.raw.nat_ip = be("203.0.113.77");
+  add(other);
+  stop();
+  write();
+  FindQuestion question;
+  question.nat = *wire::parse_ipv4("203.0.113.77");
+  question.from_ms = kMoment - 1000;
+  question.until_ms = kMoment + 1000;
+  const auto answer = find_holders(question, {path()});
+  ASSERT_TRUE(answer);
+  EXPECT_THAT(subscribers(*answer), ElementsAre("192.0.2.7:1234"));
+  EXPECT_THAT(answer->doubts, IsEmpty());
+}
+
+TEST_F(FindComputed, EachSegmentAlone_SaysWhatIsInForce) {
+  run();
+  for (int hour = 0; hour < 4; ++hour)
+    holds("192.0.2.7", 40001, kMoment + hour * kHour, kMoment + hour * kHour + 60'000);
+  write();
+  for (const std::string& file : files())
+    if (file.starts_with("records-20261201T00") || file.starts_with("records-20261201T01") ||
+        file.starts_with("records-20261130"))
+      std::filesystem::remove(path(file));
+  const FindAnswer answer = find(kMoment + 3 * kHour + 1000, 2304);
+  EXPECT_THAT(subscribers(answer), ElementsAre("192.0.2.5"));
+  EXPECT_THAT(answer.doubts, IsEmpty());
+  EXPECT_EQ(answer.holders[0].from_ms, std::nullopt) << "before these segments";
+  const FindAnswer before = find(kMoment, 2304);
+  EXPECT_THAT(before.holders, IsEmpty());
+  EXPECT_THAT(before.doubts, ::testing::Contains(HasSubstr("lsnctl deterministic FILE -natIP "
+                                                           "203.0.113.3 -natPort 2304")));
+}
+
+TEST_F(FindComputed, SegmentThatIsMissingSinceTheLastConfigRecord_IsADoubt) {
+  run();
+  for (int hour = 0; hour < 4; ++hour)
+    holds("192.0.2.7", 40001, kMoment + hour * kHour, kMoment + hour * kHour + 60'000);
+  write();
+  std::filesystem::remove(path("records-20261201T013129Z.log"));
+  EXPECT_THAT(find(kMoment + 90 * 60'000, 2304).doubts,
+              ElementsAre(HasSubstr("records-20261201T013129Z.log is not among the segments")));
+  EXPECT_THAT(find(kMoment + 2 * kHour + 1000, 2304).doubts, IsEmpty())
+      << "the next segment says the same";
+}
+
+TEST_F(FindComputed, ConfigRecordThatSaysTooLittle_IsADoubt) {
+  config(LogEvent::kCreated, kMoment - kHour, "lsnd 1 with 1 worker");
+  config(LogEvent::kCompleted, kMoment - kHour, "group DET: nattype DETERMINISTIC");
+  stop();
+  write();
+  const FindAnswer answer = find(kMoment, 2304);
+  EXPECT_THAT(answer.holders, IsEmpty());
+  EXPECT_THAT(answer.doubts, ElementsAre(HasSubstr("lacks what its addresses follow from")));
+}
+
+TEST_F(FindComputed, NoConfigRecord_IsADoubt) {
+  holds("192.0.2.7", 40001, kMoment, kMoment + 60'000);
+  write();
+  EXPECT_THAT(find(kMoment + 1000, 40002).doubts,
+              ::testing::Contains(HasSubstr("no CONFIG record says whether 203.0.113.3 was an "
+                                            "address of deterministic NAT then")));
+}
+
+TEST_F(FindComputed, LossOfTheSinkSinceTheConfigRecord_IsADoubt) {
+  run();
+  batch_.records.push_back(lost_record({5, kMoment, kMoment + 1000}, kNoWorker, LogKind::kLost, 0));
+  batch_.records.push_back(
+      lost_record({5, kMoment + 2000, kMoment + 3000}, 0, LogKind::kSession, 1));
+  stop();
+  write();
+  EXPECT_THAT(find(kMoment - 1000, 2304).doubts, IsEmpty());
+  EXPECT_THAT(find(kMoment + 10'000, 2304).doubts, ElementsAre(HasSubstr("5 records were lost")));
+}
+
+TEST_F(FindComputed, SpiOfASharedAddress_IsNotComputed) {
+  run();
+  stop();
+  write();
+  FindQuestion question;
+  question.nat = *wire::parse_ipv4("203.0.113.3");
+  question.spi = 0x1001;
+  question.from_ms = question.until_ms = kMoment;
+  const auto answer = find_holders(question, {path()});
+  ASSERT_TRUE(answer);
+  EXPECT_THAT(answer->holders, IsEmpty());
+  EXPECT_THAT(answer->doubts, ElementsAre(HasSubstr("which 252 subscribers share")));
+}
+
+TEST_F(FindComputed, Answer_SaysFromWhichRecord) {
+  run();
+  stop();
+  write();
+  FindQuestion question;
+  question.nat = *wire::parse_ipv4("203.0.113.3");
+  question.port = 2304;
+  question.from_ms = question.until_ms = kMoment;
+  const auto answer = find_holders(question, {path()});
+  ASSERT_TRUE(answer);
+  const std::string text = to_text(question, *answer, Format::kText);
+  EXPECT_THAT(text, HasSubstr("192.0.2.5 of group DET, computed: 203.0.113.3:2304-2559"));
+  EXPECT_THAT(text, HasSubstr("CONFIG changed seq=0 text=\"group DET: nattype DETERMINISTIC"));
+  EXPECT_THAT(to_text(question, *answer, Format::kJson),
+              HasSubstr(R"("computed":true,"firstPort":2304,"lastPort":2559)"));
 }
 
 TEST_F(Find, FewBlocksAreReadForOnePort) {

@@ -1,0 +1,166 @@
+#include "lsn/control/records/computed_holders.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "lsn/control/config/port_blocks.hpp"
+#include "lsn/control/records/record.hpp"
+
+namespace lsn::control {
+namespace {
+
+constexpr std::string_view kChanged = "changed", kRemoved = "removed";
+
+}  // namespace
+
+std::string how_to_compute(const FindQuestion& q) {
+  return fmt::format(
+      "with the configuration file of that time, lsnctl deterministic FILE -natIP {}{} answers",
+      wire::to_string(q.nat), q.port ? fmt::format(" -natPort {}", *q.port) : "");
+}
+
+ComputedHolders::Period* ComputedHolders::open(const RecordLine& record, std::string_view group) {
+  for (auto period = periods_.rbegin(); period != periods_.rend(); ++period)
+    if (!period->until_ms && period->node == record.node && period->group == group) return &*period;
+  return nullptr;
+}
+
+void ComputedHolders::confirm(Period& period, std::int64_t at_ms) const {
+  if (at_ms <= question_.from_ms) period.confirmed_ms = std::max(period.confirmed_ms, at_ms);
+}
+
+void ComputedHolders::end(Period& period, const RecordLine& record, std::string_view why) {
+  period.until_ms = record.at_ms;
+  period.end = why;
+  period.end_line = record.line;
+}
+
+bool ComputedHolders::see(const RecordLine& record, const GroupNote& note) {
+  Period* const before = open(record, note.group);
+  if (before != nullptr) {
+    // What it records may change; what its addresses follow from is the same.
+    if (before->text == note.text || (before->map && before->map == note.map)) {
+      before->text = note.text;
+      confirm(*before, record.at_ms);
+      return true;
+    }
+    end(*before, record, note.has_settings ? kChanged : kRemoved);
+    if (note.is_repeated)
+      gaps_.push_back({before->confirmed_ms, record.at_ms, std::string(note.group)});
+  }
+  const bool was_computed = before != nullptr;
+  if (!note.is_deterministic) return was_computed;
+  Period period{.node = std::string(record.node),
+                .group = std::string(note.group),
+                .text = std::string(note.text),
+                .line = std::string(record.line),
+                .map = note.map,
+                .from_ms = record.at_ms,
+                .known_ms = record.at_ms,
+                .confirmed_ms = record.at_ms,
+                .until_ms = std::nullopt};
+  if (note.is_repeated && !was_computed) period.from_ms.reset();
+  periods_.push_back(std::move(period));
+  return was_computed;
+}
+
+void ComputedHolders::end_all(const RecordLine& record, std::string_view why) {
+  for (Period& period : periods_)
+    if (!period.until_ms && period.node == record.node) end(period, record, why);
+}
+
+bool ComputedHolders::is_asked(const Period& period) const {
+  return period.has(question_.nat) && period.from_ms.value_or(INT64_MIN) <= question_.until_ms &&
+         (!period.until_ms || *period.until_ms > question_.from_ms);
+}
+
+bool ComputedHolders::covers(const Period& period) const {
+  return period.map && is_asked(period) && period.known_ms <= question_.from_ms &&
+         (!period.until_ms || *period.until_ms > question_.until_ms);
+}
+
+std::optional<std::int64_t> ComputedHolders::covered_since() const {
+  if (question_.spi) return std::nullopt;  // it follows from no configuration
+  for (const Period& period : periods_)
+    if (covers(period)) return period.confirmed_ms;
+  return std::nullopt;
+}
+
+void ComputedHolders::add_holder(FindAnswer& answer, const Period& period,
+                                 wire::Ipv4Address subscriber) const {
+  Holder holder;
+  holder.subscriber = wire::to_string(subscriber);
+  holder.group = period.group;
+  holder.line = period.line;
+  holder.from_ms = period.from_ms;
+  holder.until_ms = period.until_ms;
+  holder.end = period.end;
+  holder.end_line = period.end_line;
+  holder.computed = period.map->forward(subscriber);
+  answer.holders.push_back(std::move(holder));
+}
+
+void ComputedHolders::add_holders(FindAnswer& answer, const Period& period) const {
+  const FindQuestion& q = question_;
+  const std::vector<wire::Ipv4Address> all = subscribers_at(*period.map, q.nat);
+  if (q.spi) {
+    if (std::none_of(answer.holders.begin(), answer.holders.end(),
+                     [](const Holder& holder) { return !holder.computed; }))
+      answer.doubts.push_back(fmt::format(
+          "{} was an address of deterministic group {}, which {} subscribers share: whose an SPI "
+          "is follows from no configuration, only from ALGSESSION records (sessionLogging)",
+          wire::to_string(q.nat), period.group, all.size()));
+    return;
+  }
+  if (!q.port) {
+    for (const wire::Ipv4Address subscriber : all) add_holder(answer, period, subscriber);
+  } else if (const auto subscriber = period.map->reverse(q.nat, *q.port)) {
+    add_holder(answer, period, *subscriber);
+  } else {
+    answer.remarks.push_back(
+        fmt::format("port {} of {} was nobody's by the configuration of deterministic group {} in "
+                    "force since {}",
+                    *q.port, wire::to_string(q.nat), period.group,
+                    utc_text(period.from_ms.value_or(period.known_ms))));
+  }
+}
+
+void ComputedHolders::add_doubts(FindAnswer& answer, const Period& period) const {
+  const FindQuestion& q = question_;
+  const std::string nat = wire::to_string(q.nat);
+  if (!period.map) {
+    answer.doubts.push_back(fmt::format(
+        "group {} was deterministic, and its CONFIG record of {} lacks what its addresses follow "
+        "from: {}",
+        period.group, utc_text(period.known_ms), how_to_compute(q)));
+  } else if (!period.from_ms && period.known_ms > q.from_ms) {
+    answer.doubts.push_back(fmt::format(
+        "the first CONFIG record that says that {} belongs to deterministic group {} is of {}; "
+        "since when that was so is in none: {}",
+        nat, period.group, utc_text(period.known_ms), how_to_compute(q)));
+  }
+  if (period.until_ms && *period.until_ms <= q.until_ms &&
+      (period.end == kChanged || period.end == kRemoved))
+    answer.doubts.push_back(
+        fmt::format("group {} was {} at {}, inside of that time: before and after, another "
+                    "subscriber may have had the endpoint",
+                    period.group, period.end, utc_text(*period.until_ms)));
+}
+
+void ComputedHolders::add_to(FindAnswer& answer) const {
+  for (const Period& period : periods_) {
+    if (!is_asked(period)) continue;
+    if (period.map && (period.from_ms || period.known_ms <= question_.until_ms))
+      add_holders(answer, period);
+    add_doubts(answer, period);
+  }
+  for (const Gap& gap : gaps_)
+    if (gap.from_ms <= question_.until_ms && gap.until_ms >= question_.from_ms)
+      answer.doubts.push_back(
+          fmt::format("group {} was changed between {} and {}; the record that says when is "
+                      "missing",
+                      gap.group, utc_text(gap.from_ms), utc_text(gap.until_ms)));
+}
+
+}  // namespace lsn::control
