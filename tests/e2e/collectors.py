@@ -5,6 +5,7 @@ The reader shares nothing with the program but RFC 7011 and the numbers of IANA.
 
 import collections
 import ipaddress
+import json
 import re
 import signal
 import socket
@@ -127,6 +128,10 @@ class Nfcapd(Program):
         self.end()
         return subprocess.run(["nfdump", "-R", self.flows, "-q", *options], check=True, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout
+
+    def events(self):
+        """All of them, as nfdump's JSON has them; with -q it leaves the brackets out, too."""
+        return json.loads("[" + self.dump("-o", "json").strip().strip("[],") + "]")
 
 
 # Information elements of IANA: name and how it is read.
