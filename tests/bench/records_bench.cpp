@@ -21,6 +21,7 @@
 
 #include "lsn/control/records/file_sink.hpp"
 #include "lsn/control/records/log_thread.hpp"
+#include "support/one_ring.hpp"
 
 namespace lsn::bench {
 namespace {
@@ -55,30 +56,6 @@ void fill(shared::LogRecord& r, std::uint64_t n) {
   r.remote_port = wire::Be16::of(443);
 }
 
-class OneRing final : public Dataplane {
- public:
-  [[nodiscard]] unsigned workers() const override { return 1; }
-  [[nodiscard]] WorkerStatus worker(unsigned) const override { return {}; }
-  [[nodiscard]] std::vector<shared::PortStatus> ports() override { return {}; }
-  void publish(std::shared_ptr<const shared::Generation>,
-               std::function<void(std::uint64_t)>) override {}
-  void restore(std::vector<shared::StateRecord>, std::function<void(std::uint64_t)>) override {}
-  [[nodiscard]] shared::StateRing& state_changes(unsigned) override { return state; }
-  void flush(unsigned, shared::SessionFlush, std::function<void(std::uint64_t)>) override {}
-  void flush_alg(unsigned, shared::AlgFlush, std::function<void(shared::AlgFlush)>) override {}
-  void ask(unsigned, Question, std::function<void(Question)>) override {}
-  [[nodiscard]] shared::EventRing& alg_events(unsigned) override { return events; }
-  [[nodiscard]] shared::LogRing* log_records(unsigned) override { return &ring; }
-  [[nodiscard]] Clock::time_point tick_zero() const override { return zero; }
-  void poll() override {}
-
-  state::PageMemory memory;
-  shared::LogRing ring{shared::LogRing::kCapacity, &memory};
-  shared::StateRing state;
-  shared::EventRing events;
-  Clock::time_point zero = Clock::now();
-};
-
 Model model_of(const Options& options) {
   Model model;
   model.records.node = "bench";
@@ -107,7 +84,7 @@ double seconds_since(Clock::time_point begin) {
 void stream(const Options& options) {
   const Model model = model_of(options);
   const shared::Generation generation = generation_of(model);
-  const auto dataplane = std::make_unique<OneRing>();
+  const auto dataplane = std::make_unique<test::OneRing>();
   const auto begin = Clock::now();
   double rings = 0;
   {
@@ -127,7 +104,7 @@ void stream(const Options& options) {
         if (record == nullptr) break;
         fill(*record, n / 2);
         if (n % 2 != 0) record->reason = shared::LogReason::kFin;
-        record->at = state::Ticks{static_cast<std::uint32_t>(seconds_since(dataplane->zero) * 100)};
+        record->at = dataplane->now();
         dataplane->ring.commit();
       }
     }

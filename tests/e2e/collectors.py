@@ -58,7 +58,7 @@ class Program:
 class Rsyslog(Program):
     """Listens at one port with one transport; what it has parsed is in its file, a message a line:
     as it came, a tab, and the parts that rsyslog took it for."""
-    def __init__(self, lab, directory, transport, port, cert=None):
+    def __init__(self, lab, directory, transport, port, cert=None, room="4m"):
         super().__init__(lab, directory, f"rsyslog-{transport}-{port}")
         self.port, self.transport = port, transport
         self.file = directory / f"{self.name}.log"
@@ -71,7 +71,8 @@ class Rsyslog(Program):
                   "TLS": 'module(load="imtcp" StreamDriver.Name="ossl" StreamDriver.Mode="1" '
                          'StreamDriver.AuthMode="anon")'}[transport]
         kind = "imudp" if transport == "UDP" else "imtcp"
-        room = ' rcvbufSize="4m"' if transport == "UDP" else ""   # a burst is not its matter here
+        # A burst is not its matter here.
+        room = f' rcvbufSize="{room}"' if transport == "UDP" else ""
         self.config = directory / f"{self.name}.conf"
         self.config.write_text(
             f'global(workDirectory="{directory}")\n{tls}{module}\n'
@@ -110,15 +111,16 @@ class Rsyslog(Program):
 
 
 class Nfcapd(Program):
-    def __init__(self, lab, directory, port):
+    def __init__(self, lab, directory, port, room=4_000_000):
         super().__init__(lab, directory, f"nfcapd-{port}")
+        self.room = room
         self.flows = directory / f"{self.name}.d"
         self.flows.mkdir()
         self.port = port
 
     def start(self):
         self.launch("nfcapd", "-w", self.flows, "-b", HOME, "-p", self.port, "-t", "3600",
-                    "-B", "4000000")
+                    "-B", self.room)
         wait_until("nfcapd is ready", lambda: f":{self.port} " in self.lab.router.run(
             "ss", "-Hlun").stdout, 10)
         return self
@@ -128,6 +130,14 @@ class Nfcapd(Program):
         self.end()
         return subprocess.run(["nfdump", "-R", self.flows, "-q", *options], check=True, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout
+
+    def lines(self, *options):
+        """The same, line by line."""
+        self.end()
+        with subprocess.Popen(["nfdump", "-R", self.flows, "-q", *options], text=True,
+                              stdout=subprocess.PIPE) as dump:
+            yield from dump.stdout
+        assert dump.returncode == 0
 
     def events(self):
         """All of them, as nfdump's JSON has them; with -q it leaves the brackets out, too."""
