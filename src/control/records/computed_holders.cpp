@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "lsn/control/config/port_blocks.hpp"
 #include "lsn/control/records/record.hpp"
@@ -20,12 +21,6 @@ std::string how_to_compute(const FindQuestion& q) {
       wire::to_string(q.nat), q.port ? fmt::format(" -natPort {}", *q.port) : "");
 }
 
-ComputedHolders::Period* ComputedHolders::open(const RecordLine& record, std::string_view group) {
-  for (auto period = periods_.rbegin(); period != periods_.rend(); ++period)
-    if (!period->until_ms && period->node == record.node && period->group == group) return &*period;
-  return nullptr;
-}
-
 void ComputedHolders::confirm(Period& period, std::int64_t at_ms) const {
   if (at_ms <= question_.from_ms) period.confirmed_ms = std::max(period.confirmed_ms, at_ms);
 }
@@ -37,37 +32,48 @@ void ComputedHolders::end(Period& period, const RecordLine& record, std::string_
 }
 
 bool ComputedHolders::see(const RecordLine& record, const GroupNote& note) {
-  Period* const before = open(record, note.group);
-  if (before != nullptr) {
+  const std::string key = fmt::format("{}\n{}", record.node, note.group);
+  const auto open = open_.find(key);
+  const bool was_computed = open != open_.end();
+  if (was_computed && periods_[open->second].text == note.text) {
+    confirm(periods_[open->second], record.at_ms);
+    return true;
+  }
+  auto map = note.is_deterministic ? note.map() : std::nullopt;
+  if (was_computed) {
+    Period& before = periods_[open->second];
     // What it records may change; what its addresses follow from is the same.
-    if (before->text == note.text || (before->map && before->map == note.map)) {
-      before->text = note.text;
-      confirm(*before, record.at_ms);
+    if (map && before.map == map) {
+      before.text = note.text;
+      confirm(before, record.at_ms);
       return true;
     }
-    end(*before, record, note.has_settings ? kChanged : kRemoved);
+    end(before, record, note.has_settings ? kChanged : kRemoved);
     if (note.is_repeated)
-      gaps_.push_back({before->confirmed_ms, record.at_ms, std::string(note.group)});
+      gaps_.push_back({before.confirmed_ms, record.at_ms, std::string(note.group)});
+    open_.erase(open);
   }
-  const bool was_computed = before != nullptr;
   if (!note.is_deterministic) return was_computed;
-  Period period{.node = std::string(record.node),
-                .group = std::string(note.group),
-                .text = std::string(note.text),
-                .line = std::string(record.line),
-                .map = note.map,
-                .from_ms = record.at_ms,
-                .known_ms = record.at_ms,
-                .confirmed_ms = record.at_ms,
-                .until_ms = std::nullopt};
-  if (note.is_repeated && !was_computed) period.from_ms.reset();
-  periods_.push_back(std::move(period));
+  open_.insert_or_assign(key, periods_.size());
+  periods_.push_back({.node = std::string(record.node),
+                      .group = std::string(note.group),
+                      .text = std::string(note.text),
+                      .line = std::string(record.line),
+                      .map = std::move(map),
+                      .from_ms = record.at_ms,
+                      .known_ms = record.at_ms,
+                      .confirmed_ms = record.at_ms,
+                      .until_ms = std::nullopt});
+  if (note.is_repeated && !was_computed) periods_.back().from_ms.reset();
   return was_computed;
 }
 
 void ComputedHolders::end_all(const RecordLine& record, std::string_view why) {
-  for (Period& period : periods_)
-    if (!period.until_ms && period.node == record.node) end(period, record, why);
+  std::erase_if(open_, [&](const auto& entry) {
+    if (periods_[entry.second].node != record.node) return false;
+    end(periods_[entry.second], record, why);
+    return true;
+  });
 }
 
 bool ComputedHolders::is_asked(const Period& period) const {

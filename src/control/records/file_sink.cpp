@@ -116,9 +116,9 @@ bool FileSink::write_beginning(std::int64_t first_ms) {
   record.at_ms = first_ms;
   record.sequence = notes_;
   if (!former_.empty()) batch.add(record, fmt::format("{}{}", kFollows, former_));
-  for (const auto& [group, text] : in_force_) {
+  for (const auto& [group, said] : in_force_) {
     record.sequence = notes_ + batch.records.size();
-    batch.add(record, repeated_note(text));
+    batch.add(record, repeated_note(said.text));
   }
   std::string lines;
   for (const Record& each : batch.records) writer_.write(batch, each, lines);
@@ -129,16 +129,13 @@ bool FileSink::write_beginning(std::int64_t first_ms) {
 }
 
 void FileSink::note(std::string_view text, shared::LogEvent event) {
-  const auto is_computed = [](const auto& entry) {
-    return GroupNote::parse(entry.second)->is_deterministic;
-  };
   if (event != shared::LogEvent::kCompleted)
     in_force_.clear();  // lsnd begins, or ends
   else if (const auto said = GroupNote::parse(text); said && said->has_settings)
-    in_force_.insert_or_assign(std::string(said->group), std::string(said->text));
+    in_force_.insert_or_assign(std::string(said->group),
+                               InForce{std::string(said->text), said->is_deterministic});
   else if (said)
     in_force_.erase(std::string(said->group));
-  computes_ = std::any_of(in_force_.begin(), in_force_.end(), is_computed);
 }
 
 bool FileSink::begin(std::int64_t first_ms) {
@@ -235,7 +232,9 @@ std::size_t FileSink::write(const RecordBatch& batch, std::size_t from) {
 void FileSink::tick(std::int64_t now_ms) {
   if (!resumed_) resume();
   if (is_due(now_ms)) close();
-  if (!file_.valid() && computes_) static_cast<void>(begin(now_ms));
+  const auto is_deterministic = [](const auto& entry) { return entry.second.is_deterministic; };
+  if (!file_.valid() && std::ranges::any_of(in_force_, is_deterministic))
+    static_cast<void>(begin(now_ms));
 }
 
 void FileSink::finish() {

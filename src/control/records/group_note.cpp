@@ -46,6 +46,17 @@ std::optional<wire::Ipv4Range> network_of(std::string_view text) {
   return wire::Ipv4Range{prefix->first(), prefix->last()};
 }
 
+/// Gives each "setting value" to `see`.
+void each_setting(std::string_view settings, auto&& see) {
+  while (!settings.empty()) {
+    const std::string_view one = settings.substr(0, settings.find(kBetween));
+    settings.remove_prefix(std::min(settings.size(), one.size() + kBetween.size()));
+    const std::size_t blank = one.find(' ');
+    see(one.substr(0, blank),
+        blank == std::string_view::npos ? std::string_view() : one.substr(blank + 1));
+  }
+}
+
 /// Collects what a map is made of, setting by setting.
 class MapReader {
  public:
@@ -117,25 +128,23 @@ std::optional<GroupNote> GroupNote::parse(std::string_view text) {
     return std::nullopt;
   note.text = text;
   note.group = text.substr(kGroup.size(), colon - kGroup.size());
-  std::string_view rest = text.substr(colon + 2);
-  note.has_settings = rest != kRemoved && rest != kNothing;
-  MapReader reader;
-  while (!rest.empty()) {
-    const std::string_view one = rest.substr(0, rest.find(kBetween));
-    rest.remove_prefix(std::min(rest.size(), one.size() + kBetween.size()));
-    const std::size_t blank = one.find(' ');
-    const std::string_view setting = one.substr(0, blank);
-    const std::string_view value =
-        blank == std::string_view::npos ? std::string_view() : one.substr(blank + 1);
+  note.settings = text.substr(colon + 2);
+  note.has_settings = note.settings != kRemoved && note.settings != kNothing;
+  each_setting(note.settings, [&note](std::string_view setting, std::string_view value) {
     if (setting == kSessDeletion)
       note.has_ends = parse_word<Switch>(value) != Switch::kDisabled;
     else if (setting == kNatType)
       note.is_deterministic = parse_word<NatType>(value) == NatType::kDeterministic;
-    else
-      reader.take(setting, value);
-  }
-  if (note.is_deterministic) note.map = reader.map();
+  });
   return note;
+}
+
+std::optional<shared::DeterministicMap> GroupNote::map() const {
+  MapReader reader;
+  each_setting(settings, [&reader](std::string_view setting, std::string_view value) {
+    reader.take(setting, value);
+  });
+  return reader.map();
 }
 
 }  // namespace lsn::control

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "lsn/control/records/find.hpp"
@@ -57,7 +58,6 @@ class ComputedHolders {
     }
   };
 
-  [[nodiscard]] Period* open(const RecordLine& record, std::string_view group);
   void confirm(Period& period, std::int64_t at_ms) const;
   static void end(Period& period, const RecordLine& record, std::string_view why);
   /// Of those that have the address: some of the time that is asked for is in it.
@@ -70,6 +70,8 @@ class ComputedHolders {
 
   const FindQuestion& question_;
   std::vector<Period> periods_;  ///< in the order of their beginnings
+  /// Of these, by node and group, the one that has not ended.
+  std::unordered_map<std::string, std::size_t> open_;
   struct Gap {
     std::int64_t from_ms;
     std::int64_t until_ms;

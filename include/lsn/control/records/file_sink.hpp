@@ -73,8 +73,11 @@ class FileSink final : public RecordSink {
   std::string former_;       ///< the segment before the next one; empty: there is none
   std::uint64_t notes_ = 0;  ///< that segments began with
   std::shared_ptr<const RecordNames> names_;
-  std::map<std::string, std::string> in_force_;  ///< by a group's name, what CONFIG says of it
-  bool computes_ = false;                        ///< one of these groups is deterministic
+  struct InForce {
+    std::string text;
+    bool is_deterministic;
+  };
+  std::map<std::string, InForce> in_force_;  ///< by a group's name, what CONFIG says of it
 
   SegmentName name_;
   std::string file_name_;

@@ -35,12 +35,14 @@ namespace lsn::control {
 struct GroupNote {
   std::string_view text;  ///< without "in force: "
   std::string_view group;
+  std::string_view settings;
   bool is_repeated = false;   ///< it was so before
   bool has_settings = false;  ///< not removed, and not without anything to say
   bool has_ends = true;       ///< logSessDeletion is not DISABLED
   bool is_deterministic = false;
+
   /// Of a deterministic group; nullopt: the text lacks what the addresses follow from.
-  std::optional<shared::DeterministicMap> map;
+  [[nodiscard]] std::optional<shared::DeterministicMap> map() const;
 
   /// nullopt: the text is about something else.
   [[nodiscard]] static std::optional<GroupNote> parse(std::string_view text);

@@ -44,8 +44,8 @@ TEST(GroupNote, ReadAgain_IsTheMapOfTheConfiguration) {
       EXPECT_EQ(note->group, group.name);
       EXPECT_TRUE(note->is_deterministic && note->has_settings && note->has_ends);
       EXPECT_FALSE(note->is_repeated);
-      ASSERT_TRUE(note->map) << text;
-      EXPECT_EQ(*note->map, deterministic_map(model, group)) << text;
+      ASSERT_TRUE(note->map()) << text;
+      EXPECT_EQ(*note->map(), deterministic_map(model, group)) << text;
     }
 }
 
@@ -57,8 +57,8 @@ TEST(GroupNote, AddressesThatAreLeftOutOfAPool_AreNotInIt) {  // The broadcast a
   model.interfaces.push_back(outside);
   const GroupConfig& group = model.lsn.group[0];
   const std::string text = group_note(group.name, group_settings(model, group));
-  EXPECT_EQ(*GroupNote::parse(text)->map, deterministic_map(model, group)) << text;
-  EXPECT_EQ(GroupNote::parse(text)->map->nat_addresses().count(), 6u) << text;
+  EXPECT_EQ(*GroupNote::parse(text)->map(), deterministic_map(model, group)) << text;
+  EXPECT_EQ(GroupNote::parse(text)->map()->nat_addresses().count(), 6u) << text;
 }
 
 TEST(GroupNote, Repeated_IsTheSameText) {
@@ -85,24 +85,24 @@ TEST(GroupNote, TextThatLacksAnInput_HasNoMap) {
   const std::string whole =
       "group G: nattype DETERMINISTIC, allocPolicy PORTS, portblocksize 256, network 192.0.2.0/24, "
       "lsnip 203.0.113.3";
-  ASSERT_TRUE(GroupNote::parse(whole)->map);
+  ASSERT_TRUE(GroupNote::parse(whole)->map());
   for (const std::string_view part : {", allocPolicy PORTS", ", portblocksize 256",
                                       ", network 192.0.2.0/24", ", lsnip 203.0.113.3"}) {
     std::string text = whole;
     text.erase(text.find(part), part.size());
     const auto note = GroupNote::parse(text);
     ASSERT_TRUE(note && note->is_deterministic) << text;
-    EXPECT_FALSE(note->map) << text;
+    EXPECT_FALSE(note->map()) << text;
   }
   for (const std::string_view bad : {"network 192.0.2.1/24", "network x", "lsnip 203.0.113.9-1",
                                      "portblocksize 64513", "allocPolicy SOME"})
-    EXPECT_FALSE(GroupNote::parse(whole + ", " + std::string(bad))->map) << bad;
+    EXPECT_FALSE(GroupNote::parse(whole + ", " + std::string(bad))->map()) << bad;
 }
 
 TEST(GroupNote, SettingOfALaterVersion_IsPassedOver) {
   EXPECT_TRUE(GroupNote::parse("group G: nattype DETERMINISTIC, allocPolicy IPADDRS, portblocksize "
                                "512, network 192.0.2.0/24, td 7, lsnip 203.0.113.3, more")
-                  ->map);
+                  ->map());
 }
 
 TEST(GroupNote, OtherWords_AreNone) {
