@@ -43,7 +43,7 @@ def make(build):
     if not (build / "CMakeCache.txt").exists():
         configure += ["-G", "Ninja"]
     targets = ["lsnd", "lsnctl", "bench_state", "bench_path", "bench_workers",
-               "bench_link"]
+               "bench_link", "bench_records"]
     for command in ([str(ROOT / "scripts" / "setup")], configure,
                     ["cmake", "--build", str(build), "--parallel", "--target", *targets]):
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -1,24 +1,34 @@
-// How many records a second the log thread takes to a file, and files for `lsnctl find` to be
+// How many records a second the log thread takes to a sink, and files for `lsnctl find` to be
 // measured with.
 //
-//   bench_records stream [--records 5000000] [--format text] DIRECTORY
-//       one worker's ring, kept full, through the log thread into a file sink
+//   bench_records stream [--records 5000000] [--to file | ipfix-udp | ipfix-tcp] [--format text]
+//       [--runs 1] DIRECTORY
+//       one worker's ring, kept full, through the log thread into a file sink, or to a collector of
+//       IPFIX: a thread that reads and does nothing else
 //   bench_records write [--records 100000000] [--compress zstd] DIRECTORY
 //       sessions of 64 NAT addresses, 20,000 that begin and 20,000 that end per second, each of a
 //       minute, in segments of 1 GB: what a search is measured with; it names one session
 //
 // Times are of the wall clock, everything else of the machine included.
+#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <spdlog/spdlog.h>
+#include <sys/socket.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include "lsn/control/file_descriptor.hpp"
 #include "lsn/control/records/file_sink.hpp"
 #include "lsn/control/records/log_thread.hpp"
 #include "support/one_ring.hpp"
@@ -38,6 +48,8 @@ constexpr std::int64_t kLifeMs = 60'000;
 
 struct Options {
   std::uint64_t records = 0;
+  unsigned runs = 1;
+  std::string to = "file";
   std::string format = "text";
   std::string compress = "none";
   std::string directory;
@@ -56,6 +68,60 @@ void fill(shared::LogRecord& r, std::uint64_t n) {
   r.remote_port = wire::Be16::of(443);
 }
 
+/// A collector at a port of loopback.
+class Collector {
+ public:
+  explicit Collector(IpfixTransport transport)
+      : socket_(socket(AF_INET, transport == IpfixTransport::kUdp ? SOCK_DGRAM : SOCK_STREAM, 0)) {
+    const int room = 8 << 20;
+    setsockopt(socket_.get(), SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+        (transport == IpfixTransport::kTcp && listen(socket_.get(), 1) != 0))
+      throw std::runtime_error("no port of loopback");
+    getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&address), &size);
+    config_.collector = fmt::format("127.0.0.1:{}", ntohs(address.sin_port));
+    config_.transport = transport;
+    thread_ = std::thread([this] { run(); });
+  }
+  Collector(const Collector&) = delete;
+  Collector& operator=(const Collector&) = delete;
+  ~Collector() {
+    ending_ = true;
+    thread_.join();
+  }
+
+  [[nodiscard]] const RecordIpfixConfig& config() const { return config_; }
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+
+ private:
+  void run() {
+    FileDescriptor connection;
+    std::vector<char> room(1 << 20);
+    while (!ending_) {
+      const bool is_listening = config_.transport == IpfixTransport::kTcp && !connection.valid();
+      pollfd waiting{connection.valid() ? connection.get() : socket_.get(), POLLIN, 0};
+      if (poll(&waiting, 1, 20) != 1) continue;
+      if (is_listening) {
+        connection = FileDescriptor(accept(socket_.get(), nullptr, nullptr));
+        continue;
+      }
+      const ssize_t size = recv(waiting.fd, room.data(), room.size(), 0);
+      if (size <= 0) return;
+      bytes_ += static_cast<std::uint64_t>(size);
+    }
+  }
+
+  RecordIpfixConfig config_;
+  FileDescriptor socket_;
+  std::atomic<std::uint64_t> bytes_{0};
+  std::atomic<bool> ending_{false};
+  std::thread thread_;
+};
+
 Model model_of(const Options& options) {
   Model model;
   model.records.node = "bench";
@@ -67,6 +133,16 @@ Model model_of(const Options& options) {
   model.lsn.group.resize(1);
   model.lsn.group[0].name = "LSN-GROUP-1";
   return model;
+}
+
+/// The same records to a collector instead of a file.
+void send_to(const Collector& collector, Model& model) {
+  model.records.file.clear();
+  model.records.ipfix = {collector.config()};
+  model.lsn.logprofile.resize(1);
+  model.lsn.logprofile[0].name = "LOG";
+  model.lsn.logprofile[0].log_ipfix = Switch::kEnabled;
+  model.lsn.group[0].logprofilename = {"LOG"};
 }
 
 shared::Generation generation_of(const Model& model) {
@@ -82,7 +158,13 @@ double seconds_since(Clock::time_point begin) {
 }
 
 void stream(const Options& options) {
-  const Model model = model_of(options);
+  Model model = model_of(options);
+  std::unique_ptr<Collector> collector;
+  if (options.to != "file") {
+    collector = std::make_unique<Collector>(options.to == "ipfix-udp" ? IpfixTransport::kUdp
+                                                                      : IpfixTransport::kTcp);
+    send_to(*collector, model);
+  }
   const shared::Generation generation = generation_of(model);
   const auto dataplane = std::make_unique<test::OneRing>();
   const auto begin = Clock::now();
@@ -115,9 +197,14 @@ void stream(const Options& options) {
       fmt::print("records were lost: it is no measurement\n");
   }
   const double all = seconds_since(begin);
-  fmt::print("{} records, {}: {:.2f} s out of the ring, {:.2f} s in the file: {:.2f} M records/s\n",
-             options.records, options.format, rings, all,
-             static_cast<double>(options.records) / all / 1e6);
+  fmt::print(
+      "{} records, {}: {:.2f} s out of the ring, {:.2f} s to the end: {:.2f} M records/s{}\n",
+      options.records, collector == nullptr ? options.format : options.to, rings, all,
+      static_cast<double>(options.records) / all / 1e6,
+      collector == nullptr
+          ? ""
+          : fmt::format(", the collector read {} MB", collector->bytes() / 1'000'000));
+  std::fflush(stdout);
 }
 
 /// The records of one second: what begins, and what began a minute before.
@@ -196,6 +283,8 @@ int main(int argc, char** argv) {
   CLI::App* const written = app.add_subcommand("write", "files for lsnctl find");
   for (CLI::App* const each : {streamed, written}) {
     each->add_option("--records", options.records);
+    each->add_option("--runs", options.runs);
+    each->add_option("--to", options.to)->check(CLI::IsMember({"file", "ipfix-udp", "ipfix-tcp"}));
     each->add_option("--format", options.format)->check(CLI::IsMember({"text", "json"}));
     each->add_option("--compress", options.compress)->check(CLI::IsMember({"none", "zstd"}));
     each->add_option("directory", options.directory)->required();
@@ -203,7 +292,8 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   try {
     if (options.records == 0) options.records = streamed->parsed() ? 5'000'000 : 100'000'000;
-    streamed->parsed() ? stream(options) : write(options);
+    if (written->parsed()) write(options);
+    for (unsigned run = 0; streamed->parsed() && run < options.runs; ++run) stream(options);
   } catch (const std::exception& error) {
     fmt::print(stderr, "bench_records: {}\n", error.what());
     return 1;
