@@ -8,7 +8,9 @@
 #include <rte_rcu_qsbr.h>
 
 #include <chrono>
+#include <cstdint>
 #include <expected>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>

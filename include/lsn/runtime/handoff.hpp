@@ -9,6 +9,7 @@
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
+#include <cstdint>
 #include <expected>
 #include <memory>
 #include <span>

@@ -5,6 +5,7 @@
 // had dealt out the addresses in another order.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <span>

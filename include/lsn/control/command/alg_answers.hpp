@@ -3,6 +3,7 @@
 // like those about LSN sessions.
 #pragma once
 
+#include <cstdint>
 #include <expected>
 #include <memory>
 #include <optional>

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "lsn/control/command/alg_answers.hpp"
 #include "lsn/control/command/answer.hpp"

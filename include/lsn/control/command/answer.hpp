@@ -7,6 +7,7 @@
 // is destroyed, and later answers of the workers are dropped.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>

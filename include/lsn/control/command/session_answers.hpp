@@ -4,6 +4,7 @@
 // once. ESP sessions have SPIs in place of ports.
 #pragma once
 
+#include <cstdint>
 #include <expected>
 #include <memory>
 #include <optional>

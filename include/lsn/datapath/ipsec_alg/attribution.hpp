@@ -6,6 +6,7 @@
 // number of look-ups, however many a host sends.
 #pragma once
 
+#include <cstdint>
 #include <expected>
 
 #include "lsn/datapath/ipsec_alg/ipsec_alg.hpp"

@@ -12,6 +12,8 @@
 // the SPIs that it may still expect.
 #pragma once
 
+#include <cstdint>
+
 #include "lsn/datapath/ipsec_alg/ipsec_alg.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
 

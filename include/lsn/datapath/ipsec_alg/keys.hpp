@@ -1,6 +1,8 @@
 // The names of the ALG's objects in Tables::index and Tables::quoted.
 #pragma once
 
+#include <cstdint>
+
 #include "lsn/datapath/ipsec_alg/tables.hpp"
 #include "lsn/datapath/packet.hpp"
 #include "lsn/state/flow_table.hpp"

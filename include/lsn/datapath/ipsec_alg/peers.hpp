@@ -7,6 +7,7 @@
 // works on.
 #pragma once
 
+#include <cstdint>
 #include <expected>
 
 #include "lsn/datapath/ipsec_alg/ipsec_alg.hpp"

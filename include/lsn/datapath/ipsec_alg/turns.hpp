@@ -12,6 +12,8 @@
 // If no packet comes to a gate the timer wheel does.
 #pragma once
 
+#include <cstdint>
+
 #include "lsn/datapath/ipsec_alg/gate.hpp"
 #include "lsn/datapath/ipsec_alg/ike.hpp"
 #include "lsn/datapath/ipsec_alg/ipsec_alg.hpp"

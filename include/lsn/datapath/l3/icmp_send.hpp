@@ -17,6 +17,8 @@
 // header, so the checksum of such a request is not verified but carried over: wrong stays wrong.
 #pragma once
 
+#include <cstdint>
+
 #include "lsn/datapath/l3/l3.hpp"
 #include "lsn/datapath/packet.hpp"
 

@@ -8,6 +8,7 @@
 
 #include <rte_mbuf.h>
 
+#include <cstdint>
 #include <cstring>
 #include <expected>
 #include <optional>

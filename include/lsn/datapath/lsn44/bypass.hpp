@@ -9,6 +9,9 @@
 // once where its addresses decide; where ports do, its datagram's first one is waited for.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+
 #include "lsn/datapath/packet.hpp"
 #include "lsn/datapath/verdict.hpp"
 #include "lsn/shared/bypass.hpp"

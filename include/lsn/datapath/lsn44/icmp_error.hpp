@@ -11,6 +11,8 @@
 // session is not touched (REQ-6): an error neither refreshes nor ends it.
 #pragma once
 
+#include <cstdint>
+
 #include "lsn/datapath/packet.hpp"
 #include "lsn/datapath/verdict.hpp"
 

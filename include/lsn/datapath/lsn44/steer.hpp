@@ -6,6 +6,8 @@
 // have it, Packet::handoffs and visited_shards() say how far that has come.
 #pragma once
 
+#include <cstdint>
+
 #include "lsn/datapath/packet.hpp"
 #include "lsn/datapath/verdict.hpp"
 

@@ -23,6 +23,8 @@
 //   others    ... unless it goes on: the RST was not accepted (RFC 6146 section 3.5.2.2)
 #pragma once
 
+#include <chrono>
+
 #include "lsn/datapath/lsn44/session.hpp"
 #include "lsn/datapath/packet.hpp"
 

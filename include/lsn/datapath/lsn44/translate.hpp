@@ -9,6 +9,7 @@
 // that the packet goes out: an ICMP error quotes it as its sender knows it.
 #pragma once
 
+#include <cstdint>
 #include <expected>
 
 #include "lsn/datapath/l3/output.hpp"
