@@ -74,21 +74,21 @@ def run_find(options, results, directory):
 
 
 def run_statics(options, results, directory):
-    """As many static mappings as a file of 64 MB takes."""
-    count = 100_000 if options.quick else 500_000
+    count = 100_000 if options.quick else 1_000_000
     file = directory / "statics.conf"
     with open(file, "w") as out:
         out.write('''interfaces = (
-  { name = "inside"; role = "inside"; device = "net_null0"; address = "10.255.0.1/16"; },
+  { name = "inside"; role = "inside"; device = "net_null0"; address = "10.0.0.1/15"; },
   { name = "outside"; role = "outside"; device = "net_null1"; address = "198.51.100.1/24"; });
+routes = ( { prefix = "0.0.0.0/0"; via = "198.51.100.10"; } );
 lsn: {
-  client = ( { name = "C"; network = [ "10.0.0.0/16" ]; } );
+  client = ( { name = "C"; network = [ "10.1.0.0/16" ]; } );
   pool = ( { name = "P"; lsnip = [ "203.1.0.0-203.1.15.255" ]; } );
   group = ( { name = "G"; clientname = "C"; poolname = [ "P" ]; } );
   static = (''')
         for n in range(count):
             out.write(f'''{"," if n else ""}
-{{name="s{n}";transportprotocol="TCP";subscrIP="10.0.{n >> 8 & 255}.{n & 255}";\
+{{name="s{n}";transportprotocol="TCP";subscrIP="10.1.{n >> 8 & 255}.{n & 255}";\
 subscrPort="{1 + (n >> 16)}";natIP="203.1.{n >> 8 & 15}.{n & 255}";natPort="{1 + (n >> 12)}";}}''')
         out.write("\n);\n};\n")
     took = []
@@ -98,9 +98,9 @@ subscrPort="{1 + (n >> 16)}";natIP="203.1.{n >> 8 & 15}.{n & 255}";natPort="{1 +
         took.append(time.monotonic() - begin)
     results["cells"].append({"table": "statics", "count": count, "unit": "s", **middle(took)})
     table("lsnd --check, a file of static mappings: read, checked, and made into tables: s",
-          ["mappings", "MB", "lowest of 3", "highest", "a million of them"],
+          ["mappings", "MB", "lowest of 3", "highest", "target"],
           [[count_text(count), f"{file.stat().st_size / 1e6:.0f}", f"{min(took):.2f}",
-            f"{max(took):.2f}", f"{min(took) * 1_000_000 / count:.1f}"]])
+            f"{max(took):.2f}", "-" if options.quick else "10"]])
 
 
 def run_records(options, results, directory):

@@ -20,9 +20,9 @@
 namespace lsn::control {
 namespace {
 
-constexpr std::size_t kMaxSize = std::size_t{64} << 20;  // bytes, with all includes
-constexpr std::chrono::seconds kPatience{5};             // for a pipe
-constexpr unsigned kMaxIncludeDepth = 10;                // libconfig's own limit
+constexpr std::size_t kMaxSize = std::size_t{256} << 20;  // bytes, with all includes
+constexpr std::chrono::seconds kPatience{5};              // for a pipe
+constexpr unsigned kMaxIncludeDepth = 10;                 // libconfig's own limit
 constexpr unsigned kMaxFiles = 1000;
 constexpr unsigned kMaxNesting = 32;  // the deepest setting is 4 levels down
 
@@ -69,7 +69,7 @@ std::expected<std::string, std::string> read_whole(const std::string& path) {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return std::unexpected(std::string(std::strerror(errno)));
     text.append(buffer.data(), static_cast<std::size_t>(got));
-    if (text.size() > kMaxSize) return std::unexpected("is larger than 64 MiB");
+    if (text.size() > kMaxSize) return std::unexpected("is larger than 256 MiB");
   }
   return text;
 }
@@ -127,7 +127,7 @@ class Expander {
     bool line_begins = true;  // nothing but blanks so far
     while (at < text.size()) {
       if (source_.text.size() > kMaxSize)
-        return fail(file, line, "the file with its includes is larger than 64 MiB");
+        return fail(file, line, "the file with its includes is larger than 256 MiB");
       const char c = text[at];
       const char next = at + 1 < text.size() ? text[at + 1] : '\0';
       if (c == '\0') return fail(file, line, "a NUL character, allowed: text");
