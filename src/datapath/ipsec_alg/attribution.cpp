@@ -112,7 +112,8 @@ bool is_contested(IpsecAlg& shard, Gate& gate, Seen seen, PeerId peer) {
   for (const PeerId other : seen.history.expected_by)
     if (other != peer && may_still_expect(shard, other)) return true;
   return (seen.history.expected_by_several && is_another_owed(shard, gate, peer)) ||
-         does_another_dangle(shard, gate, peer) || has_another_asked(shard, gate, peer);
+         does_another_dangle(shard, gate, peer) ||
+         has_another_asked(shard, gate, peer) == Asking::kYes;
 }
 
 void note_learned(Seen seen, PeerId peer) {
@@ -359,6 +360,13 @@ bool is_out_of_room(DropReason reason) {
   }
 }
 
+/// Whether an SPI may answer another client's packets. The SPI of one that has asked often
+/// has been in use for as long: it does not begin now (design 5.4).
+bool may_answer_another(const IpsecAlg& shard, const Gate& gate, PeerId holder, Seen seen) {
+  const Asking asked = has_another_asked(shard, gate, holder);
+  return asked == Asking::kYes || (asked == Asking::kOften && !seen.at.new_at_first);
+}
+
 /// Inbound 1.
 std::expected<SessionId, DropReason> inbound_of_turn(IpsecAlg& shard, GateId gate_id, Spi spi,
                                                      bool fresh_now, Seen seen) {
@@ -378,10 +386,9 @@ std::expected<SessionId, DropReason> inbound_of_turn(IpsecAlg& shard, GateId gat
       reason = DropReason::kEspInNotFresh;
     } else if (is_of_another(seen, turn.holder, since)) {
       reason = DropReason::kEspInAmbiguous;  // on its way before the holder can have had it
-    } else if (contested && (!sent_lately || has_another_asked(shard, gate, turn.holder) ||
-                             !is_owed_any(shard, holder))) {
-      // Nor if another client, whose SPI is not answered yet, has sent as lately, or the holder has
-      // got the SPIs that it was owed.
+    } else if ((contested && (!sent_lately || !is_owed_any(shard, holder))) ||
+               may_answer_another(shard, gate, turn.holder, seen)) {
+      // Nor if the holder has got the SPIs that it was owed.
       reason = DropReason::kEspInDangling;
     } else {
       is_holders = true;

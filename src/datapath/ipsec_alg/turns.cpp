@@ -519,16 +519,17 @@ void note_asked(IpsecAlg& shard, Gate& gate, PeerId id) {
   ++peer.asks;
 }
 
-bool has_another_asked(const IpsecAlg& shard, const Gate& gate, PeerId except) {
+Asking has_another_asked(const IpsecAlg& shard, const Gate& gate, PeerId except) {
+  Asking asked = Asking::kNo;
   unsigned looked = 0;
   for (PeerId id = gate.claimants.first; id != state::kNone && ++looked <= 4 * kLookLimit;
        id = shard.alg.peers[id].of_claimants.next) {
     const Peer& peer = shard.alg.peers[id];
-    if (id != except && peer.asked && peer.asks <= kAsks &&
-        (*peer.asked + kReplySoon).later_than(shard.now))
-      return true;
+    if (id == except || !peer.asked || !(*peer.asked + kReplySoon).later_than(shard.now)) continue;
+    if (peer.asks <= kAsks) return Asking::kYes;
+    asked = Asking::kOften;
   }
-  return false;
+  return asked;
 }
 
 void on_return(IpsecAlg& shard, GateId id) {

@@ -339,6 +339,23 @@ TEST_P(AlgEsp, StreamOfAnotherClient_IsNeverTakenForReplies) {
   }
 }
 
+// A client whose tunnel is older than this process goes on for longer than its packets count
+// against others (design 5.13). What the server sends it meanwhile begins with a later number.
+TEST_P(AlgEsp, AnswerToAClientThatHasAskedOften_IsNotTheHolders) {
+  start();
+  const Peer c1 = joins(1), c2 = joins(2);
+  sends_esp(c1, 0x1001, 5);
+  arms(c2);
+  sends_esp(c2, 0x1002, 1);
+  for (std::uint32_t i = 0; i < 17; ++i) {
+    sends_esp(c1, 0x1001, 6 + i);
+    sends_esp(c2, 0x1002, 2 + i);
+    quiet(100ms);
+  }
+  esp_refused_in(0x2001, DropReason::kEspInDangling, 20);
+  gets_esp(c2, 0x2002, 1);
+}
+
 // What was counted for one client is not the next one's, who has nothing to do with it.
 TEST_P(AlgEsp, RepliesCountedForOneClient_DoNotCountForTheNextHolder) {
   start();

@@ -63,9 +63,15 @@ void turn_was_lost(IpsecAlg& shard, PeerId peer, state::Ticks admitted);
 void on_spi(IpsecAlg& shard, GateId id, Direction direction);
 /// A packet of that peer's passed on an SPI that the server has not answered.
 void note_asked(IpsecAlg& shard, Gate& gate, PeerId peer);
-/// Whether one of another client passed, so lately that the server's answer may come now. A client
-/// that goes on without an answer does not count for long.
-[[nodiscard]] bool has_another_asked(const IpsecAlg& shard, const Gate& gate, PeerId except);
+/// Whether a client has asked for an inbound SPI by packets that the server has not answered.
+enum class Asking : std::uint8_t {
+  kNo,
+  kOften,  ///< more of them than count against others' claims (design 5.13)
+  kYes,
+};
+/// Whether a packet of another client passed on an SPI without an answer, so lately that the
+/// server's answer may come now.
+[[nodiscard]] Asking has_another_asked(const IpsecAlg& shard, const Gate& gate, PeerId except);
 /// The holder sends on an SPI of its turn.
 void note_sent(IpsecAlg& shard, Gate& gate);
 /// A packet on a learned SPI came in for the holder: closes the gate if that completes the pair.
