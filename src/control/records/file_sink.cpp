@@ -13,6 +13,7 @@
 #include <system_error>
 #include <utility>
 
+#include "lsn/control/append_whole.hpp"
 #include "lsn/control/records/group_note.hpp"
 #include "lsn/control/records/record_line.hpp"
 #include "lsn/control/records/segment_file.hpp"
@@ -24,23 +25,6 @@ constexpr mode_t kMode = 0640;  // subscribers are in it
 
 bool exists(const std::string& path) {
   return access(path.c_str(), F_OK) == 0;
-}
-
-/// All of it, or the file is as it was; `size`: what it has.
-bool append_whole(int fd, std::string_view bytes, std::uint64_t size) {
-  std::size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) {
-      const int error = errno;
-      static_cast<void>(ftruncate(fd, static_cast<off_t>(size)));
-      errno = error;
-      return false;
-    }
-    done += static_cast<std::size_t>(n);
-  }
-  return true;
 }
 
 std::uint64_t size_of(int fd) {
