@@ -1,5 +1,7 @@
 #include "lsn/datapath/context.hpp"
 
+#include "lsn/datapath/capture_tap.hpp"
+
 namespace lsn::datapath {
 
 Context::Context(const ContextConfig& config)
@@ -27,6 +29,10 @@ void Context::handoff(rte_mbuf* packet, ShardId to, PacketOrigin origin) {
   counters.handoff_sent.add();
   origin_of(packet) = origin;
   buffer.packets[buffer.count++] = packet;
+}
+
+void Context::capture_drop(const rte_mbuf* packet, DropReason reason) {
+  capture->dropped(*this, packet, reason);
 }
 
 void apply(Context& shard, Packet& packet, Verdict verdict) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "lsn/datapath/capture_tap.hpp"
 #include "lsn/datapath/ipsec_alg/clockwork.hpp"
 #include "lsn/datapath/ipsec_alg/inspect.hpp"
 #include "lsn/datapath/ipsec_alg/prefetch.hpp"
@@ -347,6 +348,8 @@ bool keep_up(IpsecAlg& shard, std::size_t budget) {
 }  // namespace
 
 void process_received(IpsecAlg& shard, std::uint16_t device, std::span<rte_mbuf* const> packets) {
+  if (shard.capture != nullptr) [[unlikely]]
+    shard.capture->received(shard, device, packets);
   const auto link = [&](rte_mbuf* mbuf, Packet& packet) {
     return parse_frame(shard, device, mbuf, packet);
   };
@@ -360,6 +363,8 @@ void process_received(IpsecAlg& shard, std::uint16_t device, std::span<rte_mbuf*
 
 void process_handoff(IpsecAlg& shard, std::span<rte_mbuf* const> packets) {
   shard.counters.handoff_received.add(packets.size());
+  if (shard.capture != nullptr) [[unlikely]]
+    shard.capture->taken_over(packets);
   // Another core wrote them last: their lines come from its cache, all at a time. The data begin
   // where a buffer's room does, nearly always; to look would be to wait.
   for (rte_mbuf* mbuf : packets) {

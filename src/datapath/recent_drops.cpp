@@ -6,12 +6,8 @@
 #include "lsn/wire/ipv4.hpp"
 
 namespace lsn::datapath {
-namespace {
 
-/// The IPv4 header in the first segment, or nullptr. Bytes that fit a whole IPv4 packet from the
-/// first one on are one: in a frame they are the hardware address of its receiver, whose first byte
-/// then is 0x45 and whose next ones happen to be the packet's length.
-const wire::Ipv4Header* find_ip(const rte_mbuf* packet) {
+const wire::Ipv4Header* ip_of_dropped(const rte_mbuf* packet) {
   const auto* const bytes = rte_pktmbuf_mtod(packet, const std::uint8_t*);
   const auto at = [&](std::size_t offset) -> const wire::Ipv4Header* {
     if (packet->data_len < offset + sizeof(wire::Ipv4Header)) return nullptr;
@@ -32,10 +28,8 @@ const wire::Ipv4Header* find_ip(const rte_mbuf* packet) {
              : nullptr;
 }
 
-}  // namespace
-
 void RecentDrops::keep(Ring& ring, const rte_mbuf* packet, state::Ticks now) {
-  const wire::Ipv4Header* const ip = find_ip(packet);
+  const wire::Ipv4Header* const ip = ip_of_dropped(packet);
   if (ip == nullptr) return;  // no packet of IPv4: no row would be found by it
   ring.latest = now;
   Drop& drop = ring.drops[ring.next++ % kKept];

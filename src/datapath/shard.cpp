@@ -1,9 +1,12 @@
 #include "lsn/datapath/shard.hpp"
 
+#include "lsn/datapath/capture_tap.hpp"
 #include "lsn/datapath/ipsec_alg/clockwork.hpp"
 #include "lsn/datapath/ipsec_alg/queries.hpp"
+#include "lsn/datapath/lsn44/mapping.hpp"
 #include "lsn/datapath/lsn44/queries.hpp"
 #include "lsn/datapath/lsn44/sweep.hpp"
+#include "lsn/datapath/parse.hpp"
 
 namespace lsn::datapath {
 
@@ -41,6 +44,31 @@ void look_up(IpsecAlg& shard, Lookup& lookup, std::size_t /*budget*/) {
       shard, out ? local : wire::Be32{}, out ? nat_ip_of(shard, subscriber, local) : local,
       lookup.remote.be(), is_inbound_esp ? wire::Be32::of(lookup.spi).raw() : ipsec_alg::kNoSpi);
   lookup.finished = true;
+}
+
+bool find_captured(Context& shard, const CapturePoint& point, const PacketEnds& ends,
+                   CapturedFlow& flow) {
+  const auto protocol = protocol_of(ends.protocol);
+  const bool is_esp = protocol == Protocol::kEsp;
+  if (!protocol || (!is_esp && !ends.has_ports)) return false;
+  const Lsn44& nat = static_cast<Lsn44&>(shard);
+  const lsn44::Tables& tables = nat.lsn44;
+  const auto [local, remote] = ends_at(point, ends);
+  const bool inside = point.side == Side::kInside;
+  const state::FlowTable& table = inside ? tables.outbound : tables.inbound;
+  const state::FlowKey key = is_esp ? esp_key(local.address, remote.address, ends.spi)
+                                    : flow_key(*protocol, local, remote);
+  if (const lsn44::SessionId id = table.find(key, table.hash(key)); id != state::kNone) {
+    const lsn44::Session& session = tables.sessions[id];
+    flow.subscriber = {session.inside_ip, is_esp ? wire::Be16{} : session.inside_port};
+    flow.nat = {session.nat_ip, is_esp ? wire::Be16{} : lsn44::shown_nat_port(session)};
+    return true;
+  }
+  if (inside || is_esp) return false;
+  if (const lsn44::MappingId id = lsn44::find_mapping(nat, *protocol, local.address, local.port);
+      id != state::kNone)
+    flow.subscriber = {tables.mappings[id].inside_ip, tables.mappings[id].inside_port};
+  return false;
 }
 
 ShardCapacity capacity_of(const IpsecAlg& shard) {

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "lsn/datapath/capture_tap.hpp"
 #include "lsn/shared/restored_map.hpp"
 #include "support/packet_checker.hpp"
 #include "support/path_guard.hpp"
@@ -43,6 +44,14 @@ std::string lcores() {
   for (int cpu = 0; cpu < CPU_SETSIZE && cpu < 128; ++cpu)
     if (CPU_ISSET(cpu, &cpus)) list += cat({list.empty() ? "" : ",", std::to_string(cpu)});
   return cat({"--lcores=0@(", list, ")"});
+}
+
+/// As a worker does it for a capture.
+void show_handoffs(Shard& shard, const HandoffBuffer& buffer) {
+  if (shard.capture == nullptr) return;
+  const std::span<rte_mbuf* const> frames(buffer.packets.data(), buffer.count);
+  shard.capture->handing_off(shard, frames);
+  shard.capture->handed_off(shard, frames, frames.size());
 }
 
 }  // namespace
@@ -340,6 +349,7 @@ bool Lab::move_handoffs() {
       moved = true;
       const std::vector<rte_mbuf*> packets(buffer.packets.begin(),
                                            buffer.packets.begin() + buffer.count);
+      show_handoffs(*shards_[from], buffer);
       buffer.count = 0;
       came_ += std::count_if(packets.begin(), packets.end(), [](rte_mbuf* packet) {
         return origin_of(packet).kind == HandoffKind::kArp;
@@ -357,6 +367,11 @@ void Lab::collect() {
   for (const auto& shard : shards_) {
     for (unsigned device = 0; device < shard->tx.size(); ++device) {
       TxBuffer& buffer = shard->tx[device];
+      if (shard->capture != nullptr && buffer.count != 0) {
+        const std::span<rte_mbuf* const> frames(buffer.packets.data(), buffer.count);
+        shard->capture->sending(*shard, static_cast<std::uint16_t>(device), frames);
+        shard->capture->sent(*shard, frames, frames.size(), DropReason::kTxFull);
+      }
       for (std::uint32_t i = 0; i < buffer.count; ++i) {
         rte_mbuf* mbuf = buffer.packets[i];
         if (rte_mbuf_check(mbuf, 1, nullptr) != 0)
@@ -374,7 +389,15 @@ void Lab::collect() {
       }
       buffer.count = 0;
     }
+    end_captured_burst(*shard);
   }
+}
+
+/// All of a burst was sent and handed off.
+void Lab::end_captured_burst(Shard& shard) {
+  if (shard.capture == nullptr) return;
+  for (const HandoffBuffer& buffer : shard.handoff_buffers) show_handoffs(shard, buffer);
+  shard.capture->end_burst(shard);
 }
 
 std::vector<Frame> Lab::run_until_idle() {

@@ -226,6 +226,7 @@ class Lab {
   [[nodiscard]] rte_mbuf* buffer_of(const Bytes& frame, const Reception& how);
   bool move_handoffs();
   void collect();
+  static void end_captured_burst(datapath::Shard& shard);
   void inspect(const Frame& frame);
   void answer(const Frame& frame);
   void fault(const Frame& frame, const std::string& what);

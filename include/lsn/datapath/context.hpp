@@ -37,11 +37,14 @@
 
 namespace lsn::datapath {
 
+class CaptureTap;
+
 /// Packets that wait for a device. The worker sends them after every burst.
 struct TxBuffer {
   static constexpr std::uint32_t kCapacity = 512;
 
   std::uint32_t count = 0;
+  std::uint32_t captured = 0;  ///< the first ones, which the capture that runs has already
   std::array<rte_mbuf*, kCapacity> packets;
 };
 
@@ -117,6 +120,7 @@ struct Context {
   /// By device: an eighth of its last burst was another shard's.
   std::vector<char> brings_others;
   RecentDrops recent_drops;
+  CaptureTap* capture = nullptr;  ///< of `start capture` (capture_tap.hpp); nullptr: none runs
 
   std::vector<TxBuffer> tx;                    ///< by device
   std::vector<HandoffBuffer> handoff_buffers;  ///< by shard
@@ -127,8 +131,12 @@ struct Context {
   void drop(rte_mbuf* packet, DropReason reason) {
     counters.drop(reason);
     recent_drops.note(reason, packet, now);
+    if (capture != nullptr) [[unlikely]]
+      capture_drop(packet, reason);
     rte_pktmbuf_free(packet);
   }
+  /// A packet that is dropped, for the capture that runs.
+  void capture_drop(const rte_mbuf* packet, DropReason reason);
 
   /// Puts a packet into the buffer for another shard. The packet's data begin at its link header.
   void handoff(rte_mbuf* packet, ShardId to, PacketOrigin origin);

@@ -48,9 +48,9 @@ inline void locate(Packet& packet, wire::Ipv4Header* ip) {
   packet.l4_size = static_cast<std::uint32_t>(ip->payload_size());
 }
 
-/// The Protocol of a packet, if it is one that is translated.
-[[nodiscard]] inline std::optional<Protocol> protocol_of(const wire::Ipv4Header& ip) {
-  switch (ip.protocol) {
+/// The Protocol of a number in IPv4 headers, if it is one that is translated.
+[[nodiscard]] inline std::optional<Protocol> protocol_of(std::uint8_t number) {
+  switch (number) {
     case wire::kProtocolTcp:
       return Protocol::kTcp;
     case wire::kProtocolUdp:
@@ -62,6 +62,10 @@ inline void locate(Packet& packet, wire::Ipv4Header* ip) {
     default:
       return std::nullopt;
   }
+}
+/// ... of a packet.
+[[nodiscard]] inline std::optional<Protocol> protocol_of(const wire::Ipv4Header& ip) {
+  return protocol_of(ip.protocol);
 }
 
 /// Of a protocol that is not translated.

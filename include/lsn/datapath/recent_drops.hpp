@@ -15,8 +15,15 @@
 #include "lsn/shared/drop_reason.hpp"
 #include "lsn/state/ticks.hpp"
 #include "lsn/wire/big_endian.hpp"
+#include "lsn/wire/ipv4.hpp"
 
 namespace lsn::datapath {
+
+/// The IPv4 header of a packet whose data begin at its link header or at its IP header, in the
+/// first segment, or nullptr. Bytes that fit a whole IPv4 packet from the first one on are one: in
+/// a frame they are the hardware address of its receiver, whose first byte then is 0x45 and whose
+/// next ones happen to be the packet's length.
+[[nodiscard]] const wire::Ipv4Header* ip_of_dropped(const rte_mbuf* packet);
 
 class RecentDrops {
  public:

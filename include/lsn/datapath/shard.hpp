@@ -7,7 +7,14 @@
 #include "lsn/datapath/ipsec_alg/ipsec_alg.hpp"
 #include "lsn/shared/queries.hpp"
 
+namespace lsn::shared {
+struct CapturedFlow;
+}  // namespace lsn::shared
+
 namespace lsn::datapath {
+
+struct CapturePoint;
+struct PacketEnds;
 
 using ShardConfig = IpsecAlgConfig;
 
@@ -25,6 +32,10 @@ void adopt_generation(Shard& shard, const Generation* generation, lsn44::ShardAd
 
 /// All that decides about one packet (`explain`).
 void look_up(IpsecAlg& shard, Lookup& lookup, std::size_t budget);
+
+/// CaptureTap::FindSession: by the session tables, and by the mapping of an inbound packet.
+[[nodiscard]] bool find_captured(Context& shard, const CapturePoint& point, const PacketEnds& ends,
+                                 CapturedFlow& flow);
 
 /// Room in a shard's tables.
 [[nodiscard]] ShardCapacity capacity_of(const IpsecAlg& shard);

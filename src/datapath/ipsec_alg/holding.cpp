@@ -97,6 +97,16 @@ void unaccount_held(IpsecAlg& shard, const Held& held) {
   lower(shard, profile, AlgGauge::kHeldBytes, held.bytes);
 }
 
+/// A held message is dropped, whose bytes are in no buffer.
+void count_held_drop(IpsecAlg& shard, const Held& held, DropReason reason) {
+  shard.counters.drop(reason);
+  if (shard.capture == nullptr) return;
+  rte_mbuf* const rebuilt = rebuild(shard, held);
+  if (rebuilt == nullptr) return;
+  shard.capture_drop(rebuilt, reason);
+  rte_pktmbuf_free(rebuilt);
+}
+
 void drop_held(IpsecAlg& shard, Flight& flight, HeldId id, DropReason reason) {
   Tables& tables = shard.alg;
   Held& held = tables.held[id];
@@ -104,7 +114,7 @@ void drop_held(IpsecAlg& shard, Flight& flight, HeldId id, DropReason reason) {
   --flight.packet_count;
   if (!held.later_fragment) --flight.datagrams;
   unaccount_held(shard, held);
-  shard.counters.drop(reason);
+  count_held_drop(shard, held, reason);
   forget_bytes(tables, held);
   tables.held.release(id);
 }
@@ -281,7 +291,7 @@ std::optional<DropReason> put(IpsecAlg& shard, Flight& flight, const rte_mbuf* p
     if (!fits(tables, held, old.bytes) || !store(tables, held, packet))
       return DropReason::kIkeHoldFull;
     unaccount_held(shard, old);
-    shard.counters.drop(DropReason::kIkeHeldReplaced);
+    count_held_drop(shard, old, DropReason::kIkeHeldReplaced);
     forget_bytes(tables, old);
     count(shard, tables.peers[held.peer].profile, AlgCounter::kHeldReplaced);
     held.links = old.links;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "lsn/datapath/capture_tap.hpp"
+
 namespace lsn::datapath {
 namespace {
 
@@ -94,6 +96,8 @@ void send_fragments(L3& shard, rte_mbuf* packet, const wire::Ipv4Header* ip, Nei
     return;
   }
   shard.counters.fragmented.add();
+  if (shard.capture != nullptr) [[unlikely]]
+    shard.capture->cut(shard, packet);
   rte_pktmbuf_free(packet);
 }
 
