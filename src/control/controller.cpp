@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "lsn/control/alg_log.hpp"
+#include "lsn/control/capture/packet_capture.hpp"
 #include "lsn/control/command/commands.hpp"
 #include "lsn/control/command/server.hpp"
 #include "lsn/control/event_loop.hpp"
@@ -62,18 +63,20 @@ class Controller::Loop {
       : dataplane_(dataplane),
         config_(std::move(options.config_path), std::move(options.model), dataplane),
         records_(dataplane_, config_.model(), config_.generation()),
+        capture_(dataplane_),
         alert_watch_(CommandContext{dataplane_, config_, cleared_, false, &records_}, records_),
         alg_log_(dataplane_, config_),
         journal_(config_.model().dataplane.state_file, dataplane_),
         timer_(checked(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), "timerfd")),
         server_(std::move(options.socket), lsn_commands(),
-                CommandContext{dataplane_, config_, cleared_, true, &records_}, events_,
+                CommandContext{dataplane_, config_, cleared_, true, &records_, &capture_}, events_,
                 Clock::now()),
         watchdog_(dataplane_, service_watchdog(), Clock::now()) {
     if (options.view_socket)
-      view_server_.emplace(std::move(*options.view_socket), lsn_commands(),
-                           CommandContext{dataplane_, config_, cleared_, false, &records_}, events_,
-                           Clock::now());
+      view_server_.emplace(
+          std::move(*options.view_socket), lsn_commands(),
+          CommandContext{dataplane_, config_, cleared_, false, &records_, &capture_}, events_,
+          Clock::now());
     const sigset_t signals = our_signals();
     signals_ =
         FileDescriptor(checked(signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC), "signalfd"));
@@ -125,6 +128,7 @@ class Controller::Loop {
     if (view_server_) view_server_->tick(now);
     alg_log_.tick(now);
     alert_watch_.tick(now);
+    capture_.tick(now);
     journal_.tick(now);
     if (metrics_) metrics_->tick(now, phase(), config_.generation());
     if (now >= next_look_at_maps_) {
@@ -174,6 +178,7 @@ class Controller::Loop {
   RunningConfig config_;
   ClearedCounters cleared_;
   LogThread records_;
+  PacketCapture capture_;
   AlertWatch alert_watch_;
   AlgLog alg_log_;
   Journal journal_;

@@ -25,6 +25,11 @@
 #include "lsn/shared/port_status.hpp"
 #include "lsn/shared/queries.hpp"
 
+namespace lsn::shared {
+class CaptureRing;
+struct CaptureFilter;
+}  // namespace lsn::shared
+
 namespace lsn::control {
 
 /// A worker as `stat worker` shows it.
@@ -83,6 +88,15 @@ class Dataplane {
   [[nodiscard]] virtual shared::LogRing* log_records(unsigned /*shard*/) { return nullptr; }
   /// When the clock of all tables would have stood at zero.
   [[nodiscard]] virtual std::chrono::steady_clock::time_point tick_zero() const { return {}; }
+
+  /// From now on a shard writes the packets that fit into the ring; `done` when it does. The
+  /// capture before has been stopped.
+  virtual void start_capture(unsigned /*shard*/, std::shared_ptr<shared::CaptureRing> /*ring*/,
+                             const shared::CaptureFilter& /*filter*/, std::function<void()> done) {
+    done();
+  }
+  /// `done` when the shard writes nothing more.
+  virtual void stop_capture(unsigned /*shard*/, std::function<void()> done) { done(); }
 
   /// ask() for one kind.
   template <class T>

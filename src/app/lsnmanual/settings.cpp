@@ -59,6 +59,8 @@ const Sentences& sentences() {
        "Whom the socket belongs to: \"\" is lsnd if there is such a group, else root."},
       {"control.viewGroup",
        "Whose members may look and change nothing, by a socket of their own; \"\": nobody."},
+      {"control.captureDirectory",
+       "Where the files of start capture lie; made with mode 0750 if it is not there."},
       {"log.level", "The least that is logged."},
       {"log.target", "Where to. SIGUSR2 opens a file anew."},
       {"metrics.listen", "Where metrics are served; \"\": nowhere."},

@@ -14,6 +14,7 @@
 #include "lsn/control/command/alg_answers.hpp"
 #include "lsn/control/command/alg_report.hpp"
 #include "lsn/control/command/answer.hpp"
+#include "lsn/control/command/capture_answers.hpp"
 #include "lsn/control/command/changes.hpp"
 #include "lsn/control/command/deterministic.hpp"
 #include "lsn/control/command/dry_run.hpp"
@@ -361,6 +362,10 @@ const Grammar& lsn_commands() {
          stat_options()},
         {"show drops", "packets that were not forwarded, by reason", begin_show_drops,
          drop_options()},
+        {"start capture", "writes packets with what became of them to a pcapng file",
+         begin_start_capture, capture_options(), capture_parameters(), false, true},
+        {"stop capture", "ends the capture", begin_stop_capture, {}, {}, false, true},
+        {"show capture", "the capture that runs, or the last one", begin_report<report_capture>},
         {"clear counters",
          "stat and show drops count from now on; metrics and telemetry go on",
          begin_clear_counters,

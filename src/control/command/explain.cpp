@@ -896,17 +896,17 @@ const ValueSyntax kEndpointSyntax{"A.B.C.D[:PORT]",
                                     return std::string(text);
                                   }};
 
+const ValueSyntax kSide{"inside|outside", "inside or outside",
+                        [](std::string_view text) { return one_of({"inside", "outside"}, text); }};
+
+}  // namespace
+
 const ValueSyntax kSpiSyntax{"SPI", "an SPI: a number, or hexadecimal as 0xc3f1a2b4",
                              [](std::string_view text) -> std::optional<Value> {
                                const auto spi = number(text, 0xFFFFFFFF);
                                if (!spi) return std::nullopt;
                                return *spi;
                              }};
-
-const ValueSyntax kSide{"inside|outside", "inside or outside",
-                        [](std::string_view text) { return one_of({"inside", "outside"}, text); }};
-
-}  // namespace
 
 std::span<const OptionSpec> explain_options() {
   static const std::array<OptionSpec, 1> kOptions{{

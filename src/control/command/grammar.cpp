@@ -134,13 +134,20 @@ class ArgumentParser {
     }
     const OptionSpec& option = *meant.front();
     if (given(option.name)) return std::unexpected(complaint(label(option.name), "twice", "once"));
-    if (option.value == nullptr) {
+    if (option.value == nullptr || (option.value_may_miss && !value_follows(option))) {
       command_.arguments.push_back({option.name, std::string()});
       return {};
     }
     if (words_.empty() || words_.front().is_option())
       return std::unexpected(complaint(label(option.name), "no value", option.value->allowed));
     return take_value(option.name, *option.value, next().text);
+  }
+
+  /// Whether the next word is the value of an option that may have none: where it can be nothing
+  /// else, a word that is no value is a wrong one.
+  [[nodiscard]] bool value_follows(const OptionSpec& option) const {
+    if (words_.empty() || words_.front().is_option()) return false;
+    return positional_ == spec_.positionals.size() || option.value->parse(words_.front().text);
   }
 
   Taken take_positional(const std::string& text) {
@@ -362,7 +369,7 @@ class Continuation {
     std::vector<Candidate> all;
     if (open_ != nullptr) {
       offer_what_fits(all, open_->name.substr(1), *open_->value);
-      return all;
+      if (!open_->value_may_miss) return all;
     }
     if (!spec_.positionals.empty() && !begun_.starts_with('-')) offer_positional(all);
     const bool needs_positional = positional_ < spec_.positionals.size() &&
@@ -377,7 +384,9 @@ class Continuation {
  private:
   void read(const Word& word) {
     if (!word.is_option()) {
-      if (open_ == nullptr && positional_++ == 0) object_ = word.text;
+      const bool is_value =
+          open_ != nullptr && (!open_->value_may_miss || open_->value->parse(word.text));
+      if (!is_value && positional_++ == 0) object_ = word.text;
       open_ = nullptr;
       return;
     }
@@ -479,9 +488,12 @@ std::string usage_of(const CommandSpec& command) {
         break;
     }
   const auto add = [&usage](const OptionSpec& option, std::string_view inner) {
-    usage += option.value == nullptr
-                 ? fmt::format(" [{}{}]", option.name, inner)
-                 : fmt::format(" [{} {}{}]", option.name, option.value->placeholder, inner);
+    if (option.value == nullptr)
+      usage += fmt::format(" [{}{}]", option.name, inner);
+    else if (option.value_may_miss)
+      usage += fmt::format(" [{} [{}]{}]", option.name, option.value->placeholder, inner);
+    else
+      usage += fmt::format(" [{} {}{}]", option.name, option.value->placeholder, inner);
   };
   for (const OptionSpec& option : command.options) {
     if (!option.together_with.empty()) continue;

@@ -102,13 +102,6 @@ std::string all_reasons() {
 }
 const std::string kAllReasons = all_reasons();
 
-const ValueSyntax kDropReason{"REASON", kAllReasons,
-                              [](std::string_view text) -> std::optional<Value> {
-                                for (const auto& known : shared::kDropReasonTexts)
-                                  if (same_word(known.name, text)) return std::string(known.name);
-                                return std::nullopt;
-                              }};
-
 // ── next hops ───────────────────────────────────────────────────────────────────────────────────
 
 /// Every worker has a table of its own; this is their union, in order.
@@ -201,6 +194,19 @@ class ArpAnswer final : public Answer {
 
 }  // namespace
 
+std::optional<DropReason> reason_named(std::string_view name) {
+  for (const shared::DropReasonText& known : shared::kDropReasonTexts)
+    if (same_word(known.name, name)) return known.reason;
+  return std::nullopt;
+}
+
+const ValueSyntax kDropReason{"REASON", kAllReasons,
+                              [](std::string_view text) -> std::optional<Value> {
+                                const auto reason = reason_named(text);
+                                if (!reason) return std::nullopt;
+                                return std::string(name_of(*reason));
+                              }};
+
 std::span<const OptionSpec> drop_options() {
   static const std::array<OptionSpec, 3> kOptions{{
       {"-recent", nullptr,
@@ -228,8 +234,7 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_show_drops(
   if (const auto* const address = command.get<wire::Ipv4Address>("-subscrIP"))
     filter.address = *address;
   if (const auto* const reason = command.get<std::string>("-reason"))
-    for (const shared::DropReasonText& text : shared::kDropReasonTexts)
-      if (text.name == *reason) filter.reason = text.reason;
+    filter.reason = reason_named(*reason);
   return list_of_recent_drops(command.format, context, filter);
 }
 

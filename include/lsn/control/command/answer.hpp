@@ -23,6 +23,7 @@
 namespace lsn::control {
 
 class LogThread;
+class PacketCapture;
 
 class Answer {
  public:
@@ -67,6 +68,7 @@ struct CommandContext {
   ClearedCounters& cleared;
   bool may_change = true;              ///< the user may do more than read
   const LogThread* records = nullptr;  ///< nullptr: there are none
+  PacketCapture* capture = nullptr;    ///< nullptr: nothing can be captured
 };
 
 /// The answer of a worker, or of a reload, on the control thread: one question at a time. If this

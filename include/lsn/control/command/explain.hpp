@@ -16,6 +16,8 @@
 
 namespace lsn::control {
 
+extern const ValueSyntax kSpiSyntax;  ///< std::uint32_t
+
 [[nodiscard]] std::span<const OptionSpec> explain_options();
 [[nodiscard]] std::span<const PositionalSpec> explain_parameters();
 [[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_explain(

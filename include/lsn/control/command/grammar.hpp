@@ -58,6 +58,7 @@ struct OptionSpec {
   const ValueSyntax* value;  ///< nullptr: it takes none
   std::string_view does;
   std::string_view together_with = {};  ///< the option without which it means nothing
+  bool value_may_miss = false;          ///< its value, a std::string, is empty then
 };
 
 enum class Occurs : std::uint8_t { kOnce, kAtMostOnce, kAnyTimes };

@@ -3,13 +3,18 @@
 
 #include <expected>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "lsn/control/command/answer.hpp"
 #include "lsn/shared/queries.hpp"
 
 namespace lsn::control {
+
+extern const ValueSyntax kDropReason;  ///< std::string: the name of a reason
+[[nodiscard]] std::optional<shared::DropReason> reason_named(std::string_view name);
 
 [[nodiscard]] std::span<const OptionSpec> drop_options();
 

@@ -115,6 +115,7 @@ void describe(auto& v, Like<ControlConfig> auto& c) {
   v.template text<SocketPathSyntax>("socket", c.socket, Presence::kOptional);
   v.template text<TextSyntax>("group", c.group, Presence::kOptional);
   v.template text<TextSyntax>("viewGroup", c.view_group, Presence::kOptional);
+  v.template text<FilePathSyntax>("captureDirectory", c.capture_directory, Presence::kOptional);
 }
 
 void describe(auto& v, Like<LogConfig> auto& c) {

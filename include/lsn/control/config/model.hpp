@@ -89,6 +89,7 @@ struct ControlConfig {
   std::string socket = "/run/lsnd/lsnd.sock";
   std::string group;         ///< empty: "lsnd" if there is such a group, else root
   std::string view_group{};  ///< may read and change nothing; empty: no such group
+  std::string capture_directory = "/var/lib/lsnd/captures";  ///< of `start capture`
 
   friend bool operator==(const ControlConfig&, const ControlConfig&) = default;
 };

@@ -800,7 +800,7 @@ TEST(ObjectCommands, HelpCompletesTheWordsOfCommands) {
               ElementsAre("session", "ike", "gate", "advice", "profile"));
   EXPECT_THAT(completed(bench, "help nonsense "), IsEmpty());
   EXPECT_EQ(completed(bench, "help --json unb"), completed(bench, "help unb"));
-  EXPECT_EQ(completed(bench, "help sta ls "), completed(bench, "help stat lsn "));
+  EXPECT_EQ(completed(bench, "help stat ls "), completed(bench, "help stat lsn "));
 }
 
 TEST(ObjectCommands, TheBeginningOfASingleOptionStandsForIt) {
@@ -836,7 +836,8 @@ TEST(ObjectCommands, HelpSaysThatAStatCanBeRepeated) {
 TEST(ObjectCommands, TheBeginningOfASingleWordStandsForIt) {
   Bench bench;
   EXPECT_EQ(bench.say("sh lsn poo P1"), bench.say("show lsn pool P1"));
-  EXPECT_THAT(bench.error("s lsn pool P1"), HasSubstr("one of show, stat, save or set"));
+  EXPECT_THAT(bench.error("s lsn pool P1"),
+              HasSubstr("one of show, stat, start, stop, save or set"));
 }
 
 TEST(ObjectCommands, EachOfThemIsInTheHelpWithItsOptions) {

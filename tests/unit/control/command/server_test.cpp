@@ -146,9 +146,10 @@ TEST_F(Servers, SayErrorsOnTheOtherStreamInOneLine) {
   const Said said = ask("frobnicate");
   EXPECT_EQ(said.status, 1);
   EXPECT_EQ(said.out, "");
-  EXPECT_EQ(said.err,
-            "ERROR: command: given \"frobnicate\", allowed show, flush, explain, stat, clear, "
-            "save, reload, complete, help, add, set, unset, bind, unbind, rm or apply\n");
+  EXPECT_EQ(
+      said.err,
+      "ERROR: command: given \"frobnicate\", allowed show, flush, explain, stat, start, stop, "
+      "clear, save, reload, complete, help, add, set, unset, bind, unbind, rm or apply\n");
 }
 
 TEST_F(Servers, AnswerOneRequestAfterTheOtherOfOneConnection) {

@@ -11,8 +11,8 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-Model model_of(unsigned workers, std::vector<wire::Ipv4Range> addresses,
-               std::string device = "0000:3b:00.0") {
+Model spread_model(unsigned workers, std::vector<wire::Ipv4Range> addresses,
+                   std::string device = "0000:3b:00.0") {
   Model model = good_model();
   for (InterfaceConfig& interface : model.interfaces) interface.device = device;
   model.dataplane.workers.clear();
@@ -30,7 +30,7 @@ wire::Ipv4Range range(std::uint32_t first, std::uint32_t count) {
 
 TEST(PoolSpread, AddressesInARowAreSpreadEvenly) {
   for (const char* device : {"0000:3b:00.0", "net_memif0,role=client"}) {
-    const auto spreads = pool_spreads(model_of(3, {range(0xCB007105, 7)}, device));
+    const auto spreads = pool_spreads(spread_model(3, {range(0xCB007105, 7)}, device));
     ASSERT_EQ(spreads.size(), 1U);
     EXPECT_THAT(spreads[0].addresses, testing::UnorderedElementsAre(2, 2, 3));
     EXPECT_EQ(unevenness(spreads[0]), std::nullopt);
@@ -57,8 +57,8 @@ TEST(PoolSpread, ABondOfNicsHasTheClassesOfNics) {
   for (std::uint32_t a = 0xC6000000; of_one_class.size() < 16; ++a)
     if (shared::AddressClasses(7).of(wire::Ipv4Address{a}) == 5)
       of_one_class.push_back(range(a, 1));
-  const Model nic = model_of(4, of_one_class);
-  const Model bond = model_of(4, of_one_class, "net_bonding0,mode=4,slave=0000:3b:00.0");
+  const Model nic = spread_model(4, of_one_class);
+  const Model bond = spread_model(4, of_one_class, "net_bonding0,mode=4,slave=0000:3b:00.0");
   EXPECT_NE(unevenness(pool_spreads(nic)[0]), std::nullopt);
   EXPECT_EQ(unevenness(pool_spreads(bond)[0]), unevenness(pool_spreads(nic)[0]));
 }
