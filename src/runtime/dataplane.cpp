@@ -322,6 +322,22 @@ void DpdkDataplane::poll() {
   }
 }
 
+void DpdkDataplane::start_capture(unsigned shard, std::shared_ptr<shared::CaptureRing> ring,
+                                  const shared::CaptureFilter& filter, std::function<void()> done) {
+  taps_.resize(workers_.size());
+  taps_[shard] =
+      std::make_shared<datapath::CaptureTap>(std::move(ring), filter, &datapath::find_captured);
+  workers_[shard]->mailbox().post(std::make_unique<SetCapture>(taps_[shard], std::move(done)));
+}
+
+void DpdkDataplane::stop_capture(unsigned shard, std::function<void()> done) {
+  workers_[shard]->mailbox().post(
+      std::make_unique<SetCapture>(nullptr, [this, shard, then = std::move(done)] {
+        taps_[shard].reset();
+        then();
+      }));
+}
+
 shared::DeviceCounters DpdkDataplane::device_counters(std::size_t device) const {
   shared::DeviceCounters sum;
   for (const auto& each : workers_) {

@@ -93,6 +93,11 @@ Command::Progress Asked::step(datapath::Shard& shard) {
       question_);
 }
 
+Command::Progress SetCapture::step(datapath::Shard& shard) {
+  shard.capture = tap_.get();
+  return Progress::kFinished;
+}
+
 Command::Progress AnnounceAddresses::step(datapath::Shard& shard) {
   // One interface per step: a pool may have thousands of addresses, a transmit buffer has not.
   if (next_ < interfaces_.size()) shard.neighbours.announce(shard, interfaces_[next_++]);

@@ -16,8 +16,10 @@
 #include <chrono>
 #include <ctime>
 #include <new>
+#include <span>
 #include <thread>
 
+#include "lsn/datapath/capture_tap.hpp"
 #include "lsn/datapath/parse.hpp"
 #include "lsn/datapath/path.hpp"
 
@@ -248,6 +250,8 @@ void Worker::send(datapath::Shard& shard) {
   for (std::size_t device = 0; device < shard.tx.size(); ++device)
     if (shard.tx[device].count != 0) flush_tx(shard, static_cast<std::uint16_t>(device));
   if (shard.shards > 1) flush_handoffs(shard);
+  if (shard.capture != nullptr) [[unlikely]]
+    shard.capture->end_burst(shard);
 }
 
 void Worker::flush_tx(datapath::Shard& shard, std::uint16_t device) {
@@ -256,8 +260,11 @@ void Worker::flush_tx(datapath::Shard& shard, std::uint16_t device) {
   if (!port.carries()) [[unlikely]] {
     shard.counters.drop(shared::DropReason::kLinkDown, buffer.count);
     shard.recent_drops.note(shared::DropReason::kLinkDown, buffer.packets[0], shard.now);
+    if (shard.capture != nullptr) [[unlikely]]
+      for (std::uint32_t i = 0; i < buffer.count; ++i)
+        shard.capture_drop(buffer.packets[i], shared::DropReason::kLinkDown);
     rte_pktmbuf_free_bulk(buffer.packets.data(), buffer.count);
-    buffer.count = 0;
+    buffer.count = buffer.captured = 0;
     return;
   }
   if (!port.takes_segments()) {
@@ -274,17 +281,28 @@ void Worker::flush_tx(datapath::Shard& shard, std::uint16_t device) {
     }
   }
 
+  const std::span<rte_mbuf* const> frames(buffer.packets.data(), buffer.count);
+  if (shard.capture != nullptr) [[unlikely]]
+    shard.capture->sending(shard, device, frames, buffer.captured);
   const Port::TxQueue& queue = tx_queues_[device];
-  if (queue.lock != nullptr && !queue.lock->try_lock()) return;  // with the next burst, then
+  if (queue.lock != nullptr && !queue.lock->try_lock()) {  // with the next burst, then
+    if (shard.capture != nullptr) [[unlikely]] {
+      shard.capture->not_yet();
+      buffer.captured = buffer.count;
+    }
+    return;
+  }
   const std::uint16_t sent = rte_eth_tx_burst(port.id(), queue.queue, buffer.packets.data(),
                                               static_cast<std::uint16_t>(buffer.count));
   if (queue.lock != nullptr) queue.lock->unlock();
+  if (shard.capture != nullptr) [[unlikely]]
+    shard.capture->sent(shard, frames, sent, shared::DropReason::kTxFull);
   if (sent < buffer.count) {
     shard.counters.drop(shared::DropReason::kTxFull, buffer.count - sent);
     shard.recent_drops.note(shared::DropReason::kTxFull, buffer.packets[sent], shard.now);
     rte_pktmbuf_free_bulk(buffer.packets.data() + sent, buffer.count - sent);
   }
-  buffer.count = 0;
+  buffer.count = buffer.captured = 0;
 }
 
 void Worker::send_idle() {
@@ -301,8 +319,12 @@ void Worker::flush_handoffs(datapath::Shard& shard) {
   for (unsigned to = 0; to < shard.shards; ++to) {
     datapath::HandoffBuffer& buffer = shard.handoff_buffers[to];
     if (buffer.count == 0) continue;
-    const unsigned taken =
-        config_.handoff->put(shard.id, to, {buffer.packets.data(), buffer.count});
+    const std::span<rte_mbuf* const> frames(buffer.packets.data(), buffer.count);
+    if (shard.capture != nullptr) [[unlikely]]
+      shard.capture->handing_off(shard, frames);
+    const unsigned taken = config_.handoff->put(shard.id, to, frames);
+    if (shard.capture != nullptr) [[unlikely]]
+      shard.capture->handed_off(shard, frames, taken);
     if (taken < buffer.count) {
       shard.counters.drop(shared::DropReason::kHandoffFull, buffer.count - taken);
       shard.recent_drops.note(shared::DropReason::kHandoffFull, buffer.packets[taken], shard.now);

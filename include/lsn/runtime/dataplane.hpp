@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "lsn/control/dataplane.hpp"
+#include "lsn/datapath/capture_tap.hpp"
 #include "lsn/runtime/buffers.hpp"
 #include "lsn/runtime/clock.hpp"
 #include "lsn/runtime/device_events.hpp"
@@ -58,6 +59,9 @@ class DpdkDataplane final : public control::Dataplane {
   void restore(std::vector<shared::StateRecord> records,
                std::function<void(std::uint64_t restored)> done) override;
   [[nodiscard]] shared::StateRing& state_changes(unsigned shard) override;
+  void start_capture(unsigned shard, std::shared_ptr<shared::CaptureRing> ring,
+                     const shared::CaptureFilter& filter, std::function<void()> done) override;
+  void stop_capture(unsigned shard, std::function<void()> done) override;
   void poll() override;
 
   /// Whether all workers have left their shards within the time.
@@ -91,6 +95,7 @@ class DpdkDataplane final : public control::Dataplane {
   std::vector<DistributionWatch> distribution_;     ///< by device
   HandoffRings handoff_;
   std::shared_ptr<rte_rcu_qsbr> quiescence_;
+  std::vector<std::shared_ptr<datapath::CaptureTap>> taps_;  ///< by worker, which it may use
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Publisher> publisher_;
   std::shared_ptr<Restoration> restoration_;  ///< until the first generation is in force

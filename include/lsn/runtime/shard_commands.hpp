@@ -1,6 +1,6 @@
 // The commands that the dataplane posts: adopt a generation, list and flush sessions and gates,
-// announce the NAT's addresses. Each is a step function of the packet path (path.hpp) with a
-// budget, and a function for its result on the control thread.
+// begin and end captures, announce the NAT's addresses. Each is a step function of the packet path
+// (path.hpp) with a budget, and a function for its result on the control thread.
 #pragma once
 
 #include <atomic>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lsn/control/dataplane.hpp"
+#include "lsn/datapath/capture_tap.hpp"
 #include "lsn/datapath/lsn44/pools.hpp"
 #include "lsn/datapath/path.hpp"
 #include "lsn/runtime/mailbox.hpp"
@@ -86,6 +87,20 @@ class FlushAll final : public Command {
 
 using FlushSessions = FlushAll<shared::SessionFlush, datapath::flush_sessions>;
 using FlushAlg = FlushAll<shared::AlgFlush, datapath::flush_alg>;
+
+/// Begins or ends a capture (nullptr) between two bursts.
+class SetCapture final : public Command {
+ public:
+  SetCapture(std::shared_ptr<datapath::CaptureTap> tap, std::function<void()> done)
+      : tap_(std::move(tap)), done_(std::move(done)) {}
+
+  [[nodiscard]] Progress step(datapath::Shard& shard) override;
+  void done() override { done_(); }
+
+ private:
+  std::shared_ptr<datapath::CaptureTap> tap_;
+  std::function<void()> done_;
+};
 
 /// Tells the networks of some interfaces where the NAT's addresses are (gratuitous ARP).
 class AnnounceAddresses final : public Command {

@@ -214,6 +214,55 @@ TEST_F(TwoWorkers, WithAQueueEachUseBoth) {
   EXPECT_EQ(endpoints.size(), 4U);
 }
 
+TEST_F(TwoWorkers, WriteForACaptureWhileTheyWorkForEachOther) {
+  test::RingDevice& inside = plug("in");
+  test::RingDevice& outside = plug("out");
+  ASSERT_NO_FATAL_FAILURE(start(config(inside.device(), outside.device())));
+  constexpr unsigned kHosts = 16;
+  ASSERT_NO_FATAL_FAILURE(introduce(inside, outside, kHosts));
+  std::vector<std::shared_ptr<shared::CaptureRing>> rings;
+  unsigned answered = 0;
+  for (const unsigned worker : {0U, 1U}) {
+    rings.push_back(std::make_shared<shared::CaptureRing>());
+    dataplane->start_capture(worker, rings.back(), {.protocol = shared::Protocol::kUdp},
+                             [&] { ++answered; });
+  }
+  ASSERT_TRUE(eventually([&] { return answered == 2; }));
+
+  const Mac in_mac = mac_of(0);
+  const auto send_all = [&](unsigned port) {
+    for (unsigned i = 0; i < kHosts; ++i)
+      inside.put(test::udp(in_mac, kClientMac, kSubscribers + i, port, kServer, 53));
+    ASSERT_EQ(collect(outside, kHosts).size(), kHosts);
+  };
+  // Each is written once as it came in and once as it left, by the worker that it belongs to.
+  unsigned received = 0, sent = 0;
+  const auto take = [&] {
+    for (const auto& ring : rings)
+      ring->take([&](const shared::CaptureRecord& record) {
+        EXPECT_NE(record.flow.nat.address, wire::Be32{});
+        ++(record.received ? received : sent);
+      });
+  };
+  for (unsigned round = 0; round < 10; ++round) {
+    ASSERT_NO_FATAL_FAILURE(send_all(5000 + round));
+    take();
+  }
+  ASSERT_TRUE(eventually([&] {
+    take();
+    return received == 10 * kHosts && sent == 10 * kHosts;
+  }));
+  for (const unsigned worker : {0U, 1U}) dataplane->stop_capture(worker, [&] { --answered; });
+  ASSERT_TRUE(eventually([&] { return answered == 0; }));
+  ASSERT_NO_FATAL_FAILURE(send_all(6000));
+  take();
+  EXPECT_EQ(received, 10 * kHosts);
+  for (const auto& ring : rings) {
+    EXPECT_EQ(ring->lost(), 0U);
+    EXPECT_EQ(ring.use_count(), 1) << "nobody has it any more";
+  }
+}
+
 TEST_F(TwoWorkers, ListAndFlushTheirSessionsOnRequest) {
   test::RingDevice& inside = plug("in");
   test::RingDevice& outside = plug("out");
