@@ -38,6 +38,7 @@ std::expected<CaptureReader, std::string> CaptureReader::open(const std::string&
   reader.file_.reset(pcap_open_offline_with_tstamp_precision(
       path.c_str(), PCAP_TSTAMP_PRECISION_MICRO, error.data()));
   if (reader.file_ == nullptr) return std::unexpected(fmt::format("{}: {}", path, error.data()));
+  reader.marks_ = CaptureMarks::open(path);
   reader.link_ = pcap_datalink(reader.file_.get());
   switch (reader.link_) {
     case DLT_EN10MB:
@@ -65,6 +66,7 @@ std::expected<std::optional<CaptureReader::Packet>, std::string> CaptureReader::
       return std::unexpected(
           fmt::format("{}: behind frame {}: {}", path_, frames_, pcap_geterr(file_.get())));
     ++frames_;
+    const auto mark = marks_ ? marks_->next() : CaptureMarks::Mark::kNone;
     const std::span<const std::uint8_t> frame(bytes, header->caplen);
     const auto at = ip_offset(frame);
     if (!at || frame.size() < *at + 20 || frame[*at] >> 4 != 4) {
@@ -75,6 +77,7 @@ std::expected<std::optional<CaptureReader::Packet>, std::string> CaptureReader::
         frames_,
         std::chrono::seconds{header->ts.tv_sec} + std::chrono::microseconds{header->ts.tv_usec},
         {frame.begin() + static_cast<std::ptrdiff_t>(*at), frame.end()}};
+    packet.mark = mark;
     packet.is_cut = word(packet.ip, 2) > packet.ip.size();
     // Ethernet's padding is no part of it.
     if (!packet.is_cut) packet.ip.resize(std::max<std::size_t>(word(packet.ip, 2), 20));

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "lsn/control/config/generation_builder.hpp"
+#include "lsn/datapath/parse.hpp"
 #include "lsn/datapath/path.hpp"
 #include "lsn/runtime/buffers.hpp"
 #include "lsn/runtime/capture_file.hpp"
@@ -104,21 +105,6 @@ std::string describe(std::span<std::uint8_t> bytes) {
   else
     text = fmt::format("{} > {} {} fragment", source, destination, protocol);
   return fmt::format("{}, {} bytes", text, of.ip->total_length.host());
-}
-
-std::optional<Protocol> protocol_of(std::uint8_t protocol) {
-  switch (protocol) {
-    case wire::kProtocolTcp:
-      return Protocol::kTcp;
-    case wire::kProtocolUdp:
-      return Protocol::kUdp;
-    case wire::kProtocolIcmp:
-      return Protocol::kIcmp;
-    case wire::kProtocolEsp:
-      return Protocol::kEsp;
-    default:
-      return std::nullopt;
-  }
 }
 
 /// Sends a packet to another endpoint, with right checksums; `port`: none for ESP and fragments.
@@ -476,6 +462,8 @@ class Replay {
     if (generation.nat_addresses.find(source) != nullptr || generation.is_own_address(source))
       return std::unexpected("it is from the NAT itself");
     if (generation.group_of(source) != nullptr) return interface_of(source, Side::kInside);
+    if (packet.mark == CaptureMarks::Mark::kForwarded)
+      return std::unexpected("it is replayed as it left inside");
     if (generation.group_of(destination) != nullptr)
       if (auto done = send_to_nat(packet.ip); !done) return std::unexpected(done.error());
     return interface_of(source, Side::kOutside);
@@ -495,7 +483,7 @@ class Replay {
   /// An answer as the subscriber got it: to the NAT endpoint of its session.
   std::expected<void, std::string> send_to_nat(std::span<std::uint8_t> ip) {
     const Headers of(ip);
-    const auto protocol = protocol_of(of.ip->protocol);
+    const auto protocol = datapath::protocol_of(of.ip->protocol);
     if (!protocol) return std::unexpected("it is to a subscriber, and has no session");
     shared::Lookup lookup;
     lookup.protocol = *protocol;

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "lsn/runtime/capture_marks.hpp"
+
 namespace lsn::runtime {
 
 class CaptureReader {
@@ -22,6 +24,7 @@ class CaptureReader {
     std::chrono::microseconds time;  ///< since 1970
     std::vector<std::uint8_t> ip;    ///< from the IPv4 header to the end of what was captured
     bool is_cut = false;             ///< the capture does not have all of it
+    CaptureMarks::Mark mark = CaptureMarks::Mark::kNone;  ///< of a file of lsnd's own
   };
 
   /// Error: one line.
@@ -40,6 +43,7 @@ class CaptureReader {
   [[nodiscard]] std::optional<std::size_t> ip_offset(std::span<const std::uint8_t> frame) const;
 
   std::unique_ptr<pcap_t, Close> file_;
+  std::optional<CaptureMarks> marks_;
   std::string path_;
   int link_ = 0;
   std::uint64_t frames_ = 0;

@@ -11,6 +11,9 @@
 // its session; without one it cannot be replayed, which is said. The same holds for what cannot
 // have come to the NAT: packets that it sent itself, or that were cut short by the capture.
 //
+// A file of `start capture` has a forwarded packet twice, on both sides of the NAT: of one from
+// outside the packet that left inside is replayed, as the NAT's ports are others in this run.
+//
 // While the ALG holds a message, what its client and server said after it comes as much later: they
 // would not have said it yet.
 #pragma once
