@@ -280,10 +280,11 @@ def test_find_computes_deterministic_addresses_with_the_configuration_of_the_tim
     with lab.s1.udp(7000, S1) as server:
         def seen():
             """Whom the server saw, and when: with a socket of its own each time."""
-            time.sleep(0.3)   # away from what was before, for the ticks of the records
+            time.sleep(0.3)   # away from what is before and after it, by many ticks
             with lab.c1.udp() as client:
-                nat = udp_exchange(client, server, (S1, 7000))
-            return nat, utc()
+                nat, at = udp_exchange(client, server, (S1, 7000)), utc()
+            time.sleep(0.3)
+            return nat, at
         daemon.start(config)
         first = seen()
         config["lsn"]["group"][0]["allocPolicy"] = "IPADDRS"
