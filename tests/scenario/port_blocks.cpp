@@ -181,6 +181,19 @@ TEST_P(PortBlocks, PortsThatWait_KeepTheirBlock) {
   EXPECT_EQ(blocks(), 0u);
 }
 
+// A request in between finds the block full; it is not when they have waited.
+TEST_P(PortBlocks, PortsThatHaveWaited_AreTheBlocksAgain) {
+  Config config = with_blocks(1);
+  config.pool().realloc_timeout = 60s;
+  config.group().blocks.timeout = 600s;
+  start(config);
+  for (unsigned i = 0; i < kSize; ++i) translated(udp(client(2000 + i), kServer));
+  lab().advance(121s);
+  expect_unreachable_inside(udp(client(9000), kServer), DropReason::kPortBlockFull);
+  lab().advance(61s);
+  translated(udp(client(9000), kServer));
+}
+
 TEST_P(PortBlocks, ASharedMapping_TakesOnePortOfTheBlock) {
   Config config = with_blocks(1);
   config.group().apps.clear();
@@ -317,6 +330,19 @@ TEST_P(PortBlocks, APoolThatIsGone_TakesItsBlocksWithIt) {
 }
 
 // ── full tables, queries, the ALG ───────────────────────────────────────────────────────────────
+
+// Nothing dynamic begins there any more, and maxBlocks does not count what is left of it.
+TEST_P(PortBlocks, AnAddressThatIsMappedWhole_KeepsNoSubscriberFromAnotherBlock) {
+  Config config = with_blocks(1);
+  config.pool().addresses = {"203.0.112.0-203.0.112.63"};  // every shard has several
+  start(config);
+  const Endpoint before = translated(udp(kClient, kServer));
+  config.add_one_to_one("192.0.2.99", before.ip);
+  lab().reload(config);
+  translated_to(udp(kClient, kServer), before);
+  EXPECT_NE(translated(udp(client(2000), kServer)).ip, before.ip);
+  EXPECT_EQ(blocks(), 2u);
+}
 
 TEST_P(PortBlocks, ListOfBlocksNamesSubscribersAndPortsInUse) {
   start(with_blocks(1));

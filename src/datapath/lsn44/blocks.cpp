@@ -192,7 +192,9 @@ void refresh_blocks(Lsn44& shard, const Subscriber& subscriber, const Group* gro
                    shard.generation->pools[place->pool].drains(wire::Ipv4Address{block.nat_ip});
     block.is_retired =
         group == nullptr || group->blocks.size == 0 || place == nullptr ||
+        shard.generation->is_static_whole(wire::Ipv4Address{block.nat_ip}) ||
         std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end();
+    block.full = 0;  // static mappings may have given ports back
   }
 }
 

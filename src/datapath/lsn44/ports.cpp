@@ -209,6 +209,15 @@ bool is_eligible(const Lsn44& shard, const Subscriber& subscriber, const Group& 
          (block.full >> static_cast<unsigned>(request.protocol) & 1) == 0;
 }
 
+/// Whether ports of an address' pool wait: when their time is over they are free without a word to
+/// the blocks that they lie in.
+bool has_waiting_ports(const Lsn44& shard, wire::Ipv4Address ip) {
+  const NatAddressPlace* const place = shard.generation->nat_addresses.find(ip);
+  const ReallocQueue* const queue =
+      place == nullptr ? nullptr : shard.lsn44.addresses->realloc[place->pool];
+  return queue != nullptr && !queue->empty();
+}
+
 /// Of one of the blocks that the subscriber has.
 Taken take_of_own_blocks(Lsn44& shard, Subscriber& subscriber, const Group& group,
                          const PortRequest& request, const WantedPorts& wanted) {
@@ -223,7 +232,8 @@ Taken take_of_own_blocks(Lsn44& shard, Subscriber& subscriber, const Group& grou
     if (address == nullptr || address->serial != block.serial) continue;
     if (const Taken taken = take_within(shard, *address, p, wanted, block.ports, random))
       return taken;
-    block.full = static_cast<std::uint8_t>(block.full | 1u << p);
+    if (!has_waiting_ports(shard, address->ip))
+      block.full = static_cast<std::uint8_t>(block.full | 1u << p);
   }
   return {};
 }

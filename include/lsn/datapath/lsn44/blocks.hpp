@@ -92,8 +92,8 @@ void note_port_given_back(Lsn44& shard, const Subscriber& subscriber, Protocol p
 
 /// Gives back blocks that have been idle for blockTimeout.
 void expire_blocks(Lsn44& shard, std::size_t budget);
-/// Retires the blocks of a subscriber that its present group has not: of other pools, or as it has
-/// none. nullptr: it is no client's any more.
+/// Retires the blocks of a subscriber that its present group has not: of other pools, of an address
+/// that a static mapping has whole, or as it has none. nullptr: it is no client's any more.
 void refresh_blocks(Lsn44& shard, const Subscriber& subscriber, const Group* group);
 /// A reload may have shortened blockTimeout, or taken blocks away.
 void rearm_blocks(Lsn44& shard, const Subscriber& subscriber);
