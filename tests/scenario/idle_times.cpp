@@ -47,6 +47,19 @@ TEST_P(IdleTimes, TrafficOfEitherSideRefreshesAsEver) {
   ends_after(Protocol::kUdp, 5s);
 }
 
+// The port of the remote side is a client's there, and nobody's destination.
+TEST_P(IdleTimes, WhoComesInByAStaticMapping_HasTheTimeOfTheTransportProfile) {
+  Config config = Config::standard();
+  config.group().udp().session_timeout = 300s;
+  config.group().idle(Protocol::kUdp, 5s, 53, 53);
+  config.add_static(Protocol::kUdp, kClient, {"203.0.113.5", 2000});
+  start(config);
+  returned(udp(kResolver, {"203.0.113.5", 2000}), kClient);
+  ends_after(Protocol::kUdp, 300s);
+  translated_to(udp(kClient, kResolver), {"203.0.113.5", 2000});
+  ends_after(Protocol::kUdp, 5s);
+}
+
 TEST_P(IdleTimes, OfTcpTheyAreForAnOpenConnection) {
   Config config = Config::standard();
   config.group().idle(Protocol::kTcp, 20s, 443, 443);

@@ -112,6 +112,21 @@ TEST_P(Mss, OfAnInterfaceItHoldsForWhatComesInAndWhatLeaves) {
   }
 }
 
+TEST_P(Mss, OfAnInterfaceItHoldsForUntranslatedConnectionsToo) {
+  Config config = Config::standard();
+  config.group().add_bypass("198.18.7.0/24");
+  config.group().app(Protocol::kTcp, {.tcp_mss = 1000});
+  config.interfaces[1].tcp_mss = 1200;
+  start(config);
+  const Endpoint server = {"198.18.7.1", 80};
+  const IpPacket syn = tcp(kClient, server, kSyn).with_tcp_options(mss(1460));
+  expect_forwarded_outside(syn, syn.with_tcp_options(mss(1200)));
+  const IpPacket answer = tcp(server, kClient, kSyn | kAck).with_tcp_options(mss(1400));
+  expect_forwarded_inside(answer, answer.with_tcp_options(mss(1200)));
+  const IpPacket data = tcp(kClient, server, kAck).with_tcp_options(mss(1460));
+  expect_forwarded_outside(data, data);
+}
+
 TEST_P(Mss, OfInterfacesAndProfileTheSmallestCounts) {
   start();
   for (const auto& [inside, outside, profile, expected] :
@@ -143,6 +158,15 @@ TEST_P(Mss, AConnectionFromOutsideHasItsMappingsPolicy) {
   expect_forwarded_inside(syn, syn.to(last_client()).with_tcp_options(mss(1300)));
   const IpPacket answer = tcp(last_client(), stranger, kSyn | kAck).with_tcp_options(mss(1460));
   expect_forwarded_outside(answer, answer.from(nat).with_tcp_options(mss(1300)));
+}
+
+TEST_P(Mss, AConnectionByAStaticMappingHasNoProfiles) {
+  Config config = Config::standard();
+  config.group().app(Protocol::kTcp, {.tcp_mss = 1000}, 80, 80);
+  config.add_static(Protocol::kTcp, kClient, {"203.0.113.5", 2000});
+  start(config);
+  const IpPacket syn = tcp(kServer, {"203.0.113.5", 2000}, kSyn).with_tcp_options(mss(1460));
+  expect_forwarded_inside(syn, syn.to(kClient));
 }
 
 TEST_P(Mss, AReloadHoldsForTheNextSyn) {

@@ -325,6 +325,47 @@ TEST_P(Records, RefusalsByAQuota_AreToldOnceASecondWithTheirNumber) {
   EXPECT_EQ(last[0].totals.count, 10u);
 }
 
+TEST_P(Records, RefusalForWantOfABlock_IsAFailedAllocationOfAPort) {
+  Config config = Config::standard();
+  config.pool().addresses = {"203.0.113.3"};
+  config.pool().has_blocks = true;
+  config.group().blocks = {.size = 64512, .most = 1};
+  start(0, config);
+  translated(udp(kClient, kServer));
+  expect_unreachable_inside(udp({"192.0.2.60", 2000}, kServer), DropReason::kNoFreeBlock);
+  recorded();
+  ASSERT_EQ(last.size(), 1u);
+  EXPECT_EQ(last[0].alert, shared::LogAlert::kPortAllocation);
+}
+
+// Its NAT port may lie in another subscriber's block, or be of an address that is computed for
+// none.
+TEST_P(Records, SessionOfAStaticMapping_IsAMappingWhateverThePoolGivesOut) {
+  Config config = Config::standard();
+  config.pool().has_blocks = true;
+  config.group().blocks = {.size = 256, .most = 1};
+  config.add_static(Protocol::kUdp, kClient, {"203.0.113.5", 2000});
+  start(LogFlags::kBlocks | LogFlags::kStatics | LogFlags::kDeletions, config);
+  translated_to(udp(kClient, kServer), {"203.0.113.5", 2000});
+  const std::string flow = " UDP 192.0.2.10:40000 203.0.113.5:2000";
+  EXPECT_THAT(recorded(), ::testing::ElementsAre("MAPPING+" + flow));
+  lab().advance(121s);
+  EXPECT_THAT(recorded(), ::testing::ElementsAre("MAPPING-" + flow));
+}
+
+// RFC 6888 REQ-12: it is endpoint-independent, unless it is for one destination.
+TEST_P(Records, SessionOfAStaticMapping_HasTheDestinationOnlyIfTheMappingHasOne) {
+  Config config = Config::standard();
+  config.add_static(Protocol::kUdp, kClient, {"203.0.113.5", 2000}, "198.18.0.1");
+  config.add_static(Protocol::kTcp, kClient, {"203.0.113.5", 2000});
+  start(LogFlags::kStatics, config);
+  translated_to(udp(kClient, kServer), {"203.0.113.5", 2000});
+  returned(tcp(kServer, {"203.0.113.5", 2000}, kSyn), kClient);
+  EXPECT_THAT(recorded(),
+              ::testing::ElementsAre("MAPPING+ UDP 192.0.2.10:40000 203.0.113.5:2000 198.18.0.1",
+                                     "MAPPING+ TCP 192.0.2.10:40000 203.0.113.5:2000"));
+}
+
 INSTANTIATE_TEST_SUITE_P(Sharded, Records, shardings(), sharding_name);
 
 class AlgRecords : public Alg {

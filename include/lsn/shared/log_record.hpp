@@ -213,6 +213,9 @@ struct LogFlags {
   static constexpr std::uint8_t kBindings = 0x04;  ///< of PAIRED pooling
   static constexpr std::uint8_t kSessions = 0x08;
   static constexpr std::uint8_t kDeletions = 0x10;  ///< ends are recorded, too
+  /// MAPPING records of static mappings' sessions: no block and no computation tells whose they
+  /// are.
+  static constexpr std::uint8_t kStatics = 0x20;
 };
 
 }  // namespace lsn::shared

@@ -226,11 +226,12 @@ shared::TransportPolicy build_transport(const Model& model, const GroupConfig& c
 }
 
 /// LogFlags of a group. Where addresses follow from the configuration (DETERMINISTIC) neither
-/// mappings nor bindings say anything that CONFIG records do not.
+/// mappings nor bindings say anything that CONFIG records do not; but for static mappings, which
+/// have NAT addresses of other pools.
 std::uint8_t build_logging(const Model& model, const GroupConfig& config) {
   using shared::LogFlags;
   if (config.logging != Switch::kEnabled) return 0;
-  unsigned flags = 0;
+  unsigned flags = LogFlags::kStatics;
   if (config.nattype == NatType::kDynamic) {
     flags |= LogFlags::kBindings;
     for (const std::string& name : config.poolname)

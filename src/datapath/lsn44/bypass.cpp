@@ -5,8 +5,10 @@
 #include "lsn/datapath/l3/output.hpp"
 #include "lsn/datapath/lsn44/icmp_error.hpp"
 #include "lsn/datapath/lsn44/lsn44.hpp"
+#include "lsn/datapath/lsn44/mss.hpp"
 #include "lsn/datapath/lsn44/translate.hpp"
 #include "lsn/wire/ipv4.hpp"
+#include "lsn/wire/tcp.hpp"
 
 namespace lsn::datapath::lsn44 {
 namespace {
@@ -23,6 +25,12 @@ std::uint8_t ip_protocol_of(Protocol protocol) {
       break;
   }
   return wire::kProtocolEsp;
+}
+
+/// A whole packet, or the first piece of one, whose header has been checked.
+bool is_syn(const Packet& packet) {
+  return packet.ip->protocol == wire::kProtocolTcp && packet.has_l4 &&
+         (packet.l4_flags & wire::TcpHeader::kSyn) != 0;
 }
 
 }  // namespace
@@ -73,6 +81,8 @@ Verdict route_untranslated(Lsn44& shard, Packet& packet) {
     return Verdict::drop(DropReason::kFragmentationNeeded);
   }
   packet.ip->decrement_ttl();
+  if (is_syn(packet) && shard.generation->clamps_mss) [[unlikely]]
+    clamp_mss(shard, packet, *hop);
   shard.counters.bypassed[direction].add(1, packet.size);
   send(shard, packet.mbuf, packet.ip, *hop);
   return Verdict::next();

@@ -19,6 +19,14 @@ void fill_endpoints(LogRecord& record, const Session& session) {
   record.mapping = Dependence::kAddressPort;
 }
 
+/// A static mapping depends on no destination, or on the address of the one that it is for.
+void leave_out_destination(LogRecord& record, const SessionCold& cold) {
+  record.remote_port = wire::Be16{};
+  record.mapping =
+      cold.by_static_of_one_destination() ? Dependence::kAddress : Dependence::kEndpointIndependent;
+  if (!cold.by_static_of_one_destination()) record.remote_ip = wire::Be32{};
+}
+
 }  // namespace
 
 std::uint8_t logging_of(const Lsn44& shard, const Subscriber& subscriber) {
@@ -70,13 +78,14 @@ void log_session(Lsn44& shard, std::uint8_t logging, SessionId id, LogEvent even
     LogRecord* const record = begin_record(shard, kind, event, subscriber);
     if (record == nullptr) return;
     fill_endpoints(*record, session);
+    if (kind == LogKind::kMapping && cold.by_static()) leave_out_destination(*record, cold);
     record->reason = reason;
     if (event == LogEvent::kDeleted) fill_totals(shard, session, cold, record->totals);
     shard.log.commit();
   };
   // What is deleted ends in the opposite order.
-  const bool mapping =
-      cold.mapping() == state::kNone && is_logged(logging, LogFlags::kMappings, event);
+  const std::uint8_t flag = cold.by_static() ? LogFlags::kStatics : LogFlags::kMappings;
+  const bool mapping = cold.mapping() == state::kNone && is_logged(logging, flag, event);
   const bool begins = event == LogEvent::kCreated;
   if (mapping && begins) write(LogKind::kMapping);
   if (is_logged(logging, LogFlags::kSessions, event)) write(LogKind::kSession);
@@ -126,6 +135,8 @@ std::optional<LogAlert> alert_of(DropReason reason) {
   switch (reason) {
     case DropReason::kPortsExhausted:
     case DropReason::kPoolExhausted:
+    case DropReason::kPortBlockFull:
+    case DropReason::kNoFreeBlock:
       return LogAlert::kPortAllocation;
     case DropReason::kPortQuota:
       return LogAlert::kPortQuota;

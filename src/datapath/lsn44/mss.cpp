@@ -31,6 +31,15 @@ std::uint16_t smaller(std::uint16_t a, std::uint16_t b) {
   return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
+/// Of the interfaces that a packet comes in and leaves by.
+std::uint16_t interface_limit(Lsn44& shard, const Packet& packet, NeighbourId hop) {
+  const Generation& generation = *shard.generation;
+  const std::uint16_t limit = generation.interfaces[packet.interface].tcp_mss;
+  return hop < kHairpinHop
+             ? smaller(limit, generation.interfaces[shard.neighbours[hop].interface].tcp_mss)
+             : limit;
+}
+
 }  // namespace
 
 void lower_mss(wire::TcpHeader& tcp, std::uint16_t limit) {
@@ -44,11 +53,15 @@ void clamp_mss(Lsn44& shard, const Packet& packet, SessionId id, Direction direc
   const Generation& generation = *shard.generation;
   const Session& session = shard.lsn44.sessions[id];
   const SessionCold& cold = shard.lsn44.cold[id];
-  std::uint16_t limit = generation.interfaces[packet.interface].tcp_mss;
-  if (const NeighbourId hop = session.hop[direction]; hop < kHairpinHop)
-    limit = smaller(limit, generation.interfaces[shard.neighbours[hop].interface].tcp_mss);
+  std::uint16_t limit = interface_limit(shard, packet, session.hop[direction]);
   if (const Group* group = generation.group(shard.lsn44.subscribers[cold.subscriber].group))
-    limit = smaller(limit, group->app(Protocol::kTcp, policy_port(shard, session, cold)).tcp_mss);
+    if (const auto port = policy_port(shard, session, cold))
+      limit = smaller(limit, group->app(Protocol::kTcp, *port).tcp_mss);
+  if (limit != 0) lower_mss(*reinterpret_cast<wire::TcpHeader*>(packet.l4), limit);
+}
+
+void clamp_mss(Lsn44& shard, const Packet& packet, NeighbourId hop) {
+  const std::uint16_t limit = interface_limit(shard, packet, hop);
   if (limit != 0) lower_mss(*reinterpret_cast<wire::TcpHeader*>(packet.l4), limit);
 }
 

@@ -333,8 +333,10 @@ class SessionDraft {
     done_ = Done::kAll;
     if (is_rated())
       count_begun(shard_, subscriber_id_, request_.protocol, group_.transport[request_.protocol]);
-    SessionCold& cold =
-        enter(shard_, id_, subscriber_id_, static_ ? SessionCold::kByStatic : mapping_);
+    SessionCold& cold = enter(shard_, id_, subscriber_id_,
+                              !static_                         ? mapping_
+                              : static_->is_of_one_destination ? SessionCold::kByStaticOfOne
+                                                               : SessionCold::kByStatic);
     if (permits_) cold.set_permits();
     if (mapping_ != state::kNone) ++tables_.mappings[mapping_].sessions;
     const Session& session = tables_.sessions[id_];
@@ -460,11 +462,12 @@ void end_session(Lsn44& shard, SessionId id, SessionEnd why) {
   release_subscriber(shard, subscriber_id);
 }
 
-std::uint16_t policy_port(const Lsn44& shard, const Session& session, const SessionCold& cold) {
+std::optional<std::uint16_t> policy_port(const Lsn44& shard, const Session& session,
+                                         const SessionCold& cold) {
+  if ((session.flags & F::kInboundFirst) == 0) return session.remote_port.host();
   // The port of the remote side is only the client's there.
-  if ((session.flags & F::kInboundFirst) != 0 && cold.mapping() != state::kNone)
-    return shard.lsn44.mappings[cold.mapping()].policy_port.host();
-  return session.remote_port.host();
+  if (cold.mapping() == state::kNone) return std::nullopt;
+  return shard.lsn44.mappings[cold.mapping()].policy_port.host();
 }
 
 state::TickDuration idle_timeout(const Lsn44& shard, const Session& session,
@@ -474,9 +477,11 @@ state::TickDuration idle_timeout(const Lsn44& shard, const Session& session,
   if (session.protocol == Protocol::kEsp) return alg_hooks::esp_idle_timeout(shard, cold.esp());
   const auto session_timeout = [&] {
     // Without attributes its mapping is not looked at.
-    return group->session_timeouts[session.protocol].empty()
-               ? group->transport[session.protocol].session_timeout
-               : group->session_timeout(session.protocol, policy_port(shard, session, cold));
+    const std::optional<std::uint16_t> port = group->session_timeouts[session.protocol].empty()
+                                                  ? std::nullopt
+                                                  : policy_port(shard, session, cold);
+    return port ? group->session_timeout(session.protocol, *port)
+                : group->transport[session.protocol].session_timeout;
   };
   if (session.protocol != Protocol::kTcp) return session_timeout();
   const TransportPolicy& policy = group->transport[Protocol::kTcp];

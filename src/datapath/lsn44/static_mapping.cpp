@@ -37,7 +37,8 @@ std::optional<StaticMatch> match_inside(Lsn44& shard, Protocol protocol,
                            inside.port.host(), wire::Ipv4Address{remote});
   if (found == nullptr) return std::nullopt;
   const wire::Endpoint nat{found->nat_ip.be(), port_of(*found, inside.port, found->nat_port)};
-  return StaticMatch{nat, found->scope == StaticScope::kAll, has_port(shard, protocol, nat)};
+  return StaticMatch{nat, found->scope == StaticScope::kAll, has_port(shard, protocol, nat),
+                     found->destination.value != 0};
 }
 
 std::optional<StaticMatch> match_nat(Lsn44& shard, Protocol protocol, const wire::Endpoint& nat,
@@ -50,7 +51,8 @@ std::optional<StaticMatch> match_nat(Lsn44& shard, Protocol protocol, const wire
   if (found == nullptr) return std::nullopt;
   return StaticMatch{{found->inside_ip.be(), port_of(*found, nat.port, found->inside_port)},
                      found->scope == StaticScope::kAll,
-                     has_port(shard, protocol, nat)};
+                     has_port(shard, protocol, nat),
+                     found->destination.value != 0};
 }
 
 std::optional<StaticMatch> match_inside(Lsn44& shard, wire::Be32 inside, wire::Be32 remote) {
@@ -60,7 +62,7 @@ std::optional<StaticMatch> match_inside(Lsn44& shard, wire::Be32 inside, wire::B
       statics->find_inside(wire::Ipv4Address{inside}, wire::Ipv4Address{remote});
   if (found == nullptr) return std::nullopt;
   const wire::Be32 nat = found->nat_ip.be();
-  return StaticMatch{{nat, {}}, true, has_whole_address(shard, nat)};
+  return StaticMatch{{nat, {}}, true, has_whole_address(shard, nat), found->destination.value != 0};
 }
 
 std::optional<StaticMatch> match_nat(Lsn44& shard, wire::Be32 nat, wire::Be32 remote) {
@@ -69,7 +71,10 @@ std::optional<StaticMatch> match_nat(Lsn44& shard, wire::Be32 nat, wire::Be32 re
   const StaticMapping* const found =
       statics->find_nat(wire::Ipv4Address{nat}, wire::Ipv4Address{remote});
   if (found == nullptr) return std::nullopt;
-  return StaticMatch{{found->inside_ip.be(), {}}, true, has_whole_address(shard, nat)};
+  return StaticMatch{{found->inside_ip.be(), {}},
+                     true,
+                     has_whole_address(shard, nat),
+                     found->destination.value != 0};
 }
 
 bool is_static_still(const Generation& generation, const Session& session) {

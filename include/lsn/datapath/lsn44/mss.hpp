@@ -25,5 +25,7 @@ void lower_mss(wire::TcpHeader& tcp, std::uint16_t limit);
 
 /// The same by the limits for a SYN of a session in that direction.
 void clamp_mss(Lsn44& shard, const Packet& packet, SessionId id, Direction direction);
+/// ... by those of the interfaces alone, for a SYN that is routed untranslated.
+void clamp_mss(Lsn44& shard, const Packet& packet, NeighbourId hop);
 
 }  // namespace lsn::datapath::lsn44

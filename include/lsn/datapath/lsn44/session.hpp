@@ -157,13 +157,16 @@ struct SessionCold {
 
   /// state::kNone: the session itself holds its NAT port, or a static mapping does. Not of ESP.
   [[nodiscard]] MappingId mapping() const {
-    return mapping_bits >= kByStatic ? state::kNone : mapping_bits & ~kPermits;
+    return mapping_bits >= kByStaticOfOne ? state::kNone : mapping_bits & ~kPermits;
   }
-  /// A static mapping has its NAT endpoint. Not of ESP.
-  [[nodiscard]] bool by_static() const { return mapping_bits == kByStatic; }
+  /// A static mapping has its NAT endpoint; it is for one destination only. Not of ESP.
+  [[nodiscard]] bool by_static() const {
+    return mapping_bits == kByStatic || by_static_of_one_destination();
+  }
+  [[nodiscard]] bool by_static_of_one_destination() const { return mapping_bits == kByStaticOfOne; }
   /// The session is counted in a permission of its mapping.
   [[nodiscard]] bool permits() const {
-    return mapping_bits < kByStatic && (mapping_bits & kPermits) != 0;
+    return mapping_bits < kByStaticOfOne && (mapping_bits & kPermits) != 0;
   }
   void set_permits() { mapping_bits |= kPermits; }
   /// Of ESP: its index in the ALG's table, which stands where others have their mapping.
@@ -171,6 +174,7 @@ struct SessionCold {
 
   static constexpr MappingId kPermits = 0x80000000;  ///< tables have fewer than 2^31 places
   static constexpr MappingId kByStatic = state::kNone - 1;
+  static constexpr MappingId kByStaticOfOne = state::kNone - 2;
 };
 static_assert(sizeof(SessionCold) == 24);
 
@@ -235,9 +239,10 @@ struct SessionRequest {
     Lsn44& shard, SubscriberId subscriber, wire::Be32 nat_ip, wire::Be32 server, std::uint32_t esp);
 void end_session(Lsn44& shard, SessionId id, SessionEnd why);
 /// The destination port whose policies a session follows: the one that it was sent to; of a session
-/// that began outside, that of its mapping's first session. Not of ESP.
-[[nodiscard]] std::uint16_t policy_port(const Lsn44& shard, const Session& session,
-                                        const SessionCold& cold);
+/// that began outside, that of its mapping's first session, and nullopt if a static mapping let it
+/// in: no profile is for that. Not of ESP.
+[[nodiscard]] std::optional<std::uint16_t> policy_port(const Lsn44& shard, const Session& session,
+                                                       const SessionCold& cold);
 /// How long it may be idle, by protocol, policy port and TCP state.
 [[nodiscard]] state::TickDuration idle_timeout(const Lsn44& shard, const Session& session,
                                                const SessionCold& cold);

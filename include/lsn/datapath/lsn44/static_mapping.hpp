@@ -34,6 +34,7 @@ struct StaticMatch {
   wire::Endpoint endpoint;  ///< the other end
   bool is_one_to_one;       ///< by a mapping of the whole address for all protocols
   bool is_active;           ///< it has its NAT port
+  bool is_of_one_destination;
 };
 
 /// Of an inside endpoint towards a remote address: its NAT endpoint; of a NAT endpoint and a
