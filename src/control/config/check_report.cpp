@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "lsn/control/config/port_blocks.hpp"
+#include "lsn/control/config/static_rules.hpp"
 
 namespace lsn::control {
 namespace {
@@ -297,8 +298,7 @@ std::optional<std::string> statics_apart(const Model& model) {
   const auto apart = std::count_if(
       model.lsn.statics.begin(), model.lsn.statics.end(), [&](const StaticConfig& mapping) {
         const bool* const found = is_in_group.find(mapping.nat_ip->value);
-        return mapping.transportprotocol != shared::StaticScope::kAll && found != nullptr &&
-               !*found;
+        return !has_all_traffic(mapping) && found != nullptr && !*found;
       });
   if (apart == 0) return std::nullopt;
   return fmt::format(

@@ -263,12 +263,14 @@ class AddressRules {
     if (group == nullptr || !is_sound(findings_, i, "natIP")) return;
     if (!mapping.nat_ip || !mapping.nat_port) return report_unchosen(mapping, i, *group);
     if (model_.lsn.group[*group].nattype == NatType::kDeterministic &&
-        model_.dataplane.workers.size() > 1 && mapping.transportprotocol != StaticScope::kAll)
-      findings_.report(setting(i, "transportprotocol"), label(mapping, "transportprotocol"),
-                       std::string(to_word(mapping.transportprotocol)),
-                       fmt::format("ALL for a subscriber of deterministic group {}: with several "
-                                   "workers its own NAT address may be another worker's",
-                                   model_.lsn.group[*group].name));
+        model_.dataplane.workers.size() > 1 && !has_all_traffic(mapping))
+      findings_.report(
+          setting(i, "transportprotocol"), label(mapping, "transportprotocol"),
+          fmt::format("{}{}", to_word(mapping.transportprotocol),
+                      mapping.dest_ip ? " with destIP " + wire::to_string(*mapping.dest_ip) : ""),
+          fmt::format("ALL{} for a subscriber of deterministic group {}: with several workers its "
+                      "own NAT address may be another worker's",
+                      mapping.dest_ip ? " without destIP" : "", model_.lsn.group[*group].name));
     check_pool(mapping, i, *group);
   }
 

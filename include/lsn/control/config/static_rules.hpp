@@ -23,4 +23,9 @@ void complete(Model& model);
 
 void check_statics(const Model& model, Findings& findings);
 
+/// Whether all that the subscriber sends is the mapping's.
+[[nodiscard]] inline bool has_all_traffic(const StaticConfig& mapping) {
+  return mapping.transportprotocol == shared::StaticScope::kAll && !mapping.dest_ip;
+}
+
 }  // namespace lsn::control

@@ -91,6 +91,28 @@ TEST(DeterministicRules, ADeterministicPoolIsOneGroups) {
   expect_one_problem(text, {"deterministic pool P2", "it is in group G1"});
 }
 
+// A subscriber with a static mapping is the worker's of that NAT address; what the mapping does not
+// translate needs the subscriber's own.
+TEST(DeterministicRules, WithSeveralWorkersAStaticMappingIsOfAllThatASubscriberSends) {
+  Model model = control::model_of(with_settings(kDeterministic, kDeterministic, "10.1.0.0/24"));
+  StaticConfig mapping;
+  mapping.name = "A";
+  mapping.subscr_ip = *wire::parse_ipv4("10.1.0.9");
+  mapping.subscr_port = {0, true};
+  mapping.nat_ip = *wire::parse_ipv4("203.0.113.3");
+  mapping.nat_port = StaticPort{0, true};
+  model.lsn.group[0].poolname.clear();  // P1 is nobody's
+  model.lsn.statics = {mapping};
+  EXPECT_THAT(to_string(check_model(model)), IsEmpty());
+  model.lsn.statics[0].dest_ip = wire::parse_ipv4("198.18.0.1");
+  EXPECT_THAT(
+      to_string(check_model(model)),
+      HasSubstr("static A: transportprotocol: given ALL with destIP 198.18.0.1, allowed ALL "
+                "without destIP for a subscriber of deterministic group G2"));
+  model.dataplane.workers = {1};
+  EXPECT_THAT(to_string(check_model(model)), IsEmpty());
+}
+
 TEST(DeterministicRules, TheAlgNeedsNoPairedProfile) {
   EXPECT_TRUE(problems_of(with_settings(kDeterministic,
                                         std::string(kDeterministic) + " ipsecAlgProfile = \"ALG\";",
