@@ -87,7 +87,10 @@ std::size_t IpfixSink::write_datagrams(const RecordBatch& batch, std::size_t fro
       sequence_ += messages[i].records;
       next = messages[i].next;
     }
-    if (sent < bytes.size()) break;
+    if (sent < bytes.size()) {
+      for (std::size_t i = sent; i < messages.size(); ++i) writer_.take_back(messages[i]);
+      break;
+    }
     next = messages.back().next;
   }
   return next;

@@ -431,6 +431,7 @@ IpfixWriter::Message IpfixWriter::write(const RecordBatch& batch, std::size_t fr
       lost_ -= more;
       break;
     }
+    message.lost += more;
     ++message.records;
   }
   if (message.records != 0) message.bytes = take();

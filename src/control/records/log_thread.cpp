@@ -87,7 +87,6 @@ LogThread::LogThread(Dataplane& dataplane, const Model& model, const shared::Gen
 }
 
 LogThread::~LogThread() {
-  add_config(LogEvent::kDeleted, "lsnd stops");
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
@@ -216,11 +215,17 @@ RecordsStatus LogThread::status() const {
 
 void LogThread::run() {
   for (;;) {
-    const bool any = round() != 0;
+    const bool any = round(Rings::kTaken) != 0;
     std::unique_lock lock(mutex_);
-    if (ending_ && !any && added_.empty()) return;
+    if (ending_) break;
     if (!any) woken_.wait_for(lock, kPause, [this] { return ending_; });
   }
+  // As much as was in the rings then, and no more: the workers have not stopped. Whatever ends the
+  // stream has to be its last word.
+  constexpr std::size_t kLastRounds = shared::LogRing::kCapacity / kBatch + 1;
+  for (std::size_t i = 0; i < kLastRounds && round(Rings::kTaken) != 0; ++i) continue;
+  add_config(LogEvent::kDeleted, "lsnd stops");
+  round(Rings::kLeft);
 }
 
 std::int64_t LogThread::time_of(state::Ticks tick) const {
@@ -313,7 +318,7 @@ void LogThread::look_at_clock() {
                          step.count() < 0 ? "; times go on at half speed until they agree" : ""));
 }
 
-std::size_t LogThread::round() {
+std::size_t LogThread::round(Rings rings) {
   now_ = steady_clock::now();
   look_at_clock();
   std::vector<Runner> runners;
@@ -332,7 +337,7 @@ std::size_t LogThread::round() {
   }
   take_added(*batch, std::move(added));
   std::size_t taken = 0;
-  for (std::size_t worker = 0; worker < rings_.size(); ++worker)
+  for (std::size_t worker = 0; rings == Rings::kTaken && worker < rings_.size(); ++worker)
     taken += take(static_cast<std::uint8_t>(worker), *batch);
   take_alerts(*batch, alerted);
   if (batch->records.empty()) return 0;

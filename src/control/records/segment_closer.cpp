@@ -148,7 +148,8 @@ bool SegmentCloser::compress(const SegmentName& name) {
     frame.resize(ZSTD_compressBound(lines.size()));
     const std::size_t n =
         ZSTD_compress(frame.data(), frame.size(), lines.data(), lines.size(), kLevel);
-    if (!good || ZSTD_isError(n) != 0) break;
+    good = good && ZSTD_isError(n) == 0;
+    if (!good) break;
     frame.resize(n);
     SegmentBlock moved = block;
     moved.offset = offset;

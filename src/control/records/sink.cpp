@@ -75,7 +75,12 @@ void SinkRunner::give(std::shared_ptr<const RecordBatch> batch) {
   const std::size_t count = batch->records.size();
   s.names = batch->names;
   if (s.records != 0 && s.records + count > s.most) {
-    s.loss.add(count, batch->records.front().at_ms, batch->records.back().at_ms);
+    for (const Record& record : batch->records) {
+      // What a ring has lost is now in no record of this sink either.
+      const bool tells = record.is(shared::LogKind::kLost);
+      s.loss.add(tells ? record.raw.totals.count : 1, tells ? record.from_ms : record.at_ms,
+                 record.at_ms);
+    }
     s.lost += count;
     return;
   }

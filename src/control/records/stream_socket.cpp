@@ -24,6 +24,8 @@ namespace {
 constexpr unsigned kUnacknowledgedMs = 20'000;
 /// Bytes in the kernel's hands at most: what has to be kept for another connection.
 constexpr int kSendBuffer = 1 << 20;
+/// Of what a server says in one look: one that never stops does not keep the records.
+constexpr int kMostReads = 64;
 /// One record of TLS (RFC 8446 section 5.1).
 constexpr std::size_t kTlsRecord = 16'384;
 
@@ -209,20 +211,21 @@ void StreamSocket::look() {
   if (ssl_ != nullptr) return look_tls();
   // A server of records says nothing; what it says anyway is not read by anybody.
   std::array<char, 512> heard;
-  ssize_t size;
-  do size = recv(fd_.get(), heard.data(), heard.size(), MSG_DONTWAIT);
-  while (size > 0 || (size < 0 && errno == EINTR));
+  ssize_t size = 1;
+  for (int i = 0; i < kMostReads && (size > 0 || (size < 0 && errno == EINTR)); ++i)
+    size = recv(fd_.get(), heard.data(), heard.size(), MSG_DONTWAIT);
   if (size == 0) broken("the other side has closed the connection");
   if (size < 0 && errno != EAGAIN && errno != EWOULDBLOCK) broken(std::strerror(errno));
 }
 
 void StreamSocket::look_tls() {
   std::array<char, 512> heard;
-  int size;
-  do {
+  int size = 1;
+  for (int i = 0; i < kMostReads && size > 0; ++i) {
     ERR_clear_error();
     size = SSL_read(ssl_.get(), heard.data(), heard.size());
-  } while (size > 0);
+  }
+  if (size > 0) return;
   const int error = SSL_get_error(ssl_.get(), size);
   if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE)
     broken(tls_error(ssl_.get(), size));

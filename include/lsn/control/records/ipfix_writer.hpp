@@ -41,9 +41,12 @@ class IpfixWriter {
     std::string bytes;          ///< empty: none of the records is exported
     std::uint32_t records = 0;  ///< in it
     std::size_t next = 0;       ///< the first record of the batch that is not in it
+    std::uint64_t lost = 0;     ///< by its LOST records
   };
   /// A message of records of the batch, from that one on, as many as fit.
   [[nodiscard]] Message write(const RecordBatch& batch, std::size_t from);
+  /// It was not sent, and is written again: what it says was lost is not to count twice.
+  void take_back(const Message& message) { lost_ -= message.lost; }
 
   /// Sets the sequence number of a message: the records before it (RFC 7011 section 3.1).
   static void number(std::string& message, std::uint32_t sequence);

@@ -92,8 +92,10 @@ class LogThread {
   /// CONFIG records of what has changed; a new sink has not seen those of the rest.
   void note_changes(const Model& model, NewSinks sinks);
   void run();
+  /// Whether a round takes what the workers have written.
+  enum class Rings : std::uint8_t { kTaken, kLeft };
   /// The records taken.
-  std::size_t round();
+  std::size_t round(Rings rings);
   std::size_t take(std::uint8_t worker, RecordBatch& batch);
   void take_added(RecordBatch& batch, std::vector<Added> added);
   void take_alerts(RecordBatch& batch, const std::vector<Alerted>& alerted);

@@ -171,6 +171,13 @@ TEST(IpfixWriter, ALossIsInTheTotalOfWhatWasNotSent) {
   EXPECT_EQ(number_at(message.bytes, 52, 8), 11u);
 }
 
+TEST(IpfixWriter, ALossWhoseMessageWasNotSent_CountsOnce) {
+  IpfixWriter writer(1, 1400);
+  const auto batch = batch_of({lost_record({5, 0, kMoment}, 1, LogKind::kSession, 0)}, exported());
+  writer.take_back(writer.write(*batch, 0));
+  EXPECT_EQ(number_at(writer.write(*batch, 0).bytes, 32, 8), 5u);
+}
+
 TEST(IpfixWriter, GroupsWithoutLogIpfixAreNotExported) {
   IpfixWriter writer(1, 1400);
   const auto message = writer.write(*batch_of({session(LogEvent::kCreated)}), 0);

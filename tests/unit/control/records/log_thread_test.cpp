@@ -1,6 +1,7 @@
 // From the workers' rings into a file: whole numbers, times, losses, and what a reload changes.
 #include "lsn/control/records/log_thread.hpp"
 
+#include <atomic>
 #include <thread>
 
 #include "lsn/control/config/generation_builder.hpp"
@@ -121,6 +122,27 @@ TEST_F(LogThreadTest, StreamBeginsAndEndsWithConfig) {
   ASSERT_EQ(all.size(), 2u);
   EXPECT_EQ(all[0].event, LogEvent::kCreated);
   EXPECT_EQ(all[1].event, LogEvent::kDeleted);
+}
+
+TEST_F(LogThreadTest, WorkersThatGoOnWriting_NeitherKeepItNorComeBehindItsEnd) {
+  std::atomic<bool> ended{false};
+  std::thread worker;
+  {
+    LogThread log(dataplane, model, generation);
+    worker = std::thread([&] {
+      for (std::uint16_t i = 0; !ended; ++i) {
+        dataplane.write(0, LogKind::kSession, LogEvent::kCreated, i);
+        std::this_thread::sleep_for(10us);
+      }
+    });
+    wait_until([&] { return log.status().taken[LogKind::kSession] > 100; });
+  }
+  ended = true;
+  worker.join();
+  const auto all = lines();
+  ASSERT_FALSE(all.empty());
+  EXPECT_EQ(all.back().kind, LogKind::kConfig) << all.back().line;
+  EXPECT_EQ(all.back().event, LogEvent::kDeleted);
 }
 
 TEST_F(LogThreadTest, FullRing_IsInTheStreamAsLost) {
@@ -244,6 +266,28 @@ TEST(SinkRunner, SinkThatStalls_LosesTheNewestAndSaysSoInTheStream) {
   EXPECT_EQ(out[9].from_ms, kMoment + 3);
   EXPECT_EQ(out[9].at_ms, kMoment + 7);
   EXPECT_EQ(out[10].raw.event, LogEvent::kDeleted);
+}
+
+// The records of a batch are those of several workers; one of them may have been behind the others,
+// and have lost some before.
+TEST(SinkRunner, WhatIsLost_IsAsOldAsTheOldestOfIt) {
+  std::atomic<bool> takes{false};
+  std::vector<Record> out;
+  SinkRunner runner("stuck", std::make_unique<Stuck>(takes, out), nullptr, 1);
+  runner.give(batch_of({session(LogEvent::kCreated, kMoment)}));
+  runner.give(batch_of({session(LogEvent::kCreated, kMoment + 50),
+                        session(LogEvent::kCreated, kMoment + 10),
+                        lost_record({7, kMoment + 5, kMoment + 60}, 1, LogKind::kSession, 0),
+                        session(LogEvent::kCreated, kMoment + 40)}));
+  takes = true;
+  for (int i = 0; i < 400 && runner.status().written < 2; ++i) std::this_thread::sleep_for(5ms);
+  runner.end();
+  EXPECT_TRUE(runner.wait(2s));
+  ASSERT_EQ(out.size(), 2u);
+  EXPECT_EQ(out[1].raw.kind, LogKind::kLost);
+  EXPECT_EQ(out[1].raw.totals.count, 3u + 7u);
+  EXPECT_EQ(out[1].from_ms, kMoment + 5);
+  EXPECT_EQ(out[1].at_ms, kMoment + 60);
 }
 
 }  // namespace
