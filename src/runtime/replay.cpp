@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "lsn/control/config/generation_builder.hpp"
+#include "lsn/datapath/lsn44/bypass.hpp"
 #include "lsn/datapath/parse.hpp"
 #include "lsn/datapath/path.hpp"
 #include "lsn/runtime/buffers.hpp"
@@ -464,9 +465,17 @@ class Replay {
     if (generation.group_of(source) != nullptr) return interface_of(source, Side::kInside);
     if (packet.mark == CaptureMarks::Mark::kForwarded)
       return std::unexpected("it is replayed as it left inside");
-    if (generation.group_of(destination) != nullptr)
+    if (generation.group_of(destination) != nullptr && !is_bypassed(of))
       if (auto done = send_to_nat(packet.ip); !done) return std::unexpected(done.error());
     return interface_of(source, Side::kOutside);
+  }
+
+  /// Whether an answer to a client comes to its own address.
+  [[nodiscard]] bool is_bypassed(const Headers& of) const {
+    std::optional<std::uint16_t> port;
+    if (of.has_ports()) port = of.word(0);
+    return datapath::lsn44::coverage_of(box_.generation(), of.ip->destination, of.ip->source,
+                                        of.ip->protocol, port) == shared::Coverage::kYes;
   }
 
   /// Where hosts with that address are, or the first interface of the side.
@@ -480,29 +489,47 @@ class Replay {
         interfaces.begin());
   }
 
-  /// An answer as the subscriber got it: to the NAT endpoint of its session.
+  /// The static mapping of what a packet is to; nullptr: there is none.
+  [[nodiscard]] const shared::StaticMapping* static_of(const shared::Lookup& to) const {
+    const shared::StaticMappings* const all = box_.generation().statics.get();
+    if (all == nullptr) return nullptr;
+    return to.protocol == Protocol::kEsp ? all->find_inside(to.local, to.remote)
+                                         : all->find_inside(shared::scope_of(to.protocol), to.local,
+                                                            to.local_port, to.remote);
+  }
+
+  /// A packet as the subscriber got it: to the NAT endpoint of its session, or of its static
+  /// mapping.
   std::expected<void, std::string> send_to_nat(std::span<std::uint8_t> ip) {
     const Headers of(ip);
+    // Others have no sessions, as ESP of a one-to-one mapping has none.
     const auto protocol = datapath::protocol_of(of.ip->protocol);
-    if (!protocol) return std::unexpected("it is to a subscriber, and has no session");
     shared::Lookup lookup;
-    lookup.protocol = *protocol;
+    lookup.protocol = protocol.value_or(Protocol::kEsp);
     lookup.local = wire::Ipv4Address{of.ip->destination};
     lookup.remote = wire::Ipv4Address{of.ip->source};
     if (of.has_ports()) {
       lookup.local_port = of.word(2);
       lookup.remote_port = of.word(0);
-    } else if (*protocol == Protocol::kIcmp && of.l4 != nullptr) {
+    } else if (protocol == Protocol::kIcmp && of.l4 != nullptr) {
       lookup.local_port = of.word(4);
     }
+    const shared::StaticMapping* const mapping = static_of(lookup);
+    if (!protocol && mapping == nullptr)
+      return std::unexpected("it is to a subscriber, and has no session");
     datapath::look_up(box_.shard(), lookup, kStep);
-    if (lookup.session && *protocol != Protocol::kEsp) {
+    if (lookup.session && lookup.protocol != Protocol::kEsp) {
       redirect(ip, lookup.session->nat_ip.be(), wire::Be16::of(lookup.session->nat_port));
+      return {};
+    }
+    if (mapping != nullptr) {
+      redirect(ip, mapping->nat_ip.be(),
+               mapping->is_whole ? std::nullopt : std::optional(wire::Be16::of(mapping->nat_port)));
       return {};
     }
     // The SPIs are the same on both sides of the NAT; a later fragment has no port.
     if (lookup.subscriber && lookup.subscriber->nat_ip &&
-        (*protocol == Protocol::kEsp || of.l4 == nullptr)) {
+        (lookup.protocol == Protocol::kEsp || of.l4 == nullptr)) {
       redirect(ip, lookup.subscriber->nat_ip->be(), std::nullopt);
       return {};
     }

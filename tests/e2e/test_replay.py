@@ -128,6 +128,31 @@ def test_drops_are_named(replay):
     assert "1 no_mapping" in text and "1 tcp_not_syn" in text
 
 
+def test_a_subscriber_hears_bypassed_servers_and_callers_of_its_static_mappings(replay, daemon):
+    config = daemon.sample()
+    config["lsn"]["bypass"] = [{"name": "SERVICE", "clientname": "LSN-CLIENT-1",
+                                "destNetwork": f"{S1}/32"}]
+    config["lsn"]["static"] = [
+        {"name": "WEB", "transportprotocol": "TCP", "subscrIP": C1, "subscrPort": "80",
+         "natIP": NAT[0], "natPort": "8080"},
+        {"name": "HOST", "transportprotocol": "ALL", "subscrIP": C2, "subscrPort": "*",
+         "natIP": NAT[1], "natPort": "*"}]
+    caller = "198.51.100.77"
+    capture = Capture()
+    heard = [IP(src=S1, dst=C1, ttl=60, id=1) / UDP(sport=9, dport=4000) / Raw(b"hello"),
+             IP(src=caller, dst=C1, ttl=60, id=2) / TCP(sport=999, dport=80, flags="S", seq=7),
+             IP(src=caller, dst=C2, ttl=60, id=3) / UDP(sport=999, dport=53) / Raw(b"question"),
+             IP(src=caller, dst=C2, ttl=60, id=4, proto=47) / Raw(b"GRE?" * 4)]
+    for packet in heard:
+        capture.add(packet)
+    text, _, inside = replay(capture, config)
+    assert len(inside) == len(heard), text
+    for packet, original in zip(inside, heard):
+        expected = original.copy()
+        expected.ttl = 59
+        assert bytes(packet[IP]) == bytes(whole(expected))
+
+
 def test_two_runs_are_the_same(replay):
     capture = Capture()
     for port in range(200):
