@@ -55,9 +55,13 @@ std::string_view end_word(SessionEnd why) {
   return "?";
 }
 
+std::string client_of(const Event& event) {
+  return text_of(event.client) + td_text(event.td);
+}
+
 /// The client, its NAT address, the server, and the profile.
 std::string parties(const Event& event, const std::string& profile) {
-  return fmt::format("source {}, nat {}, destination {}{}{}", text_of(event.client),
+  return fmt::format("source {}, nat {}, destination {}{}{}", client_of(event),
                      text_of(event.nat_ip), text_of(event.server),
                      profile.empty() ? "" : ", profile ", profile);
 }
@@ -117,21 +121,21 @@ std::string line_of(const Event& event, const std::string& profile) {
       return fmt::format(
           "ipsecalg: two clients seem to have chosen the same SPI: {}, spi in {}; "
           "packets go on to this one, {} waits for its own",
-          parties(event, profile), spi_text(event.spi_in.host()), text_of(event.other));
+          parties(event, profile), spi_text(event.spi_in.host()),
+          text_of(event.other) + td_text(event.other_td));
     case EventKind::kAhRefused:
       return fmt::format(
           "ipsecalg: AH of source {} to destination {} dropped: it cannot cross a NAT",
-          text_of(event.client), text_of(event.server));
+          client_of(event), text_of(event.server));
     case EventKind::kStateRemoved:
       return fmt::format(
           "ipsecalg: a reload has removed the IPsec sessions of source {}, nat {}{}{}",
-          text_of(event.client), text_of(event.nat_ip), profile.empty() ? "" : ", profile ",
-          profile);
+          client_of(event), text_of(event.nat_ip), profile.empty() ? "" : ", profile ", profile);
   }
   return "ipsecalg: an event that this log does not know";
 }
 
-bool AlgLog::logs_sessions(wire::Ipv4Address client) {
+bool AlgLog::logs_sessions(const shared::InsideAddress& client) {
   const shared::Generation& generation = config_.generation();
   if (logging_generation_ != generation.number) {
     logging_generation_ = generation.number;
@@ -155,8 +159,8 @@ void AlgLog::write(const Event& event, Time now) {
   if (!warning) {
     // Nothing is looked up for lines below the log's level.
     if (!spdlog::should_log(spdlog::level::info)) return;
-    const bool session_log =
-        event.kind != EventKind::kTurnEnded && logs_sessions(wire::Ipv4Address{event.client});
+    const bool session_log = event.kind != EventKind::kTurnEnded &&
+                             logs_sessions({wire::Ipv4Address{event.client}, event.td});
     level = session_log ? spdlog::level::info : spdlog::level::debug;
   }
   if (!spdlog::should_log(level)) return;

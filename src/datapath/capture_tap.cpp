@@ -222,9 +222,9 @@ PacketEnds CaptureTap::ends_of(const Received& entry) const {
 }
 
 CapturePoint CaptureTap::point_of(const Context& shard, const Received& entry) const {
-  const bool is_outside = entry.is_inner || entry.interface == kNoInterface ||
-                          shard.links[entry.interface].side == Side::kOutside;
-  return {is_outside ? Side::kOutside : Side::kInside, true};
+  if (entry.is_inner || entry.interface == kNoInterface) return {Side::kOutside, true};
+  return {shard.links[entry.interface].side, true,
+          shard.generation->interfaces[entry.interface].td};
 }
 
 CapturedFlow CaptureTap::flow_of(const Context& shard, const Received& entry) const {
@@ -240,17 +240,29 @@ CapturedFlow CaptureTap::look_up(Context& shard, const Received& entry) const {
 }
 
 CapturedFlow CaptureTap::look_up(Context& shard, const PacketEnds& ends) const {
-  for (const CapturePoint point : {CapturePoint{Side::kInside, true},
-                                   {Side::kOutside, true},
-                                   {Side::kOutside, false},
-                                   {Side::kInside, false}}) {
-    CapturedFlow flow;
-    add_ends(flow, point, ends);
-    if (find_session_(shard, point, ends, flow)) return flow;
-  }
   const Generation& generation = *shard.generation;
+  const auto is_at = [&](const CapturePoint& point, CapturedFlow& flow) {
+    flow = {};
+    add_ends(flow, point, ends);
+    return find_session_(shard, point, ends, flow);
+  };
+  // By which interface it came is not known any more.
+  const auto is_inside = [&](bool received, CapturedFlow& flow) {
+    return std::ranges::any_of(generation.interfaces, [&](const auto& interface) {
+      return interface.side == Side::kInside &&
+             is_at({Side::kInside, received, interface.td}, flow);
+    });
+  };
   CapturedFlow flow;
-  if (generation.group_of(wire::Ipv4Address{ends.source.address}) != nullptr)
+  if (is_inside(true, flow) || is_at({Side::kOutside, true}, flow) ||
+      is_at({Side::kOutside, false}, flow) || is_inside(false, flow))
+    return flow;
+  flow = {};
+  const auto is_client = [&](const auto& interface) {
+    return interface.side == Side::kInside &&
+           generation.group_of(in_domain(interface.td, ends.source.address)) != nullptr;
+  };
+  if (std::ranges::any_of(generation.interfaces, is_client))
     add_ends(flow, {Side::kInside, true}, ends);
   else if (generation.nat_addresses.find(wire::Ipv4Address{ends.destination.address}) != nullptr)
     add_ends(flow, {Side::kOutside, true}, ends);
@@ -373,9 +385,10 @@ void CaptureTap::write_sent(Context& shard, InterfaceId interface, const rte_mbu
   const PacketEnds ends = read_packet(first_segment(*frame, at));
   const auto& ip =
       *reinterpret_cast<const wire::Ipv4Header*>(rte_pktmbuf_mtod(frame, const std::uint8_t*) + at);
-  const CapturePoint leaves{shard.links[interface].side, false};
+  const CapturePoint leaves{shard.links[interface].side, false,
+                            shard.generation->interfaces[interface].td};
   const Bytes bytes{{}, frame, 0, frame->pkt_len};
-  const bool is_own = is_own_address(*shard.generation, ip.source);
+  const bool is_own = shard.generation->is_own_address(in_domain(leaves.td, ip.source));
   Received* const entry = is_own ? nullptr : find(frame);
   if (entry == nullptr || !is_same(*entry, *frame, at)) {
     CapturedFlow flow;

@@ -63,8 +63,8 @@ void process_arp(L3& shard, const Packet& packet, Neighbours::Answer answer) {
 }
 
 /// Parses the headers behind a packet's link header, and computes the hash of its flow.
-[[gnu::always_inline]] inline Verdict parse(IpsecAlg& shard, Packet& packet) {
-  const Verdict verdict = parse_ip(packet, shard.alg.watched_sequence);
+[[gnu::always_inline]] inline Verdict parse(IpsecAlg& shard, Packet& packet, std::uint64_t mark) {
+  const Verdict verdict = parse_ip(packet, mark, shard.alg.watched_sequence);
   if (!verdict.is_next()) [[unlikely]]
     return verdict;
   // A fragment's flow is not known yet; an ICMP error's hash is not asked for.
@@ -280,7 +280,7 @@ void add_totals(Context& shard) {
 }
 
 /// A packet that another shard has handed off. Its link header was checked there.
-Verdict parse_handoff(const Context& shard, rte_mbuf* mbuf, Packet& packet) {
+Verdict parse_handoff(const Context& shard, rte_mbuf* mbuf, Packet& packet, std::uint64_t& mark) {
   const PacketOrigin origin = origin_of(mbuf);
   packet.mbuf = mbuf;
   packet.interface = origin.interface;
@@ -296,6 +296,7 @@ Verdict parse_handoff(const Context& shard, rte_mbuf* mbuf, Packet& packet) {
   packet.ip = network;
   packet.hairpin = origin.kind == HandoffKind::kHairpin;
   packet.side = packet.hairpin ? Side::kOutside : shard.links[origin.interface].side;
+  mark = packet.hairpin ? 0 : shard.links[origin.interface].mark;
   return Verdict::next();
 }
 
@@ -309,9 +310,10 @@ void process(IpsecAlg& shard, std::span<rte_mbuf* const> mbufs, Neighbours::Answ
     if (i + kPrefetchAhead < mbufs.size())
       rte_prefetch0(rte_pktmbuf_mtod(mbufs[i + kPrefetchAhead], void*));
     Packet& packet = burst.packets[i];
-    Verdict verdict = parse_link(mbufs[i], packet);
+    std::uint64_t mark = 0;
+    Verdict verdict = parse_link(mbufs[i], packet, mark);
     if (verdict.is_next()) [[likely]]
-      verdict = parse(shard, packet);
+      verdict = parse(shard, packet, mark);
     if (verdict.is_next()) [[likely]] {
       if (steer_first == SteerFirst::kYes && hand_off_first(shard, packet)) continue;
       sort_in(burst, i);
@@ -350,8 +352,8 @@ bool keep_up(IpsecAlg& shard, std::size_t budget) {
 void process_received(IpsecAlg& shard, std::uint16_t device, std::span<rte_mbuf* const> packets) {
   if (shard.capture != nullptr) [[unlikely]]
     shard.capture->received(shard, device, packets);
-  const auto link = [&](rte_mbuf* mbuf, Packet& packet) {
-    return parse_frame(shard, device, mbuf, packet);
+  const auto link = [&](rte_mbuf* mbuf, Packet& packet, std::uint64_t& mark) {
+    return parse_frame(shard, device, mbuf, packet, mark);
   };
   // Where the device brings them home, to ask would only cost.
   constexpr std::uint64_t kMany = 8;
@@ -373,7 +375,9 @@ void process_handoff(IpsecAlg& shard, std::span<rte_mbuf* const> packets) {
                   RTE_PKTMBUF_HEADROOM);
   }
   process(shard, packets, Neighbours::Answer::kNo, SteerFirst::kNo,
-          [&](rte_mbuf* mbuf, Packet& packet) { return parse_handoff(shard, mbuf, packet); });
+          [&](rte_mbuf* mbuf, Packet& packet, std::uint64_t& mark) {
+            return parse_handoff(shard, mbuf, packet, mark);
+          });
 }
 
 void housekeep(Shard& shard, std::size_t budget) {

@@ -25,10 +25,11 @@ namespace {
 
 /// The NAT address that a subscriber's IPsec has, or will have because there is no other; zero:
 /// that cannot be told.
-wire::Be32 nat_ip_of(const Lsn44& shard, lsn44::SubscriberId subscriber, wire::Be32 address) {
+wire::Be32 nat_ip_of(const Lsn44& shard, lsn44::SubscriberId subscriber,
+                     const InsideAddress& address) {
   if (subscriber != state::kNone && shard.lsn44.subscribers[subscriber].paired_ip.raw() != 0)
     return shard.lsn44.subscribers[subscriber].paired_ip;
-  const Group* const group = shard.generation->group_of(wire::Ipv4Address{address});
+  const Group* const group = shard.generation->group_of(address);
   if (group == nullptr || group->usable_of(shard.id).size() != 1) return {};
   return group->usable_of(shard.id).front().be();
 }
@@ -38,11 +39,12 @@ wire::Be32 nat_ip_of(const Lsn44& shard, lsn44::SubscriberId subscriber, wire::B
 void look_up(IpsecAlg& shard, Lookup& lookup, std::size_t /*budget*/) {
   const lsn44::SubscriberId subscriber = lsn44::look_up(shard, lookup);
   const bool out = lookup.direction == Direction::kOutbound;
-  const wire::Be32 local = lookup.local.be();
+  const InsideAddress client{lookup.local, lookup.td};
   const bool is_inbound_esp = lookup.protocol == Protocol::kEsp && !out;
   lookup.alg = ipsec_alg::look_up(
-      shard, out ? local : wire::Be32{}, out ? nat_ip_of(shard, subscriber, local) : local,
-      lookup.remote.be(), is_inbound_esp ? wire::Be32::of(lookup.spi).raw() : ipsec_alg::kNoSpi);
+      shard, out ? client : InsideAddress{},
+      out ? nat_ip_of(shard, subscriber, client) : lookup.local.be(), lookup.remote.be(),
+      is_inbound_esp ? wire::Be32::of(lookup.spi).raw() : ipsec_alg::kNoSpi);
   lookup.finished = true;
 }
 
@@ -55,10 +57,11 @@ bool find_captured(Context& shard, const CapturePoint& point, const PacketEnds& 
   const lsn44::Tables& tables = nat.lsn44;
   const auto [local, remote] = ends_at(point, ends);
   const bool inside = point.side == Side::kInside;
-  const state::FlowTable& table = inside ? tables.outbound : tables.inbound;
   const state::FlowKey key = is_esp ? esp_key(local.address, remote.address, ends.spi)
                                     : flow_key(*protocol, local, remote);
-  if (const lsn44::SessionId id = table.find(key, table.hash(key)); id != state::kNone) {
+  if (const lsn44::SessionId id = inside ? lsn44::find_outbound(nat, point.td, key)
+                                         : tables.inbound.find(key, tables.inbound.hash(key));
+      id != state::kNone) {
     const lsn44::Session& session = tables.sessions[id];
     flow.subscriber = {session.inside_ip, is_esp ? wire::Be16{} : session.inside_port};
     flow.nat = {session.nat_ip, is_esp ? wire::Be16{} : lsn44::shown_nat_port(session)};

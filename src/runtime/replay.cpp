@@ -379,8 +379,8 @@ class Replay {
     const bool is_ike = is_udp && (of.word(0) == wire::kIkePort || of.word(2) == wire::kIkePort);
     if (!is_ike && of.ip->protocol != wire::kProtocolEsp) return std::nullopt;
     const wire::Ipv4Address source{of.ip->source}, destination{of.ip->destination};
-    return box_.generation().group_of(source) != nullptr ? Between{source, destination}
-                                                         : Between{destination, source};
+    return box_.generation().group_of({source}) != nullptr ? Between{source, destination}
+                                                           : Between{destination, source};
   }
 
   /// Replays a packet of the capture now, later, or when it is known how much later.
@@ -460,12 +460,12 @@ class Replay {
     const Headers of(packet.ip);
     const wire::Ipv4Address source{of.ip->source}, destination{of.ip->destination};
     if (packet.is_cut) return std::unexpected("the capture does not have all of it");
-    if (generation.nat_addresses.find(source) != nullptr || generation.is_own_address(source))
+    if (generation.nat_addresses.find(source) != nullptr || generation.is_own_address({source}))
       return std::unexpected("it is from the NAT itself");
-    if (generation.group_of(source) != nullptr) return interface_of(source, Side::kInside);
+    if (generation.group_of({source}) != nullptr) return interface_of(source, Side::kInside);
     if (packet.mark == CaptureMarks::Mark::kForwarded)
       return std::unexpected("it is replayed as it left inside");
-    if (generation.group_of(destination) != nullptr && !is_bypassed(of))
+    if (generation.group_of({destination}) != nullptr && !is_bypassed(of))
       if (auto done = send_to_nat(packet.ip); !done) return std::unexpected(done.error());
     return interface_of(source, Side::kOutside);
   }
@@ -474,14 +474,15 @@ class Replay {
   [[nodiscard]] bool is_bypassed(const Headers& of) const {
     std::optional<std::uint16_t> port;
     if (of.has_ports()) port = of.word(0);
-    return datapath::lsn44::coverage_of(box_.generation(), of.ip->destination, of.ip->source,
-                                        of.ip->protocol, port) == shared::Coverage::kYes;
+    return datapath::lsn44::coverage_of(box_.generation(), {wire::Ipv4Address{of.ip->destination}},
+                                        of.ip->source, of.ip->protocol,
+                                        port) == shared::Coverage::kYes;
   }
 
   /// Where hosts with that address are, or the first interface of the side.
   [[nodiscard]] shared::InterfaceId interface_of(wire::Ipv4Address source, Side side) const {
     const auto& interfaces = box_.generation().interfaces;
-    const shared::Route* const route = box_.generation().routes.find(source.value);
+    const shared::Route* const route = box_.generation().routes[0].find(source.value);
     if (route != nullptr && interfaces[route->interface].side == side) return route->interface;
     return static_cast<shared::InterfaceId>(
         std::find_if(interfaces.begin(), interfaces.end(),
@@ -493,9 +494,10 @@ class Replay {
   [[nodiscard]] const shared::StaticMapping* static_of(const shared::Lookup& to) const {
     const shared::StaticMappings* const all = box_.generation().statics.get();
     if (all == nullptr) return nullptr;
-    return to.protocol == Protocol::kEsp ? all->find_inside(to.local, to.remote)
-                                         : all->find_inside(shared::scope_of(to.protocol), to.local,
-                                                            to.local_port, to.remote);
+    const shared::InsideAddress inside{to.local};
+    return to.protocol == Protocol::kEsp
+               ? all->find_inside(inside, to.remote)
+               : all->find_inside(shared::scope_of(to.protocol), inside, to.local_port, to.remote);
   }
 
   /// A packet as the subscriber got it: to the NAT endpoint of its session, or of its static

@@ -119,8 +119,9 @@ void run_staged(Workshop& shop, Traffic traffic, std::array<std::uint64_t, kStag
   const std::uint64_t begin = rte_rdtsc();
   for (unsigned i = 0; i < kBurst; ++i) {
     if (i + 4 < kBurst) rte_prefetch0(rte_pktmbuf_mtod(mbufs[i + 4], void*));
-    if (!parse_frame(shard, shop.device(), mbufs[i], packets[i]).is_next() ||
-        !parse_ip(packets[i], 0).is_next())
+    std::uint64_t mark = 0;
+    if (!parse_frame(shard, shop.device(), mbufs[i], packets[i], mark).is_next() ||
+        !parse_ip(packets[i], mark, 0).is_next())
       throw std::runtime_error("a packet was not understood");
     keys[i] = packets[i].key;
     hashes[i] = packets[i].hash = shard.lsn44.outbound.hash(keys[i]);

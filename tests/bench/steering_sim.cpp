@@ -207,7 +207,7 @@ Ways ways_of(const Options& options, const Maps& maps, unsigned workers,
   Ways ways;
   for (std::uint32_t n = 0; n < options.subscribers; ++n) {
     const Ipv4Address subscriber{kFirstSubscriber + n};
-    const ShardId owner = maps.map->owner_of(subscriber, 0);
+    const ShardId owner = maps.map->owner_of({subscriber}, 0);
     const auto& own = addresses[owner];
     const Ipv4Address nat = own[next[owner]++ % own.size()];
     ways.owner.push_back(owner);
@@ -221,8 +221,8 @@ Ways ways_of(const Options& options, const Maps& maps, unsigned workers,
 double moved(const Options& options, const Maps& before, const Maps& after) {
   std::uint32_t count = 0;
   for (std::uint32_t n = 0; n < options.subscribers; ++n)
-    count += before.map->owner_of(Ipv4Address{kFirstSubscriber + n}, 0) !=
-             after.map->owner_of(Ipv4Address{kFirstSubscriber + n}, 0);
+    count += before.map->owner_of({Ipv4Address{kFirstSubscriber + n}}, 0) !=
+             after.map->owner_of({Ipv4Address{kFirstSubscriber + n}}, 0);
   return count / double(options.subscribers);
 }
 

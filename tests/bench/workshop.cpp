@@ -110,7 +110,7 @@ Workshop::Workshop(const WorkshopConfig& config)
   route(prefix(kOutsideIp, 24), kOutside, 0);
   route(prefix(0, 0), kOutside, kOutsideGateway);
   route(prefix(0x64400000, 10), kInside, kInsideGateway);
-  generation_.routes = IntervalMap<Route>(std::move(routes));
+  generation_.index_routes(routes);
 
   const std::uint32_t addresses =
       config.addresses != 0 ? config.addresses : addresses_for(config.max_sessions) * config.shards;
@@ -176,7 +176,7 @@ Workshop::Workshop(const WorkshopConfig& config)
   adopt_generation(*shard_, &generation_, addresses_.get());
 
   for (std::uint32_t n = 0; config.shards > 1 && own_.size() < config.flows; ++n)
-    if (generation_.maps.front()->owner_of(Ipv4Address{flow_of(n).inside.ip}) == config.id)
+    if (generation_.maps.front()->owner_of({Ipv4Address{flow_of(n).inside.ip}}) == config.id)
       own_.push_back(n);
 
   ring_.resize(kRing);

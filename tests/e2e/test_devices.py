@@ -1,10 +1,14 @@
 """Devices and cores: several workers on one-queue devices, VLANs, a tap, links that go and come."""
 
+import contextlib
 import select
 import time
 
-from lab import S1, S2, Background, VlanSwitch, ping, udp_exchange, wait_until
+from lab import (S1, S2, Background, VlanSwitch, client_address, ping, udp_exchange, wait_until)
 from realhosts import http, iperf_result, iperf_server, iperf_start
+from test_records import Records
+
+C1 = client_address(1)
 
 
 def two_workers(daemon):
@@ -79,6 +83,73 @@ def test_several_vlans_on_one_device(lab, daemon):
         switch.stop()
         lab.c3.run("sh", "-c", "ip address del 10.20.0.13/24 dev eth0; "
                    "ip route replace default via 192.0.2.1")
+
+
+def twins(daemon):
+    """Two customers with one network, each in a VLAN and a traffic domain of his own."""
+    config = daemon.sample()
+    device = config["interfaces"][0]["device"]
+    config["interfaces"][0:1] = [
+        {"name": f"customer{td}", "role": "inside", "device": device, "vlan": 10 * td, "td": td,
+         "address": "192.0.2.1/24"} for td in (1, 2)]
+    lsn = config["lsn"]
+    lsn["client"][0]["network"] = ["192.0.2.0/24 td 1", "192.0.2.0/24 td 2"]
+    lsn["group"][0] |= {"logging": "ENABLED", "sessionLogging": "ENABLED"}
+    lsn["static"] = [
+        {"name": f"WEB-{td}", "transportprotocol": "TCP", "subscrIP": C1, "subscrPort": "8080",
+         "td": td, "natIP": f"203.0.113.{2 + td}", "natPort": "8080"} for td in (1, 2)]
+    directory = daemon.directory / "records"
+    config["records"] = {"file": {"path": str(directory / "r")}}
+    return config, Records(directory)
+
+
+@contextlib.contextmanager
+def same_address(lab):
+    """c1 and c3 are both 192.0.2.11, in VLANs 10 and 20."""
+    switch = VlanSwitch(lab, "lsn-in", {"c1": 10, "c3": 20})
+    move = "ip address del {}/24 dev eth0; ip address add {}/24 dev eth0; " \
+           "ip route replace default via 192.0.2.1"
+    lab.c3.run("sh", "-c", move.format(client_address(3), C1))
+    try:
+        yield lab.c1, lab.c3
+        assert switch.foreign <= 4, "frames without a tag, or with a wrong one"
+    finally:
+        switch.stop()
+        lab.c3.run("sh", "-c", move.format(C1, client_address(3)))
+
+
+def test_two_customers_with_one_network(lab, daemon):
+    with same_address(lab) as customers:
+        config, records = twins(daemon)
+        daemon.start(config)
+        server = lab.s1.udp(9)
+        sockets = [customer.udp(4500) for customer in customers]
+        seen = [udp_exchange(s, server, (S1, 9), tries=3) for s in sockets]
+        assert seen[0] != seen[1], "one NAT endpoint for two customers"
+        for customer, seen_first, s in zip(customers, seen, sockets):
+            ping(customer, S1)
+            ping(customer, S2, 2, 4000)
+            assert udp_exchange(s, server, (S1, 9)) == seen_first
+        for td, customer in enumerate(customers, 1):
+            words = f"customer {td} " * 3000
+            assert http(customer, lab.s1, S1, words) == words
+            assert http(lab.s2, customer, f"203.0.113.{2 + td}", words) == words
+        # Each finds the other one by NAT addresses alone.
+        assert http(customers[0], customers[1], "203.0.113.4", "to 2") == "to 2"
+        assert http(customers[1], customers[0], "203.0.113.3", "to 1") == "to 1"
+
+        for td in (1, 2):
+            nat = f"{seen[td - 1][0]}:{seen[td - 1][1]}"
+            subscribers = daemon.ctl("show", "lsn", "subscriber", "-td", td)["subscribers"]
+            assert [(s["subscriber"], s["td"]) for s in subscribers] == [(C1, td)]
+            sessions = daemon.sessions("-td", td)
+            assert [s["nat"] for s in sessions if s["subscriber"] == f"{C1}:4500"] == [nat]
+            recorded = [r for r in records.of("SESSION", "created")
+                        if r["subscrPort"] == "4500" and r.get("td") == str(td)]
+            assert [f"{r['natIP']}:{r['natPort']}" for r in recorded] == [nat]
+        daemon.ctl("flush", "lsn", "session", "-td", 1)
+        assert not daemon.sessions("-td", 1)
+        assert daemon.sessions("-td", 2)
 
 
 def test_a_vlan_outside_too(lab, daemon):

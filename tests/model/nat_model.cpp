@@ -1,6 +1,8 @@
 // The packet path against the reference, in virtual time: random packets of few hosts (so that they
 // meet often), random pauses around every timeout, addresses that come and go with reloads; any
-// mapping and filtering, either pooling, one shard or two.
+// mapping and filtering, either pooling, one shard or two, one traffic domain or several.
+//
+// The reference knows no domains: it has a client for each address in each domain (Twins).
 //
 // After each packet: exactly the right frame left, byte for byte, or nothing and exactly one drop
 // of the right reason. Regularly: the session table is the reference's, row by row. At the end of a
@@ -24,6 +26,45 @@ namespace lsn::test {
 namespace {
 
 using Fate = Reference::Fate;
+
+/// Clients of one address in several traffic domains, and the address by which the reference tells
+/// each of them: the n-th of an address counts up by kApart, which is a deterministic group's order
+/// as well.
+struct Twins {
+  static constexpr unsigned kApart = 8;
+
+  unsigned domains = 1;  ///< 0 and so on
+
+  [[nodiscard]] static shared::DomainId td_of(Ip named) {
+    return static_cast<shared::DomainId>((named.value - Ip{"192.0.2.8"}.value) / kApart);
+  }
+  [[nodiscard]] static Endpoint on_the_wire(Endpoint named) {
+    return {Ip{named.ip.value - td_of(named.ip) * kApart}, named.port};
+  }
+  [[nodiscard]] static Ip named(wire::Ipv4Address address, shared::DomainId td) {
+    return Ip{address.value + td * kApart};
+  }
+  /// In the configuration below: inside, outside, then those of the other domains.
+  [[nodiscard]] static unsigned interface_of(Ip named) {
+    return td_of(named) == 0 ? 0 : 1u + td_of(named);
+  }
+  void add_to(Config& config) const {
+    std::vector<Network>& clients = config.group().clients;
+    const std::vector<Network> of_zero = clients;
+    for (unsigned td = 1; td < domains; ++td) {
+      config.interfaces.push_back({.name = "td" + std::to_string(td),
+                                   .side = Side::kInside,
+                                   .address = "192.0.2.1/24",
+                                   .device = 0,
+                                   .vlan = 100 + td,
+                                   .td = static_cast<shared::DomainId>(td)});
+      for (Network network : of_zero) {
+        network.td = static_cast<shared::DomainId>(td);
+        clients.push_back(network);
+      }
+    }
+  }
+};
 
 class Round {
  public:
@@ -63,6 +104,12 @@ class Round {
     for (unsigned i = 0; i < kPoolSize; ++i) addresses_.insert(Ip{"203.0.113.3"} + i);
     write_pool();
     choose_ports();
+    // A deterministic group has blocks for two of them when addresses have gone.
+    if (flip())
+      twins_.domains = rules_.ports == Reference::Rules::Ports::kDeterministic
+                           ? 2
+                           : 2 + static_cast<unsigned>(pick(2));
+    twins_.add_to(config_);
     if (rules_.ports == Reference::Rules::Ports::kAny && flip()) add_statics();
 
     Lab::Options options;
@@ -106,9 +153,10 @@ class Round {
   void add_statics() {
     config_.add_pool("STATIC", {"203.0.113.100-203.0.113.105"});
     if (flip()) {
-      const Ip inside = Ip{"192.0.2.10"} + (kClients - 1), nat = "203.0.113.105";
+      const Ip inside = any_client().ip, nat = "203.0.113.105";
       rules_.one_to_one.emplace(inside, nat);
-      config_.add_one_to_one(inside, nat);
+      config_.add_one_to_one(Twins::on_the_wire({inside, 0}).ip, nat);
+      config_.statics.back().td = Twins::td_of(inside);
     }
     std::set<Endpoint> used;
     for (std::uint64_t n = pick(6); n != 0; --n) {
@@ -119,7 +167,8 @@ class Round {
                          static_cast<std::uint16_t>(1 + pick(60000))};
       if (!used.insert(nat).second || !rules_.statics.emplace(std::pair{kind, inside}, nat).second)
         continue;
-      config_.add_static(kind, inside, nat);
+      config_.add_static(kind, Twins::on_the_wire(inside), nat);
+      config_.statics.back().td = Twins::td_of(inside.ip);
     }
   }
 
@@ -151,7 +200,10 @@ class Round {
   Kind any_kind() { return static_cast<Kind>(pick(3)); }
   Endpoint any_client() {
     static constexpr std::uint16_t kPorts[] = {500, 501, 1023, 1024, 4500, 40000, 65535};
-    return {Ip{"192.0.2.10"} + static_cast<std::uint32_t>(pick(kClients)), kPorts[pick(7)]};
+    const std::uint64_t addresses = twins_.domains == 1 ? kClients : 2;
+    return {Ip{"192.0.2.10"} +
+                static_cast<std::uint32_t>(pick(addresses) + pick(twins_.domains) * Twins::kApart),
+            kPorts[pick(7)]};
   }
   Endpoint any_server(Kind kind) {
     static constexpr std::uint16_t kPorts[] = {53, 80, 443};
@@ -213,9 +265,16 @@ class Round {
                 rules_.policy.pooling == Pooling::kPaired ? "PAIRED" : "RANDOM", rules_.port_quota,
                 rules_.session_quota, lab_->shards());
     static constexpr const char* kPorts[] = {"any ports", "port blocks", "deterministic"};
-    std::printf("%s, blocks of %u, allocPolicy %s\n", kPorts[static_cast<int>(rules_.ports)],
-                rules_.block_size, rules_.address_by_address ? "PORTS" : "IPADDRS");
+    std::printf("%s, blocks of %u, allocPolicy %s; %u traffic domains, by names %u apart\n",
+                kPorts[static_cast<int>(rules_.ports)], rules_.block_size,
+                rules_.address_by_address ? "PORTS" : "IPADDRS", twins_.domains, Twins::kApart);
     for (const std::string& step : steps_) std::printf("  %s\n", step.c_str());
+  }
+
+  /// A packet to a client, as it comes there: on an interface of its domain.
+  [[nodiscard]] Frame frame_for(Endpoint client, const IpPacket& packet) const {
+    const Endpoint there = Twins::on_the_wire(client);
+    return lab_->frame_to(Twins::interface_of(client.ip), there.ip, packet.to(there).hop().bytes());
   }
 
   // ── steps ──────────────────────────────────────────────────────────────────────────────────────
@@ -225,9 +284,10 @@ class Round {
     const Endpoint client = any_client(), server = any_server(kind);
     const unsigned flags = any_flags(), size = static_cast<unsigned>(pick(200));
     const bool far = any_far(flags);
-    const IpPacket sent = packet(kind, client, server, flags, false, size, far);
-    note("out ", sent);
-    const auto frames = lab_->from_inside(sent.bytes());
+    const IpPacket named = packet(kind, client, server, flags, false, size, far);
+    note("out ", named);
+    const IpPacket sent = named.from(Twins::on_the_wire(client));
+    const auto frames = lab_->send(Twins::interface_of(client.ip), sent.bytes());
     const Fate fate = reference_->outbound(kind, client, server, flags);
     if (!forwards(fate)) return refused(fate, frames, "from inside");
     ASSERT_EQ(frames.size(), 1u) << "nothing left: " << describe(sent);
@@ -251,7 +311,7 @@ class Round {
     const Fate fate = reference_->inbound(kind, nat, server, flags, client);
     if (!forwards(fate)) return refused(fate, frames, "from outside");
     ASSERT_EQ(frames.size(), 1u) << "nobody got it: " << describe(sent);
-    expect_frame(frames[0], lab_->to_inside(sent.to(client).hop()));
+    expect_frame(frames[0], frame_for(client, sent));
     if (fate == Fate::kOpen) reference_->open(kind, client, server, nat);
     reference_->passed(kind, client, server, false, flags, far);
     no_drop();
@@ -263,9 +323,10 @@ class Round {
     const Endpoint from = any_client(), to = any_nat_endpoint(kind);
     const unsigned flags = any_flags(), size = static_cast<unsigned>(pick(200));
     const bool far = any_far(flags);
-    const IpPacket sent = packet(kind, from, to, flags, false, size, far);
-    note("pin ", sent);
-    const auto frames = lab_->from_inside(sent.bytes());
+    const IpPacket named = packet(kind, from, to, flags, false, size, far);
+    note("pin ", named);
+    const IpPacket sent = named.from(Twins::on_the_wire(from));
+    const auto frames = lab_->send(Twins::interface_of(from.ip), sent.bytes());
     const Fate out = reference_->outbound(kind, from, to, flags);
     if (!forwards(out)) return refused(out, frames, "from inside to a NAT address");
     const auto nat =
@@ -279,7 +340,7 @@ class Round {
     const Fate in = reference_->inbound(kind, to, *nat, flags, receiver);
     if (!forwards(in)) return refused(in, frames, "hairpinned");
     ASSERT_EQ(frames.size(), 1u) << "nobody got it: " << describe(sent);
-    expect_frame(frames[0], lab_->to_inside(sent.from(*nat).to(receiver).hop()));
+    expect_frame(frames[0], frame_for(receiver, sent.from(*nat)));
     if (in == Fate::kOpen) reference_->open(kind, receiver, *nat, to);
     reference_->passed(kind, receiver, *nat, false, flags, far);
     no_drop();
@@ -390,7 +451,7 @@ class Round {
   static Reference::SessionKey key_of(const SessionRow& row) {
     const Kind kind = row.protocol;
     return {kind,
-            {Ip{row.subscriber_ip.value}, row.subscriber_port},
+            {Twins::named(row.subscriber_ip, row.td), row.subscriber_port},
             {Ip{row.remote_ip.value}, kind == Kind::kIcmp ? std::uint16_t{0} : row.remote_port}};
   }
   static Endpoint nat_of(const SessionRow& row) { return {Ip{row.nat_ip.value}, row.nat_port}; }
@@ -443,6 +504,7 @@ class Round {
   std::mt19937_64 random_;
   std::uint64_t seed_;
   Reference::Rules rules_;
+  Twins twins_;
   Config config_;
   std::set<Ip> addresses_;
   std::unique_ptr<Lab> lab_;

@@ -648,7 +648,7 @@ class Round {
       for (const Ip nat : addresses)
         shards.insert(generation.nat_addresses.find(wire::Ipv4Address{nat.value})->owner);
       EXPECT_EQ(shards.size(), 1u) << to_text(client) << " is with several shards";
-      if (generation.maps.front()->owner_of(wire::Ipv4Address{client.value}) != *shards.begin())
+      if (generation.maps.front()->owner_of({wire::Ipv4Address{client.value}}) != *shards.begin())
         ++displaced;
     }
     EXPECT_EQ(lab_->total(&shared::Counters::displaced), displaced);

@@ -290,9 +290,8 @@ TEST_P(Records, BlockOfPorts_IsRecordedWithBothEnds) {
   start(LogFlags::kBlocks | LogFlags::kDeletions);
   translated(udp(kClient, kServer));
   auto& shard = lab().shard(owner_of(kClient.ip));
-  const auto& subscriber =
-      shard.lsn44
-          .subscribers[datapath::lsn44::find_subscriber(shard, wire::Be32::of(kClient.ip.value))];
+  const auto& subscriber = shard.lsn44.subscribers[datapath::lsn44::find_subscriber(
+      shard, {wire::Ipv4Address{kClient.ip.value}})];
   const wire::Be32 nat = wire::Be32::of(Ip{"203.0.113.4"}.value);
   datapath::lsn44::log_block(shard, subscriber, nat, 1024, 1279, LogEvent::kCreated);
   datapath::lsn44::log_block(shard, subscriber, nat, 1024, 1279, LogEvent::kDeleted);

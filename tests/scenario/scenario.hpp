@@ -270,7 +270,8 @@ class Laboratory : public ::testing::Test {
                     Where where = Where::current()) {
     const Bytes packet = only(frames, config_.interfaces[interface].device, where);
     if (packet.empty()) return;
-    const Ip next = interface == 0 ? error.destination : kGateway;
+    const bool inside = config_.interfaces[interface].side == Side::kInside;
+    const Ip next = inside ? error.destination : kGateway;
     expect_frames(
         frames, {lab().frame_to(interface, next, error.with_id(get16(packet, 4)).bytes())}, where);
   }
@@ -348,7 +349,7 @@ class Laboratory : public ::testing::Test {
 
   /// The shard that serves a subscriber by the present map, and the one that has a NAT address.
   [[nodiscard]] unsigned owner_of(Ip subscriber) {
-    return lab().generation().maps.front()->owner_of(wire::Ipv4Address{subscriber.value});
+    return lab().generation().maps.front()->owner_of({wire::Ipv4Address{subscriber.value}});
   }
   [[nodiscard]] unsigned owner_of_nat(Ip nat) {
     return lab().generation().nat_addresses.find(wire::Ipv4Address{nat.value})->owner;

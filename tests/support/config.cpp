@@ -36,6 +36,10 @@ std::map<std::string, std::uint16_t> assign(std::vector<Object>& objects,
 }  // namespace
 
 Network::Network(std::string_view text) {
+  if (const auto domain = text.find(" td "); domain != text.npos) {
+    td = static_cast<shared::DomainId>(std::stoul(std::string(text.substr(domain + 4))));
+    text = text.substr(0, domain);
+  }
   if (const auto slash = text.find('/'); slash != text.npos) {
     const int length = std::stoi(std::string(text.substr(slash + 1)));
     const std::uint32_t mask = length == 0 ? 0 : ~std::uint32_t{0} << (32 - length);
@@ -124,6 +128,13 @@ unsigned Config::devices() const {
   return count;
 }
 
+bool Config::is_client(Ip ip, shared::DomainId td) const {
+  return std::any_of(groups.begin(), groups.end(), [&](const GroupConfig& g) {
+    return std::any_of(g.clients.begin(), g.clients.end(),
+                       [&](const Network& n) { return n.td == td && n.contains(ip); });
+  });
+}
+
 bool Config::is_client(Ip ip) const {
   return std::any_of(groups.begin(), groups.end(), [&](const GroupConfig& g) {
     return std::any_of(g.clients.begin(), g.clients.end(),
@@ -156,29 +167,39 @@ int Config::interface_of(Ip ip) const {
 
 namespace {
 
+/// Client networks by domain.
+using Networks = std::map<shared::DomainId, std::vector<IntervalMap<std::uint16_t>::Range>>;
+shared::ClientNetworks laid_out(const Networks& networks) {
+  shared::ClientNetworks all;
+  for (const auto& [td, ranges] : networks) all.make(td) = IntervalMap<std::uint16_t>(ranges);
+  return all;
+}
+
 /// The map of a first generation. A fuzzer makes the same few again and again.
-std::shared_ptr<const ShardMap> first_map(std::vector<IntervalMap<std::uint16_t>::Range> networks,
+std::shared_ptr<const ShardMap> first_map(const Networks& networks,
                                           const std::vector<shared::ShardShares>& shares) {
   using Key =
-      std::pair<std::vector<std::array<std::uint32_t, 3>>, std::vector<shared::ShardShares>>;
+      std::pair<std::vector<std::array<std::uint32_t, 4>>, std::vector<shared::ShardShares>>;
   static std::map<Key, std::shared_ptr<const ShardMap>> known;
   constexpr std::size_t kMost = 64;
   Key key;
-  for (const auto& range : networks) key.first.push_back({range.first, range.last, range.value});
+  for (const auto& [td, ranges] : networks)
+    for (const auto& range : ranges)
+      key.first.push_back({td, range.first, range.last, range.value});
   key.second = shares;
   if (known.size() == kMost) known.clear();
   auto& map = known[std::move(key)];
-  if (map == nullptr)
-    map = std::make_shared<const ShardMap>(IntervalMap<std::uint16_t>(std::move(networks)), shares,
-                                           nullptr);
+  if (map == nullptr) map = std::make_shared<const ShardMap>(laid_out(networks), shares, nullptr);
   return map;
 }
 
 /// Its map, which is the group's from now on, and where its subscribers belong.
 shared::Pins::OfGroup deterministic(const GroupConfig& from, const Generation& generation,
                                     Group& group) {
-  std::vector<wire::Ipv4Range> subscribers, addresses;
-  for (const Network& n : from.clients) subscribers.push_back({address(n.first), address(n.last)});
+  std::vector<shared::InsideRange> subscribers;
+  std::vector<wire::Ipv4Range> addresses;
+  for (const Network& n : from.clients)
+    subscribers.push_back({{address(n.first), address(n.last)}, n.td});
   for (const std::uint16_t pool : group.pools)
     addresses.insert(addresses.end(), generation.pools[pool].ranges.begin(),
                      generation.pools[pool].ranges.end());
@@ -187,7 +208,7 @@ shared::Pins::OfGroup deterministic(const GroupConfig& from, const Generation& g
   shared::Pins::OfGroup pins{group.deterministic, {}};
   const shared::AddressRuns& nat = group.deterministic->nat_addresses();
   for (std::uint64_t n = 0; n < nat.count(); ++n)
-    pins.owners.push_back(generation.nat_addresses.find(nat.at(n))->owner);
+    pins.owners.push_back(generation.nat_addresses.find(nat.at(n).address)->owner);
   return pins;
 }
 
@@ -205,8 +226,8 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
     for (const StaticConfig& from : config.statics)
       statics.push_back({address(from.inside_ip), address(from.nat_ip), address(from.destination),
                          static_cast<std::uint16_t>(from.inside_port),
-                         static_cast<std::uint16_t>(from.nat_port), from.scope,
-                         from.nat_port == 0});
+                         static_cast<std::uint16_t>(from.nat_port), from.scope, from.nat_port == 0,
+                         from.td});
     g.statics = std::make_shared<const StaticMappings>(std::move(statics));
   }
 
@@ -251,7 +272,7 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
     group.addresses_of.assign(shards, {});
     group.draining_of.assign(shards, {});
   }
-  std::vector<IntervalMap<std::uint16_t>::Range> networks;
+  Networks networks;
   std::vector<ShardShares> shares(g.groups.size());
   std::vector<ShardSet> draining(g.groups.size());
   shared::Pins pins;
@@ -284,7 +305,8 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
           timeouts.push_back({idle.first, idle.last, idle.timeout});
       group.session_timeouts[p] = IntervalMap<state::TickDuration>(std::move(timeouts));
     }
-    for (const Network& n : from.clients) networks.push_back({n.first.value, n.last.value, id});
+    for (const Network& n : from.clients)
+      networks[n.td].push_back({n.first.value, n.last.value, id});
     group.blocks = from.deterministic ? shared::BlockPolicy{} : from.blocks;
     group.deterministic = nullptr;
     if (from.deterministic) pins.deterministic[id] = deterministic(from, g, group);
@@ -298,10 +320,9 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
       former == nullptr && pins.empty() &&
       std::all_of(draining.begin(), draining.end(), [](ShardSet set) { return set == 0; });
   follow(g, before, shards,
-         is_plain ? first_map(std::move(networks), shares)
-                  : std::make_shared<const ShardMap>(
-                        IntervalMap<std::uint16_t>(std::move(networks)), shares, former,
-                        kFinestClasses, std::move(pins), draining));
+         is_plain ? first_map(networks, shares)
+                  : std::make_shared<const ShardMap>(laid_out(networks), shares, former,
+                                                     kFinestClasses, std::move(pins), draining));
 
   std::vector<IntervalMap<Route>::Range> routes;
   const auto add_route = [&](const Network& n, std::size_t interface, Ip via) {
@@ -318,18 +339,21 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
     interface.mtu = static_cast<std::uint16_t>(from.mtu);
     interface.address = {address(from.ip()), from.length()};
     interface.tcp_mss = static_cast<std::uint16_t>(from.tcp_mss);
+    interface.td = from.td;
     g.interfaces.push_back(interface);
     add_route(from.network(), i, Ip{});
   }
   for (const RouteConfig& route : config.routes)
     for (std::size_t i = 0; i < config.interfaces.size(); ++i)
-      if (config.interfaces[i].network().contains(route.via)) {
+      if (config.interfaces[i].network().contains(route.via) &&
+          (config.interfaces[i].side == Side::kInside ? config.interfaces[i].td == route.td
+                                                      : route.td == 0)) {
         add_route(Network{std::string_view{route.prefix}}, i, route.via);
         g.gateways.push_back(routes.back().value);
       }
   std::sort(g.gateways.begin(), g.gateways.end(), shared::by_interface_and_address);
   g.gateways.erase(std::unique(g.gateways.begin(), g.gateways.end()), g.gateways.end());
-  g.routes = IntervalMap<Route>(std::move(routes));
+  g.index_routes(routes);
   g.index_link_addresses();
 
   g.inbound_refresh = config.inbound_refresh;

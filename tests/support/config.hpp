@@ -27,9 +27,10 @@ using shared::Protocol;
 using shared::Side;
 using shared::TransportPolicy;
 
-/// A.B.C.D/L, a range A-B or one address.
+/// A.B.C.D/L, a range A-B or one address; with " td N" behind it in a traffic domain.
 struct Network {
   Ip first, last;
+  shared::DomainId td = 0;
 
   Network(const char* text) : Network(std::string_view{text}) {}  // NOLINT: reads as a network
   explicit Network(std::string_view text);
@@ -45,6 +46,7 @@ struct InterfaceConfig {
   unsigned vlan = 0;
   unsigned mtu = 1500;
   unsigned tcp_mss = 0;
+  shared::DomainId td = 0;
 
   [[nodiscard]] Ip ip() const;
   [[nodiscard]] unsigned length() const;
@@ -54,6 +56,7 @@ struct InterfaceConfig {
 struct RouteConfig {
   std::string prefix;  ///< A.B.C.D/L
   Ip via;
+  shared::DomainId td = 0;  ///< of a route that leads inside
 };
 
 struct PoolConfig {
@@ -129,6 +132,7 @@ struct StaticConfig {
   Ip nat_ip;
   unsigned nat_port = 0;
   Ip destination{};  ///< 0.0.0.0: any
+  shared::DomainId td = 0;
 };
 
 struct Config {
@@ -166,7 +170,9 @@ struct Config {
   void remove_pool(const std::string& name);
 
   [[nodiscard]] unsigned devices() const;
+  /// ... in some domain.
   [[nodiscard]] bool is_client(Ip ip) const;
+  [[nodiscard]] bool is_client(Ip ip, shared::DomainId td) const;
   /// Whether a bypass of the client's group covers some packet to that destination.
   [[nodiscard]] bool is_bypassed(Ip client, Ip destination) const;
   [[nodiscard]] bool is_nat_address(Ip ip) const;

@@ -472,12 +472,13 @@ void Lab::inspect(const Frame& frame) {
   const bool ours = config_.interface_of(source) >= 0;
   const bool nat = any_config([&](const Config& c) { return c.is_nat_address(source); });
   const bool from_client = any_config([&](const Config& c) { return c.is_client(source); });
-  const bool to_client = any_config([&](const Config& c) { return c.is_client(destination); });
   const bool untranslated =
       any_config([&](const Config& c) { return c.is_bypassed(source, destination); });
   if (outside && from_client && !ours && !untranslated) fault(frame, "a client's address outside");
   if (outside && !ours && !nat && !untranslated) fault(frame, "a foreign source outside");
-  if (!outside && !ours && !to_client) fault(frame, "delivered to no client");
+  const bool to_client_there =
+      any_config([&](const Config& c) { return c.is_client(destination, on.td); });
+  if (!outside && !ours && !to_client_there) fault(frame, "delivered to no client of that domain");
   if (check_l4_)
     if (const auto wrong = fault_of_l4(rest)) fault(frame, *wrong);
 }

@@ -59,7 +59,7 @@ class AlgLog {
 
  private:
   void write(const shared::Event& event, Time now);
-  [[nodiscard]] bool logs_sessions(wire::Ipv4Address client);
+  [[nodiscard]] bool logs_sessions(const shared::InsideAddress& client);
   void report_missing(Time now);
 
   Dataplane& dataplane_;

@@ -30,8 +30,9 @@ namespace lsn::datapath {
 
 /// Where a frame was seen, and in which direction.
 struct CapturePoint {
-  Side side;      ///< whose addresses it has
-  bool received;  ///< else it is sent
+  Side side;        ///< whose addresses it has
+  bool received;    ///< else it is sent
+  DomainId td = 0;  ///< of an inside one
 };
 
 /// The ends of an IPv4 packet; of an ICMP error those of the packet that it quotes.

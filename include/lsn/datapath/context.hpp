@@ -61,6 +61,8 @@ struct HandoffBuffer {
 struct InterfaceLink {
   wire::MacAddress mac;
   Side side;
+  /// Of its traffic domain (Context::mark_of()): set with each generation.
+  std::uint64_t mark = 0;
 };
 
 /// Sums of one burst, added to the counters at its end.
@@ -127,6 +129,10 @@ struct Context {
   rte_mempool* const buffers;
   rte_mempool* const indirect_buffers;
 
+  /// What the address pair of a flow from inside is XORed with in its name (packet.hpp): of domain
+  /// 0 nothing. The lower halves of any two domains differ: so multiplies an odd number.
+  [[nodiscard]] std::uint64_t mark_of(DomainId td) const { return td * (secret.words[1] | 1); }
+
   /// Frees a packet and counts why.
   void drop(rte_mbuf* packet, DropReason reason) {
     counters.drop(reason);
@@ -159,9 +165,23 @@ inline void transmit(Context& shard, std::uint16_t device, rte_mbuf* packet) {
   buffer.packets[buffer.count++] = packet;
 }
 
-/// Whether an address is an interface's.
-[[nodiscard]] inline bool is_own_address(const Generation& generation, wire::Be32 address) {
-  return generation.is_own_address(wire::Ipv4Address{address});
+/// The traffic domain that a packet is of: outside, and hairpinned, 0.
+[[nodiscard]] inline DomainId domain_of(const Generation& generation, const Packet& packet) {
+  return packet.side == Side::kInside ? generation.interfaces[packet.interface].td : DomainId{0};
+}
+/// An address as a packet of that domain, or this packet, means it.
+[[nodiscard]] inline InsideAddress in_domain(DomainId td, wire::Be32 address) {
+  return {wire::Ipv4Address{address}, td};
+}
+[[nodiscard]] inline InsideAddress in_domain_of(const Generation& generation, const Packet& packet,
+                                                wire::Be32 address) {
+  return in_domain(domain_of(generation, packet), address);
+}
+
+/// Whether an address is that of an interface which the packet's domain knows.
+[[nodiscard]] inline bool is_own_address(const Generation& generation, const Packet& packet,
+                                         wire::Be32 address) {
+  return generation.is_own_address(in_domain_of(generation, packet, address));
 }
 
 using wire::is_host_address;

@@ -6,6 +6,13 @@
 // port if the packet came from inside, and those of the NAT if it came from outside; an ICMP
 // query's identifier stands in local_port.
 //
+// A flow from inside is named with its traffic domain, for which a slot of a flow table has no
+// room: the address pair is XORed with the domain's mark (marked()), 64 bits that nobody outside of
+// the shard knows; of domain 0 there is none. So two flows of different domains have one name once
+// in 2^64, if all the rest is alike, and are told apart even then: what was found by such a name is
+// the packet's only if it has its inside address, too, as the marks of any two domains differ in
+// the half that belongs to it.
+//
 // A packet that changes its worker takes along the data that cannot be parsed again: PacketOrigin,
 // beside the buffer's receive hash.
 #pragma once
@@ -116,6 +123,13 @@ struct Packet {
 [[nodiscard]] inline state::FlowKey flow_key(Protocol protocol, const wire::Endpoint& local,
                                              const wire::Endpoint& remote) {
   return flow_key(protocol, local.address, local.port, remote.address, remote.port);
+}
+/// A flow's name as one from inside, of the domain with that mark.
+[[nodiscard]] inline state::FlowKey marked(const state::FlowKey& key, std::uint64_t mark) {
+  state::FlowKey result = key;
+  result.local ^= static_cast<std::uint32_t>(mark);
+  result.remote ^= static_cast<std::uint32_t>(mark >> 32);
+  return result;
 }
 /// ... of ESP: the SPI takes the place of both ports, the same halves in either direction.
 [[nodiscard]] inline state::FlowKey esp_key(wire::Be32 local, wire::Be32 remote, wire::Be32 spi) {

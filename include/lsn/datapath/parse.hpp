@@ -170,7 +170,8 @@ template <Datagram datagram>
 
 /// Reads the IPv4 header at packet.ip and the next one; sets kind and key. A fragment's header
 /// behind IPv4 is left for parse_l4().
-[[gnu::always_inline]] inline Verdict parse_ip(Packet& packet, std::uint32_t watched_sequence) {
+[[gnu::always_inline]] inline Verdict parse_ip(Packet& packet, std::uint64_t mark,
+                                               std::uint32_t watched_sequence) {
   rte_mbuf* mbuf = packet.mbuf;
   auto* bytes = reinterpret_cast<std::uint8_t*>(packet.ip);
   const auto link_size = static_cast<std::uint32_t>(bytes - rte_pktmbuf_mtod(mbuf, std::uint8_t*));
@@ -191,8 +192,10 @@ template <Datagram datagram>
     return Verdict::drop(DropReason::kIpSourceRoute);
   locate(packet, packet.ip);
   const bool inside = packet.side == Side::kInside;
-  packet.key.local = (inside ? packet.ip->source : packet.ip->destination).raw();
-  packet.key.remote = (inside ? packet.ip->destination : packet.ip->source).raw();
+  packet.key.local = (inside ? packet.ip->source : packet.ip->destination).raw() ^
+                     static_cast<std::uint32_t>(mark);
+  packet.key.remote = (inside ? packet.ip->destination : packet.ip->source).raw() ^
+                      static_cast<std::uint32_t>(mark >> 32);
 
   if (packet.ip->is_fragment()) [[unlikely]] {
     packet.kind = PacketKind::kFragment;
@@ -239,9 +242,10 @@ struct FrameAddresses {
 
 /// Reads the link header of a frame from `device`. next: an IPv4 packet begins at packet.ip, which
 /// is not looked at yet. consumed: an ARP packet (kind) that begins at packet.l4, for Neighbours;
-/// it is not freed.
+/// it is not freed. `mark`: of the interface's domain.
 [[gnu::always_inline]] inline Verdict parse_frame(Context& shard, std::uint16_t device,
-                                                  rte_mbuf* mbuf, Packet& packet) {
+                                                  rte_mbuf* mbuf, Packet& packet,
+                                                  std::uint64_t& mark) {
   packet.mbuf = mbuf;
   LinkHeader header;
   if (!read_link(*mbuf, header)) [[unlikely]]
@@ -255,6 +259,7 @@ struct FrameAddresses {
   const InterfaceLink& link = shard.links[interface];
   packet.interface = interface;
   packet.side = link.side;
+  mark = link.mark;
 
   BurstTotals::Sum& received = shard.totals.received[interface];
   if (received.packets == 0) shard.totals.received_on[shard.totals.received_on_count++] = interface;

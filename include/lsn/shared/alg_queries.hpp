@@ -18,6 +18,7 @@ namespace lsn::shared {
 /// All that is set must hold.
 struct AlgFilter {
   std::optional<wire::Ipv4Address> source_ip{};  ///< the client
+  std::optional<DomainId> td{};                  ///< likewise
   std::optional<wire::Ipv4Address> nat_ip{};
   std::optional<wire::Ipv4Address> destination_ip{};  ///< the server
 };
@@ -25,6 +26,7 @@ struct AlgFilter {
 /// As `show ipsecalg session` prints it. SPIs in host order.
 struct EspRow {
   wire::Ipv4Address client, nat_ip, server;
+  DomainId td = 0;                        ///< of the client
   std::uint32_t spi_out = 0, spi_in = 0;  ///< 0: not known
   std::uint16_t profile = kNoId;          ///< stable id
   std::uint32_t idle_seconds = 0;
@@ -38,6 +40,7 @@ using EspPage = Page<EspRow, AlgFilter>;
 /// As `show ipsecalg ike` prints it.
 struct IkeRow {
   wire::Ipv4Address client, nat_ip, server;
+  DomainId td = 0;  ///< of the client
   std::uint16_t client_port = 0, nat_port = 0;
   std::uint8_t version = 0;
   std::uint64_t initiator = 0, responder = 0;  ///< SPIs (IKEv1: cookies) as they are written
@@ -61,6 +64,7 @@ struct AdviceRow {
   std::uint32_t esp = 0;             ///< sessions of raw ESP
   std::uint32_t deadlines = 0;       ///< of its latest turns, one after the other
   std::uint16_t profile = kNoId;
+  DomainId td = 0;  ///< of the client
 };
 
 using AdvicePage = Page<AdviceRow, AlgFilter>;
@@ -73,11 +77,11 @@ struct GateRow {
   wire::Ipv4Address nat_ip, server;
   GateState state = GateState::kClosed;
   ByDirection<HalfGate> halves{};  ///< of the present turn, or as the last one left them
-  std::optional<wire::Ipv4Address> holder{};
-  std::optional<wire::Ipv4Address> lingering{};  ///< the client that new SPIs still go to
-  std::uint32_t left_ms = 0;                     ///< of the holder's turn; closed: of the lingering
+  std::optional<InsideAddress> holder{};
+  std::optional<InsideAddress> lingering{};  ///< the client that new SPIs still go to
+  std::uint32_t left_ms = 0;                 ///< of the holder's turn; closed: of the lingering
   std::uint32_t waiters = 0;
-  std::array<wire::Ipv4Address, kShownWaiters> first_waiters{};
+  std::array<InsideAddress, kShownWaiters> first_waiters{};
   bool dangling = false;  ///< some client's turn ended without the inbound SPI that it was owed
   std::optional<CloseReason> last_reason{};  ///< of the turn before
 };
@@ -87,7 +91,7 @@ using GatePage = Page<GateRow, AlgFilter>;
 /// A gate's memory of an SPI that came from the server, if it is not a session's.
 struct SeenSpiRow {
   std::uint32_t first_seconds = 0, last_seconds = 0;  ///< since then
-  std::optional<wire::Ipv4Address> learned_by{};      ///< the client that it was learned for
+  std::optional<InsideAddress> learned_by{};          ///< the client that it was learned for
   std::uint32_t expected_by = 0;     ///< clients that were owed one when it was refused
   bool expected_by_several = false;  ///< and others
 };

@@ -1,12 +1,12 @@
 // Deterministic NAT: which NAT address and ports a subscriber has, from the configuration alone.
 //
-// The subscribers of a group, and the NAT addresses of its pools, each in ascending order, meet by
-// their numbers. The ports from 1024 on are cut into blocks of one size; what does not fill a block
-// stays unused. Subscriber n has block n: by BlockOrder::kPorts all blocks of the first address
-// come before those of the second; by kAddresses the first block of every address comes before the
-// second ones. forward() is the answer for a subscriber, reverse() the one for an abuse report;
-// both are pure arithmetic over sorted runs of addresses, the same on a worker, in the control
-// thread and in lsnctl without a daemon.
+// The subscribers of a group, by traffic domain and address, and the NAT addresses of its pools,
+// each in ascending order, meet by their numbers. The ports from 1024 on are cut into blocks of one
+// size; what does not fill a block stays unused. Subscriber n has block n: by BlockOrder::kPorts
+// all blocks of the first address come before those of the second; by kAddresses the first block of
+// every address comes before the second ones. forward() is the answer for a subscriber, reverse()
+// the one for an abuse report; both are pure arithmetic over sorted runs of addresses, the same on
+// a worker, in the control thread and in lsnctl without a daemon.
 //
 // ICMP identifiers are ports here: they are taken from the same block.
 #pragma once
@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "lsn/shared/domain.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
 namespace lsn::shared {
@@ -58,61 +59,79 @@ inline constexpr std::uint32_t kPortsForBlocks = 65536 - kFirstBlockPort;
 /// The allocPolicy: PORTS, IPADDRS.
 enum class BlockOrder : std::uint8_t { kPorts, kAddresses };
 
-/// Addresses in ascending order, each once, by number.
+/// Addresses in ascending order, each once, by number; InsideAddress::number() orders them by
+/// domain first.
 class AddressRuns {
  public:
   AddressRuns() = default;
+  explicit AddressRuns(std::span<const InsideRange> ranges) {
+    for (const InsideRange& range : ranges)
+      runs_.push_back({InsideAddress{range.addresses.first, range.td}.number(),
+                       InsideAddress{range.addresses.last, range.td}.number(), 0});
+    join();
+  }
   explicit AddressRuns(std::span<const wire::Ipv4Range> ranges) {
-    std::vector<wire::Ipv4Range> sorted(ranges.begin(), ranges.end());
-    std::sort(sorted.begin(), sorted.end(),
-              [](const auto& a, const auto& b) { return a.first < b.first; });
-    for (const wire::Ipv4Range& range : sorted) {
-      if (!runs_.empty() && range.first.value <= std::uint64_t{runs_.back().last} + 1) {
-        runs_.back().last = std::max(runs_.back().last, range.last.value);
-        continue;
-      }
+    for (const wire::Ipv4Range& range : ranges)
       runs_.push_back({range.first.value, range.last.value, 0});
-    }
-    for (Run& run : runs_) {
-      run.before = count_;
-      count_ += std::uint64_t{run.last} - run.first + 1;
-    }
+    join();
   }
 
   [[nodiscard]] std::uint64_t count() const { return count_; }
-  [[nodiscard]] std::optional<std::uint64_t> number_of(wire::Ipv4Address address) const {
+  [[nodiscard]] std::optional<std::uint64_t> number_of(const InsideAddress& wanted) const {
+    const std::uint64_t place = wanted.number();
     const auto behind =
-        std::upper_bound(runs_.begin(), runs_.end(), address.value,
-                         [](std::uint32_t value, const Run& run) { return value < run.first; });
-    if (behind == runs_.begin() || address.value > std::prev(behind)->last) return std::nullopt;
-    return std::prev(behind)->before + (address.value - std::prev(behind)->first);
+        std::upper_bound(runs_.begin(), runs_.end(), place,
+                         [](std::uint64_t value, const Run& run) { return value < run.first; });
+    if (behind == runs_.begin() || place > std::prev(behind)->last) return std::nullopt;
+    return std::prev(behind)->before + (place - std::prev(behind)->first);
   }
   /// `number` < count().
-  [[nodiscard]] wire::Ipv4Address at(std::uint64_t number) const {
+  [[nodiscard]] InsideAddress at(std::uint64_t number) const {
     const auto behind =
         std::upper_bound(runs_.begin(), runs_.end(), number,
                          [](std::uint64_t value, const Run& run) { return value < run.before; });
     const Run& run = *std::prev(behind);
-    return wire::Ipv4Address{static_cast<std::uint32_t>(run.first + (number - run.before))};
+    const std::uint64_t place = run.first + (number - run.before);
+    return {wire::Ipv4Address{static_cast<std::uint32_t>(place)},
+            static_cast<DomainId>(place >> 32)};
   }
 
   friend bool operator==(const AddressRuns&, const AddressRuns&) = default;
 
  private:
   struct Run {
-    std::uint32_t first;
-    std::uint32_t last;
+    std::uint64_t first;
+    std::uint64_t last;
     std::uint64_t before;  ///< addresses in the runs before it
 
     friend bool operator==(const Run&, const Run&) = default;
   };
+
+  /// Puts the runs in order, makes one of those that touch or overlap, and numbers them.
+  void join() {
+    std::sort(runs_.begin(), runs_.end(),
+              [](const Run& a, const Run& b) { return a.first < b.first; });
+    std::vector<Run> joined;
+    for (const Run& run : runs_) {
+      if (!joined.empty() && run.first <= joined.back().last + 1)
+        joined.back().last = std::max(joined.back().last, run.last);
+      else
+        joined.push_back(run);
+    }
+    runs_ = std::move(joined);
+    for (Run& run : runs_) {
+      run.before = count_;
+      count_ += run.last - run.first + 1;
+    }
+  }
+
   std::vector<Run> runs_;
   std::uint64_t count_ = 0;
 };
 
 class DeterministicMap {
  public:
-  DeterministicMap(std::span<const wire::Ipv4Range> subscribers,
+  DeterministicMap(std::span<const InsideRange> subscribers,
                    std::span<const wire::Ipv4Range> nat_addresses, std::uint32_t block_size,
                    BlockOrder order)
       : subscribers_(subscribers), nat_(nat_addresses), block_size_(block_size), order_(order) {}
@@ -127,26 +146,26 @@ class DeterministicMap {
   }
 
   /// Number of a subscriber's NAT address in nat_addresses().
-  [[nodiscard]] std::optional<std::uint64_t> nat_number_of(wire::Ipv4Address subscriber) const {
+  [[nodiscard]] std::optional<std::uint64_t> nat_number_of(const InsideAddress& subscriber) const {
     const auto place = place_of(subscriber);
     return place ? std::optional(place->address) : std::nullopt;
   }
   /// A subscriber's block; nullopt: no subscriber of the group, or there are not enough blocks.
-  [[nodiscard]] std::optional<PortBlock> forward(wire::Ipv4Address subscriber) const {
+  [[nodiscard]] std::optional<PortBlock> forward(const InsideAddress& subscriber) const {
     const auto place = place_of(subscriber);
     if (!place) return std::nullopt;
-    return port_block(nat_.at(place->address), place->block, block_size_);
+    return port_block(nat_.at(place->address).address, place->block, block_size_);
   }
   /// The subscriber that has the port; nullopt: nobody has.
-  [[nodiscard]] std::optional<wire::Ipv4Address> reverse(wire::Ipv4Address nat_ip,
-                                                         std::uint16_t port) const {
+  [[nodiscard]] std::optional<InsideAddress> reverse(wire::Ipv4Address nat_ip,
+                                                     std::uint16_t port) const {
     const auto block = block_of_port(port, block_size_);
     return block ? subscriber_of(nat_ip, *block) : std::nullopt;
   }
   /// ... that has block number `block` of an address.
-  [[nodiscard]] std::optional<wire::Ipv4Address> subscriber_of(wire::Ipv4Address nat_ip,
-                                                               std::uint32_t block) const {
-    const auto address = nat_.number_of(nat_ip);
+  [[nodiscard]] std::optional<InsideAddress> subscriber_of(wire::Ipv4Address nat_ip,
+                                                           std::uint32_t block) const {
+    const auto address = nat_.number_of({nat_ip});
     const std::uint32_t per_address = blocks_of_address(block_size_);
     if (!address || block >= per_address) return std::nullopt;
     const std::uint64_t number = order_ == BlockOrder::kPorts ? *address * per_address + block
@@ -162,7 +181,7 @@ class DeterministicMap {
     std::uint64_t address;
     std::uint32_t block;
   };
-  [[nodiscard]] std::optional<Place> place_of(wire::Ipv4Address subscriber) const {
+  [[nodiscard]] std::optional<Place> place_of(const InsideAddress& subscriber) const {
     const auto number = subscribers_.number_of(subscriber);
     if (!number || *number >= blocks()) return std::nullopt;
     const std::uint64_t by =

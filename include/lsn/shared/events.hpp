@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "lsn/shared/counters.hpp"
+#include "lsn/shared/domain.hpp"
 #include "lsn/shared/lossy_ring.hpp"
 #include "lsn/state/ticks.hpp"
 #include "lsn/wire/big_endian.hpp"
@@ -40,6 +41,8 @@ struct Event {
   wire::Be32 other;
   wire::IkeSpi initiator;
   std::uint32_t detail;
+  DomainId td;  ///< of the client
+  DomainId other_td;
   ByDirection<std::uint64_t> packets;
   ByDirection<std::uint64_t> bytes;
 };

@@ -5,10 +5,10 @@
 // sessions refer to (groups, pools) have stable ids: an object of the same name keeps its id from
 // one generation to the next, an id that is not in use any more has `present == false`.
 //
-// A packet's way through it: its source is looked up in `maps[0]` (client networks) and gives a
-// group; the group and protocol and destination port give an AppPolicy (pooling, mapping,
-// filtering) and a TransportPolicy (timeouts, quotas); the group's pools give the NAT address;
-// `routes` gives the next hop.
+// A packet's way through it: its source, in the traffic domain of the interface that it came in on,
+// is looked up in `maps[0]` (client networks) and gives a group; the group and protocol and
+// destination port give an AppPolicy (pooling, mapping, filtering) and a TransportPolicy (timeouts,
+// quotas); the group's pools give the NAT address; `routes` gives the next hop.
 #pragma once
 
 #include <algorithm>
@@ -17,6 +17,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -24,6 +25,7 @@
 
 #include "lsn/shared/bypass.hpp"
 #include "lsn/shared/deterministic.hpp"
+#include "lsn/shared/domain.hpp"
 #include "lsn/shared/interval_map.hpp"
 #include "lsn/shared/link_addresses.hpp"
 #include "lsn/shared/shard_map.hpp"
@@ -233,6 +235,7 @@ struct Interface {
   std::uint16_t mtu = 1500;   ///< largest IP packet
   wire::Ipv4Prefix address;   ///< its own, with the network's length
   std::uint16_t tcp_mss = 0;  ///< the largest MSS of a SYN that comes in or leaves; 0: any
+  DomainId td = 0;            ///< of what comes in by it, inside
 
   friend bool operator==(const Interface&, const Interface&) = default;
 };
@@ -261,9 +264,12 @@ struct Generation {
   std::vector<AlgProfile> alg_profiles;  ///< by stable id
   std::vector<Interface> interfaces;
   std::shared_ptr<const StaticMappings> statics;  ///< nullptr: there are none
-  IntervalMap<Route> routes;     ///< connected networks and configured prefixes, longest wins
-  std::vector<Route> gateways;   ///< the next hops of configured routes, in order, each once
-  LinkAddresses link_addresses;  ///< of all interfaces: index_link_addresses()
+  /// Connected networks and configured prefixes, longest wins: of a domain those outside, and its
+  /// own inside. A domain that no interface is in has none.
+  ByDomain<IntervalMap<Route>> routes;
+  std::vector<Route> gateways;  ///< the next hops of configured routes, in order, each once
+  /// Of the interfaces that a domain knows, likewise: index_link_addresses().
+  ByDomain<LinkAddresses> link_addresses;
 
   bool clamps_mss = false;               ///< an interface or a group has a tcp_mss: note_mss()
   bool has_bypass = false;               ///< a group has rules
@@ -277,7 +283,7 @@ struct Generation {
     return id < groups.size() && groups[id].present ? &groups[id] : nullptr;
   }
   /// The group of a source address; nullptr: it is not of a configured client.
-  [[nodiscard]] const Group* group_of(wire::Ipv4Address source) const {
+  [[nodiscard]] const Group* group_of(const InsideAddress& source) const {
     const std::uint16_t* const id = maps.empty() ? nullptr : maps.front()->group_of(source);
     return id == nullptr ? nullptr : group(*id);
   }
@@ -291,9 +297,13 @@ struct Generation {
   [[nodiscard]] bool is_static_whole(wire::Ipv4Address nat_ip) const {
     return statics != nullptr && statics->has_whole(nat_ip);
   }
-  /// Whether an address is an interface's.
-  [[nodiscard]] bool is_own_address(wire::Ipv4Address address) const {
-    return link_addresses.find(address) == LinkAddress::kOwn;
+  /// Whether an address is that of an interface which a domain knows.
+  [[nodiscard]] bool is_own_address(const InsideAddress& address) const {
+    return link_addresses[address.td].find(address.address) == LinkAddress::kOwn;
+  }
+  /// Whether a domain knows an interface: those outside all do.
+  [[nodiscard]] static bool knows(DomainId td, const Interface& on) {
+    return on.side == Side::kOutside || on.td == td;
   }
 
   /// After `interfaces` and `groups` have been set.
@@ -309,27 +319,52 @@ struct Generation {
                  });
   }
 
+  /// Domain 0 and those of interfaces, ascending. (Thousands of them, each with all interfaces, are
+  /// gone through in some milliseconds.)
+  [[nodiscard]] std::vector<DomainId> domains() const {
+    std::vector<DomainId> all{0};
+    for (const Interface& on : interfaces) all.push_back(on.td);
+    std::sort(all.begin(), all.end());
+    all.erase(std::unique(all.begin(), all.end()), all.end());
+    return all;
+  }
+
+  /// After `interfaces` has been set: the routes that domains know.
+  void index_routes(const std::vector<IntervalMap<Route>::Range>& all) {
+    std::map<DomainId, std::vector<IntervalMap<Route>::Range>> known;
+    for (const DomainId td : domains())
+      for (const auto& range : all)
+        if (knows(td, interfaces[range.value.interface])) known[td].push_back(range);
+    routes = {};
+    for (auto& [td, ranges] : known) routes.make(td) = IntervalMap<Route>(std::move(ranges));
+  }
+
   /// After `interfaces` has been set.
   void index_link_addresses() {
-    std::vector<std::pair<wire::Ipv4Address, LinkAddress>> all;
-    for (const Interface& on : interfaces) {
-      all.emplace_back(on.address.address, LinkAddress::kOwn);
-      if (on.address.length >= 31) continue;
-      all.emplace_back(on.address.first(), LinkAddress::kBroadcast);
-      all.emplace_back(on.address.last(), LinkAddress::kBroadcast);
+    link_addresses = {};
+    for (const DomainId td : domains()) {
+      std::vector<std::pair<wire::Ipv4Address, LinkAddress>> all;
+      for (const Interface& on : interfaces) {
+        if (!knows(td, on)) continue;
+        all.emplace_back(on.address.address, LinkAddress::kOwn);
+        if (on.address.length >= 31) continue;
+        all.emplace_back(on.address.first(), LinkAddress::kBroadcast);
+        all.emplace_back(on.address.last(), LinkAddress::kBroadcast);
+      }
+      link_addresses.make(td) = LinkAddresses(all);
     }
-    link_addresses = LinkAddresses(all);
   }
 };
 
 /// The shards of subscribers with static mappings: those of their NAT addresses. The rules see to
 /// it that a subscriber's are one shard's (control/config/rules).
-[[nodiscard]] inline IntervalMap<ShardId> shards_of_static(const StaticMappings& statics,
-                                                           const NatAddressMap& nat_addresses) {
-  std::vector<IntervalMap<ShardId>::Range> pinned;
+[[nodiscard]] inline ByDomain<IntervalMap<ShardId>> shards_of_static(
+    const StaticMappings& statics, const NatAddressMap& nat_addresses) {
+  std::map<DomainId, std::vector<IntervalMap<ShardId>::Range>> all;
   for (const StaticMapping& mapping : statics.all()) {
     const NatAddressPlace* const place = nat_addresses.find(mapping.nat_ip);
     const std::uint32_t subscriber = mapping.inside_ip.value;
+    auto& pinned = all[mapping.td];
     if (place == nullptr || (!pinned.empty() && pinned.back().last == subscriber)) continue;
     if (!pinned.empty() && pinned.back().last + 1 == subscriber &&
         pinned.back().value == place->owner)
@@ -337,7 +372,9 @@ struct Generation {
     else
       pinned.push_back({subscriber, subscriber, place->owner});
   }
-  return IntervalMap<ShardId>(std::move(pinned));
+  ByDomain<IntervalMap<ShardId>> shards;
+  for (auto& [td, pinned] : all) shards.make(td) = IntervalMap<ShardId>(std::move(pinned));
+  return shards;
 }
 
 /// The last step of building a generation: its shard map, and the state that it takes from the one

@@ -21,7 +21,8 @@ namespace lsn::shared {
 /// All that is set must hold.
 struct SessionFilter {
   std::uint16_t group = kNoId;                ///< stable group id; kNoId: any
-  std::optional<wire::Ipv4Prefix> network{};  ///< of subscribers
+  std::optional<DomainId> td{};               ///< of subscribers
+  std::optional<wire::Ipv4Prefix> network{};  ///< likewise
   std::optional<std::uint32_t> netmask{};     ///< instead of network->length: any mask, host order
   std::optional<wire::Ipv4Address> nat_ip{};
   std::optional<std::uint16_t> nat_port{};
@@ -46,6 +47,7 @@ struct SessionRow {
   SessionState state = SessionState::kActive;
   bool hairpin = false;
   bool by_static = false;  ///< a static mapping has its NAT endpoint
+  DomainId td = 0;         ///< of the subscriber
   wire::Ipv4Address subscriber_ip, nat_ip, remote_ip;
   std::uint16_t subscriber_port = 0, nat_port = 0, remote_port = 0;
   std::uint32_t spi_out = 0, spi_in = 0;  ///< ESP, in place of ports; 0: not known
@@ -72,6 +74,7 @@ struct SessionFlush {
 
 struct SubscriberRow {
   wire::Ipv4Address ip;
+  DomainId td = 0;
   std::optional<wire::Ipv4Address> nat_ip{};  ///< that PAIRED pooling gave it
   std::uint16_t group = kNoId;
   ByProtocol<std::uint32_t> sessions{};
@@ -79,7 +82,7 @@ struct SubscriberRow {
   ByDirection<std::uint64_t> bytes{};  ///< that its present sessions have carried
 };
 
-struct SubscriberFilter : SessionFilter {  ///< group, network and nat_ip count
+struct SubscriberFilter : SessionFilter {  ///< group, td, network and nat_ip count
   bool with_bytes = false;                 ///< rows have them: that costs a visit of each session
 };
 struct SubscriberPage : Page<SubscriberRow, SubscriberFilter> {
@@ -91,6 +94,7 @@ struct MappingRow {
   Protocol protocol = Protocol::kUdp;
   Dependence mapping = Dependence::kEndpointIndependent;
   Dependence filtering = Dependence::kEndpointIndependent;
+  DomainId td = 0;  ///< of the subscriber
   wire::Ipv4Address subscriber_ip, nat_ip;
   std::uint16_t subscriber_port = 0, nat_port = 0;
   std::optional<wire::Ipv4Address> remote_ip{};  ///< as far as its type has them
@@ -108,9 +112,10 @@ struct BlockRow {
   PortBlock ports;
   std::uint16_t group = kNoId;
   ByPortProtocol<std::uint32_t> used{};  ///< its ports that are taken
+  DomainId td = 0;                       ///< of the subscriber
 };
 
-using BlockPage = Page<BlockRow, SessionFilter>;  ///< group, network and nat_ip count
+using BlockPage = Page<BlockRow, SessionFilter>;  ///< group, td, network and nat_ip count
 
 /// Usage by a shard's subscribers, by pool and by group (stable ids).
 struct Usage {
@@ -191,6 +196,7 @@ struct Lookup {
   Protocol protocol = Protocol::kUdp;
   wire::Ipv4Address local;  ///< outbound: the subscriber; inbound: the NAT address
   wire::Ipv4Address remote;
+  DomainId td = 0;                                ///< outbound: of the subscriber
   std::uint16_t local_port = 0, remote_port = 0;  ///< ICMP: the identifier is the local one
   std::uint32_t spi = 0;                          ///< ESP
   AppPolicy policy;                               ///< outbound: of the destination port

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "lsn/shared/domain.hpp"
 #include "lsn/shared/lossy_ring.hpp"
 #include "lsn/wire/big_endian.hpp"
 #include "lsn/wire/ike.hpp"
@@ -43,6 +44,7 @@ struct StateRecord {
   wire::Be32 spi_out{};  ///< ESP; zero: not known
   wire::Be32 spi_in{};
   std::uint32_t idle_seconds = 0;  ///< exchange: since it was admitted
+  DomainId td = 0;                 ///< of the client
 };
 
 using StateRing = LossyRing<StateRecord, 4096>;

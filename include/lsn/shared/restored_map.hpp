@@ -21,20 +21,24 @@ namespace lsn::shared {
 /// they are looked up there first. nullptr: there are none.
 [[nodiscard]] inline std::shared_ptr<const ShardMap> map_of_restored(
     const Generation& generation, std::span<const StateRecord> records) {
-  std::map<std::uint32_t, ShardId> owners;
+  std::map<InsideAddress, ShardId> owners;
   for (const StateRecord& record : records) {
-    const wire::Ipv4Address client{record.client};
+    const InsideAddress client{wire::Ipv4Address{record.client}, record.td};
     const NatAddressPlace* place = generation.nat_addresses.find(wire::Ipv4Address{record.nat_ip});
     if (place != nullptr && generation.maps.front()->owner_of(client) != place->owner)
-      owners[client.value] = place->owner;
+      owners[client] = place->owner;
   }
   if (owners.empty()) return nullptr;
   // As if each shard had a group of its own.
-  std::vector<IntervalMap<std::uint16_t>::Range> clients;
-  for (const auto& [client, owner] : owners) clients.push_back({client, client, owner});
+  std::map<DomainId, std::vector<IntervalMap<std::uint16_t>::Range>> clients;
+  for (const auto& [client, owner] : owners)
+    clients[client.td].push_back({client.address.value, client.address.value, owner});
+  ClientNetworks networks;
+  for (auto& [td, ranges] : clients)
+    networks.make(td) = IntervalMap<std::uint16_t>(std::move(ranges));
   std::vector<ShardShares> shares(kMaxShards);
   for (unsigned shard = 0; shard < kMaxShards; ++shard) shares[shard][shard] = 1;
-  return std::make_shared<const ShardMap>(IntervalMap<std::uint16_t>(std::move(clients)), shares);
+  return std::make_shared<const ShardMap>(std::move(networks), shares);
 }
 
 }  // namespace lsn::shared

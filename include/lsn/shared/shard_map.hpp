@@ -18,6 +18,10 @@
 // A subscriber whose NAT address the configuration names is pinned (Pins): it belongs to the shard
 // of that address, wherever the NIC brings its packets.
 //
+// Subscribers of one address in several traffic domains belong to the same shard if they are of
+// one group, as the class does not depend on the domain (a NIC does not know it); pins, and groups
+// with other shares, may tell them apart.
+//
 // If a reload gives a subscriber with live state to another shard, it is displaced: it stays with
 // the shard that has its state until the state is gone. DisplacedSubscribers says which shards may
 // have such a one, however many reloads ago it came there; while the shards still go through their
@@ -40,6 +44,7 @@
 
 #include "lsn/shared/address_class.hpp"
 #include "lsn/shared/deterministic.hpp"
+#include "lsn/shared/domain.hpp"
 #include "lsn/shared/interval_map.hpp"
 #include "lsn/shared/outside_table.hpp"
 #include "lsn/wire/ipv4_address.hpp"
@@ -229,7 +234,7 @@ struct Pins {
     std::shared_ptr<const DeterministicMap> map;
     std::vector<ShardId> owners;
 
-    [[nodiscard]] ShardId owner_of(wire::Ipv4Address subscriber) const {
+    [[nodiscard]] ShardId owner_of(const InsideAddress& subscriber) const {
       const auto number = map->nat_number_of(subscriber);
       return number ? owners[*number] : kNoShard;
     }
@@ -238,13 +243,14 @@ struct Pins {
     }
   };
 
-  IntervalMap<ShardId> subscribers;                ///< single ones, of any group
+  ByDomain<IntervalMap<ShardId>> subscribers;      ///< single ones, of any group
   std::map<std::uint16_t, OfGroup> deterministic;  ///< by stable group id
 
-  [[nodiscard]] bool empty() const { return subscribers.empty() && deterministic.empty(); }
+  [[nodiscard]] bool empty() const { return subscribers.all().empty() && deterministic.empty(); }
   /// kNoShard: the subscriber is not pinned.
-  [[nodiscard]] ShardId owner_of(wire::Ipv4Address subscriber, std::uint16_t group) const {
-    if (const ShardId* const owner = subscribers.find(subscriber.value)) return *owner;
+  [[nodiscard]] ShardId owner_of(const InsideAddress& subscriber, std::uint16_t group) const {
+    if (const ShardId* const owner = subscribers[subscriber.td].find(subscriber.address.value))
+      return *owner;
     const auto of_group = deterministic.find(group);
     return of_group == deterministic.end() ? kNoShard : of_group->second.owner_of(subscriber);
   }
@@ -253,6 +259,9 @@ struct Pins {
   }
 };
 
+/// Client networks by traffic domain -> stable group id.
+using ClientNetworks = ByDomain<IntervalMap<std::uint16_t>>;
+
 /// Client networks, and the shards on which each group has NAT addresses.
 class ShardMap {
  public:
@@ -260,7 +269,7 @@ class ShardMap {
   /// `groups`: client networks -> stable group id; `shares[id]`: where that group has addresses;
   /// `before`: the map that this one follows; `draining[id]`: shards that serve subscribers of the
   /// group who live there, and get no others.
-  ShardMap(IntervalMap<std::uint16_t> groups, const std::vector<ShardShares>& shares,
+  ShardMap(ClientNetworks groups, const std::vector<ShardShares>& shares,
            const ShardMap* before = nullptr, const AddressClasses& classes = kFinestClasses,
            Pins pins = {}, const std::vector<ShardSet>& draining = {})
       : groups_(std::move(groups)), classes_(classes), pins_(std::move(pins)) {
@@ -292,26 +301,26 @@ class ShardMap {
   }
 
   /// The group of a source address, or nullptr: not of a configured client.
-  [[nodiscard]] const std::uint16_t* group_of(wire::Ipv4Address source) const {
-    return groups_.find(source.value);
+  [[nodiscard]] const std::uint16_t* group_of(const InsideAddress& source) const {
+    return groups_[source.td].find(source.address.value);
   }
   [[nodiscard]] ShardSet shards_of(std::uint16_t group) const {
     return group < shards_of_group_.size() ? shards_of_group_[group] : 0;
   }
   /// kNoShard: no client's, or a group without addresses.
-  [[nodiscard]] ShardId owner_of(wire::Ipv4Address subscriber) const {
+  [[nodiscard]] ShardId owner_of(const InsideAddress& subscriber) const {
     const std::uint16_t* group = group_of(subscriber);
     return group == nullptr ? kNoShard : owner_of(subscriber, *group);
   }
   /// The same if its group is known.
-  [[nodiscard]] ShardId owner_of(wire::Ipv4Address subscriber, std::uint16_t group) const {
+  [[nodiscard]] ShardId owner_of(const InsideAddress& subscriber, std::uint16_t group) const {
     if (!pins_.empty()) [[unlikely]]
       if (const ShardId owner = pins_.owner_of(subscriber, group); owner != kNoShard) return owner;
-    return group < tables_.size() ? tables_[group]->owner_of(classes_.finest_of(subscriber))
+    return group < tables_.size() ? tables_[group]->owner_of(classes_.finest_of(subscriber.address))
                                   : kNoShard;
   }
   /// Whether only one shard can serve it, as that one has the subscriber's NAT address.
-  [[nodiscard]] bool is_pinned(wire::Ipv4Address subscriber, std::uint16_t group) const {
+  [[nodiscard]] bool is_pinned(const InsideAddress& subscriber, std::uint16_t group) const {
     return !pins_.empty() && pins_.owner_of(subscriber, group) != kNoShard;
   }
   [[nodiscard]] const AddressClasses& classes() const { return classes_; }
@@ -320,18 +329,13 @@ class ShardMap {
   [[nodiscard]] const OwnerTable* inside() const { return inside_.get(); }
 
   friend bool same_owners(const ShardMap& a, const ShardMap& b) {
-    const auto& x = a.groups_.ranges();
-    const auto& y = b.groups_.ranges();
-    return a.pins_ == b.pins_ &&
+    return a.pins_ == b.pins_ && a.groups_ == b.groups_ &&
            std::equal(a.tables_.begin(), a.tables_.end(), b.tables_.begin(), b.tables_.end(),
-                      [](const auto& p, const auto& q) { return p == q || *p == *q; }) &&
-           std::equal(x.begin(), x.end(), y.begin(), y.end(), [](const auto& p, const auto& q) {
-             return p.first == q.first && p.last == q.last && p.value == q.value;
-           });
+                      [](const auto& p, const auto& q) { return p == q || *p == *q; });
   }
 
  private:
-  IntervalMap<std::uint16_t> groups_;
+  ClientNetworks groups_;
   AddressClasses classes_;
   Pins pins_;
   std::vector<ShardSet> shards_of_group_;
@@ -345,9 +349,9 @@ using ShardMaps = std::vector<std::shared_ptr<const ShardMap>>;
 /// Which shards may have a subscriber that the present map gives to another one.
 ///
 /// A set of shards for each of kBuckets buckets of addresses: a shard's bit is set as long as one
-/// of its displaced subscribers falls into the bucket. The set may name a shard in vain, which
-/// costs a packet one handoff; it never leaves one out. Memory is fixed, and not touched before a
-/// subscriber is displaced. Each shard writes its own bits and counts; all read.
+/// of its displaced subscribers falls into the bucket, of whatever domain. The set may name a shard
+/// in vain, which costs a packet one handoff; it never leaves one out. Memory is fixed, and not
+/// touched before a subscriber is displaced. Each shard writes its own bits and counts; all read.
 class DisplacedSubscribers {
  public:
   static constexpr unsigned kBucketBits = 18;
@@ -355,7 +359,7 @@ class DisplacedSubscribers {
 
   explicit DisplacedSubscribers(unsigned shards)
       : sets_(zeroed<ShardSet>(kBuckets)),
-        counts_(zeroed<std::uint16_t>(std::size_t{kBuckets} * shards)) {}
+        counts_(zeroed<std::uint32_t>(std::size_t{kBuckets} * shards)) {}
 
   [[nodiscard]] ShardSet shards_of(wire::Ipv4Address subscriber) const {
     if (displaced_.load(std::memory_order_relaxed) == 0) return 0;
@@ -400,14 +404,14 @@ class DisplacedSubscribers {
   }
 
   /// One to one in all 32 bits: of all addresses the same number falls into each bucket, and fits
-  /// its count.
+  /// its count in all domains together.
   static std::uint32_t bucket(wire::Ipv4Address address) {
     return address.value * 0x9E3779B1u >> (32 - kBucketBits);
   }
-  static_assert(32 - kBucketBits < 16);
+  static_assert(32 - kBucketBits + 12 < 32);
 
   Array<ShardSet> sets_;
-  Array<std::uint16_t> counts_;  ///< by shard, then bucket
+  Array<std::uint32_t> counts_;  ///< by shard, then bucket
   alignas(64) std::atomic<std::uint64_t> displaced_{0};
   std::atomic<std::uint64_t> swept_{0};
 };

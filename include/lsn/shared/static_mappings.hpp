@@ -23,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include "lsn/shared/domain.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
 namespace lsn::shared {
@@ -38,6 +39,9 @@ struct StaticMapping {
   std::uint16_t nat_port = 0;     ///< likewise
   StaticScope scope = StaticScope::kAll;
   bool is_whole = true;
+  DomainId td = 0;  ///< of the inside address
+
+  [[nodiscard]] InsideAddress inside() const { return {inside_ip, td}; }
 
   friend bool operator==(const StaticMapping&, const StaticMapping&) = default;
 };
@@ -47,18 +51,18 @@ class StaticMappings {
   StaticMappings() = default;
   explicit StaticMappings(std::vector<StaticMapping> all) : all_(std::move(all)) {
     const auto by_inside = [](const StaticMapping& m) {
-      return std::tuple(m.inside_ip.value, place(m, m.inside_port), m.nat_ip.value, m.nat_port);
+      return std::tuple(m.inside().number(), place(m, m.inside_port), m.nat_ip.value, m.nat_port);
     };
     const auto by_nat = [](const StaticMapping& m) {
-      return std::tuple(m.nat_ip.value, place(m, m.nat_port), m.inside_ip.value, m.inside_port);
+      return std::tuple(m.nat_ip.value, place(m, m.nat_port), m.inside().number(), m.inside_port);
     };
     std::sort(all_.begin(), all_.end(),
               [&](const auto& a, const auto& b) { return by_inside(a) < by_inside(b); });
     of_nat_ = all_;
     std::sort(of_nat_.begin(), of_nat_.end(),
               [&](const auto& a, const auto& b) { return by_nat(a) < by_nat(b); });
-    insides_ = Addresses(all_, [](const StaticMapping& m) { return m.inside_ip; });
-    nats_ = Addresses(of_nat_, [](const StaticMapping& m) { return m.nat_ip; });
+    insides_ = Addresses(all_, [](const StaticMapping& m) { return m.inside(); });
+    nats_ = Addresses(of_nat_, [](const StaticMapping& m) { return InsideAddress{m.nat_ip}; });
     has_one_to_one_ = std::any_of(all_.begin(), all_.end(), [](const StaticMapping& m) {
       return m.scope == StaticScope::kAll;
     });
@@ -71,11 +75,11 @@ class StaticMappings {
   [[nodiscard]] const std::vector<StaticMapping>& all() const { return all_; }
 
   /// Those of one subscriber, of one NAT address.
-  [[nodiscard]] std::span<const StaticMapping> of_subscriber(wire::Ipv4Address inside) const {
+  [[nodiscard]] std::span<const StaticMapping> of_subscriber(const InsideAddress& inside) const {
     return insides_.find(inside, all_);
   }
   [[nodiscard]] std::span<const StaticMapping> of_nat_address(wire::Ipv4Address nat) const {
-    return nats_.find(nat, of_nat_);
+    return nats_.find({nat}, of_nat_);
   }
   /// Whether one has a NAT address whole: then nothing dynamic begins there.
   [[nodiscard]] bool has_whole(wire::Ipv4Address nat) const {
@@ -88,7 +92,7 @@ class StaticMappings {
 
   /// The mapping of an inside endpoint towards a remote address, of a NAT endpoint from one;
   /// nullptr: there is none. `scope`: a protocol with ports.
-  [[nodiscard]] const StaticMapping* find_inside(StaticScope scope, wire::Ipv4Address inside,
+  [[nodiscard]] const StaticMapping* find_inside(StaticScope scope, const InsideAddress& inside,
                                                  std::uint16_t port,
                                                  wire::Ipv4Address remote) const {
     return find(of_subscriber(inside), scope, port, remote,
@@ -111,7 +115,7 @@ class StaticMappings {
            has_whole(of, scope) || has_whole(of, StaticScope::kAll);
   }
   /// find_inside() and find_nat() of a protocol without ports.
-  [[nodiscard]] const StaticMapping* find_inside(wire::Ipv4Address inside,
+  [[nodiscard]] const StaticMapping* find_inside(const InsideAddress& inside,
                                                  wire::Ipv4Address remote) const {
     return find_whole(of_subscriber(inside), StaticScope::kAll, remote);
   }
@@ -195,7 +199,7 @@ class StaticMappings {
     }
 
     [[nodiscard]] std::span<const StaticMapping> find(
-        wire::Ipv4Address address, const std::vector<StaticMapping>& sorted) const {
+        const InsideAddress& address, const std::vector<StaticMapping>& sorted) const {
       if (slots_.empty()) return {};
       for (std::size_t at = hash(address); slots_[at].count != 0;
            at = (at + 1) & (slots_.size() - 1))
@@ -205,12 +209,13 @@ class StaticMappings {
 
    private:
     struct Slot {
-      wire::Ipv4Address address;
+      InsideAddress address;
       std::uint32_t first = 0;
       std::uint32_t count = 0;  ///< 0: the slot is free
     };
-    [[nodiscard]] std::size_t hash(wire::Ipv4Address address) const {
-      return address.value * 0x9E3779B1U >> (32 - bits_);
+    [[nodiscard]] std::size_t hash(const InsideAddress& address) const {
+      return (address.address.value ^ std::uint32_t{address.td} << 20) * 0x9E3779B1U >>
+             (32 - bits_);
     }
 
     std::vector<Slot> slots_;

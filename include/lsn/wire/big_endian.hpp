@@ -25,7 +25,8 @@ class Be16 {
     return static_cast<std::uint16_t>(bytes_[0] | bytes_[1] << 8);
   }
   [[nodiscard]] constexpr std::uint16_t host() const { return swap(raw()); }
-  friend constexpr bool operator==(Be16, Be16) = default;
+  // Not defaulted: that compares, and branches, byte by byte.
+  friend constexpr bool operator==(Be16 a, Be16 b) { return a.raw() == b.raw(); }
 
  private:
   static constexpr std::uint16_t swap(std::uint16_t x) { return __builtin_bswap16(x); }
@@ -48,7 +49,7 @@ class Be32 {
            std::uint32_t{bytes_[3]} << 24;
   }
   [[nodiscard]] constexpr std::uint32_t host() const { return __builtin_bswap32(raw()); }
-  friend constexpr bool operator==(Be32, Be32) = default;
+  friend constexpr bool operator==(Be32 a, Be32 b) { return a.raw() == b.raw(); }
 
  private:
   std::uint8_t bytes_[4];

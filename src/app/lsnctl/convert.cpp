@@ -9,6 +9,7 @@
 #include <iostream>
 #include <map>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -77,6 +78,9 @@ class Converter {
     if (words->empty() || same_word((*words)[0].text, "Done")) return;
     if (is(*words, {"add", "ns", "ip"}) && words->size() >= 5) return take_address(line, *words);
     if (is(*words, {"add", "route"}) && words->size() >= 5) return take_route(line, *words);
+    if (is(*words, {"add", "ns", "trafficDomain"})) return;  // it is where something is in it
+    if (is(*words, {"bind", "ns", "trafficDomain"}) && words->size() >= 4)
+      return take_vlan_of_domain(line, *words);
     if (is(*words, {"apply", "acls"}) || is(*words, {"apply", "ns", "acls"}) ||
         is(*words, {"save", "ns", "config"}) || is(*words, {"save", "config"}) ||
         is(*words, {"enable", "ns", "feature"}))
@@ -138,7 +142,29 @@ class Converter {
     return wire::Ipv4Prefix{*a, *length};
   }
 
-  /// add ns ip ADDRESS MASK [-type SNIP|MIP|VIP|NSIP ...]
+  /// The number behind an option, from that word on; 0 without it.
+  static unsigned number_behind(const std::vector<control::Word>& words, std::size_t from,
+                                std::string_view option) {
+    for (std::size_t i = from; i + 1 < words.size(); ++i)
+      if (same_word(words[i].text, option))
+        return control::parse_number(words[i + 1].text, shared::kLastDomain).value_or(0);
+    return 0;
+  }
+  static shared::DomainId td_of(const std::vector<control::Word>& words) {
+    return static_cast<shared::DomainId>(number_behind(words, 5, "-td"));
+  }
+
+  /// bind ns trafficDomain N -vlan V
+  void take_vlan_of_domain(const SourceLine& line, const std::vector<control::Word>& words) {
+    const auto td = control::parse_number(words[3].text, shared::kLastDomain);
+    const unsigned vlan = number_behind(words, 4, "-vlan");
+    if (td && vlan != 0)
+      vlan_of_domain_.try_emplace(static_cast<shared::DomainId>(*td), vlan);
+    else
+      say(line, "bind ns trafficDomain is left out: it is none of a VLAN");
+  }
+
+  /// add ns ip ADDRESS MASK [-type SNIP|MIP|VIP|NSIP ...] [-td N]
   void take_address(const SourceLine& line, const std::vector<control::Word>& words) {
     bool is_links = true;
     for (std::size_t i = 5; i + 1 < words.size(); ++i)
@@ -149,27 +175,26 @@ class Converter {
       say(line, "add ns ip is left out: it is no address of a link");
       return;
     }
-    addresses_.push_back(*prefix);
+    addresses_.push_back({*prefix, td_of(words)});
   }
 
-  /// add route NETWORK MASK GATEWAY
+  /// add route NETWORK MASK GATEWAY [-td N]
   void take_route(const SourceLine& line, const std::vector<control::Word>& words) {
     const auto prefix = network(words[2].text, words[3].text);
     const auto via = wire::parse_ipv4(words[4].text);
     if (!prefix || !via)
       return say(line, "add route is left out: it is none by a gateway's address");
-    routes_.push_back({line, {*prefix, *via}});
+    routes_.push_back({line, {*prefix, *via, td_of(words)}});
   }
 
-  [[nodiscard]] bool is_covered(const wire::Ipv4Prefix& network) const {
+  [[nodiscard]] bool is_covered(const control::ClientNetwork& network) const {
     for (const auto& link : model_.interfaces)
-      if (link.role == shared::Side::kInside && link.address.length <= network.length &&
-          link.address.contains(network.address))
+      if (link.role == shared::Side::kInside && link.td == network.td &&
+          link.address.length <= network.length && link.address.contains(network.address))
         return true;
     for (const auto& route : model_.routes) {
-      const auto link = std::find_if(model_.interfaces.begin(), model_.interfaces.end(),
-                                     [&](const auto& i) { return i.address.contains(route.via); });
-      if (link != model_.interfaces.end() && link->role == shared::Side::kInside &&
+      const auto* const link = control::interface_of(model_.interfaces, route);
+      if (link != nullptr && link->role == shared::Side::kInside && link->td == network.td &&
           route.prefix.length <= network.length && route.prefix.contains(network.address))
         return true;
     }
@@ -180,13 +205,17 @@ class Converter {
   void add_links() {
     std::optional<wire::Ipv4Address> gateway;
     for (const auto& [line, route] : routes_)
-      if (route.prefix.length == 0) gateway = route.via;
-    const wire::Ipv4Prefix* outside = nullptr;
-    for (const wire::Ipv4Prefix& a : addresses_)
-      if (gateway && a.contains(*gateway)) outside = &a;
-    const auto link = [this](std::string name, shared::Side role, wire::Ipv4Prefix address,
-                             unsigned n) {
+      if (route.prefix.length == 0 && route.td == 0) gateway = route.via;
+    const control::ClientNetwork* outside = nullptr;
+    for (const control::ClientNetwork& a : addresses_)
+      if (gateway && a.td == 0 && a.contains(*gateway)) outside = &a;
+    const auto link = [this](std::string name, shared::Side role,
+                             const control::ClientNetwork& address, unsigned n) {
       control::InterfaceConfig interface;
+      interface.td = address.td;
+      if (const auto vlan = vlan_of_domain_.find(address.td);
+          address.td != 0 && vlan != vlan_of_domain_.end())
+        interface.vlan = static_cast<std::uint16_t>(vlan->second);
       interface.name = std::move(name);
       interface.role = role;
       interface.device = fmt::format("net_tap{},iface=lsn{}", n, n);
@@ -194,15 +223,22 @@ class Converter {
       model_.interfaces.push_back(std::move(interface));
     };
     unsigned n = 0;
-    for (const wire::Ipv4Prefix& a : addresses_) {
+    for (const control::ClientNetwork& a : addresses_) {
       if (&a == outside) continue;
       link(fmt::format("inside{}", n == 0 ? "" : fmt::format("{}", n)), shared::Side::kInside, a,
            n);
       ++n;
     }
-    const auto placeholder = [](unsigned net, unsigned host) {
-      return wire::Ipv4Prefix{wire::Ipv4Address{0xA9FE0000u + (net << 8) + host}, 30};
-    };
+    for (const shared::DomainId td : domains_of_pending()) {
+      if (control::has_inside(model_, td)) continue;
+      notes_.push_back(
+          fmt::format("The file does not say which link traffic domain {0} is on: address and "
+                      "device of interface inside-td{0} are placeholders.",
+                      td));
+      control::ClientNetwork address = placeholder(1, 1);
+      address.td = td;
+      link(fmt::format("inside-td{}", td), shared::Side::kInside, address, n++);
+    }
     if (n == 0) {
       notes_.emplace_back(
           "The file does not say which link the subscribers are on: address and device "
@@ -215,46 +251,69 @@ class Converter {
           "interface outside are placeholders.");
     link("outside", shared::Side::kOutside, outside == nullptr ? placeholder(2, 1) : *outside, n);
     notes_.emplace_back("Devices are placeholders: give the NICs' PCI addresses.");
+    add_routes();
+    if (outside == nullptr)
+      model_.routes.push_back({wire::Ipv4Prefix{}, placeholder(2, 2).address, 0});
+  }
+
+  [[nodiscard]] static control::ClientNetwork placeholder(unsigned net, unsigned host) {
+    return {{wire::Ipv4Address{0xA9FE0000u + (net << 8) + host}, 30}, 0};
+  }
+
+  void add_routes() {
     for (const auto& [line, route] : routes_) {
       const bool connected = std::any_of(
           model_.interfaces.begin(), model_.interfaces.end(), [&r = route](const auto& i) {
-            return i.address.contains(r.via) && i.address.address != r.via;
+            return (i.role == shared::Side::kOutside ? r.td == 0 : i.td == r.td) &&
+                   i.address.contains(r.via) && i.address.address != r.via;
           });
       if (connected)
         model_.routes.push_back(route);
       else
         say(line, "add route is left out: its gateway is on no link of the box");
     }
-    if (outside == nullptr)
-      model_.routes.push_back({wire::Ipv4Prefix{}, placeholder(2, 2).address});
+  }
+
+  /// The traffic domains that clients, statics and access lists name.
+  [[nodiscard]] std::set<shared::DomainId> domains_of_pending() const {
+    std::set<shared::DomainId> all;
+    for (const Pending& each : pending_)
+      for (const control::Edit::Option& option : each.edit.options)
+        if (same_word(option.name, "td") && !option.values.empty() &&
+            !same_word(each.edit.kind, "lsn appsprofile"))
+          if (const auto td = control::parse_number(option.values[0], shared::kLastDomain);
+              td && *td != 0)
+            all.insert(static_cast<shared::DomainId>(*td));
+    return all;
+  }
+
+  /// The router of a placeholder route on the first inside link of a domain.
+  [[nodiscard]] std::optional<wire::Ipv4Address> router_in(shared::DomainId td) const {
+    const auto inside =
+        std::find_if(model_.interfaces.begin(), model_.interfaces.end(),
+                     [td](const auto& i) { return i.role == shared::Side::kInside && i.td == td; });
+    if (inside == model_.interfaces.end()) return std::nullopt;
+    const wire::Ipv4Address next{inside->address.address.value ^ 3u};
+    return inside->address.length <= 30 && inside->address.contains(next) &&
+                   next != inside->address.first() && next != inside->address.last()
+               ? next
+               : wire::Ipv4Address{inside->address.first().value + 1};
   }
 
   /// Subscribers that no link or route leads to.
   void add_client_routes() {
-    const auto inside = std::find_if(model_.interfaces.begin(), model_.interfaces.end(),
-                                     [](const auto& i) { return i.role == shared::Side::kInside; });
-    const wire::Ipv4Address next{inside->address.address.value ^ 3u};
-    const wire::Ipv4Address via = inside->address.length <= 30 && inside->address.contains(next) &&
-                                          next != inside->address.first() &&
-                                          next != inside->address.last()
-                                      ? next
-                                      : wire::Ipv4Address{inside->address.first().value + 1};
     const control::ByName acls(model_.lsn.acl);
-    for (const auto& client : model_.lsn.client) {
-      std::vector<wire::Ipv4Prefix> networks = client.network;
-      for (const wire::Ipv4Range& range : control::acl_ranges(acls, client)) {
-        const auto prefixes = wire::prefixes_of(range);
-        networks.insert(networks.end(), prefixes.begin(), prefixes.end());
-      }
-      for (const wire::Ipv4Prefix& network : networks) {
-        if (is_covered(network)) continue;
-        model_.routes.push_back({network, via});
-        if (std::exchange(has_routes_note_, true)) continue;
-        notes_.push_back(
-            fmt::format("No route leads to some subscribers: those by {} are placeholders.",
-                        wire::to_string(via)));
-      }
-    }
+    for (const auto& client : model_.lsn.client)
+      for (const auto& [range, td] : control::subscriber_ranges(acls, client))
+        for (const wire::Ipv4Prefix& prefix : wire::prefixes_of(range)) {
+          const auto via = router_in(td);
+          if (!via || is_covered({prefix, td})) continue;
+          model_.routes.push_back({prefix, *via, td});
+          if (std::exchange(has_routes_note_, true)) continue;
+          notes_.push_back(
+              fmt::format("No route leads to some subscribers: those by {} are placeholders.",
+                          wire::to_string(*via)));
+        }
   }
 
   [[nodiscard]] static std::string problem_of(const Model& model) {
@@ -349,7 +408,8 @@ class Converter {
   std::string path_;
   Model model_;
   std::vector<Pending> pending_;
-  std::vector<wire::Ipv4Prefix> addresses_;
+  std::vector<control::ClientNetwork> addresses_;
+  std::map<shared::DomainId, unsigned> vlan_of_domain_;
   std::vector<std::pair<SourceLine, control::RouteConfig>> routes_;
   std::map<std::string, std::vector<unsigned>> others_;
   std::vector<std::pair<std::string, std::string>> order_;

@@ -46,8 +46,8 @@ std::string json_spi(std::uint32_t spi) {
   return spi == 0 ? "null" : fmt::format("\"0x{:08x}\"", spi);
 }
 
-std::string json_address(const std::optional<wire::Ipv4Address>& address) {
-  return address ? fmt::format("\"{}\"", wire::to_string(*address)) : "null";
+std::string json_client(const std::optional<shared::InsideAddress>& client) {
+  return client ? fmt::format("\"{}\"", to_text(*client)) : "null";
 }
 
 std::string json_profile(const Generation& generation, std::uint16_t id) {
@@ -56,8 +56,12 @@ std::string json_profile(const Generation& generation, std::uint16_t id) {
   return known ? nlohmann::json(profiles[id].name).dump() : "null";
 }
 
-std::string or_dash(const std::optional<wire::Ipv4Address>& address) {
-  return address ? wire::to_string(*address) : "-";
+std::string or_dash(const std::optional<shared::InsideAddress>& client) {
+  return client ? to_text(*client) : "-";
+}
+
+std::string client_of(const auto& row) {
+  return to_text(shared::InsideAddress{row.client, row.td});
 }
 
 class EspWriter : public ListWriter {
@@ -81,18 +85,18 @@ class EspWriter : public ListWriter {
     if (is_json()) {
       fmt::format_to(
           std::back_inserter(out),
-          "{}{{\"source_ip\":\"{}\",\"nat_ip\":\"{}\",\"destination_ip\":\"{}\",\"spi_in\":{},"
+          "{}{{\"source_ip\":\"{}\"{},\"nat_ip\":\"{}\",\"destination_ip\":\"{}\",\"spi_in\":{},"
           "\"spi_out\":{},\"half_open\":{},\"profile\":{},\"age\":{},\"idle\":{},"
           "\"outbound_packets\":{},\"outbound_bytes\":{},\"inbound_packets\":{},"
           "\"inbound_bytes\":{}}}",
-          separator(), wire::to_string(row.client), wire::to_string(row.nat_ip),
+          separator(), wire::to_string(row.client), json_td(row.td), wire::to_string(row.nat_ip),
           wire::to_string(row.server), json_spi(row.spi_in), json_spi(row.spi_out),
           row.spi_in == 0 || row.spi_out == 0, json_profile(generation, row.profile),
           row.age_seconds, row.idle_seconds, row.packets[kOut], row.bytes[kOut], row.packets[kIn],
           row.bytes[kIn]);
     } else {
-      table().add({wire::to_string(row.client), wire::to_string(row.nat_ip),
-                   wire::to_string(row.server), spi_text(row.spi_in), spi_text(row.spi_out),
+      table().add({client_of(row), wire::to_string(row.nat_ip), wire::to_string(row.server),
+                   spi_text(row.spi_in), spi_text(row.spi_out),
                    fmt::format("{} s", row.age_seconds), fmt::format("{} s", row.idle_seconds),
                    std::to_string(row.packets[kOut]), std::to_string(row.bytes[kOut]),
                    std::to_string(row.packets[kIn]), std::to_string(row.bytes[kIn])});
@@ -123,19 +127,18 @@ class IkeWriter : public ListWriter {
     if (is_json()) {
       fmt::format_to(
           std::back_inserter(out),
-          "{}{{\"source_ip\":\"{}\",\"source_port\":{},\"nat_ip\":\"{}\",\"nat_port\":{},"
+          "{}{{\"source_ip\":\"{}\"{},\"source_port\":{},\"nat_ip\":\"{}\",\"nat_port\":{},"
           "\"destination_ip\":\"{}\",\"version\":{},\"initiator_spi\":\"{:016x}\","
           "\"responder_spi\":\"{:016x}\",\"answered\":{},\"keeps_port\":{},\"exchanges\":{},"
           "\"esp_sessions\":{},\"profile\":{},\"idle\":{}}}",
-          separator(), wire::to_string(row.client), row.client_port, wire::to_string(row.nat_ip),
-          row.nat_port, wire::to_string(row.server), row.version, row.initiator, row.responder,
-          row.answered, row.keeps_port, row.exchanges, row.esp,
+          separator(), wire::to_string(row.client), json_td(row.td), row.client_port,
+          wire::to_string(row.nat_ip), row.nat_port, wire::to_string(row.server), row.version,
+          row.initiator, row.responder, row.answered, row.keeps_port, row.exchanges, row.esp,
           json_profile(generation, row.profile), row.idle_seconds);
     } else {
-      table().add({wire::to_string(row.client), std::to_string(row.client_port),
-                   wire::to_string(row.nat_ip), std::to_string(row.nat_port),
-                   wire::to_string(row.server), fmt::format("IKEv{}", row.version),
-                   fmt::format("{:016x}", row.initiator),
+      table().add({client_of(row), std::to_string(row.client_port), wire::to_string(row.nat_ip),
+                   std::to_string(row.nat_port), wire::to_string(row.server),
+                   fmt::format("IKEv{}", row.version), fmt::format("{:016x}", row.initiator),
                    row.responder == 0 ? "-" : fmt::format("{:016x}", row.responder),
                    row.answered ? "yes" : "no", std::to_string(row.exchanges),
                    std::to_string(row.esp), fmt::format("{} s", row.idle_seconds)});
@@ -166,16 +169,15 @@ class GateWriter : public ListWriter {
     if (is_json()) {
       std::string waiting;
       for (std::size_t i = 0; i < std::min<std::size_t>(row.waiters, row.first_waiters.size()); ++i)
-        waiting +=
-            fmt::format("{}\"{}\"", i == 0 ? "" : ",", wire::to_string(row.first_waiters[i]));
+        waiting += fmt::format("{}\"{}\"", i == 0 ? "" : ",", to_text(row.first_waiters[i]));
       fmt::format_to(std::back_inserter(out),
                      "{}{{\"nat_ip\":\"{}\",\"server\":\"{}\",\"state\":\"{}\",\"holder\":{},"
                      "\"out_half\":\"{}\",\"in_half\":\"{}\",\"left_ms\":{},\"waiters\":{},"
                      "\"first_waiters\":[{}],\"lingering\":{},\"dangling\":{},\"last_turn\":{}}}",
                      separator(), wire::to_string(row.nat_ip), wire::to_string(row.server),
-                     to_word(row.state), json_address(row.holder), to_word(row.halves[kOut]),
+                     to_word(row.state), json_client(row.holder), to_word(row.halves[kOut]),
                      to_word(row.halves[kIn]), timed ? std::to_string(row.left_ms) : "null",
-                     row.waiters, waiting, json_address(row.lingering), row.dangling,
+                     row.waiters, waiting, json_client(row.lingering), row.dangling,
                      row.last_reason ? fmt::format("\"{}\"", to_word(*row.last_reason)) : "null");
     } else {
       table().add(
@@ -183,9 +185,8 @@ class GateWriter : public ListWriter {
            std::string(to_word(row.state)), or_dash(row.holder),
            std::string(to_word(row.halves[kOut])), std::string(to_word(row.halves[kIn])),
            timed ? fmt::format("{}.{} s", row.left_ms / 1000, row.left_ms % 1000 / 100) : "-",
-           std::to_string(row.waiters),
-           row.waiters == 0 ? "-" : wire::to_string(row.first_waiters[0]), or_dash(row.lingering),
-           row.last_reason ? std::string(to_word(*row.last_reason)) : "-"});
+           std::to_string(row.waiters), row.waiters == 0 ? "-" : to_text(row.first_waiters[0]),
+           or_dash(row.lingering), row.last_reason ? std::string(to_word(*row.last_reason)) : "-"});
     }
     counted();
   }
@@ -257,16 +258,16 @@ class AdviceWriter : public ListWriter {
   void add(const AdviceRow& row, const Generation& generation, std::string& out) {
     if (is_json()) {
       fmt::format_to(std::back_inserter(out),
-                     "{}{{\"source_ip\":\"{}\",\"nat_ip\":\"{}\",\"destination_ip\":\"{}\","
+                     "{}{{\"source_ip\":\"{}\"{},\"nat_ip\":\"{}\",\"destination_ip\":\"{}\","
                      "\"esp_sessions\":{},\"client_offers_nat_t\":{},\"server_offers_nat_t\":{},"
                      "\"deadlines\":{},\"profile\":{},\"advice\":\"{}\"}}",
-                     separator(), wire::to_string(row.client), wire::to_string(row.nat_ip),
-                     wire::to_string(row.server), row.esp, row.offers_nat_t[Direction::kOutbound],
-                     row.offers_nat_t[Direction::kInbound], row.deadlines,
-                     json_profile(generation, row.profile), advice_of(row));
+                     separator(), wire::to_string(row.client), json_td(row.td),
+                     wire::to_string(row.nat_ip), wire::to_string(row.server), row.esp,
+                     row.offers_nat_t[Direction::kOutbound], row.offers_nat_t[Direction::kInbound],
+                     row.deadlines, json_profile(generation, row.profile), advice_of(row));
     } else {
-      table().add({wire::to_string(row.client), wire::to_string(row.nat_ip),
-                   wire::to_string(row.server), std::to_string(row.esp), advice_of(row)});
+      table().add({client_of(row), wire::to_string(row.nat_ip), wire::to_string(row.server),
+                   std::to_string(row.esp), advice_of(row)});
     }
     counted();
   }
@@ -278,15 +279,17 @@ AlgFilter filter_of(const Command& command) {
     return given == nullptr ? std::nullopt : std::optional(*given);
   };
   const auto subscriber = address("-subscrIP");
-  return {subscriber ? subscriber : address("-sourceIP"), address("-natIP"), address("-destIP")};
+  return {subscriber ? subscriber : address("-sourceIP"), command.td(), address("-natIP"),
+          address("-destIP")};
 }
 
 }  // namespace
 
 std::span<const OptionSpec> alg_filter_options() {
-  static const std::array<OptionSpec, 4> kOptions{{
+  static const std::array<OptionSpec, 5> kOptions{{
       {"-subscrIP", &kAnyAddress, "of this client"},
       {"-sourceIP", &kAnyAddress, "the same, as published"},
+      {"-td", &kDomainNumber, "of clients in this traffic domain"},
       {"-natIP", &kAnyAddress, "with this NAT address"},
       {"-destIP", &kAnyAddress, "with this IPsec server"},
   }};

@@ -18,6 +18,7 @@ namespace lsn::control {
 namespace {
 
 using shared::DeterministicMap;
+using shared::InsideAddress;
 using shared::PortBlock;
 using Json = nlohmann::ordered_json;
 using enum Table::Align;
@@ -35,17 +36,19 @@ class BlockOwnerWriter : public ListWriter {
                           {"group", kLeft}}),
                    "deterministic", "block", "blocks") {}
 
-  void add(wire::Ipv4Address subscriber, const PortBlock& block, const std::string& group,
+  void add(const InsideAddress& subscriber, const PortBlock& block, const std::string& group,
            std::string& out) {
     if (is_json()) {
       out += separator();
-      out += line_of(Json{{"subscrip", wire::to_string(subscriber)},
-                          {"natip", wire::to_string(block.nat_ip)},
-                          {"firstport", block.first},
-                          {"lastport", block.last},
-                          {"group", group}});
+      Json json{{"subscrip", wire::to_string(subscriber.address)}};
+      put_td(json, subscriber.td);
+      json["natip"] = wire::to_string(block.nat_ip);
+      json["firstport"] = block.first;
+      json["lastport"] = block.last;
+      json["group"] = group;
+      out += line_of(json);
     } else {
-      table().add({wire::to_string(subscriber), wire::to_string(block.nat_ip),
+      table().add({to_text(subscriber), wire::to_string(block.nat_ip),
                    fmt::format("{}-{}", block.first, block.last), group});
     }
     counted();
@@ -55,8 +58,8 @@ class BlockOwnerWriter : public ListWriter {
 /// Blocks of a group, by subscriber.
 struct WantedBlocks {
   DeterministicGroup group;
-  std::vector<wire::Ipv4Address> subscribers{};  ///< these, or ...
-  std::uint64_t next = 0;                        ///< ... all from that one on
+  std::vector<InsideAddress> subscribers{};  ///< these, or ...
+  std::uint64_t next = 0;                    ///< ... all from that one on
   std::uint64_t end = 0;
 };
 
@@ -78,9 +81,9 @@ class BlockOwners final : public Answer {
       }
       WantedBlocks& wanted = wanted_[at_];
       const std::uint64_t number = wanted.next++;
-      const wire::Ipv4Address subscriber = wanted.subscribers.empty()
-                                               ? wanted.group.map->subscribers().at(number)
-                                               : wanted.subscribers[number];
+      const InsideAddress subscriber = wanted.subscribers.empty()
+                                           ? wanted.group.map->subscribers().at(number)
+                                           : wanted.subscribers[number];
       if (const auto block = wanted.group.map->forward(subscriber))
         writer_.add(subscriber, *block, wanted.group.name, out);
     }
@@ -95,7 +98,7 @@ class BlockOwners final : public Answer {
   bool begun_ = false;
 };
 
-WantedBlocks some(const DeterministicGroup& group, std::vector<wire::Ipv4Address> subscribers) {
+WantedBlocks some(const DeterministicGroup& group, std::vector<InsideAddress> subscribers) {
   const std::uint64_t count = subscribers.size();
   return {group, std::move(subscribers), 0, count};
 }
@@ -109,7 +112,7 @@ std::expected<WantedBlocks, std::string> owners_of(const std::vector<Determinist
                                                    const Command& command) {
   const auto nat_ip = *command.get<wire::Ipv4Address>(kNatIp);
   const auto group = std::find_if(groups.begin(), groups.end(), [nat_ip](const auto& each) {
-    return each.map->nat_addresses().number_of(nat_ip).has_value();
+    return each.map->nat_addresses().number_of({nat_ip}).has_value();
   });
   if (group == groups.end())
     return std::unexpected(complaint(fmt::format("{}: {}", command.spec->words, kNatIp),
@@ -129,12 +132,12 @@ std::expected<WantedBlocks, std::string> owners_of(const std::vector<Determinist
 
 std::expected<WantedBlocks, std::string> block_of(const std::vector<DeterministicGroup>& groups,
                                                   const Command& command) {
-  const auto subscriber = *command.get<wire::Ipv4Address>(kSubscrIp);
+  const InsideAddress subscriber{*command.get<wire::Ipv4Address>(kSubscrIp),
+                                 command.td().value_or(0)};
   for (const DeterministicGroup& group : groups)
     if (group.map->forward(subscriber)) return some(group, {subscriber});
   return std::unexpected(complaint(fmt::format("{}: {}", command.spec->words, kSubscrIp),
-                                   wire::to_string(subscriber),
-                                   "a subscriber of a deterministic group"));
+                                   to_text(subscriber), "a subscriber of a deterministic group"));
 }
 
 std::expected<WantedBlocks, std::string> blocks_of_client(
@@ -153,10 +156,11 @@ std::expected<WantedBlocks, std::string> blocks_of_client(
 }  // namespace
 
 std::span<const OptionSpec> deterministic_options() {
-  static const std::array<OptionSpec, 4> kOptions{{
+  static const std::array<OptionSpec, 5> kOptions{{
       {kNatIp, &kAnyAddress, "who has this NAT address"},
       {kNatPort, &kPortNumber, "who has this port of it", kNatIp},
       {kSubscrIp, &kAnyAddress, "what this subscriber has"},
+      {"-td", &kDomainNumber, "the subscriber's traffic domain, 0 without it", kSubscrIp},
       {kClient, &kClientName, "what all subscribers of this client have"},
   }};
   return kOptions;

@@ -48,7 +48,7 @@ class DryRunAnswer final : public Answer {
   /// The worker's check of a session after a reload (lsn44::is_allowed), as far as it can be done
   /// here: without the filtering of its mapping.
   [[nodiscard]] bool ends(const SessionRow& row) const {
-    const shared::Group* const group = wanted_->group_of(row.subscriber_ip);
+    const shared::Group* const group = wanted_->group_of({row.subscriber_ip, row.td});
     if (group == nullptr) return true;
     if (row.protocol == shared::Protocol::kEsp && group->alg_profile == shared::kNoId) return true;
     const shared::NatAddressPlace* const place = wanted_->nat_addresses.find(row.nat_ip);
@@ -74,9 +74,10 @@ class DryRunAnswer final : public Answer {
     if (!row.by_static) return std::nullopt;
     const shared::StaticMappings* const statics = wanted_->statics.get();
     const auto* const mapping =
-        statics == nullptr ? nullptr
-                           : statics->find_inside(shared::scope_of(row.protocol), row.subscriber_ip,
-                                                  row.subscriber_port, row.remote_ip);
+        statics == nullptr
+            ? nullptr
+            : statics->find_inside(shared::scope_of(row.protocol), {row.subscriber_ip, row.td},
+                                   row.subscriber_port, row.remote_ip);
     return mapping != nullptr && mapping->nat_ip == row.nat_ip &&
            (mapping->is_whole ? row.subscriber_port : mapping->nat_port) == row.nat_port;
   }

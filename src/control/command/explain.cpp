@@ -26,6 +26,7 @@ using shared::GateRow;
 using shared::GateState;
 using shared::Generation;
 using shared::Group;
+using shared::InsideAddress;
 using shared::kNoId;
 using shared::Lookup;
 using shared::Protocol;
@@ -40,6 +41,9 @@ struct Asked {
   std::uint16_t source_port = 0, destination_port = 0;
   Protocol protocol = Protocol::kUdp;
   std::uint32_t spi = 0;
+  shared::DomainId td = 0;  ///< that it is in if it comes from inside
+
+  [[nodiscard]] InsideAddress inside_source() const { return {source, td}; }
 
   [[nodiscard]] std::string text() const {
     const auto with = [&](wire::Ipv4Address address, std::uint16_t port) {
@@ -58,19 +62,19 @@ std::string quota_text(std::uint64_t used, std::uint64_t limit) {
   return limit == 0 ? fmt::format("{}, no limit", used) : fmt::format("{} of {}", used, limit);
 }
 
-/// The side where a packet comes in. Inside: its source is a client's or is routed there; or
-/// neither its source nor its destination is known.
+/// The side where a packet comes in. Inside: a traffic domain is given; its source is a client's or
+/// is routed there; or neither its source nor its destination is known.
 Side guess_side(const Generation& generation, const Asked& asked) {
-  const auto is_client = [&](wire::Ipv4Address address) {
+  const auto is_client = [&](const InsideAddress& address) {
     return !generation.maps.empty() && generation.maps.front()->group_of(address) != nullptr;
   };
-  if (is_client(asked.source)) return Side::kInside;
-  const shared::Route* const route = generation.routes.find(asked.source.value);
+  if (asked.td != 0 || is_client(asked.inside_source())) return Side::kInside;
+  const shared::Route* const route = generation.routes[0].find(asked.source.value);
   if (route != nullptr && generation.interfaces[route->interface].side == Side::kInside)
     return Side::kInside;
   const bool is_ours = generation.nat_addresses.find(asked.destination) != nullptr ||
-                       generation.is_own_address(asked.destination);
-  return is_ours || is_client(asked.destination) ? Side::kOutside : Side::kInside;
+                       generation.is_own_address({asked.destination});
+  return is_ours || is_client({asked.destination}) ? Side::kOutside : Side::kInside;
 }
 
 /// The workers' lookup for a packet.
@@ -88,14 +92,16 @@ Lookup question_about(const Generation& generation, const Asked& asked, Side fro
     lookup.remote_port = 0;
   }
   lookup.spi = asked.spi;
+  if (out) lookup.td = asked.td;
   if (out && !generation.maps.empty())
-    if (const std::uint16_t* const id = generation.maps.front()->group_of(asked.source)) {
+    if (const std::uint16_t* const id = generation.maps.front()->group_of(asked.inside_source())) {
       lookup.group = *id;
       const Group* const group = generation.group(*id);
       if (group != nullptr && asked.protocol != Protocol::kEsp)
         lookup.policy = group->app(asked.protocol, asked.destination_port);
     }
-  if (const shared::Route* const route = generation.routes.find(lookup.remote.value); out && route)
+  if (const shared::Route* const route = generation.routes[lookup.td].find(lookup.remote.value);
+      out && route)
     lookup.hop =
         shared::Route{route->interface, route->via.value != 0 ? route->via : asked.destination};
   return lookup;
@@ -110,7 +116,8 @@ class Explanation {
 
   void explain(const std::vector<Lookup>& found) {
     const bool out = from_ == Side::kInside;
-    say("packet", fmt::format("{}, from {}", asked_.text(), out ? "inside" : "outside"));
+    say("packet", fmt::format("{}, from {}{}", asked_.text(), out ? "inside" : "outside",
+                              out && asked_.td != 0 ? fmt::format(", td {}", asked_.td) : ""));
     choose(found);
     if (out)
       explain_outbound();
@@ -123,6 +130,7 @@ class Explanation {
   /// ... whose rules decide then.
   void go_on(const std::vector<Lookup>& found) {
     asked_ = *other_side_;
+    asked_.td = 0;
     from_ = Side::kOutside;
     say("hairpin", asked_.text());
     choose(found);
@@ -167,7 +175,7 @@ class Explanation {
   void choose(const std::vector<Lookup>& found) {
     const auto owner = [&]() -> std::size_t {
       if (generation_.maps.empty()) return 0;
-      if (from_ == Side::kInside) return generation_.maps.front()->owner_of(asked_.source);
+      if (from_ == Side::kInside) return generation_.maps.front()->owner_of(asked_.inside_source());
       const auto* const place = generation_.nat_addresses.find(asked_.destination);
       return place == nullptr ? 0 : place->owner;
     }();
@@ -206,11 +214,10 @@ class Explanation {
   }
 
   /// The address is no client's, or the client is in no group.
-  void say_no_group(wire::Ipv4Address address) {
+  void say_no_group(const InsideAddress& address) {
     const std::string client = client_without_group(context_.config.model(), address);
-    say("client", client.empty()
-                      ? fmt::format("none has a network with {}", wire::to_string(address))
-                      : fmt::format("{}, which is in no group", client));
+    say("client", client.empty() ? fmt::format("none has a network with {}", to_text(address))
+                                 : fmt::format("{}, which is in no group", client));
   }
 
   void say_worker() {
@@ -285,8 +292,8 @@ class Explanation {
   void say_mapping() {
     if (!known_->mapping) return;
     const shared::MappingRow& row = *known_->mapping;
-    say("mapping", fmt::format("{} is {}, {} mapping, {} filtering, {} session{}",
-                               endpoint(row.subscriber_ip, row.subscriber_port),
+    say("mapping", fmt::format("{}{} is {}, {} mapping, {} filtering, {} session{}",
+                               endpoint(row.subscriber_ip, row.subscriber_port), td_text(row.td),
                                endpoint(row.nat_ip, row.nat_port), to_word(row.mapping),
                                to_word(row.filtering), row.sessions, row.sessions == 1 ? "" : "s"));
   }
@@ -300,8 +307,8 @@ class Explanation {
     };
     say("static",
         fmt::format(
-            "{}:{} is {}:{}{}", wire::to_string(fixed->inside_ip), port_text(fixed->inside_port),
-            wire::to_string(fixed->nat_ip), port_text(fixed->nat_port),
+            "{}:{}{} is {}:{}{}", wire::to_string(fixed->inside_ip), port_text(fixed->inside_port),
+            td_text(fixed->td), wire::to_string(fixed->nat_ip), port_text(fixed->nat_port),
             known_->static_held ? "" : "; INACTIVE, the NAT port is in use (show lsn static)"));
     waits_ = !known_->static_held;
     return waits_ ? nullptr : fixed;
@@ -314,12 +321,12 @@ class Explanation {
     const wire::Ipv4Address local = out ? asked_.source : asked_.destination;
     const wire::Ipv4Address remote = out ? asked_.destination : asked_.source;
     if (asked_.protocol == Protocol::kEsp)
-      return out ? all->find_inside(local, remote) : all->find_nat(local, remote);
+      return out ? all->find_inside({local, asked_.td}, remote) : all->find_nat(local, remote);
     // The identifier of an ICMP query stands where the source's port does.
     const std::uint16_t port =
         out || asked_.protocol == Protocol::kIcmp ? asked_.source_port : asked_.destination_port;
     const shared::StaticScope scope = shared::scope_of(asked_.protocol);
-    return out ? all->find_inside(scope, local, port, remote)
+    return out ? all->find_inside(scope, {local, asked_.td}, port, remote)
                : all->find_nat(scope, local, port, remote);
   }
 
@@ -333,26 +340,28 @@ class Explanation {
     std::string text = fmt::format("{} > {}: {}", wire::to_string(gate.nat_ip),
                                    wire::to_string(gate.server), to_word(gate.state));
     if (gate.holder)
-      text += fmt::format(", held by {} for another {}.{} s", wire::to_string(*gate.holder),
+      text += fmt::format(", held by {} for another {}.{} s", to_text(*gate.holder),
                           gate.left_ms / 1000, gate.left_ms % 1000 / 100);
-    if (gate.lingering) text += fmt::format(", lingering for {}", wire::to_string(*gate.lingering));
+    if (gate.lingering) text += fmt::format(", lingering for {}", to_text(*gate.lingering));
     if (gate.waiters != 0)
       text += fmt::format(", {} waiting, the first of them {}", gate.waiters,
-                          wire::to_string(gate.first_waiters[0]));
+                          to_text(gate.first_waiters[0]));
     if (gate.dangling) text += ", somebody may still be owed an SPI";
     say("gate", std::move(text));
   }
 
   /// The next hop; false: the verdict is a drop.
-  bool say_next_hop(wire::Ipv4Address to, Side wanted) {
-    const shared::Route* const route = generation_.routes.find(to.value);
+  bool say_next_hop(const InsideAddress& destination, Side wanted) {
+    const wire::Ipv4Address to = destination.address;
+    const shared::Route* const route = generation_.routes[destination.td].find(to.value);
     if (route == nullptr) {
-      dropped(DropReason::kNoRoute, fmt::format("no route to {}", wire::to_string(to)));
+      dropped(DropReason::kNoRoute, fmt::format("no route to {}", to_text(destination)));
       return false;
     }
     const shared::Interface& interface = generation_.interfaces[route->interface];
     const bool direct = route->via.value == 0;
-    if (direct && generation_.link_addresses.find(to) != shared::LinkAddress::kNone) {
+    if (direct &&
+        generation_.link_addresses[destination.td].find(to) != shared::LinkAddress::kNone) {
       dropped(DropReason::kNoRoute,
               fmt::format("{} is a network's own or its broadcast address", wire::to_string(to)));
       return false;
@@ -424,23 +433,23 @@ class Explanation {
   }
 
   void explain_outbound() {
-    if (generation_.is_own_address(asked_.destination)) return decide_local();
+    if (generation_.is_own_address({asked_.destination, asked_.td})) return decide_local();
     if (!wire::is_host_address(asked_.source)) return dropped(DropReason::kIpSourceInvalid);
-    if (generation_.is_own_address(asked_.source) ||
+    if (generation_.is_own_address(asked_.inside_source()) ||
         generation_.nat_addresses.find(asked_.source) != nullptr)
       return dropped(DropReason::kSpoofedNatSource);
     if (!wire::is_host_address(asked_.destination))
       return dropped(DropReason::kIpDestinationInvalid);
-    const Group* const group = generation_.group_of(asked_.source);
+    const Group* const group = generation_.group_of(asked_.inside_source());
     if (group == nullptr) {
-      say_no_group(asked_.source);
+      say_no_group(asked_.inside_source());
       return dropped(DropReason::kNotAClient);
     }
     say_group(*group);
     if (is_bypassed(*group, asked_.destination)) return explain_bypassed(*group);
     say_worker();
     if (context_.dataplane.workers() > 1 &&
-        generation_.maps.front()->owner_of(asked_.source) == shared::kNoShard)
+        generation_.maps.front()->owner_of(asked_.inside_source()) == shared::kNoShard)
       return dropped(DropReason::kPoolExhausted,
                      fmt::format("group {} has no NAT address", group->name));
     if (asked_.protocol == Protocol::kEsp) return explain_esp_outbound(*group);
@@ -469,7 +478,7 @@ class Explanation {
                "ask for that with -from outside");
       return;
     }
-    if (!say_next_hop(asked_.destination, Side::kOutside)) return;
+    if (!say_next_hop({asked_.destination, asked_.td}, Side::kOutside)) return;
     const std::string held = is_ike ? held_text() : "";
     if (known_->session)
       return forwarded(fmt::format("by its session as {} > {}{}",
@@ -512,7 +521,8 @@ class Explanation {
           bypass.dest_network.contains(from_ == Side::kInside ? asked_.destination : asked_.source))
         names += (names.empty() ? "" : ", ") + bypass.name;
     say("bypass", names);
-    if (!say_next_hop(asked_.destination, from_ == Side::kInside ? Side::kOutside : Side::kInside))
+    if (!say_next_hop({asked_.destination},
+                      from_ == Side::kInside ? Side::kOutside : Side::kInside))
       return;
     forwarded("without translation");
   }
@@ -551,9 +561,9 @@ class Explanation {
   [[nodiscard]] std::string held_text() const {
     const auto& gate = known_->alg.gate;
     std::string text = "; the ALG follows its IKE";
-    if (gate && gate->holder && *gate->holder != asked_.source)
+    if (gate && gate->holder && *gate->holder != asked_.inside_source())
       text += fmt::format(", and holds a phase 2 exchange while {} has the gate",
-                          wire::to_string(*gate->holder));
+                          to_text(*gate->holder));
     return text;
   }
 
@@ -577,7 +587,7 @@ class Explanation {
     const shared::AlgProfile* const alg = alg_of(group);
     if (const auto* const fixed = known_->session ? nullptr : say_static()) {
       if (generation_.nat_addresses.find(asked_.destination) == nullptr &&
-          !say_next_hop(asked_.destination, Side::kOutside))
+          !say_next_hop({asked_.destination, asked_.td}, Side::kOutside))
         return;
       return forwarded(fmt::format("by its static mapping as {} > {}, without the ALG",
                                    wire::to_string(fixed->nat_ip), remote()));
@@ -585,7 +595,7 @@ class Explanation {
     say_limits(group);
     say_session();
     if (known_->session) {
-      if (!say_next_hop(asked_.destination, Side::kOutside)) return;
+      if (!say_next_hop({asked_.destination, asked_.td}, Side::kOutside)) return;
       const shared::SessionRow& row = *known_->session;
       return forwarded(
           fmt::format("by its session as {} > {}; the other half is {}",
@@ -610,7 +620,7 @@ class Explanation {
             DropReason::kEspOutGateBusy,
             fmt::format("{}; the client {} for its turn",
                         known.gate->holder
-                            ? fmt::format("{} has the gate", wire::to_string(*known.gate->holder))
+                            ? fmt::format("{} has the gate", to_text(*known.gate->holder))
                             : std::string("the gate is kept for who waits"),
                         known.waits ? "waits" : "will wait"));
     }
@@ -620,7 +630,7 @@ class Explanation {
       return dropped(DropReason::kEspSessionQuota,
                      "the client has as many ESP sessions as it may; unless the SPI is the missing "
                      "half of one of them");
-    if (!say_next_hop(asked_.destination, Side::kOutside)) return;
+    if (!say_next_hop({asked_.destination, asked_.td}, Side::kOutside)) return;
     if (known.holds_gate)
       return forwarded(
           "its client has the gate, the SPI is learned in that turn, unless it is one "
@@ -636,7 +646,7 @@ class Explanation {
   // ── from outside ──────────────────────────────────────────────────────────────────────────────
 
   bool passes_source_checks() {
-    if (generation_.is_own_address(asked_.destination)) {
+    if (generation_.is_own_address({asked_.destination})) {
       decide_local();
       return false;
     }
@@ -645,9 +655,9 @@ class Explanation {
     else if (!wire::is_host_address(asked_.source))
       dropped(DropReason::kIpSourceInvalid);
     else if (generation_.nat_addresses.find(asked_.source) != nullptr ||
-             generation_.is_own_address(asked_.source))
+             generation_.is_own_address({asked_.source}))
       dropped(DropReason::kSpoofedNatSource);
-    else if (generation_.group_of(asked_.source) != nullptr)
+    else if (generation_.group_of({asked_.source}) != nullptr)
       dropped(DropReason::kSpoofedClientSource);
     else
       return true;
@@ -657,7 +667,7 @@ class Explanation {
   void explain_inbound() {
     const shared::NatAddressPlace* const place = generation_.nat_addresses.find(asked_.destination);
     if (place == nullptr) {
-      const Group* const own = generation_.group_of(asked_.destination);
+      const Group* const own = generation_.group_of({asked_.destination});
       if (own != nullptr && is_bypassed(*own, asked_.source)) {
         say_group(*own);
         return explain_bypassed(*own);
@@ -672,7 +682,7 @@ class Explanation {
     const Group* group = nullptr;
     if (known_->subscriber) {
       group = generation_.group(known_->subscriber->group);
-      say("subscriber", wire::to_string(known_->subscriber->ip));
+      say("subscriber", to_text(InsideAddress{known_->subscriber->ip, known_->subscriber->td}));
       if (group != nullptr) say_group(*group);
     }
     say_session();
@@ -686,12 +696,7 @@ class Explanation {
                     "on the IKE initiator's SPI: clients keep UDP 500 at that NAT address "
                     "(ikePreservePort); one that none of them has is dropped, "
                     "ike_spi_unknown");
-    if (known_->session) {
-      const shared::SessionRow& row = *known_->session;
-      if (!say_next_hop(row.subscriber_ip, Side::kInside)) return;
-      return forwarded(
-          fmt::format("by its session to {}", endpoint(row.subscriber_ip, row.subscriber_port)));
-    }
+    if (known_->session) return explain_session_inbound(*known_->session);
     say_mapping();
     if (!known_->mapping && waits_) return dropped(DropReason::kStaticInactive);
     if (!known_->mapping)
@@ -707,35 +712,49 @@ class Explanation {
           fmt::format("the mapping's filtering is {}, and its subscriber has not sent to {}",
                       to_word(known_->mapping->filtering), wire::to_string(asked_.source)));
     if (group == nullptr) return dropped(DropReason::kNoMapping);
+    const shared::DomainId td = known_->mapping->td;
+    if (is_forged_neighbour(td)) return dropped(DropReason::kSpoofedClientSource);
     say_limits(*group);
     if (exceeds_limits(*group)) return;
-    if (!say_next_hop(known_->mapping->subscriber_ip, Side::kInside)) return;
+    if (!say_next_hop({known_->mapping->subscriber_ip, td}, Side::kInside)) return;
     forwarded(
-        fmt::format("the mapping lets it in, it makes a session with {}{}",
+        fmt::format("the mapping lets it in, it makes a session with {}{}{}",
                     endpoint(known_->mapping->subscriber_ip, known_->mapping->subscriber_port),
-                    if_syn(*group)));
+                    td_text(td), if_syn(*group)));
+  }
+
+  void explain_session_inbound(const shared::SessionRow& row) {
+    if (say_next_hop({row.subscriber_ip, row.td}, Side::kInside))
+      forwarded(fmt::format("by its session to {}{}",
+                            endpoint(row.subscriber_ip, row.subscriber_port), td_text(row.td)));
+  }
+
+  /// A client of the very domain, as lsn44::is_forged_neighbour().
+  [[nodiscard]] bool is_forged_neighbour(shared::DomainId td) const {
+    return td != 0 && generation_.group_of({asked_.source, td}) != nullptr;
   }
 
   /// A static mapping lets everybody in.
   void explain_static_inbound(const shared::StaticMapping& fixed) {
-    const Group* const group = generation_.group_of(fixed.inside_ip);
+    const Group* const group = generation_.group_of(fixed.inside());
+    if (is_forged_neighbour(fixed.td)) return dropped(DropReason::kSpoofedClientSource);
     if (group == nullptr) return dropped(DropReason::kNoMapping);
     if (!known_->subscriber) {
-      say("subscriber", wire::to_string(fixed.inside_ip));
+      say("subscriber", to_text(fixed.inside()));
       say_group(*group);
     }
     const bool is_esp = asked_.protocol == Protocol::kEsp;
     if (!is_esp) say_limits(*group);
     if (!is_esp && exceeds_limits(*group)) return;
-    if (!say_next_hop(fixed.inside_ip, Side::kInside)) return;
+    if (!say_next_hop(fixed.inside(), Side::kInside)) return;
     if (is_esp)
-      return forwarded(fmt::format("by the static mapping to {}, without the ALG",
-                                   wire::to_string(fixed.inside_ip)));
+      return forwarded(
+          fmt::format("by the static mapping to {}, without the ALG", to_text(fixed.inside())));
     const std::uint16_t same =
         asked_.protocol == Protocol::kIcmp ? asked_.source_port : asked_.destination_port;
-    forwarded(fmt::format("the static mapping lets it in, it makes a session with {}{}",
+    forwarded(fmt::format("the static mapping lets it in, it makes a session with {}{}{}",
                           endpoint(fixed.inside_ip, fixed.is_whole ? same : fixed.inside_port),
-                          if_syn(*group)));
+                          td_text(fixed.td), if_syn(*group)));
   }
 
   void explain_esp_inbound() {
@@ -744,15 +763,16 @@ class Explanation {
     say_gate();
     if (known_->session) {
       const shared::SessionRow& row = *known_->session;
-      if (!say_next_hop(row.subscriber_ip, Side::kInside)) return;
-      return forwarded(fmt::format("by its session to {}: the SPI is that client's",
-                                   wire::to_string(row.subscriber_ip)));
+      const InsideAddress client{row.subscriber_ip, row.td};
+      if (!say_next_hop(client, Side::kInside)) return;
+      return forwarded(
+          fmt::format("by its session to {}: the SPI is that client's", to_text(client)));
     }
     if (known.seen) {
       std::string text = fmt::format("it came {} s ago for the first time, {} s ago for the last",
                                      known.seen->first_seconds, known.seen->last_seconds);
       if (known.seen->learned_by)
-        text += fmt::format("; it was {}'s", wire::to_string(*known.seen->learned_by));
+        text += fmt::format("; it was {}'s", to_text(*known.seen->learned_by));
       if (known.seen->expected_by != 0)
         text += fmt::format("; {}{} client{} expected one when it was refused",
                             known.seen->expected_by_several ? "more than " : "",
@@ -776,12 +796,12 @@ class Explanation {
                       "(a sequence number up to freshSequence) and no other client may be "
                       "owed it, in a turn without an exchange if it answers that client "
                       "three times (five while others wait); {}",
-                      wire::to_string(*gate.holder), else_dropped));
+                      to_text(*gate.holder), else_dropped));
     if (gate.lingering)
       return decide("depends",
                     fmt::format("learned for {}, whose turn was the last, if it begins anew and no "
                                 "other client may be owed it; {}",
-                                wire::to_string(*gate.lingering), else_dropped));
+                                to_text(*gate.lingering), else_dropped));
     decide("depends",
            "learned if it can only be one client's: the only one that is owed an SPI or has half a "
            "session; else it is dropped: esp_in_no_gate, esp_in_not_fresh or esp_in_ambiguous");
@@ -909,8 +929,9 @@ const ValueSyntax kSpiSyntax{"SPI", "an SPI: a number, or hexadecimal as 0xc3f1a
                              }};
 
 std::span<const OptionSpec> explain_options() {
-  static const std::array<OptionSpec, 1> kOptions{{
+  static const std::array<OptionSpec, 2> kOptions{{
       {"-from", &kSide, "where it comes in; without it, where its source lies"},
+      {"-td", &kDomainNumber, "the traffic domain that it comes from, 0 without it"},
   }};
   return kOptions;
 }
@@ -930,6 +951,7 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_explain(const Command&
   const Given source = *parse_given(*command.get<std::string>(kSource));
   const Given destination = *parse_given(*command.get<std::string>(kDestination));
   Asked asked;
+  asked.td = command.td().value_or(0);
   asked.source = source.address;
   asked.destination = destination.address;
   asked.source_port = source.port.value_or(0);
@@ -963,6 +985,9 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_explain(const Command&
   }
   std::optional<Side> from;
   if (const auto* const side = command.get<std::string>("-from")) from = parse_word<Side>(*side);
+  if (from == Side::kOutside && asked.td != 0)
+    return std::unexpected(complaint("explain: -td", fmt::format("{} with -from outside", asked.td),
+                                     "0: the outside is in traffic domain 0"));
   return std::make_unique<ExplainAnswer>(command.format, context, asked, from);
 }
 

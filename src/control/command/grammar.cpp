@@ -211,6 +211,10 @@ const ValueSyntax kPortNumber{"PORT", "0-65535", [](std::string_view text) -> st
                                 return parse_number(text, 65535);
                               }};
 
+const ValueSyntax kDomainNumber{"N", "0-4094", [](std::string_view text) -> std::optional<Value> {
+                                  return parse_number(text, shared::kLastDomain);
+                                }};
+
 std::expected<std::optional<Command>, std::string> Grammar::parse(std::string_view line) const {
   auto split = split_words(line);
   if (!split) return std::unexpected(std::move(split.error()));

@@ -382,6 +382,9 @@ class Made {
       if (binds && p.name == "network")
         options.push_back(
             {"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it", "-network"});
+      if (binds && p.name == "network")
+        options.push_back(
+            {"-td", &kDomainNumber, "the network's traffic domain, 0 without it", "-network"});
       if (p.name == "destNetwork" && verb != Verb::kUnset)
         options.push_back({"-destNetmask", &kNetmask,
                            "the network's mask, 255.255.255.255 without it", "-destNetwork"});

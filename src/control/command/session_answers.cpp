@@ -79,13 +79,14 @@ class SessionWriter : public ListWriter {
     // By hand: there may be millions of them, and only names need escaping.
     fmt::format_to(
         std::back_inserter(out),
-        "{}{{\"protocol\":\"{}\",\"subscriber\":\"{}\",\"nat\":\"{}\",\"destination\":\"{}\","
+        "{}{{\"protocol\":\"{}\",\"subscriber\":\"{}\"{},\"nat\":\"{}\",\"destination\":\"{}\","
         "\"direction\":\"{}\",\"state\":\"{}\",\"idle\":{},\"age\":{},\"hairpin\":{},\"static\":{},"
         "\"client\":{},\"group\":{},\"outbound_packets\":{},\"outbound_bytes\":{},"
         "\"inbound_packets\":{},\"inbound_bytes\":{}}}",
-        separator(), name_of(row.protocol), subscriber_of(row), nat_of(row), destination_of(row),
-        direction_of(row), to_word(row.state), row.idle_seconds, row.age_seconds, row.hairpin,
-        row.by_static, group == nullptr ? "null" : quoted(group->client),
+        separator(), name_of(row.protocol), subscriber_of(row), json_td(row.td), nat_of(row),
+        destination_of(row), direction_of(row), to_word(row.state), row.idle_seconds,
+        row.age_seconds, row.hairpin, row.by_static,
+        group == nullptr ? "null" : quoted(group->client),
         group == nullptr ? "null" : quoted(group->name), row.packets[kOut], row.bytes[kOut],
         row.packets[kIn], row.bytes[kIn]);
   }
@@ -108,7 +109,7 @@ class SessionWriter : public ListWriter {
   }
 
   [[nodiscard]] std::vector<std::string> cells(const SessionRow& row) const {
-    std::vector<std::string> all{subscriber_of(row),
+    std::vector<std::string> all{subscriber_of(row) + td_text(row.td),
                                  nat_of(row),
                                  destination_of(row),
                                  std::string(name_of(row.protocol)),
@@ -177,6 +178,7 @@ std::expected<std::uint16_t, std::string> group_of_client(const std::string& nam
 std::expected<SessionFilter, std::string> session_filter_of(const Command& command,
                                                             const CommandContext& context) {
   SessionFilter filter;
+  filter.td = command.td();
   if (const auto* name = command.get<std::string>("-clientname")) {
     const auto group = group_of_client(*name, context, command.spec->words);
     if (!group) return std::unexpected(group.error());
@@ -235,7 +237,7 @@ const ValueSyntax kSessionOrder{"idle|bytes", "idle or bytes", [](std::string_vi
                                   return one_of({"idle", "bytes"}, text);
                                 }};
 
-constexpr std::size_t kFilterOptions = 8;
+constexpr std::size_t kFilterOptions = 9;
 constexpr std::string_view kCountOption = "-count";
 
 /// The filter, and the further options of show.
@@ -245,6 +247,7 @@ const std::array<OptionSpec, kFilterOptions + 3>& session_options() {
       {"-subscrIP", &kAnyAddress, "of this subscriber"},
       {"-network", &kAnyAddress, "of subscribers in this network"},
       {"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it", "-network"},
+      {"-td", &kDomainNumber, "of subscribers in this traffic domain"},
       {"-natIP", &kAnyAddress, "with this NAT address"},
       {"-natPort", &kPortNumber, "with this NAT port, or ICMP identifier"},
       {"-destIP", &kAnyAddress, "with this destination"},

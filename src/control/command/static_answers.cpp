@@ -78,7 +78,7 @@ class StaticWriter : public ListWriter {
       add_json(mapping, missing, out);
     else
       table().add({mapping.name, std::string(to_word(mapping.transportprotocol)),
-                   endpoint_of(mapping.subscr_ip, mapping.subscr_port),
+                   endpoint_of(mapping.subscr_ip, mapping.subscr_port) + td_text(mapping.td),
                    endpoint_of(*mapping.nat_ip, *mapping.nat_port),
                    mapping.dest_ip ? wire::to_string(*mapping.dest_ip) : "any",
                    std::string(state_of(missing)), reason_of(mapping, missing)});
@@ -103,12 +103,13 @@ class StaticWriter : public ListWriter {
     const auto quoted = [](const std::string& text) { return nlohmann::json(text).dump(); };
     fmt::format_to(
         std::back_inserter(out),
-        "{}{{\"name\":{},\"transportprotocol\":\"{}\",\"subscrIP\":\"{}\",\"subscrPort\":\"{}\","
+        "{}{{\"name\":{},\"transportprotocol\":\"{}\",\"subscrIP\":\"{}\",\"subscrPort\":\"{}\"{},"
         "\"natIP\":\"{}\",\"natPort\":\"{}\",\"destIP\":{},\"state\":\"{}\",\"ports_missing\":{},"
         "\"why\":{}}}",
         separator(), quoted(mapping.name), to_word(mapping.transportprotocol),
         wire::to_string(mapping.subscr_ip), StaticPortSyntax::format(mapping.subscr_port),
-        wire::to_string(*mapping.nat_ip), StaticPortSyntax::format(*mapping.nat_port),
+        json_td(mapping.td), wire::to_string(*mapping.nat_ip),
+        StaticPortSyntax::format(*mapping.nat_port),
         mapping.dest_ip ? quoted(wire::to_string(*mapping.dest_ip)) : "null", state_of(missing),
         missing, missing == 0 ? "null" : quoted(reason_of(mapping, missing)));
   }
@@ -149,7 +150,7 @@ class StaticAnswer final : public Answer {
  private:
   [[nodiscard]] bool matches(const StaticConfig& mapping) const {
     return (!filter_.name || *filter_.name == mapping.name) &&
-           (!filter_.subscriber || *filter_.subscriber == mapping.subscr_ip);
+           (!filter_.subscriber || *filter_.subscriber == mapping.subscriber());
   }
 
   const CommandContext& context_;

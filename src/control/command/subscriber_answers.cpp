@@ -72,6 +72,7 @@ std::string use(std::uint64_t used, std::uint32_t quota) {
 Json to_json(const SubscriberRow& row, const Generation& generation, bool with_bytes) {
   const Group* const group = generation.group(row.group);
   Json json{{"subscriber", wire::to_string(row.ip)}};
+  put_td(json, row.td);
   put_group(json, group);
   json["nat_ip"] = row.nat_ip ? Json(wire::to_string(*row.nat_ip)) : Json();
   for (std::size_t p = 0; p < kProtocols; ++p) {
@@ -101,7 +102,8 @@ class SubscriberWriter : public ListWriter {
       out += line_of(to_json(row, generation, with_bytes_));
     } else {
       const Group* const group = generation.group(row.group);
-      std::vector<std::string> cells{wire::to_string(row.ip), group == nullptr ? "-" : group->name,
+      std::vector<std::string> cells{to_text(shared::InsideAddress{row.ip, row.td}),
+                                     group == nullptr ? "-" : group->name,
                                      row.nat_ip ? wire::to_string(*row.nat_ip) : "-"};
       for (std::size_t p = 0; p < kProtocols; ++p)
         cells.push_back(use(row.sessions[p], session_quota(generation, group, p)));
@@ -161,8 +163,9 @@ class MappingWriter : public ListWriter {
     } else if (is_json()) {
       out += separator();
       Json json{{"protocol", name_of(row.protocol)},
-                {"subscriber", endpoint(row.subscriber_ip, row.subscriber_port)},
-                {"nat", endpoint(row.nat_ip, row.nat_port)}};
+                {"subscriber", endpoint(row.subscriber_ip, row.subscriber_port)}};
+      put_td(json, row.td);
+      json["nat"] = endpoint(row.nat_ip, row.nat_port);
       json["destination"] = row.remote_ip ? Json(destination_of(row)) : Json();
       json["mapping"] = to_word(row.mapping);
       json["filtering"] = to_word(row.filtering);
@@ -171,7 +174,7 @@ class MappingWriter : public ListWriter {
       json["left"] = row.sessions != 0 ? Json() : Json(row.left_seconds);
       out += line_of(json);
     } else {
-      table().add({endpoint(row.subscriber_ip, row.subscriber_port),
+      table().add({endpoint(row.subscriber_ip, row.subscriber_port) + td_text(row.td),
                    endpoint(row.nat_ip, row.nat_port), destination_of(row),
                    std::string(name_of(row.protocol)), std::string(to_word(row.mapping)),
                    std::string(to_word(row.filtering)), std::to_string(row.sessions),
@@ -210,16 +213,17 @@ class BlockWriter : public ListWriter {
     const Group* const group = generation.group(row.group);
     if (is_shown() && is_json()) {
       out += separator();
-      Json json{{"subscriber", wire::to_string(row.subscriber_ip)},
-                {"nat_ip", wire::to_string(row.ports.nat_ip)},
-                {"first_port", row.ports.first},
-                {"last_port", row.ports.last}};
+      Json json{{"subscriber", wire::to_string(row.subscriber_ip)}};
+      put_td(json, row.td);
+      json["nat_ip"] = wire::to_string(row.ports.nat_ip);
+      json["first_port"] = row.ports.first;
+      json["last_port"] = row.ports.last;
       for (std::size_t p = 0; p < kPortProtocols; ++p)
         json["ports"][lower(name_of(static_cast<Protocol>(p)))] = row.used[p];
       put_group(json, group);
       out += line_of(json);
     } else if (is_shown()) {
-      std::vector<std::string> cells{wire::to_string(row.subscriber_ip),
+      std::vector<std::string> cells{to_text(shared::InsideAddress{row.subscriber_ip, row.td}),
                                      wire::to_string(row.ports.nat_ip),
                                      fmt::format("{}-{}", row.ports.first, row.ports.last)};
       for (const std::uint32_t used : row.used) cells.push_back(std::to_string(used));
@@ -241,11 +245,12 @@ std::unique_ptr<Answer> list_of_blocks(Format format, const CommandContext& cont
 /// The subscriber's identity and usage, a line each.
 class SubscriberAnswer final : public Answer {
  public:
-  SubscriberAnswer(Format format, const CommandContext& context, wire::Ipv4Address address)
+  SubscriberAnswer(Format format, const CommandContext& context,
+                   const shared::InsideAddress& subscriber)
       : format_(format),
         context_(context),
-        address_(address),
-        pages_(context.dataplane, filter_of(address)) {}
+        subscriber_(subscriber),
+        pages_(context.dataplane, filter_of(subscriber)) {}
 
   Progress next(std::string& out) override {
     if (!pages_.take([this](const SubscriberRow& row) { rows_.push_back(row); }))
@@ -255,32 +260,34 @@ class SubscriberAnswer final : public Answer {
   }
 
  private:
-  static SubscriberFilter filter_of(wire::Ipv4Address address) {
+  static SubscriberFilter filter_of(const shared::InsideAddress& subscriber) {
     SubscriberFilter filter;
-    filter.network = wire::Ipv4Prefix{address, 32};
+    filter.td = subscriber.td;
+    filter.network = wire::Ipv4Prefix{subscriber.address, 32};
     filter.with_bytes = true;
     return filter;
   }
 
   [[nodiscard]] const Group* configured_group() const {
-    return context_.config.generation().group_of(address_);
+    return context_.config.generation().group_of(subscriber_);
   }
 
   [[nodiscard]] std::optional<shared::PortBlock> deterministic_block(const Group* group) const {
     return group == nullptr || group->deterministic == nullptr
                ? std::nullopt
-               : group->deterministic->forward(address_);
+               : group->deterministic->forward(subscriber_);
   }
 
   /// The text for an address that is in no group.
   [[nodiscard]] std::string nobodys() const {
     const Generation& generation = context_.config.generation();
-    if (const auto* const place = generation.nat_addresses.find(address_))
+    if (const auto* const place = generation.nat_addresses.find(subscriber_.address))
       return fmt::format("none: it is a NAT address of {}", generation.pools[place->pool].name);
-    if (generation.is_own_address(address_)) return "none: it is lsnd's own address";
-    const std::string client = client_without_group(context_.config.model(), address_);
+    if (generation.is_own_address(subscriber_)) return "none: it is lsnd's own address";
+    const std::string client = client_without_group(context_.config.model(), subscriber_);
     return client.empty()
-               ? "none: no client has a network with this address"
+               ? fmt::format("none: no client has a network with this address{}",
+                             subscriber_.td == 0 ? "" : fmt::format(" in td {}", subscriber_.td))
                : fmt::format("{}, which is in no group (bind or add one: add lsn group)", client);
   }
 
@@ -289,7 +296,8 @@ class SubscriberAnswer final : public Answer {
     for (const SubscriberRow& row : rows_)
       list.push_back(to_json(row, context_.config.generation(), true));
     const Group* const group = configured_group();
-    Json json{{"address", wire::to_string(address_)}};
+    Json json{{"address", wire::to_string(subscriber_.address)}};
+    put_td(json, subscriber_.td);
     put_group(json, group);
     const auto block = deterministic_block(group);
     json["deterministic"] = block ? Json{{"nat_ip", wire::to_string(block->nat_ip)},
@@ -302,7 +310,7 @@ class SubscriberAnswer final : public Answer {
 
   void say_text(std::string& out) const {
     const Group* const group = configured_group();
-    out += fmt::format("subscriber {}\n", wire::to_string(address_));
+    out += fmt::format("subscriber {}\n", to_text(subscriber_));
     if (group == nullptr) {
       out += fmt::format("  client     {}\n", nobodys());
     } else {
@@ -335,7 +343,7 @@ class SubscriberAnswer final : public Answer {
 
   Format format_;
   const CommandContext& context_;
-  wire::Ipv4Address address_;
+  shared::InsideAddress subscriber_;
   Pages<SubscriberPage> pages_;
   std::vector<SubscriberRow> rows_;
 };
@@ -389,18 +397,14 @@ class SequenceAnswer final : public Answer {
 
 }  // namespace
 
-std::string client_without_group(const Model& model, wire::Ipv4Address address) {
+std::string client_without_group(const Model& model, const shared::InsideAddress& subscriber) {
+  const ByName acls(model.lsn.acl);
   for (const ClientConfig& client : model.lsn.client) {
     const bool is_in_group = std::ranges::any_of(
         model.lsn.group, [&](const GroupConfig& group) { return group.clientname == client.name; });
     const bool has_it =
-        std::ranges::any_of(client.network,
-                            [&](const wire::Ipv4Prefix& n) { return n.contains(address); }) ||
-        std::ranges::any_of(client.aclname, [&](const std::string& name) {
-          const AclConfig* const acl = find_by_name(model.lsn.acl, name);
-          return acl != nullptr && std::ranges::any_of(acl->src_ip, [&](const wire::Ipv4Range& r) {
-                   return r.contains(address);
-                 });
+        std::ranges::any_of(subscriber_ranges(acls, client), [&](const shared::InsideRange& range) {
+          return range.td == subscriber.td && range.addresses.contains(subscriber.address);
         });
     if (has_it && !is_in_group) return client.name;
   }
@@ -408,11 +412,12 @@ std::string client_without_group(const Model& model, wire::Ipv4Address address) 
 }
 
 std::span<const OptionSpec> subscriber_options() {
-  static const std::array<OptionSpec, 7> kOptions{{
+  static const std::array<OptionSpec, 8> kOptions{{
       {"-clientname", &kClientName, "of this client"},
       {"-subscrIP", &kAnyAddress, "this one"},
       {"-network", &kAnyAddress, "in this network"},
       {"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it", "-network"},
+      {"-td", &kDomainNumber, "in this traffic domain"},
       {"-natIP", &kAnyAddress, "paired with this NAT address"},
       {"-sort", &kSubscriberOrder, "those with the most of it, the first ones of them"},
       {"-top", &kTopNumber, "how many of them, 20 without it", "-sort"},
@@ -459,11 +464,12 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_mapping(
 }
 
 std::span<const OptionSpec> block_options() {
-  static const std::array<OptionSpec, 6> kOptions{{
+  static const std::array<OptionSpec, 7> kOptions{{
       {"-clientname", &kClientName, "of this client"},
       {"-subscrIP", &kAnyAddress, "of this subscriber"},
       {"-network", &kAnyAddress, "of subscribers in this network"},
       {"-netmask", &kNetmask, "the network's mask, 255.255.255.255 without it", "-network"},
+      {"-td", &kDomainNumber, "of subscribers in this traffic domain"},
       {"-natIP", &kAnyAddress, "of this NAT address"},
       {"-count", nullptr, "only their number"},
   }};
@@ -482,19 +488,28 @@ std::span<const PositionalSpec> show_subscriber_parameters() {
   return kParameters;
 }
 
+std::span<const OptionSpec> show_subscriber_options() {
+  static const std::array<OptionSpec, 1> kOptions{{
+      {"-td", &kDomainNumber, "its traffic domain, 0 without it"},
+  }};
+  return kOptions;
+}
+
 std::expected<std::unique_ptr<Answer>, std::string> begin_show_subscriber(
     const Command& command, const CommandContext& context) {
   const wire::Ipv4Address address = *command.get<wire::Ipv4Address>("ADDRESS");
+  const shared::InsideAddress subscriber{address, command.td().value_or(0)};
   const Format format = command.format;
   shared::SessionFilter sessions;
+  sessions.td = subscriber.td;
   sessions.network = wire::Ipv4Prefix{address, 32};
-  const shared::AlgFilter alg{.source_ip = address};
+  const shared::AlgFilter alg{.source_ip = address, .td = subscriber.td};
   std::vector<SequenceAnswer::Part> parts;
-  parts.push_back({"", "", std::make_unique<SubscriberAnswer>(format, context, address)});
+  parts.push_back({"", "", std::make_unique<SubscriberAnswer>(format, context, subscriber)});
   parts.push_back({"mappings", "mappings",
                    list_of_mappings(format, context, sessions, ListWriter::Rows::kShown)});
   parts.push_back(
-      {"static mappings", "static", list_of_statics(format, context, {.subscriber = address})});
+      {"static mappings", "static", list_of_statics(format, context, {.subscriber = subscriber})});
   parts.push_back({"port blocks", "blocks",
                    list_of_blocks(format, context, sessions, ListWriter::Rows::kShown)});
   parts.push_back({"IKE sessions", "ike_sessions", list_of_ike_sessions(format, context, alg)});

@@ -253,9 +253,9 @@ std::string joined_values(const std::vector<typename Syntax::Value>& values) {
 /// Networks, and the sources of access lists.
 std::string addresses_of(const ByName<AclConfig>& acls, const ClientConfig& client) {
   std::vector<std::string> words;
-  for (const auto& network : client.network) words.push_back(NetworkSyntax::format(network));
-  for (const auto& range : acl_ranges(acls, client))
-    words.push_back(SourceRangeSyntax::format(range));
+  for (const auto& network : client.network) words.push_back(ClientNetworkSyntax::format(network));
+  for (const auto& [range, td] : acl_ranges(acls, client))
+    words.push_back(SourceRangeSyntax::format(range) + td_text(td));
   return joined(words);
 }
 
@@ -467,16 +467,15 @@ std::string check_report(const Model& model, const std::vector<std::string>& mac
   for (const std::string& need : machine) line("{}", need);
   line("interfaces:");
   for (const InterfaceConfig& interface : model.interfaces)
-    line("  {}: {}, {}, {}{}, mtu {}", interface.name, to_word(interface.role), interface.device,
+    line("  {}: {}, {}, {}{}{}, mtu {}", interface.name, to_word(interface.role), interface.device,
          wire::to_string(interface.address),
-         interface.vlan == 0 ? "" : fmt::format(", vlan {}", interface.vlan), interface.mtu);
+         interface.vlan == 0 ? "" : fmt::format(", vlan {}", interface.vlan),
+         interface.td == 0 ? "" : fmt::format(", td {}", interface.td), interface.mtu);
   if (!model.routes.empty()) line("routes:");
   for (const RouteConfig& route : model.routes) {
-    const auto out =
-        std::find_if(model.interfaces.begin(), model.interfaces.end(),
-                     [&route](const InterfaceConfig& i) { return i.address.contains(route.via); });
-    line("  {} via {} ({})", wire::to_string(route.prefix), wire::to_string(route.via),
-         out == model.interfaces.end() ? "not connected" : out->name);
+    const InterfaceConfig* const out = interface_of(model.interfaces, route);
+    line("  {}{} via {} ({})", wire::to_string(route.prefix), td_text(route.td),
+         wire::to_string(route.via), out == nullptr ? "not connected" : out->name);
   }
   line("command socket: {}", model.control.socket);
   if (!model.lsn.client.empty()) line("clients:");

@@ -38,6 +38,11 @@ struct MaskOption {
 };
 constexpr MaskOption kMaskOptions[] = {{kClient, "network", "netmask"},
                                        {kBypass, "destNetwork", "destNetmask"}};
+/// bind lsn client NAME -network A -td N: the domain is a part of the network.
+constexpr std::string_view kDomain = "td";
+bool is_domain_of_network(std::string_view kind, std::string_view option) {
+  return kind == kClient && same_word(option, kDomain);
+}
 const MaskOption* mask_option(std::string_view kind) {
   for (const MaskOption& option : kMaskOptions)
     if (option.kind == kind) return &option;
@@ -115,18 +120,16 @@ constexpr Ignored kIgnored[] = {
     {kGroup, "httphdrlogprofilename", "HTTP headers are not logged"},
     {kGroup, "pcpServer", "there is no PCP server"},
     {kGroup, "ip6profile", "there is no IPv6"},
-    {kClient, "td", "there are no traffic domains"},
-    {kStatic, "td", "there are no traffic domains"},
+    {kStatic, "dsttd", "destinations are outside, which is in traffic domain 0"},
     {kStatic, "nattype", "a static mapping is of NAT44"},
     {kStatic, "network6", "there is no IPv6"},
     {kClient, "network6", "there is no IPv6"},
     {kAppsProfile, "tcpproxy", "TCP connections are never terminated"},
-    {kAppsProfile, "td", "there are no traffic domains"},
+    {kAppsProfile, "td", "what is translated leaves outside, which is in traffic domain 0"},
     {kAppsProfile, "l2info", "subscribers are told apart by address alone"},
     {kAcl, "priority", "clients may not overlap, so that no order matters"},
     {kAcl, "state", "an access list is in force as long as a client names it"},
     {kAcl, "kernelstate", "an access list is in force as long as a client names it"},
-    {kAcl, "td", "there are no traffic domains"},
     {kAcl, "logstate", "an access list logs nothing"},
     {kAcl, "ratelimit", "an access list logs nothing"},
 };
@@ -477,28 +480,27 @@ class Operation {
     Object object{};
     object.name = edit_.name;
     std::size_t used = 0;
+    const std::vector<std::string> operands = all_operands();
     if (!kind_.operand.empty()) {
-      if (edit_.operands.empty())
+      if (operands.empty())
         return refuse(fmt::format("{}: {}", label_, kind_.operand), "nothing",
                       kind_.find(kind_.operand)->allowed);
-      if (auto set = assign(object, kind_.operand, edit_.operands[used++], Change::kAssign); !set)
+      if (auto set = assign(object, kind_.operand, operands[used++], Change::kAssign); !set)
         return set;
     }
-    if (!kind_.optional_operand.empty() && used < edit_.operands.size())
-      if (auto set =
-              assign(object, kind_.optional_operand, edit_.operands[used++], Change::kAssign);
+    if (!kind_.optional_operand.empty() && used < operands.size())
+      if (auto set = assign(object, kind_.optional_operand, operands[used++], Change::kAssign);
           !set)
         return set;
     for (std::size_t i = 0; i < kind_.more_operands.size(); ++i) {
       const std::string_view operand = kind_.more_operands[i];
-      if (used == edit_.operands.size() && i < kind_.required_more)
+      if (used == operands.size() && i < kind_.required_more)
         return refuse(fmt::format("{}: {}", label_, operand), "nothing",
                       kind_.find(operand)->allowed);
-      if (used == edit_.operands.size()) break;
-      if (auto set = assign(object, operand, edit_.operands[used++], Change::kAssign); !set)
-        return set;
+      if (used == operands.size()) break;
+      if (auto set = assign(object, operand, operands[used++], Change::kAssign); !set) return set;
     }
-    remark_surplus(used);
+    remark_surplus(operands, used);
     if (auto set = take_options(object, Change::kAppend); !set) return set;
     if constexpr (requires { object.clientname; })
       if (object.clientname.empty())
@@ -519,7 +521,7 @@ class Operation {
       if (const auto& users = all.of(edit_.name); !users.empty())
         return refuse(label_, "rm",
                       fmt::format("what nothing uses; it is used by {}", fmt::join(users, ", ")));
-      remark_surplus(0);
+      remark_surplus(edit_.operands, 0);
       for (const Edit::Option& option : edit_.options)
         remarks_.push_back(fmt::format("-{} is ignored: rm takes a name alone", option.name));
       list.erase(there);
@@ -535,7 +537,7 @@ class Operation {
       for (; used < edit_.operands.size(); ++used)
         if (auto done = assign(object, kind_.bound, edit_.operands[used], how); !done) return done;
     if (used == 0 && edit_.options.empty()) return nothing_given(binds);
-    remark_surplus(used);
+    remark_surplus(edit_.operands, used);
     if (auto done = take_options(object, how); !done) return done;
     if constexpr (requires { object.drain; }) keep_within(object.drain, object.lsnip);
     *there = std::move(object);
@@ -596,7 +598,8 @@ class Operation {
   template <class Object>
   Done take_options(Object& object, Change how) {
     for (const Edit::Option& option : edit_.options) {
-      if (is_mask(option.name)) continue;  // goes with -network
+      if (is_mask(option.name) || is_domain_of_network(kind_.words, option.name))
+        continue;  // goes with -network
       const Parameter* const p = kind_.find(option.name);
       if (p == nullptr) {
         if (remark_ignored(option)) continue;
@@ -604,6 +607,7 @@ class Operation {
       }
       if (auto done = take_option(object, option, *p, how); !done) return done;
     }
+    if (auto good = check_domain(); !good) return good;
     return check_mask();
   }
 
@@ -624,9 +628,10 @@ class Operation {
       return refuse(fmt::format("{}: {}", label_, p.name), "no value", p.allowed);
     const std::string value = chosen_value(option, p);
     const MaskOption* const mask = mask_option(kind_.words);
-    return assign(object, p.name,
-                  mask != nullptr && p.name == mask->network ? with_mask(value) : value,
-                  p.is_binding ? how : Change::kAssign);
+    return assign(
+        object, p.name,
+        mask != nullptr && p.name == mask->network ? with_domain(with_mask(value)) : value,
+        p.is_binding ? how : Change::kAssign);
   }
 
   /// Of several words the one that names an object, as in "-poolname pool1 LSN-POOL-1".
@@ -642,7 +647,8 @@ class Operation {
       }
     }
     for (std::size_t i = 0; i < option.values.size(); ++i)
-      if (i != chosen)
+      // Of add lsn static ... -td N NATIP NATPORT they are operands.
+      if (i != chosen && kind_.more_operands.empty())
         remarks_.push_back(
             fmt::format("{} is ignored: -{} takes one value", option.values[i], p.name));
     return option.values[chosen];
@@ -674,6 +680,41 @@ class Operation {
       return length ? fmt::format("{}/{}", network, *length) : network;
     }
     return network;
+  }
+
+  [[nodiscard]] std::string with_domain(std::string network) const {
+    for (const Edit::Option& option : edit_.options)
+      if (is_domain_of_network(kind_.words, option.name) && !option.values.empty() &&
+          option.values.front() != "0")
+        network += fmt::format(" td {}", option.values.front());
+    return network;
+  }
+
+  /// -td of a client: a number, of a network or of the access list that is named.
+  [[nodiscard]] Done check_domain() const {
+    for (const Edit::Option& option : edit_.options) {
+      if (!is_domain_of_network(kind_.words, option.name)) continue;
+      const std::string label = fmt::format("{}: {}", label_, kDomain);
+      std::uint32_t td = 0;
+      if (option.values.empty()) return refuse(label, "no value", allowed_numbers(kDomainLimits));
+      const std::string& given = option.values.front();
+      const auto [end, error] = std::from_chars(given.data(), given.data() + given.size(), td);
+      if (error != std::errc{} || end != given.data() + given.size() || !kDomainLimits.admit(td))
+        return refuse(label, given, allowed_numbers(kDomainLimits));
+      bool belongs = false;
+      for (const Edit::Option& other : edit_.options) {
+        const Parameter* const p = kind_.find(other.name);
+        belongs = belongs || (p != nullptr && p->is_binding);
+        if (p == nullptr || p->refers != kAcl || other.values.empty()) continue;
+        const AclConfig* const acl = find_by_name(model_.lsn.acl, other.values.front());
+        if (acl != nullptr && acl->td != td)
+          return refuse(label, given,
+                        fmt::format("{}, that of acl {} (set ns acl {} -td {})", acl->td, acl->name,
+                                    quoted_name(acl->name), given));
+      }
+      if (!belongs) return refuse(label, "without -network", "together with it");
+    }
+    return {};
   }
 
   [[nodiscard]] Done check_mask() const {
@@ -715,9 +756,19 @@ class Operation {
                   options.empty() ? "no options" : fmt::format("{}", fmt::join(options, ", ")));
   }
 
-  void remark_surplus(std::size_t used) {
-    for (std::size_t i = used; i < edit_.operands.size(); ++i)
-      remarks_.push_back(fmt::format("{} is ignored: a word too many", edit_.operands[i]));
+  /// The published order has an option between operands, and an option takes the words behind it:
+  /// add lsn static NAME PROTOCOL SUBSCRIP SUBSCRPORT -td N NATIP NATPORT.
+  [[nodiscard]] std::vector<std::string> all_operands() const {
+    std::vector<std::string> all = edit_.operands;
+    if (!kind_.more_operands.empty())
+      for (const Edit::Option& option : edit_.options)
+        for (std::size_t i = 1; i < option.values.size(); ++i) all.push_back(option.values[i]);
+    return all;
+  }
+
+  void remark_surplus(const std::vector<std::string>& operands, std::size_t used) {
+    for (std::size_t i = used; i < operands.size(); ++i)
+      remarks_.push_back(fmt::format("{} is ignored: a word too many", operands[i]));
   }
 
   const Edit& edit_;
@@ -767,7 +818,7 @@ const Parameter* ObjectKind::find(std::string_view name) const {
 
 std::vector<std::string> ObjectKind::options_meant(std::string_view typed, Verb verb) const {
   if (verb == Verb::kRemove || find(typed) != nullptr || find_ignored(words, typed) != nullptr ||
-      is_netmask(words, typed))
+      is_netmask(words, typed) || is_domain_of_network(words, typed))
     return {std::string(typed)};
   const bool binds = verb == Verb::kBind || verb == Verb::kUnbind;
   std::vector<std::string> meant;
@@ -919,10 +970,11 @@ class Difference {
     const std::string object = fmt::format("{} {} {}", verb, kind_.words, quoted_name(name_));
     if (p.name == kind_.bound) return fmt::format("{} {}", object, value);
     if (p.name != "network") return fmt::format("{} -{} {}", object, p.name, quoted_name(value));
-    const auto prefix = wire::parse_ipv4_prefix(value);
-    if (!prefix) return fmt::format("{} -network {}", object, value);
-    return fmt::format("{} -network {} -netmask {}", object, wire::to_string(prefix->address),
-                       wire::to_string(wire::Ipv4Address{prefix->mask()}));
+    const auto network = ClientNetworkSyntax::parse(value);
+    if (!network) return fmt::format("{} -network {}", object, value);
+    return fmt::format("{} -network {} -netmask {}{}", object, wire::to_string(network->address),
+                       wire::to_string(wire::Ipv4Address{network->mask()}),
+                       network->td == 0 ? "" : fmt::format(" -td {}", network->td));
   }
 
   const ObjectKind& kind_;

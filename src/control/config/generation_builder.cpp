@@ -89,7 +89,7 @@ void build_statics(const Model& model, const Generation* before, Generation& out
   for (const StaticConfig& config : model.lsn.statics)
     all.push_back({config.subscr_ip, *config.nat_ip, config.dest_ip.value_or(wire::Ipv4Address{}),
                    config.subscr_port.number, config.nat_port->number, config.transportprotocol,
-                   config.subscr_port.is_any});
+                   config.subscr_port.is_any, config.td});
   auto made = std::make_shared<const shared::StaticMappings>(std::move(all));
   const bool is_same = before != nullptr && before->statics != nullptr && *before->statics == *made;
   out.statics = is_same ? before->statics : std::move(made);
@@ -270,7 +270,7 @@ void build_blocks(const Model& model, const GroupConfig& config,
   auto map = std::make_shared<const shared::DeterministicMap>(deterministic_map(model, config));
   std::vector<shared::ShardId> owners;
   for (std::uint64_t n = 0; n < map->nat_addresses().count(); ++n)
-    owners.push_back(addresses.find(map->nat_addresses().at(n))->owner);
+    owners.push_back(addresses.find(map->nat_addresses().at(n).address)->owner);
   group.deterministic = map;
   pins.deterministic.emplace(id, shared::Pins::OfGroup{std::move(map), std::move(owners)});
 }
@@ -300,7 +300,7 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
   shared::Pins pins;
   std::vector<ShardShares> shares(out.groups.size());
   std::vector<shared::ShardSet> draining(out.groups.size());
-  std::vector<IntervalMap<std::uint16_t>::Range> networks;
+  std::map<shared::DomainId, std::vector<IntervalMap<std::uint16_t>::Range>> networks;
   const ByName acls(model.lsn.acl);
   const ByName clients(model.lsn.client);
   for (const GroupConfig& config : model.lsn.group) {
@@ -328,19 +328,22 @@ void build_groups(const Model& model, const Generation* before, const Ids& pools
     group.bypass = shared::Bypass(std::move(bypass[config.clientname]));
     build_blocks(model, config, out.nat_addresses, id, group, pins);
     if (!group.usage) group.usage = std::make_shared<shared::GroupUsage>();
-    if (const ClientConfig* client = clients.find(config.clientname)) {
-      for (const wire::Ipv4Prefix& network : client->network)
-        networks.push_back({network.first().value, network.last().value, id});
-      for (const wire::Ipv4Range& range : acl_ranges(acls, *client))
-        networks.push_back({range.first.value, range.last.value, id});
-    }
+    // A domain without an interface has no subscribers: what it had ends.
+    if (const ClientConfig* client = clients.find(config.clientname))
+      for (const shared::InsideRange& range : subscriber_ranges(acls, *client))
+        if (range.td == 0 || has_inside(model, range.td))
+          networks[range.td].push_back(
+              {range.addresses.first.value, range.addresses.last.value, id});
   }
+  shared::ClientNetworks clients_of;
+  for (auto& [td, ranges] : networks)
+    clients_of.make(td) = IntervalMap<std::uint16_t>(std::move(ranges));
   if (out.statics != nullptr && shards > 1)
     pins.subscribers = shared::shards_of_static(*out.statics, out.nat_addresses);
   shared::follow(
       out, before, static_cast<unsigned>(shards),
       std::make_shared<const shared::ShardMap>(
-          IntervalMap<std::uint16_t>(std::move(networks)), shares,
+          std::move(clients_of), shares,
           before == nullptr || before->maps.empty() ? nullptr : before->maps.front().get(),
           out.nat_addresses.table().classes(), std::move(pins), draining));
 }
@@ -369,18 +372,17 @@ void build_routes(const Model& model, const Generation* before, Generation& out)
     const auto device = std::find(all_devices.begin(), all_devices.end(), config.device);
     out.interfaces.push_back({config.name, config.role,
                               static_cast<std::uint16_t>(device - all_devices.begin()), config.vlan,
-                              config.mtu, config.address, config.tcp_mss});
+                              config.mtu, config.address, config.tcp_mss, config.td});
     add(config.address, i, wire::Ipv4Address{});
   }
   for (const RouteConfig& route : model.routes)
-    for (std::size_t i = 0; i < interfaces.size(); ++i)
-      if (interfaces[i].address.contains(route.via)) {
-        add(route.prefix, i, route.via);
-        out.gateways.push_back(ranges.back().value);
-      }
+    if (const InterfaceConfig* const by = interface_of(interfaces, route)) {
+      add(route.prefix, static_cast<std::size_t>(by - interfaces.data()), route.via);
+      out.gateways.push_back(ranges.back().value);
+    }
   std::sort(out.gateways.begin(), out.gateways.end(), shared::by_interface_and_address);
   out.gateways.erase(std::unique(out.gateways.begin(), out.gateways.end()), out.gateways.end());
-  out.routes = IntervalMap<shared::Route>(std::move(ranges));
+  out.index_routes(ranges);
   out.index_link_addresses();
 }
 

@@ -59,12 +59,41 @@ std::vector<wire::Ipv4Range> nat_ranges(const Model& model, const PoolConfig& po
   return ranges;
 }
 
-std::vector<wire::Ipv4Range> acl_ranges(const ByName<AclConfig>& acls, const ClientConfig& client) {
-  std::vector<wire::Ipv4Range> ranges;
+std::vector<shared::InsideRange> acl_ranges(const ByName<AclConfig>& acls,
+                                            const ClientConfig& client) {
+  std::vector<shared::InsideRange> ranges;
   for (const std::string& name : client.aclname)
     if (const AclConfig* acl = acls.find(name))
-      ranges.insert(ranges.end(), acl->src_ip.begin(), acl->src_ip.end());
+      for (const wire::Ipv4Range& range : acl->src_ip) ranges.push_back({range, acl->td});
   return ranges;
+}
+
+std::vector<shared::InsideRange> subscriber_ranges(const ByName<AclConfig>& acls,
+                                                   const ClientConfig& client) {
+  std::vector<shared::InsideRange> ranges;
+  for (const ClientNetwork& network : client.network)
+    ranges.push_back({{network.first(), network.last()}, network.td});
+  const std::vector<shared::InsideRange> listed = acl_ranges(acls, client);
+  ranges.insert(ranges.end(), listed.begin(), listed.end());
+  return ranges;
+}
+
+const InterfaceConfig* interface_of(const std::vector<InterfaceConfig>& interfaces,
+                                    const RouteConfig& route) {
+  // A route without a domain may lead outside.
+  const auto knows = [&route](const InterfaceConfig& c) {
+    return c.role == shared::Side::kInside ? c.td == route.td : route.td == 0;
+  };
+  for (const InterfaceConfig& interface : interfaces)
+    if (knows(interface) && interface.address.contains(route.via)) return &interface;
+  return nullptr;
+}
+
+bool has_inside(const Model& model, shared::DomainId td) {
+  return std::any_of(model.interfaces.begin(), model.interfaces.end(),
+                     [td](const InterfaceConfig& interface) {
+                       return interface.role == shared::Side::kInside && interface.td == td;
+                     });
 }
 
 CoveringProfile covering_profile(const Model& model, const GroupConfig& group,

@@ -13,44 +13,52 @@ namespace {
 
 struct Destination {
   wire::Ipv4Prefix prefix;
-  shared::Side side;
+  const InterfaceConfig* by;
+
+  /// Whether that domain's packets go there.
+  [[nodiscard]] bool is_known_in(shared::DomainId td) const {
+    return by->role == shared::Side::kOutside || by->td == td;
+  }
 };
 
 /// Where packets go, by the interfaces' networks and by the routes.
 std::vector<Destination> destinations(const Model& model) {
   std::vector<Destination> all;
   for (const InterfaceConfig& interface : model.interfaces)
-    all.push_back({interface.address, interface.role});
-  for (const RouteConfig& route : model.routes) {
-    const auto out =
-        std::find_if(model.interfaces.begin(), model.interfaces.end(),
-                     [&route](const InterfaceConfig& i) { return i.address.contains(route.via); });
-    if (out != model.interfaces.end()) all.push_back({route.prefix, out->role});
-  }
+    all.push_back({interface.address, &interface});
+  for (const RouteConfig& route : model.routes)
+    if (const InterfaceConfig* const out = interface_of(model.interfaces, route))
+      all.push_back({route.prefix, out});
   return all;
 }
 
-/// Whether packets to some address of the network leave by an inside interface.
-bool reached_inside(const wire::Ipv4Prefix& network, const std::vector<Destination>& all) {
+/// Whether packets to some address of the network leave by an inside interface of its domain.
+bool reached_inside(const ClientNetwork& network, const std::vector<Destination>& all) {
   const Destination* longest = nullptr;
   for (const Destination& to : all) {
-    if (to.side == shared::Side::kInside && to.prefix.length >= network.length &&
+    if (!to.is_known_in(network.td)) continue;
+    if (to.by->role == shared::Side::kInside && to.prefix.length >= network.length &&
         network.contains(to.prefix.address))
       return true;
     if (to.prefix.length <= network.length && to.prefix.contains(network.address) &&
         (longest == nullptr || longest->prefix.length < to.prefix.length))
       longest = &to;
   }
-  return longest != nullptr && longest->side == shared::Side::kInside;
+  return longest != nullptr && longest->by->role == shared::Side::kInside;
 }
 
-constexpr std::string_view kInsideNetwork =
-    "the network of an inside interface, or one that a route leads to by an inside interface";
+std::string inside_network(shared::DomainId td) {
+  return fmt::format(
+      "the network of an inside interface{0}, or one that a route leads to by an inside "
+      "interface{0}",
+      td == 0 ? "" : fmt::format(" with td {}", td));
+}
 
 /// The same of each of the prefixes that make up a range.
-bool is_reached_inside(wire::Ipv4Range range, const std::vector<Destination>& all) {
-  return std::ranges::all_of(wire::prefixes_of(range), [&all](const wire::Ipv4Prefix& prefix) {
-    return reached_inside(prefix, all);
+bool is_reached_inside(wire::Ipv4Range range, shared::DomainId td,
+                       const std::vector<Destination>& all) {
+  return std::ranges::all_of(wire::prefixes_of(range), [&](const wire::Ipv4Prefix& prefix) {
+    return reached_inside({prefix, td}, all);
   });
 }
 
@@ -63,16 +71,17 @@ void check_client_routes(const Model& model, Findings& findings) {
       if (!reached_inside(client.network[n], all))
         findings.report(fmt::format("lsn.client[{}].network[{}]", c, n),
                         fmt::format("client {}: network", client.name),
-                        wire::to_string(client.network[n]), kInsideNetwork);
+                        ClientNetworkSyntax::format(client.network[n]),
+                        inside_network(client.network[n].td));
     for (std::size_t n = 0; n < client.aclname.size(); ++n) {
       const AclConfig* const acl = acls.find(client.aclname[n]);
       if (acl == nullptr) continue;
       for (const wire::Ipv4Range& range : acl->src_ip)
-        if (!is_reached_inside(range, all))
+        if (!is_reached_inside(range, acl->td, all))
           findings.report(fmt::format("lsn.client[{}].aclname[{}]", c, n),
                           fmt::format("client {}: aclname", client.name),
                           fmt::format("{} with {}", acl->name, SourceRangeSyntax::format(range)),
-                          kInsideNetwork);
+                          inside_network(acl->td));
     }
   }
 }
@@ -108,7 +117,7 @@ void check_outside_addresses(const Model& model, Findings& findings) {
           client.network.begin(), client.network.end(),
           [&interface](const auto& each) { return each.contains(interface.address.address); });
       if (network == client.network.end()) {
-        for (const wire::Ipv4Range& range : acl_ranges(acls, client))
+        for (const auto& [range, td] : acl_ranges(acls, client))
           if (range.contains(interface.address.address))
             findings.report(fmt::format("interfaces[{}].address", i),
                             fmt::format("interface {}: address", interface.name),
@@ -121,7 +130,7 @@ void check_outside_addresses(const Model& model, Findings& findings) {
                       fmt::format("interface {}: address", interface.name),
                       wire::to_string(interface.address),
                       fmt::format("an address used once; client {} has {}", client.name,
-                                  wire::to_string(*network)));
+                                  ClientNetworkSyntax::format(*network)));
       break;
     }
   }

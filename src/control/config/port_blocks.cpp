@@ -17,22 +17,15 @@ std::uint32_t port_block_size(const Model& model, const GroupConfig& group) {
   return has_blocks ? size : 0;
 }
 
-std::vector<wire::Ipv4Range> subscribers_of(const Model& model, const ClientConfig& client) {
-  std::vector<wire::Ipv4Range> ranges = acl_ranges(ByName(model.lsn.acl), client);
-  for (const wire::Ipv4Prefix& network : client.network)
-    ranges.push_back({network.first(), network.last()});
-  return ranges;
-}
-
 shared::BlockOrder block_order(AllocPolicy policy) {
   return policy == AllocPolicy::kPorts ? shared::BlockOrder::kPorts
                                        : shared::BlockOrder::kAddresses;
 }
 
 shared::DeterministicMap deterministic_map(const Model& model, const GroupConfig& group) {
-  std::vector<wire::Ipv4Range> subscribers;
+  std::vector<shared::InsideRange> subscribers;
   if (const ClientConfig* const client = find_by_name(model.lsn.client, group.clientname))
-    subscribers = subscribers_of(model, *client);
+    subscribers = subscriber_ranges(ByName(model.lsn.acl), *client);
   std::vector<wire::Ipv4Range> addresses;
   for (const std::string& name : group.poolname)
     if (const PoolConfig* const pool = find_by_name(model.lsn.pool, name)) {
@@ -42,9 +35,9 @@ shared::DeterministicMap deterministic_map(const Model& model, const GroupConfig
   return {subscribers, addresses, port_block_size(model, group), block_order(group.alloc_policy)};
 }
 
-std::vector<wire::Ipv4Address> subscribers_at(const shared::DeterministicMap& map,
-                                              wire::Ipv4Address nat_ip) {
-  std::vector<wire::Ipv4Address> all;
+std::vector<shared::InsideAddress> subscribers_at(const shared::DeterministicMap& map,
+                                                  wire::Ipv4Address nat_ip) {
+  std::vector<shared::InsideAddress> all;
   for (std::uint32_t block = 0; block < shared::blocks_of_address(map.block_size()); ++block)
     if (const auto subscriber = map.subscriber_of(nat_ip, block)) all.push_back(*subscriber);
   return all;

@@ -109,6 +109,7 @@ class References {
 
 /// A range of addresses in the configuration, for finding two that overlap.
 struct Owned {
+  shared::DomainId td;  ///< ranges of different domains do not overlap
   std::uint32_t first;
   std::uint32_t last;
   std::size_t owner;  ///< ranges of one owner may overlap
@@ -121,12 +122,15 @@ struct Owned {
 /// a begins first.
 template <class Overlap>
 void find_overlaps(std::vector<Owned> ranges, Overlap overlap) {
-  std::stable_sort(ranges.begin(), ranges.end(),
-                   [](const Owned& a, const Owned& b) { return a.first < b.first; });
-  // Of all ranges so far: the one that reaches farthest, and the farthest of any other owner.
+  std::stable_sort(ranges.begin(), ranges.end(), [](const Owned& a, const Owned& b) {
+    return std::pair(a.td, a.first) < std::pair(b.td, b.first);
+  });
+  // Of all ranges of the domain so far: the one that reaches farthest, and the farthest of any
+  // other owner.
   const Owned* farthest = nullptr;
   const Owned* second = nullptr;
   for (const Owned& range : ranges) {
+    if (farthest != nullptr && farthest->td != range.td) farthest = second = nullptr;
     const Owned* other = farthest != nullptr && farthest->owner != range.owner ? farthest : second;
     if (other != nullptr && other->last >= range.first) overlap(*other, range);
     if (farthest == nullptr || range.last > farthest->last) {
@@ -144,18 +148,20 @@ std::vector<Owned> client_networks(const Model& model) {
   for (std::size_t c = 0; c < model.lsn.client.size(); ++c) {
     const ClientConfig& client = model.lsn.client[c];
     for (std::size_t n = 0; n < client.network.size(); ++n)
-      ranges.push_back({client.network[n].first().value, client.network[n].last().value, c,
+      ranges.push_back({client.network[n].td, client.network[n].first().value,
+                        client.network[n].last().value, c,
                         element(setting("lsn.client", c, "network"), n),
                         fmt::format("client {}: network", client.name),
-                        NetworkSyntax::format(client.network[n])});
+                        ClientNetworkSyntax::format(client.network[n])});
     for (std::size_t n = 0; n < client.aclname.size(); ++n) {
       const AclConfig* const acl = acls.find(client.aclname[n]);
       if (acl == nullptr) continue;
       for (const wire::Ipv4Range& range : acl->src_ip)
-        ranges.push_back({range.first.value, range.last.value, c,
+        ranges.push_back({acl->td, range.first.value, range.last.value, c,
                           element(setting("lsn.client", c, "aclname"), n),
                           fmt::format("client {}: aclname", client.name),
-                          fmt::format("{} with {}", acl->name, SourceRangeSyntax::format(range))});
+                          fmt::format("{} with {}{}", acl->name, SourceRangeSyntax::format(range),
+                                      td_text(acl->td))});
     }
   }
   return ranges;
@@ -167,7 +173,7 @@ std::vector<Owned> pool_ranges(const Model& model) {
   for (std::size_t p = 0; p < model.lsn.pool.size(); ++p) {
     const PoolConfig& pool = model.lsn.pool[p];
     for (std::size_t n = 0; n < pool.lsnip.size(); ++n)
-      ranges.push_back({pool.lsnip[n].first.value, pool.lsnip[n].last.value, ranges.size(),
+      ranges.push_back({0, pool.lsnip[n].first.value, pool.lsnip[n].last.value, ranges.size(),
                         element(setting("lsn.pool", p, "lsnip"), n),
                         fmt::format("pool {}: lsnip", pool.name),
                         AddressRangeSyntax::format(pool.lsnip[n])});
@@ -221,11 +227,11 @@ void check_dataplane(const Model& model, Findings& findings) {
           fmt::format("{} at most for each worker", kMaxTablePerWorker));
 }
 
-/// Two interfaces whose networks overlap; networks do so by lying in one another.
-void check_networks_of_links(const std::vector<InterfaceConfig>& interfaces, Findings& findings) {
-  std::vector<std::size_t> order;
-  for (std::size_t i = 0; i < interfaces.size(); ++i)
-    if (findings.sound(setting("interfaces", i, "address"))) order.push_back(i);
+/// Two of these interfaces whose networks overlap; networks do so by lying in one another.
+/// `reported`: those that have been.
+void check_networks_of_links(const std::vector<InterfaceConfig>& interfaces,
+                             std::vector<std::size_t> order, std::set<std::size_t>& reported,
+                             Findings& findings) {
   std::stable_sort(order.begin(), order.end(), [&interfaces](std::size_t x, std::size_t y) {
     const wire::Ipv4Prefix& a = interfaces[x].address;
     const wire::Ipv4Prefix& b = interfaces[y].address;
@@ -236,9 +242,9 @@ void check_networks_of_links(const std::vector<InterfaceConfig>& interfaces, Fin
     while (!around.empty() &&
            !interfaces[around.back()].address.contains(interfaces[i].address.address))
       around.pop_back();
-    if (!around.empty()) {
+    const std::size_t at = around.empty() ? i : std::max(i, around.back());
+    if (!around.empty() && reported.insert(at).second) {
       const InterfaceConfig& earlier = interfaces[std::min(i, around.back())];
-      const std::size_t at = std::max(i, around.back());
       findings.report(setting("interfaces", at, "address"),
                       fmt::format("interface {}: address", interfaces[at].name),
                       wire::to_string(interfaces[at].address),
@@ -246,6 +252,28 @@ void check_networks_of_links(const std::vector<InterfaceConfig>& interfaces, Fin
                                   wire::to_string(earlier.address), earlier.name));
     }
     around.push_back(i);
+  }
+}
+
+/// Of each traffic domain: the interfaces outside, which all domains know, and its own inside.
+void check_networks_of_domains(const std::vector<InterfaceConfig>& interfaces, Findings& findings) {
+  std::vector<std::size_t> outside;
+  std::map<shared::DomainId, std::vector<std::size_t>> inside;
+  for (std::size_t i = 0; i < interfaces.size(); ++i) {
+    const InterfaceConfig& interface = interfaces[i];
+    if (interface.role == shared::Side::kOutside && interface.td != 0)
+      findings.report(setting("interfaces", i, "td"),
+                      fmt::format("interface {}: td", interface.name),
+                      fmt::format("{} with role \"outside\"", interface.td),
+                      "0: all traffic domains share the outside");
+    if (!findings.sound(setting("interfaces", i, "address"))) continue;
+    (interface.role == shared::Side::kOutside ? outside : inside[interface.td]).push_back(i);
+  }
+  std::set<std::size_t> reported;
+  if (inside.empty()) check_networks_of_links(interfaces, outside, reported, findings);
+  for (auto& [td, of] : inside) {
+    of.insert(of.end(), outside.begin(), outside.end());
+    check_networks_of_links(interfaces, of, reported, findings);
   }
 }
 
@@ -313,38 +341,64 @@ void check_interfaces(const Model& model, Findings& findings) {
                     fmt::format("{} at most", shared::kMaxInterfaces));
     return;
   }
-  check_networks_of_links(interfaces, findings);
+  check_networks_of_domains(interfaces, findings);
   check_devices(interfaces, findings);
 }
+
+/// The prefixes that routes and interfaces have, by traffic domain; those outside are in all.
+class KnownPrefixes {
+ public:
+  /// What has it already in a domain that would know both, or nullptr: nothing.
+  const std::string* add(const wire::Ipv4Prefix& prefix, const InterfaceConfig& by,
+                         std::string what) {
+    const Prefix key{prefix.first().value, prefix.length};
+    const bool is_outside = by.role == shared::Side::kOutside;
+    if (const auto there = outside_.find(key); there != outside_.end()) return &there->second;
+    auto& inside = inside_[key];
+    const auto there = is_outside ? inside.begin() : inside.find(by.td);
+    if (there != inside.end()) return &there->second;
+    (is_outside ? outside_[key] : inside[by.td]) = std::move(what);
+    return nullptr;
+  }
+
+ private:
+  using Prefix = std::pair<std::uint32_t, unsigned>;
+  std::map<Prefix, std::string> outside_;
+  std::map<Prefix, std::map<shared::DomainId, std::string>> inside_;
+};
 
 void check_routes(const Model& model, Findings& findings) {
   if (!findings.sound("interfaces")) return;  // which networks are connected is not known
   const PoolAddresses pools(model);
-  std::map<std::pair<std::uint32_t, unsigned>, std::string> seen;
+  KnownPrefixes seen;
   for (const InterfaceConfig& interface : model.interfaces)
-    seen.try_emplace({interface.address.first().value, interface.address.length},
-                     fmt::format("the network of interface {}", interface.name));
+    (void)seen.add(interface.address, interface,
+                   fmt::format("the network of interface {}", interface.name));
   for (std::size_t i = 0; i < model.routes.size(); ++i) {
     const RouteConfig& route = model.routes[i];
     const std::string prefix = setting("routes", i, "prefix");
     const std::string via = setting("routes", i, "via");
-    const std::string label = fmt::format("route {}", wire::to_string(route.prefix));
+    const std::string label =
+        fmt::format("route {}{}", wire::to_string(route.prefix), td_text(route.td));
+    const InterfaceConfig* const interface = interface_of(model.interfaces, route);
+    InterfaceConfig none;
+    none.td = route.td;
     if (findings.sound(prefix)) {
-      const auto [there, added] =
-          seen.try_emplace({route.prefix.first().value, route.prefix.length}, "another route");
-      if (!added)
+      const std::string* const there =
+          seen.add(route.prefix, interface == nullptr ? none : *interface, "another route");
+      if (there != nullptr)
         findings.report(prefix, fmt::format("{}: prefix", label), wire::to_string(route.prefix),
-                        fmt::format("one route for a prefix; {} has it", there->second));
+                        fmt::format("one route for a prefix; {} has it", *there));
     }
     if (!findings.sound(via)) continue;
-    const auto interface =
-        std::find_if(model.interfaces.begin(), model.interfaces.end(),
-                     [&route](const InterfaceConfig& c) { return c.address.contains(route.via); });
     const auto report = [&](std::string_view allowed) {
       findings.report(via, fmt::format("{}: via", label), wire::to_string(route.via), allowed);
     };
-    if (interface == model.interfaces.end())
-      report("an address in the network of an interface");
+    if (interface == nullptr)
+      report(route.td == 0
+                 ? std::string("an address in the network of an interface")
+                 : fmt::format("an address in the network of an inside interface with td {}",
+                               route.td));
     else if (interface->address.address == route.via)
       report(
           fmt::format("another router's address; this is that of interface {}", interface->name));
@@ -433,7 +487,10 @@ void check_pools(const Model& model, Findings& findings) {
   // An address cannot be a subscriber's and a NAT address: the destination of a packet would be
   // ambiguous.
   std::vector<Owned> both = client_networks(model);
-  for (Owned& network : both) network.owner = 0;
+  for (Owned& network : both) {
+    network.owner = 0;
+    network.td = 0;  // of whatever domain
+  }
   for (Owned range : ranges) {
     range.owner = 1;
     both.push_back(std::move(range));
@@ -855,6 +912,21 @@ void check_records(const Model& model, Findings& findings) {
                     fmt::format("less than raise, {} %", threshold.raise));
 }
 
+/// What comes from outside for a subscriber's own address does not say of which domain it is.
+void check_domain_of_bypass(const Model& model, const BypassConfig& bypass, const std::string& path,
+                            Findings& findings) {
+  const ClientConfig* const client = find_by_name(model.lsn.client, bypass.clientname);
+  if (client == nullptr) return;
+  for (const shared::InsideRange& range : subscriber_ranges(ByName(model.lsn.acl), *client)) {
+    if (range.td == 0) continue;
+    findings.report(path, fmt::format("bypass {}: clientname", bypass.name),
+                    fmt::format("client {} with subscribers in td {}", client->name, range.td),
+                    "a client whose subscribers are all in td 0: packets from outside to an "
+                    "untranslated address do not say of which traffic domain it is");
+    return;
+  }
+}
+
 void check_bypass(const Model& model, Findings& findings) {
   constexpr std::size_t kMostOfAClient = 1024;
   check_names(model.lsn.bypass, "lsn.bypass", "bypass", findings);
@@ -871,6 +943,7 @@ void check_bypass(const Model& model, Findings& findings) {
       findings.report(path("clientname"), label("clientname"),
                       fmt::format("one more of client {}", bypass.clientname),
                       fmt::format("{} bypasses of a client at most", kMostOfAClient));
+    check_domain_of_bypass(model, bypass, path("clientname"), findings);
     if (bypass.protocol == shared::StaticScope::kIcmp && bypass.dest_port != PortRange{0, 65535} &&
         findings.sound(path("destPort")) && findings.sound(path("protocol")))
       findings.report(path("destPort"), label("destPort"),

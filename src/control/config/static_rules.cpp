@@ -1,11 +1,13 @@
 #include "lsn/control/config/static_rules.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <map>
 #include <numeric>
+#include <set>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -28,24 +30,21 @@ class GroupsBySubscriber {
   explicit GroupsBySubscriber(const Model& model) {
     const ByName acls(model.lsn.acl);
     const ByName clients(model.lsn.client);
-    std::vector<shared::IntervalMap<std::size_t>::Range> ranges;
-    for (std::size_t g = 0; g < model.lsn.group.size(); ++g) {
-      const ClientConfig* const client = clients.find(model.lsn.group[g].clientname);
-      if (client == nullptr) continue;
-      for (const wire::Ipv4Prefix& network : client->network)
-        ranges.push_back({network.first().value, network.last().value, g});
-      for (const wire::Ipv4Range& range : acl_ranges(acls, *client))
-        ranges.push_back({range.first.value, range.last.value, g});
-    }
-    groups_ = shared::IntervalMap<std::size_t>(std::move(ranges));
+    std::map<shared::DomainId, std::vector<Groups::Range>> all;
+    for (std::size_t g = 0; g < model.lsn.group.size(); ++g)
+      if (const ClientConfig* const client = clients.find(model.lsn.group[g].clientname))
+        for (const shared::InsideRange& range : subscriber_ranges(acls, *client))
+          all[range.td].push_back({range.addresses.first.value, range.addresses.last.value, g});
+    for (auto& [td, ranges] : all) groups_.make(td) = Groups(std::move(ranges));
   }
   /// Its number in the model; nullptr: of no client, or one that is in no group.
-  [[nodiscard]] const std::size_t* find(wire::Ipv4Address subscriber) const {
-    return groups_.find(subscriber.value);
+  [[nodiscard]] const std::size_t* find(const shared::InsideAddress& subscriber) const {
+    return groups_[subscriber.td].find(subscriber.address.value);
   }
 
  private:
-  shared::IntervalMap<std::size_t> groups_;
+  using Groups = shared::IntervalMap<std::size_t>;
+  shared::ByDomain<Groups> groups_;
 };
 
 /// Pools by NAT address; addresses that no host can have are in none.
@@ -103,7 +102,7 @@ class Choice {
   explicit Choice(Model& model) : model_(model), groups_(model) {
     for (const StaticConfig& mapping : model.lsn.statics) {
       if (is_complete(mapping)) taken_.take(mapping);
-      if (mapping.nat_ip) address_of_.try_emplace(mapping.subscr_ip.value, *mapping.nat_ip);
+      if (mapping.nat_ip) address_of_.try_emplace(mapping.subscriber(), *mapping.nat_ip);
     }
   }
 
@@ -117,7 +116,7 @@ class Choice {
       choose(*mapping);
       if (!is_complete(*mapping)) continue;
       taken_.take(*mapping);
-      address_of_.try_emplace(mapping->subscr_ip.value, *mapping->nat_ip);
+      address_of_.try_emplace(mapping->subscriber(), *mapping->nat_ip);
     }
   }
 
@@ -126,14 +125,14 @@ class Choice {
     const bool is_whole = mapping.subscr_port.is_any;
     if (is_whole) mapping.nat_port = StaticPort{0, true};
     if (mapping.nat_ip) return choose_port(mapping, *mapping.nat_ip);
-    const std::vector<wire::Ipv4Address>& all = addresses_for(mapping.subscr_ip);
+    const std::vector<wire::Ipv4Address>& all = addresses_for(mapping.subscriber());
     // A subscriber's mappings share an address: it belongs to one worker.
-    if (const auto known = address_of_.find(mapping.subscr_ip.value);
+    if (const auto known = address_of_.find(mapping.subscriber());
         !is_whole && known != address_of_.end() && !taken_.is_whole(known->second) &&
         std::binary_search(all.begin(), all.end(), known->second) &&
         take_address(mapping, known->second))
       return;
-    const std::uint32_t start = mixed(mapping.subscr_ip.value, 0);
+    const std::uint32_t start = mixed(mapping.subscr_ip.value, mapping.td);
     for (std::size_t i = 0; i < all.size(); ++i) {
       const wire::Ipv4Address nat = all[(start + i) % all.size()];
       if (is_whole ? taken_.is_used(nat) : taken_.is_whole(nat)) continue;
@@ -167,7 +166,7 @@ class Choice {
   }
 
   /// Of the pools of the subscriber's group, ascending.
-  const std::vector<wire::Ipv4Address>& addresses_for(wire::Ipv4Address subscriber) {
+  const std::vector<wire::Ipv4Address>& addresses_for(const shared::InsideAddress& subscriber) {
     static const std::vector<wire::Ipv4Address> kNone;
     const std::size_t* const group = groups_.find(subscriber);
     if (group == nullptr) return kNone;
@@ -188,7 +187,7 @@ class Choice {
   Model& model_;
   GroupsBySubscriber groups_;
   TakenEndpoints taken_;
-  std::map<std::uint32_t, wire::Ipv4Address> address_of_;            ///< by subscriber
+  std::map<shared::InsideAddress, wire::Ipv4Address> address_of_;    ///< by subscriber
   std::map<std::size_t, std::vector<wire::Ipv4Address>> addresses_;  ///< by group
 };
 
@@ -255,10 +254,14 @@ class AddressRules {
 
   void check(const StaticConfig& mapping, std::size_t i) {
     if (!is_sound(findings_, i, "subscrIP")) return;
-    const std::size_t* const group = groups_.find(mapping.subscr_ip);
+    if (mapping.td != 0 && !has_inside(model_, mapping.td))
+      return findings_.report(setting(i, "td"), label(mapping, "td"), fmt::format("{}", mapping.td),
+                              "the td of an inside interface: " + domains_of_interfaces());
+    const std::size_t* const group = groups_.find(mapping.subscriber());
     if (group == nullptr)
       findings_.report(
-          setting(i, "subscrIP"), label(mapping, "subscrIP"), wire::to_string(mapping.subscr_ip),
+          setting(i, "subscrIP"), label(mapping, "subscrIP"),
+          wire::to_string(mapping.subscr_ip) + td_text(mapping.td),
           "the address of a subscriber: in the network of a client that is in a group");
     if (group == nullptr || !is_sound(findings_, i, "natIP")) return;
     if (!mapping.nat_ip || !mapping.nat_port) return report_unchosen(mapping, i, *group);
@@ -282,6 +285,13 @@ class AddressRules {
         fmt::format("a NAT endpoint that is free; {} has none left{}",
                     mapping.nat_ip ? "it" : "group " + model_.lsn.group[group].name,
                     mapping.subscr_port.is_any ? ", an address without a static mapping" : ""));
+  }
+
+  [[nodiscard]] std::string domains_of_interfaces() const {
+    std::set<shared::DomainId> all;
+    for (const InterfaceConfig& interface : model_.interfaces)
+      if (interface.role == shared::Side::kInside) all.insert(interface.td);
+    return fmt::format("{}", fmt::join(all, ", "));
   }
 
   void check_pool(const StaticConfig& mapping, std::size_t i, std::size_t group) {
@@ -326,7 +336,7 @@ class AddressRules {
 
 /// A mapping as it is seen from one side: an address with its port, of one protocol.
 struct Seen {
-  std::uint32_t address;
+  std::uint64_t address;  ///< with its domain
   std::uint8_t protocol;  ///< of shared::Protocol; one more: all others
   bool is_port;           ///< false: the whole address, which comes first
   std::uint16_t port;
@@ -356,7 +366,8 @@ class Collisions {
       const StaticConfig& m = model.lsn.statics[i];
       if (side == Side::kNat && !is_complete(m)) continue;
       const StaticPort port = side == Side::kInside ? m.subscr_port : *m.nat_port;
-      const std::uint32_t address = side == Side::kInside ? m.subscr_ip.value : m.nat_ip->value;
+      const std::uint64_t address =
+          side == Side::kInside ? m.subscriber().number() : m.nat_ip->value;
       for (std::uint8_t p = 0; p <= kOthers; ++p)
         if (m.transportprotocol == StaticScope::kAll ||
             p == static_cast<std::uint8_t>(m.transportprotocol))
@@ -409,7 +420,8 @@ void check_collisions(const Model& model, Findings& findings) {
         fmt::format("what no other static mapping has; static {} collides", all[a].name));
   };
   Collisions(model, Collisions::Side::kInside).find([&](std::size_t a, std::size_t b) {
-    report(a, b, "subscrPort", endpoint_text(all[b].subscr_ip, all[b].subscr_port));
+    report(a, b, "subscrPort",
+           endpoint_text(all[b].subscr_ip, all[b].subscr_port) + td_text(all[b].td));
   });
   Collisions(model, Collisions::Side::kNat).find([&](std::size_t a, std::size_t b) {
     report(a, b, "natPort", endpoint_text(*all[b].nat_ip, *all[b].nat_port));
@@ -423,12 +435,12 @@ void check_workers(const Model& model, Findings& findings) {
   std::vector<std::uint32_t> order(all.size());
   std::iota(order.begin(), order.end(), 0U);
   std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return all[a].subscr_ip < all[b].subscr_ip;
+    return all[a].subscriber() < all[b].subscriber();
   });
   std::size_t reported = 0;
   for (std::size_t first = 0, i = 0; i < order.size(); ++i) {
     const StaticConfig& mapping = all[order[i]];
-    if (mapping.subscr_ip != all[order[first]].subscr_ip) first = i;
+    if (mapping.subscriber() != all[order[first]].subscriber()) first = i;
     const StaticConfig& other = all[order[first]];
     if (!mapping.nat_ip || !other.nat_ip || mapping.nat_ip == other.nat_ip) continue;
     if (++reported > kMostProblems) return;

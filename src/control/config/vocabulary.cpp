@@ -149,6 +149,28 @@ std::optional<wire::Ipv4Prefix> NetworkSyntax::parse(std::string_view text) {
   return PrefixSyntax::parse(text);
 }
 
+std::optional<ClientNetwork> ClientNetworkSyntax::parse(std::string_view text) {
+  constexpr std::string_view kBetween = " td ";
+  const std::size_t between = text.find(kBetween);
+  const auto prefix = NetworkSyntax::parse(text.substr(0, between));
+  if (!prefix) return std::nullopt;
+  if (between == std::string_view::npos) return ClientNetwork{*prefix, 0};
+  const std::string_view number = text.substr(between + kBetween.size());
+  unsigned td = 0;
+  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), td);
+  if (error != std::errc{} || end != number.data() + number.size() || td > shared::kLastDomain)
+    return std::nullopt;
+  return ClientNetwork{*prefix, static_cast<shared::DomainId>(td)};
+}
+
+std::string ClientNetworkSyntax::format(const Value& value) {
+  return wire::to_string(static_cast<const wire::Ipv4Prefix&>(value)) + td_text(value.td);
+}
+
+std::string td_text(shared::DomainId td) {
+  return td == 0 ? std::string() : fmt::format(" td {}", td);
+}
+
 std::optional<wire::Ipv4Address> AddressSyntax::parse(std::string_view text) {
   const auto address = wire::parse_ipv4(text);
   return address && wire::is_host_address(*address) ? address : std::nullopt;

@@ -65,13 +65,31 @@ struct [[gnu::packed]] Stored {
       std::uint32_t latest_request;
     } of_ike;
   };
+  std::uint16_t td;  ///< of the client; since version 3, like what follows
+  std::uint16_t reserved;
   std::uint32_t checksum;
 };
-static_assert(sizeof(Stored) == 56);
+static_assert(sizeof(Stored) == 60);
 
-std::uint32_t checksum_of(const Stored& stored) {
+/// A record of that version: its content, which lacks the end of the present one's, and a checksum
+/// behind it.
+constexpr std::size_t content_of(std::uint32_t version) {
+  return version < 3 ? offsetof(Stored, td) : offsetof(Stored, checksum);
+}
+
+std::uint32_t checksum_of(const Stored& stored, std::size_t content = content_of(3)) {
   return static_cast<std::uint32_t>(
-      crc32(0, reinterpret_cast<const Bytef*>(&stored), offsetof(Stored, checksum)));
+      crc32(0, reinterpret_cast<const Bytef*>(&stored), static_cast<uInt>(content)));
+}
+
+/// Reads a record of that version; false: it is damaged.
+bool read_record(const char* bytes, std::uint32_t version, Stored& stored) {
+  const std::size_t content = content_of(version);
+  stored = {};
+  std::memcpy(&stored, bytes, content);
+  std::uint32_t checksum;
+  std::memcpy(&checksum, bytes + content, sizeof checksum);
+  return checksum == checksum_of(stored, content);
 }
 
 Stored store(const StateRecord& record, std::uint64_t now) {
@@ -85,6 +103,7 @@ Stored store(const StateRecord& record, std::uint64_t now) {
   s.inside_port = record.inside_port.host();
   s.nat_port = record.nat_port.host();
   s.place = record.place;
+  s.td = record.td;
   s.client = record.client.host();
   s.nat_ip = record.nat_ip.host();
   s.server = record.server.host();
@@ -117,6 +136,7 @@ StateRecord load(const Stored& s, std::uint64_t now) {
   record.inside_port = wire::Be16::of(s.inside_port);
   record.nat_port = wire::Be16::of(s.nat_port);
   record.place = s.place;
+  record.td = s.td;
   record.client = wire::Be32::of(s.client);
   record.nat_ip = wire::Be32::of(s.nat_ip);
   record.server = wire::Be32::of(s.server);
@@ -140,20 +160,24 @@ StateRecord load(const Stored& s, std::uint64_t now) {
 }
 
 /// Records of the same thing have the same name.
-using Name = std::tuple<Kind, std::uint32_t, std::uint32_t, std::uint64_t, std::uint64_t>;
+using Name = std::tuple<Kind, std::uint64_t, std::uint32_t, std::uint64_t, std::uint64_t>;
+std::uint64_t client_of(const StateRecord& r) {
+  return shared::InsideAddress{wire::Ipv4Address{r.client}, r.td}.number();
+}
 Name key_of(const StateRecord& r) {
+  const std::uint64_t client = client_of(r);
   switch (r.kind) {
     case Kind::kEspSession:
       return {r.kind, r.shard, r.place, 0, 0};
     case Kind::kIkeSession:
-      return {r.kind, r.client.host(), r.server.host(), r.initiator, 0};
+      return {r.kind, client, r.server.host(), r.initiator, 0};
     case Kind::kExchange:
-      return {r.kind, r.client.host(), r.server.host(), r.initiator,
+      return {r.kind, client, r.server.host(), r.initiator,
               std::uint64_t{r.exchange} << 40 | std::uint64_t{r.from_server} << 32 | r.message_id};
     case Kind::kMapping:
       break;
   }
-  return {r.kind, r.client.host(), r.server.host(), r.inside_port.host(), 0};
+  return {r.kind, client, r.server.host(), r.inside_port.host(), 0};
 }
 
 bool is_kind(std::uint8_t kind) {
@@ -228,19 +252,18 @@ std::expected<StoredState, std::string> read_state_file(const std::string& path,
   if (header.magic != kMagic)
     return std::unexpected(fmt::format("state file {}: it is none: it begins otherwise", path));
   if (header.version < kOldestStateFileVersion || header.version > kStateFileVersion ||
-      header.record_size != sizeof(Stored))
+      header.record_size != content_of(header.version) + sizeof(Stored::checksum))
     return std::unexpected(
         fmt::format("state file {}: version {}, this program reads versions {} to {}", path,
                     std::uint32_t{header.version}, kOldestStateFileVersion, kStateFileVersion));
   // The latest of everything, in the order in which things first came.
   std::map<Name, std::size_t> places;
-  std::unordered_map<std::uint32_t, std::uint32_t> nat_ips;  // by client
+  std::unordered_map<std::uint64_t, std::uint32_t> nat_ips;  // by client
   std::vector<StateRecord> all;
   std::size_t at = sizeof header;
-  for (; at + sizeof(Stored) <= bytes->size(); at += sizeof(Stored)) {
+  for (; at + header.record_size <= bytes->size(); at += header.record_size) {
     Stored stored;
-    std::memcpy(&stored, bytes->data() + at, sizeof stored);
-    if (stored.checksum != checksum_of(stored) || !is_kind(stored.kind)) {
+    if (!read_record(bytes->data() + at, header.version, stored) || !is_kind(stored.kind)) {
       ++state.damaged;
       continue;
     }
@@ -250,11 +273,11 @@ std::expected<StoredState, std::string> read_state_file(const std::string& path,
       all.push_back(record);
     else
       all[place->second] = record;
-    if (!record.gone) nat_ips[record.client.host()] = record.nat_ip.host();
+    if (!record.gone) nat_ips[client_of(record)] = record.nat_ip.host();
   }
   if (at != bytes->size()) ++state.damaged;
   std::erase_if(all, [&](const StateRecord& record) {
-    return record.gone || nat_ips[record.client.host()] != record.nat_ip.host();
+    return record.gone || nat_ips[client_of(record)] != record.nat_ip.host();
   });
   // Mappings before the records that use them.
   std::stable_sort(all.begin(), all.end(),

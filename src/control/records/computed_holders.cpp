@@ -94,9 +94,10 @@ std::optional<std::int64_t> ComputedHolders::covered_since() const {
 }
 
 void ComputedHolders::add_holder(FindAnswer& answer, const Period& period,
-                                 wire::Ipv4Address subscriber) const {
+                                 const shared::InsideAddress& subscriber) const {
   Holder holder;
-  holder.subscriber = wire::to_string(subscriber);
+  holder.subscriber = wire::to_string(subscriber.address);
+  holder.td = subscriber.td;
   holder.group = period.group;
   holder.line = period.line;
   holder.from_ms = period.from_ms;
@@ -109,7 +110,7 @@ void ComputedHolders::add_holder(FindAnswer& answer, const Period& period,
 
 void ComputedHolders::add_holders(FindAnswer& answer, const Period& period) const {
   const FindQuestion& q = question_;
-  const std::vector<wire::Ipv4Address> all = subscribers_at(*period.map, q.nat);
+  const std::vector<shared::InsideAddress> all = subscribers_at(*period.map, q.nat);
   if (q.spi) {
     if (std::none_of(answer.holders.begin(), answer.holders.end(),
                      [](const Holder& holder) { return !holder.computed; }))
@@ -120,7 +121,7 @@ void ComputedHolders::add_holders(FindAnswer& answer, const Period& period) cons
     return;
   }
   if (!q.port) {
-    for (const wire::Ipv4Address subscriber : all) add_holder(answer, period, subscriber);
+    for (const shared::InsideAddress& subscriber : all) add_holder(answer, period, subscriber);
   } else if (const auto subscriber = period.map->reverse(q.nat, *q.port)) {
     add_holder(answer, period, *subscriber);
   } else {

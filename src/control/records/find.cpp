@@ -178,7 +178,8 @@ bool same_spis(const RecordLine& a, const RecordLine& b) {
 
 std::string subscriber_of(const RecordLine& r) {
   std::string text = wire::to_string(r.subscriber);
-  return r.subscriber_port ? fmt::format("{}:{}", text, *r.subscriber_port) : text;
+  if (r.subscriber_port) text += fmt::format(":{}", *r.subscriber_port);
+  return text;
 }
 
 /// Follows the records in the order of time.
@@ -263,6 +264,7 @@ class Follower {
     Holder holder;
     holder.line = r.line;
     holder.subscriber = subscriber_of(r);
+    holder.td = static_cast<shared::DomainId>(r.td);
     holder.group = r.group;
     holder.from_ms = r.at_ms;
     return holder;
@@ -481,7 +483,8 @@ std::string question_text(const FindQuestion& q) {
 }
 
 std::string to_text(const Holder& holder) {
-  std::string text = fmt::format("  {} of group {}", holder.subscriber, holder.group);
+  std::string text =
+      fmt::format("  {}{} of group {}", holder.subscriber, td_text(holder.td), holder.group);
   if (holder.computed)
     text += fmt::format(", computed: {} is its block", range_text(*holder.computed));
   text += fmt::format("\n    from   {}\n",
@@ -500,7 +503,9 @@ std::string to_text(const Holder& holder) {
 Json json_of(const FindAnswer& answer) {
   Json holders = Json::array();
   for (const Holder& holder : answer.holders) {
-    Json one{{"subscriber", holder.subscriber}, {"group", holder.group}};
+    Json one{{"subscriber", holder.subscriber}};
+    put_td(one, holder.td);
+    one["group"] = holder.group;
     one["from"] = holder.from_ms ? Json(utc_text(*holder.from_ms)) : Json();
     one["until"] = holder.until_ms ? Json(utc_text(*holder.until_ms)) : Json();
     one["end"] = holder.end;

@@ -27,10 +27,10 @@ void add_map(std::string& words, const Model& model, const GroupConfig& group) {
   add(words, kAllocPolicy, to_word(group.alloc_policy));
   add(words, kBlockSize, fmt::format("{}", port_block_size(model, group)));
   if (const ClientConfig* client = find_by_name(model.lsn.client, group.clientname)) {
-    for (const wire::Ipv4Prefix& network : client->network)
-      add(words, kNetwork, NetworkSyntax::format(network));
-    for (const wire::Ipv4Range& range : acl_ranges(ByName(model.lsn.acl), *client))
-      add(words, kNetwork, AddressRangeSyntax::format(range));
+    for (const ClientNetwork& network : client->network)
+      add(words, kNetwork, ClientNetworkSyntax::format(network));
+    for (const auto& [range, td] : acl_ranges(ByName(model.lsn.acl), *client))
+      add(words, kNetwork, AddressRangeSyntax::format(range) + td_text(td));
   }
   // The addresses that are given out, not all that are configured.
   for (const std::string& name : group.poolname)
@@ -39,11 +39,23 @@ void add_map(std::string& words, const Model& model, const GroupConfig& group) {
         add(words, kLsnIp, AddressRangeSyntax::format(range));
 }
 
-std::optional<wire::Ipv4Range> network_of(std::string_view text) {
+std::optional<wire::Ipv4Range> addresses_of(std::string_view text) {
   if (text.find('-') != std::string_view::npos) return AddressRangeSyntax::parse(text);
   const auto prefix = NetworkSyntax::parse(text);
   if (!prefix) return std::nullopt;
   return wire::Ipv4Range{prefix->first(), prefix->last()};
+}
+
+/// "192.0.2.0/24", "192.0.2.0/24 td 5", "198.18.0.7-198.18.0.9 td 5"
+std::optional<shared::InsideRange> network_of(std::string_view text) {
+  constexpr std::string_view kDomain = " td ";
+  const std::size_t between = text.find(kDomain);
+  const auto addresses = addresses_of(text.substr(0, between));
+  const auto td = between == std::string_view::npos
+                      ? std::optional(0U)
+                      : parse_number(text.substr(between + kDomain.size()), shared::kLastDomain);
+  if (!addresses || !td) return std::nullopt;
+  return shared::InsideRange{*addresses, static_cast<shared::DomainId>(*td)};
 }
 
 /// Gives each "setting value" to `see`.
@@ -81,12 +93,13 @@ class MapReader {
   }
 
  private:
-  void add(std::vector<wire::Ipv4Range>& ranges, const std::optional<wire::Ipv4Range>& range) {
+  template <class Range>
+  void add(std::vector<Range>& ranges, const std::optional<Range>& range) {
     is_sound_ = is_sound_ && range.has_value();
     if (range) ranges.push_back(*range);
   }
 
-  std::vector<wire::Ipv4Range> subscribers_;
+  std::vector<shared::InsideRange> subscribers_;
   std::vector<wire::Ipv4Range> addresses_;
   std::optional<std::uint32_t> block_size_;
   std::optional<AllocPolicy> policy_;

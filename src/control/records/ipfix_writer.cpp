@@ -273,9 +273,9 @@ Fields fields_of(const RecordBatch& batch, const Record& record, std::uint64_t l
   f.event = static_cast<std::uint8_t>(nat_event(r));
   f.not_sent = lost;
   f.process = 1;
+  f.td = r.td;
   if (r.kind == LogKind::kAlert) fill_alert(f, r, batch.text(record));
   if (!is_of_subscriber(r)) return f;
-  f.td = r.td;
   f.subscriber = r.subscriber.host();
   f.nat = r.nat_ip.host();
   f.remote = r.remote_ip.host();

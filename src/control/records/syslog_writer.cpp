@@ -71,15 +71,15 @@ char netscaler_event_letter(const LogRecord& r) {
   return r.event == LogEvent::kDeleted ? 'D' : r.event == LogEvent::kCompleted ? 'U' : 'C';
 }
 
-void put_td(std::string& out, const LogRecord& r) {
+void put_td(std::string& out, std::uint64_t td) {
   out += ':';
-  put(out, std::uint64_t{r.td});
+  put(out, td);
 }
 
 /// "192.0.2.7:1234:0", without the port where the record has none.
 void put_client(std::string& out, const LogRecord& r) {
   is_flow(r) ? put(out, r.subscriber, r.subscriber_port) : put(out, r.subscriber);
-  put_td(out, r);
+  put_td(out, r.td);
 }
 void put_nat(std::string& out, const LogRecord& r) {
   is_flow(r) || r.kind == LogKind::kBlock ? put(out, r.nat_ip, r.nat_port) : put(out, r.nat_ip);
@@ -87,9 +87,10 @@ void put_nat(std::string& out, const LogRecord& r) {
   out += '-';
   put(out, std::uint64_t{r.last_port.host()});
 }
+/// Destinations are outside, which is in traffic domain 0.
 void put_netscaler_destination(std::string& out, const LogRecord& r) {
   has_destination_port(r) ? put(out, r.remote_ip, r.remote_port) : put(out, r.remote_ip);
-  put_td(out, r);
+  put_td(out, 0);
 }
 
 void put_netscaler_text(std::string& out, const LogRecord& r) {

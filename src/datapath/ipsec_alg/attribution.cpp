@@ -471,7 +471,7 @@ std::expected<SessionId, DropReason> take_gate(IpsecAlg& shard, PeerId id, Spi s
 }
 
 /// The client's subscriber, with a NAT address.
-std::expected<SubscriberId, DropReason> obtain_paired(IpsecAlg& shard, wire::Be32 client,
+std::expected<SubscriberId, DropReason> obtain_paired(IpsecAlg& shard, const InsideAddress& client,
                                                       wire::Be32 server, std::uint16_t group_id,
                                                       const Group& group) {
   const auto id = lsn44::obtain_subscriber(shard, client, group_id);
@@ -499,7 +499,8 @@ std::expected<SessionId, DropReason> first_contact(IpsecAlg& shard, const Packet
   const Tables& tables = shard.alg;
   const wire::Be32 server = packet.ip->destination;
   const auto subscriber =
-      obtain_paired(shard, packet.ip->source, server, group_id, *shard.generation->group(group_id));
+      obtain_paired(shard, in_domain_of(*shard.generation, packet, packet.ip->source), server,
+                    group_id, *shard.generation->group(group_id));
   if (!subscriber) return std::unexpected(subscriber.error());
   const GateId gate_id = find_gate(shard, shard.lsn44.subscribers[*subscriber].paired_ip, server);
   if (gate_id != state::kNone) (void)current_gate(shard, gate_id);
@@ -529,7 +530,8 @@ std::expected<SessionId, DropReason> attribute_outbound(IpsecAlg& shard, const P
     return refuse(DropReason::kAlgHairpin);
 
   Tables& tables = shard.alg;
-  PeerId id = find_peer(shard, packet.ip->source, packet.ip->destination);
+  PeerId id = find_peer(shard, in_domain_of(*shard.generation, packet, packet.ip->source),
+                        packet.ip->destination);
   if (id == state::kNone) {
     // A client that has nothing with this server yet: does it need IKE?
     if (profile->require_ike) return refuse(DropReason::kEspOutNoIke);

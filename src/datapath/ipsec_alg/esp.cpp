@@ -30,16 +30,20 @@ state::FlowTable& table_of(Lsn44& shard, Direction direction) {
 /// How its packets of a direction name the session.
 state::FlowKey key_of(const Lsn44& shard, const EspSession& esp, Direction direction) {
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
-  return esp_key(direction == Direction::kOutbound ? session.inside_ip : session.nat_ip,
-                 session.remote_ip, esp.spi[direction]);
+  if (direction == Direction::kInbound)
+    return esp_key(session.nat_ip, session.remote_ip, esp.spi[direction]);
+  return marked(esp_key(session.inside_ip, session.remote_ip, esp.spi[direction]),
+                shard.mark_of(domain_of(shard, session)));
 }
 
 /// How an ICMP error about its packets of a direction names it: from the other side.
 state::FlowKey quoted_key_of(const Lsn44& shard, const EspSession& esp, Direction direction) {
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
-  return quoted_key(opposite(direction),
-                    direction == Direction::kOutbound ? session.nat_ip : session.inside_ip,
-                    session.remote_ip, esp.spi[direction]);
+  if (direction == Direction::kOutbound)
+    return quoted_key(opposite(direction), session.nat_ip, session.remote_ip, esp.spi[direction]);
+  return marked(
+      quoted_key(opposite(direction), session.inside_ip, session.remote_ip, esp.spi[direction]),
+      shard.mark_of(domain_of(shard, session)));
 }
 
 /// Puts an SPI's keys into the tables; false: no room.
@@ -396,9 +400,9 @@ bool restore_esp(IpsecAlg& shard, PeerId peer_id, Spi out, Spi in) {
   const Peer& peer = shard.alg.peers[peer_id];
   const wire::Be32 nat_ip = shard.alg.gates[peer.gate].nat_ip;
   if ((out != kNoSpi &&
-       find_esp(shard, Direction::kOutbound, peer.client, peer.server, out) != state::kNone) ||
+       find_esp(shard, Direction::kOutbound, peer.inside(), peer.server, out) != state::kNone) ||
       (in != kNoSpi &&
-       find_esp(shard, Direction::kInbound, nat_ip, peer.server, in) != state::kNone))
+       find_esp(shard, Direction::kInbound, in_domain(0, nat_ip), peer.server, in) != state::kNone))
     return false;
   const auto made = create(shard, peer_id, Source::kRecord);
   if (!made) return false;
@@ -512,19 +516,24 @@ void close_candidates(IpsecAlg& shard, Turn& turn) {
   if (expired) join_halves(shard, peer_id);
 }
 
-SessionId find_esp(const Lsn44& shard, Direction direction, wire::Be32 local, wire::Be32 server,
-                   Spi spi) {
-  const state::FlowTable& table =
-      direction == Direction::kOutbound ? shard.lsn44.outbound : shard.lsn44.inbound;
-  const state::FlowKey key = esp_key(local, server, spi);
-  return table.find(key, table.hash(key));
+SessionId find_esp(const Lsn44& shard, Direction direction, const InsideAddress& local,
+                   wire::Be32 server, Spi spi) {
+  const state::FlowKey name = esp_key(local.address.be(), server, spi);
+  if (direction == Direction::kOutbound) return lsn44::find_outbound(shard, local.td, name);
+  return shard.lsn44.inbound.find(name, shard.lsn44.inbound.hash(name));
 }
 
-SessionId find_quoted(const IpsecAlg& shard, Direction error, wire::Be32 local, wire::Be32 server,
-                      Spi spi) {
-  const state::FlowKey key = quoted_key(error, local, server, spi);
+SessionId find_quoted(const IpsecAlg& shard, Direction error, const InsideAddress& local,
+                      wire::Be32 server, Spi spi) {
+  const wire::Be32 address = local.address.be();
+  const state::FlowKey key =
+      marked(quoted_key(error, address, server, spi), shard.mark_of(local.td));
   const EspId id = shard.alg.quoted.find(key, shard.alg.quoted.hash(key));
-  return id == state::kNone ? state::kNone : shard.alg.esp_sessions[id].session;
+  if (id == state::kNone) return state::kNone;
+  const SessionId session = shard.alg.esp_sessions[id].session;
+  return error == Direction::kOutbound && shard.lsn44.sessions[session].inside_ip != address
+             ? state::kNone
+             : session;
 }
 
 void on_session_end(IpsecAlg& shard, SessionId session_id, SessionEnd why) {

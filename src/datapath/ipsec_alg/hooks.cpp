@@ -95,8 +95,8 @@ std::expected<SessionId, DropReason> attribute_inbound(Lsn44& shard, const Packe
   return ipsec_alg::attribute_inbound(alg_of(shard), packet);
 }
 
-SessionId find_quoted_esp(const Lsn44& shard, Direction error, wire::Be32 local, wire::Be32 remote,
-                          wire::Be32 spi) {
+SessionId find_quoted_esp(const Lsn44& shard, Direction error, const InsideAddress& local,
+                          wire::Be32 remote, wire::Be32 spi) {
   return ipsec_alg::find_quoted(alg_of(shard), error, local, remote, spi.raw());
 }
 
@@ -111,7 +111,8 @@ bool keeps_mapping_alive(const Lsn44& lsn44, const Session& session) {
   if (session.protocol != Protocol::kUdp || session.remote_port != kIkePort) return false;
   const IpsecAlg& shard = alg_of(lsn44);
   const ipsec_alg::Tables& tables = shard.alg;
-  const ipsec_alg::PeerId id = ipsec_alg::find_peer(shard, session.inside_ip, session.remote_ip);
+  const ipsec_alg::PeerId id =
+      ipsec_alg::find_peer(shard, inside_of(shard, session), session.remote_ip);
   if (id == state::kNone) return false;
   const ipsec_alg::Peer& peer = tables.peers[id];
   for (ipsec_alg::IkeId ike = peer.ike_sessions.first; ike != state::kNone;

@@ -600,7 +600,7 @@ void port_bore_esp(Tables& tables, IkeId ike) {
 }
 
 void on_mapping_end(IpsecAlg& shard, const lsn44::Session& session) {
-  const PeerId id = find_peer(shard, session.inside_ip, session.remote_ip);
+  const PeerId id = find_peer(shard, lsn44::inside_of(shard, session), session.remote_ip);
   if (id == state::kNone) return;
   for (Peer::KeptPort& kept : shard.alg.peers[id].ike_ports) {
     if (kept.port != session.inside_port) continue;

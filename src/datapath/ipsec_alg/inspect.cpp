@@ -119,7 +119,7 @@ bool client_has_sent(const IpsecAlg& shard, const Session& session) {
   if ((session.flags & SessionFlags::kInboundFirst) == 0 ||
       session.packets[Direction::kOutbound] != 0)
     return true;
-  const PeerId peer = find_peer(shard, session.inside_ip, session.remote_ip);
+  const PeerId peer = find_peer(shard, lsn44::inside_of(shard, session), session.remote_ip);
   return peer != state::kNone && shard.alg.peers[peer].ike_count != 0;
 }
 
@@ -127,7 +127,7 @@ Verdict inspect_ike(IpsecAlg& shard, const Packet& packet, const Session& sessio
                     SubscriberId subscriber, Direction direction) {
   Tables& tables = shard.alg;
   if (!packet.has_l4) {
-    const PeerId peer = find_peer(shard, session.inside_ip, session.remote_ip);
+    const PeerId peer = find_peer(shard, lsn44::inside_of(shard, session), session.remote_ip);
     return peer != state::kNone && hold_with_datagram(shard, packet, direction, peer)
                ? Verdict::consumed()
                : Verdict::next();
@@ -180,7 +180,7 @@ Verdict inspect_ike(IpsecAlg& shard, const Packet& packet, const Session& sessio
 /// Only to notice that an IKE session floats: it keeps nothing and refuses nothing.
 void notice_float(IpsecAlg& shard, const Packet& packet, const Session& session) {
   if (!packet.has_l4 || packet.l4_size < sizeof(wire::UdpHeader) + wire::kNonEspMarkerSize) return;
-  const PeerId peer = find_peer(shard, session.inside_ip, session.remote_ip);
+  const PeerId peer = find_peer(shard, lsn44::inside_of(shard, session), session.remote_ip);
   if (peer == state::kNone) return;
   const Payload payload(packet);
   const auto behind = wire::strip_non_esp_marker(payload.bytes);
@@ -213,6 +213,7 @@ void suspect_collision(IpsecAlg& shard, const Packet& packet, const Session& ses
   Event event = event_of(shard, EventKind::kSpiCollision, owner);
   event.spi_in = wire::Be32::raw(esp.spi[Direction::kInbound]);
   event.other = shard.alg.peers[gate.turn.holder].client;
+  event.other_td = shard.alg.peers[gate.turn.holder].td;
   shard.alg.events.put(event);
 }
 
@@ -318,19 +319,20 @@ SessionId demultiplex(IpsecAlg& shard, Packet& packet) {
 
 void on_ah(IpsecAlg& shard, const Packet& packet) {
   if (packet.side != Side::kInside) return;
-  const wire::Be32 client = packet.ip->source;
-  const std::uint16_t* group = shard.generation->maps.front()->group_of(wire::Ipv4Address{client});
+  const InsideAddress client = in_domain_of(*shard.generation, packet, packet.ip->source);
+  const std::uint16_t* group = shard.generation->maps.front()->group_of(client);
   const AlgProfile* profile = group == nullptr ? nullptr : find_profile(shard, *group);
   if (profile == nullptr) return;
   count(shard, profile->id, AlgCounter::kAhDropped);
-  wire::Be32& told = shard.alg.told_of_ah[client.host() % shard.alg.told_of_ah.size()];
+  InsideAddress& told = shard.alg.told_of_ah[client.number() % shard.alg.told_of_ah.size()];
   if (told == client) return;
   told = client;
   Event event{};
   event.kind = EventKind::kAhRefused;
   event.profile = profile->id;
   event.at = shard.now;
-  event.client = client;
+  event.client = client.address.be();
+  event.td = client.td;
   event.server = packet.ip->destination;
   shard.alg.events.put(event);
 }

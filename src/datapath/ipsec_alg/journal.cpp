@@ -37,6 +37,7 @@ StateRecord record_of(const IpsecAlg& shard, Kind kind, const Peer& peer) {
   record.kind = kind;
   record.shard = shard.id;
   record.client = peer.client;
+  record.td = peer.td;
   record.nat_ip = shard.alg.gates[peer.gate].nat_ip;
   record.server = peer.server;
   return record;
@@ -53,10 +54,8 @@ StateRecord record_of(const IpsecAlg& shard, EspId id) {
 }
 
 SessionId find_ike_mapping(const Lsn44& shard, const Peer& peer, wire::Be16 inside_port) {
-  const state::FlowTable& table = shard.lsn44.outbound;
-  const state::FlowKey key =
-      flow_key(Protocol::kUdp, peer.client, inside_port, peer.server, kIkePort);
-  return table.find(key, table.hash(key));
+  return lsn44::find_outbound(
+      shard, peer.td, flow_key(Protocol::kUdp, peer.client, inside_port, peer.server, kIkePort));
 }
 
 StateRecord record_of(const IpsecAlg& shard, const IkeSession& ike,
@@ -109,6 +108,7 @@ SessionId restore_mapping(Lsn44& shard, const StateRecord& record, std::uint16_t
                           const Group& group) {
   Peer named{};
   named.client = record.client;
+  named.td = record.td;
   named.server = record.server;
   if (const SessionId known = find_ike_mapping(shard, named, record.inside_port);
       known != state::kNone)
@@ -119,6 +119,7 @@ SessionId restore_mapping(Lsn44& shard, const StateRecord& record, std::uint16_t
                                 .first = Direction::kOutbound,
                                 .inside = {record.client, record.inside_port},
                                 .remote = {record.server, kIkePort},
+                                .td = record.td,
                                 .nat_port = record.nat_port};
   if (record.keeps_port) request.flags = lsn44::UdpFlags::kPreservesPort;
   const auto made = lsn44::create_session(shard, group, group_id, policy, request);
@@ -250,8 +251,8 @@ void list_state(IpsecAlg& shard, StatePage& page, std::size_t budget) {
 
 bool restore_state(IpsecAlg& shard, const StateRecord& record) {
   const Generation& generation = *shard.generation;
-  const std::uint16_t* group_id =
-      generation.maps.front()->group_of(wire::Ipv4Address{record.client});
+  const InsideAddress client = in_domain(record.td, record.client);
+  const std::uint16_t* group_id = generation.maps.front()->group_of(client);
   const AlgProfile* profile = group_id == nullptr ? nullptr : find_profile(shard, *group_id);
   if (profile == nullptr || !profile->conn_failover) return false;
   const Group& group = *generation.group(*group_id);
@@ -267,7 +268,7 @@ bool restore_state(IpsecAlg& shard, const StateRecord& record) {
       std::chrono::seconds{record.idle_seconds} > timeout + kRecordsAge)
     return false;
 
-  const auto subscriber_id = lsn44::obtain_subscriber(shard, record.client, *group_id);
+  const auto subscriber_id = lsn44::obtain_subscriber(shard, client, *group_id);
   if (!subscriber_id) return false;
   lsn44::Subscriber& subscriber = shard.lsn44.subscribers[*subscriber_id];
   if (subscriber.paired_ip.raw() == 0 && group.deterministic == nullptr)

@@ -107,7 +107,7 @@ void remove_peer(IpsecAlg& shard, PeerId id) {
   }
   state::list_remove(gate.peers, id, tables.gate_peer_links());
   state::queue_remove(client.peers, id, tables.client_peer_links());
-  const state::FlowKey key = peer_key(peer.client, peer.server);
+  const state::FlowKey key = peer_key(peer.inside(), peer.server);
   tables.index.erase(key, tables.index.hash(key));
   peer.in_use = false;
   const SubscriberId subscriber = peer.subscriber;
@@ -150,6 +150,7 @@ Event event_of(const IpsecAlg& shard, EventKind kind, const Peer& peer) {
   event.profile = peer.profile;
   event.at = shard.now;
   event.client = peer.client;
+  event.td = peer.td;
   event.nat_ip = shard.alg.gates[peer.gate].nat_ip;
   event.server = peer.server;
   return event;
@@ -160,7 +161,7 @@ GateId find_gate(const IpsecAlg& shard, wire::Be32 nat_ip, wire::Be32 server) {
   return shard.alg.index.find(key, shard.alg.index.hash(key));
 }
 
-PeerId find_peer(const IpsecAlg& shard, wire::Be32 client, wire::Be32 server) {
+PeerId find_peer(const IpsecAlg& shard, const InsideAddress& client, wire::Be32 server) {
   const state::FlowKey key = peer_key(client, server);
   return shard.alg.index.find(key, shard.alg.index.hash(key));
 }
@@ -169,7 +170,7 @@ std::expected<PeerId, DropReason> obtain_peer(IpsecAlg& shard, SubscriberId subs
                                               wire::Be32 server, Direction cause) {
   Tables& tables = shard.alg;
   lsn44::Subscriber& subscriber = shard.lsn44.subscribers[subscriber_id];
-  const state::FlowKey key = peer_key(subscriber.ip, server);
+  const state::FlowKey key = peer_key(subscriber.inside(), server);
   const std::uint32_t hash = tables.index.hash(key);
   if (const PeerId known = tables.index.find(key, hash); known != state::kNone) {
     if (tables.gates[tables.peers[known].gate].nat_ip == subscriber.paired_ip) return known;
@@ -206,6 +207,7 @@ std::expected<PeerId, DropReason> obtain_peer(IpsecAlg& shard, SubscriberId subs
   }
   Peer& peer = tables.peers[id];
   peer.client = subscriber.ip;
+  peer.td = subscriber.td;
   peer.server = server;
   peer.subscriber = subscriber_id;
   peer.gate = *gate_id;
@@ -240,8 +242,8 @@ wire::Be32 find_ike_mapping_address(const Lsn44& shard, SubscriberId id, wire::B
   const wire::Be16 port = wire::Be16::of(wire::kIkePort);
   const lsn44::Tables& tables = shard.lsn44;
   const lsn44::Subscriber& subscriber = tables.subscribers[id];
-  const state::FlowKey key = flow_key(Protocol::kUdp, subscriber.ip, port, server, port);
-  if (const SessionId known = tables.outbound.find(key, tables.outbound.hash(key));
+  if (const SessionId known = lsn44::find_outbound(
+          shard, subscriber.td, flow_key(Protocol::kUdp, subscriber.ip, port, server, port));
       known != state::kNone)
     return tables.sessions[known].nat_ip;
   wire::Be32 any{};

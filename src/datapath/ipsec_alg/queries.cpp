@@ -23,16 +23,23 @@ bool is(const std::optional<wire::Ipv4Address>& wanted, wire::Be32 address) {
 }
 
 bool matches(const IpsecAlg& shard, const AlgFilter& filter, const Peer& peer) {
-  return is(filter.source_ip, peer.client) && is(filter.destination_ip, peer.server) &&
+  return is(filter.source_ip, peer.client) && (!filter.td || *filter.td == peer.td) &&
+         is(filter.destination_ip, peer.server) &&
          is(filter.nat_ip, shard.alg.gates[peer.gate].nat_ip);
 }
 
 bool matches(const IpsecAlg& shard, const AlgFilter& filter, GateId id) {
   const Gate& gate = shard.alg.gates[id];
   if (!is(filter.nat_ip, gate.nat_ip) || !is(filter.destination_ip, gate.server)) return false;
-  if (!filter.source_ip) return true;
-  const PeerId peer = find_peer(shard, filter.source_ip->be(), gate.server);
-  return peer != state::kNone && shard.alg.peers[peer].gate == id;
+  if (!filter.source_ip && !filter.td) return true;
+  if (filter.source_ip && (filter.td || shard.generation->routes.all().size() <= 1)) {
+    const PeerId peer = find_peer(shard, {*filter.source_ip, filter.td.value_or(0)}, gate.server);
+    return peer != state::kNone && shard.alg.peers[peer].gate == id;
+  }
+  for (PeerId peer = gate.peers.first; peer != state::kNone;
+       peer = shard.alg.peers[peer].of_gate.next)
+    if (matches(shard, filter, shard.alg.peers[peer])) return true;
+  return false;
 }
 
 EspRow row_of(const IpsecAlg& shard, const EspSession& esp) {
@@ -40,6 +47,7 @@ EspRow row_of(const IpsecAlg& shard, const EspSession& esp) {
   const Peer& peer = shard.alg.peers[esp.peer];
   EspRow row;
   row.client = wire::Ipv4Address{session.inside_ip};
+  row.td = peer.td;
   row.nat_ip = wire::Ipv4Address{session.nat_ip};
   row.server = wire::Ipv4Address{session.remote_ip};
   row.spi_out = wire::Be32::raw(esp.spi[Direction::kOutbound]).host();
@@ -70,17 +78,17 @@ GateRow row_of(const IpsecAlg& shard, const Gate& gate) {
   row.state = gate.state;
   std::copy(std::begin(gate.halves), std::end(gate.halves), std::begin(row.halves));
   if (gate.lingering.holder != state::kNone) {
-    row.lingering = wire::Ipv4Address{tables.peers[gate.lingering.holder].client};
+    row.lingering = tables.peers[gate.lingering.holder].inside();
     row.left_ms = left_of(shard, gate.lingering);
   }
   if (gate.state != GateState::kClosed) {
-    row.holder = wire::Ipv4Address{tables.peers[gate.turn.holder].client};
+    row.holder = tables.peers[gate.turn.holder].inside();
     row.left_ms = left_of(shard, gate.turn);
   }
   row.waiters = gate.waiter_count;
   WaiterId waiter = gate.waiters.first;
   for (std::size_t i = 0; i < kShownWaiters && waiter != state::kNone; ++i) {
-    row.first_waiters[i] = wire::Ipv4Address{tables.peers[tables.waiters[waiter].peer].client};
+    row.first_waiters[i] = tables.peers[tables.waiters[waiter].peer].inside();
     waiter = tables.waiters[waiter].in_queue.next;
   }
   row.dangling = !gate.dangling.empty();
@@ -123,6 +131,7 @@ void list_ike_sessions(IpsecAlg& shard, IkePage& page, std::size_t budget) {
     const Peer& peer = shard.alg.peers[ike.peer];
     IkeRow row;
     row.client = wire::Ipv4Address{peer.client};
+    row.td = peer.td;
     row.nat_ip = wire::Ipv4Address{shard.alg.gates[peer.gate].nat_ip};
     row.server = wire::Ipv4Address{peer.server};
     row.client_port = ike.inside_port.host();
@@ -158,7 +167,7 @@ void list_advice(IpsecAlg& shard, AdvicePage& page, std::size_t budget) {
     page.rows.push_back({wire::Ipv4Address{peer.client},
                          wire::Ipv4Address{shard.alg.gates[peer.gate].nat_ip},
                          wire::Ipv4Address{peer.server}, peer.offers_nat_t, peer.esp_count,
-                         peer.deadlines, peer.profile});
+                         peer.deadlines, peer.profile, peer.td});
   });
 }
 
@@ -189,12 +198,13 @@ void flush_alg(IpsecAlg& shard, AlgFlush& flush, std::size_t budget) {
 
 namespace ipsec_alg {
 
-AlgLookup look_up(const IpsecAlg& shard, wire::Be32 client, wire::Be32 nat_ip, wire::Be32 server,
-                  Spi spi) {
+AlgLookup look_up(const IpsecAlg& shard, const InsideAddress& client, wire::Be32 nat_ip,
+                  wire::Be32 server, Spi spi) {
   const Tables& tables = shard.alg;
   AlgLookup found;
   found.no_profile = tables.max_fresh_sequence == 0;
-  const PeerId peer_id = client.raw() == 0 ? state::kNone : find_peer(shard, client, server);
+  const PeerId peer_id =
+      client.address.value == 0 ? state::kNone : find_peer(shard, client, server);
   GateId gate_id = nat_ip.raw() == 0 ? state::kNone : find_gate(shard, nat_ip, server);
   if (peer_id != state::kNone) {
     const Peer& peer = tables.peers[peer_id];
@@ -217,7 +227,7 @@ AlgLookup look_up(const IpsecAlg& shard, wire::Be32 client, wire::Be32 nat_ip, w
     known.first_seconds = seconds_since(shard.now, seen.first);
     known.last_seconds = seconds_since(shard.now, seen.last);
     if (history.learned_by != SeenHistory::kNobodys)
-      known.learned_by = wire::Ipv4Address{tables.peers[history.learned_by].client};
+      known.learned_by = tables.peers[history.learned_by].inside();
     known.expected_by = static_cast<std::uint32_t>(std::ranges::count_if(
         history.expected_by, [](PeerId id) { return id != SeenHistory::kNobodys; }));
     known.expected_by_several = history.expected_by_several;

@@ -17,9 +17,10 @@ constexpr std::uint8_t kTtl = 64;
 /// RFC 1812 section 4.3.2.5: precedence INTERNETWORK CONTROL.
 constexpr std::uint8_t kErrorTos = 0xC0;
 
-/// Whether an address is the broadcast address of a link (or the link's own).
-bool is_broadcast(const Generation& generation, wire::Be32 address) {
-  return generation.link_addresses.find(wire::Ipv4Address{address}) == LinkAddress::kBroadcast;
+/// Whether a packet goes to the broadcast address of a link (or the link's own).
+bool is_broadcast(const Generation& generation, const Packet& packet) {
+  return generation.link_addresses[domain_of(generation, packet)].find(
+             wire::Ipv4Address{packet.ip->destination}) == LinkAddress::kBroadcast;
 }
 
 /// RFC 1812 section 4.3.2.7: about which packets no error is sent.
@@ -27,7 +28,7 @@ bool may_be_told(const Generation& generation, const Packet& packet) {
   const wire::Ipv4Header& ip = *packet.ip;
   if (ip.fragment_offset() != 0) return false;
   if (!is_host_address(ip.source) || !is_host_address(ip.destination) ||
-      is_broadcast(generation, ip.destination))
+      is_broadcast(generation, packet))
     return false;
   if (ip.protocol != wire::kProtocolIcmp) return true;
   if (packet.l4_size == 0) return false;
@@ -55,7 +56,8 @@ wire::Ipv4Header& write_header(Context& shard, std::uint8_t* bytes, std::size_t 
 /// Whether one more message of that kind may go to a packet's sender.
 bool may_send(L3& shard, const Packet& packet, IcmpKind kind) {
   const std::uint32_t rate = IcmpBudget::rate_of(kind, shard.generation->unreachable_rate);
-  return shard.icmp_budget.take(kind, packet.ip->source, rate, shard.now);
+  return shard.icmp_budget.take(kind, in_domain_of(*shard.generation, packet, packet.ip->source),
+                                rate, shard.now);
 }
 
 struct ErrorText {
@@ -319,7 +321,7 @@ Verdict answer_fragment(L3& shard, Packet& packet) {
 Verdict deliver_locally(L3& shard, Packet& packet) {
   const wire::Ipv4Header& ip = *packet.ip;
   if (!is_host_address(ip.source)) return Verdict::drop(DropReason::kIpSourceInvalid);
-  if (is_own_address(*shard.generation, ip.source) ||
+  if (is_own_address(*shard.generation, packet, ip.source) ||
       shard.generation->nat_addresses.find(wire::Ipv4Address{ip.source}) != nullptr)
     return Verdict::drop(DropReason::kSpoofedNatSource);
   if (ip.protocol != wire::kProtocolIcmp) return refuse_locally(shard, packet);

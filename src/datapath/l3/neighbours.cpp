@@ -161,11 +161,12 @@ namespace {
 
 /// Whether a packet that was translated before a reload may go on after it: the NAT address may be
 /// another subscriber's by now, the client may be none any more.
-bool may_still_leave(const Generation& generation, Side side, const wire::Ipv4Header& ip) {
-  if (is_own_address(generation, ip.source)) return true;
-  if (side == Side::kOutside)
+bool may_still_leave(const Generation& generation, const Interface& by,
+                     const wire::Ipv4Header& ip) {
+  if (generation.is_own_address(in_domain(by.td, ip.source))) return true;
+  if (by.side == Side::kOutside)
     return generation.nat_addresses.find(wire::Ipv4Address{ip.source}) != nullptr;
-  return generation.maps.front()->group_of(wire::Ipv4Address{ip.destination}) != nullptr;
+  return generation.maps.front()->group_of(in_domain(by.td, ip.destination)) != nullptr;
 }
 
 }  // namespace
@@ -220,7 +221,7 @@ void Neighbours::learned(L3& shard, NeighbourId id, const wire::MacAddress& mac)
   while (count != 0) {
     const auto& [packet, adopted, links] = packets[--count];
     auto* const ip = rte_pktmbuf_mtod(packet, wire::Ipv4Header*);
-    if (adopted != shard.adopted && !may_still_leave(*shard.generation, on.side, *ip)) {
+    if (adopted != shard.adopted && !may_still_leave(*shard.generation, on, *ip)) {
       shard.drop(packet,
                  on.side == Side::kOutside ? DropReason::kNoSession : DropReason::kNoMapping);
       continue;

@@ -124,20 +124,21 @@ struct Way {
 };
 
 /// The next address on the way to a destination, and its interface.
-std::optional<Way> find_way(const Generation& generation, wire::Be32 destination) {
-  const Route* route = generation.routes.find(wire::Ipv4Address{destination}.value);
+std::optional<Way> find_way(const Generation& generation, const InsideAddress& destination) {
+  const Route* route = generation.routes[destination.td].find(destination.address.value);
   if (route == nullptr) return std::nullopt;
   if (route->via.value != 0) return Way{route->interface, route->via.be()};
   const wire::Ipv4Prefix& network = generation.interfaces[route->interface].address;
-  if (is_link_broadcast(network, wire::Ipv4Address{destination}) ||
-      is_ours_on(generation, route->interface, destination))
+  const wire::Be32 address = destination.address.be();
+  if (is_link_broadcast(network, destination.address) ||
+      is_ours_on(generation, route->interface, address))
     return std::nullopt;
-  return Way{route->interface, destination};
+  return Way{route->interface, address};
 }
 
 }  // namespace
 
-std::optional<NextHop> resolve(L3& shard, wire::Be32 destination) {
+std::optional<NextHop> resolve(L3& shard, const InsideAddress& destination) {
   const auto way = find_way(*shard.generation, destination);
   if (!way) return std::nullopt;
   return NextHop{shard.neighbours.find_or_add(shard, way->interface, way->next), way->interface};
@@ -164,7 +165,7 @@ void send_to(L3& shard, rte_mbuf* packet, wire::Ipv4Header* ip, Neighbour& neigh
 
 std::expected<AnswerHop, DropReason> resolve_answer(L3& shard, const Packet& packet,
                                                     wire::Be32 sender) {
-  const auto way = find_way(*shard.generation, sender);
+  const auto way = find_way(*shard.generation, in_domain_of(*shard.generation, packet, sender));
   // By the side where it came in: a forged source gets nothing from the other one.
   if (!way || shard.generation->interfaces[way->interface].side != packet.side)
     return std::unexpected(DropReason::kNoRoute);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lsn/datapath/context.hpp"
+#include "lsn/datapath/parse.hpp"
 #include "lsn/wire/tcp.hpp"
 
 namespace lsn::datapath {
@@ -11,10 +12,16 @@ namespace {
 constexpr std::uint32_t kWaitingPerSlot = 4;  ///< of all, for each datagram that may wait
 constexpr std::uint32_t kUnit = 8;            ///< bytes that an offset counts in (RFC 791)
 
-/// RFC 791 section 2.3: source, destination, protocol and identification name a datagram.
-state::FlowKey name_of(const wire::Ipv4Header& ip) {
+/// RFC 791 section 2.3: source, destination, protocol and identification name a datagram, in its
+/// traffic domain. The protocol is one of those that are translated.
+constexpr unsigned kDomainBits = 12;
+static_assert(kLastDomain < 1U << kDomainBits && kProtocols <= 16);
+state::FlowKey name_of(const Context& shard, const Packet& packet) {
+  const wire::Ipv4Header& ip = *packet.ip;
+  const auto protocol = static_cast<unsigned>(protocol_of(ip).value_or(Protocol::kIcmp));
+  const unsigned td = domain_of(*shard.generation, packet);
   return state::FlowKey::make(ip.source.raw(), ip.destination.raw(), ip.identification.raw(),
-                              ip.protocol, 1);
+                              static_cast<std::uint16_t>(protocol << kDomainBits | td), 1);
 }
 
 }  // namespace
@@ -31,18 +38,19 @@ Reassembly::Reassembly(std::uint32_t max_datagrams, state::Ticks now,
 // ── shares ──────────────────────────────────────────────────────────────────────────────────────
 
 /// That of an address, as local one (role 0) or as source (role 1).
-std::uint32_t Reassembly::share_of(Standing standing, std::uint32_t role,
-                                   std::uint32_t address) const {
-  const state::FlowKey key = state::FlowKey::make(address, role, 0, 0, 2);
+std::uint32_t Reassembly::share_of(Standing standing, std::uint32_t role, std::uint32_t address,
+                                   std::uint16_t domain) const {
+  const state::FlowKey key = state::FlowKey::make(address, role, domain, 0, 2);
   return kStandings + (static_cast<std::uint32_t>(standing) * kRoles + role) * groups_ +
          state::Random::scale(index_.hash(key), groups_);
 }
 
 std::array<std::uint32_t, Reassembly::kSharesOf> Reassembly::shares_of(
     Standing standing, bool inside, const state::FlowKey& name) const {
+  const auto td = static_cast<std::uint16_t>(name.remote_port & ((1U << kDomainBits) - 1));
   return {static_cast<std::uint32_t>(standing),
-          share_of(standing, 0, inside ? name.local : name.remote),
-          share_of(standing, 1, name.local)};
+          share_of(standing, 0, inside ? name.local : name.remote, td),
+          share_of(standing, 1, name.local, td)};
 }
 
 std::uint32_t Reassembly::limit_of(Standing standing, std::size_t which) const {
@@ -132,8 +140,8 @@ std::uint32_t Reassembly::place_for(Context& shard, std::uint32_t id) {
 
 // ── datagrams ───────────────────────────────────────────────────────────────────────────────────
 
-std::uint32_t Reassembly::find(const Packet& packet) const {
-  const state::FlowKey name = name_of(*packet.ip);
+std::uint32_t Reassembly::find(const Context& shard, const Packet& packet) const {
+  const state::FlowKey name = name_of(shard, packet);
   return index_.find(name, index_.hash(name));
 }
 
@@ -255,7 +263,7 @@ Verdict Reassembly::accept(Context& shard, const Packet& packet, FragmentPorts& 
   const wire::Ipv4Header& ip = *packet.ip;
   const std::uint32_t offset = ip.fragment_offset();
   if (is_malformed(packet)) return Verdict::drop(DropReason::kFragmentMalformed);
-  const state::FlowKey name = name_of(ip);
+  const state::FlowKey name = name_of(shard, packet);
   const std::uint32_t hash = index_.hash(name);
   std::uint32_t id = index_.find(name, hash);
   if (id == state::kNone) id = add(shard, name, hash, packet.side == Side::kInside);
@@ -300,7 +308,7 @@ Verdict Reassembly::accept(Context& shard, const Packet& packet, FragmentPorts& 
 }
 
 void Reassembly::passed(Context& shard, const Packet& first, wire::Be16 identification) {
-  const std::uint32_t id = find(first);
+  const std::uint32_t id = find(shard, first);
   if (id == state::kNone) return;
   Datagram& datagram = datagrams_[id];
   datagram.ports.identification = identification;
@@ -317,7 +325,7 @@ void Reassembly::passed(Context& shard, const Packet& first, wire::Be16 identifi
 }
 
 rte_mbuf* Reassembly::take_waiting(Context& shard, const Packet& first) {
-  const std::uint32_t id = find(first);
+  const std::uint32_t id = find(shard, first);
   if (id == state::kNone) return nullptr;
   Datagram& datagram = datagrams_[id];
   if (datagram.waiting == 0) {

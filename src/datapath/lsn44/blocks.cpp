@@ -201,7 +201,7 @@ void refresh_blocks(Lsn44& shard, const Subscriber& subscriber, const Group* gro
 bool holds_port(Lsn44& shard, Subscriber& subscriber, const Group& group, wire::Endpoint endpoint) {
   const std::uint16_t port = endpoint.port.host();
   if (group.deterministic != nullptr) {
-    const auto block = group.deterministic->forward(wire::Ipv4Address{subscriber.ip});
+    const auto block = group.deterministic->forward(subscriber.inside());
     return block && block->contains(wire::Ipv4Address{endpoint.address}, port);
   }
   if (group.blocks.size == 0 ||

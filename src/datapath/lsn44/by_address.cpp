@@ -30,8 +30,9 @@ void correct_checksum(const Packet& packet, const wire::ChecksumDelta& delta) {
 }
 
 Verdict outbound_by_address(Lsn44& shard, Packet& packet) {
-  const auto match = match_inside(shard, packet.ip->source, packet.ip->destination);
-  if (!match || is_own_address(*shard.generation, packet.ip->destination))
+  const InsideAddress source = in_domain_of(*shard.generation, packet, packet.ip->source);
+  const auto match = match_inside(shard, source, packet.ip->destination);
+  if (!match || is_own_address(*shard.generation, packet, packet.ip->destination))
     return refuse_protocol(packet.ip->protocol);
   if (const Verdict verdict = check_outbound_addresses(*shard.generation, packet);
       !verdict.is_next())
@@ -39,7 +40,8 @@ Verdict outbound_by_address(Lsn44& shard, Packet& packet) {
   if (const Verdict verdict = steer_inbound(shard, match->endpoint.address); !verdict.is_next())
     return verdict;
   if (!match->is_active) return Verdict::drop(DropReason::kStaticInactive);
-  return forward_by_address(shard, packet, Direction::kOutbound, match->endpoint.address);
+  return forward_by_address(shard, packet, Direction::kOutbound,
+                            in_domain(source.td, match->endpoint.address));
 }
 
 Verdict inbound_by_address(Lsn44& shard, Packet& packet) {
@@ -51,7 +53,10 @@ Verdict inbound_by_address(Lsn44& shard, Packet& packet) {
   if (const Verdict verdict = steer_inbound(shard, packet.ip->destination); !verdict.is_next())
     return verdict;
   if (!match->is_active) return Verdict::drop(DropReason::kStaticInactive);
-  return forward_by_address(shard, packet, Direction::kInbound, match->endpoint.address);
+  if (is_forged_neighbour(*shard.generation, match->td, packet))
+    return Verdict::drop(DropReason::kSpoofedClientSource);
+  return forward_by_address(shard, packet, Direction::kInbound,
+                            in_domain(match->td, match->endpoint.address));
 }
 
 /// A packet that is routed without translation, if its addresses are possible.
@@ -75,7 +80,7 @@ Verdict other_protocol(Lsn44& shard, Packet& packet) {
 }
 
 Verdict forward_by_address(Lsn44& shard, Packet& packet, Direction direction,
-                           wire::Be32 new_address) {
+                           const InsideAddress& replacement) {
   const bool out = direction == Direction::kOutbound;
   if (packet.ip->ttl <= 1 && !packet.hairpin) {
     report_error(shard, packet, wire::kIcmpTimeExceeded, 0);
@@ -85,7 +90,8 @@ Verdict forward_by_address(Lsn44& shard, Packet& packet, Direction direction,
       out && shard.generation->nat_addresses.find(wire::Ipv4Address{packet.ip->destination});
   NeighbourId hop = kHairpinHop;
   if (!hairpins) {
-    const auto found = find_hop(shard, out ? packet.ip->destination : new_address, direction);
+    const auto found = find_hop(
+        shard, out ? in_domain(replacement.td, packet.ip->destination) : replacement, direction);
     if (!found) return Verdict::drop(found.error());
     hop = *found;
     if (too_big(*packet.ip, packet.size, shard.neighbours[hop])) {
@@ -94,8 +100,8 @@ Verdict forward_by_address(Lsn44& shard, Packet& packet, Direction direction,
       return Verdict::drop(DropReason::kFragmentationNeeded);
     }
   }
-  correct_checksum(
-      packet, rewrite_ip(packet, out ? packet.ip->source : packet.ip->destination, new_address));
+  correct_checksum(packet, rewrite_ip(packet, out ? packet.ip->source : packet.ip->destination,
+                                      replacement.address.be()));
   shard.counters.by_address[direction].add(1, packet.size);
   if (hairpins) return hairpin(shard, packet);
   send(shard, packet.mbuf, packet.ip, hop);

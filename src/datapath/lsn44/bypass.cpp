@@ -35,10 +35,10 @@ bool is_syn(const Packet& packet) {
 
 }  // namespace
 
-Coverage coverage_of(const Generation& generation, wire::Be32 client, wire::Be32 remote,
+Coverage coverage_of(const Generation& generation, const InsideAddress& client, wire::Be32 remote,
                      std::uint8_t protocol, std::optional<std::uint16_t> port) {
   if (!generation.has_bypass) return Coverage::kNo;
-  const Group* const group = generation.group_of(wire::Ipv4Address{client});
+  const Group* const group = generation.group_of(client);
   if (group == nullptr || group->bypass.empty()) return Coverage::kNo;
   const Coverage coverage = group->bypass.covers(wire::Ipv4Address{remote}, protocol, port);
   // A NAT address is another subscriber: what goes there is translated, whatever network it is in.
@@ -56,11 +56,13 @@ Coverage coverage_of(const Generation& generation, const Packet& packet, KnownPo
   if (ports == KnownPorts::kYes &&
       (protocol == wire::kProtocolTcp || protocol == wire::kProtocolUdp))
     port = wire::Be16::raw(packet.key.remote_port).host();
-  return coverage_of(generation, inside ? packet.ip->source : packet.ip->destination,
-                     inside ? packet.ip->destination : packet.ip->source, protocol, port);
+  return coverage_of(
+      generation,
+      in_domain_of(generation, packet, inside ? packet.ip->source : packet.ip->destination),
+      inside ? packet.ip->destination : packet.ip->source, protocol, port);
 }
 
-bool is_bypassed(const Generation& generation, Protocol protocol, wire::Be32 client,
+bool is_bypassed(const Generation& generation, Protocol protocol, const InsideAddress& client,
                  const wire::Endpoint& remote) {
   return coverage_of(generation, client, remote.address, ip_protocol_of(protocol),
                      remote.port.host()) == Coverage::kYes;
@@ -73,7 +75,8 @@ Verdict route_untranslated(Lsn44& shard, Packet& packet) {
     report_error(shard, packet, wire::kIcmpTimeExceeded, 0);
     return Verdict::drop(DropReason::kTtlExpired);
   }
-  const auto hop = find_hop(shard, packet.ip->destination, direction);
+  const auto hop =
+      find_hop(shard, in_domain_of(*shard.generation, packet, packet.ip->destination), direction);
   if (!hop) return Verdict::drop(hop.error());
   if (too_big(*packet.ip, packet.size, shard.neighbours[*hop])) {
     report_error(shard, packet, wire::kIcmpUnreachable, wire::kIcmpFragmentationNeeded,

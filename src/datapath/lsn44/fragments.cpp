@@ -55,23 +55,26 @@ Verdict find_place(Lsn44& shard, Packet& packet) {
                               : check_inbound_addresses(generation, packet);
   if (!checked.is_next() || coverage == Coverage::kYes || shard.shards == 1) return checked;
   const ShardId owner =
-      generation.maps.front()->owner_of(wire::Ipv4Address{packet.ip->destination});
+      generation.maps.front()->owner_of({wire::Ipv4Address{packet.ip->destination}});
   return owner == kNoShard || owner == shard.id ? Verdict::next() : Verdict::handoff(owner);
 }
 
-/// The other address of a packet that an active one-to-one static mapping translates.
-std::optional<wire::Be32> one_to_one_address(Lsn44& shard, const Packet& packet) {
-  const auto match = packet.side == Side::kInside
-                         ? match_inside(shard, packet.ip->source, packet.ip->destination)
-                         : match_nat(shard, packet.ip->destination, packet.ip->source);
-  return match && match->is_active ? std::optional(match->endpoint.address) : std::nullopt;
+/// What an active one-to-one static mapping makes of an address of a packet.
+std::optional<InsideAddress> one_to_one_address(Lsn44& shard, const Packet& packet) {
+  const auto match =
+      packet.side == Side::kInside
+          ? match_inside(shard, in_domain_of(*shard.generation, packet, packet.ip->source),
+                         packet.ip->destination)
+          : match_nat(shard, packet.ip->destination, packet.ip->source);
+  return match && match->is_active ? std::optional(in_domain(match->td, match->endpoint.address))
+                                   : std::nullopt;
 }
 
 }  // namespace
 
 Verdict fragment(Lsn44& shard, Packet& packet) {
   const bool inside = packet.side == Side::kInside;
-  if (is_own_address(*shard.generation, packet.ip->destination)) {
+  if (is_own_address(*shard.generation, packet, packet.ip->destination)) {
     // Those for the NAT itself meet on the first shard, wherever they came in.
     if (shard.id != 0) return Verdict::handoff(0);
     return deliver_locally(shard, packet);
@@ -87,8 +90,11 @@ Verdict fragment(Lsn44& shard, Packet& packet) {
     return route_untranslated(shard, packet);
   if (packet.ip->protocol == wire::kProtocolEsp)
     if (const auto address = one_to_one_address(shard, packet))
-      return forward_by_address(shard, packet, inside ? Direction::kOutbound : Direction::kInbound,
-                                *address);
+      return !inside && is_forged_neighbour(*shard.generation, address->td, packet)
+                 ? Verdict::drop(DropReason::kSpoofedClientSource)
+                 : forward_by_address(shard, packet,
+                                      inside ? Direction::kOutbound : Direction::kInbound,
+                                      *address);
 
   FragmentPorts ports;
   if (packet.has_l4) {

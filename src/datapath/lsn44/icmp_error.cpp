@@ -202,11 +202,14 @@ Verdict send_error_by_address(Lsn44& shard, Packet& packet, const Quoted& quoted
   const wire::Be32 remote = out ? quoted.ip->source : quoted.ip->destination;
   if (quoted.protocol != Protocol::kEsp || quoted.ip->protocol == wire::kProtocolAh)
     return Verdict::drop(DropReason::kIcmpErrorNoSession);
-  const auto match = out ? match_inside(shard, local, remote) : match_nat(shard, local, remote);
+  const auto match =
+      out ? match_inside(shard, in_domain_of(*shard.generation, packet, local), remote)
+          : match_nat(shard, local, remote);
   if (!match || !match->is_active) return Verdict::drop(DropReason::kIcmpErrorNoSession);
   NeighbourId hop = kHairpinHop;
   if (!out || shard.generation->nat_addresses.find(wire::Ipv4Address{remote}) == nullptr) {
-    const auto found = find_hop(shard, out ? remote : match->endpoint.address, direction);
+    const auto found =
+        find_hop(shard, in_domain(match->td, out ? remote : match->endpoint.address), direction);
     if (!found) return Verdict::drop(found.error());
     hop = *found;
   }
@@ -214,24 +217,26 @@ Verdict send_error_by_address(Lsn44& shard, Packet& packet, const Quoted& quoted
 }
 
 /// Whether the quoted packet was routed without translation: then the error is, too.
-bool is_about_bypassed(const Generation& generation, const Quoted& quoted, Direction error) {
-  const bool out = error == Direction::kOutbound;
+bool is_about_bypassed(const Generation& generation, const Packet& packet, const Quoted& quoted) {
+  const bool out = packet.side == Side::kInside;
   std::optional<std::uint16_t> port;
   if (quoted.protocol == Protocol::kTcp || quoted.protocol == Protocol::kUdp)
     port = (out ? quoted.source_port : quoted.destination_port).host();
-  return coverage_of(generation, out ? quoted.ip->destination : quoted.ip->source,
-                     out ? quoted.ip->source : quoted.ip->destination, quoted.ip->protocol,
-                     port) == Coverage::kYes;
+  return coverage_of(
+             generation,
+             in_domain_of(generation, packet, out ? quoted.ip->destination : quoted.ip->source),
+             out ? quoted.ip->source : quoted.ip->destination, quoted.ip->protocol,
+             port) == Coverage::kYes;
 }
 
-/// The session whose packet is quoted by an error of that direction.
-SessionId find_quoted_session(Lsn44& shard, const Quoted& quoted, Direction error) {
+/// The session whose packet is quoted by an error of that direction, of the domain `td`.
+SessionId find_quoted_session(Lsn44& shard, DomainId td, const Quoted& quoted, Direction error) {
   const bool out = error == Direction::kOutbound;
   const wire::Be32 local = out ? quoted.ip->destination : quoted.ip->source;
   const wire::Be32 remote = out ? quoted.ip->source : quoted.ip->destination;
   if (quoted.is_other) return state::kNone;
   if (quoted.protocol == Protocol::kEsp)
-    return alg_hooks::find_quoted_esp(shard, error, local, remote, quoted.spi);
+    return alg_hooks::find_quoted_esp(shard, error, in_domain(td, local), remote, quoted.spi);
   const wire::Be16 local_port = out ? quoted.destination_port : quoted.source_port;
   const wire::Be16 remote_port = quoted.protocol == Protocol::kIcmp ? wire::Be16{}
                                  : out                              ? quoted.source_port
@@ -247,15 +252,15 @@ SessionId find_quoted_session(Lsn44& shard, const Quoted& quoted, Direction erro
             sizeof(wire::UdpHeader));
     if (keeper != state::kNone) return keeper;
   }
-  const state::FlowTable& table = out ? shard.lsn44.outbound : shard.lsn44.inbound;
-  const state::FlowKey key = flow_key(quoted.protocol, local, local_port, remote, remote_port);
-  return table.find(key, table.hash(key));
+  const state::FlowKey name = flow_key(quoted.protocol, local, local_port, remote, remote_port);
+  if (out) return find_outbound(shard, td, name);
+  return shard.lsn44.inbound.find(name, shard.lsn44.inbound.hash(name));
 }
 
 }  // namespace
 
 Verdict icmp_error_outbound(Lsn44& shard, Packet& packet) {
-  if (is_own_address(*shard.generation, packet.ip->destination))
+  if (is_own_address(*shard.generation, packet, packet.ip->destination))
     return Verdict::drop(DropReason::kNotForUs);
   // Its source may be a router inside, of no client's network; the quoted packet decides.
   if (const Verdict verdict = check_outbound_addresses(*shard.generation, packet);
@@ -270,15 +275,18 @@ Verdict icmp_error_outbound(Lsn44& shard, Packet& packet) {
   // A client reports its own packets alone; a source that is no client's is a router on the way to
   // one.
   if (packet.ip->source != quoted->ip->destination &&
-      shard.generation->maps.front()->group_of(wire::Ipv4Address{packet.ip->source}) != nullptr)
+      shard.generation->maps.front()->group_of(
+          in_domain_of(*shard.generation, packet, packet.ip->source)) != nullptr)
     return Verdict::drop(DropReason::kIcmpErrorForeign);
-  if (is_about_bypassed(*shard.generation, *quoted, Direction::kOutbound))
+  if (is_about_bypassed(*shard.generation, packet, *quoted))
     return route_untranslated(shard, packet);
   std::uint16_t group = kNoId;
-  const Verdict steered = steer_outbound(shard, packet, quoted->ip->destination, group);
+  const InsideAddress subscriber = in_domain_of(*shard.generation, packet, quoted->ip->destination);
+  const Verdict steered = steer_outbound(shard, packet, subscriber, group);
   if (steered.is_drop()) return Verdict::drop(DropReason::kIcmpErrorNoSession);
   if (!steered.is_next()) return steered;
-  const SessionId session = find_quoted_session(shard, *quoted, Direction::kOutbound);
+  const SessionId session =
+      find_quoted_session(shard, subscriber.td, *quoted, Direction::kOutbound);
   if (session == state::kNone)
     return send_error_by_address(shard, packet, *quoted, Direction::kOutbound);
   return send_error(shard, packet, session, *quoted, Direction::kOutbound);
@@ -290,14 +298,14 @@ Verdict icmp_error_inbound(Lsn44& shard, Packet& packet) {
   if (const Verdict verdict = check_inbound_addresses(*shard.generation, packet);
       !verdict.is_next() && verdict != Verdict::drop(DropReason::kSpoofedClientSource))
     return verdict;
-  if (is_own_address(*shard.generation, packet.ip->destination))
+  if (is_own_address(*shard.generation, packet, packet.ip->destination))
     return Verdict::drop(DropReason::kNotForUs);
   if (const Verdict verdict = steer_inbound(shard, packet.ip->destination); !verdict.is_next()) {
     // It may be for a client's own address.
     if (verdict.is_drop() && shard.generation->has_bypass)
       if (const auto quoted = read_quoted(packet);
           quoted && quoted->ip->source == packet.ip->destination &&
-          is_about_bypassed(*shard.generation, *quoted, Direction::kInbound))
+          is_about_bypassed(*shard.generation, packet, *quoted))
         return route_untranslated(shard, packet);
     return verdict;
   }
@@ -307,7 +315,7 @@ Verdict icmp_error_inbound(Lsn44& shard, Packet& packet) {
   // It is about a packet of the address that it is sent to.
   if (quoted->ip->source != packet.ip->destination)
     return Verdict::drop(DropReason::kIcmpErrorMalformed);
-  const SessionId session = find_quoted_session(shard, *quoted, Direction::kInbound);
+  const SessionId session = find_quoted_session(shard, 0, *quoted, Direction::kInbound);
   if (session == state::kNone)
     return send_error_by_address(shard, packet, *quoted, Direction::kInbound);
   return send_error(shard, packet, session, *quoted, Direction::kInbound);

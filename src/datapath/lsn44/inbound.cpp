@@ -52,12 +52,15 @@ std::optional<std::expected<SessionId, DropReason>> open_static(Lsn44& shard,
   if (!match) return std::nullopt;
   if (!match->is_active) return std::unexpected(DropReason::kStaticInactive);
   const Generation& generation = *shard.generation;
+  if (is_forged_neighbour(generation, match->td, packet))
+    return std::unexpected(DropReason::kSpoofedClientSource);
   const std::uint16_t* const group_id =
-      generation.maps.front()->group_of(wire::Ipv4Address{match->endpoint.address});
+      generation.maps.front()->group_of(in_domain(match->td, match->endpoint.address));
   const Group* const group = group_id == nullptr ? nullptr : generation.group(*group_id);
   if (group == nullptr) return std::unexpected(DropReason::kNoMapping);
-  const auto request = request_of(packet, *group, match->endpoint);
+  auto request = request_of(packet, *group, match->endpoint);
   if (!request) return std::unexpected(request.error());
+  request->td = match->td;
   return create_session(shard, *group, *group_id, AppPolicy{}, *request);
 }
 
@@ -75,12 +78,16 @@ std::expected<SessionId, DropReason> open(Lsn44& shard, const Packet& packet) {
   if (!revalidate_mapping(shard, id)) return std::unexpected(DropReason::kNoMapping);
   const Mapping& mapping = tables.mappings[id];
   if (!admits(shard, mapping, packet.ip->source)) return std::unexpected(DropReason::kFiltered);
-  const std::uint16_t group_id = tables.subscribers[mapping.subscriber].group;
+  const Subscriber& subscriber = tables.subscribers[mapping.subscriber];
+  if (is_forged_neighbour(*shard.generation, subscriber.td, packet))
+    return std::unexpected(DropReason::kSpoofedClientSource);
+  const std::uint16_t group_id = subscriber.group;
   const Group* group = shard.generation->group(group_id);
 
   auto request = request_of(packet, *group, {mapping.inside_ip, mapping.inside_port});
   if (!request) return std::unexpected(request.error());
   request->mapping = id;
+  request->td = subscriber.td;
   return create_session(shard, *group, group_id, AppPolicy{}, *request);
 }
 
@@ -90,7 +97,7 @@ Verdict inbound(Lsn44& shard, Packet& packet) {
   if (const Verdict verdict = check_inbound_addresses(*shard.generation, packet);
       !verdict.is_next())
     return verdict;
-  if (is_own_address(*shard.generation, packet.ip->destination))
+  if (is_own_address(*shard.generation, packet, packet.ip->destination))
     return deliver_locally(shard, packet);
   if (is_bypassed(*shard.generation, packet)) return route_untranslated(shard, packet);
   const Verdict steered = steer_inbound(shard, packet.ip->destination);
@@ -105,7 +112,10 @@ Verdict inbound(Lsn44& shard, Packet& packet) {
     if (packet.protocol == Protocol::kEsp)
       if (const auto match = match_nat(shard, packet.ip->destination, packet.ip->source);
           match && match->is_active)
-        return forward_by_address(shard, packet, Direction::kInbound, match->endpoint.address);
+        return is_forged_neighbour(*shard.generation, match->td, packet)
+                   ? Verdict::drop(DropReason::kSpoofedClientSource)
+                   : forward_by_address(shard, packet, Direction::kInbound,
+                                        in_domain(match->td, match->endpoint.address));
     if (!packet.has_l4) return Verdict::drop(DropReason::kNoMapping);
     if (!shard.overload.admit()) return Verdict::drop(DropReason::kOverload);
     if (alg_hooks::is_for_shared_port(shard, packet)) [[unlikely]] {

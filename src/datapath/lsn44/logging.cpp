@@ -39,6 +39,7 @@ LogRecord* begin_record(Lsn44& shard, LogKind kind, LogEvent event, const Subscr
   if (record == nullptr) return nullptr;
   record->at = shard.now;
   record->group = subscriber.group;
+  record->td = subscriber.td;
   record->subscriber = subscriber.ip;
   return record;
 }
@@ -151,8 +152,8 @@ std::optional<LogAlert> alert_of(DropReason reason) {
 
 }  // namespace
 
-void log_refusal(Lsn44& shard, std::uint16_t group, Protocol protocol, wire::Be32 subscriber,
-                 DropReason reason) {
+void log_refusal(Lsn44& shard, std::uint16_t group, Protocol protocol,
+                 const InsideAddress& subscriber, DropReason reason) {
   const std::optional<LogAlert> alert = alert_of(reason);
   if (!alert) return;
   const std::uint64_t count = shard.alerts.note(group, *alert, shard.now);
@@ -162,7 +163,8 @@ void log_refusal(Lsn44& shard, std::uint16_t group, Protocol protocol, wire::Be3
   record->at = shard.now;
   record->group = group;
   record->protocol = protocol;
-  record->subscriber = subscriber;
+  record->td = subscriber.td;
+  record->subscriber = subscriber.address.be();
   record->alert = *alert;
   record->totals.count = count;
   shard.log.commit();

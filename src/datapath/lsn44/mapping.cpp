@@ -28,26 +28,28 @@ std::uint32_t number_of(const Generation& generation) {
 
 /// Whether the configuration gives its inside endpoint, or its NAT endpoint, to a static mapping:
 /// new sessions are that one's, and the port is as soon as this mapping's sessions have ended.
-bool is_superseded(const Generation& generation, const Mapping& mapping) {
+bool is_superseded(const Lsn44& shard, const Mapping& mapping) {
+  const Generation& generation = *shard.generation;
   if (generation.statics == nullptr) return false;
   const StaticScope scope = scope_of(mapping.protocol);
   const wire::Ipv4Address nat{mapping.nat_ip}, remote{mapping.remote_ip};
   // A static mapping for one destination leaves the others to this one.
-  return generation.statics->find_inside(scope, wire::Ipv4Address{mapping.inside_ip},
+  return generation.statics->find_inside(scope,
+                                         shard.lsn44.subscribers[mapping.subscriber].inside(),
                                          mapping.inside_port.host(), remote) != nullptr ||
          generation.statics->has_nat_endpoint(scope, nat, mapping.nat_port.host());
 }
 
 /// Lets a mapping follow a policy: its filtering, and whether it is one that the policy would
 /// create.
-void follow_policy(Context& shard, Mapping& mapping, const AppPolicy& policy) {
+void follow_policy(Lsn44& shard, Mapping& mapping, const AppPolicy& policy) {
   // A query's remote side has no port to depend on.
   const bool is_alike =
       mapping.mapping == policy.mapping ||
       (mapping.protocol == Protocol::kIcmp && mapping.mapping != Dependence::kEndpointIndependent &&
        policy.mapping != Dependence::kEndpointIndependent);
-  mapping.is_retired = mapping.is_detached || !is_alike || !has_mapping(policy) ||
-                       is_superseded(*shard.generation, mapping);
+  mapping.is_retired =
+      mapping.is_detached || !is_alike || !has_mapping(policy) || is_superseded(shard, mapping);
   const Dependence filtering = mapping.is_retired ? Dependence::kAddressPort : policy.filtering;
   if (filtering > mapping.filtering) mapping.tightened = number_of(*shard.generation);
   mapping.filtering = filtering;
@@ -67,12 +69,18 @@ void detach(Lsn44& shard, MappingId id) {
   if (mapping.sessions == 0) {
     remove_mapping(shard, id);
   } else {
-    erase(shard.lsn44.mapping_index, outbound_key(mapping));
+    erase(shard.lsn44.mapping_index, outbound_key(shard, mapping));
     mapping.is_detached = true;
   }
 }
 
 }  // namespace
+
+state::FlowKey outbound_key(const Lsn44& shard, const Mapping& m) {
+  return marked(
+      outbound_mapping_key(m.protocol, m.inside_ip, m.inside_port, m.remote_ip, m.remote_port),
+      shard.mark_of(shard.lsn44.subscribers[m.subscriber].td));
+}
 
 bool revalidate_mapping(Lsn44& shard, MappingId id) {
   Mapping& mapping = shard.lsn44.mappings[id];
@@ -97,10 +105,14 @@ std::expected<MappingId, DropReason> obtain_mapping(Lsn44& shard, const Group& g
   Tables& tables = shard.lsn44;
   const Protocol protocol = request.protocol;
   Subscriber& subscriber = tables.subscribers[request.subscriber];
-  const state::FlowKey key =
+  const state::FlowKey name =
       outbound_mapping_key(policy, protocol, subscriber.ip, request.inside_port,
                            request.remote.address, request.remote.port);
+  const state::FlowKey key = marked(name, shard.mark_of(subscriber.td));
   if (const MappingId known = find(tables.mapping_index, key); known != state::kNone) {
+    // Another domain's, of the same name: there is no second place for it.
+    if (tables.mappings[known].subscriber != request.subscriber)
+      return std::unexpected(DropReason::kMappingTableFull);
     if (revalidate_mapping(shard, known)) {
       Mapping& mapping = tables.mappings[known];
       // Without a session, or where a reload has changed the policy of the port that it was created
@@ -127,10 +139,10 @@ std::expected<MappingId, DropReason> obtain_mapping(Lsn44& shard, const Group& g
   Mapping& mapping = tables.mappings[id];
   mapping.inside_ip = subscriber.ip;
   mapping.nat_ip = endpoint->address;
-  mapping.remote_ip = wire::Be32::raw(key.remote);
+  mapping.remote_ip = wire::Be32::raw(name.remote);
   mapping.inside_port = request.inside_port;
   mapping.nat_port = endpoint->port;
-  mapping.remote_port = wire::Be16::raw(key.remote_port);
+  mapping.remote_port = wire::Be16::raw(name.remote_port);
   mapping.protocol = protocol;
   mapping.mapping = policy.mapping;
   mapping.filtering = policy.filtering;
@@ -232,7 +244,7 @@ void remove_mapping(Lsn44& shard, MappingId id) {
   if (const std::uint8_t logging = logging_of(shard, subscriber); logging != 0) [[unlikely]]
     log_mapping(shard, logging, mapping, LogEvent::kDeleted);
   tables.mapping_wheel.cancel(id, tables.mapping_wheel_links());
-  if (!mapping.is_detached) erase(tables.mapping_index, outbound_key(mapping));
+  if (!mapping.is_detached) erase(tables.mapping_index, outbound_key(shard, mapping));
   erase(tables.mapping_index, inbound_key(mapping));
   give_back_port(shard, subscriber, mapping.protocol, {mapping.nat_ip, mapping.nat_port});
   state::list_remove(subscriber.mappings, id, tables.mapping_list_links());

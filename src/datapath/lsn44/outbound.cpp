@@ -50,6 +50,7 @@ std::expected<SessionId, DropReason> open(Lsn44& shard, const Packet& packet,
       .first = Direction::kOutbound,
       .inside = {packet.ip->source, wire::Be16::raw(packet.key.local_port)},
       .remote = {packet.ip->destination, wire::Be16::raw(packet.key.remote_port)},
+      .td = domain_of(*shard.generation, packet),
       .missed = packet.hash};
   if (packet.protocol == Protocol::kTcp &&
       !open_tcp(request, packet.l4_flags, group.transport[Protocol::kTcp]))
@@ -65,14 +66,15 @@ std::expected<SessionId, DropReason> open(Lsn44& shard, const Packet& packet,
 }  // namespace
 
 Verdict outbound(Lsn44& shard, Packet& packet) {
-  if (is_own_address(*shard.generation, packet.ip->destination))
+  if (is_own_address(*shard.generation, packet, packet.ip->destination))
     return deliver_locally(shard, packet);
   if (const Verdict verdict = check_outbound_addresses(*shard.generation, packet);
       !verdict.is_next())
     return verdict;
   if (is_bypassed(*shard.generation, packet)) return route_untranslated(shard, packet);
   std::uint16_t group = kNoId;
-  const Verdict steered = steer_outbound(shard, packet, packet.ip->source, group);
+  const InsideAddress source = in_domain_of(*shard.generation, packet, packet.ip->source);
+  const Verdict steered = steer_outbound(shard, packet, source, group);
   if (steered.is_drop()) {
     if (is_resource_shortage(steered.reason()))
       report_error(shard, packet, wire::kIcmpUnreachable, shard.generation->unreachable_code);
@@ -86,9 +88,10 @@ Verdict outbound(Lsn44& shard, Packet& packet) {
   SessionId session = shard.lsn44.outbound.find(packet.key, packet.hash);
   if (session == state::kNone) {
     if (packet.protocol == Protocol::kEsp)
-      if (const auto match = match_inside(shard, packet.ip->source, packet.ip->destination);
+      if (const auto match = match_inside(shard, source, packet.ip->destination);
           match && match->is_active)
-        return forward_by_address(shard, packet, Direction::kOutbound, match->endpoint.address);
+        return forward_by_address(shard, packet, Direction::kOutbound,
+                                  in_domain(source.td, match->endpoint.address));
     // Only a packet with ports creates a session; of a datagram in pieces that is the first.
     if (!packet.has_l4) return Verdict::drop(DropReason::kNoSession);
     if (!shard.overload.admit()) return Verdict::drop(DropReason::kOverload);

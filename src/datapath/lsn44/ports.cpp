@@ -184,7 +184,7 @@ Found found_or(const Taken& taken, DropReason reason) {
 Found take_deterministic(Lsn44& shard, const Subscriber& subscriber, const Group& group,
                          const PortRequest& request, const WantedPorts& wanted) {
   const auto p = static_cast<std::size_t>(request.protocol);
-  const auto block = group.deterministic->forward(wire::Ipv4Address{subscriber.ip});
+  const auto block = group.deterministic->forward(subscriber.inside());
   NatAddress* const address = block ? find_nat_address(shard, block->nat_ip.be()) : nullptr;
   // One that drains goes on for subscribers that live there.
   if (address == nullptr || (is_draining(shard, address->ip) && !is_alive(subscriber)))
@@ -374,11 +374,11 @@ PortOutlook outlook_in_blocks(Lsn44& shard, const Subscriber* subscriber, const 
 
 }  // namespace
 
-PortOutlook port_outlook(Lsn44& shard, const Subscriber* subscriber, wire::Ipv4Address ip,
+PortOutlook port_outlook(Lsn44& shard, const Subscriber* subscriber, const InsideAddress& inside,
                          const Group& group, Protocol protocol, Pooling pooling) {
   const auto p = static_cast<std::size_t>(protocol);
   if (group.deterministic != nullptr) {
-    const auto block = group.deterministic->forward(ip);
+    const auto block = group.deterministic->forward(inside);
     const bool has_one = block && is_port_left_in(shard, *block, p);
     return {has_one ? std::nullopt : std::optional{DropReason::kPortBlockFull}, block};
   }
@@ -410,8 +410,7 @@ namespace {
 std::optional<shared::PortBlock> likely_block(const Lsn44& shard, const Subscriber& subscriber,
                                               const Group& group, Protocol protocol,
                                               Pooling pooling) {
-  if (group.deterministic != nullptr)
-    return group.deterministic->forward(wire::Ipv4Address{subscriber.ip});
+  if (group.deterministic != nullptr) return group.deterministic->forward(subscriber.inside());
   const PortRequest request{protocol, pooling, {}};
   for (BlockId id = subscriber.blocks.first; id != state::kNone;
        id = shard.lsn44.blocks[id].of_subscriber.next) {

@@ -39,23 +39,25 @@ struct Openings {
 void begin(Lsn44& shard, Openings& openings, const Packet& packet, PrefetchBatch& batch) {
   Tables& tables = shard.lsn44;
   const Generation& generation = *shard.generation;
-  const std::uint16_t* id = generation.maps.front()->group_of(wire::Ipv4Address{packet.ip->source});
+  const InsideAddress source = in_domain_of(generation, packet, packet.ip->source);
+  const std::uint16_t* id = generation.maps.front()->group_of(source);
   const Group* group = id == nullptr ? nullptr : generation.group(*id);
   if (group == nullptr) return;
   Opening& opening = openings.all[openings.count];
   opening.packet = &packet;
   opening.group = group;
   opening.policy = group->app(packet.protocol, opening.remote_port().host());
-  opening.subscriber_hash = subscriber_hash(shard, packet.ip->source);
+  opening.subscriber_hash = subscriber_hash(shard, source);
   batch.add_line(tables.subscriber_index.line_of(opening.subscriber_hash));
   const SessionId session = tables.sessions.upcoming(openings.count);
   batch.add(tables.sessions[session]);
   batch.add(tables.cold[session]);
   if (has_mapping(opening.policy)) {
     opening.shares = true;
-    opening.mapping_key =
+    opening.mapping_key = marked(
         outbound_mapping_key(opening.policy, packet.protocol, packet.ip->source,
-                             opening.inside_port(), packet.ip->destination, opening.remote_port());
+                             opening.inside_port(), packet.ip->destination, opening.remote_port()),
+        shard.mark_of(source.td));
     opening.mapping_hash = tables.mapping_index.hash(opening.mapping_key);
     batch.add_line(tables.mapping_index.line_of(opening.mapping_hash));
   }
@@ -65,8 +67,9 @@ void begin(Lsn44& shard, Openings& openings, const Packet& packet, PrefetchBatch
 void find_subscribers(Lsn44& shard, std::span<Opening> openings, PrefetchBatch& batch) {
   Tables& tables = shard.lsn44;
   for (Opening& opening : openings) {
-    opening.subscriber =
-        find_subscriber(shard, opening.packet->ip->source, opening.subscriber_hash);
+    opening.subscriber = find_subscriber(
+        shard, in_domain_of(*shard.generation, *opening.packet, opening.packet->ip->source),
+        opening.subscriber_hash);
     if (opening.subscriber != state::kNone) batch.add(tables.subscribers[opening.subscriber]);
     if (!opening.shares) continue;
     opening.mapping = tables.mapping_index.find(opening.mapping_key, opening.mapping_hash);
@@ -188,7 +191,7 @@ void prefetch_sessions(Lsn44& shard, std::span<const SessionId> ids) {
     if ((session.last_seen + idle_timeout(shard, session, cold)).later_than(shard.now)) continue;
     add_neighbours(cold.of_subscriber, tables.cold, batch);
     if (session.protocol == Protocol::kEsp) continue;
-    batch.add_line(tables.outbound.line_of(tables.outbound.hash(outbound_key(session))));
+    batch.add_line(tables.outbound.line_of(tables.outbound.hash(outbound_key(shard, session))));
     batch.add_line(tables.inbound.line_of(tables.inbound.hash(inbound_key(session))));
     if (cold.mapping() != state::kNone)
       batch.add(tables.mappings[cold.mapping()]);
@@ -208,7 +211,8 @@ void prefetch_mappings(Lsn44& shard, std::span<const MappingId> ids) {
     if (mapping.sessions != 0) continue;
     batch.add(tables.subscribers[mapping.subscriber]);
     add_neighbours(mapping.of_subscriber, tables.mappings, batch);
-    batch.add_line(tables.mapping_index.line_of(tables.mapping_index.hash(outbound_key(mapping))));
+    batch.add_line(
+        tables.mapping_index.line_of(tables.mapping_index.hash(outbound_key(shard, mapping))));
     batch.add_line(tables.mapping_index.line_of(tables.mapping_index.hash(inbound_key(mapping))));
     add_port(shard, mapping.protocol, mapping.nat_ip, mapping.nat_port, batch);
   }

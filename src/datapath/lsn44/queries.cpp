@@ -19,10 +19,12 @@ using namespace lsn44;
 
 namespace {
 
-bool matches_subscriber(const SessionFilter& filter, wire::Be32 subscriber) {
+bool matches_subscriber(const SessionFilter& filter, const Subscriber& subscriber) {
+  if (filter.group != kNoId && subscriber.group != filter.group) return false;
+  if (filter.td && subscriber.td != *filter.td) return false;
   if (!filter.network) return true;
   const std::uint32_t mask = filter.netmask.value_or(filter.network->mask());
-  return ((wire::Ipv4Address{subscriber}.value ^ filter.network->address.value) & mask) == 0;
+  return ((wire::Ipv4Address{subscriber.ip}.value ^ filter.network->address.value) & mask) == 0;
 }
 
 /// By the NAT endpoint, the protocol and, of a session, the destination.
@@ -48,6 +50,7 @@ SessionRow row_of(const Lsn44& shard, const Session& session, const SessionCold&
   row.state = state_of(session);
   row.by_static = session.protocol != Protocol::kEsp && cold.by_static();
   row.hairpin = (session.flags & SessionFlags::kHairpin) != 0;
+  row.td = shard.lsn44.subscribers[cold.subscriber].td;
   row.subscriber_ip = wire::Ipv4Address{session.inside_ip};
   row.nat_ip = wire::Ipv4Address{session.nat_ip};
   row.remote_ip = wire::Ipv4Address{session.remote_ip};
@@ -73,6 +76,7 @@ SessionRow row_of(const Lsn44& shard, const Session& session, const SessionCold&
 SubscriberRow row_of(const Subscriber& subscriber) {
   SubscriberRow row;
   row.ip = wire::Ipv4Address{subscriber.ip};
+  row.td = subscriber.td;
   if (subscriber.paired_ip.raw() != 0) row.nat_ip = wire::Ipv4Address{subscriber.paired_ip};
   row.group = subscriber.group;
   row.sessions = subscriber.session_count;
@@ -85,6 +89,7 @@ MappingRow row_of(const Lsn44& shard, const Mapping& mapping) {
   row.protocol = mapping.protocol;
   row.mapping = mapping.mapping;
   row.filtering = mapping.filtering;
+  row.td = shard.lsn44.subscribers[mapping.subscriber].td;
   row.subscriber_ip = wire::Ipv4Address{mapping.inside_ip};
   row.subscriber_port = mapping.inside_port.host();
   row.nat_ip = wire::Ipv4Address{mapping.nat_ip};
@@ -110,10 +115,8 @@ void list_sessions(Lsn44& shard, SessionPage& page, std::size_t budget) {
     const Session& session = tables.sessions[id];
     if ((session.flags & SessionFlags::kInUse) == 0) return;
     const SessionCold& cold = tables.cold[id];
-    if (page.filter.group != kNoId &&
-        tables.subscribers[cold.subscriber].group != page.filter.group)
-      return;
-    if (matches_subscriber(page.filter, session.inside_ip) && matches(page.filter, session))
+    if (matches_subscriber(page.filter, tables.subscribers[cold.subscriber]) &&
+        matches(page.filter, session))
       page.rows.push_back(row_of(shard, session, cold));
   });
 }
@@ -124,10 +127,7 @@ void flush_sessions(Lsn44& shard, SessionFlush& flush, std::size_t budget) {
     if (budget == 0) return;
     --budget;
     const Subscriber& subscriber = tables.subscribers[flush.cursor];
-    if (subscriber.in_use == 0 ||
-        (flush.filter.group != kNoId && subscriber.group != flush.filter.group) ||
-        !matches_subscriber(flush.filter, subscriber.ip))
-      continue;
+    if (subscriber.in_use == 0 || !matches_subscriber(flush.filter, subscriber)) continue;
     // Flushed means forgotten: a mapping that keeps no session goes as well.
     const bool done = walk_subscriber(
         shard, flush.cursor, flush, budget,
@@ -171,15 +171,16 @@ bool sum_bytes(const Tables& tables, SubscriberId id, SubscriberPage& page, std:
 void list_subscribers(Lsn44& shard, SubscriberPage& page, std::size_t budget) {
   const Tables& tables = shard.lsn44;
   const auto matches_filter = [&](const Subscriber& subscriber) {
-    return subscriber.in_use != 0 &&
-           (page.filter.group == kNoId || subscriber.group == page.filter.group) &&
-           matches_subscriber(page.filter, subscriber.ip) &&
+    return subscriber.in_use != 0 && matches_subscriber(page.filter, subscriber) &&
            (!page.filter.nat_ip || page.filter.nat_ip->be() == subscriber.paired_ip);
   };
   // A single one is looked up.
   std::uint32_t end = tables.subscribers.high_water();
-  if (page.filter.network && page.filter.network->length == 32 && !page.filter.netmask) {
-    const SubscriberId id = find_subscriber(shard, page.filter.network->address.be());
+  const bool has_domains = shard.generation->routes.all().size() > 1;
+  if (page.filter.network && page.filter.network->length == 32 && !page.filter.netmask &&
+      (page.filter.td || !has_domains)) {
+    const SubscriberId id =
+        find_subscriber(shard, {page.filter.network->address, page.filter.td.value_or(0)});
     if (id != page.cursor) page.next = state::kNone;
     page.cursor = id == state::kNone ? 0 : id;
     end = id == state::kNone ? 0 : id + 1;
@@ -204,10 +205,9 @@ void list_mappings(Lsn44& shard, MappingPage& page, std::size_t budget) {
   const Tables& tables = shard.lsn44;
   page.finished = walk_page(page, tables.mappings.high_water(), budget, [&](MappingId id) {
     const Mapping& mapping = tables.mappings[id];
-    if (mapping.in_use == 0 || (page.filter.group != kNoId &&
-                                tables.subscribers[mapping.subscriber].group != page.filter.group))
-      return;
-    if (matches_subscriber(page.filter, mapping.inside_ip) && matches(page.filter, mapping))
+    if (mapping.in_use == 0) return;
+    if (matches_subscriber(page.filter, tables.subscribers[mapping.subscriber]) &&
+        matches(page.filter, mapping))
       page.rows.push_back(row_of(shard, mapping));
   });
 }
@@ -246,9 +246,8 @@ void list_blocks(Lsn44& shard, BlockPage& page, std::size_t budget) {
     const Block& block = tables.blocks[id];
     if (block.in_use == 0) return;
     const Subscriber& subscriber = tables.subscribers[block.subscriber];
-    if ((page.filter.group != kNoId && subscriber.group != page.filter.group) ||
-        (page.filter.nat_ip && page.filter.nat_ip->be() != block.nat_ip) ||
-        !matches_subscriber(page.filter, subscriber.ip))
+    if ((page.filter.nat_ip && page.filter.nat_ip->be() != block.nat_ip) ||
+        !matches_subscriber(page.filter, subscriber))
       return;
     BlockRow row{wire::Ipv4Address{subscriber.ip},
                  {wire::Ipv4Address{block.nat_ip}, block.ports.first, block.ports.last},
@@ -256,6 +255,7 @@ void list_blocks(Lsn44& shard, BlockPage& page, std::size_t budget) {
     if (const NatAddress* const address = find_nat_address(shard, block.nat_ip))
       for (std::size_t p = 0; p < kPortProtocols; ++p)
         row.used[p] = address->ports[p].count_taken(block.ports.first, block.ports.last);
+    row.td = subscriber.td;
     page.rows.push_back(row);
   });
 }
@@ -322,13 +322,14 @@ namespace {
 bool has_static_port(Lsn44& shard, const Lookup& lookup) {
   const bool out = lookup.direction == Direction::kOutbound;
   const wire::Be32 local = lookup.local.be(), remote = lookup.remote.be();
-  const wire::Endpoint endpoint{local, wire::Be16::of(lookup.local_port)};
+  const InsideAddress inside{lookup.local, lookup.td};
+  const wire::Be16 port = wire::Be16::of(lookup.local_port);
   std::optional<StaticMatch> match;
   if (lookup.protocol == Protocol::kEsp)
-    match = out ? match_inside(shard, local, remote) : match_nat(shard, local, remote);
+    match = out ? match_inside(shard, inside, remote) : match_nat(shard, local, remote);
   else
-    match = out ? match_inside(shard, lookup.protocol, endpoint, remote)
-                : match_nat(shard, lookup.protocol, endpoint, remote);
+    match = out ? match_inside(shard, lookup.protocol, inside, port, remote)
+                : match_nat(shard, lookup.protocol, {local, port}, remote);
   return match && match->is_active;
 }
 
@@ -341,6 +342,13 @@ void look_up_port(Lsn44& shard, Lookup& lookup) {
                       address->ports[lookup.protocol].is_taken(lookup.local_port);
 }
 
+void look_up_hop(Lsn44& shard, Lookup& lookup) {
+  if (!lookup.hop) return;
+  const NeighbourId hop = shard.neighbours.find(lookup.hop->interface, lookup.hop->via.be());
+  lookup.hop_known =
+      hop != kNoNeighbour && shard.neighbours[hop].state == NeighbourState::kReachable;
+}
+
 }  // namespace
 
 SubscriberId lsn44::look_up(Lsn44& shard, Lookup& lookup) {
@@ -350,12 +358,14 @@ SubscriberId lsn44::look_up(Lsn44& shard, Lookup& lookup) {
   const wire::Be16 local_port = wire::Be16::of(lookup.local_port);
   const wire::Be16 remote_port = wire::Be16::of(lookup.remote_port);
   const bool is_esp = lookup.protocol == Protocol::kEsp;
-  const state::FlowTable& table = out ? tables.outbound : tables.inbound;
-  const state::FlowKey key =
+  const InsideAddress inside{lookup.local, lookup.td};
+  const state::FlowKey name =
       is_esp ? esp_key(local, remote, wire::Be32::of(lookup.spi))
              : flow_key(lookup.protocol, local, local_port, remote, remote_port);
-  SubscriberId subscriber = out ? find_subscriber(shard, local) : state::kNone;
-  if (const SessionId id = table.find(key, table.hash(key)); id != state::kNone) {
+  SubscriberId subscriber = out ? find_subscriber(shard, inside) : state::kNone;
+  if (const SessionId id = out ? find_outbound(shard, lookup.td, name)
+                               : tables.inbound.find(name, tables.inbound.hash(name));
+      id != state::kNone) {
     lookup.session = row_of(shard, tables.sessions[id], tables.cold[id]);
     subscriber = tables.cold[id].subscriber;
   }
@@ -365,9 +375,12 @@ SubscriberId lsn44::look_up(Lsn44& shard, Lookup& lookup) {
     if (!out) {
       mapping = find_mapping(shard, lookup.protocol, local, local_port);
     } else if (has_mapping(lookup.policy)) {
-      const state::FlowKey name = outbound_mapping_key(lookup.policy, lookup.protocol, local,
-                                                       local_port, remote, remote_port);
-      mapping = tables.mapping_index.find(name, tables.mapping_index.hash(name));
+      const state::FlowKey key = marked(outbound_mapping_key(lookup.policy, lookup.protocol, local,
+                                                             local_port, remote, remote_port),
+                                        shard.mark_of(lookup.td));
+      mapping = tables.mapping_index.find(key, tables.mapping_index.hash(key));
+      if (mapping != state::kNone && tables.mappings[mapping].subscriber != subscriber)
+        mapping = state::kNone;
     }
     if (mapping != state::kNone) {
       lookup.mapping = row_of(shard, tables.mappings[mapping]);
@@ -388,18 +401,14 @@ SubscriberId lsn44::look_up(Lsn44& shard, Lookup& lookup) {
                         !may_begin(shard, subscriber, lookup.protocol, transport);
     const PortOutlook outlook =
         port_outlook(shard, subscriber == state::kNone ? nullptr : &tables.subscribers[subscriber],
-                     wire::Ipv4Address{local}, *group, lookup.protocol, lookup.policy.pooling);
+                     inside, *group, lookup.protocol, lookup.policy.pooling);
     lookup.no_port = outlook.refusal;
     lookup.block = outlook.block;
     if (!lookup.full && has_mapping(lookup.policy) && !lookup.mapping &&
         tables.mappings.size() == tables.mappings.capacity())
       lookup.full = DropReason::kMappingTableFull;
   }
-  if (lookup.hop) {
-    const NeighbourId hop = shard.neighbours.find(lookup.hop->interface, lookup.hop->via.be());
-    lookup.hop_known =
-        hop != kNoNeighbour && shard.neighbours[hop].state == NeighbourState::kReachable;
-  }
+  look_up_hop(shard, lookup);
   return subscriber;
 }
 

@@ -67,7 +67,7 @@ void uncount_in_group(const Context& shard, Subscriber& subscriber, Protocol pro
 /// Takes a session's keys away, and gives back its port or its place in a mapping.
 void forget_flow(Lsn44& shard, const Session& session, const SessionCold& cold) {
   Tables& tables = shard.lsn44;
-  const state::FlowKey out = outbound_key(session);
+  const state::FlowKey out = outbound_key(shard, session);
   const state::FlowKey in = inbound_key(session);
   tables.outbound.erase(out, tables.outbound.hash(out));
   tables.inbound.erase(in, tables.inbound.hash(in));
@@ -150,6 +150,28 @@ SessionState state_of(const Session& session) {
   return (flags & TcpFlags::kSynInbound) != 0 ? SessionState::kSynReceived : SessionState::kSynSent;
 }
 
+DomainId domain_of(const Lsn44& shard, const Session& session) {
+  const SessionId id = shard.lsn44.sessions.index_of(session);
+  return shard.lsn44.subscribers[shard.lsn44.cold[id].subscriber].td;
+}
+
+InsideAddress inside_of(const Lsn44& shard, const Session& session) {
+  return in_domain(domain_of(shard, session), session.inside_ip);
+}
+
+SessionId find_outbound(const Lsn44& shard, DomainId td, const state::FlowKey& name) {
+  const state::FlowTable& table = shard.lsn44.outbound;
+  const state::FlowKey key = marked(name, shard.mark_of(td));
+  const SessionId id = table.find(key, table.hash(key));
+  return id == state::kNone || shard.lsn44.sessions[id].inside_ip.raw() != name.local ? state::kNone
+                                                                                      : id;
+}
+
+state::FlowKey outbound_key(const Lsn44& shard, const Session& s) {
+  return marked(flow_key(s.protocol, s.inside_ip, s.inside_port, s.remote_ip, s.remote_port),
+                shard.mark_of(domain_of(shard, s)));
+}
+
 TcpOpening tcp_opening(std::uint8_t flags, const TransportPolicy& policy) {
   using wire::TcpHeader;
   constexpr std::uint8_t kChanges =
@@ -206,7 +228,8 @@ SessionCold& enter(Lsn44& shard, SessionId id, SubscriberId subscriber_id, std::
 /// inside endpoint, if that is in force. A restored session that had another NAT port is of none.
 std::optional<StaticMatch> find_static(Lsn44& shard, const SessionRequest& request) {
   if (request.mapping != state::kNone) return std::nullopt;
-  auto match = match_inside(shard, request.protocol, request.inside, request.remote.address);
+  auto match = match_inside(shard, request.protocol, in_domain(request.td, request.inside.address),
+                            request.inside.port, request.remote.address);
   if (!match || !match->is_active) return std::nullopt;
   if (request.nat_port && *request.nat_port != match->endpoint.port) return std::nullopt;
   return match;
@@ -315,7 +338,8 @@ class SessionDraft {
   /// ports meet in an inbound session: then the newcomer is refused.
   [[nodiscard]] Refusal publish() {
     const Session& session = tables_.sessions[id_];
-    const state::FlowKey out = outbound_key(session);
+    const state::FlowKey out = marked(flow_key(session.protocol, request_.inside, request_.remote),
+                                      shard_.mark_of(request_.td));
     const state::FlowKey in = inbound_key(session);
     const std::uint32_t out_hash = request_.missed ? *request_.missed : tables_.outbound.hash(out);
     const std::uint32_t in_hash = tables_.inbound.hash(in);
@@ -395,11 +419,12 @@ class SessionDraft {
 std::expected<SessionId, DropReason> try_create(Lsn44& shard, const Group& group,
                                                 std::uint16_t group_id, const AppPolicy& policy,
                                                 const SessionRequest& request) {
+  const InsideAddress inside = in_domain(request.td, request.inside.address);
   // An answer would leave untranslated.
   if (request.first == Direction::kInbound &&
-      is_bypassed(*shard.generation, request.protocol, request.inside.address, request.remote))
+      is_bypassed(*shard.generation, request.protocol, inside, request.remote))
     return std::unexpected(DropReason::kFiltered);
-  const auto subscriber = obtain_subscriber(shard, request.inside.address, group_id);
+  const auto subscriber = obtain_subscriber(shard, inside, group_id);
   if (!subscriber) return std::unexpected(subscriber.error());
   SessionDraft draft(shard, group, group_id, request, *subscriber);
   if (const auto refusal = draft.check_quotas()) return std::unexpected(*refusal);
@@ -416,7 +441,8 @@ std::expected<SessionId, DropReason> create_session(Lsn44& shard, const Group& g
                                                     const SessionRequest& request) {
   const auto made = try_create(shard, group, group_id, policy, request);
   if (!made) [[unlikely]]
-    log_refusal(shard, group_id, request.protocol, request.inside.address, made.error());
+    log_refusal(shard, group_id, request.protocol, in_domain(request.td, request.inside.address),
+                made.error());
   return made;
 }
 
@@ -544,12 +570,12 @@ bool is_allowed(Lsn44& shard, SessionId id) {
   // Its group's ALG may have ended it.
   if ((session.flags & F::kInUse) == 0) return true;
   if (session.protocol == Protocol::kEsp && group->alg_profile == kNoId) return false;
-  if (is_bypassed(generation, session.protocol, session.inside_ip, remote_of(session)))
+  if (is_bypassed(generation, session.protocol, inside_of(shard, session), remote_of(session)))
     return false;
   const NatAddressPlace* place = generation.nat_addresses.find(wire::Ipv4Address{session.nat_ip});
   if (place == nullptr || place->owner != shard.id) return false;
   if (session.protocol != Protocol::kEsp && cold.by_static())
-    return is_static_still(generation, session);
+    return is_static_still(shard, session);
   if (std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end())
     return false;
   Subscriber& subscriber = tables.subscribers[cold.subscriber];

@@ -29,16 +29,16 @@ bool has_whole_address(Lsn44& shard, wire::Be32 nat_ip) {
 }  // namespace
 
 std::optional<StaticMatch> match_inside(Lsn44& shard, Protocol protocol,
-                                        const wire::Endpoint& inside, wire::Be32 remote) {
+                                        const InsideAddress& inside, wire::Be16 port,
+                                        wire::Be32 remote) {
   const StaticMappings* const statics = shard.generation->statics.get();
   if (statics == nullptr) return std::nullopt;
   const StaticMapping* const found =
-      statics->find_inside(scope_of(protocol), wire::Ipv4Address{inside.address},
-                           inside.port.host(), wire::Ipv4Address{remote});
+      statics->find_inside(scope_of(protocol), inside, port.host(), wire::Ipv4Address{remote});
   if (found == nullptr) return std::nullopt;
-  const wire::Endpoint nat{found->nat_ip.be(), port_of(*found, inside.port, found->nat_port)};
-  return StaticMatch{nat, found->scope == StaticScope::kAll, has_port(shard, protocol, nat),
-                     found->destination.value != 0};
+  const wire::Endpoint nat{found->nat_ip.be(), port_of(*found, port, found->nat_port)};
+  return StaticMatch{nat, found->td, found->scope == StaticScope::kAll,
+                     has_port(shard, protocol, nat), found->destination.value != 0};
 }
 
 std::optional<StaticMatch> match_nat(Lsn44& shard, Protocol protocol, const wire::Endpoint& nat,
@@ -50,19 +50,21 @@ std::optional<StaticMatch> match_nat(Lsn44& shard, Protocol protocol, const wire
                         wire::Ipv4Address{remote});
   if (found == nullptr) return std::nullopt;
   return StaticMatch{{found->inside_ip.be(), port_of(*found, nat.port, found->inside_port)},
+                     found->td,
                      found->scope == StaticScope::kAll,
                      has_port(shard, protocol, nat),
                      found->destination.value != 0};
 }
 
-std::optional<StaticMatch> match_inside(Lsn44& shard, wire::Be32 inside, wire::Be32 remote) {
+std::optional<StaticMatch> match_inside(Lsn44& shard, const InsideAddress& inside,
+                                        wire::Be32 remote) {
   const StaticMappings* const statics = shard.generation->statics.get();
   if (statics == nullptr || !statics->has_one_to_one()) return std::nullopt;
-  const StaticMapping* const found =
-      statics->find_inside(wire::Ipv4Address{inside}, wire::Ipv4Address{remote});
+  const StaticMapping* const found = statics->find_inside(inside, wire::Ipv4Address{remote});
   if (found == nullptr) return std::nullopt;
   const wire::Be32 nat = found->nat_ip.be();
-  return StaticMatch{{nat, {}}, true, has_whole_address(shard, nat), found->destination.value != 0};
+  return StaticMatch{
+      {nat, {}}, found->td, true, has_whole_address(shard, nat), found->destination.value != 0};
 }
 
 std::optional<StaticMatch> match_nat(Lsn44& shard, wire::Be32 nat, wire::Be32 remote) {
@@ -72,16 +74,18 @@ std::optional<StaticMatch> match_nat(Lsn44& shard, wire::Be32 nat, wire::Be32 re
       statics->find_nat(wire::Ipv4Address{nat}, wire::Ipv4Address{remote});
   if (found == nullptr) return std::nullopt;
   return StaticMatch{{found->inside_ip.be(), {}},
+                     found->td,
                      true,
                      has_whole_address(shard, nat),
                      found->destination.value != 0};
 }
 
-bool is_static_still(const Generation& generation, const Session& session) {
-  if (generation.statics == nullptr) return false;
-  const StaticMapping* const found = generation.statics->find_inside(
-      scope_of(session.protocol), wire::Ipv4Address{session.inside_ip}, session.inside_port.host(),
-      wire::Ipv4Address{session.remote_ip});
+bool is_static_still(const Lsn44& shard, const Session& session) {
+  const StaticMappings* const statics = shard.generation->statics.get();
+  if (statics == nullptr) return false;
+  const StaticMapping* const found =
+      statics->find_inside(scope_of(session.protocol), inside_of(shard, session),
+                           session.inside_port.host(), wire::Ipv4Address{session.remote_ip});
   return found != nullptr && found->nat_ip == wire::Ipv4Address{session.nat_ip} &&
          port_of(*found, session.inside_port, found->nat_port) == session.nat_port;
 }
@@ -89,8 +93,7 @@ bool is_static_still(const Generation& generation, const Session& session) {
 void pair_by_static(Lsn44& shard, Subscriber& subscriber, const Group& group) {
   const Generation& generation = *shard.generation;
   if (generation.statics == nullptr || subscriber.paired_ip.raw() != 0) return;
-  for (const StaticMapping& mapping :
-       generation.statics->of_subscriber(wire::Ipv4Address{subscriber.ip})) {
+  for (const StaticMapping& mapping : generation.statics->of_subscriber(subscriber.inside())) {
     const NatAddressPlace* const place = generation.nat_addresses.find(mapping.nat_ip);
     if (place == nullptr || place->owner != shard.id ||
         generation.is_static_whole(mapping.nat_ip) ||

@@ -18,9 +18,9 @@ constexpr std::uint8_t kNotSearched = 0, kSearching = 1, kToOwner = 2, kToLast =
 
 /// Whether a packet of a subscriber that may be displaced is this shard's, as it has state of its.
 /// One that is pinned begins nothing at its former shard, which keeps the sessions that it has.
-bool has_state_of(const Lsn44& shard, const Packet& packet, wire::Be32 subscriber,
+bool has_state_of(const Lsn44& shard, const Packet& packet, const InsideAddress& subscriber,
                   const ShardMap& map, std::uint16_t group) {
-  if (packet.kind == PacketKind::kFlow && map.is_pinned(wire::Ipv4Address{subscriber}, group))
+  if (packet.kind == PacketKind::kFlow && map.is_pinned(subscriber, group))
     return shard.lsn44.outbound.find(packet.key, packet.hash) != state::kNone;
   return find_subscriber(shard, subscriber) != state::kNone;
 }
@@ -29,7 +29,7 @@ bool has_state_of(const Lsn44& shard, const Packet& packet, wire::Be32 subscribe
 
 Verdict check_outbound_addresses(const Generation& generation, const Packet& packet) {
   if (!is_host_address(packet.ip->source)) return Verdict::drop(DropReason::kIpSourceInvalid);
-  if (is_own_address(generation, packet.ip->source) ||
+  if (is_own_address(generation, packet, packet.ip->source) ||
       generation.nat_addresses.find(wire::Ipv4Address{packet.ip->source}) != nullptr)
     return Verdict::drop(DropReason::kSpoofedNatSource);
   if (!is_host_address(packet.ip->destination))
@@ -45,23 +45,29 @@ Verdict check_inbound_addresses(const Generation& generation, const Packet& pack
   // RFC 2827: a packet from outside with a source of the NAT's or a client's is forged.
   const wire::Ipv4Address source{packet.ip->source};
   if (generation.nat_addresses.find(source) != nullptr ||
-      is_own_address(generation, packet.ip->source))
+      is_own_address(generation, packet, packet.ip->source))
     return Verdict::drop(DropReason::kSpoofedNatSource);
-  if (generation.maps.front()->group_of(source) != nullptr)
+  // Those of another domain are no clients' outside: is_forged_neighbour() sees to their own one.
+  if (generation.maps.front()->group_of({source}) != nullptr)
     return Verdict::drop(DropReason::kSpoofedClientSource);
   return Verdict::next();
 }
 
-Verdict steer_outbound(Lsn44& shard, Packet& packet, wire::Be32 subscriber, std::uint16_t& group) {
+bool is_forged_neighbour(const Generation& generation, DomainId td, const Packet& packet) {
+  return td != 0 && !packet.hairpin &&
+         generation.maps.front()->group_of(in_domain(td, packet.ip->source)) != nullptr;
+}
+
+Verdict steer_outbound(Lsn44& shard, Packet& packet, const InsideAddress& subscriber,
+                       std::uint16_t& group) {
   const Generation& generation = *shard.generation;
-  const wire::Ipv4Address address{subscriber};
   const ShardMap& map = *generation.maps.front();
-  const std::uint16_t* found = map.group_of(address);
+  const std::uint16_t* found = map.group_of(subscriber);
   if (found == nullptr || generation.group(*found) == nullptr)
     return Verdict::drop(DropReason::kNotAClient);
   group = *found;
   if (shard.shards == 1) return Verdict::next();
-  const ShardId owner = map.owner_of(address, group);
+  const ShardId owner = map.owner_of(subscriber, group);
   if (owner == kNoShard) return Verdict::drop(DropReason::kPoolExhausted);
   const ShardSet able = map.shards_of(group);
   const ShardSet self = ShardSet{1} << shard.id;
@@ -70,9 +76,9 @@ Verdict steer_outbound(Lsn44& shard, Packet& packet, wire::Be32 subscriber, std:
   // group: all that such a shard still has is void.
   ShardSet others = 0;
   if (generation.displaced != nullptr) {
-    others = generation.displaced->shards_of(address);
+    others = generation.displaced->shards_of(subscriber.address);
     if (generation.maps.size() > 1 && !generation.displaced->are_all_known(generation.number))
-      if (const ShardId former = generation.maps[1]->owner_of(address); former != kNoShard)
+      if (const ShardId former = generation.maps[1]->owner_of(subscriber); former != kNoShard)
         others |= ShardSet{1} << former;
     others &= able & ~(ShardSet{1} << owner);
   }
@@ -95,7 +101,7 @@ Verdict steer_outbound(Lsn44& shard, Packet& packet, wire::Be32 subscriber, std:
   if (owner == shard.id) return Verdict::next();
   if (packet.handoffs < kToLast)
     return hand_to(owner, packet.handoffs < kToOwner ? kToOwner : kToLast);
-  return (able & self) != 0 && !map.is_pinned(address, group)
+  return (able & self) != 0 && !map.is_pinned(subscriber, group)
              ? Verdict::next()
              : Verdict::drop(DropReason::kHandoffLoop);
 }
@@ -112,13 +118,14 @@ Verdict find_owner(Lsn44& shard, Packet& packet) {
                                  : check_inbound_addresses(*shard.generation, packet);
   if (!checked.is_next()) return checked;
   std::uint16_t group = kNoId;
-  return inside ? steer_outbound(shard, packet, packet.ip->source, group)
+  return inside ? steer_outbound(shard, packet,
+                                 in_domain_of(*shard.generation, packet, packet.ip->source), group)
                 : steer_inbound(shard, packet.ip->destination);
 }
 
 Verdict steer(Lsn44& shard, Packet& packet) {
   if ((packet.ip->ttl <= 1 && !packet.hairpin) ||
-      is_own_address(*shard.generation, packet.ip->destination) ||
+      is_own_address(*shard.generation, packet, packet.ip->destination) ||
       is_bypassed(*shard.generation, packet))
     return Verdict::next();
   const Verdict verdict = find_owner(shard, packet);

@@ -12,8 +12,8 @@
 namespace lsn::datapath::lsn44 {
 namespace {
 
-state::FlowKey subscriber_key(wire::Be32 ip) {
-  return state::FlowKey::make(ip.raw(), 0, 0, 0, 1);
+state::FlowKey subscriber_key(const InsideAddress& inside) {
+  return state::FlowKey::make(inside.address.be().raw(), 0, inside.td, 0, 1);
 }
 
 /// Its sessions count in that group from now on.
@@ -36,9 +36,10 @@ constexpr std::uint8_t kDisplaced = 0x01, kListed = 0x02;
 /// may not have adopted this one yet.
 void note_displaced(Context& shard, Subscriber& subscriber) {
   const wire::Ipv4Address address{subscriber.ip};
+  const InsideAddress inside = subscriber.inside();
   const bool was_displaced = (subscriber.displaced & kDisplaced) != 0;
   const bool was_listed = (subscriber.displaced & kListed) != 0;
-  const bool displaced_now = shard.generation->maps.front()->owner_of(address) != shard.id;
+  const bool displaced_now = shard.generation->maps.front()->owner_of(inside) != shard.id;
   const bool listed = displaced_now || was_displaced;
   if (displaced_now != was_displaced) {
     if (displaced_now)
@@ -67,7 +68,7 @@ bool keeps_pairing(const Lsn44& shard, const Subscriber& subscriber, const Group
       std::find(group->pools.begin(), group->pools.end(), place->pool) == group->pools.end())
     return false;
   if (group->deterministic == nullptr) return true;
-  const auto block = group->deterministic->forward(wire::Ipv4Address{subscriber.ip});
+  const auto block = group->deterministic->forward(subscriber.inside());
   return block && block->nat_ip.be() == subscriber.paired_ip;
 }
 
@@ -75,29 +76,29 @@ bool keeps_pairing(const Lsn44& shard, const Subscriber& subscriber, const Group
 /// this shard's: no other serves the subscriber.
 void pair_deterministic(Lsn44& shard, Subscriber& subscriber, const Group& group) {
   if (group.deterministic == nullptr || subscriber.paired_ip.raw() != 0) return;
-  const auto block = group.deterministic->forward(wire::Ipv4Address{subscriber.ip});
+  const auto block = group.deterministic->forward(subscriber.inside());
   if (block && find_nat_address(shard, block->nat_ip.be()) != nullptr)
     pair_with(shard, subscriber, block->nat_ip.be());
 }
 
 }  // namespace
 
-SubscriberId find_subscriber(const Lsn44& shard, wire::Be32 ip) {
-  return find_subscriber(shard, ip, subscriber_hash(shard, ip));
+SubscriberId find_subscriber(const Lsn44& shard, const InsideAddress& inside) {
+  return find_subscriber(shard, inside, subscriber_hash(shard, inside));
 }
 
-std::uint32_t subscriber_hash(const Lsn44& shard, wire::Be32 ip) {
-  return shard.lsn44.subscriber_index.hash(subscriber_key(ip));
+std::uint32_t subscriber_hash(const Lsn44& shard, const InsideAddress& inside) {
+  return shard.lsn44.subscriber_index.hash(subscriber_key(inside));
 }
 
-SubscriberId find_subscriber(const Lsn44& shard, wire::Be32 ip, std::uint32_t hash) {
-  return shard.lsn44.subscriber_index.find(subscriber_key(ip), hash);
+SubscriberId find_subscriber(const Lsn44& shard, const InsideAddress& inside, std::uint32_t hash) {
+  return shard.lsn44.subscriber_index.find(subscriber_key(inside), hash);
 }
 
-std::expected<SubscriberId, DropReason> obtain_subscriber(Lsn44& shard, wire::Be32 ip,
+std::expected<SubscriberId, DropReason> obtain_subscriber(Lsn44& shard, const InsideAddress& inside,
                                                           std::uint16_t group) {
   Tables& tables = shard.lsn44;
-  const state::FlowKey key = subscriber_key(ip);
+  const state::FlowKey key = subscriber_key(inside);
   const std::uint32_t hash = tables.subscriber_index.hash(key);
   if (const SubscriberId known = tables.subscriber_index.find(key, hash); known != state::kNone) {
     refresh_subscriber(shard, known);
@@ -110,7 +111,8 @@ std::expected<SubscriberId, DropReason> obtain_subscriber(Lsn44& shard, wire::Be
     return std::unexpected(DropReason::kSubscriberTableFull);
   }
   Subscriber& subscriber = tables.subscribers[id];
-  subscriber.ip = ip;
+  subscriber.ip = inside.address.be();
+  subscriber.td = inside.td;
   subscriber.group = group;
   subscriber.in_use = 1;
   subscriber.is_client = true;
@@ -128,7 +130,7 @@ const Group* refresh_subscriber(Lsn44& shard, SubscriberId id) {
   if (subscriber.generation == static_cast<std::uint32_t>(generation.number))
     return subscriber.is_client ? &generation.groups[subscriber.group] : nullptr;
   subscriber.generation = static_cast<std::uint32_t>(generation.number);
-  const std::uint16_t* now = generation.maps.front()->group_of(wire::Ipv4Address{subscriber.ip});
+  const std::uint16_t* now = generation.maps.front()->group_of(subscriber.inside());
   const Group* group = now == nullptr ? nullptr : generation.group(*now);
   subscriber.is_client = group != nullptr;
   if (group != nullptr) {
@@ -152,7 +154,7 @@ void release_subscriber(Lsn44& shard, SubscriberId id) {
   Subscriber& subscriber = tables.subscribers[id];
   if (is_alive(subscriber)) return;
   unpair(shard, subscriber);
-  const state::FlowKey key = subscriber_key(subscriber.ip);
+  const state::FlowKey key = subscriber_key(subscriber.inside());
   tables.subscriber_index.erase(key, tables.subscriber_index.hash(key));
   if ((subscriber.displaced & kDisplaced) != 0) shard.counters.displaced.subtract();
   if ((subscriber.displaced & kListed) != 0 && shard.generation->displaced != nullptr)

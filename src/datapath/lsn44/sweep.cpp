@@ -25,6 +25,8 @@ void lsn44::adopt(Lsn44& shard, const Generation* generation, ShardAddresses* ad
   }
   shard.counters.generation.set(generation->number);
   shard.inbound_refresh = generation->inbound_refresh;
+  for (std::size_t i = 0; i < std::min(shard.links.size(), generation->interfaces.size()); ++i)
+    shard.links[i].mark = shard.mark_of(generation->interfaces[i].td);
   shard.adopted = ++shard.epoch;
 }
 

@@ -35,8 +35,8 @@ bool revalidate(Lsn44& shard, SessionId id) {
     const SessionCold& cold = shard.lsn44.cold[id];
     std::optional<StaticMatch> by_static;
     if (cold.by_static())
-      by_static = match_inside(shard, session.protocol, {session.inside_ip, session.inside_port},
-                               session.remote_ip);
+      by_static = match_inside(shard, session.protocol, inside_of(shard, session),
+                               session.inside_port, session.remote_ip);
     const bool inspected =
         is_inspected(shard, shard.lsn44.subscribers[cold.subscriber], session.protocol,
                      session.remote_port, by_static ? &*by_static : nullptr);
@@ -46,7 +46,7 @@ bool revalidate(Lsn44& shard, SessionId id) {
   return true;
 }
 
-std::expected<NeighbourId, DropReason> find_hop(L3& shard, wire::Be32 destination,
+std::expected<NeighbourId, DropReason> find_hop(L3& shard, const InsideAddress& destination,
                                                 Direction direction) {
   const bool out = direction == Direction::kOutbound;
   const auto next_hop = resolve(shard, destination);
@@ -59,12 +59,14 @@ std::expected<NeighbourId, DropReason> find_hop(L3& shard, wire::Be32 destinatio
   return next_hop->neighbour;
 }
 
-Verdict resolve_hop(L3& shard, Session& session, Direction direction) {
+Verdict resolve_hop(Lsn44& shard, Session& session, Direction direction) {
   NeighbourId& hop = session.hop[direction];
   const bool out = direction == Direction::kOutbound;
   if (out && (session.flags & F::kHairpin) != 0) hop = kHairpinHop;
   if (hop != kNoNeighbour) return Verdict::next();
-  const auto found = find_hop(shard, out ? session.remote_ip : session.inside_ip, direction);
+  const auto found = find_hop(
+      shard, in_domain(domain_of(shard, session), out ? session.remote_ip : session.inside_ip),
+      direction);
   if (!found) return Verdict::drop(found.error());
   hop = *found;
   return Verdict::next();
@@ -129,6 +131,8 @@ Verdict forward_slow(Lsn44& shard, Packet& packet, SessionId id) {
     else if (preserves_port(shard.lsn44.sessions[id]))
       return Verdict::drop(DropReason::kIkeSpiUnknown);
   }
+  if (!is_of<direction>(packet, shard.lsn44.sessions[id])) [[unlikely]]
+    return Verdict::drop(DropReason::kFlowTableFull);
   if (!revalidate(shard, id)) return begin_again<direction>(shard, packet);
   Session& session = shard.lsn44.sessions[id];
   if (const Verdict verdict = resolve_hop(shard, session, direction); !verdict.is_next())

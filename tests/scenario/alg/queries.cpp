@@ -228,11 +228,11 @@ TEST_P(AlgQueries, AGateHasItsStateItsHolderItsTimeAndItsWaiters) {
   EXPECT_EQ(rows[0].nat_ip, address(kN));
   EXPECT_EQ(rows[0].server, address(kS));
   EXPECT_EQ(rows[0].state, GateState::kExchange);
-  EXPECT_EQ(rows[0].holder, address(c1.ip));
+  EXPECT_EQ(rows[0].holder, shared::InsideAddress{address(c1.ip)});
   EXPECT_EQ(rows[0].left_ms, 26'000u);
   EXPECT_EQ(rows[0].waiters, 2u);
-  EXPECT_EQ(rows[0].first_waiters[0], address(c2.ip));
-  EXPECT_EQ(rows[0].first_waiters[1], address(c3.ip));
+  EXPECT_EQ(rows[0].first_waiters[0], shared::InsideAddress{address(c2.ip)});
+  EXPECT_EQ(rows[0].first_waiters[1], shared::InsideAddress{address(c3.ip)});
   EXPECT_EQ(rows[0].last_reason, std::nullopt);
 
   gets(c1, response(c1.auth()));
@@ -254,7 +254,7 @@ TEST_P(AlgQueries, GateRowOfALingeringGate_HasTheLastHolder) {
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].state, GateState::kClosed);
   EXPECT_EQ(rows[0].holder, std::nullopt);
-  EXPECT_EQ(rows[0].lingering, address(c1.ip));
+  EXPECT_EQ(rows[0].lingering, shared::InsideAddress{address(c1.ip)});
   EXPECT_EQ(rows[0].left_ms, 29'000u);
   EXPECT_EQ(rows[0].last_reason, CloseReason::kPaired);
 }
@@ -300,7 +300,7 @@ TEST_P(AlgQueries, AFlushedHoldersTurnGoesToTheNextWaiter) {
   happens(100ms, {out_frame(c2, c2.auth())});
   const auto rows = gate_rows();
   ASSERT_EQ(rows.size(), 1u);
-  EXPECT_EQ(rows[0].holder, address(c2.ip));
+  EXPECT_EQ(rows[0].holder, shared::InsideAddress{address(c2.ip)});
   EXPECT_EQ(rows[0].last_reason, CloseReason::kFlush);
 }
 
@@ -397,7 +397,7 @@ TEST_P(AlgQueries, IkeRowsAndLookup_TellGateAndSessionOfAPair) {
   esp_refused_out(c2, 0x1002, DropReason::kEspOutGateBusy, 1);
   found = look_up(kOutbound, c2.ip, 0x1002);
   EXPECT_TRUE(found.alg.waits);
-  EXPECT_EQ(found.alg.gate->first_waiters[0].value, c2.ip.value);
+  EXPECT_EQ(found.alg.gate->first_waiters[0].address.value, c2.ip.value);
   EXPECT_FALSE(look_up(kInbound, c1.nat.ip, 0x2001).alg.seen);
   esp_refused_in(0x2001, DropReason::kEspInAmbiguous, 70000);
   found = look_up(kInbound, c1.nat.ip, 0x2001);

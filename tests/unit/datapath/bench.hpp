@@ -315,7 +315,7 @@ class Workbench : public ::testing::Test {
     add(prefix("10.0.0.0", 8), 1, "198.51.100.253");
     add(prefix("10.9.0.0", 16), 2, "203.0.113.14");
     add(prefix("172.16.0.0", 12), 0, "192.0.2.254");
-    generation.routes = IntervalMap<Route>(std::move(routes));
+    generation.index_routes(routes);
   }
 
   void pass(state::TickDuration time) { shard->now += time; }
@@ -397,7 +397,7 @@ class Workbench : public ::testing::Test {
 
   /// Sends an IP packet to where its destination is routed.
   void send_to(const std::string& destination, const Bytes& packet, std::size_t segment = kRoom) {
-    const auto hop = resolve(*shard, ip(destination));
+    const auto hop = resolve(*shard, {wire::Ipv4Address{ip(destination)}});
     ASSERT_TRUE(hop.has_value());
     ASSERT_NE(hop->neighbour, kNoNeighbour);
     rte_mbuf* mbuf = buffer(packet, segment);
@@ -408,8 +408,9 @@ class Workbench : public ::testing::Test {
   Packet received(std::uint16_t device, const Bytes& frame, std::size_t segment = kRoom) {
     Packet packet;
     rte_mbuf* mbuf = buffer(frame, segment);
-    EXPECT_EQ(parse_frame(*shard, device, mbuf, packet), Verdict::next());
-    EXPECT_EQ(parse_ip(packet, 0), Verdict::next());
+    std::uint64_t mark = 0;
+    EXPECT_EQ(parse_frame(*shard, device, mbuf, packet, mark), Verdict::next());
+    EXPECT_EQ(parse_ip(packet, mark, 0), Verdict::next());
     return packet;
   }
 

@@ -45,7 +45,7 @@ class Floors : public ::testing::Test {
 
   /// The subscriber with that address, created in group 0.
   lsn44::SubscriberId subscriber(std::string_view dotted = "192.0.2.10") {
-    const auto id = lsn44::obtain_subscriber(shard(), ip(dotted), 0);
+    const auto id = lsn44::obtain_subscriber(shard(), {wire::Ipv4Address{ip(dotted)}}, 0);
     EXPECT_TRUE(id.has_value());
     return *id;
   }

@@ -156,7 +156,7 @@ struct Box {
 
   [[nodiscard]] ShardId owner_of(const Received& packet) const {
     return by == HashedAddress::kSource
-               ? generation.maps.front()->owner_of(Ipv4Address{packet.source}, 0)
+               ? generation.maps.front()->owner_of({Ipv4Address{packet.source}}, 0)
                : generation.nat_addresses.find(Ipv4Address{packet.destination})->owner;
   }
 

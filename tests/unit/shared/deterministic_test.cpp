@@ -22,12 +22,12 @@ TEST(AddressRuns, NumbersAddressesOfSeveralRangesInAscendingOrderEachOnce) {
                                          {ip(10, 0, 1, 2), ip(10, 0, 1, 4)}};
   const AddressRuns runs(ranges);
   EXPECT_EQ(runs.count(), 7u);
-  EXPECT_EQ(runs.number_of(ip(10, 0, 0, 0)), 0u);
-  EXPECT_EQ(runs.number_of(ip(10, 0, 1, 0)), 2u);
-  EXPECT_EQ(runs.number_of(ip(10, 0, 1, 4)), 6u);
-  EXPECT_EQ(runs.number_of(ip(10, 0, 0, 2)), std::nullopt);
-  EXPECT_EQ(runs.number_of(ip(10, 0, 1, 5)), std::nullopt);
-  EXPECT_EQ(runs.number_of(ip(9, 255, 255, 255)), std::nullopt);
+  EXPECT_EQ(runs.number_of({ip(10, 0, 0, 0)}), 0u);
+  EXPECT_EQ(runs.number_of({ip(10, 0, 1, 0)}), 2u);
+  EXPECT_EQ(runs.number_of({ip(10, 0, 1, 4)}), 6u);
+  EXPECT_EQ(runs.number_of({ip(10, 0, 0, 2)}), std::nullopt);
+  EXPECT_EQ(runs.number_of({ip(10, 0, 1, 5)}), std::nullopt);
+  EXPECT_EQ(runs.number_of({ip(9, 255, 255, 255)}), std::nullopt);
   for (std::uint64_t n = 0; n < runs.count(); ++n) EXPECT_EQ(runs.number_of(runs.at(n)), n);
 }
 
@@ -35,7 +35,7 @@ TEST(AddressRuns, HoldsAllAddressesThereAre) {
   const std::vector<Ipv4Range> all = {{ip(0, 0, 0, 0), ip(255, 255, 255, 255)}};
   const AddressRuns runs(all);
   EXPECT_EQ(runs.count(), std::uint64_t{1} << 32);
-  EXPECT_EQ(runs.at(0xFFFFFFFF), ip(255, 255, 255, 255));
+  EXPECT_EQ(runs.at(0xFFFFFFFF).address, ip(255, 255, 255, 255));
 }
 
 // 8 subscribers, 2 NAT addresses, blocks of 16,000: four of an address, the ports from 65,024 on
@@ -43,7 +43,7 @@ TEST(AddressRuns, HoldsAllAddressesThereAre) {
 class Deterministic : public testing::Test {
  protected:
   [[nodiscard]] static DeterministicMap map(BlockOrder order) {
-    const std::vector<Ipv4Range> subscribers = {{ip(10, 0, 0, 0), ip(10, 0, 0, 7)}};
+    const std::vector<InsideRange> subscribers = {{ip(10, 0, 0, 0), ip(10, 0, 0, 7)}};
     const std::vector<Ipv4Range> nat = {{ip(203, 0, 113, 3), ip(203, 0, 113, 4)}};
     return {subscribers, nat, 16000, order};
   }
@@ -52,47 +52,47 @@ class Deterministic : public testing::Test {
 TEST_F(Deterministic, PortsPolicyFillsOneAddressAfterTheOther) {
   const DeterministicMap of = map(BlockOrder::kPorts);
   EXPECT_EQ(of.blocks(), 8u);
-  EXPECT_EQ(of.forward(ip(10, 0, 0, 0)), (PortBlock{ip(203, 0, 113, 3), 1024, 17023}));
-  EXPECT_EQ(of.forward(ip(10, 0, 0, 3)), (PortBlock{ip(203, 0, 113, 3), 49024, 65023}));
-  EXPECT_EQ(of.forward(ip(10, 0, 0, 4)), (PortBlock{ip(203, 0, 113, 4), 1024, 17023}));
-  EXPECT_EQ(of.forward(ip(10, 0, 0, 8)), std::nullopt);
+  EXPECT_EQ(of.forward({ip(10, 0, 0, 0)}), (PortBlock{ip(203, 0, 113, 3), 1024, 17023}));
+  EXPECT_EQ(of.forward({ip(10, 0, 0, 3)}), (PortBlock{ip(203, 0, 113, 3), 49024, 65023}));
+  EXPECT_EQ(of.forward({ip(10, 0, 0, 4)}), (PortBlock{ip(203, 0, 113, 4), 1024, 17023}));
+  EXPECT_EQ(of.forward({ip(10, 0, 0, 8)}), std::nullopt);
 }
 
 TEST_F(Deterministic, IpAddrsPolicyDealsAddressesInTurn) {
   const DeterministicMap of = map(BlockOrder::kAddresses);
-  EXPECT_EQ(of.forward(ip(10, 0, 0, 0)), (PortBlock{ip(203, 0, 113, 3), 1024, 17023}));
-  EXPECT_EQ(of.forward(ip(10, 0, 0, 1)), (PortBlock{ip(203, 0, 113, 4), 1024, 17023}));
-  EXPECT_EQ(of.forward(ip(10, 0, 0, 2)), (PortBlock{ip(203, 0, 113, 3), 17024, 33023}));
+  EXPECT_EQ(of.forward({ip(10, 0, 0, 0)}), (PortBlock{ip(203, 0, 113, 3), 1024, 17023}));
+  EXPECT_EQ(of.forward({ip(10, 0, 0, 1)}), (PortBlock{ip(203, 0, 113, 4), 1024, 17023}));
+  EXPECT_EQ(of.forward({ip(10, 0, 0, 2)}), (PortBlock{ip(203, 0, 113, 3), 17024, 33023}));
 }
 
 TEST_F(Deterministic, NobodyHasWellKnownPortsAndThoseThatFillNoBlock) {
   const DeterministicMap of = map(BlockOrder::kPorts);
   EXPECT_EQ(of.reverse(ip(203, 0, 113, 3), 1023), std::nullopt);
-  EXPECT_EQ(of.reverse(ip(203, 0, 113, 3), 1024), ip(10, 0, 0, 0));
-  EXPECT_EQ(of.reverse(ip(203, 0, 113, 3), 65023), ip(10, 0, 0, 3));
+  EXPECT_EQ(of.reverse(ip(203, 0, 113, 3), 1024), InsideAddress{ip(10, 0, 0, 0)});
+  EXPECT_EQ(of.reverse(ip(203, 0, 113, 3), 65023), InsideAddress{ip(10, 0, 0, 3)});
   EXPECT_EQ(of.reverse(ip(203, 0, 113, 3), 65024), std::nullopt);
   EXPECT_EQ(of.reverse(ip(203, 0, 113, 5), 1024), std::nullopt);
 }
 
 TEST_F(Deterministic, SubscribersWithoutABlockHaveNone) {
-  const std::vector<Ipv4Range> subscribers = {{ip(10, 0, 0, 0), ip(10, 0, 0, 255)}};
+  const std::vector<InsideRange> subscribers = {{ip(10, 0, 0, 0), ip(10, 0, 0, 255)}};
   const std::vector<Ipv4Range> nat = {{ip(203, 0, 113, 3), ip(203, 0, 113, 3)}};
   const DeterministicMap of(subscribers, nat, 256, BlockOrder::kPorts);
   EXPECT_EQ(of.blocks(), 252u);
-  EXPECT_TRUE(of.forward(ip(10, 0, 0, 251)).has_value());
-  EXPECT_EQ(of.forward(ip(10, 0, 0, 252)), std::nullopt);
+  EXPECT_TRUE(of.forward({ip(10, 0, 0, 251)}).has_value());
+  EXPECT_EQ(of.forward({ip(10, 0, 0, 252)}), std::nullopt);
 }
 
 TEST_F(Deterministic, EveryPortOfEveryBlockLeadsBackToItsSubscriber) {
-  const std::vector<Ipv4Range> subscribers = {{ip(10, 0, 0, 7), ip(10, 0, 0, 90)},
-                                              {ip(10, 1, 0, 0), ip(10, 1, 0, 20)}};
+  const std::vector<InsideRange> subscribers = {{ip(10, 0, 0, 7), ip(10, 0, 0, 90)},
+                                                {ip(10, 1, 0, 0), ip(10, 1, 0, 20)}};
   const std::vector<Ipv4Range> nat = {{ip(203, 0, 113, 9), ip(203, 0, 113, 9)},
                                       {ip(203, 0, 113, 1), ip(203, 0, 113, 2)}};
   for (const BlockOrder order : {BlockOrder::kPorts, BlockOrder::kAddresses}) {
     const DeterministicMap of(subscribers, nat, 1000, order);
     std::set<std::pair<std::uint32_t, std::uint16_t>> blocks;
     for (std::uint64_t n = 0; n < of.subscribers().count(); ++n) {
-      const Ipv4Address subscriber = of.subscribers().at(n);
+      const InsideAddress subscriber = of.subscribers().at(n);
       const auto block = of.forward(subscriber);
       ASSERT_TRUE(block);
       EXPECT_TRUE(blocks.emplace(block->nat_ip.value, block->first).second) << n;
@@ -100,6 +100,31 @@ TEST_F(Deterministic, EveryPortOfEveryBlockLeadsBackToItsSubscriber) {
         ASSERT_EQ(of.reverse(block->nat_ip, static_cast<std::uint16_t>(port)), subscriber);
     }
   }
+}
+
+TEST_F(Deterministic, AnAddressInTwoDomainsIsTwoSubscribersInTheOrderOfDomains) {
+  const Ipv4Range both{ip(10, 0, 0, 0), ip(10, 0, 0, 3)};
+  const std::vector<InsideRange> subscribers = {{both, 7}, {both, 2}};
+  const std::vector<Ipv4Range> nat = {{ip(203, 0, 113, 3), ip(203, 0, 113, 4)}};
+  const DeterministicMap of(subscribers, nat, 16000, BlockOrder::kPorts);
+  EXPECT_EQ(of.subscribers().count(), 8u);
+  EXPECT_EQ(of.forward({ip(10, 0, 0, 1), 2}), (PortBlock{ip(203, 0, 113, 3), 17024, 33023}));
+  EXPECT_EQ(of.forward({ip(10, 0, 0, 1), 7}), (PortBlock{ip(203, 0, 113, 4), 17024, 33023}));
+  EXPECT_EQ(of.forward({ip(10, 0, 0, 1), 0}), std::nullopt);
+  EXPECT_EQ(of.reverse(ip(203, 0, 113, 3), 17024), (InsideAddress{ip(10, 0, 0, 1), 2}));
+  EXPECT_EQ(of.reverse(ip(203, 0, 113, 4), 17024), (InsideAddress{ip(10, 0, 0, 1), 7}));
+}
+
+TEST(AddressRuns, DoNotMeetAcrossDomains) {
+  const std::vector<InsideRange> ranges = {{{ip(255, 255, 255, 255), ip(255, 255, 255, 255)}, 1},
+                                           {{ip(0, 0, 0, 0), ip(0, 0, 0, 0)}, 2},
+                                           {{ip(0, 0, 0, 0), ip(0, 0, 0, 0)}, 1}};
+  const AddressRuns runs(ranges);
+  EXPECT_EQ(runs.count(), 3u);
+  EXPECT_EQ(runs.at(0), (InsideAddress{ip(0, 0, 0, 0), 1}));
+  EXPECT_EQ(runs.at(1), (InsideAddress{ip(255, 255, 255, 255), 1}));
+  EXPECT_EQ(runs.at(2), (InsideAddress{ip(0, 0, 0, 0), 2}));
+  EXPECT_EQ(runs.number_of({ip(0, 0, 0, 0), 0}), std::nullopt);
 }
 
 TEST(PortBlocks, TheLargestSizeIsOneBlock) {

@@ -90,7 +90,7 @@ std::vector<unsigned> subscribers(const ShardMap& map, unsigned shards, std::uin
                                   std::uint32_t count, std::uint32_t step = 1) {
   std::vector<unsigned> result(shards);
   for (std::uint32_t n = 0; n < count; ++n)
-    ++result.at(map.owner_of(Ipv4Address{first + n * step}));
+    ++result.at(map.owner_of({Ipv4Address{first + n * step}}));
   return result;
 }
 
@@ -119,8 +119,8 @@ TEST(SubscriberOwner, EachShardHasTheShareOfSubscribersThatItHasOfTheNatAddresse
 }
 
 TEST(SubscriberOwner, IsNobodyWhereTheGroupHasNoAddress) {
-  EXPECT_EQ(map_of(ShardShares{}).owner_of(Ipv4Address{1}), kNoShard);
-  EXPECT_EQ(ShardMap{}.owner_of(Ipv4Address{1}), kNoShard);
+  EXPECT_EQ(map_of(ShardShares{}).owner_of({Ipv4Address{1}}), kNoShard);
+  EXPECT_EQ(ShardMap{}.owner_of({Ipv4Address{1}}), kNoShard);
 }
 
 TEST(SubscriberOwner, AChangeOfSharesMovesNoMoreSubscribersThanItMust) {
@@ -128,7 +128,7 @@ TEST(SubscriberOwner, AChangeOfSharesMovesNoMoreSubscribersThanItMust) {
   const auto moved = [](const ShardMap& a, const ShardMap& b) {
     unsigned n = 0;
     for (std::uint32_t i = 0; i < kCount; ++i)
-      n += a.owner_of(Ipv4Address{i}) != b.owner_of(Ipv4Address{i});
+      n += a.owner_of({Ipv4Address{i}}) != b.owner_of({Ipv4Address{i}});
     return n / double{kCount};
   };
   ShardShares group = shares({4, 4, 4, 4});
@@ -226,29 +226,48 @@ TEST(ShardMap, APinnedSubscriberBelongsToTheShardOfItsPin) {
       IntervalMap<ShardId>(std::vector<IntervalMap<ShardId>::Range>{{1005, 1005, 3}});
   const ShardMap without = map_with({});
   const ShardMap with = map_with(pins);
-  EXPECT_EQ(with.owner_of(Ipv4Address{1005}), 3);
-  EXPECT_TRUE(with.is_pinned(Ipv4Address{1005}, 0));
+  EXPECT_EQ(with.owner_of({Ipv4Address{1005}}), 3);
+  EXPECT_TRUE(with.is_pinned({Ipv4Address{1005}}, 0));
   for (std::uint32_t a = 1000; a < 1100; ++a) {
     if (a == 1005) continue;
-    EXPECT_EQ(with.owner_of(Ipv4Address{a}), without.owner_of(Ipv4Address{a})) << a;
-    EXPECT_FALSE(with.is_pinned(Ipv4Address{a}, 0));
+    EXPECT_EQ(with.owner_of({Ipv4Address{a}}), without.owner_of({Ipv4Address{a}})) << a;
+    EXPECT_FALSE(with.is_pinned({Ipv4Address{a}}, 0));
   }
   EXPECT_FALSE(same_owners(with, without));
   EXPECT_TRUE(same_owners(with, map_with(pins)));
 }
 
+TEST(ShardMap, APinIsOfADomain) {
+  Pins pins;
+  pins.subscribers.make(5) =
+      IntervalMap<ShardId>(std::vector<IntervalMap<ShardId>::Range>{{1005, 1005, 3}});
+  ClientNetworks networks;
+  for (const DomainId td : {DomainId{0}, DomainId{5}})
+    networks.make(td) = IntervalMap<std::uint16_t>(std::vector<IntervalMap<std::uint16_t>::Range>{
+        {1000, 1099, td == 0 ? std::uint16_t{0} : std::uint16_t{1}}});
+  const ShardMap map(networks, {ShardShares{1, 1, 1, 1}, ShardShares{1, 1, 1, 1}}, nullptr,
+                     kFinestClasses, pins);
+  EXPECT_TRUE(map.is_pinned({Ipv4Address{1005}, 5}, 1));
+  EXPECT_FALSE(map.is_pinned({Ipv4Address{1005}, 0}, 0));
+  EXPECT_EQ(*map.group_of({Ipv4Address{1005}, 5}), 1);
+  EXPECT_EQ(*map.group_of({Ipv4Address{1005}, 0}), 0);
+  EXPECT_EQ(map.group_of({Ipv4Address{1005}, 4}), nullptr);
+  EXPECT_EQ(map.owner_of({Ipv4Address{1005}, 5}), 3);
+  EXPECT_EQ(map.owner_of({Ipv4Address{1006}, 5}), map.owner_of({Ipv4Address{1006}, 0}));
+}
+
 TEST(ShardMap, ADeterministicSubscriberBelongsToTheShardOfItsNatAddress) {
-  const std::vector<wire::Ipv4Range> subscribers = {{Ipv4Address{1000}, Ipv4Address{1099}}};
+  const std::vector<InsideRange> subscribers = {{Ipv4Address{1000}, Ipv4Address{1099}}};
   const std::vector<wire::Ipv4Range> nat = {{Ipv4Address{5000}, Ipv4Address{5001}}};
   Pins pins;
   pins.deterministic[0] = {
       std::make_shared<const DeterministicMap>(subscribers, nat, 1024, BlockOrder::kPorts), {2, 1}};
   const ShardMap map = map_with(pins);
-  EXPECT_EQ(map.owner_of(Ipv4Address{1000}), 2);
-  EXPECT_EQ(map.owner_of(Ipv4Address{1062}), 2);
-  EXPECT_EQ(map.owner_of(Ipv4Address{1063}), 1);
-  EXPECT_TRUE(map.is_pinned(Ipv4Address{1063}, 0));
-  EXPECT_FALSE(map.is_pinned(Ipv4Address{1063}, 1));
+  EXPECT_EQ(map.owner_of({Ipv4Address{1000}}), 2);
+  EXPECT_EQ(map.owner_of({Ipv4Address{1062}}), 2);
+  EXPECT_EQ(map.owner_of({Ipv4Address{1063}}), 1);
+  EXPECT_TRUE(map.is_pinned({Ipv4Address{1063}}, 0));
+  EXPECT_FALSE(map.is_pinned({Ipv4Address{1063}}, 1));
   pins.deterministic[0].owners = {1, 2};
   EXPECT_FALSE(same_owners(map, map_with(pins)));
 }

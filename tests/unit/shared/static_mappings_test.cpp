@@ -65,7 +65,7 @@ TEST(StaticMappings, FindsWhatLookingAtEachFinds) {
           const Ipv4Address remote{0x08080800u + d};
           const Ipv4Address inside{0x0A000000u + host}, nat{0xCB007100u + host};
           const auto number = static_cast<std::uint16_t>(port);
-          const auto* by_inside = table.find_inside(scope, inside, number, remote);
+          const auto* by_inside = table.find_inside(scope, {inside}, number, remote);
           const auto* wanted = slow_find(all, false, scope, inside, number, remote);
           ASSERT_EQ(by_inside == nullptr, wanted == nullptr);
           if (wanted != nullptr) {
@@ -96,7 +96,7 @@ TEST(StaticMappings, FindsWhatLookingAtEachFinds) {
 TEST(StaticMappings, EmptyTable_FindsNothing) {
   const StaticMappings none;
   EXPECT_TRUE(none.empty());
-  EXPECT_EQ(none.find_inside(StaticScope::kTcp, Ipv4Address{1}, 1, kAny), nullptr);
+  EXPECT_EQ(none.find_inside(StaticScope::kTcp, {Ipv4Address{1}}, 1, kAny), nullptr);
   EXPECT_EQ(none.find_nat(Ipv4Address{1}, kAny), nullptr);
   EXPECT_FALSE(none.has_whole(Ipv4Address{1}));
 }

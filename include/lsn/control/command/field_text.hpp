@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "lsn/control/config/vocabulary.hpp"
 #include "lsn/shared/generation.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
@@ -21,6 +22,18 @@ inline constexpr std::size_t kEndpointWidth = 26;
 
 [[nodiscard]] inline std::string endpoint(wire::Ipv4Address address, std::uint16_t port) {
   return fmt::format("{}:{}", wire::to_string(address), port);
+}
+
+/// "10.0.0.5", "10.0.0.5 td 7"
+[[nodiscard]] inline std::string to_text(const shared::InsideAddress& inside) {
+  return wire::to_string(inside.address) + td_text(inside.td);
+}
+/// A subscriber's traffic domain as a field of JSON, if it is not 0: `,"td":7`.
+[[nodiscard]] inline std::string json_td(shared::DomainId td) {
+  return td == 0 ? std::string() : fmt::format(",\"td\":{}", td);
+}
+inline void put_td(nlohmann::ordered_json& json, shared::DomainId td) {
+  if (td != 0) json["td"] = td;
 }
 
 /// In one line; bytes that are no UTF-8 are replaced.

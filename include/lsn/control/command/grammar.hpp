@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "lsn/control/command/words.hpp"
+#include "lsn/shared/domain.hpp"
 #include "lsn/wire/ipv4_address.hpp"
 
 namespace lsn::control {
@@ -47,11 +48,12 @@ struct ValueSyntax {
 [[nodiscard]] std::optional<Value> one_of(std::initializer_list<std::string_view> words,
                                           std::string_view text);
 
-extern const ValueSyntax kAnyText;     ///< std::string
-extern const ValueSyntax kNameSyntax;  ///< std::string: an object's name
-extern const ValueSyntax kAnyAddress;  ///< wire::Ipv4Address
-extern const ValueSyntax kNetmask;     ///< wire::Ipv4Address: ones, then zeros
-extern const ValueSyntax kPortNumber;  ///< std::uint32_t: 0-65535
+extern const ValueSyntax kAnyText;       ///< std::string
+extern const ValueSyntax kNameSyntax;    ///< std::string: an object's name
+extern const ValueSyntax kAnyAddress;    ///< wire::Ipv4Address
+extern const ValueSyntax kNetmask;       ///< wire::Ipv4Address: ones, then zeros
+extern const ValueSyntax kPortNumber;    ///< std::uint32_t: 0-65535
+extern const ValueSyntax kDomainNumber;  ///< std::uint32_t: 0-4094, a traffic domain
 
 struct OptionSpec {
   std::string_view name;     ///< with its hyphen
@@ -121,6 +123,12 @@ struct Command {
     for (const Argument& argument : arguments)
       if (argument.name == name) return std::get_if<T>(&argument.value);
     return nullptr;
+  }
+  /// -td, if it was given.
+  [[nodiscard]] std::optional<shared::DomainId> td() const {
+    const auto* const given = get<std::uint32_t>("-td");
+    if (given == nullptr) return std::nullopt;
+    return static_cast<shared::DomainId>(*given);
   }
 };
 

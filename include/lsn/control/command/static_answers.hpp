@@ -17,7 +17,7 @@ namespace lsn::control {
 /// Which mappings; all that is set must hold.
 struct StaticFilter {
   std::optional<std::string> name{};
-  std::optional<wire::Ipv4Address> subscriber{};
+  std::optional<shared::InsideAddress> subscriber{};
 };
 
 [[nodiscard]] std::unique_ptr<Answer> list_of_statics(Format format, const CommandContext& context,

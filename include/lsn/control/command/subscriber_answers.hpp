@@ -22,11 +22,13 @@ namespace lsn::control {
 [[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_lsn_portblock(
     const Command& command, const CommandContext& context);
 /// The client that has an address and is in no group; empty: there is none.
-[[nodiscard]] std::string client_without_group(const Model& model, wire::Ipv4Address address);
+[[nodiscard]] std::string client_without_group(const Model& model,
+                                               const shared::InsideAddress& subscriber);
 
 /// Everything about one of them.
 [[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_subscriber(
     const Command& command, const CommandContext& context);
 [[nodiscard]] std::span<const PositionalSpec> show_subscriber_parameters();
+[[nodiscard]] std::span<const OptionSpec> show_subscriber_options();
 
 }  // namespace lsn::control

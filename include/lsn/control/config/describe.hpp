@@ -57,6 +57,7 @@ concept Like = std::same_as<std::remove_const_t<T>, Object>;
 inline constexpr std::int64_t kLongestTimeout = 10'000'000;
 /// 536 fits any IPv4 link (RFC 9293 section 3.7.1).
 inline constexpr Limits kMssLimits{536, 9000, "bytes", true};
+inline constexpr Limits kDomainLimits{0, shared::kLastDomain};
 inline constexpr std::int64_t kMaxPoolAddresses = 4096;
 inline constexpr std::size_t kMaxPoolsPerGroup = 16;
 inline constexpr std::int64_t kMaxTable = std::int64_t{1} << 28;
@@ -98,6 +99,7 @@ void describe(auto& v, Like<InterfaceConfig> auto& c) {
   v.template text<DeviceSyntax>("device", c.device, Presence::kRequired);
   v.template text<InterfaceAddressSyntax>("address", c.address, Presence::kRequired);
   v.number("vlan", c.vlan, {1, 4094});
+  v.number("td", c.td, kDomainLimits);
   // 68 is the least that a link may carry (RFC 791 section 3.2), 9600 the most that NICs agree on.
   v.number("mtu", c.mtu, {68, 9600, "bytes"});
   v.number("tcpMss", c.tcp_mss, kMssLimits);
@@ -109,6 +111,7 @@ void describe(auto& v, Like<InterfaceConfig> auto& c) {
 void describe(auto& v, Like<RouteConfig> auto& c) {
   v.template text<PrefixSyntax>("prefix", c.prefix, Presence::kRequired);
   v.template text<AddressSyntax>("via", c.via, Presence::kRequired);
+  v.number("td", c.td, kDomainLimits);
 }
 
 void describe(auto& v, Like<ControlConfig> auto& c) {
@@ -168,11 +171,12 @@ void describe(auto& v, Like<AclConfig> auto& c) {
   v.name(c.name, kMaxName);
   v.word("action", c.action, Presence::kOptional);
   v.template texts<SourceRangeSyntax>("srcIP", c.src_ip);
+  v.number("td", c.td, kDomainLimits);
 }
 
 void describe(auto& v, Like<ClientConfig> auto& c) {
   v.name(c.name, kMaxName);
-  v.template texts<NetworkSyntax>("network", c.network);
+  v.template texts<ClientNetworkSyntax>("network", c.network);
   v.template texts<TextSyntax>("aclname", c.aclname);
 }
 
@@ -258,6 +262,7 @@ void describe(auto& v, Like<StaticConfig> auto& c) {
   v.template text<AddressSyntax>("natIP", c.nat_ip, Presence::kOptional);
   v.template text<StaticPortSyntax>("natPort", c.nat_port, Presence::kOptional);
   v.template text<AddressSyntax>("destIP", c.dest_ip, Presence::kOptional);
+  v.number("td", c.td, kDomainLimits);
 }
 
 void describe(auto& v, Like<BypassConfig> auto& c) {

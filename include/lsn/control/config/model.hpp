@@ -68,7 +68,8 @@ struct InterfaceConfig {
   shared::Side role = shared::Side::kInside;
   std::string device;
   wire::Ipv4Prefix address;
-  std::uint16_t vlan = 0;  ///< 0: untagged
+  std::uint16_t vlan = 0;   ///< 0: untagged
+  shared::DomainId td = 0;  ///< of an inside one
   std::uint16_t mtu = 1500;
   std::uint16_t tcp_mss = 0;            ///< 0: SYNs keep theirs
   std::optional<wire::MacAddress> mac;  ///< none: the device's own
@@ -81,6 +82,7 @@ struct InterfaceConfig {
 struct RouteConfig {
   wire::Ipv4Prefix prefix;
   wire::Ipv4Address via;
+  shared::DomainId td = 0;  ///< of a route that leads inside
 
   friend bool operator==(const RouteConfig&, const RouteConfig&) = default;
 };
@@ -164,13 +166,14 @@ struct AclConfig {
   std::string name;
   AclAction action = AclAction::kAllow;
   std::vector<wire::Ipv4Range> src_ip;
+  shared::DomainId td = 0;  ///< of these sources
 
   friend bool operator==(const AclConfig&, const AclConfig&) = default;
 };
 
 struct ClientConfig {
   std::string name;
-  std::vector<wire::Ipv4Prefix> network;
+  std::vector<ClientNetwork> network;
   std::vector<std::string> aclname{};
 
   friend bool operator==(const ClientConfig&, const ClientConfig&) = default;
@@ -297,6 +300,9 @@ struct StaticConfig {
   std::optional<wire::Ipv4Address> nat_ip;
   std::optional<StaticPort> nat_port;
   std::optional<wire::Ipv4Address> dest_ip;
+  shared::DomainId td = 0;  ///< of the subscriber
+
+  [[nodiscard]] shared::InsideAddress subscriber() const { return {subscr_ip, td}; }
 
   friend bool operator==(const StaticConfig&, const StaticConfig&) = default;
 };
@@ -388,8 +394,18 @@ class ByName {
 
 /// The addresses of a client's access lists, one range after the other; of a list that is not
 /// there, none.
-[[nodiscard]] std::vector<wire::Ipv4Range> acl_ranges(const ByName<AclConfig>& acls,
-                                                      const ClientConfig& client);
+[[nodiscard]] std::vector<shared::InsideRange> acl_ranges(const ByName<AclConfig>& acls,
+                                                          const ClientConfig& client);
+/// ... and before them those of its networks: all its subscribers.
+[[nodiscard]] std::vector<shared::InsideRange> subscriber_ranges(const ByName<AclConfig>& acls,
+                                                                 const ClientConfig& client);
+
+/// The interface that a route's gateway is on, as the route's domain knows the interfaces; nullptr:
+/// none.
+[[nodiscard]] const InterfaceConfig* interface_of(const std::vector<InterfaceConfig>& interfaces,
+                                                  const RouteConfig& route);
+/// Whether an inside interface is in a domain.
+[[nodiscard]] bool has_inside(const Model& model, shared::DomainId td);
 
 /// The application profile of the group with the most specific range for a destination port, with
 /// that range; the profile is nullptr if the defaults apply. ICMP: any port, one profile for all.

@@ -22,10 +22,6 @@ inline constexpr std::uint32_t kDefaultBlockSize = 256;
 /// Ports in a block of the group; 0: it has no blocks.
 [[nodiscard]] std::uint32_t port_block_size(const Model& model, const GroupConfig& group);
 
-/// The subscribers of a client: its networks and the sources of its access lists.
-[[nodiscard]] std::vector<wire::Ipv4Range> subscribers_of(const Model& model,
-                                                          const ClientConfig& client);
-
 /// What an allocPolicy says of deterministic NAT.
 [[nodiscard]] shared::BlockOrder block_order(AllocPolicy policy);
 
@@ -34,8 +30,8 @@ inline constexpr std::uint32_t kDefaultBlockSize = 256;
                                                          const GroupConfig& group);
 
 /// The subscribers that share a NAT address, in the order of their blocks.
-[[nodiscard]] std::vector<wire::Ipv4Address> subscribers_at(const shared::DeterministicMap& map,
-                                                            wire::Ipv4Address nat_ip);
+[[nodiscard]] std::vector<shared::InsideAddress> subscribers_at(const shared::DeterministicMap& map,
+                                                                wire::Ipv4Address nat_ip);
 
 /// "1024 subscribers on 7 addresses, blocks of 256 ports, 252 of an address: 1764 blocks, 740 free"
 [[nodiscard]] std::string to_text(const shared::DeterministicMap& map);

@@ -258,6 +258,28 @@ struct NetworkSyntax {
   static std::string format(const Value& value) { return wire::to_string(value); }
 };
 
+/// A network of subscribers, in a traffic domain.
+struct ClientNetwork : wire::Ipv4Prefix {
+  shared::DomainId td = 0;
+
+  friend bool operator==(const ClientNetwork&, const ClientNetwork&) = default;
+};
+
+/// "10.0.0.0/8", "10.0.0.0/8 td 5"; a plain address is a network of one.
+struct ClientNetworkSyntax {
+  using Value = ClientNetwork;
+  static constexpr std::string_view kAllowed =
+      "A.B.C.D or A.B.C.D/L with L 0-32 and no host bits set, in a traffic domain with \" td N\" "
+      "behind it, N 0-4094";
+  static std::optional<std::string> hint(std::string_view text) {
+    return host_bits_set(text.substr(0, text.find(' ')));
+  }
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value);
+};
+/// Completes the text of what is in a domain: " td 5"; nothing of domain 0.
+[[nodiscard]] std::string td_text(shared::DomainId td);
+
 /// A unicast address.
 struct AddressSyntax {
   using Value = wire::Ipv4Address;

@@ -5,7 +5,7 @@
 //
 // All numbers are little-endian.
 //   header   8 bytes "LSNSTATE", 4 version, 4 size of a record
-//   record   52 bytes content, 4 CRC-32 (zlib's) of it
+//   record   56 bytes content (52 before version 3), 4 CRC-32 (zlib's) of it
 // A torn end, after a process was killed in the middle of a write, costs that record only; so does
 // a damaged one. commit() and append() come back when their records are on the disk, and a new file
 // takes the old one's place only when it is complete: they wait for the disk, on a thread that may
@@ -26,8 +26,9 @@ namespace lsn::control {
 
 using shared::StateRecord;
 
-/// Version 2 has exchanges. Files of version 1 are read as well: they have none.
-inline constexpr std::uint32_t kStateFileVersion = 2;
+/// Version 2 has exchanges, version 3 traffic domains. Files of the earlier ones are read as well:
+/// they have none.
+inline constexpr std::uint32_t kStateFileVersion = 3;
 inline constexpr std::uint32_t kOldestStateFileVersion = 1;
 
 /// Held while the file is used: of two processes that write it, each would lose the other's

@@ -54,7 +54,7 @@ class ComputedHolders {
     std::string end_line{};
 
     [[nodiscard]] bool has(wire::Ipv4Address nat) const {
-      return !map || map->nat_addresses().number_of(nat).has_value();
+      return !map || map->nat_addresses().number_of({nat}).has_value();
     }
   };
 
@@ -65,7 +65,8 @@ class ComputedHolders {
   [[nodiscard]] bool covers(const Period& period) const;
 
   void add_holders(FindAnswer& answer, const Period& period) const;
-  void add_holder(FindAnswer& answer, const Period& period, wire::Ipv4Address subscriber) const;
+  void add_holder(FindAnswer& answer, const Period& period,
+                  const shared::InsideAddress& subscriber) const;
   void add_doubts(FindAnswer& answer, const Period& period) const;
 
   const FindQuestion& question_;

@@ -38,6 +38,7 @@ struct Holder {
   std::string line;  ///< the record that it began with, or else its end
   std::string end_line;
   std::string subscriber;  ///< with its port, if it has one
+  shared::DomainId td = 0;
   std::string group;
   std::optional<std::int64_t> from_ms;   ///< nullopt: not known, before the records
   std::optional<std::int64_t> until_ms;  ///< nullopt: not known, or it lives

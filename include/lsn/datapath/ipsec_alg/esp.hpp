@@ -54,12 +54,12 @@ void close_candidates(IpsecAlg& shard, Turn& turn);
 [[nodiscard]] EspId oldest_single(const IpsecAlg& shard, const Turn& turn, Direction direction);
 
 /// The session with that SPI, or state::kNone.
-[[nodiscard]] SessionId find_esp(const Lsn44& shard, Direction direction, wire::Be32 local,
-                                 wire::Be32 server, Spi spi);
+[[nodiscard]] SessionId find_esp(const Lsn44& shard, Direction direction,
+                                 const InsideAddress& local, wire::Be32 server, Spi spi);
 /// The session whose packet an ICMP error from that direction quotes: from outside it quotes an
 /// outbound packet as (N, S, spi_out), from inside an inbound one as (C, S, spi_in).
-[[nodiscard]] SessionId find_quoted(const IpsecAlg& shard, Direction error, wire::Be32 local,
-                                    wire::Be32 server, Spi spi);
+[[nodiscard]] SessionId find_quoted(const IpsecAlg& shard, Direction error,
+                                    const InsideAddress& local, wire::Be32 server, Spi spi);
 
 /// The ALG's part of lsn44::end_session(): keys, lists, the peer.
 void on_session_end(IpsecAlg& shard, SessionId id, SessionEnd why);

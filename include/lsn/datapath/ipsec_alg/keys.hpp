@@ -20,8 +20,8 @@ inline constexpr unsigned kQuotedKind = 1;
 [[nodiscard]] inline state::FlowKey gate_key(wire::Be32 nat_ip, wire::Be32 server) {
   return state::FlowKey::make(nat_ip.raw(), server.raw(), 0, 0, kGateKind);
 }
-[[nodiscard]] inline state::FlowKey peer_key(wire::Be32 client, wire::Be32 server) {
-  return state::FlowKey::make(client.raw(), server.raw(), 0, 0, kPeerKind);
+[[nodiscard]] inline state::FlowKey peer_key(const InsideAddress& client, wire::Be32 server) {
+  return state::FlowKey::make(client.address.be().raw(), server.raw(), client.td, 0, kPeerKind);
 }
 [[nodiscard]] inline state::FlowKey ike_key(PeerId peer, wire::IkeSpi initiator) {
   return state::FlowKey::make(peer, static_cast<std::uint32_t>(initiator),

@@ -44,7 +44,8 @@ void lower(IpsecAlg& shard, std::uint16_t profile, AlgGauge gauge, std::uint64_t
 [[nodiscard]] Event event_of(const IpsecAlg& shard, EventKind kind, const Peer& peer);
 
 [[nodiscard]] GateId find_gate(const IpsecAlg& shard, wire::Be32 nat_ip, wire::Be32 server);
-[[nodiscard]] PeerId find_peer(const IpsecAlg& shard, wire::Be32 client, wire::Be32 server);
+[[nodiscard]] PeerId find_peer(const IpsecAlg& shard, const InsideAddress& client,
+                               wire::Be32 server);
 
 /// Finds or creates the peer of a subscriber that has its pairing. `cause`: the direction of the
 /// packet that asks for it; a packet from outside replaces none.

@@ -23,8 +23,8 @@ namespace ipsec_alg {
 
 /// The ALG's state of a client (zero: only of the NAT address), a NAT address (zero: the client's)
 /// and a server; `spi` inbound.
-[[nodiscard]] AlgLookup look_up(const IpsecAlg& shard, wire::Be32 client, wire::Be32 nat_ip,
-                                wire::Be32 server, Spi spi);
+[[nodiscard]] AlgLookup look_up(const IpsecAlg& shard, const InsideAddress& client,
+                                wire::Be32 nat_ip, wire::Be32 server, Spi spi);
 
 }  // namespace ipsec_alg
 

@@ -140,6 +140,7 @@ struct alignas(64) Peer {
   wire::Be32 server;
   SubscriberId subscriber;
   GateId gate;
+  DomainId td = 0;  ///< of the client
   WaiterId waiter = state::kNone;
   state::ListHead ike_sessions;
   state::ListHead esp_sessions;
@@ -186,6 +187,8 @@ struct alignas(64) Peer {
   state::ListLinks of_claimants;
   state::ListLinks of_dangling;
   state::ListLinks of_unused;
+
+  [[nodiscard]] InsideAddress inside() const { return {wire::Ipv4Address{client}, td}; }
 };
 
 /// A subscriber's part of the ALG. In a ParallelArray under the subscriber's index; meaningful
@@ -328,7 +331,7 @@ struct Tables {
   std::uint32_t max_fresh_sequence = 0;  ///< of all profiles of the generation; 0: it has none
 
   /// Clients whose AH was reported lately; each address has its place.
-  std::array<wire::Be32, 1024> told_of_ah{};
+  std::array<InsideAddress, 1024> told_of_ah{};
 
   /// Where and when the traffic of ESP sessions was last added to the counters.
   std::uint32_t counted_up_to = 0;

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "lsn/shared/domain.hpp"
 #include "lsn/state/flow_table.hpp"
 #include "lsn/state/ticks.hpp"
 #include "lsn/wire/big_endian.hpp"
@@ -58,7 +59,8 @@ class IcmpBudget {
   }
 
   /// Whether one more of `rate` per second may go to that address; takes it if so.
-  [[nodiscard]] bool take(IcmpKind kind, wire::Be32 to, std::uint32_t rate, state::Ticks now) {
+  [[nodiscard]] bool take(IcmpKind kind, const shared::InsideAddress& to, std::uint32_t rate,
+                          state::Ticks now) {
     constexpr std::uint64_t kToken = kSecond.count();
     const auto k = static_cast<std::size_t>(kind);
     Bucket& bucket = buckets_[k];
@@ -67,7 +69,7 @@ class IcmpBudget {
     bucket.refilled = now;
     bucket.tokens = std::min(std::min(bucket.tokens, full) + passed * rate, full);
     if (bucket.tokens < kToken) return false;
-    Slot& slot = slots_[k][(to.raw() * secret_) >> (64 - kSlotBits)];
+    Slot& slot = slots_[k][(to.number() * secret_) >> (64 - kSlotBits)];
     const std::int32_t age = now - slot.since;
     if (slot.used == 0 || age < 0 || age >= static_cast<std::int32_t>(kSecond.count()))
       slot = {now, 0};

@@ -18,14 +18,14 @@
 
 namespace lsn::datapath {
 
-/// Where packets for `destination` go: the neighbour, kNoNeighbour when there is no room for it,
-/// and the route's interface. nullopt: no route, or an address on a link that no host can have
-/// there (the network's, its broadcast address, an interface's).
+/// Where packets for `destination` go, as its domain knows it: the neighbour, kNoNeighbour when
+/// there is no room for it, and the route's interface. nullopt: no route, or an address on a link
+/// that no host can have there (the network's, its broadcast address, an interface's).
 struct NextHop {
   NeighbourId neighbour;
   InterfaceId interface;
 };
-[[nodiscard]] std::optional<NextHop> resolve(L3& shard, wire::Be32 destination);
+[[nodiscard]] std::optional<NextHop> resolve(L3& shard, const InsideAddress& destination);
 
 /// set_data() of a buffer of several segments whose first byte is set already: frees the rest.
 void cut_segments(rte_mbuf* packet, std::uint32_t size);

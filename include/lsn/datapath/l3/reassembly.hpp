@@ -2,9 +2,10 @@
 //
 // Fragments may come in any order and only the first one carries ports (RFC 4787 REQ-14: they must
 // arrive all the same). A datagram - (source, destination, protocol, identification), as it was
-// received - is remembered from its first seen fragment on: those that come before the fragment
-// with offset 0 wait; when that one comes its ports are noted, it goes on, and those that waited
-// follow it; later ones go on at once. Each fragment is translated and forwarded as it is.
+// received, in its traffic domain - is remembered from its first seen fragment on: those that come
+// before the fragment with offset 0 wait; when that one comes its ports are noted, it goes on, and
+// those that waited follow it; later ones go on at once. Each fragment is translated and forwarded
+// as it is.
 //
 // Everything is bounded: datagrams (dataplane.fragments.max), waiting fragments per datagram and
 // in all, pieces per datagram, time (dataplane.fragments.timeout from the first fragment seen).
@@ -145,15 +146,15 @@ class Reassembly {
   [[nodiscard]] auto wheel_links() {
     return [this](std::uint32_t id) -> state::WheelLinks& { return datagrams_[id].wheel; };
   }
-  [[nodiscard]] std::uint32_t find(const Packet& packet) const;
+  [[nodiscard]] std::uint32_t find(const Context& shard, const Packet& packet) const;
   [[nodiscard]] static Noted note(Datagram& datagram, Piece piece);
   [[nodiscard]] static Noted note_range(Datagram& datagram, Piece piece, bool is_last);
   [[nodiscard]] static bool is_complete(const Datagram& datagram);
   [[nodiscard]] static bool is_malformed(const Packet& packet);
   [[nodiscard]] std::uint32_t add(Context& shard, const state::FlowKey& name, std::uint32_t hash,
                                   bool inside);
-  [[nodiscard]] std::uint32_t share_of(Standing standing, std::uint32_t role,
-                                       std::uint32_t address) const;
+  [[nodiscard]] std::uint32_t share_of(Standing standing, std::uint32_t role, std::uint32_t address,
+                                       std::uint16_t domain) const;
   [[nodiscard]] std::array<std::uint32_t, kSharesOf> shares_of(Standing standing, bool inside,
                                                                const state::FlowKey& name) const;
   [[nodiscard]] std::uint32_t limit_of(Standing standing, std::size_t which) const;

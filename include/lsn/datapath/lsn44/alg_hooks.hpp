@@ -73,8 +73,10 @@ void choose_address(Lsn44& shard, Subscriber& subscriber, const Group& group, wi
 [[nodiscard]] std::expected<SessionId, DropReason> attribute_inbound(Lsn44& shard,
                                                                      const Packet& packet);
 /// The session of an ESP packet that an ICMP error from that direction quotes; state::kNone: none.
-[[nodiscard]] SessionId find_quoted_esp(const Lsn44& shard, Direction error, wire::Be32 local,
-                                        wire::Be32 remote, wire::Be32 spi);
+/// From inside `local` is the subscriber, from outside its NAT address.
+[[nodiscard]] SessionId find_quoted_esp(const Lsn44& shard, Direction error,
+                                        const InsideAddress& local, wire::Be32 remote,
+                                        wire::Be32 spi);
 /// The names of the packets of an ESP session (SessionCold::esp()), by direction; zero: not known.
 struct EspNames {
   ByDirection<wire::Be32> spi;

@@ -26,6 +26,6 @@ namespace lsn::datapath::lsn44 {
 /// Gives a packet its source's NAT address (outbound) or its destination's inside address
 /// (inbound), and sends it on. Takes the packet in any case but drop and handoff.
 [[nodiscard]] Verdict forward_by_address(Lsn44& shard, Packet& packet, Direction direction,
-                                         wire::Be32 new_address);
+                                         const InsideAddress& replacement);
 
 }  // namespace lsn::datapath::lsn44

@@ -34,12 +34,12 @@ enum class KnownPorts : bool { kNo, kYes };
          coverage_of(generation, packet, KnownPorts::kYes) == Coverage::kYes;
 }
 /// The same of a flow. `port`: the remote one of TCP and UDP.
-[[nodiscard]] Coverage coverage_of(const Generation& generation, wire::Be32 client,
+[[nodiscard]] Coverage coverage_of(const Generation& generation, const InsideAddress& client,
                                    wire::Be32 remote, std::uint8_t protocol,
                                    std::optional<std::uint16_t> port);
 /// ... of a session, or one to be.
-[[nodiscard]] bool is_bypassed(const Generation& generation, Protocol protocol, wire::Be32 client,
-                               const wire::Endpoint& remote);
+[[nodiscard]] bool is_bypassed(const Generation& generation, Protocol protocol,
+                               const InsideAddress& client, const wire::Endpoint& remote);
 
 /// Sends a packet on as it is. Takes it in any case but drop.
 [[nodiscard]] Verdict route_untranslated(Lsn44& shard, Packet& packet);

@@ -45,8 +45,8 @@ void log_block(Lsn44& shard, const Subscriber& subscriber, wire::Be32 nat_ip, st
                std::uint16_t last, LogEvent event);
 
 /// ALERT, at a pace, if an operator should hear of it: a group's session was refused for that.
-void log_refusal(Lsn44& shard, std::uint16_t group, Protocol protocol, wire::Be32 subscriber,
-                 DropReason reason);
+void log_refusal(Lsn44& shard, std::uint16_t group, Protocol protocol,
+                 const InsideAddress& subscriber, DropReason reason);
 
 /// What ended a session: by its protocol's state, if it expired.
 [[nodiscard]] LogReason log_reason(const Session& session, SessionEnd why);

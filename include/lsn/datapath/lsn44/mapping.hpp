@@ -88,10 +88,9 @@ inline constexpr unsigned kPermissionKind = 7;
   return state::FlowKey::make(nat_ip.raw(), 0, nat_port.raw(), 0,
                               kInboundMappingKind + static_cast<unsigned>(protocol));
 }
-/// A mapping's two keys.
-[[nodiscard]] inline state::FlowKey outbound_key(const Mapping& m) {
-  return outbound_mapping_key(m.protocol, m.inside_ip, m.inside_port, m.remote_ip, m.remote_port);
-}
+/// A mapping's two keys. The one of the inside is marked as a flow's is (packet.hpp): what is found
+/// by it is a subscriber's only if it names that subscriber.
+[[nodiscard]] state::FlowKey outbound_key(const Lsn44& shard, const Mapping& m);
 [[nodiscard]] inline state::FlowKey inbound_key(const Mapping& m) {
   return inbound_mapping_key(m.protocol, m.nat_ip, m.nat_port);
 }

@@ -43,8 +43,8 @@ struct PortOutlook {
 };
 /// `subscriber`: nullptr if that of address `ip` is not there yet.
 [[nodiscard]] PortOutlook port_outlook(Lsn44& shard, const Subscriber* subscriber,
-                                       wire::Ipv4Address ip, const Group& group, Protocol protocol,
-                                       Pooling pooling);
+                                       const InsideAddress& inside, const Group& group,
+                                       Protocol protocol, Pooling pooling);
 /// Which NAT endpoint take_port() is going to find, as far as that can be predicted: the lines that
 /// it will touch are prefetched (prefetch.cpp). Nothing is taken.
 struct PortPrediction {

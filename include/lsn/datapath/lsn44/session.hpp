@@ -189,11 +189,16 @@ static_assert(sizeof(SessionCold) == 24);
   return preserves_port(s) ? s.inside_port : s.nat_port;
 }
 
+/// The traffic domain of its subscriber.
+[[nodiscard]] DomainId domain_of(const Lsn44& shard, const Session& session);
+/// Its subscriber's name.
+[[nodiscard]] InsideAddress inside_of(const Lsn44& shard, const Session& session);
+/// The session of a flow from inside that has that name without the domain's mark, or state::kNone.
+[[nodiscard]] SessionId find_outbound(const Lsn44& shard, DomainId td, const state::FlowKey& name);
+
 /// The name of a packet from inside, and of one from outside. Not of ESP: its SPIs stand in
 /// ipsec_alg::EspSession.
-[[nodiscard]] inline state::FlowKey outbound_key(const Session& s) {
-  return flow_key(s.protocol, s.inside_ip, s.inside_port, s.remote_ip, s.remote_port);
-}
+[[nodiscard]] state::FlowKey outbound_key(const Lsn44& shard, const Session& s);
 [[nodiscard]] inline state::FlowKey inbound_key(const Session& s) {
   return flow_key(s.protocol, s.nat_ip, s.nat_port, s.remote_ip, s.remote_port);
 }
@@ -210,6 +215,7 @@ struct SessionRequest {
   Direction first;  ///< of the packet that asks for it
   wire::Endpoint inside;
   wire::Endpoint remote;
+  DomainId td = 0;                   ///< of the inside
   std::uint8_t flags = 0;            ///< to begin with, of its protocol, too
   MappingId mapping = state::kNone;  ///< inbound: the mapping that admitted it
   /// The hash of the outbound key, if the caller has just looked for it in vain.

@@ -31,6 +31,7 @@ struct alignas(32) SessionBuckets {
   };
 
   wire::Be32 subscriber;  ///< zero: nobody's
+  DomainId td;
   ByPortProtocol<Bucket> of;
 };
 static_assert(sizeof(SessionBuckets) == 32);

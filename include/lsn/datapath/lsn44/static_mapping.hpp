@@ -32,6 +32,7 @@ struct Session;
 /// What a static mapping says of a packet.
 struct StaticMatch {
   wire::Endpoint endpoint;  ///< the other end
+  DomainId td;              ///< of the inside
   bool is_one_to_one;       ///< by a mapping of the whole address for all protocols
   bool is_active;           ///< it has its NAT port
   bool is_of_one_destination;
@@ -40,17 +41,17 @@ struct StaticMatch {
 /// Of an inside endpoint towards a remote address: its NAT endpoint; of a NAT endpoint and a
 /// sender: the inside endpoint. nullopt: no mapping fits.
 [[nodiscard]] std::optional<StaticMatch> match_inside(Lsn44& shard, Protocol protocol,
-                                                      const wire::Endpoint& inside,
+                                                      const InsideAddress& inside, wire::Be16 port,
                                                       wire::Be32 remote);
 [[nodiscard]] std::optional<StaticMatch> match_nat(Lsn44& shard, Protocol protocol,
                                                    const wire::Endpoint& nat, wire::Be32 remote);
 /// The same of a protocol without ports: of mappings for all protocols. The endpoint has no port.
-[[nodiscard]] std::optional<StaticMatch> match_inside(Lsn44& shard, wire::Be32 inside,
+[[nodiscard]] std::optional<StaticMatch> match_inside(Lsn44& shard, const InsideAddress& inside,
                                                       wire::Be32 remote);
 [[nodiscard]] std::optional<StaticMatch> match_nat(Lsn44& shard, wire::Be32 nat, wire::Be32 remote);
 
 /// Whether a session that a static mapping has made is still one of such a mapping.
-[[nodiscard]] bool is_static_still(const Generation& generation, const Session& session);
+[[nodiscard]] bool is_static_still(const Lsn44& shard, const Session& session);
 
 /// Pairs a subscriber without a NAT address with that of its static mappings, if its group may use
 /// that address.

@@ -21,7 +21,7 @@ namespace lsn::datapath::lsn44 {
 /// Whether a packet that is that subscriber's is this shard's to serve: next, handoff(to the shard
 /// that it is to go to now, which is noted in the packet), or drop if it is no client's. `group` is
 /// set on next.
-[[nodiscard]] Verdict steer_outbound(Lsn44& shard, Packet& packet, wire::Be32 subscriber,
+[[nodiscard]] Verdict steer_outbound(Lsn44& shard, Packet& packet, const InsideAddress& subscriber,
                                      std::uint16_t& group);
 /// Whether packets to that NAT address are this shard's.
 [[nodiscard]] Verdict steer_inbound(const Context& shard, wire::Be32 nat_ip);
@@ -32,6 +32,11 @@ namespace lsn::datapath::lsn44 {
 /// The first step of outbound() and inbound(), for a flow's packet that is another shard's:
 /// handoff(owner), or next for all that they are to decide.
 [[nodiscard]] Verdict steer(Lsn44& shard, Packet& packet);
+
+/// Whether a packet from outside for a subscriber of a domain has the address of a client of just
+/// that domain (RFC 2827). Of domain 0 check_inbound_addresses() knows it for every packet.
+[[nodiscard]] bool is_forged_neighbour(const Generation& generation, DomainId td,
+                                       const Packet& packet);
 
 /// Checks source and destination before anything else: next, or drop.
 [[nodiscard]] Verdict check_outbound_addresses(const Generation& generation, const Packet& packet);

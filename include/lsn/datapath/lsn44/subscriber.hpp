@@ -1,6 +1,7 @@
-// Subscribers: inside hosts with state. One is created with its first session or mapping, and goes
-// with the last of them, its last port block and the last pin. In a deterministic group it is
-// paired with the NAT address that the configuration gives it, from the beginning.
+// Subscribers: inside hosts with state, each an address in a traffic domain. One is created with
+// its first session or mapping, and goes with the last of them, its last port block and the last
+// pin. In a deterministic group it is paired with the NAT address that the configuration gives it,
+// from the beginning.
 #pragma once
 
 #include <array>
@@ -9,6 +10,7 @@
 
 #include "lsn/datapath/lsn44/ids.hpp"
 #include "lsn/datapath/verdict.hpp"
+#include "lsn/shared/domain.hpp"
 #include "lsn/shared/generation.hpp"
 #include "lsn/state/index_list.hpp"
 #include "lsn/wire/big_endian.hpp"
@@ -24,11 +26,12 @@ struct alignas(64) Subscriber {
   wire::Be32 ip;
   wire::Be32 paired_ip;  ///< its NAT address under PAIRED pooling; zero: none yet
   std::uint16_t group;   ///< stable id
+  DomainId td;
   std::uint8_t in_use;
   std::uint8_t counted;      ///< bit per protocol: its sessions are in GroupUsage
   std::uint8_t displaced;    ///< whether the present ShardMap has another owner (subscriber.cpp)
-  bool is_client;            ///< in that group; false: the generation has none for it
-  bool has_moved;            ///< to another group, and the sweep has not armed its timers again
+  bool is_client : 1;        ///< in that group; false: the generation has none for it
+  bool has_moved : 1;        ///< to another group, and the sweep has not armed its timers again
   std::uint32_t generation;  ///< for which all of this holds, as Generation::number
   std::uint32_t pins;        ///< other holders of it and its pairing: ALG state
   state::ListHead sessions;
@@ -36,6 +39,8 @@ struct alignas(64) Subscriber {
   state::ListHead blocks;  ///< ports that it has to itself (blocks.hpp), the latest first
   ByProtocol<std::uint32_t> session_count;
   ByPortProtocol<std::uint32_t> port_count;
+
+  [[nodiscard]] InsideAddress inside() const { return {wire::Ipv4Address{ip}, td}; }
 };
 static_assert(sizeof(Subscriber) == 64);
 
@@ -46,13 +51,15 @@ static_assert(sizeof(Subscriber) == 64);
 }
 
 /// The subscriber with that address, or state::kNone.
-[[nodiscard]] SubscriberId find_subscriber(const Lsn44& shard, wire::Be32 ip);
+[[nodiscard]] SubscriberId find_subscriber(const Lsn44& shard, const InsideAddress& inside);
 /// The same in two steps, for callers that prefetch subscriber_index.line_of(hash) in between.
-[[nodiscard]] std::uint32_t subscriber_hash(const Lsn44& shard, wire::Be32 ip);
-[[nodiscard]] SubscriberId find_subscriber(const Lsn44& shard, wire::Be32 ip, std::uint32_t hash);
+[[nodiscard]] std::uint32_t subscriber_hash(const Lsn44& shard, const InsideAddress& inside);
+[[nodiscard]] SubscriberId find_subscriber(const Lsn44& shard, const InsideAddress& inside,
+                                           std::uint32_t hash);
 /// Finds or creates it, up to the present generation, which has it in that group.
 /// kSubscriberTableFull when there is no room.
-[[nodiscard]] std::expected<SubscriberId, DropReason> obtain_subscriber(Lsn44& shard, wire::Be32 ip,
+[[nodiscard]] std::expected<SubscriberId, DropReason> obtain_subscriber(Lsn44& shard,
+                                                                        const InsideAddress& inside,
                                                                         std::uint16_t group);
 /// Brings a subscriber up to the present generation: into the group that its address belongs to
 /// now, whose limits count its sessions; its pairing stays only if the group has that NAT address;

@@ -114,6 +114,13 @@ inline void account(Context& shard, Session& session, std::uint16_t size) {
   sum.bytes += size;
 }
 
+/// Whether a session that was found by a packet's name is the packet's. Two from inside of
+/// different traffic domains can have one name, but not with one address (packet.hpp).
+template <Direction direction>
+[[nodiscard]] inline bool is_of(const Packet& packet, const Session& session) {
+  return direction == Direction::kInbound || session.inside_ip == packet.ip->source;
+}
+
 /// Whether the ALG is still to see a packet, or has let it go on.
 enum class Inspection : std::uint8_t { kAsNeeded, kDone };
 
@@ -127,11 +134,13 @@ template <Direction direction, Inspection inspection = Inspection::kAsNeeded>
 extern template Verdict forward_slow<Direction::kOutbound>(Lsn44&, Packet&, SessionId);
 extern template Verdict forward_slow<Direction::kInbound>(Lsn44&, Packet&, SessionId);
 
-/// The next hop of a packet in a direction that goes to that address, by a session or without one.
-[[nodiscard]] std::expected<NeighbourId, DropReason> find_hop(L3& shard, wire::Be32 destination,
+/// The next hop of a packet in a direction that goes to that address, as the domain of its inside
+/// knows it, by a session or without one.
+[[nodiscard]] std::expected<NeighbourId, DropReason> find_hop(L3& shard,
+                                                              const InsideAddress& destination,
                                                               Direction direction);
 /// A session's next hop in a direction, looked up if it is not known: next, or drop.
-[[nodiscard]] Verdict resolve_hop(L3& shard, Session& session, Direction direction);
+[[nodiscard]] Verdict resolve_hop(Lsn44& shard, Session& session, Direction direction);
 
 /// Brings a session up to the shard's epoch: false if the configuration does not allow it any
 /// more; it is ended then.
@@ -146,7 +155,8 @@ template <Direction direction>
       wire::TcpHeader::kSyn | wire::TcpHeader::kFin | wire::TcpHeader::kRst;
   static_assert((kNewSa & kChanges) != 0);
   if (session.epoch != shard.epoch || hop >= kHairpinHop || (packet.l4_flags & kChanges) != 0 ||
-      (session.flags & SessionFlags::kOffFastPath) != 0) [[unlikely]]
+      (session.flags & SessionFlags::kOffFastPath) != 0 || !is_of<direction>(packet, session))
+      [[unlikely]]
     return forward_slow<direction>(shard, packet, id);
   Neighbour& neighbour = shard.neighbours[hop];
   if (neighbour.state != NeighbourState::kReachable || packet.size > neighbour.mtu) [[unlikely]]

@@ -40,11 +40,11 @@ GateRow gate() {
   row.state = GateState::kArmed;
   row.halves[0] = HalfGate::kPassed;
   row.halves[1] = HalfGate::kArmed;
-  row.holder = ip("192.0.2.1");
+  row.holder = shared::InsideAddress{ip("192.0.2.1")};
   row.left_ms = 12'340;
   row.waiters = 20;
   for (unsigned i = 0; i < row.first_waiters.size(); ++i)
-    row.first_waiters[i] = wire::Ipv4Address{ip("192.0.2.10").value + i};
+    row.first_waiters[i] = {wire::Ipv4Address{ip("192.0.2.10").value + i}};
   row.last_reason = CloseReason::kDeadline;
   return row;
 }
@@ -139,7 +139,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(ShowIpsecalgSession, TakesNothingElse) {
   Bench bench;
   EXPECT_THAT(bench.error("show ipsecalg session -natPort 1"),
-              HasSubstr("allowed -subscrIP, -sourceIP, -natIP or -destIP"));
+              HasSubstr("allowed -subscrIP, -sourceIP, -td, -natIP or -destIP"));
   EXPECT_THAT(bench.error("show ipsecalg session -sourceIP 192.0.2"),
               HasSubstr("allowed an address A.B.C.D"));
   EXPECT_THAT(bench.error("flush ipsecalg session -destIP"), HasSubstr("given no value"));

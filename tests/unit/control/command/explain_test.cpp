@@ -48,7 +48,7 @@ struct Explain : testing::Test {
     row.nat_ip = ip("203.0.113.3");
     row.server = ip("198.18.0.1");
     row.state = state;
-    if (state != GateState::kClosed) row.holder = ip("192.0.2.77");
+    if (state != GateState::kClosed) row.holder = shared::InsideAddress{ip("192.0.2.77")};
     return row;
   }
   void SetUp() override {

@@ -189,10 +189,11 @@ TEST(Help, ListsAllCommands) {
 TEST(Help, OfOneCommandListsItsOptions) {
   Bench bench;
   const std::string text = bench.text("help show lsn session");
-  EXPECT_THAT(text, StartsWith("show lsn session [-clientname NAME] [-subscrIP A.B.C.D] [-network "
-                               "A.B.C.D [-netmask A.B.C.D]] [-natIP A.B.C.D] [-natPort PORT] "
-                               "[-destIP A.B.C.D] [-protocol TCP|UDP|ICMP|ESP] [-count] "
-                               "[-sort idle|bytes [-top N]]\n"));
+  EXPECT_THAT(text,
+              StartsWith("show lsn session [-clientname NAME] [-subscrIP A.B.C.D] [-network "
+                         "A.B.C.D [-netmask A.B.C.D]] [-td N] [-natIP A.B.C.D] [-natPort PORT] "
+                         "[-destIP A.B.C.D] [-protocol TCP|UDP|ICMP|ESP] [-count] "
+                         "[-sort idle|bytes [-top N]]\n"));
   for (const char* option :
        {"-clientname", "-network", "-netmask", "-natIP", "-natPort", "-destIP"})
     EXPECT_THAT(text, HasSubstr(option));

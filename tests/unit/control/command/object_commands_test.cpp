@@ -95,10 +95,10 @@ TEST(ObjectCommands, AnAccessListNamesAClientsSources) {
             "add lsn pool P", "bind lsn pool P 203.0.113.5-203.0.113.10",
             "add lsn group G -clientname LSN-CLIENT-2", "bind lsn group G -poolname P"});
   const auto& map = *box.dataplane.published->maps.front();
-  EXPECT_EQ(map.group_of(ip("192.0.2.9")), nullptr);
-  EXPECT_NE(map.group_of(ip("192.0.2.10")), nullptr);
-  EXPECT_NE(map.group_of(ip("192.0.2.20")), nullptr);
-  EXPECT_EQ(map.group_of(ip("192.0.2.21")), nullptr);
+  EXPECT_EQ(map.group_of({ip("192.0.2.9")}), nullptr);
+  EXPECT_NE(map.group_of({ip("192.0.2.10")}), nullptr);
+  EXPECT_NE(map.group_of({ip("192.0.2.20")}), nullptr);
+  EXPECT_EQ(map.group_of({ip("192.0.2.21")}), nullptr);
   EXPECT_THAT(box.error("rm ns acl LSN-ACL-2"), HasSubstr("used by client LSN-CLIENT-2"));
   EXPECT_THAT(box.error("add ns acl X DENY -srcIP 192.0.2.1"), HasSubstr("allowed ALLOW"));
   EXPECT_THAT(box.error("add ns acl X ALLOW -srcIP 192.0.2.1 -destIP 1.2.3.4"),
@@ -358,9 +358,11 @@ INSTANTIATE_TEST_SUITE_P(
                 "client C1: netmask: given without -network, allowed together with it"},
         Refused{"bind lsn client C1 -network 10.5.0.0 -netmask 255.0.255.0",
                 "client C1: netmask: given 255.0.255.0, allowed a netmask such as 255.255.255.0"},
-        Refused{"bind lsn client C1 -network 10.5.0.1 -netmask 255.255.255.0",
-                "client C1: network: given 10.5.0.1/24 (host bits set, did you mean 10.5.0.0/24?), "
-                "allowed A.B.C.D or A.B.C.D/L with L 0-32 and no host bits set"},
+        Refused{
+            "bind lsn client C1 -network 10.5.0.1 -netmask 255.255.255.0",
+            "client C1: network: given 10.5.0.1/24 (host bits set, did you mean 10.5.0.0/24?), "
+            "allowed A.B.C.D or A.B.C.D/L with L 0-32 and no host bits set, in a traffic domain "
+            "with \" td N\" behind it, N 0-4094"},
         Refused{"rm lsn pool P1",
                 "pool P1: given rm, allowed what nothing uses; it is used by group G1"},
         Refused{
@@ -759,7 +761,7 @@ TEST(ObjectCommands, CompletionKnowsKeywordsOptionsValuesAndNames) {
   EXPECT_THAT(completed(bench, "bind lsn c"), ElementsAre("client"));
   EXPECT_THAT(completed(bench, "bind lsn client "), ElementsAre("C1", "C2"));
   EXPECT_THAT(completed(bench, "bind lsn client C1 "),
-              ElementsAre("-network", "-netmask", "-aclname"));
+              ElementsAre("-network", "-netmask", "-td", "-aclname"));
   EXPECT_THAT(completed(bench, "bind lsn group G1 -poolname "), ElementsAre("P1", "P2"));
   EXPECT_THAT(completed(bench, "add lsn appsprofile X "), ElementsAre("TCP", "UDP", "ICMP"));
   EXPECT_THAT(completed(bench, "add lsn appsprofile X TCP -ippooling p"), ElementsAre("PAIRED"));
@@ -820,8 +822,52 @@ TEST(ObjectCommands, TheBeginningOfASingleOptionStandsForIt) {
   EXPECT_THAT(bench.text("rm lsn client C7 -ne 1"),
               AllOf(HasSubstr("is ignored"), HasSubstr("Done")));
   // What is known is never the beginning of something else.
-  EXPECT_THAT(bench.text("add lsn client C9 -td 5"), HasSubstr("-td is ignored"));
+  EXPECT_THAT(bench.error("add lsn client C9 -td 5"), HasSubstr("td: given without -network"));
   EXPECT_THAT(bench.error("set lsn pool P1 -x 7"), HasSubstr("\"-x\""));
+}
+
+TEST(ObjectCommands, ATrafficDomainIsAPartOfAClientsNetwork) {
+  Bench bench;
+  ASSERT_EQ(bench.text("add lsn client C9"), "Done\n");
+  EXPECT_EQ(bench.text("bind lsn client C9 -network 10.0.0.0 -netmask 255.255.0.0 -td 5"),
+            "Done\n");
+  // The same network in another domain, and of another client in none.
+  EXPECT_EQ(bench.text("bind lsn client C9 -network 10.0.0.0 -netmask 255.255.0.0 -td 6"),
+            "Done\n");
+  EXPECT_EQ(bench.json("show lsn client C9")["lsn.client"][0]["network"],
+            (nlohmann::json{"10.0.0.0/16 td 5", "10.0.0.0/16 td 6"}));
+  EXPECT_THAT(bench.text("show changes"),
+              HasSubstr("bind lsn client C9 -network 10.0.0.0 -netmask 255.255.0.0 -td 6"));
+  EXPECT_THAT(bench.error("unbind lsn client C9 -network 10.0.0.0 -netmask 255.255.0.0"),
+              HasSubstr("what is bound: 10.0.0.0/16 td 5, 10.0.0.0/16 td 6"));
+  EXPECT_EQ(bench.text("unbind lsn client C9 -network 10.0.0.0 -netmask 255.255.0.0 -td 5"),
+            "Done\n");
+  EXPECT_THAT(bench.error("bind lsn client C9 -network 10.7.0.0 -td 4095"), HasSubstr("N 0-4094"));
+  EXPECT_THAT(bench.error("bind lsn client C9 -td 5"), HasSubstr("together with"));
+  EXPECT_THAT(bench.error("bind lsn client C9 -network 10.0.0.1 -td 6 -netmask 255.255.0.0"),
+              HasSubstr("host bits set"));
+}
+
+TEST(ObjectCommands, AnAccessListSaysInWhichDomainItsSourcesAre) {
+  Bench bench;
+  ASSERT_EQ(bench.text("add lsn client C9"), "Done\n");
+  ASSERT_EQ(bench.text("add ns acl A5 ALLOW -srcIP 10.0.0.0-10.0.0.9 -td 5"), "Done\n");
+  EXPECT_THAT(bench.error("bind lsn client C9 -aclname A5 -td 6"),
+              HasSubstr("given 6, allowed 5, that of acl A5 (set ns acl A5 -td 6)"));
+  EXPECT_EQ(bench.text("bind lsn client C9 -aclname A5 -td 5"), "Done\n");
+}
+
+TEST(ObjectCommands, AStaticMappingTakesItsDomainWhereItIsPublished) {
+  Bench bench;
+  // No interface of the box is in that domain.
+  EXPECT_THAT(bench.error("add lsn static S9 TCP 10.0.0.5 80 -td 5 203.0.113.5 8080"),
+              AllOf(HasSubstr("static S9: td"), HasSubstr("given 5"),
+                    HasSubstr("the td of an inside interface: 0")));
+  EXPECT_THAT(bench.text("add lsn static S9 TCP 10.0.0.5 80 -td 0 203.0.113.5 8080 -dsttd 0"),
+              AllOf(HasSubstr("-dsttd is ignored"), HasSubstr("Done")));
+  const auto all = bench.json("show lsn static S9")["static"];
+  EXPECT_EQ(all[0]["natIP"], "203.0.113.5");
+  EXPECT_EQ(all[0]["natPort"], "8080");
 }
 
 TEST(ObjectCommands, HelpSaysThatAStatCanBeRepeated) {

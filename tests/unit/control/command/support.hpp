@@ -229,7 +229,7 @@ class FakeDataplane : public Dataplane {
            filter.destination_ip.value_or(row.server) == row.server;
   }
   static bool matches(const shared::AlgFilter& filter, const shared::GateRow& row) {
-    return (!filter.source_ip || filter.source_ip == row.holder) &&
+    return (!filter.source_ip || (row.holder && *filter.source_ip == row.holder->address)) &&
            filter.nat_ip.value_or(row.nat_ip) == row.nat_ip &&
            filter.destination_ip.value_or(row.server) == row.server;
   }

@@ -249,7 +249,7 @@ TEST(GenerationBuilder, AddressesAreDealtToTheWorkers) {
 TEST(GenerationBuilder, SubscribersBelongToTheirClientsGroup) {
   const auto g = build_generation(good_model());
   const auto group_at = [&](const char* source) {
-    const auto* id = g->maps[0]->group_of(address(source));
+    const auto* id = g->maps[0]->group_of({address(source)});
     return id == nullptr ? std::string("none") : g->groups[*id].name;
   };
   EXPECT_EQ(group_at("192.0.2.77"), "G1");
@@ -263,7 +263,7 @@ TEST(GenerationBuilder, RoutesAreConnectedNetworksAndThoseOfTheFile) {
   const std::string more = "prefix = \"0.0.0.0/0\";\n    via = \"198.51.100.10\";\n  }";
   const auto g = build_generation(
       model_of(good_with(more, more + ", { prefix = \"10.0.0.0/8\"; via = \"192.0.2.2\"; }")));
-  const auto route = [&](const char* to) { return *g->routes.find(address(to).value); };
+  const auto route = [&](const char* to) { return *g->routes[0].find(address(to).value); };
   EXPECT_EQ(route("192.0.2.55"), (shared::Route{0, Ipv4Address{}}));
   EXPECT_EQ(route("198.51.100.10"), (shared::Route{1, Ipv4Address{}}));
   EXPECT_EQ(route("8.8.8.8"), (shared::Route{1, address("198.51.100.10")}));
@@ -369,13 +369,13 @@ TEST(Reload, TheFormerMapStaysWhereOwnersChange) {
   const auto g3 = build_generation(other, g2.get());
   ASSERT_EQ(g3->maps.size(), 2U) << "G1 has addresses on one shard now";
   EXPECT_EQ(g3->maps[1], g2->maps[0]);
-  EXPECT_EQ(g3->maps[0]->owner_of(address("192.0.2.5")), 0);
+  EXPECT_EQ(g3->maps[0]->owner_of({address("192.0.2.5")}), 0);
 
   auto last = g3;
   for (int i = 0; i < 20; ++i) last = build_generation(i % 2 == 0 ? first : other, last.get());
   ASSERT_EQ(last->maps.size(), 2U) << "the one before, and none of earlier times";
-  EXPECT_EQ(last->maps[1]->owner_of(address("192.0.2.5")),
-            g1->maps[0]->owner_of(address("192.0.2.5")));
+  EXPECT_EQ(last->maps[1]->owner_of({address("192.0.2.5")}),
+            g1->maps[0]->owner_of({address("192.0.2.5")}));
   EXPECT_EQ(last->displaced, g1->displaced) << "who is displaced is known for as long as lsnd runs";
   EXPECT_NE(last->displaced, nullptr);
 }
@@ -413,7 +413,7 @@ TEST(Reload, InterfacesKeepTheirNumbersWhateverTheOrderInTheFile) {
   std::swap(second.interfaces[0], second.interfaces[1]);
   const auto g2 = build_generation(second, g1.get());
   EXPECT_EQ(g2->interfaces, g1->interfaces);
-  EXPECT_EQ(g2->routes.find(address("8.8.8.8").value)->interface, 1);
+  EXPECT_EQ(g2->routes[0].find(address("8.8.8.8").value)->interface, 1);
 }
 
 TEST(Reload, IdsThatRanOutAreTakenFromTheLongestGone) {

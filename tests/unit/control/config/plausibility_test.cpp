@@ -48,6 +48,12 @@ TEST(Plausibility, AClientNetworkWithoutAnInsideRouteIsNamed) {
   EXPECT_THAT(found[1], HasSubstr("client C2: network: given 10.1.0.0/16"));
 }
 
+TEST(Plausibility, ANetworkInADomainWithoutAnInterfaceIsNamed) {
+  EXPECT_THAT(doubts(with(routed(), "\"10.1.0.0/16\"", "\"10.1.0.0/16 td 7\"")),
+              ElementsAre(HasSubstr("client C2: network: given 10.1.0.0/16 td 7, allowed the "
+                                    "network of an inside interface with td 7")));
+}
+
 TEST(Plausibility, ALongerRouteOutsideTakesTheNetworkAway) {
   const std::string routes = "routes = (";
   const std::string text = with(routed(), routes, routes + R"(

@@ -150,9 +150,9 @@ TEST(DeterministicGeneration, WorkersAskTheMapOfTheConfiguration) {
   EXPECT_EQ(*group->deterministic, deterministic_map(model, *find_by_name(model.lsn.group, "G2")));
   EXPECT_EQ(group->blocks.size, 0u);
   // Pools' addresses in ascending order: 203.0.113.20 comes before .128.
-  EXPECT_EQ(wire::to_string(group->deterministic->nat_addresses().at(0)), "203.0.113.20");
+  EXPECT_EQ(wire::to_string(group->deterministic->nat_addresses().at(0).address), "203.0.113.20");
   for (std::uint32_t n = 0; n < 4096; n += 100) {
-    const wire::Ipv4Address subscriber{0x0A010000 + n};
+    const shared::InsideAddress subscriber{wire::Ipv4Address{0x0A010000 + n}};
     const auto block = group->deterministic->forward(subscriber);
     EXPECT_EQ(generation->maps.front()->owner_of(subscriber),
               generation->nat_addresses.find(block->nat_ip)->owner);
@@ -169,9 +169,10 @@ TEST(DeterministicGeneration, RandomConfigurationsAnswerAsAListByHandDoes) {
     const std::uint32_t size = 256 + below(below(2) == 0 ? 1000 : 64257);
     const std::uint32_t per_address = 64512 / size;
     std::vector<std::uint32_t> subscribers, addresses;
-    std::vector<wire::Ipv4Range> inside, outside;
-    const auto add = [&](std::vector<wire::Ipv4Range>& ranges, std::vector<std::uint32_t>& list,
-                         std::uint32_t first, unsigned count) {
+    std::vector<shared::InsideRange> inside;
+    std::vector<wire::Ipv4Range> outside;
+    const auto add = [&](auto& ranges, std::vector<std::uint32_t>& list, std::uint32_t first,
+                         unsigned count) {
       ranges.push_back({wire::Ipv4Address{first}, wire::Ipv4Address{first + count - 1}});
       for (unsigned i = 0; i < count; ++i) list.push_back(first + i);
     };
@@ -186,7 +187,7 @@ TEST(DeterministicGeneration, RandomConfigurationsAnswerAsAListByHandDoes) {
     const shared::DeterministicMap map(
         inside, outside, size, ports ? shared::BlockOrder::kPorts : shared::BlockOrder::kAddresses);
     for (std::size_t n = 0; n < subscribers.size(); ++n) {
-      const wire::Ipv4Address subscriber{subscribers[n]};
+      const shared::InsideAddress subscriber{wire::Ipv4Address{subscribers[n]}};
       const auto block = map.forward(subscriber);
       if (n >= addresses.size() * per_address) {
         ASSERT_FALSE(block);

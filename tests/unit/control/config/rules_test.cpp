@@ -528,5 +528,91 @@ TEST(Rules, AModelThatACommandChangedIsCheckedWithoutLines) {
   }
 }
 
+// Traffic domains -------------------------------------------------------------------------------
+
+constexpr std::string_view kOutside = "  {\n    name = \"out\";";
+/// An interface inside more.
+std::string inside(std::string_view name, std::string_view address, unsigned vlan, unsigned td) {
+  return fmt::format(
+      "  {{ name = \"{}\"; role = \"inside\"; device = \"net_tap0,iface=t0\"; "
+      "vlan = {}; td = {}; address = \"{}\"; }},\n",
+      name, vlan, td, address);
+}
+
+TEST(TrafficDomains, LetInterfacesAndClientsHaveTheSameNetworks) {
+  const std::string domains = inside("td1", "192.0.2.1/24", 11, 1) +
+                              inside("td2", "192.0.2.1/24", 12, 2) + std::string(kOutside);
+  EXPECT_TRUE(problems_after({{kOutside, domains},
+                              {"\"10.0.0.0/16\" ]",
+                               "\"10.0.0.0/16\", \"192.0.2.0/24 td 1\", \"10.1.0.0/16 td 2\" ]"}})
+                  .empty());
+}
+
+TEST(TrafficDomains, OfOneDomainNothingOverlaps) {
+  const auto problems = problems_after(
+      {{kOutside, inside("td1", "10.9.0.1/24", 11, 1) + inside("too", "10.9.0.129/25", 12, 1) +
+                      std::string(kOutside)}});
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(problems[0].text, HasSubstr("interface too: address: given 10.9.0.129/25"));
+  expect_refused(
+      "\"10.1.0.0/16\" ]", "\"10.1.0.0/16\", \"10.0.0.0/16 td 7\", \"10.0.7.0/24 td 0\" ]",
+      {"client C2: network", "given 10.0.7.0/24", "does not overlap 10.0.0.0/16 of client C1"});
+  const auto clients =
+      problems_after({{"\"10.0.0.0/16\" ]", "\"10.0.0.0/16\", \"10.5.0.0/16 td 7\" ]"},
+                      {"\"10.1.0.0/16\" ]", "\"10.5.5.0/24 td 7\" ]"}});
+  ASSERT_EQ(clients.size(), 1U) << to_string(clients);
+  EXPECT_THAT(clients[0].text, AllOf(HasSubstr("given 10.5.5.0/24 td 7"),
+                                     HasSubstr("does not overlap 10.5.0.0/16 td 7 of client C1")));
+}
+
+TEST(TrafficDomains, TheOutsideIsInNone) {
+  expect_refused("mtu = 1400;", "mtu = 1400; td = 3;",
+                 {"interface out: td", "given 3 with role \"outside\"", "allowed 0"});
+  // All know it: no network inside may overlap it, whatever its domain.
+  const auto problems = problems_after(
+      {{kOutside, inside("td1", "198.51.100.129/25", 11, 1) + std::string(kOutside)}});
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(problems[0].text, HasSubstr("overlap"));
+}
+
+TEST(TrafficDomains, NumbersAreThoseOfNetScaler) {
+  expect_refused("mtu = 1400;", "mtu = 1400; td = 4095;", {"td", "4095", "0-4094"});
+  expect_refused("\"10.1.0.0/16\" ]", "\"10.1.0.0/16 td 4095\" ]",
+                 {"\"10.1.0.0/16 td 4095\"", "N 0-4094"});
+  for (const char* wrong : {"10.1.0.0/16 td", "10.1.0.0/16 td x", "10.1.0.0/16 td -1",
+                            "10.1.0.0/16td 1", "10.1.0.0/16 td 1 "})
+    expect_refused("\"10.1.0.0/16\" ]", fmt::format("\"{}\" ]", wrong), {"client C2: network"});
+}
+
+TEST(TrafficDomains, ARouteInsideIsOfOne) {
+  const std::string domains = inside("td1", "10.9.0.1/24", 11, 1) +
+                              inside("td2", "10.9.0.1/24", 12, 2) + std::string(kOutside);
+  const std::string_view routes = "via = \"198.51.100.10\";\n  }";
+  const auto with_route = [&](const std::string& more) {
+    return problems_after({{kOutside, domains}, {routes, std::string(routes) + more}});
+  };
+  EXPECT_TRUE(with_route(", { prefix = \"10.8.0.0/16\"; via = \"10.9.0.7\"; td = 1; }"
+                         ", { prefix = \"10.8.0.0/16\"; via = \"10.9.0.7\"; td = 2; }")
+                  .empty());
+  auto problems = with_route(", { prefix = \"10.8.0.0/16\"; via = \"10.9.0.7\"; td = 3; }");
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(problems[0].text, AllOf(HasSubstr("route 10.8.0.0/16 td 3: via"),
+                                      HasSubstr("an inside interface with td 3")));
+  problems = with_route(", { prefix = \"0.0.0.0/0\"; via = \"10.9.0.7\"; td = 1; }");
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(problems[0].text, HasSubstr("one route for a prefix"));
+  problems = with_route(", { prefix = \"10.8.0.0/16\"; via = \"198.51.100.7\"; td = 1; }");
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+}
+
+TEST(TrafficDomains, OfABypassIsDomainZero) {
+  const auto problems = problems_after(
+      {{"\"10.1.0.0/16\" ]", "\"10.1.0.0/16 td 5\" ]"},
+       {"lsn: {", "lsn: {\n  bypass = ( { name = \"B\"; clientname = \"C2\"; } );"}});
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(problems[0].text, AllOf(HasSubstr("bypass B: clientname"),
+                                      HasSubstr("given client C2 with subscribers in td 5")));
+}
+
 }  // namespace
 }  // namespace lsn::control

@@ -229,7 +229,7 @@ TEST(StaticGeneration, PinsSubscribersToTheWorkerOfTheirNatAddress) {
                                     "80", fmt::format("203.0.113.{}", n), "80");
   const auto generation = build_generation(model_with(list));
   for (const shared::StaticMapping& mapping : generation->statics->all())
-    EXPECT_EQ(generation->maps.front()->owner_of(mapping.inside_ip),
+    EXPECT_EQ(generation->maps.front()->owner_of(mapping.inside()),
               generation->nat_addresses.find(mapping.nat_ip)->owner);
 }
 

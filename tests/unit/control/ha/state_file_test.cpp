@@ -157,21 +157,53 @@ TEST_F(StateFile, TheLatestPairingOfAClientWins) {
   EXPECT_EQ(records[2].place, 2u);
 }
 
-TEST_F(StateFile, AFileOfTheFormerVersionIsRead) {
-  write({esp(1, 0x1001, 0x2001)});
-  const auto with_version = [&](std::uint32_t version) {
-    std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(8);
-    file.write(reinterpret_cast<const char*>(&version), sizeof version);
-  };
-  with_version(1);
-  EXPECT_EQ(read().records.size(), 1u);
-  for (const std::uint32_t unknown : {0u, kStateFileVersion + 1}) {
-    with_version(unknown);
+/// CRC-32 as zlib has it.
+std::uint32_t checksum_of(std::string_view bytes) {
+  std::uint32_t crc = ~0U;
+  for (const char byte : bytes) {
+    crc ^= static_cast<std::uint8_t>(byte);
+    for (int i = 0; i < 8; ++i) crc = crc >> 1 ^ (crc & 1U ? 0xEDB88320U : 0U);
+  }
+  return ~crc;
+}
+
+std::string raw(std::uint32_t number) {
+  return std::string(reinterpret_cast<const char*>(&number), sizeof number);
+}
+
+TEST_F(StateFile, FilesOfFormerVersionsAreReadAndHaveDomainZero) {
+  StateRecord record = esp(1, 0x1001, 0x2001);
+  record.td = 5;
+  write({record});
+  ASSERT_EQ(read().records.size(), 1u);
+  EXPECT_EQ(read().records[0].td, 5u);
+  const std::string now = bytes();
+  const std::string content = now.substr(16, 52);
+  for (const std::uint32_t version : {1U, 2U}) {
+    overwrite(now.substr(0, 8) + raw(version) + raw(56) + content + raw(checksum_of(content)));
+    const auto records = read().records;
+    ASSERT_EQ(records.size(), 1u) << version;
+    EXPECT_EQ(records[0].td, 0u);
+    EXPECT_EQ(records[0].spi_out, record.spi_out);
+  }
+  for (const std::uint32_t unknown : {0U, kStateFileVersion + 1}) {
+    overwrite(now.substr(0, 8) + raw(unknown) + now.substr(12));
     const auto state = read_state_file(path_, kNow);
     ASSERT_FALSE(state);
-    EXPECT_THAT(state.error(), ::testing::HasSubstr("this program reads versions 1 to 2"));
+    EXPECT_THAT(state.error(), ::testing::HasSubstr("this program reads versions 1 to 3"));
   }
+}
+
+TEST_F(StateFile, ClientsOfOneAddressInTwoDomainsHaveTheirOwnPairings) {
+  StateRecord one = esp(1, 0x1001, 0x2001), other = esp(2, 0x1002, 0x2002);
+  one.td = 1;
+  other.td = 2;
+  other.nat_ip = wire::Be32::of(0xCB007109);
+  write({one, other});
+  const auto records = read().records;
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_NE(records[0].td, records[1].td);
+  EXPECT_NE(records[0].nat_ip, records[1].nat_ip);
 }
 
 TEST_F(StateFile, AppendingGoesOnToThePresentFileWhileANewOneIsWritten) {

@@ -100,6 +100,24 @@ TEST_F(Find, OneAfterTheOther_EachHadItInHisTime) {
   EXPECT_EQ(holder.end, "fin");
 }
 
+TEST_F(Find, SubscribersOfOneAddressInTwoDomains_AreTwo) {
+  config(LogEvent::kCreated, kMoment - kHour);
+  for (const std::uint16_t td : {std::uint16_t{1}, std::uint16_t{2}}) {
+    Record begin = session(LogEvent::kCreated, kMoment, static_cast<std::uint16_t>(40000 + td));
+    begin.raw.td = td;
+    add(begin);
+  }
+  write();
+  for (const std::uint16_t td : {std::uint16_t{1}, std::uint16_t{2}}) {
+    const auto answer = find(kMoment + 1000, static_cast<std::uint16_t>(40000 + td));
+    ASSERT_EQ(answer.holders.size(), 1u);
+    EXPECT_EQ(answer.holders[0].td, td);
+    EXPECT_THAT(to_text({}, answer, Format::kText),
+                HasSubstr("192.0.2.7:1234 td " + std::to_string(td) + " of group LSN GROUP-1"));
+    EXPECT_THAT(to_text({}, answer, Format::kJson), HasSubstr("\"td\":" + std::to_string(td)));
+  }
+}
+
 TEST_F(Find, EndAlone_SaysWhenItBegan) {
   config(LogEvent::kCreated, kMoment - kHour);
   Record end = session(LogEvent::kDeleted, kMoment, 40001);  // 12.34 s long

@@ -16,7 +16,7 @@ Model deterministic_model() {
   model.lsn.acl[0].src_ip = {{*wire::parse_ipv4("198.18.0.7"), *wire::parse_ipv4("198.18.0.9")}};
   model.lsn.client.push_back({});
   model.lsn.client[0].name = "C";
-  model.lsn.client[0].network = {*NetworkSyntax::parse("192.0.2.0/24")};
+  model.lsn.client[0].network = {*ClientNetworkSyntax::parse("192.0.2.0/24")};
   model.lsn.client[0].aclname = {"MORE"};
   model.lsn.pool.push_back({});
   model.lsn.pool[0].name = "P";
@@ -61,6 +61,19 @@ TEST(GroupNote, AddressesThatAreLeftOutOfAPool_AreNotInIt) {  // The broadcast a
   EXPECT_EQ(GroupNote::parse(text)->map()->nat_addresses().count(), 6u) << text;
 }
 
+TEST(GroupNote, TrafficDomains_AreInTheMap) {
+  Model model = deterministic_model();
+  model.lsn.client[0].network.push_back(*ClientNetworkSyntax::parse("192.0.2.0/24 td 5"));
+  model.lsn.acl[0].td = 5;
+  const GroupConfig& group = model.lsn.group[0];
+  const std::string text = group_note(group.name, group_settings(model, group));
+  EXPECT_THAT(text,
+              ::testing::HasSubstr(", network 192.0.2.0/24, network 192.0.2.0/24 td 5, network "
+                                   "198.18.0.7-198.18.0.9 td 5, "));
+  ASSERT_TRUE(GroupNote::parse(text)->map()) << text;
+  EXPECT_EQ(*GroupNote::parse(text)->map(), deterministic_map(model, group)) << text;
+}
+
 TEST(GroupNote, Repeated_IsTheSameText) {
   const std::string text = group_note("G", "logging ENABLED, logSessDeletion DISABLED");
   const std::string again = repeated_note(text);
@@ -94,8 +107,9 @@ TEST(GroupNote, TextThatLacksAnInput_HasNoMap) {
     ASSERT_TRUE(note && note->is_deterministic) << text;
     EXPECT_FALSE(note->map()) << text;
   }
-  for (const std::string_view bad : {"network 192.0.2.1/24", "network x", "lsnip 203.0.113.9-1",
-                                     "portblocksize 64513", "allocPolicy SOME"})
+  for (const std::string_view bad :
+       {"network 192.0.2.1/24", "network x", "network 192.0.2.0/24 td 4095", "lsnip 203.0.113.9-1",
+        "portblocksize 64513", "allocPolicy SOME"})
     EXPECT_FALSE(GroupNote::parse(whole + ", " + std::string(bad))->map()) << bad;
 }
 

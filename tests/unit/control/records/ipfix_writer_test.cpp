@@ -70,12 +70,15 @@ TEST(IpfixWriter, TheTemplatesAreOneMessageThatFitsIntoADatagram) {
 
 TEST(IpfixWriter, ASessionsBeginning) {
   IpfixWriter writer(1, 1400);
-  const auto message = writer.write(*batch_of({session(LogEvent::kCreated)}, exported()), 0);
+  Record record = session(LogEvent::kCreated);
+  record.raw.td = 4094;
+  const auto message = writer.write(*batch_of({record}, exported()), 0);
   ASSERT_EQ(message.records, 1u);
   EXPECT_EQ(message.next, 1u);
   const std::string& bytes = message.bytes;
   ASSERT_EQ(bytes.size(), 16u + 4 + 32);
-  EXPECT_EQ(number_at(bytes, 16, 2), 260u);  // with address and port of the destination
+  EXPECT_EQ(number_at(bytes, 29, 4), 4094u);  // ingressVRFID
+  EXPECT_EQ(number_at(bytes, 16, 2), 260u);   // with address and port of the destination
   EXPECT_EQ(number_at(bytes, 20, 8), static_cast<std::uint64_t>(kMoment));
   EXPECT_EQ(number_at(bytes, 28, 1), 4u);  // natEvent
   EXPECT_EQ(number_at(bytes, 33, 1), 6u);  // TCP

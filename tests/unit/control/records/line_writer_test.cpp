@@ -67,6 +67,14 @@ TEST(LineWriter, SessionAsJson) {
             "\"bytesIn\":4000,\"durationMs\":12340,\"reason\":\"fin\"}");
 }
 
+TEST(LineWriter, ATrafficDomainIsThereIfItIsNotZero) {
+  Record record = session(LogEvent::kCreated);
+  record.raw.td = 4094;
+  EXPECT_THAT(line(record), testing::HasSubstr(" group=\"LSN GROUP-1\" td=4094 protocol=TCP "));
+  EXPECT_THAT(line(record, RecordFormat::kJson),
+              testing::HasSubstr("\"group\":\"LSN GROUP-1\",\"td\":4094,\"protocol\""));
+}
+
 TEST(LineWriter, SessionAsCompactText) {
   EXPECT_EQ(line(session(LogEvent::kCreated), RecordFormat::kText, names(true)),
             "1796085089120 n1 0 S+ 17 \"LSN GROUP-1\" TCP 192.0.2.7:1234 203.0.113.3:40001 "

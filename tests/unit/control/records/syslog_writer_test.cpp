@@ -87,6 +87,11 @@ TEST(SyslogWriter, NetscalerSessionsAndMappings) {
   EXPECT_EQ(written(of_kind(LogKind::kMapping, LogEvent::kDeleted, kEndpointIndependent)),
             "LSN_EIM_MAPPING 17 0 :  EIM DELETED Client IP:Port:TD 192.0.2.7:1234:0, "
             "NatIP:NatPort 203.0.113.3:40001, Protocol: TCP");
+  Record in_domain = session(LogEvent::kCreated);
+  in_domain.raw.td = 7;
+  EXPECT_EQ(written(in_domain),
+            "LSN_SESSION 17 0 :  SESSION CREATED Client IP:Port:TD 192.0.2.7:1234:7, NatIP:NatPort "
+            "203.0.113.3:40001, Destination IP:Port:TD 198.51.100.10:80:0, Protocol: TCP");
   Record block = of_kind(LogKind::kBlock, LogEvent::kCreated, kEndpointIndependent);
   block.raw.last_port = wire::Be16::of(40256);
   EXPECT_EQ(written(block),

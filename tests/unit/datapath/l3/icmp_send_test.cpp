@@ -166,8 +166,9 @@ TEST_F(IcmpTest, NoErrorIsSentAboutAnErrorOrAnUnknownIcmpMessage) {
   for (const unsigned type : {4u, 5u, 9u, 10u, 40u, 255u}) {
     Packet unknown;
     unknown.mbuf = buffer(from_host(packet.with(icmp(type, 0, 0, quoted))));
-    ASSERT_EQ(parse_frame(*shard, 0, unknown.mbuf, unknown), Verdict::next());
-    EXPECT_TRUE(parse_ip(unknown, 0).is_drop());
+    std::uint64_t mark = 0;
+    ASSERT_EQ(parse_frame(*shard, 0, unknown.mbuf, unknown, mark), Verdict::next());
+    EXPECT_TRUE(parse_ip(unknown, mark, 0).is_drop());
     send_icmp_error(*shard, unknown, 11, 0);
     EXPECT_THAT(sent(0), IsEmpty()) << type;
     free(unknown);
