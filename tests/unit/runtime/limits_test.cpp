@@ -94,6 +94,10 @@ const std::map<std::string, std::int64_t> kRoom = {
     // A frame in one buffer, with its headroom.
     {"interfaces.mtu", std::min<std::int64_t>(kMost<decltype(Neighbour::mtu)>,
                                               UINT16_MAX - RTE_PKTMBUF_HEADROOM - 64)},
+    {"interfaces.td", kMost<decltype(Interface::td)>},
+    {"routes.td", kMost<shared::DomainId>},
+    {"lsn.acl.td", kMost<shared::DomainId>},
+    {"lsn.static.td", kMost<decltype(shared::StaticMapping::td)>},
     {"interfaces.tcpMss", kMost<decltype(Interface::tcp_mss)>},
     {"lsn.appsprofile.tcpMss", kMost<decltype(AppPolicy::tcp_mss)>},
     {"interfaces.rxQueueSize", kMost<std::uint16_t>},
