@@ -30,6 +30,7 @@
 #include "lsn/wire/ethernet.hpp"
 #include "lsn/wire/icmp.hpp"
 #include "lsn/wire/ipv4.hpp"
+#include "lsn/wire/protocol_name.hpp"
 #include "lsn/wire/tcp.hpp"
 #include "lsn/wire/udp.hpp"
 
@@ -71,27 +72,12 @@ struct Headers {
   }
 };
 
-std::string_view name_of_protocol(std::uint8_t protocol) {
-  switch (protocol) {
-    case wire::kProtocolTcp:
-      return "TCP";
-    case wire::kProtocolUdp:
-      return "UDP";
-    case wire::kProtocolIcmp:
-      return "ICMP";
-    case wire::kProtocolEsp:
-      return "ESP";
-    default:
-      return "protocol";
-  }
-}
-
 /// "192.0.2.10:500 > 198.18.0.1:500 UDP, 328 bytes"
 std::string describe(std::span<std::uint8_t> bytes) {
   const Headers of(bytes);
   const std::string source = wire::to_string(wire::Ipv4Address{of.ip->source});
   const std::string destination = wire::to_string(wire::Ipv4Address{of.ip->destination});
-  const std::string_view protocol = name_of_protocol(of.ip->protocol);
+  const std::string_view protocol = wire::protocol_name(of.ip->protocol);
   std::string text;
   if (of.has_ports())
     text = fmt::format("{}:{} > {}:{} {}", source, of.word(0), destination, of.word(2), protocol);
@@ -101,7 +87,7 @@ std::string describe(std::span<std::uint8_t> bytes) {
   else if (of.ip->protocol == wire::kProtocolIcmp && of.l4 != nullptr)
     text = fmt::format("{} > {} ICMP type {} code {} id {}", source, destination, of.l4[0],
                        of.l4[1], of.word(4));
-  else if (protocol == "protocol")
+  else if (protocol.empty())
     text = fmt::format("{} > {} protocol {}", source, destination, of.ip->protocol);
   else
     text = fmt::format("{} > {} {} fragment", source, destination, protocol);

@@ -6,6 +6,7 @@
 
 #include "lsn/wire/ipv4.hpp"
 #include "lsn/wire/ipv4_address.hpp"
+#include "lsn/wire/protocol_name.hpp"
 
 namespace lsn::control {
 namespace {
@@ -41,18 +42,11 @@ std::string verdict_of(const CaptureRecord& record) {
 }
 
 std::string protocol_of(const CapturedFlow& flow) {
-  switch (flow.protocol) {
-    case wire::kProtocolTcp:
-      return "TCP";
-    case wire::kProtocolUdp:
-      return "UDP";
-    case wire::kProtocolIcmp:
-      return "ICMP";
-    case wire::kProtocolEsp:
-      return flow.spi == wire::Be32{} ? "ESP" : fmt::format("ESP SPI 0x{:08x}", flow.spi.host());
-    default:
-      return fmt::format("protocol {}", flow.protocol);
-  }
+  const std::string_view name = wire::protocol_name(flow.protocol);
+  if (name.empty()) return fmt::format("protocol {}", flow.protocol);
+  if (flow.protocol == wire::kProtocolEsp && flow.spi != wire::Be32{})
+    return fmt::format("{} SPI 0x{:08x}", name, flow.spi.host());
+  return std::string(name);
 }
 
 /// "subscriber 192.0.2.10:4000, NAT ..., remote ... TCP"

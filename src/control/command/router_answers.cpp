@@ -19,6 +19,7 @@
 #include "lsn/control/command/words.hpp"
 #include "lsn/shared/counter_list.hpp"
 #include "lsn/wire/ipv4.hpp"
+#include "lsn/wire/protocol_name.hpp"
 
 namespace lsn::control {
 namespace {
@@ -36,18 +37,8 @@ using enum Table::Align;
 // ── drops ───────────────────────────────────────────────────────────────────────────────────────
 
 std::string protocol_of(const DropRow& row) {
-  switch (row.protocol) {
-    case wire::kProtocolTcp:
-      return "TCP";
-    case wire::kProtocolUdp:
-      return "UDP";
-    case wire::kProtocolIcmp:
-      return "ICMP";
-    case wire::kProtocolEsp:
-      return "ESP";
-    default:
-      return std::to_string(row.protocol);
-  }
+  const std::string_view name = wire::protocol_name(row.protocol);
+  return name.empty() ? std::to_string(row.protocol) : std::string(name);
 }
 
 std::string source_of(const DropRow& row) {
