@@ -246,23 +246,24 @@ CapturedFlow CaptureTap::look_up(Context& shard, const PacketEnds& ends) const {
     add_ends(flow, point, ends);
     return find_session_(shard, point, ends, flow);
   };
-  // By which interface it came is not known any more.
+  // By which interface it came is not known any more: it may be of any domain that has one.
+  const auto in_any_domain = [&](const auto& is) {
+    for (std::size_t td = 0; td < generation.routes.all().size(); ++td)
+      if (!generation.routes.all()[td].empty() && is(static_cast<DomainId>(td))) return true;
+    return false;
+  };
   const auto is_inside = [&](bool received, CapturedFlow& flow) {
-    return std::ranges::any_of(generation.interfaces, [&](const auto& interface) {
-      return interface.side == Side::kInside &&
-             is_at({Side::kInside, received, interface.td}, flow);
-    });
+    return in_any_domain([&](DomainId td) { return is_at({Side::kInside, received, td}, flow); });
   };
   CapturedFlow flow;
   if (is_inside(true, flow) || is_at({Side::kOutside, true}, flow) ||
       is_at({Side::kOutside, false}, flow) || is_inside(false, flow))
     return flow;
   flow = {};
-  const auto is_client = [&](const auto& interface) {
-    return interface.side == Side::kInside &&
-           generation.group_of(in_domain(interface.td, ends.source.address)) != nullptr;
+  const auto is_client = [&](DomainId td) {
+    return generation.group_of(in_domain(td, ends.source.address)) != nullptr;
   };
-  if (std::ranges::any_of(generation.interfaces, is_client))
+  if (in_any_domain(is_client))
     add_ends(flow, {Side::kInside, true}, ends);
   else if (generation.nat_addresses.find(wire::Ipv4Address{ends.destination.address}) != nullptr)
     add_ends(flow, {Side::kOutside, true}, ends);
