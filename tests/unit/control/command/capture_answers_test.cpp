@@ -17,34 +17,12 @@ class CaptureCommands : public testing::Test {
                 "control: { captureDirectory = \"" + (directory / "captures") + "\";");
   }
 
-  struct Said {
-    std::string out;
-    std::vector<std::string> errors;
-  };
   Said say(const std::string& line) {
-    Said said;
-    auto command = lsn_commands().parse(line);
-    if (!command) return {"", {command.error()}};
-    (*command)->by = "somebody";
-    auto answer = (*command)->spec->begin(**command, context);
-    if (!answer) return {"", {answer.error()}};
-    for (unsigned turns = 0; turns < 20'000; ++turns) {
-      switch ((*answer)->next(said.out)) {
-        case Answer::Progress::kMore:
-          break;
-        case Answer::Progress::kWaiting:
-          now += std::chrono::milliseconds{1};
-          capture.tick(now);
-          std::this_thread::sleep_for(std::chrono::milliseconds{1});
-          break;
-        case Answer::Progress::kDone:
-          return said;
-        case Answer::Progress::kFailed:
-          said.errors = (*answer)->errors();
-          return said;
-      }
-    }
-    throw std::runtime_error("the answer does not end: " + line);
+    return say_to(context, line, "somebody", 20'000, [this](unsigned) {
+      now += std::chrono::milliseconds{1};
+      capture.tick(now);
+      std::this_thread::sleep_for(std::chrono::milliseconds{1});
+    });
   }
   std::string text(const std::string& line) {
     const Said said = say(line);

@@ -303,6 +303,42 @@ inline std::string read_file(const std::string& path) {
 }
 
 /// A daemon without threads: configuration from a file, fake workers, commands answered at once.
+/// What a command says, and the lines that it fails with.
+struct Said {
+  std::string out;
+  std::vector<std::string> errors;
+  friend bool operator==(const Said&, const Said&) = default;
+};
+
+/// The whole answer to a line. `wait` goes on where the answer waits for another, by the number of
+/// turns until then.
+template <class Wait>
+Said say_to(const CommandContext& context, std::string_view line, std::string by, unsigned most,
+            Wait wait) {
+  Said said;
+  auto command = lsn_commands().parse(line);
+  if (!command) return {"", {command.error()}};
+  if (!*command) return said;
+  (*command)->by = std::move(by);
+  auto answer = (*command)->spec->begin(**command, context);
+  if (!answer) return {"", {answer.error()}};
+  for (unsigned turns = 0; turns < most; ++turns) {
+    switch ((*answer)->next(said.out)) {
+      case Answer::Progress::kMore:
+        break;
+      case Answer::Progress::kWaiting:
+        wait(turns);
+        break;
+      case Answer::Progress::kDone:
+        return said;
+      case Answer::Progress::kFailed:
+        said.errors = (*answer)->errors();
+        return said;
+    }
+  }
+  throw std::runtime_error("the answer does not end: " + std::string(line));
+}
+
 struct Bench {
   Bench() : Bench(std::string(kGoodText)) {}
   explicit Bench(const std::string& text) : text_(text) {
@@ -311,37 +347,14 @@ struct Bench {
     dataplane.poll();
   }
 
-  struct Said {
-    std::string out;
-    std::vector<std::string> errors;
-    friend bool operator==(const Said&, const Said&) = default;
-  };
+  using Said = control::Said;
 
-  /// The whole answer to a line.
   Said say(std::string_view line) {
-    Said said;
-    auto command = lsn_commands().parse(line);
-    if (!command) return {"", {command.error()}};
-    if (!*command) return said;
-    auto answer = (*command)->spec->begin(**command, context);
-    if (!answer) return {"", {answer.error()}};
-    for (unsigned turns = 0; turns < 100'000; ++turns) {
-      switch ((*answer)->next(said.out)) {
-        case Answer::Progress::kMore:
-          break;
-        case Answer::Progress::kWaiting:
-          dataplane.poll();
-          // For what another thread does, as writing a file: the machine may be busy.
-          if (turns > 1000) std::this_thread::sleep_for(std::chrono::microseconds{100});
-          break;
-        case Answer::Progress::kDone:
-          return said;
-        case Answer::Progress::kFailed:
-          said.errors = (*answer)->errors();
-          return said;
-      }
-    }
-    throw std::runtime_error("the answer does not end: " + std::string(line));
+    return say_to(context, line, {}, 100'000, [this](unsigned turns) {
+      dataplane.poll();
+      // For what another thread does, as writing a file: the machine may be busy.
+      if (turns > 1000) std::this_thread::sleep_for(std::chrono::microseconds{100});
+    });
   }
 
   std::string text(const std::string& line) {
