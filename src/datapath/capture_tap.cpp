@@ -305,7 +305,7 @@ CaptureRecord* CaptureTap::write(const Bytes& bytes, const CapturedFlow& flow, c
   record->reason = seen.reason;
   record->time = seen.time;
   record->flow = flow;
-  std::memcpy(record->bytes(), bytes.head.data(), head);
+  if (head != 0) std::memcpy(record->bytes(), bytes.head.data(), head);
   if (rest != 0) {
     const void* const from =
         rte_pktmbuf_read(bytes.rest, bytes.rest_at, rest, record->bytes() + head);
