@@ -329,3 +329,59 @@ def test_a_box_that_only_computes_says_in_each_segment_what_is_in_force(lab, dae
     code, answer, _ = find(daemon, records, ("203.0.113.3", 1024), "-at", again["time"])
     assert code == 0 and answer["sure"], answer
     assert [h["subscriber"] for h in answer["holders"]] == ["192.0.2.0"]
+
+
+def test_a_static_mapping_is_found_without_a_packet(lab, daemon):
+    """One-to-one NAT translates ESP and others without sessions: CONFIG records alone know."""
+    config, records = deterministic(daemon, "PORTS", rotateTime=10)
+    config["lsn"]["pool"].append({"name": "LSN-POOL-2", "lsnip": ["203.0.113.20-203.0.113.21"]})
+    config["lsn"]["static"] = [{"name": "S", "transportprotocol": "ALL", "subscrIP": "198.18.0.7",
+                                "subscrPort": "*", "natIP": "203.0.113.20", "natPort": "*"}]
+    config["lsn"]["client"].append({"name": "LSN-CLIENT-2",
+                                    "network": ["198.18.0.0/24"]})
+    config["lsn"]["group"].append({"name": "OTHERS", "clientname": "LSN-CLIENT-2",
+                                   "poolname": ["LSN-POOL-2"]})
+    daemon.start(config)
+    time.sleep(0.1)
+    mapped = utc()
+    time.sleep(0.1)
+    daemon.ctl("rm lsn static S")
+    wait_until("it is a record", lambda: any(r["text"] == "static S: removed"
+                                             for r in records.of("CONFIG", "changed")))
+    time.sleep(0.1)
+    removed = utc()
+    time.sleep(0.1)
+    daemon.stop()
+    for words in (("-natPort", "4500"), ("-spi", "0xc3f1a2b4")):
+        def ask(at):
+            done = daemon.ctl_raw("find", "-natIP", "203.0.113.20", *words, "-at", at,
+                                  str(records.directory / "r"), options=["--json"])
+            return done.returncode, json.loads(done.stdout)
+        code, answer = ask(mapped)
+        holder, = answer["holders"]
+        assert code == 0 and answer["sure"], answer
+        assert holder["subscriber"] == "198.18.0.7" and holder["static"] == "S"
+        assert holder["end"] == "removed"
+        # A group that records nothing: then nobody can say.
+        code, answer = ask(removed)
+        assert code == 2 and answer["holders"] == [], answer
+        assert "no CONFIG record says that 203.0.113.20" in answer["doubts"][0]
+
+
+def test_a_whole_second_is_all_of_it(lab, daemon):
+    config, records = logging(daemon)
+    daemon.start(config)
+    with lab.s1.udp(7000, S1) as server, lab.c1.udp() as client:
+        nat = udp_exchange(client, server, (S1, 7000))
+    daemon.stop()
+    begun, = records.of("SESSION", "created")
+    second = begun["time"][:19]
+    code, answer, text = find(daemon, records, nat, "-at", second + "Z", "-protocol", "UDP")
+    assert client_address(1) in [h["subscriber"].split(":")[0] for h in answer["holders"]]
+    assert f"in the second {second}" in text
+    code, answer, text = find(daemon, records, nat, "-at", second + ".000Z", "-protocol", "UDP")
+    assert f"at {second}.000Z" in text
+    if begun["time"] != second + ".000Z":
+        assert answer["holders"] == [], "it began later in that second"
+    done = daemon.ctl_raw("find", "-natIP", nat[0], "-spi", "7", "-protocol", "UDP", "-at", "1")
+    assert done.returncode == 1 and "-spi with -protocol UDP, allowed" in done.stderr

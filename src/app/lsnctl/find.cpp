@@ -37,18 +37,28 @@ struct Asked {
   std::vector<std::string> files;
 };
 
-std::optional<std::int64_t> moment(std::string_view text) {
-  if (const auto utc = control::parse_utc(text)) return utc;
+/// From its first millisecond to its last: whole seconds are all of their second.
+struct Moment {
+  std::int64_t first_ms;
+  std::int64_t last_ms;
+};
+
+std::optional<Moment> moment(std::string_view text) {
+  constexpr std::int64_t kRest = 999;
+  if (const auto utc = control::parse_utc(text))
+    return Moment{*utc, text.find('.') == std::string_view::npos ? *utc + kRest : *utc};
   std::int64_t seconds = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
   constexpr std::int64_t kLatest = 253'402'300'799;  // the year 9999
   if (error != std::errc{} || end != text.data() + text.size() || seconds < 0 || seconds > kLatest)
     return std::nullopt;
-  return seconds * 1000;
+  return Moment{seconds * 1000, seconds * 1000 + kRest};
 }
 
 const control::ValueSyntax kMoment{
-    "TIME", "2026-12-01T00:31:29Z, with +01:00 for Z as well, or seconds since 1970",
+    "TIME",
+    "2026-12-01T00:31:29Z or 2026-12-01T00:31:29.120Z, with +01:00 for Z as well, or seconds since "
+    "1970",
     [](std::string_view text) -> std::optional<control::Value> {
       if (!moment(text)) return std::nullopt;
       return std::string(text);
@@ -96,11 +106,14 @@ std::expected<Asked, std::string> asked_by(const control::Command& command) {
     q.port = static_cast<std::uint16_t>(*port);
   if (const auto* const spi = command.get<std::uint32_t>(kSpi)) q.spi = *spi;
   if (const auto* const protocol = command.get<std::string>(kProtocol)) q.protocol = *protocol;
-  const std::int64_t at_ms = *moment(*command.get<std::string>(kAt));
+  if (q.spi && !q.protocol.empty() && !control::same_word(q.protocol, "ESP"))
+    return std::unexpected(complaint("find", "-spi with -protocol " + q.protocol,
+                                     "-spi alone, or with -protocol ESP"));
+  const Moment at = *moment(*command.get<std::string>(kAt));
   const auto* const within = command.get<std::uint32_t>(kWithin);
   const std::int64_t within_ms = within == nullptr ? 0 : std::int64_t{*within} * 1000;
-  q.from_ms = at_ms - within_ms;
-  q.until_ms = at_ms + within_ms;
+  q.from_ms = at.first_ms - within_ms;
+  q.until_ms = at.last_ms + within_ms;
   for (const auto& argument : command.arguments)
     if (argument.name == kSegments) asked.files.push_back(std::get<std::string>(argument.value));
   if (asked.files.empty()) asked.files.emplace_back(kUsualPath);

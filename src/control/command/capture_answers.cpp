@@ -14,6 +14,7 @@
 #include "lsn/control/command/router_answers.hpp"
 #include "lsn/control/command/session_answers.hpp"
 #include "lsn/control/command/table.hpp"
+#include "lsn/control/config/problem.hpp"
 #include "lsn/control/config/vocabulary.hpp"
 
 namespace lsn::control {
@@ -183,7 +184,13 @@ std::span<const PositionalSpec> capture_parameters() {
 std::expected<std::unique_ptr<Answer>, std::string> begin_start_capture(
     const Command& command, const CommandContext& context) {
   if (context.capture == nullptr) return std::unexpected("start capture: nothing can be captured");
-  if (auto started = context.capture->start(request_of(command), context.config.model()); !started)
+  const CaptureRequest request = request_of(command);
+  const auto& filter = request.filter;
+  if (filter.spi && filter.protocol && filter.protocol != shared::Protocol::kEsp)
+    return std::unexpected(
+        complaint("start capture", fmt::format("-esp with -protocol {}", to_word(*filter.protocol)),
+                  "-esp alone, or with -protocol ESP"));
+  if (auto started = context.capture->start(request, context.config.model()); !started)
     return std::unexpected(started.error());
   return std::make_unique<CaptureAnswer>(command.format, *context.capture,
                                          CaptureAnswer::Until::kStarted);

@@ -11,7 +11,7 @@
 namespace lsn::control {
 namespace {
 
-constexpr std::string_view kChanged = "changed", kRemoved = "removed";
+constexpr std::string_view kChangedEnd = "changed", kRemovedEnd = "removed";
 
 }  // namespace
 
@@ -31,13 +31,13 @@ void ComputedHolders::end(Period& period, const RecordLine& record, std::string_
   period.end_line = record.line;
 }
 
-bool ComputedHolders::see(const RecordLine& record, const GroupNote& note) {
+void ComputedHolders::see(const RecordLine& record, const GroupNote& note) {
   const std::string key = fmt::format("{}\n{}", record.node, note.group);
   const auto open = open_.find(key);
   const bool was_computed = open != open_.end();
   if (was_computed && periods_[open->second].text == note.text) {
     confirm(periods_[open->second], record.at_ms);
-    return true;
+    return;
   }
   auto map = note.is_deterministic ? note.map() : std::nullopt;
   if (was_computed) {
@@ -46,14 +46,14 @@ bool ComputedHolders::see(const RecordLine& record, const GroupNote& note) {
     if (map && before.map == map) {
       before.text = note.text;
       confirm(before, record.at_ms);
-      return true;
+      return;
     }
-    end(before, record, note.has_settings ? kChanged : kRemoved);
+    end(before, record, note.has_settings ? kChangedEnd : kRemovedEnd);
     if (note.is_repeated)
       gaps_.push_back({before.confirmed_ms, record.at_ms, std::string(note.group)});
     open_.erase(open);
   }
-  if (!note.is_deterministic) return was_computed;
+  if (!note.is_deterministic) return;
   open_.insert_or_assign(key, periods_.size());
   periods_.push_back({.node = std::string(record.node),
                       .group = std::string(note.group),
@@ -65,7 +65,6 @@ bool ComputedHolders::see(const RecordLine& record, const GroupNote& note) {
                       .confirmed_ms = record.at_ms,
                       .until_ms = std::nullopt});
   if (note.is_repeated && !was_computed) periods_.back().from_ms.reset();
-  return was_computed;
 }
 
 void ComputedHolders::end_all(const RecordLine& record, std::string_view why) {
@@ -79,6 +78,11 @@ void ComputedHolders::end_all(const RecordLine& record, std::string_view why) {
 bool ComputedHolders::is_asked(const Period& period) const {
   return period.has(question_.nat) && period.from_ms.value_or(INT64_MIN) <= question_.until_ms &&
          (!period.until_ms || *period.until_ms > question_.from_ms);
+}
+
+bool ComputedHolders::has_part() const {
+  return std::any_of(periods_.begin(), periods_.end(),
+                     [this](const Period& period) { return is_asked(period); });
 }
 
 bool ComputedHolders::covers(const Period& period) const {
@@ -148,7 +152,7 @@ void ComputedHolders::add_doubts(FindAnswer& answer, const Period& period) const
         nat, period.group, utc_text(period.known_ms), how_to_compute(q)));
   }
   if (period.until_ms && *period.until_ms <= q.until_ms &&
-      (period.end == kChanged || period.end == kRemoved))
+      (period.end == kChangedEnd || period.end == kRemovedEnd))
     answer.doubts.push_back(
         fmt::format("group {} was {} at {}, inside of that time: before and after, another "
                     "subscriber may have had the endpoint",

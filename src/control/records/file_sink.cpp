@@ -100,7 +100,7 @@ bool FileSink::write_beginning(std::int64_t first_ms) {
   record.at_ms = first_ms;
   record.sequence = notes_;
   if (!former_.empty()) batch.add(record, fmt::format("{}{}", kFollows, former_));
-  for (const auto& [group, said] : in_force_) {
+  for (const auto& [subject, said] : in_force_) {
     record.sequence = notes_ + batch.records.size();
     batch.add(record, repeated_note(said.text));
   }
@@ -112,14 +112,21 @@ bool FileSink::write_beginning(std::int64_t first_ms) {
   return true;
 }
 
+/// Nothing but CONFIG says whose the addresses are.
+static bool answers_alone(const ConfigNote& note) {
+  if (note.name_of(kStaticSubject)) return true;
+  const auto group = GroupNote::parse(note.text);
+  return group && group->is_deterministic;
+}
+
 void FileSink::note(std::string_view text, shared::LogEvent event) {
   if (event != shared::LogEvent::kCompleted)
     in_force_.clear();  // lsnd begins, or ends
-  else if (const auto said = GroupNote::parse(text); said && said->has_settings)
-    in_force_.insert_or_assign(std::string(said->group),
-                               InForce{std::string(said->text), said->is_deterministic});
+  else if (const auto said = ConfigNote::parse(text); said && said->has_settings)
+    in_force_.insert_or_assign(std::string(said->subject),
+                               InForce{std::string(said->text), answers_alone(*said)});
   else if (said)
-    in_force_.erase(std::string(said->group));
+    in_force_.erase(std::string(said->subject));
 }
 
 bool FileSink::begin(std::int64_t first_ms) {
@@ -216,9 +223,8 @@ std::size_t FileSink::write(const RecordBatch& batch, std::size_t from) {
 void FileSink::tick(std::int64_t now_ms) {
   if (!resumed_) resume();
   if (is_due(now_ms)) close();
-  const auto is_deterministic = [](const auto& entry) { return entry.second.is_deterministic; };
-  if (!file_.valid() && std::ranges::any_of(in_force_, is_deterministic))
-    static_cast<void>(begin(now_ms));
+  const auto answers = [](const auto& entry) { return entry.second.answers_alone; };
+  if (!file_.valid() && std::ranges::any_of(in_force_, answers)) static_cast<void>(begin(now_ms));
 }
 
 void FileSink::finish() {

@@ -19,8 +19,10 @@
 #include "lsn/control/records/file_sink.hpp"
 #include "lsn/control/records/group_note.hpp"
 #include "lsn/control/records/record.hpp"
+#include "lsn/control/records/recorded_spans.hpp"
 #include "lsn/control/records/segment_file.hpp"
 #include "lsn/control/records/segment_name.hpp"
+#include "lsn/control/records/static_holders.hpp"
 
 namespace lsn::control {
 namespace {
@@ -185,7 +187,8 @@ std::string subscriber_of(const RecordLine& r) {
 /// Follows the records in the order of time.
 class Follower {
  public:
-  explicit Follower(const FindQuestion& question) : question_(question), computed_(question) {}
+  explicit Follower(const FindQuestion& question)
+      : question_(question), computed_(question), statics_(question), recorded_(question) {}
 
   void see(const RecordLine& r, const Segment& of) {
     if (r.kind == LogKind::kConfig) return see_config(r, of);
@@ -279,6 +282,8 @@ class Follower {
   /// All that a node had has gone.
   void end_all(const RecordLine& r, std::string_view why) {
     computed_.end_all(r, why);
+    statics_.end_all(r, why);
+    recorded_.end_all(r);
     std::erase_if(open_, [&](const auto& entry) {
       if (entry.second.front().latest.record.node != r.node) return false;
       for (const Open& open : entry.second) {
@@ -304,21 +309,17 @@ class Follower {
                         fmt::format("lsnd on {} began (again) at {}", r.node, utc_text(r.at_ms))});
     } else if (r.text.starts_with(kFollows)) {
       followed_.push_back({of.former_ms, r.at_ms, std::string(r.text.substr(kFollows.size()))});
-    } else if (const auto note = GroupNote::parse(r.text)) {
-      see_group(r, *note);
-    } else {
+    } else if (const auto group = GroupNote::parse(r.text)) {
+      see_group(r, *group);
+    } else if (const auto note = ConfigNote::parse(r.text); !note || !statics_.see(r, *note)) {
       spans_.push_back({r.at_ms, r.at_ms, fmt::format("at {}: {}", utc_text(r.at_ms), r.text)});
     }
   }
 
   void see_group(const RecordLine& r, const GroupNote& note) {
     said_ms_ = std::min(said_ms_, r.at_ms);
-    const bool is_computed = computed_.see(r, note);
-    if (!note.has_ends) no_ends_ = true;
-    // What it records has changed.
-    if (!note.is_repeated && note.has_ends && !(is_computed && !note.has_settings) &&
-        !note.is_deterministic)
-      spans_.push_back({r.at_ms, r.at_ms, fmt::format("at {}: {}", utc_text(r.at_ms), r.text)});
+    computed_.see(r, note);
+    recorded_.see(r, note);
   }
 
   void see_loss(const RecordLine& r) {
@@ -342,6 +343,8 @@ class Follower {
   const FindQuestion& question_;
   FindAnswer answer_;
   ComputedHolders computed_;
+  StaticHolders statics_;
+  RecordedSpans recorded_;
   std::unordered_map<std::string, std::vector<Open>> open_;  ///< by identity
   std::vector<Span> losses_;
   std::vector<Span> spans_;  ///< restarts and changes
@@ -349,7 +352,6 @@ class Follower {
   /// Names of segments, and the times that are theirs if they are not there.
   std::vector<Span> followed_;
   std::int64_t said_ms_ = INT64_MAX;  ///< the first CONFIG record about a group
-  bool no_ends_ = false;
 };
 
 /// A segment may have been compressed since another one named it.
@@ -386,21 +388,27 @@ void Follower::doubt_records() {
     doubt(fmt::format(
         "no CONFIG record says whether {} was an address of deterministic NAT then; if it was, {}",
         wire::to_string(q.nat), how_to_compute(q)));
-  // A holder with both ends is certain: nobody else had the endpoint meanwhile.
+  // A holder of all the time with both ends is certain: nobody else had the endpoint meanwhile.
   std::int64_t from = q.from_ms;
-  bool certain = !answer_.holders.empty();
+  bool certain = false;
   for (const Holder& holder : answer_.holders)
-    if (!holder.until_ms || !holder.from_ms) {
-      certain = false;
+    if (holder.until_ms && holder.from_ms) {
+      // Another protocol's port is another endpoint.
+      certain = certain || ((q.spi || (q.port && !q.protocol.empty())) &&
+                            *holder.from_ms <= q.from_ms && *holder.until_ms >= q.until_ms);
+    } else {
       from = std::min(from, holder.from_ms.value_or(INT64_MIN));
-      if (!holder.until_ms && no_ends_)
+      if (!holder.until_ms &&
+          recorded_.may_lack_end(holder.group, holder.from_ms.value_or(INT64_MIN)))
         doubt(
             fmt::format("{} began at {}; ends are not recorded (logSessDeletion DISABLED), so it "
                         "may have ended before",
                         holder.subscriber, utc_text(holder.from_ms.value_or(0))));
     }
   if (answer_.holders.empty() && !begins_.empty()) from = begins_.front();
-  if (certain && q.from_ms == q.until_ms) return;
+  if (certain) return;
+  // Where addresses are computed, there is nothing else to record.
+  if (auto words = recorded_.doubt(); words && !computed_.has_part()) doubt(std::move(*words));
   for (const Span& loss : losses_) doubt_loss(loss, from);
 }
 
@@ -411,7 +419,8 @@ FindAnswer Follower::finish(const std::set<std::string>& names, std::int64_t lat
       holder.from_ms = open.from_ms;
       take(std::move(holder));
     }
-  const auto covered = computed_.covered_since();
+  const auto computed = computed_.covered_since();
+  const auto covered = computed ? computed : statics_.covered_since();
   doubt_missing(names, covered.value_or(INT64_MIN));
   doubt_ends(latest_ms);
   if (!covered) doubt_records();
@@ -420,6 +429,7 @@ FindAnswer Follower::finish(const std::set<std::string>& names, std::int64_t lat
     for (const Span& loss : losses_)
       if (loss.may_be_config) doubt_loss(loss, *covered);
   computed_.add_to(answer_);
+  statics_.add_to(answer_);
   std::stable_sort(answer_.holders.begin(), answer_.holders.end(),
                    [](const Holder& a, const Holder& b) {
                      return a.from_ms.value_or(INT64_MIN) < b.from_ms.value_or(INT64_MIN);
@@ -477,23 +487,25 @@ std::string question_text(const FindQuestion& q) {
   std::string text = wire::to_string(q.nat);
   if (q.port) text += fmt::format(":{}", *q.port);
   if (q.spi) text += fmt::format(" SPI 0x{:08x}", *q.spi);
+  if (q.is_one_second()) return text + fmt::format(" in the second {}", utc_text(q.from_ms));
   return text + (q.from_ms == q.until_ms
                      ? fmt::format(" at {}", utc_text(q.from_ms))
                      : fmt::format(" from {} to {}", utc_text(q.from_ms), utc_text(q.until_ms)));
 }
 
 std::string to_text(const Holder& holder) {
-  std::string text =
-      fmt::format("  {}{} of group {}", holder.subscriber, td_text(holder.td), holder.group);
+  std::string text = fmt::format("  {}{} ", holder.subscriber, td_text(holder.td));
+  text += holder.mapping.empty() ? fmt::format("of group {}", holder.group)
+                                 : fmt::format("by static mapping {}", holder.mapping);
   if (holder.computed)
     text += fmt::format(", computed: {} is its block", range_text(*holder.computed));
   text += fmt::format("\n    from   {}\n",
                       holder.from_ms ? utc_text(*holder.from_ms) : "not known, before the records");
   text +=
       fmt::format("    until  {}\n",
-                  holder.until_ms   ? fmt::format("{} ({})", utc_text(*holder.until_ms), holder.end)
-                  : holder.computed ? "in force where the records end"
-                                    : "its end is in no record");
+                  holder.until_ms ? fmt::format("{} ({})", utc_text(*holder.until_ms), holder.end)
+                  : holder.computed || !holder.mapping.empty() ? "in force where the records end"
+                                                               : "its end is in no record");
   text += fmt::format("    record {}\n", holder.line);
   if (!holder.end_line.empty() && holder.end_line != holder.line)
     text += fmt::format("    end    {}\n", holder.end_line);
@@ -505,7 +517,10 @@ Json json_of(const FindAnswer& answer) {
   for (const Holder& holder : answer.holders) {
     Json one{{"subscriber", holder.subscriber}};
     put_td(one, holder.td);
-    one["group"] = holder.group;
+    if (holder.mapping.empty())
+      one["group"] = holder.group;
+    else
+      one["static"] = holder.mapping;
     one["from"] = holder.from_ms ? Json(utc_text(*holder.from_ms)) : Json();
     one["until"] = holder.until_ms ? Json(utc_text(*holder.until_ms)) : Json();
     one["end"] = holder.end;

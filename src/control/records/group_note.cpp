@@ -12,31 +12,29 @@
 namespace lsn::control {
 namespace {
 
-constexpr std::string_view kGroup = "group ", kInForce = "in force: ", kBetween = ", ";
-constexpr std::string_view kRemoved = "removed", kNothing = "nothing is recorded";
-constexpr std::string_view kSessDeletion = "logSessDeletion", kNatType = "nattype",
+constexpr std::string_view kLogging = "logging", kSessionLogging = "sessionLogging",
+                           kSessDeletion = "logSessDeletion", kNatType = "nattype",
                            kAllocPolicy = "allocPolicy", kBlockSize = "portblocksize",
                            kNetwork = "network", kLsnIp = "lsnip";
 
-void add(std::string& words, std::string_view setting, std::string_view value) {
-  words += fmt::format("{}{} {}", words.empty() ? "" : kBetween, setting, value);
-}
-
 void add_map(std::string& words, const Model& model, const GroupConfig& group) {
-  add(words, kNatType, to_word(group.nattype));
-  add(words, kAllocPolicy, to_word(group.alloc_policy));
-  add(words, kBlockSize, fmt::format("{}", port_block_size(model, group)));
+  add_setting(words, kNatType, to_word(group.nattype));
+  add_setting(words, kAllocPolicy, to_word(group.alloc_policy));
+  add_setting(words, kBlockSize, fmt::format("{}", port_block_size(model, group)));
   if (const ClientConfig* client = find_by_name(model.lsn.client, group.clientname)) {
     for (const ClientNetwork& network : client->network)
-      add(words, kNetwork, ClientNetworkSyntax::format(network));
+      add_setting(words, kNetwork, ClientNetworkSyntax::format(network));
     for (const auto& [range, td] : acl_ranges(ByName(model.lsn.acl), *client))
-      add(words, kNetwork, AddressRangeSyntax::format(range) + td_text(td));
+      add_setting(words, kNetwork, AddressRangeSyntax::format(range) + td_text(td));
   }
-  // The addresses that are given out, not all that are configured.
+}
+
+/// The addresses that are given out, not all that are configured.
+void add_nat_addresses(std::string& words, const Model& model, const GroupConfig& group) {
   for (const std::string& name : group.poolname)
     if (const PoolConfig* pool = find_by_name(model.lsn.pool, name))
       for (const wire::Ipv4Range& range : nat_ranges(model, *pool))
-        add(words, kLsnIp, AddressRangeSyntax::format(range));
+        add_setting(words, kLsnIp, AddressRangeSyntax::format(range));
 }
 
 std::optional<wire::Ipv4Range> addresses_of(std::string_view text) {
@@ -56,17 +54,6 @@ std::optional<shared::InsideRange> network_of(std::string_view text) {
                       : parse_number(text.substr(between + kDomain.size()), shared::kLastDomain);
   if (!addresses || !td) return std::nullopt;
   return shared::InsideRange{*addresses, static_cast<shared::DomainId>(*td)};
-}
-
-/// Gives each "setting value" to `see`.
-void each_setting(std::string_view settings, auto&& see) {
-  while (!settings.empty()) {
-    const std::string_view one = settings.substr(0, settings.find(kBetween));
-    settings.remove_prefix(std::min(settings.size(), one.size() + kBetween.size()));
-    const std::size_t blank = one.find(' ');
-    see(one.substr(0, blank),
-        blank == std::string_view::npos ? std::string_view() : one.substr(blank + 1));
-  }
 }
 
 /// Collects what a map is made of, setting by setting.
@@ -111,40 +98,30 @@ class MapReader {
 std::string group_settings(const Model& model, const GroupConfig& group) {
   std::string words;
   if (group.logging == Switch::kEnabled) {
-    add(words, "logging", to_word(group.logging));
-    add(words, "sessionLogging", to_word(group.session_logging));
-    add(words, kSessDeletion, to_word(log_profile(model, group).log_sess_deletion));
+    add_setting(words, kLogging, to_word(group.logging));
+    add_setting(words, kSessionLogging, to_word(group.session_logging));
+    add_setting(words, kSessDeletion, to_word(log_profile(model, group).log_sess_deletion));
   }
   if (group.nattype == NatType::kDeterministic) add_map(words, model, group);
+  if (!words.empty()) add_nat_addresses(words, model, group);
   return words;
 }
 
-std::string group_note(std::string_view name, std::string_view settings) {
-  return fmt::format("{}{}: {}", kGroup, name, settings.empty() ? kNothing : settings);
-}
-
-std::string removed_note(std::string_view name) {
-  return group_note(name, kRemoved);
-}
-
-std::string repeated_note(std::string_view note) {
-  return fmt::format("{}{}", kInForce, note);
+std::string group_subject(std::string_view name) {
+  return fmt::format("{}{}", kGroupSubject, name);
 }
 
 std::optional<GroupNote> GroupNote::parse(std::string_view text) {
-  GroupNote note;
-  note.is_repeated = text.starts_with(kInForce);
-  if (note.is_repeated) text.remove_prefix(kInForce.size());
-  // A name may have a colon, settings have none.
-  const std::size_t colon = text.rfind(": ");
-  if (!text.starts_with(kGroup) || colon == std::string_view::npos || colon < kGroup.size())
-    return std::nullopt;
-  note.text = text;
-  note.group = text.substr(kGroup.size(), colon - kGroup.size());
-  note.settings = text.substr(colon + 2);
-  note.has_settings = note.settings != kRemoved && note.settings != kNothing;
-  each_setting(note.settings, [&note](std::string_view setting, std::string_view value) {
-    if (setting == kSessDeletion)
+  const auto parsed = ConfigNote::parse(text);
+  const auto name = parsed ? parsed->name_of(kGroupSubject) : std::nullopt;
+  if (!name) return std::nullopt;
+  GroupNote note{*parsed, *name};
+  note.each_setting([&note](std::string_view setting, std::string_view value) {
+    if (setting == kLogging)
+      note.is_logging = parse_word<Switch>(value) == Switch::kEnabled;
+    else if (setting == kSessionLogging)
+      note.has_sessions = parse_word<Switch>(value) == Switch::kEnabled;
+    else if (setting == kSessDeletion)
       note.has_ends = parse_word<Switch>(value) != Switch::kDisabled;
     else if (setting == kNatType)
       note.is_deterministic = parse_word<NatType>(value) == NatType::kDeterministic;
@@ -152,11 +129,19 @@ std::optional<GroupNote> GroupNote::parse(std::string_view text) {
   return note;
 }
 
+std::vector<wire::Ipv4Range> GroupNote::nat_addresses() const {
+  std::vector<wire::Ipv4Range> all;
+  each_setting([&all](std::string_view setting, std::string_view value) {
+    if (setting != kLsnIp) return;
+    if (const auto range = AddressRangeSyntax::parse(value)) all.push_back(*range);
+  });
+  return all;
+}
+
 std::optional<shared::DeterministicMap> GroupNote::map() const {
   MapReader reader;
-  each_setting(settings, [&reader](std::string_view setting, std::string_view value) {
-    reader.take(setting, value);
-  });
+  each_setting(
+      [&reader](std::string_view setting, std::string_view value) { reader.take(setting, value); });
   return reader.map();
 }
 

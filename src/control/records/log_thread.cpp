@@ -8,9 +8,11 @@
 #include <utility>
 
 #include "lsn/control/quiet_thread.hpp"
+#include "lsn/control/records/config_note.hpp"
 #include "lsn/control/records/file_sink.hpp"
 #include "lsn/control/records/group_note.hpp"
 #include "lsn/control/records/ipfix_sink.hpp"
+#include "lsn/control/records/static_note.hpp"
 #include "lsn/control/records/syslog_sink.hpp"
 
 namespace lsn::control {
@@ -118,21 +120,38 @@ void LogThread::configure(const Model& model, const shared::Generation& generati
   note_changes(model, set_sinks(model));
 }
 
+namespace {
+
+/// By its subject, what CONFIG records say; empty: nothing.
+std::map<std::string, std::string> described(const Model& model) {
+  std::map<std::string, std::string> all;
+  for (const GroupConfig& group : model.lsn.group)
+    all[group_subject(group.name)] = group_settings(model, group);
+  const auto& statics = model.lsn.statics;
+  if (!statics.empty()) all[std::string(kAllStatics)] = all_statics_settings(statics.size());
+  if (statics.size() <= kMostStaticNotes)
+    for (const StaticConfig& mapping : statics)
+      all[static_subject(mapping.name)] = static_settings(mapping);
+  return all;
+}
+
+}  // namespace
+
 void LogThread::note_changes(const Model& model, NewSinks sinks) {
-  std::map<std::string, std::string> now;
-  for (const GroupConfig& group : model.lsn.group) now[group.name] = group_settings(model, group);
-  for (const auto& [name, settings] : now) {
-    const auto before = described_.find(name);
+  std::map<std::string, std::string> now = described(model);
+  // What ends is said before what takes its place.
+  for (const auto& [subject, settings] : described_)
+    if (!settings.empty() && !now.contains(subject))
+      add_config(LogEvent::kCompleted, removed_note(subject));
+  for (const auto& [subject, settings] : now) {
+    const auto before = described_.find(subject);
     const bool is_new = before == described_.end();
     // A group that never logged is in no record.
     if (is_new ? !settings.empty() : before->second != settings)
-      add_config(LogEvent::kCompleted, group_note(name, settings));
+      add_config(LogEvent::kCompleted, config_note(subject, settings));
     else if (sinks == NewSinks::kSome && !settings.empty())
-      add_config(LogEvent::kCompleted, repeated_note(group_note(name, settings)));
+      add_config(LogEvent::kCompleted, repeated_note(config_note(subject, settings)));
   }
-  for (const auto& [name, settings] : described_)
-    if (!settings.empty() && !now.contains(name))
-      add_config(LogEvent::kCompleted, removed_note(name));
   described_ = std::move(now);
 }
 

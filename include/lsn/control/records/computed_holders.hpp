@@ -27,14 +27,15 @@ class ComputedHolders {
   /// The question outlives it.
   explicit ComputedHolders(const FindQuestion& question) : question_(question) {}
 
-  /// A CONFIG record about a group, in the order of time. Whether the group was deterministic
-  /// until then.
-  bool see(const RecordLine& record, const GroupNote& note);
+  /// A CONFIG record about a group, in the order of time.
+  void see(const RecordLine& record, const GroupNote& note);
   /// lsnd began or ended: whatever the node had in force is not any more.
   void end_all(const RecordLine& record, std::string_view why);
 
   /// Adds the holders, doubts and remarks to an answer that has those of the other records.
   void add_to(FindAnswer& answer) const;
+  /// The address was computed in some of the time that is asked for.
+  [[nodiscard]] bool has_part() const;
   /// The latest moment until that of the question at which a record says what was in force;
   /// nullopt: no period covers the whole time and says whose the address was.
   [[nodiscard]] std::optional<std::int64_t> covered_since() const;

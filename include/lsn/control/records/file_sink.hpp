@@ -8,9 +8,9 @@
 // is to be kept.
 //
 // A segment begins with the name of the one before it and with what CONFIG records have said of the
-// groups until then (group_note.hpp). Where addresses are computed, that may be all that is written
-// for days: there the next segment begins as soon as the former one is closed, and says until when
-// the configuration was in force.
+// groups and static mappings until then (config_note.hpp). Where it answers alone, that may be all
+// that is written for days: there the next segment begins as soon as the former one is closed, and
+// says until when the configuration was in force.
 #pragma once
 
 #include <cstdint>
@@ -75,9 +75,9 @@ class FileSink final : public RecordSink {
   std::shared_ptr<const RecordNames> names_;
   struct InForce {
     std::string text;
-    bool is_deterministic;
+    bool answers_alone;  ///< nothing else says whose its addresses are
   };
-  std::map<std::string, InForce> in_force_;  ///< by a group's name, what CONFIG says of it
+  std::map<std::string, InForce> in_force_;  ///< by a note's subject, what CONFIG says of it
 
   SegmentName name_;
   std::string file_name_;

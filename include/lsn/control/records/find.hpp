@@ -7,7 +7,8 @@
 // A *holder* is a MAPPING, SESSION, ALG SESSION, BLOCK or (if no port and no SPI is asked for)
 // BINDING from its beginning to its end. Where only the end is there, its duration says when it
 // began. Of deterministic NAT it is a subscriber to whom a configuration gave the endpoint, as long
-// as that was in force (computed_holders.hpp). An answer is no better than the records: a *doubt*
+// as that was in force (computed_holders.hpp), and so is that of a static mapping
+// (static_holders.hpp). An answer is no better than the records: a *doubt*
 // says what is missing and what that means - records that were lost, segments that are not there, a
 // restart, an end that is not recorded.
 #pragma once
@@ -32,6 +33,11 @@ struct FindQuestion {
   std::string protocol;  ///< empty: any
   std::int64_t from_ms = 0;
   std::int64_t until_ms = 0;
+
+  /// A time in whole seconds stands for all of its second.
+  [[nodiscard]] bool is_one_second() const {
+    return from_ms % 1000 == 0 && until_ms == from_ms + 999;
+  }
 };
 
 struct Holder {
@@ -39,7 +45,8 @@ struct Holder {
   std::string end_line;
   std::string subscriber;  ///< with its port, if it has one
   shared::DomainId td = 0;
-  std::string group;
+  std::string group;                     ///< empty: of a static mapping
+  std::string mapping;                   ///< the static mapping's name
   std::optional<std::int64_t> from_ms;   ///< nullopt: not known, before the records
   std::optional<std::int64_t> until_ms;  ///< nullopt: not known, or it lives
   std::string end;                       ///< why it ended, in a word

@@ -113,7 +113,7 @@ class LogThread {
   std::vector<Alerted> alerted_;
   std::vector<AlertBook::Status> alert_status_;
   bool ending_ = false;
-  /// By a group's name, what CONFIG records say of it; the control thread's.
+  /// By a subject, what CONFIG records say of it; the control thread's.
   std::map<std::string, std::string> described_;
 
   // The thread's own.

@@ -19,6 +19,11 @@ using ::testing::IsEmpty;
 
 constexpr std::int64_t kHour = 3'600'000;
 
+/// All sessions of the NAT addresses.
+constexpr std::string_view kLogging =
+    "logging ENABLED, sessionLogging ENABLED, logSessDeletion ENABLED, "
+    "lsnip 203.0.113.0-203.0.113.255";
+
 class Find : public WithDirectory {
  protected:
   void add(const Record& record) {
@@ -32,6 +37,11 @@ class Find : public WithDirectory {
     record.raw.group = shared::kNoId;
     record.at_ms = at_ms;
     batch_.add(record, std::move(words));
+  }
+  /// lsnd begins, and says of its group.
+  void begins(std::int64_t at_ms, std::string_view settings = kLogging) {
+    config(LogEvent::kCreated, at_ms);
+    config(LogEvent::kCompleted, at_ms, fmt::format("group LSN GROUP-1: {}", settings));
   }
   /// A subscriber's session on that NAT port.
   void holds(const char* subscriber, std::uint16_t port, std::int64_t from, std::int64_t until) {
@@ -58,12 +68,23 @@ class Find : public WithDirectory {
     sink.finish();
   }
   FindAnswer find(std::int64_t at, std::optional<std::uint16_t> port = 40001,
-                  std::int64_t within = 0) {
+                  std::int64_t within = 0, std::string protocol = "") {
     FindQuestion question;
-    question.nat = *wire::parse_ipv4("203.0.113.3");
     question.port = port;
+    question.protocol = std::move(protocol);
     question.from_ms = at - within;
     question.until_ms = at + within;
+    return find(question);
+  }
+  FindAnswer find_spi(std::int64_t at, std::uint32_t spi) {
+    FindQuestion question;
+    question.spi = spi;
+    question.from_ms = question.until_ms = at;
+    return find(question);
+  }
+  /// Of 203.0.113.3.
+  FindAnswer find(FindQuestion question) {
+    question.nat = *wire::parse_ipv4("203.0.113.3");
     auto answer = find_holders(question, {path()});
     EXPECT_TRUE(answer) << answer.error();
     return answer ? *answer : FindAnswer{};
@@ -81,7 +102,7 @@ class Find : public WithDirectory {
 };
 
 TEST_F(Find, OneAfterTheOther_EachHadItInHisTime) {
-  config(LogEvent::kCreated, kMoment - kHour);
+  begins(kMoment - kHour);
   holds("192.0.2.7", 40001, kMoment, kMoment + 60'000);
   holds("192.0.2.8", 40001, kMoment + 90'000, kMoment + 120'000);
   holds("192.0.2.9", 40002, kMoment, kMoment + 300'000);
@@ -101,7 +122,7 @@ TEST_F(Find, OneAfterTheOther_EachHadItInHisTime) {
 }
 
 TEST_F(Find, SubscribersOfOneAddressInTwoDomains_AreTwo) {
-  config(LogEvent::kCreated, kMoment - kHour);
+  begins(kMoment - kHour);
   for (const std::uint16_t td : {std::uint16_t{1}, std::uint16_t{2}}) {
     Record begin = session(LogEvent::kCreated, kMoment, static_cast<std::uint16_t>(40000 + td));
     begin.raw.td = td;
@@ -119,7 +140,7 @@ TEST_F(Find, SubscribersOfOneAddressInTwoDomains_AreTwo) {
 }
 
 TEST_F(Find, EndAlone_SaysWhenItBegan) {
-  config(LogEvent::kCreated, kMoment - kHour);
+  begins(kMoment - kHour);
   Record end = session(LogEvent::kDeleted, kMoment, 40001);  // 12.34 s long
   add(end);
   write();
@@ -128,7 +149,7 @@ TEST_F(Find, EndAlone_SaysWhenItBegan) {
 }
 
 TEST_F(Find, LossWhileTheEndIsNotKnown_IsADoubt) {
-  config(LogEvent::kCreated, kMoment - kHour);
+  begins(kMoment - kHour);
   add(session(LogEvent::kCreated, kMoment));
   batch_.records.push_back(
       lost_record({5, kMoment + 1000, kMoment + 2000}, 0, LogKind::kSession, 0));
@@ -140,7 +161,7 @@ TEST_F(Find, LossWhileTheEndIsNotKnown_IsADoubt) {
 }
 
 TEST_F(Find, LossBetweenBeginningAndEnd_IsNone) {
-  config(LogEvent::kCreated, kMoment - kHour);
+  begins(kMoment - kHour);
   holds("192.0.2.7", 40001, kMoment, kMoment + 60'000);
   batch_.records.push_back(
       lost_record({5, kMoment + 1000, kMoment + 2000}, 0, LogKind::kSession, 0));
@@ -150,9 +171,9 @@ TEST_F(Find, LossBetweenBeginningAndEnd_IsNone) {
 }
 
 TEST_F(Find, Restart_EndsWhatWasThere) {
-  config(LogEvent::kCreated, kMoment - kHour);
+  begins(kMoment - kHour);
   add(session(LogEvent::kCreated, kMoment));
-  config(LogEvent::kCreated, kMoment + 60'000);
+  begins(kMoment + 60'000);
   add(session(LogEvent::kCreated, kMoment + 120'000, 50000));
   write();
   const FindAnswer before = find(kMoment + 1000);
@@ -172,7 +193,7 @@ TEST_F(Find, RecordsThatDoNotReachTheTime_AreADoubt) {
 }
 
 TEST_F(Find, MissingSegment_IsADoubt) {
-  config(LogEvent::kCreated, kMoment - kHour);
+  begins(kMoment - kHour);
   for (int hour = 0; hour < 4; ++hour)
     holds("192.0.2.7", 40001, kMoment + hour * kHour, kMoment + hour * kHour + 60'000);
   write();
@@ -187,7 +208,7 @@ TEST_F(Find, MissingSegment_IsADoubt) {
 }
 
 TEST_F(Find, SeveralMissingSegmentsInARow_AreADoubtInAllTheirTime) {
-  config(LogEvent::kCreated, kMoment - kHour);
+  begins(kMoment - kHour);
   for (int hour = 0; hour < 5; ++hour)
     holds("192.0.2.7", 40001, kMoment + hour * kHour, kMoment + hour * kHour + 60'000);
   write();
@@ -200,17 +221,167 @@ TEST_F(Find, SeveralMissingSegmentsInARow_AreADoubtInAllTheirTime) {
   EXPECT_THAT(find(kMoment + 30'000).doubts, IsEmpty());
 }
 
+constexpr std::string_view kNoEnds =
+    "logging ENABLED, sessionLogging ENABLED, logSessDeletion DISABLED, "
+    "lsnip 203.0.113.0-203.0.113.255";
+
 TEST_F(Find, EndsThatAreNotRecorded_AreADoubt) {
-  config(LogEvent::kCreated, kMoment - kHour);
-  config(LogEvent::kCompleted, kMoment - kHour, "group LSN GROUP-1: logSessDeletion DISABLED");
+  begins(kMoment - kHour);
+  config(LogEvent::kCompleted, kMoment - kHour, fmt::format("group LSN GROUP-1: {}", kNoEnds));
   add(session(LogEvent::kCreated, kMoment));
   add(session(LogEvent::kCreated, kMoment + kHour, 50000));
   write();
   EXPECT_THAT(find(kMoment + 1000).doubts, ElementsAre(HasSubstr("ends are not recorded")));
 }
 
-TEST_F(Find, PortOfABlock) {
+TEST_F(Find, EndsThatWereNotRecordedBefore_AreNoDoubtOfWhatBeganLater) {
+  begins(kMoment - kHour, kNoEnds);
+  config(LogEvent::kCompleted, kMoment - 60'000, fmt::format("group LSN GROUP-1: {}", kLogging));
+  add(session(LogEvent::kCreated, kMoment));
+  add(session(LogEvent::kCreated, kMoment + kHour, 50000));
+  write();
+  EXPECT_EQ(find(kMoment + 1000).holders.size(), 1u);
+  EXPECT_THAT(find(kMoment + 1000).doubts, IsEmpty());
+}
+
+TEST_F(Find, EndsOfAnotherGroup_AreNoDoubt) {
+  begins(kMoment - kHour);
+  config(LogEvent::kCompleted, kMoment - kHour,
+         "group OTHER: logging ENABLED, sessionLogging ENABLED, logSessDeletion DISABLED, "
+         "lsnip 198.51.100.7-198.51.100.9");
+  add(session(LogEvent::kCreated, kMoment));
+  add(session(LogEvent::kCreated, kMoment + kHour, 50000));
+  write();
+  EXPECT_THAT(find(kMoment + 1000).doubts, IsEmpty());
+}
+
+TEST_F(Find, AddressOfNoGroupThatRecords_IsADoubt) {
   config(LogEvent::kCreated, kMoment - kHour);
+  config(LogEvent::kCompleted, kMoment - kHour,
+         "group OTHER: logging ENABLED, sessionLogging ENABLED, logSessDeletion ENABLED, "
+         "lsnip 198.51.100.7-198.51.100.9");
+  holds("192.0.2.7", 40001, kMoment, kMoment + 60'000);
+  add(session(LogEvent::kCreated, kMoment + kHour, 50000));
+  write();
+  EXPECT_THAT(find(kMoment + 30'000, 40002).doubts,
+              ElementsAre(HasSubstr("no CONFIG record says that 203.0.113.3 was an address of a "
+                                    "group with logging")));
+}
+
+TEST_F(Find, GroupThatStoppedLogging_IsADoubtSinceThen) {
+  begins(kMoment - kHour);
+  config(LogEvent::kCompleted, kMoment, "group LSN GROUP-1: nothing is recorded");
+  config(LogEvent::kCompleted, kMoment + kHour, fmt::format("group LSN GROUP-1: {}", kLogging));
+  config(LogEvent::kDeleted, kMoment + 2 * kHour, "lsnd stops");
+  write();
+  EXPECT_THAT(find(kMoment - 1000).doubts, IsEmpty());
+  EXPECT_THAT(find(kMoment + 1000).doubts, ElementsAre(HasSubstr("no CONFIG record")));
+  EXPECT_THAT(find(kMoment - 1000, 40001, 2000).doubts, Contains(HasSubstr("since 2026-12-01T00:31:"
+                                                                           "29.120Z no CONFIG")));
+  EXPECT_THAT(find(kMoment + kHour + 1000).doubts, IsEmpty());
+}
+
+TEST_F(Find, SpiWithoutSessionLogging_IsADoubt) {
+  begins(kMoment - kHour,
+         "logging ENABLED, sessionLogging DISABLED, logSessDeletion ENABLED, "
+         "lsnip 203.0.113.0-203.0.113.255");
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  EXPECT_THAT(find(kMoment).doubts, IsEmpty());
+  EXPECT_THAT(find_spi(kMoment, 0x1001).doubts, ElementsAre(HasSubstr("without sessionLogging")));
+}
+
+class FindStatic : public Find {
+ protected:
+  static constexpr const char* kOneToOne =
+      "static S: transportprotocol ALL, subscrIP 192.0.2.7, subscrPort *, natIP 203.0.113.3, "
+      "natPort *";
+  void note(std::int64_t at_ms, std::string words) {
+    config(LogEvent::kCompleted, at_ms, std::move(words));
+  }
+  void stop() { config(LogEvent::kDeleted, kMoment + 2 * kHour, "lsnd stops"); }
+};
+
+TEST_F(FindStatic, OneToOne_HasEveryPortAndSpi) {
+  begins(kMoment - kHour);
+  note(kMoment - kHour, kOneToOne);
+  stop();
+  write();
+  for (const FindAnswer& answer :
+       {find(kMoment, 1), find(kMoment, std::nullopt), find_spi(kMoment, 0x1001)}) {
+    EXPECT_THAT(subscribers(answer), ElementsAre("192.0.2.7"));
+    EXPECT_THAT(answer.doubts, IsEmpty());
+    EXPECT_THAT(answer.remarks, IsEmpty());
+  }
+  const Holder holder = find(kMoment, 1).holders.at(0);
+  EXPECT_EQ(holder.mapping, "S");
+  EXPECT_EQ(holder.from_ms, kMoment - kHour);
+  EXPECT_EQ(holder.until_ms, kMoment + 2 * kHour);
+  EXPECT_THAT(to_text({}, find(kMoment, 1), Format::kText),
+              HasSubstr("192.0.2.7 by static mapping S\n"));
+  EXPECT_THAT(to_text({}, find(kMoment, 1), Format::kJson), HasSubstr("\"static\":\"S\""));
+}
+
+TEST_F(FindStatic, OnePort_IsOfItsProtocol) {
+  begins(kMoment - kHour);
+  note(kMoment - kHour,
+       "static WEB: transportprotocol TCP, subscrIP 192.0.2.8, subscrPort 8080, natIP 203.0.113.3, "
+       "natPort 80, destIP 198.51.100.9, td 5");
+  stop();
+  write();
+  const FindAnswer answer = find(kMoment, 80);
+  ASSERT_THAT(subscribers(answer), ElementsAre("192.0.2.8:8080"));
+  EXPECT_EQ(answer.holders[0].td, 5);
+  EXPECT_THAT(find(kMoment, 81).holders, IsEmpty());
+  EXPECT_THAT(find(kMoment, 80, 0, "UDP").holders, IsEmpty());
+  EXPECT_EQ(find(kMoment, 80, 0, "tcp").holders.size(), 1u);
+  EXPECT_THAT(find_spi(kMoment, 80).holders, IsEmpty());
+}
+
+TEST_F(FindStatic, ChangedAndRemoved_HasEachItsTime) {
+  begins(kMoment - kHour);
+  note(kMoment, kOneToOne);
+  note(kMoment + 60'000,
+       "static S: transportprotocol ALL, subscrIP 192.0.2.9, subscrPort *, natIP 203.0.113.3, "
+       "natPort *");
+  note(kMoment + 120'000, "static S: removed");
+  stop();
+  write();
+  EXPECT_THAT(find(kMoment - 1000).holders, IsEmpty());
+  EXPECT_THAT(subscribers(find(kMoment + 1000)), ElementsAre("192.0.2.7"));
+  EXPECT_THAT(find(kMoment + 1000).remarks, ElementsAre(HasSubstr("has its endpoint from when")));
+  EXPECT_EQ(find(kMoment + 1000).holders.at(0).end, "changed");
+  EXPECT_THAT(subscribers(find(kMoment + 61'000)), ElementsAre("192.0.2.9"));
+  EXPECT_THAT(find(kMoment + 121'000).holders, IsEmpty());
+  EXPECT_THAT(find(kMoment + 121'000).doubts, IsEmpty());
+}
+
+TEST_F(FindStatic, SegmentAlone_SaysWhatIsInForce) {
+  begins(kMoment - kHour);
+  note(kMoment - kHour, kOneToOne);
+  add(session(LogEvent::kCreated, kMoment, 50000));
+  add(session(LogEvent::kCreated, kMoment + kHour, 50001));
+  stop();
+  write();
+  std::filesystem::remove(path(files().front()));
+  const FindAnswer answer = find(kMoment + kHour / 2, 1, 0, "UDP");
+  EXPECT_THAT(subscribers(answer), ElementsAre("192.0.2.7"));
+  EXPECT_FALSE(answer.holders.empty() || answer.holders[0].from_ms) << "since when is not there";
+}
+
+TEST_F(FindStatic, TooManyForARecordEach_AreADoubt) {
+  begins(kMoment - kHour);
+  note(kMoment - kHour, "statics: 1000000, too many for a record each");
+  note(kMoment, "statics: a record each");
+  note(kMoment, kOneToOne);
+  stop();
+  write();
+  EXPECT_THAT(find(kMoment - 1000).doubts, ElementsAre(HasSubstr("1000000 static mappings")));
+  EXPECT_THAT(find(kMoment + 1000).doubts, IsEmpty());
+}
+
+TEST_F(Find, PortOfABlock) {
+  begins(kMoment - kHour);
   Record block = session(LogEvent::kCreated, kMoment);
   block.raw.kind = LogKind::kBlock;
   block.raw.nat_port = wire::Be16::of(40000);
@@ -223,7 +394,7 @@ TEST_F(Find, PortOfABlock) {
 }
 
 TEST_F(Find, SpiThatWasLearnedLater) {
-  config(LogEvent::kCreated, kMoment - kHour);
+  begins(kMoment - kHour);
   Record esp = session(LogEvent::kCreated, kMoment);
   esp.raw.kind = LogKind::kAlgSession;
   esp.raw.protocol = shared::Protocol::kEsp;
@@ -240,15 +411,10 @@ TEST_F(Find, SpiThatWasLearnedLater) {
   add(esp);
   write();
   for (const std::uint32_t spi : {0x1001u, 0x2001u}) {
-    FindQuestion question;
-    question.nat = *wire::parse_ipv4("203.0.113.3");
-    question.spi = spi;
-    question.from_ms = question.until_ms = kMoment + 30'000;
-    const auto answer = find_holders(question, {path()});
-    ASSERT_TRUE(answer);
-    ASSERT_EQ(answer->holders.size(), 1u) << spi;
-    EXPECT_EQ(answer->holders[0].subscriber, "192.0.2.7");
-    EXPECT_EQ(answer->holders[0].until_ms, kMoment + 60'000);
+    const FindAnswer answer = find_spi(kMoment + 30'000, spi);
+    ASSERT_EQ(answer.holders.size(), 1u) << spi;
+    EXPECT_EQ(answer.holders[0].subscriber, "192.0.2.7");
+    EXPECT_EQ(answer.holders[0].until_ms, kMoment + 60'000);
   }
 }
 
@@ -341,6 +507,8 @@ TEST_F(FindComputed, GroupThatIsNotDeterministicAnyMore) {
 
 TEST_F(FindComputed, OtherAddresses_AreNotItsMatter) {
   run();
+  config(LogEvent::kCompleted, kMoment - kHour,
+         "group LSN GROUP-1: logging ENABLED, sessionLogging ENABLED, lsnip 203.0.113.77");
   config(LogEvent::kCompleted, kMoment, deterministic("IPADDRS"));
   Record other = session(LogEvent::kCreated, kMoment - 60'000);
   other.raw.nat_ip = be("203.0.113.77");
@@ -449,14 +617,14 @@ TEST_F(FindComputed, Answer_SaysFromWhichRecord) {
 }
 
 TEST_F(Find, FewBlocksAreReadForOnePort) {
-  config(LogEvent::kCreated, kMoment - kHour);
+  begins(kMoment - kHour);
   for (int i = 0; i < 30'000; ++i)
     add(session(LogEvent::kCreated, kMoment + i, static_cast<std::uint16_t>(1024 + i % 50'000)));
   holds("192.0.2.8", 65000, kMoment, kMoment + 60'000);
   write();
   const FindAnswer answer = find(kMoment + 30'000, 65000);
   EXPECT_THAT(subscribers(answer), ElementsAre("192.0.2.8:1234"));
-  EXPECT_EQ(answer.records, 30'004u) << "with the note that a segment begins with";
+  EXPECT_EQ(answer.records, 30'006u) << "with the notes that a segment begins with";
   EXPECT_GT(answer.blocks, 5u);
   EXPECT_LT(answer.blocks_read, 5u);
 }

@@ -38,7 +38,7 @@ TEST(GroupNote, ReadAgain_IsTheMapOfTheConfiguration) {
     for (const std::uint32_t size : {0u, 256u, 1000u, 64512u}) {
       group.alloc_policy = policy;
       group.portblocksize = size;
-      const std::string text = group_note(group.name, group_settings(model, group));
+      const std::string text = config_note(group_subject(group.name), group_settings(model, group));
       const auto note = GroupNote::parse(text);
       ASSERT_TRUE(note) << text;
       EXPECT_EQ(note->group, group.name);
@@ -56,7 +56,7 @@ TEST(GroupNote, AddressesThatAreLeftOutOfAPool_AreNotInIt) {  // The broadcast a
   outside.address = *InterfaceAddressSyntax::parse("203.0.113.1/29");
   model.interfaces.push_back(outside);
   const GroupConfig& group = model.lsn.group[0];
-  const std::string text = group_note(group.name, group_settings(model, group));
+  const std::string text = config_note(group_subject(group.name), group_settings(model, group));
   EXPECT_EQ(*GroupNote::parse(text)->map(), deterministic_map(model, group)) << text;
   EXPECT_EQ(GroupNote::parse(text)->map()->nat_addresses().count(), 6u) << text;
 }
@@ -66,7 +66,7 @@ TEST(GroupNote, TrafficDomains_AreInTheMap) {
   model.lsn.client[0].network.push_back(*ClientNetworkSyntax::parse("192.0.2.0/24 td 5"));
   model.lsn.acl[0].td = 5;
   const GroupConfig& group = model.lsn.group[0];
-  const std::string text = group_note(group.name, group_settings(model, group));
+  const std::string text = config_note(group_subject(group.name), group_settings(model, group));
   EXPECT_THAT(text,
               ::testing::HasSubstr(", network 192.0.2.0/24, network 192.0.2.0/24 td 5, network "
                                    "198.18.0.7-198.18.0.9 td 5, "));
@@ -75,7 +75,7 @@ TEST(GroupNote, TrafficDomains_AreInTheMap) {
 }
 
 TEST(GroupNote, Repeated_IsTheSameText) {
-  const std::string text = group_note("G", "logging ENABLED, logSessDeletion DISABLED");
+  const std::string text = config_note("group G", "logging ENABLED, logSessDeletion DISABLED");
   const std::string again = repeated_note(text);
   const auto note = GroupNote::parse(again);
   ASSERT_TRUE(note);
@@ -86,7 +86,7 @@ TEST(GroupNote, Repeated_IsTheSameText) {
 }
 
 TEST(GroupNote, RemovedOrSilent_HasNoSettings) {
-  for (const std::string& text : {removed_note("G"), group_note("G", "")}) {
+  for (const std::string& text : {removed_note("group G"), config_note("group G", "")}) {
     const auto note = GroupNote::parse(text);
     ASSERT_TRUE(note) << text;
     EXPECT_EQ(note->group, "G");

@@ -1,0 +1,71 @@
+// Whose a NAT address was by a static mapping: out of the CONFIG records (static_note.hpp). A
+// mapping that is configured holds its endpoint from then on, or from when the session that has it
+// ends, which has records of its own.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "lsn/control/config/model.hpp"
+#include "lsn/control/records/config_note.hpp"
+#include "lsn/control/records/find.hpp"
+#include "lsn/control/records/record_line.hpp"
+
+namespace lsn::control {
+
+class StaticHolders {
+ public:
+  /// The question outlives it.
+  explicit StaticHolders(const FindQuestion& question) : question_(question) {}
+
+  /// A CONFIG record, in the order of time. Whether it is about static mappings.
+  bool see(const RecordLine& record, const ConfigNote& note);
+  /// lsnd began or ended.
+  void end_all(const RecordLine& record, std::string_view why);
+
+  /// The latest moment until that of the question at which a record says that a mapping was in
+  /// force; nullopt: none was all the time that is asked for.
+  [[nodiscard]] std::optional<std::int64_t> covered_since() const;
+  /// Adds the holders to an answer, and what is in no record.
+  void add_to(FindAnswer& answer) const;
+
+ private:
+  struct Period {
+    std::string node;
+    std::string text;  ///< of the note
+    std::string line;
+    StaticConfig mapping;
+    std::optional<std::int64_t> from_ms;  ///< nullopt: before known_ms, not known when
+    std::int64_t known_ms;
+    std::int64_t confirmed_ms;  ///< the last record that says it, until the question's time
+    bool is_of_start;           ///< nothing can have had the endpoint before it
+    std::optional<std::int64_t> until_ms;
+    std::string end{};
+    std::string end_line{};
+  };
+  /// In which mappings are too many for records.
+  struct Unknown {
+    std::string node;
+    std::string count;
+    std::int64_t from_ms;
+    std::optional<std::int64_t> until_ms;
+  };
+
+  [[nodiscard]] bool is_asked(const StaticConfig& mapping) const;
+  [[nodiscard]] bool is_asked(const Period& period) const;
+  [[nodiscard]] static Holder holder_of(const Period& period);
+  void see_all(const RecordLine& record, const ConfigNote& note);
+  void end(Period& period, const RecordLine& record, std::string_view why);
+
+  const FindQuestion& question_;
+  std::vector<Period> periods_;                        ///< of mappings that have the endpoint
+  std::unordered_map<std::string, std::size_t> open_;  ///< of these, by node and name
+  std::vector<Unknown> unknown_;
+  std::unordered_map<std::string, std::int64_t> begins_;  ///< of lsnd, by node
+};
+
+}  // namespace lsn::control

@@ -1,0 +1,150 @@
+#include "lsn/control/records/static_holders.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "lsn/control/config/vocabulary.hpp"
+#include "lsn/control/records/record.hpp"
+#include "lsn/control/records/static_note.hpp"
+
+namespace lsn::control {
+namespace {
+
+/// What lsnd says of its configuration comes right after its start.
+constexpr std::int64_t kOfStartMs = 10'000;
+
+}  // namespace
+
+bool StaticHolders::is_asked(const StaticConfig& mapping) const {
+  using shared::StaticScope;
+  const FindQuestion& q = question_;
+  if (mapping.nat_ip != q.nat) return false;
+  const bool is_all = mapping.transportprotocol == StaticScope::kAll;
+  if (q.spi) return is_all;
+  if (!is_all && !q.protocol.empty() && !same_word(to_word(mapping.transportprotocol), q.protocol))
+    return false;
+  return !q.port || mapping.nat_port->is_any || mapping.nat_port->number == *q.port;
+}
+
+void StaticHolders::end(Period& period, const RecordLine& record, std::string_view why) {
+  period.until_ms = record.at_ms;
+  period.end = why;
+  period.end_line = record.line;
+}
+
+void StaticHolders::see_all(const RecordLine& record, const ConfigNote& note) {
+  const std::string_view count = too_many_statics(note);
+  const auto open = std::find_if(unknown_.begin(), unknown_.end(), [&](const Unknown& each) {
+    return each.node == record.node && !each.until_ms;
+  });
+  if (open != unknown_.end()) {
+    if (open->count == count) return;
+    open->until_ms = record.at_ms;
+  }
+  if (count.empty()) return;
+  unknown_.push_back({std::string(record.node), std::string(count), record.at_ms, std::nullopt});
+}
+
+bool StaticHolders::see(const RecordLine& record, const ConfigNote& note) {
+  if (note.subject == kAllStatics) {
+    see_all(record, note);
+    return true;
+  }
+  const auto name = note.name_of(kStaticSubject);
+  if (!name) return false;
+  const std::string key = fmt::format("{}\n{}", record.node, *name);
+  if (const auto open = open_.find(key); open != open_.end()) {
+    Period& before = periods_[open->second];
+    if (before.text == note.text) {
+      if (record.at_ms <= question_.from_ms) before.confirmed_ms = record.at_ms;
+      return true;
+    }
+    end(before, record, note.has_settings ? "changed" : "removed");
+    open_.erase(open);
+  }
+  auto mapping = static_of(note);
+  if (!note.has_settings || !mapping || !is_asked(*mapping)) return true;
+  const auto start = begins_.find(std::string(record.node));
+  open_.insert_or_assign(key, periods_.size());
+  periods_.push_back(
+      {.node = std::string(record.node),
+       .text = std::string(note.text),
+       .line = std::string(record.line),
+       .mapping = std::move(*mapping),
+       .from_ms = record.at_ms,
+       .known_ms = record.at_ms,
+       .confirmed_ms = record.at_ms,
+       .is_of_start = start != begins_.end() && record.at_ms - start->second <= kOfStartMs,
+       .until_ms = std::nullopt});
+  if (note.is_repeated) periods_.back().from_ms.reset();
+  return true;
+}
+
+void StaticHolders::end_all(const RecordLine& record, std::string_view why) {
+  begins_.insert_or_assign(std::string(record.node), record.at_ms);
+  std::erase_if(open_, [&](const auto& entry) {
+    if (periods_[entry.second].node != record.node) return false;
+    end(periods_[entry.second], record, why);
+    return true;
+  });
+  for (Unknown& each : unknown_)
+    if (each.node == record.node && !each.until_ms) each.until_ms = record.at_ms;
+}
+
+bool StaticHolders::is_asked(const Period& period) const {
+  return period.from_ms.value_or(INT64_MIN) <= question_.until_ms &&
+         (!period.until_ms || *period.until_ms > question_.from_ms);
+}
+
+std::optional<std::int64_t> StaticHolders::covered_since() const {
+  const FindQuestion& q = question_;
+  if (!q.port && !q.spi) return std::nullopt;
+  for (const Period& period : periods_) {
+    // Other protocols may be another's, and other destinations.
+    const bool has_all =
+        !period.mapping.dest_ip && (period.mapping.nat_port->is_any || !q.protocol.empty());
+    if (has_all && period.known_ms <= q.from_ms &&
+        (!period.until_ms || *period.until_ms > q.until_ms))
+      return period.confirmed_ms;
+  }
+  return std::nullopt;
+}
+
+Holder StaticHolders::holder_of(const Period& period) {
+  const StaticConfig& mapping = period.mapping;
+  Holder holder;
+  holder.subscriber = wire::to_string(mapping.subscr_ip);
+  if (!mapping.subscr_port.is_any)
+    holder.subscriber += fmt::format(":{}", mapping.subscr_port.number);
+  holder.td = mapping.td;
+  holder.mapping = mapping.name;
+  holder.line = period.line;
+  holder.from_ms = period.from_ms;
+  holder.until_ms = period.until_ms;
+  holder.end = period.end;
+  holder.end_line = period.end_line;
+  return holder;
+}
+
+void StaticHolders::add_to(FindAnswer& answer) const {
+  const FindQuestion& q = question_;
+  for (const Period& period : periods_) {
+    if (!is_asked(period)) continue;
+    answer.holders.push_back(holder_of(period));
+    if (period.from_ms && !period.is_of_start)
+      answer.remarks.push_back(
+          fmt::format("static mapping {} was added at {}: it has its endpoint from when the "
+                      "session that had it ended",
+                      period.mapping.name, utc_text(*period.from_ms)));
+  }
+  for (const Unknown& each : unknown_)
+    if (each.from_ms <= q.until_ms && each.until_ms.value_or(INT64_MAX) > q.from_ms)
+      answer.doubts.push_back(
+          fmt::format("{} static mappings were in force on {}, too many for a record each: the "
+                      "configuration file of that time says whether one was of {}",
+                      each.count, each.node, wire::to_string(q.nat)));
+}
+
+}  // namespace lsn::control
