@@ -4,7 +4,7 @@
 #include <sstream>
 
 #include "alg/alg_scenario.hpp"
-#include "lsn/datapath/lsn44/logging.hpp"
+#include "lsn/shared/log_record.hpp"
 
 namespace lsn::test {
 namespace {
@@ -287,16 +287,17 @@ TEST_P(Records, NumbersCountByKindWithoutGaps) {
 }
 
 TEST_P(Records, BlockOfPorts_IsRecordedWithBothEnds) {
-  start(LogFlags::kBlocks | LogFlags::kDeletions);
-  translated(udp(kClient, kServer));
-  auto& shard = lab().shard(owner_of(kClient.ip));
-  const auto& subscriber = shard.lsn44.subscribers[datapath::lsn44::find_subscriber(
-      shard, {wire::Ipv4Address{kClient.ip.value}})];
-  const wire::Be32 nat = wire::Be32::of(Ip{"203.0.113.4"}.value);
-  datapath::lsn44::log_block(shard, subscriber, nat, 1024, 1279, LogEvent::kCreated);
-  datapath::lsn44::log_block(shard, subscriber, nat, 1024, 1279, LogEvent::kDeleted);
-  EXPECT_THAT(recorded(), ::testing::ElementsAre("BLOCK+ 192.0.2.10 203.0.113.4:1024-1279",
-                                                 "BLOCK- 192.0.2.10 203.0.113.4:1024-1279"));
+  Config config = Config::standard();
+  config.pool().has_blocks = true;
+  config.group().blocks = {.size = 256, .most = 1};
+  start(LogFlags::kBlocks | LogFlags::kDeletions, config);
+  const Endpoint nat = translated(udp(kClient, kServer));
+  const unsigned first = 1024 + (nat.port - 1024u) / 256 * 256;
+  const std::string block = " 192.0.2.10 " + to_text(nat.ip) + ":" + std::to_string(first) + "-" +
+                            std::to_string(first + 255);
+  EXPECT_THAT(recorded(), ::testing::ElementsAre("BLOCK+" + block));
+  lab().advance(400s);
+  EXPECT_THAT(recorded(), ::testing::ElementsAre("BLOCK-" + block));
 }
 
 TEST_P(Records, RefusalsByAQuota_AreToldOnceASecondWithTheirNumber) {
@@ -363,6 +364,67 @@ TEST_P(Records, SessionOfAStaticMapping_HasTheDestinationOnlyIfTheMappingHasOne)
   EXPECT_THAT(recorded(),
               ::testing::ElementsAre("MAPPING+ UDP 192.0.2.10:40000 203.0.113.5:2000 198.18.0.1",
                                      "MAPPING+ TCP 192.0.2.10:40000 203.0.113.5:2000"));
+}
+
+// What began as a record of a kind that the group's records have not any more ends as one.
+TEST_P(Records, ReloadToDeterministicNat_EndsWhatWasRecordedAndNoOther) {
+  const unsigned after_flags = LogFlags::kStatics | LogFlags::kDeletions;
+  Config before = Config::standard();
+  before.group().app(Protocol::kUdp, {.pooling = Pooling::kPaired});
+  start(LogFlags::kMappings | LogFlags::kBindings | after_flags, before);
+  const Endpoint own = translated(udp(kClient, kServer));
+  const auto begun = recorded();
+  const std::string flow = " UDP 192.0.2.10:40000 " + to_text(own.ip) + ":" +
+                           std::to_string(own.port) + " 198.18.0.1:80";
+  EXPECT_THAT(begun, ::testing::UnorderedElementsAre("MAPPING+" + flow,
+                                                     "BINDING+ 192.0.2.10 " + to_text(own.ip)));
+  Config after = Config::standard();
+  after.pool().addresses = {"203.0.113.3-203.0.113.4"};
+  after.group().deterministic = shared::BlockOrder::kPorts;
+  after.group().blocks.size = 504;
+  after.group().logging = after_flags;
+  EXPECT_EQ(lab().reload(after), 1u);
+  EXPECT_THAT(recorded(), ::testing::UnorderedElementsAre(
+                              "MAPPING-" + flow, "BINDING- 192.0.2.10 " + to_text(own.ip)));
+  // What is computed has neither beginning nor end.
+  translated(udp(kClient, kServer));
+  lab().advance(121s);
+  EXPECT_THAT(recorded(), ::testing::IsEmpty());
+}
+
+TEST_P(Records, ReloadToBlocks_EndsTheMappingsThatWereRecorded) {
+  Config before = Config::standard();
+  before.group().app(Protocol::kUdp, {.mapping = Dependence::kEndpointIndependent});
+  start(LogFlags::kMappings | LogFlags::kDeletions, before);
+  translated(udp(kClient, kServer));
+  const auto begun = recorded();
+  ASSERT_EQ(begun.size(), 1u);
+  Config after = before;
+  after.pool().has_blocks = true;
+  after.group().blocks = {.size = 256, .most = 8};
+  after.group().logging = LogFlags::kBlocks | LogFlags::kDeletions;
+  lab().reload(after);
+  lab().advance(2000s);
+  std::string end = begun[0];
+  end[end.find('+')] = '-';
+  EXPECT_THAT(recorded(), ::testing::Contains(end));
+}
+
+TEST_P(Records, ReloadFromBlocks_EndsTheBlocks) {
+  Config before = Config::standard();
+  before.pool().has_blocks = true;
+  before.group().blocks = {.size = 256, .most = 8};
+  start(LogFlags::kBlocks | LogFlags::kDeletions, before);
+  translated(udp(kClient, kServer));
+  const auto begun = recorded();
+  ASSERT_EQ(begun.size(), 1u);
+  Config after = Config::standard();
+  after.group().logging = LogFlags::kMappings | LogFlags::kDeletions;
+  lab().reload(after);
+  lab().advance(400s);
+  std::string end = begun[0];
+  end[end.find('+')] = '-';
+  EXPECT_THAT(recorded(), ::testing::Contains(end));
 }
 
 INSTANTIATE_TEST_SUITE_P(Sharded, Records, shardings(), sharding_name);

@@ -190,7 +190,8 @@ void log_esp(IpsecAlg& shard, LogEvent event, const EspSession& esp, SessionEnd 
   const lsn44::Session& session = shard.lsn44.sessions[esp.session];
   const lsn44::SessionCold& cold = shard.lsn44.cold[esp.session];
   const lsn44::Subscriber& client = shard.lsn44.subscribers[cold.subscriber];
-  if (!lsn44::is_logged(lsn44::logging_of(shard, client), shared::LogFlags::kSessions, event))
+  if (!lsn44::is_logged(lsn44::logging_of(shard, client), shared::LogFlags::kSessions, event,
+                        false))
     return;
   shared::LogRecord* const record =
       lsn44::begin_record(shard, shared::LogKind::kAlgSession, event, client);

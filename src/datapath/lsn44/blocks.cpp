@@ -61,9 +61,7 @@ void free_block(Lsn44& shard, BlockId id) {
     address->blocks->release(block.ports);
     tables.addresses->full.clear_no_block(address->slot);
   }
-  const Subscriber& subscriber = tables.subscribers[block.subscriber];
-  log_block(shard, subscriber, block.nat_ip, block.ports.first, block.ports.last,
-            LogEvent::kDeleted);
+  log_block(shard, block, LogEvent::kDeleted);
   tables.block_wheel.cancel(id, tables.block_wheel_links());
   state::list_remove(tables.subscribers[block.subscriber].blocks, id, tables.block_list_links());
   shard.counters.port_blocks.subtract();
@@ -92,7 +90,7 @@ std::expected<BlockId, DropReason> create_block(Lsn44& shard, Subscriber& subscr
   tables.block_wheel.schedule(id, shard.now + std::max(block_timeout(shard, block), kLeaving),
                               tables.block_wheel_links());
   shard.counters.port_blocks.add();
-  log_block(shard, subscriber, block.nat_ip, ports.first, ports.last, LogEvent::kCreated);
+  log_block(shard, block, LogEvent::kCreated);
   return id;
 }
 

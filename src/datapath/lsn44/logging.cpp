@@ -73,7 +73,7 @@ void fill_totals(const Lsn44& shard, const Session& session, const SessionCold& 
 void log_session(Lsn44& shard, std::uint8_t logging, SessionId id, LogEvent event,
                  LogReason reason) {
   const Session& session = shard.lsn44.sessions[id];
-  const SessionCold& cold = shard.lsn44.cold[id];
+  SessionCold& cold = shard.lsn44.cold[id];
   const Subscriber& subscriber = shard.lsn44.subscribers[cold.subscriber];
   const auto write = [&](LogKind kind) {
     LogRecord* const record = begin_record(shard, kind, event, subscriber);
@@ -86,15 +86,20 @@ void log_session(Lsn44& shard, std::uint8_t logging, SessionId id, LogEvent even
   };
   // What is deleted ends in the opposite order.
   const std::uint8_t flag = cold.by_static() ? LogFlags::kStatics : LogFlags::kMappings;
-  const bool mapping = cold.mapping() == state::kNone && is_logged(logging, flag, event);
+  const bool mapping =
+      cold.mapping() == state::kNone && is_logged(logging, flag, event, cold.has_own_record());
   const bool begins = event == LogEvent::kCreated;
-  if (mapping && begins) write(LogKind::kMapping);
-  if (is_logged(logging, LogFlags::kSessions, event)) write(LogKind::kSession);
+  if (mapping && begins) {
+    write(LogKind::kMapping);
+    if (!cold.by_static()) cold.set_own_record();
+  }
+  if (is_logged(logging, LogFlags::kSessions, event, false)) write(LogKind::kSession);
   if (mapping && !begins) write(LogKind::kMapping);
 }
 
-void log_mapping(Lsn44& shard, std::uint8_t logging, const Mapping& mapping, LogEvent event) {
-  if (!is_logged(logging, LogFlags::kMappings, event)) return;
+void log_mapping(Lsn44& shard, std::uint8_t logging, Mapping& mapping, LogEvent event) {
+  if (!is_logged(logging, LogFlags::kMappings, event, mapping.is_recorded)) return;
+  mapping.is_recorded = true;
   LogRecord* const record =
       begin_record(shard, LogKind::kMapping, event, shard.lsn44.subscribers[mapping.subscriber]);
   if (record == nullptr) return;
@@ -111,22 +116,28 @@ void log_mapping(Lsn44& shard, std::uint8_t logging, const Mapping& mapping, Log
   shard.log.commit();
 }
 
-void log_binding(Lsn44& shard, const Subscriber& subscriber, LogEvent event) {
-  if (!is_logged(logging_of(shard, subscriber), LogFlags::kBindings, event)) return;
+void log_binding(Lsn44& shard, Subscriber& subscriber, LogEvent event) {
+  const bool begun = subscriber.has_binding_record;
+  const bool is_wanted =
+      is_logged(logging_of(shard, subscriber), LogFlags::kBindings, event, begun);
+  subscriber.has_binding_record = is_wanted && event == LogEvent::kCreated;
+  if (!is_wanted) return;
   LogRecord* const record = begin_record(shard, LogKind::kBinding, event, subscriber);
   if (record == nullptr) return;
   record->nat_ip = subscriber.paired_ip;
   shard.log.commit();
 }
 
-void log_block(Lsn44& shard, const Subscriber& subscriber, wire::Be32 nat_ip, std::uint16_t first,
-               std::uint16_t last, LogEvent event) {
-  if (!is_logged(logging_of(shard, subscriber), LogFlags::kBlocks, event)) return;
+void log_block(Lsn44& shard, Block& block, LogEvent event) {
+  const Subscriber& subscriber = shard.lsn44.subscribers[block.subscriber];
+  if (!is_logged(logging_of(shard, subscriber), LogFlags::kBlocks, event, block.is_recorded))
+    return;
+  block.is_recorded = true;
   LogRecord* const record = begin_record(shard, LogKind::kBlock, event, subscriber);
   if (record == nullptr) return;
-  record->nat_ip = nat_ip;
-  record->nat_port = wire::Be16::of(first);
-  record->last_port = wire::Be16::of(last);
+  record->nat_ip = block.nat_ip;
+  record->nat_port = wire::Be16::of(block.ports.first);
+  record->last_port = wire::Be16::of(block.ports.last);
   shard.log.commit();
 }
 

@@ -47,9 +47,10 @@ struct Block {
   SubscriberId subscriber;
   state::Ticks given_back;  ///< when a port of it was, the last time
   std::uint8_t in_use;
-  std::uint8_t full;  ///< bit per protocol: no port was left; it is asked again when one is freed
-  bool drains;        ///< its address does
-  bool is_retired;    ///< its group has no such blocks any more: no further port of it is taken
+  std::uint8_t full;    ///< bit per protocol: no port was left; it is asked again when one is freed
+  bool drains : 1;      ///< its address does
+  bool is_retired : 1;  ///< its group has no such blocks any more: no further port of it is taken
+  bool is_recorded : 1;  ///< there is a record that is to have an end
   state::ListLinks of_subscriber;
   state::WheelLinks wheel;
 };

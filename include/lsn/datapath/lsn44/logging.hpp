@@ -6,11 +6,14 @@
 // session that is withdrawn because its first packet could not be sent on (reason withdrawn).
 //
 // A thing that a reload finds is in the records of the group that its subscriber belongs to when
-// the record is written. A group that was removed logs the ends of what it had.
+// the record is written. What has a beginning has an end there, also if the group's records are of
+// another kind since (from MAPPING to BLOCK, or to the computed addresses of deterministic NAT). A
+// group that was removed logs the ends of what it had.
 #pragma once
 
 #include <cstdint>
 
+#include "lsn/datapath/lsn44/blocks.hpp"
 #include "lsn/datapath/lsn44/ids.hpp"
 #include "lsn/datapath/lsn44/mapping.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
@@ -26,23 +29,22 @@ namespace lsn::datapath::lsn44 {
 /// LogFlags of the group that a subscriber belongs to.
 [[nodiscard]] std::uint8_t logging_of(const Lsn44& shard, const Subscriber& subscriber);
 
-/// Whether such an event is to be recorded.
-[[nodiscard]] constexpr bool is_logged(std::uint8_t logging, std::uint8_t kind, LogEvent event) {
-  return (logging & kind) != 0 &&
-         (event != LogEvent::kDeleted || (logging & LogFlags::kDeletions) != 0);
+/// Whether such an event is to be recorded; `begun`: the beginning of what ends was.
+[[nodiscard]] constexpr bool is_logged(std::uint8_t logging, std::uint8_t kind, LogEvent event,
+                                       bool begun) {
+  if (event != LogEvent::kDeleted) return (logging & kind) != 0;
+  return (logging & LogFlags::kDeletions) != 0 && ((logging & kind) != 0 || begun);
 }
 
 /// MAPPING, if the session is its own mapping, and SESSION. Not of ESP, which is the ALG's.
 void log_session(Lsn44& shard, std::uint8_t logging, SessionId id, LogEvent event,
                  LogReason reason = LogReason::kNone);
 /// MAPPING.
-void log_mapping(Lsn44& shard, std::uint8_t logging, const Mapping& mapping, LogEvent event);
+void log_mapping(Lsn44& shard, std::uint8_t logging, Mapping& mapping, LogEvent event);
 /// BINDING, if the subscriber's group logs: it has `paired_ip` since now, or until now.
-void log_binding(Lsn44& shard, const Subscriber& subscriber, LogEvent event);
-/// BLOCK, if the subscriber's group logs: kCreated: it was allocated, kDeleted: it was freed. Both
-/// ports belong to it.
-void log_block(Lsn44& shard, const Subscriber& subscriber, wire::Be32 nat_ip, std::uint16_t first,
-               std::uint16_t last, LogEvent event);
+void log_binding(Lsn44& shard, Subscriber& subscriber, LogEvent event);
+/// BLOCK, if its subscriber's group logs: kCreated: it was allocated, kDeleted: it was freed.
+void log_block(Lsn44& shard, Block& block, LogEvent event);
 
 /// ALERT, at a pace, if an operator should hear of it: a group's session was refused for that.
 void log_refusal(Lsn44& shard, std::uint16_t group, Protocol protocol,

@@ -56,6 +56,7 @@ struct alignas(64) Mapping {
   bool is_void;              ///< the generation does not allow it
   bool is_retired;           ///< for no new sessions
   bool is_detached;          ///< its outbound key may be another one's
+  bool is_recorded;          ///< there is a record that is to have an end
 };
 static_assert(sizeof(Mapping) == 64);
 

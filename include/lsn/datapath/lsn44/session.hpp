@@ -157,7 +157,7 @@ struct SessionCold {
 
   /// state::kNone: the session itself holds its NAT port, or a static mapping does. Not of ESP.
   [[nodiscard]] MappingId mapping() const {
-    return mapping_bits >= kByStaticOfOne ? state::kNone : mapping_bits & ~kPermits;
+    return mapping_bits >= kRecordedOwn ? state::kNone : mapping_bits & ~kPermits;
   }
   /// A static mapping has its NAT endpoint; it is for one destination only. Not of ESP.
   [[nodiscard]] bool by_static() const {
@@ -166,15 +166,19 @@ struct SessionCold {
   [[nodiscard]] bool by_static_of_one_destination() const { return mapping_bits == kByStaticOfOne; }
   /// The session is counted in a permission of its mapping.
   [[nodiscard]] bool permits() const {
-    return mapping_bits < kByStaticOfOne && (mapping_bits & kPermits) != 0;
+    return mapping_bits < kRecordedOwn && (mapping_bits & kPermits) != 0;
   }
   void set_permits() { mapping_bits |= kPermits; }
+  /// It is its own mapping, and has a MAPPING record that is to have an end.
+  [[nodiscard]] bool has_own_record() const { return mapping_bits == kRecordedOwn; }
+  void set_own_record() { mapping_bits = kRecordedOwn; }
   /// Of ESP: its index in the ALG's table, which stands where others have their mapping.
   [[nodiscard]] std::uint32_t esp() const { return mapping_bits; }
 
   static constexpr MappingId kPermits = 0x80000000;  ///< tables have fewer than 2^31 places
   static constexpr MappingId kByStatic = state::kNone - 1;
   static constexpr MappingId kByStaticOfOne = state::kNone - 2;
+  static constexpr MappingId kRecordedOwn = state::kNone - 3;
 };
 static_assert(sizeof(SessionCold) == 24);
 

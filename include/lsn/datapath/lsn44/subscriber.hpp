@@ -28,12 +28,13 @@ struct alignas(64) Subscriber {
   std::uint16_t group;   ///< stable id
   DomainId td;
   std::uint8_t in_use;
-  std::uint8_t counted;      ///< bit per protocol: its sessions are in GroupUsage
-  std::uint8_t displaced;    ///< whether the present ShardMap has another owner (subscriber.cpp)
-  bool is_client : 1;        ///< in that group; false: the generation has none for it
-  bool has_moved : 1;        ///< to another group, and the sweep has not armed its timers again
-  std::uint32_t generation;  ///< for which all of this holds, as Generation::number
-  std::uint32_t pins;        ///< other holders of it and its pairing: ALG state
+  std::uint8_t counted;         ///< bit per protocol: its sessions are in GroupUsage
+  std::uint8_t displaced;       ///< whether the present ShardMap has another owner (subscriber.cpp)
+  bool is_client : 1;           ///< in that group; false: the generation has none for it
+  bool has_binding_record : 1;  ///< that is to have an end
+  bool has_moved : 1;           ///< to another group, and the sweep has not armed its timers again
+  std::uint32_t generation;     ///< for which all of this holds, as Generation::number
+  std::uint32_t pins;           ///< other holders of it and its pairing: ALG state
   state::ListHead sessions;
   state::ListHead mappings;
   state::ListHead blocks;  ///< ports that it has to itself (blocks.hpp), the latest first
