@@ -14,10 +14,12 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "lsn/control/config/generation_builder.hpp"
+#include "lsn/control/config/problem.hpp"
 #include "lsn/datapath/lsn44/bypass.hpp"
 #include "lsn/datapath/parse.hpp"
 #include "lsn/datapath/path.hpp"
@@ -66,6 +68,7 @@ struct Headers {
   [[nodiscard]] std::uint16_t word(std::size_t at) const {
     return static_cast<std::uint16_t>(l4[at] << 8 | l4[at + 1]);
   }
+  [[nodiscard]] bool is_first_fragment() const { return l4 != nullptr && ip->more_fragments(); }
   [[nodiscard]] bool has_ports() const {
     return l4 != nullptr &&
            (ip->protocol == wire::kProtocolTcp || ip->protocol == wire::kProtocolUdp);
@@ -314,13 +317,13 @@ class Box {
 
 class Replay {
  public:
-  Replay(Box& box, std::FILE* lines) : box_(box), lines_(lines) {}
+  Replay(Box& box, shared::DomainId td, std::FILE* lines) : box_(box), td_(td), lines_(lines) {}
 
-  std::expected<void, std::string> run(const ReplayFiles& files) {
-    auto capture = CaptureReader::open(files.capture);
+  std::expected<void, std::string> run(const ReplayRequest& request) {
+    auto capture = CaptureReader::open(request.capture);
     if (!capture) return std::unexpected(capture.error());
     for (const auto& [path, file] :
-         {std::pair{&files.outside, &outside_}, std::pair{&files.inside, &inside_}}) {
+         {std::pair{&request.outside, &outside_}, std::pair{&request.inside, &inside_}}) {
       if (path->empty()) continue;
       auto opened = CaptureWriter::open(*path);
       if (!opened) return std::unexpected(opened.error());
@@ -365,8 +368,7 @@ class Replay {
     const bool is_ike = is_udp && (of.word(0) == wire::kIkePort || of.word(2) == wire::kIkePort);
     if (!is_ike && of.ip->protocol != wire::kProtocolEsp) return std::nullopt;
     const wire::Ipv4Address source{of.ip->source}, destination{of.ip->destination};
-    return box_.generation().group_of({source}) != nullptr ? Between{source, destination}
-                                                           : Between{destination, source};
+    return is_client(source) ? Between{source, destination} : Between{destination, source};
   }
 
   /// Replays a packet of the capture now, later, or when it is known how much later.
@@ -412,6 +414,7 @@ class Replay {
     shared::Lookup lookup;
     lookup.protocol = Protocol::kEsp;
     lookup.local = pair.first;
+    lookup.td = td_;
     lookup.remote = pair.second;
     datapath::look_up(box_.shard(), lookup, kStep);
     return lookup.alg.waits;
@@ -448,39 +451,62 @@ class Replay {
     if (packet.is_cut) return std::unexpected("the capture does not have all of it");
     if (generation.nat_addresses.find(source) != nullptr || generation.is_own_address({source}))
       return std::unexpected("it is from the NAT itself");
-    if (generation.group_of({source}) != nullptr) return interface_of(source, Side::kInside);
+    if (is_client(source)) return interface_of(source, Side::kInside);
     if (packet.mark == CaptureMarks::Mark::kForwarded)
       return std::unexpected("it is replayed as it left inside");
-    if (generation.group_of({destination}) != nullptr && !is_bypassed(of))
-      if (auto done = send_to_nat(packet.ip); !done) return std::unexpected(done.error());
+    if (is_client(destination))
+      if (auto done = answer_to_client(packet.ip); !done) return std::unexpected(done.error());
     return interface_of(source, Side::kOutside);
+  }
+
+  [[nodiscard]] bool is_client(wire::Ipv4Address address) const {
+    return box_.generation().group_of({address, td_}) != nullptr;
+  }
+  /// Makes a packet that a client got one to its NAT endpoint. The rest of a fragmented one has no
+  /// port, and goes where its first fragment went.
+  std::expected<void, std::string> answer_to_client(std::span<std::uint8_t> ip) {
+    const Headers of(ip);
+    const Fragmented name{of.ip->source.raw(), of.ip->destination.raw(), of.ip->protocol,
+                          of.ip->identification.raw()};
+    if (of.l4 == nullptr) {
+      const auto first = fragmented_.find(name);
+      if (first == fragmented_.end())
+        return std::unexpected("it is a fragment, and its first one has not come before");
+      redirect(ip, first->second, std::nullopt);
+      return {};
+    }
+    if (!is_bypassed(of))
+      if (auto done = send_to_nat(ip); !done) return done;
+    if (of.is_first_fragment()) fragmented_[name] = of.ip->destination;
+    return {};
   }
 
   /// Whether an answer to a client comes to its own address.
   [[nodiscard]] bool is_bypassed(const Headers& of) const {
     std::optional<std::uint16_t> port;
     if (of.has_ports()) port = of.word(0);
-    return datapath::lsn44::coverage_of(box_.generation(), {wire::Ipv4Address{of.ip->destination}},
-                                        of.ip->source, of.ip->protocol,
-                                        port) == shared::Coverage::kYes;
+    return datapath::lsn44::coverage_of(box_.generation(),
+                                        {wire::Ipv4Address{of.ip->destination}, td_}, of.ip->source,
+                                        of.ip->protocol, port) == shared::Coverage::kYes;
   }
 
   /// Where hosts with that address are, or the first interface of the side.
   [[nodiscard]] shared::InterfaceId interface_of(wire::Ipv4Address source, Side side) const {
     const auto& interfaces = box_.generation().interfaces;
-    const shared::Route* const route = box_.generation().routes[0].find(source.value);
-    if (route != nullptr && interfaces[route->interface].side == side) return route->interface;
+    const auto is_there = [this, side](const shared::Interface& on) {
+      return on.side == side && shared::Generation::knows(td_, on);
+    };
+    const shared::Route* const route = box_.generation().routes[td_].find(source.value);
+    if (route != nullptr && is_there(interfaces[route->interface])) return route->interface;
     return static_cast<shared::InterfaceId>(
-        std::find_if(interfaces.begin(), interfaces.end(),
-                     [side](const auto& each) { return each.side == side; }) -
-        interfaces.begin());
+        std::find_if(interfaces.begin(), interfaces.end(), is_there) - interfaces.begin());
   }
 
   /// The static mapping of what a packet is to; nullptr: there is none.
   [[nodiscard]] const shared::StaticMapping* static_of(const shared::Lookup& to) const {
     const shared::StaticMappings* const all = box_.generation().statics.get();
     if (all == nullptr) return nullptr;
-    const shared::InsideAddress inside{to.local};
+    const shared::InsideAddress inside{to.local, to.td};
     return to.protocol == Protocol::kEsp
                ? all->find_inside(inside, to.remote)
                : all->find_inside(shared::scope_of(to.protocol), inside, to.local_port, to.remote);
@@ -495,6 +521,7 @@ class Replay {
     shared::Lookup lookup;
     lookup.protocol = protocol.value_or(Protocol::kEsp);
     lookup.local = wire::Ipv4Address{of.ip->destination};
+    lookup.td = td_;
     lookup.remote = wire::Ipv4Address{of.ip->source};
     if (of.has_ports()) {
       lookup.local_port = of.word(2);
@@ -515,9 +542,8 @@ class Replay {
                mapping->is_whole ? std::nullopt : std::optional(wire::Be16::of(mapping->nat_port)));
       return {};
     }
-    // The SPIs are the same on both sides of the NAT; a later fragment has no port.
-    if (lookup.subscriber && lookup.subscriber->nat_ip &&
-        (lookup.protocol == Protocol::kEsp || of.l4 == nullptr)) {
+    // The SPIs are the same on both sides of the NAT.
+    if (lookup.subscriber && lookup.subscriber->nat_ip && lookup.protocol == Protocol::kEsp) {
       redirect(ip, lookup.subscriber->nat_ip->be(), std::nullopt);
       return {};
     }
@@ -570,11 +596,15 @@ class Replay {
   static std::string to_text(Side side) { return side == Side::kInside ? "inside" : "outside"; }
 
   Box& box_;
+  shared::DomainId td_;  ///< of the capture's subscribers
   std::FILE* lines_;
   std::optional<CaptureWriter> outside_, inside_;
   std::vector<Sent> sent_;
   microseconds begin_{}, time_{};
   std::map<Between, Talk> talks_;
+  /// A fragmented packet to a client, as the capture has it: source, destination, protocol, id.
+  using Fragmented = std::tuple<std::uint32_t, std::uint32_t, std::uint8_t, std::uint16_t>;
+  std::map<Fragmented, wire::Be32> fragmented_;  ///< where its first fragment went
   std::multimap<microseconds, CaptureReader::Packet> later_;
   std::uint64_t packets_ = 0, forwarded_ = 0, taken_ = 0, refused_ = 0;
   std::uint64_t unheard_ = 0;  ///< whose pair waited to the end
@@ -583,24 +613,28 @@ class Replay {
 
 }  // namespace
 
-std::expected<void, std::string> replay(const control::Model& model, const ReplayFiles& files,
+std::expected<void, std::string> replay(const control::Model& model, const ReplayRequest& request,
                                         std::FILE* lines) {
   control::Model alone = model;
   alone.dataplane.workers = {0};
   auto box = Box::make(alone);
   if (!box) return std::unexpected(box.error());
-  return Replay(**box, lines).run(files);
+  const std::vector<shared::DomainId> domains = (*box)->generation().domains();
+  if (!std::ranges::binary_search(domains, request.td))
+    return std::unexpected(control::complaint("--td", fmt::format("{}", request.td),
+                                              fmt::format("{}", fmt::join(domains, ", "))));
+  return Replay(**box, request.td, lines).run(request);
 }
 
-std::expected<void, std::string> replay_alone(const control::Model& model, const ReplayFiles& files,
-                                              std::FILE* lines) {
+std::expected<void, std::string> replay_alone(const control::Model& model,
+                                              const ReplayRequest& request, std::FILE* lines) {
   EalArguments arguments;
   arguments.huge_pages = false;
   arguments.arguments = {"lsnd",           "--no-huge", "--no-pci", "--no-shconf",
                          "--no-telemetry", "-m",        "256",      "--lcores=0@0"};
   const auto eal = Eal::start(arguments);
   if (!eal) return std::unexpected(eal.error());
-  return replay(model, files, lines);
+  return replay(model, request, lines);
 }
 
 }  // namespace lsn::runtime

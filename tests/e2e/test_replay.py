@@ -6,7 +6,8 @@ import subprocess
 import pytest
 from daemon import BIN, PROJECT
 from lab import S1, client_address
-from scapy.all import ICMP, IP, TCP, UDP, Ether, Raw, rdpcap, wrpcap
+from scapy.all import (ICMP, IP, TCP, UDP, Ether, Raw, defragment, fragment, rdpcap,
+                       wrpcap)
 
 C1, C2 = client_address(1), client_address(2)
 NAT = [f"203.0.113.{n}" for n in range(3, 10)]
@@ -31,7 +32,7 @@ class Capture:
 
 @pytest.fixture
 def replay(daemon, tmp_path):
-    def run(capture, config=None, code=0):
+    def run(capture, config=None, code=0, options=()):
         daemon.write(daemon.sample() if config is None else config)
         source = tmp_path / "in.pcap"
         if isinstance(capture, Capture):
@@ -40,7 +41,7 @@ def replay(daemon, tmp_path):
             source.write_bytes(capture)
         outside, inside = tmp_path / "outside.pcap", tmp_path / "inside.pcap"
         done = subprocess.run([BIN / "lsnd", "--config", daemon.file, "--replay", source,
-                               "--outside", outside, "--inside", inside], text=True, timeout=60,
+                               "--outside", outside, "--inside", inside, *options], text=True, timeout=60,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert done.returncode == code, done
         if code != 0:
@@ -93,6 +94,53 @@ def test_a_subscribers_capture_comes_out_translated_and_back(replay):
         expected = original.copy()
         expected.ttl = 59
         assert bytes(packet[IP]) == bytes(whole(expected))
+
+
+def test_fragments_of_an_answer_reach_the_subscriber(replay):
+    """Random pooling: only the first fragment has the port that says which NAT address it is for."""
+    capture = Capture()
+    answers = []
+    for n in range(20):
+        question = IP(src=C1, dst=S1, id=n) / UDP(sport=4000 + n, dport=9) / Raw(b"question")
+        answer = IP(src=S1, dst=C1, ttl=60, id=500 + n) / UDP(sport=9, dport=4000 + n) / Raw(
+            bytes(range(n, n + 200)) * 6)
+        capture.add(question)
+        for piece in fragment(IP(bytes(answer)), fragsize=400):
+            capture.add(piece)
+        answers.append(answer)
+    orphan = fragment(IP(bytes(IP(src=S1, dst=C1, id=900) / UDP(sport=9, dport=4000) /
+                               Raw(b"x" * 900))), fragsize=400)[1]
+    capture.add(orphan)
+    text, outside, inside = replay(capture)
+    assert len({p[IP].src for p in outside}) > 1, "several NAT addresses"
+    said = fates(text)
+    assert "not replayed: it is a fragment, and its first one has not come before" in said[-1]
+    assert all(": forwarded" in line for line in said[:-1]), text
+    whole_again = defragment([IP(bytes(p[IP])) for p in inside])
+    assert len(whole_again) == len(answers)
+    for packet, answer in zip(sorted(whole_again, key=lambda p: p.id), answers):
+        expected = answer.copy()
+        expected.ttl = 59
+        assert bytes(packet[UDP]) == bytes(IP(bytes(expected))[UDP])
+        assert (packet.src, packet.dst, packet.ttl) == (S1, C1, 59)
+
+
+def test_a_capture_of_another_traffic_domain(replay, daemon):
+    config = daemon.sample()
+    config["interfaces"].append(dict(config["interfaces"][0], name="in7", vlan=7, td=7))
+    config["lsn"]["client"].append({"name": "SEVEN", "network": ["192.0.2.0/24 td 7"]})
+    config["lsn"]["pool"].append({"name": "OTHER", "lsnip": ["203.0.113.40-203.0.113.41"]})
+    config["lsn"]["group"].append({"name": "SEVENS", "clientname": "SEVEN",
+                                   "poolname": ["OTHER"]})
+    capture = Capture()
+    capture.add(IP(src=C1, dst=S1, id=1) / UDP(sport=4000, dport=9) / Raw(b"question"))
+    capture.add(IP(src=S1, dst=C1, id=2) / UDP(sport=9, dport=4000) / Raw(b"answer"))
+    _, outside, inside = replay(capture, config)
+    assert outside[0][IP].src in NAT and len(inside) == 1
+    _, outside, inside = replay(capture, config, options=["--td", "7"])
+    assert outside[0][IP].src in ("203.0.113.40", "203.0.113.41") and len(inside) == 1
+    error = replay(capture, config, code=1, options=["--td", "8"])
+    assert error == "ERROR: replay: --td: given 8, allowed 0, 7\n"
 
 
 def test_time_passes_as_in_the_capture(replay):

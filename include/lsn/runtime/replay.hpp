@@ -24,23 +24,26 @@
 #include <string>
 
 #include "lsn/control/config/model.hpp"
+#include "lsn/shared/domain.hpp"
 
 namespace lsn::runtime {
 
-struct ReplayFiles {
+struct ReplayRequest {
   std::string capture;
   std::string outside;  ///< gets what would have left outside; empty: none
   std::string inside;
+  shared::DomainId td = 0;  ///< traffic domain of the capture's subscribers
 };
 
 /// Writes the lines, and a summary at the end. EAL must run (replay_eal_arguments()). Error: one
 /// line.
 [[nodiscard]] std::expected<void, std::string> replay(const control::Model& model,
-                                                      const ReplayFiles& files, std::FILE* lines);
+                                                      const ReplayRequest& request,
+                                                      std::FILE* lines);
 
 /// Starts EAL without devices, shared files or huge pages, and replays. Error: one line.
 [[nodiscard]] std::expected<void, std::string> replay_alone(const control::Model& model,
-                                                            const ReplayFiles& files,
+                                                            const ReplayRequest& request,
                                                             std::FILE* lines);
 
 }  // namespace lsn::runtime

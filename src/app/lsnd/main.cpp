@@ -40,7 +40,7 @@ struct Options {
   std::string config = "/etc/lsnd/lsnd.conf";
   bool check = false;
   bool elsewhere = false;
-  runtime::ReplayFiles replay;
+  runtime::ReplayRequest replay;
 };
 
 int run(control::Model model, const std::string& path, control::StartSignals& signals) {
@@ -160,6 +160,9 @@ int main(int argc, char** argv) {
                  "with --replay: a capture file for what would have left outside")
       ->needs(capture);
   app.add_option("--inside", options.replay.inside, "with --replay: the same of inside")
+      ->needs(capture);
+  app.add_option("--td", options.replay.td,
+                 "with --replay: the traffic domain of the capture's subscribers, 0 without it")
       ->needs(capture);
   app.set_version_flag("--version", "lsnd " LSN_VERSION " (" LSN_ARCH ")");
   try {
