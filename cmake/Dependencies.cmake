@@ -7,7 +7,7 @@ find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(ZLIB REQUIRED)
 pkg_check_modules(DPDK REQUIRED libdpdk>=22.11)
-pkg_check_modules(LIBCONFIGXX REQUIRED IMPORTED_TARGET libconfig++)
+pkg_check_modules(LIBCONFIG REQUIRED IMPORTED_TARGET libconfig)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 # IPFIX messages are encoded by libfixbuf; its connections are lsnd's own, as those of syslog, with
@@ -29,7 +29,7 @@ target_compile_options(lsn_dpdk INTERFACE "SHELL:-include rte_config.h")
 target_link_libraries(lsn_dpdk INTERFACE ${DPDK_LINK_LIBRARIES} Threads::Threads)
 
 add_library(lsn_control_libs INTERFACE)
-target_link_libraries(lsn_control_libs INTERFACE PkgConfig::LIBCONFIGXX PkgConfig::SYSTEMD
+target_link_libraries(lsn_control_libs INTERFACE PkgConfig::LIBCONFIG PkgConfig::SYSTEMD
                       PkgConfig::PROMETHEUS PkgConfig::ZSTD PkgConfig::FIXBUF PkgConfig::OPENSSL
                       fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json CLI11::CLI11 ZLIB::ZLIB
                       Threads::Threads)

@@ -113,10 +113,14 @@ class Expander {
     std::size_t end = at + 1;
     while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
     if (end >= text.size()) return fail(file, line, "a string without its closing \"");
-    for (; at <= end; ++at) {
-      if (text[at] == '\0') return fail(file, line, "a NUL character, allowed: text");
-      put(text[at], file, line);
-      if (text[at] == '\n') ++line;
+    for (++end; at < end;) {
+      const std::size_t stop = std::min(text.find('\n', at), end - 1) + 1;
+      const std::string_view piece = text.substr(at, stop - at);
+      if (piece.find('\0') != std::string_view::npos)
+        return fail(file, line, "a NUL character, allowed: text");
+      source_.text += piece;
+      if (piece.back() == '\n') source_.lines.push_back({file, ++line});
+      at = stop;
     }
     return true;
   }
