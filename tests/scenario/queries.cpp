@@ -475,6 +475,36 @@ TEST_P(Queries, NeighboursAreListed) {
   }));
 }
 
+TEST_P(Queries, LookupOfAStaticMapping_FindsItsSubscriber) {
+  constexpr Endpoint kNat = {"203.0.113.5", 80};
+  Config config = Config::standard();
+  config.add_static(Protocol::kUdp, kClient, kNat);
+  start(config);
+  const auto ask = [&] {
+    shared::Lookup best;
+    for (unsigned id = 0; id < lab().shards(); ++id) {
+      shared::Lookup lookup;
+      lookup.direction = shared::Direction::kInbound;
+      lookup.protocol = Protocol::kUdp;
+      lookup.local = wire::Ipv4Address{kNat.ip.value};
+      lookup.local_port = kNat.port;
+      lookup.remote = wire::Ipv4Address{Ip("198.18.0.99").value};
+      lookup.remote_port = 99;
+      datapath::look_up(lab().shard(id), lookup, 1);
+      if (lookup.owns_address) best = lookup;
+    }
+    return best;
+  };
+  EXPECT_TRUE(ask().static_held);
+  EXPECT_FALSE(ask().subscriber) << "it has nothing yet";
+  translated_to(udp(kClient, kServer), kNat);
+  const auto found = ask();
+  ASSERT_TRUE(found.subscriber);
+  EXPECT_FALSE(found.session || found.mapping);
+  EXPECT_EQ(found.subscriber->ip, wire::Ipv4Address{kClient.ip.value});
+  EXPECT_EQ(found.subscriber->sessions[static_cast<std::size_t>(Protocol::kUdp)], 1u);
+}
+
 TEST_P(Queries, Lookup_FindsSessionAndMappingWithoutChangingThem) {
   Config config = Config::standard();
   config.group().app(Protocol::kUdp, kEndpointIndependent);

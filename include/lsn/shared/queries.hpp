@@ -204,7 +204,7 @@ struct Lookup {
   std::optional<Route> hop{};                     ///< the next hop, if it is to be looked up
 
   bool finished = false;
-  std::optional<SubscriberRow> subscriber{};  ///< inbound: of the session or mapping
+  std::optional<SubscriberRow> subscriber{};  ///< inbound: of the session or (static) mapping
   std::optional<SessionRow> session{};
   std::optional<MappingRow> mapping{};  ///< that a new session would use; inbound: the endpoint's
   bool admits = false;                  ///< inbound: the mapping lets that sender in

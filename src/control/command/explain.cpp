@@ -171,7 +171,7 @@ class Explanation {
 
   // ── the tables ────────────────────────────────────────────────────────────────────────────────
 
-  /// The worker that has found most: a session, a subscriber or mapping; if none has, the owner.
+  /// The worker that has found most: a session, a subscriber or mapping; of several the owner.
   void choose(const std::vector<Lookup>& found) {
     const auto owner = [&]() -> std::size_t {
       if (generation_.maps.empty()) return 0;
@@ -181,11 +181,10 @@ class Explanation {
     }();
     const auto weight = [&](std::size_t shard) {
       if (found[shard].session) return 3;
-      if (found[shard].mapping || found[shard].subscriber) return 2;
-      return shard == owner ? 1 : 0;
+      return found[shard].mapping || found[shard].subscriber ? 2 : 0;
     };
-    worker_ = 0;
-    for (std::size_t shard = 1; shard < found.size(); ++shard)
+    worker_ = owner < found.size() ? static_cast<unsigned>(owner) : 0;
+    for (std::size_t shard = 0; shard < found.size(); ++shard)
       if (weight(shard) > weight(worker_)) worker_ = static_cast<unsigned>(shard);
     known_ = &found[worker_];
   }
@@ -238,12 +237,15 @@ class Explanation {
         attributes = covering_attributes(model, *covering.profile, asked_.destination_port);
       }
     }
-    if (alg_of(group) != nullptr && asked_.protocol == Protocol::kUdp &&
+    const bool is_deterministic = group.deterministic != nullptr;
+    if (!is_deterministic && alg_of(group) != nullptr && asked_.protocol == Protocol::kUdp &&
         asked_.destination_port == kNatTraversalPort)
       profile += "; its pooling follows that of UDP 500";
+    const std::string pooling =
+        is_deterministic ? "PAIRED by deterministic NAT" : std::string(to_word(policy.pooling));
     say("policy",
-        fmt::format("{}: ippooling {}, mapping {}, filtering {}{}{}", profile,
-                    to_word(policy.pooling), to_word(policy.mapping), to_word(policy.filtering),
+        fmt::format("{}: ippooling {}, mapping {}, filtering {}{}{}", profile, pooling,
+                    to_word(policy.mapping), to_word(policy.filtering),
                     policy.tcp_mss == 0 ? "" : fmt::format(", tcpMss {}", policy.tcp_mss),
                     attributes == nullptr
                         ? ""
@@ -262,19 +264,27 @@ class Explanation {
       return;
     }
     const shared::TransportPolicy& policy = group.transport[p];
-    const std::uint32_t port_quota = policy.port_quota_for(destination_port());
-    std::string text = fmt::format("{} sessions {}; NAT ports {}", name_of(asked_.protocol),
-                                   quota_text(sessions, policy.session_quota),
-                                   quota_text(subscriber ? subscriber->ports[p] : 0, port_quota));
-    if (port_quota != policy.port_quota)
-      text += fmt::format(", another {} for reservedFor", policy.port_reserve);
-    if (policy.session_rate != 0)
-      text += fmt::format("; {} new sessions per second, {} at once", policy.session_rate,
-                          policy.session_burst);
+    std::string text = fmt::format("{} sessions {}", name_of(asked_.protocol),
+                                   quota_text(sessions, policy.session_quota));
+    // A session that begins outside takes no NAT port and no part of sessionRate.
+    if (from_ == Side::kInside) text += outbound_limits(policy);
     if (policy.group_session_limit != 0)
       text += fmt::format("; the group's sessions {}",
                           quota_text(group.usage->sessions[p].load(), policy.group_session_limit));
     say("limits", std::move(text));
+  }
+
+  [[nodiscard]] std::string outbound_limits(const shared::TransportPolicy& policy) const {
+    const auto& subscriber = known_->subscriber;
+    const std::uint32_t quota = policy.port_quota_for(destination_port());
+    std::string text = fmt::format(
+        "; NAT ports {}", quota_text(subscriber ? subscriber->ports[protocol_index()] : 0, quota));
+    if (quota != policy.port_quota)
+      text += fmt::format(", another {} for reservedFor", policy.port_reserve);
+    if (policy.session_rate != 0)
+      text += fmt::format("; {} new sessions per second, {} at once", policy.session_rate,
+                          policy.session_burst);
+    return text;
   }
 
   void say_session() {
@@ -301,17 +311,56 @@ class Explanation {
   /// The static mapping that fits the packet, if it is in force.
   const shared::StaticMapping* say_static() {
     const shared::StaticMapping* const fixed = find_static();
-    if (fixed == nullptr) return nullptr;
-    const auto port_text = [fixed](std::uint16_t number) {
-      return fixed->is_whole ? std::string("*") : fmt::format("{}", number);
-    };
+    if (fixed == nullptr) {
+      say_statics_of_others();
+      return nullptr;
+    }
     say("static",
-        fmt::format(
-            "{}:{}{} is {}:{}{}", wire::to_string(fixed->inside_ip), port_text(fixed->inside_port),
-            td_text(fixed->td), wire::to_string(fixed->nat_ip), port_text(fixed->nat_port),
-            known_->static_held ? "" : "; INACTIVE, the NAT port is in use (show lsn static)"));
+        static_text(*fixed) +
+            (known_->static_held ? "" : "; INACTIVE, the NAT port is in use (show lsn static)"));
     waits_ = !known_->static_held;
     return waits_ ? nullptr : fixed;
+  }
+
+  [[nodiscard]] static std::string static_text(const shared::StaticMapping& fixed) {
+    const auto port_text = [&fixed](std::uint16_t number) {
+      return fixed.is_whole ? std::string("*") : fmt::format("{}", number);
+    };
+    return fmt::format(
+        "{}:{}{} is {}:{}{}", wire::to_string(fixed.inside_ip), port_text(fixed.inside_port),
+        td_text(fixed.td), wire::to_string(fixed.nat_ip), port_text(fixed.nat_port),
+        fixed.destination.value == 0 ? "" : ", for destIP " + wire::to_string(fixed.destination));
+  }
+
+  /// The static mappings that would fit the packet if its remote address were their destIP.
+  void say_statics_of_others() {
+    const shared::StaticMappings* const all = generation_.statics.get();
+    if (all == nullptr) return;
+    const bool out = from_ == Side::kInside;
+    const bool is_esp = asked_.protocol == Protocol::kEsp;
+    const wire::Ipv4Address remote = out ? asked_.destination : asked_.source;
+    constexpr std::size_t kMost = 3;
+    std::size_t others = 0;
+    for (const shared::StaticMapping& each : out ? all->of_subscriber(asked_.inside_source())
+                                                 : all->of_nat_address(asked_.destination)) {
+      const bool is_of_protocol = each.scope == shared::StaticScope::kAll ||
+                                  (!is_esp && each.scope == shared::scope_of(asked_.protocol));
+      const std::uint16_t port = out ? each.inside_port : each.nat_port;
+      if (!is_of_protocol || !(each.is_whole || port == static_port())) continue;
+      if (++others > kMost) continue;
+      say("static",
+          fmt::format("{} alone, not for {}", static_text(each), wire::to_string(remote)));
+    }
+    if (others > kMost)
+      say("static", fmt::format("and {} more for other destIPs (show lsn static)", others - kMost));
+    is_for_others_ = others != 0;
+  }
+
+  /// The port of the packet by which static mappings are found: the identifier of an ICMP query
+  /// stands where the source's port does.
+  [[nodiscard]] std::uint16_t static_port() const {
+    return from_ == Side::kInside || asked_.protocol == Protocol::kIcmp ? asked_.source_port
+                                                                        : asked_.destination_port;
   }
 
   [[nodiscard]] const shared::StaticMapping* find_static() const {
@@ -322,9 +371,7 @@ class Explanation {
     const wire::Ipv4Address remote = out ? asked_.destination : asked_.source;
     if (asked_.protocol == Protocol::kEsp)
       return out ? all->find_inside({local, asked_.td}, remote) : all->find_nat(local, remote);
-    // The identifier of an ICMP query stands where the source's port does.
-    const std::uint16_t port =
-        out || asked_.protocol == Protocol::kIcmp ? asked_.source_port : asked_.destination_port;
+    const std::uint16_t port = static_port();
     const shared::StaticScope scope = shared::scope_of(asked_.protocol);
     return out ? all->find_inside(scope, {local, asked_.td}, port, remote)
                : all->find_nat(scope, local, port, remote);
@@ -699,13 +746,7 @@ class Explanation {
     if (known_->session) return explain_session_inbound(*known_->session);
     say_mapping();
     if (!known_->mapping && waits_) return dropped(DropReason::kStaticInactive);
-    if (!known_->mapping)
-      return known_->port_taken
-                 ? dropped(
-                       DropReason::kFiltered,
-                       "that NAT port is a session's with another destination, which lets nobody "
-                       "else in (ADDRESS-PORT-DEPENDENT)")
-                 : dropped(DropReason::kNoMapping);
+    if (!known_->mapping) return drop_without_mapping();
     if (!known_->admits)
       return dropped(
           DropReason::kFiltered,
@@ -721,6 +762,18 @@ class Explanation {
         fmt::format("the mapping lets it in, it makes a session with {}{}{}",
                     endpoint(known_->mapping->subscriber_ip, known_->mapping->subscriber_port),
                     td_text(td), if_syn(*group)));
+  }
+
+  void drop_without_mapping() {
+    const DropReason reason = known_->port_taken ? DropReason::kFiltered : DropReason::kNoMapping;
+    if (is_for_others_)
+      return dropped(reason, fmt::format("the static mapping of that NAT endpoint lets its destIP "
+                                         "in, and not {}",
+                                         wire::to_string(asked_.source)));
+    if (!known_->port_taken) return dropped(reason);
+    dropped(reason,
+            "that NAT port is a session's with another destination, which lets nobody else in "
+            "(ADDRESS-PORT-DEPENDENT)");
   }
 
   void explain_session_inbound(const shared::SessionRow& row) {
@@ -813,7 +866,8 @@ class Explanation {
   Side from_;
   const Lookup* known_ = nullptr;
   unsigned worker_ = 0;
-  bool waits_ = false;  ///< the static mapping that fits has not got its NAT port yet
+  bool waits_ = false;          ///< the static mapping that fits has not got its NAT port yet
+  bool is_for_others_ = false;  ///< static mappings of the endpoint have another destIP
   std::optional<Asked> other_side_;
   std::vector<std::pair<std::string, std::string>> steps_;
   std::string_view verdict_word_ = "depends";

@@ -318,23 +318,19 @@ void survey_usage(Lsn44& shard, Usage& usage, std::size_t budget) {
 
 namespace {
 
-/// Whether a static mapping fits and has its NAT port.
-bool has_static_port(Lsn44& shard, const Lookup& lookup) {
+/// The static mapping that fits.
+std::optional<StaticMatch> match_static(Lsn44& shard, const Lookup& lookup) {
   const bool out = lookup.direction == Direction::kOutbound;
   const wire::Be32 local = lookup.local.be(), remote = lookup.remote.be();
   const InsideAddress inside{lookup.local, lookup.td};
   const wire::Be16 port = wire::Be16::of(lookup.local_port);
-  std::optional<StaticMatch> match;
   if (lookup.protocol == Protocol::kEsp)
-    match = out ? match_inside(shard, inside, remote) : match_nat(shard, local, remote);
-  else
-    match = out ? match_inside(shard, lookup.protocol, inside, port, remote)
-                : match_nat(shard, lookup.protocol, {local, port}, remote);
-  return match && match->is_active;
+    return out ? match_inside(shard, inside, remote) : match_nat(shard, local, remote);
+  return out ? match_inside(shard, lookup.protocol, inside, port, remote)
+             : match_nat(shard, lookup.protocol, {local, port}, remote);
 }
 
 void look_up_port(Lsn44& shard, Lookup& lookup) {
-  lookup.static_held = has_static_port(shard, lookup);
   if (lookup.direction == Direction::kOutbound) return;
   const NatAddress* const address = find_nat_address(shard, lookup.local.be());
   lookup.owns_address = address != nullptr;
@@ -347,6 +343,24 @@ void look_up_hop(Lsn44& shard, Lookup& lookup) {
   const NeighbourId hop = shard.neighbours.find(lookup.hop->interface, lookup.hop->via.be());
   lookup.hop_known =
       hop != kNoNeighbour && shard.neighbours[hop].state == NeighbourState::kReachable;
+}
+
+/// What a new session from inside would get.
+void look_up_new(Lsn44& shard, Lookup& lookup, SubscriberId subscriber) {
+  const Group* const group = shard.generation->group(lookup.group);
+  if (group == nullptr) return;
+  const Tables& tables = shard.lsn44;
+  const TransportPolicy& transport = group->transport[lookup.protocol];
+  lookup.rate_spent = transport.session_rate != 0 && subscriber != state::kNone &&
+                      !may_begin(shard, subscriber, lookup.protocol, transport);
+  const PortOutlook outlook =
+      port_outlook(shard, subscriber == state::kNone ? nullptr : &tables.subscribers[subscriber],
+                   {lookup.local, lookup.td}, *group, lookup.protocol, lookup.policy.pooling);
+  lookup.no_port = outlook.refusal;
+  lookup.block = outlook.block;
+  if (!lookup.full && has_mapping(lookup.policy) && !lookup.mapping &&
+      tables.mappings.size() == tables.mappings.capacity())
+    lookup.full = DropReason::kMappingTableFull;
 }
 
 }  // namespace
@@ -370,6 +384,8 @@ SubscriberId lsn44::look_up(Lsn44& shard, Lookup& lookup) {
     subscriber = tables.cold[id].subscriber;
   }
   look_up_port(shard, lookup);
+  const std::optional<StaticMatch> fixed = match_static(shard, lookup);
+  lookup.static_held = fixed && fixed->is_active;
   if (!is_esp) {
     MappingId mapping = state::kNone;
     if (!out) {
@@ -388,26 +404,15 @@ SubscriberId lsn44::look_up(Lsn44& shard, Lookup& lookup) {
       if (subscriber == state::kNone) subscriber = tables.mappings[mapping].subscriber;
     }
   }
+  const bool is_let_in = !out && !is_esp && lookup.static_held && subscriber == state::kNone;
+  if (is_let_in) subscriber = find_subscriber(shard, in_domain(fixed->td, fixed->endpoint.address));
   if (subscriber != state::kNone) lookup.subscriber = row_of(tables.subscribers[subscriber]);
   if (tables.sessions.size() == tables.sessions.capacity())
     lookup.full = DropReason::kSessionTableFull;
-  else if (out && subscriber == state::kNone &&
+  else if ((out || is_let_in) && subscriber == state::kNone &&
            tables.subscribers.size() == tables.subscribers.capacity())
     lookup.full = DropReason::kSubscriberTableFull;
-  if (const Group* const group = out ? shard.generation->group(lookup.group) : nullptr;
-      group != nullptr && !is_esp) {
-    const TransportPolicy& transport = group->transport[lookup.protocol];
-    lookup.rate_spent = transport.session_rate != 0 && subscriber != state::kNone &&
-                        !may_begin(shard, subscriber, lookup.protocol, transport);
-    const PortOutlook outlook =
-        port_outlook(shard, subscriber == state::kNone ? nullptr : &tables.subscribers[subscriber],
-                     inside, *group, lookup.protocol, lookup.policy.pooling);
-    lookup.no_port = outlook.refusal;
-    lookup.block = outlook.block;
-    if (!lookup.full && has_mapping(lookup.policy) && !lookup.mapping &&
-        tables.mappings.size() == tables.mappings.capacity())
-      lookup.full = DropReason::kMappingTableFull;
-  }
+  if (out && !is_esp) look_up_new(shard, lookup, subscriber);
   look_up_hop(shard, lookup);
   return subscriber;
 }

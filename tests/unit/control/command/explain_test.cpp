@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -211,6 +212,95 @@ TEST_F(Explain, AClientInNoGroupIsNamed) {
               HasSubstr("client     C3, which is in no group"));
   EXPECT_THAT(bench.text("show subscriber 203.0.113.3"),
               HasSubstr("client     none: it is a NAT address of P1"));
+}
+
+TEST_F(Explain, AnOutsidePacketToAStaticMappingIsWithinItsSubscribersLimits) {
+  bench.text("add lsn static DNS UDP 192.0.2.10 5353 203.0.113.3 53");
+  bench.text(
+      "set lsn transportprofile T-UDP -sessionquota 7 -groupSessionLimit 900 -sessionRate 5");
+  const std::string packet = "198.18.0.1:53 203.0.113.3:53 UDP";
+  const auto has = [&](std::uint32_t sessions) {
+    found([sessions](Lookup& lookup) {
+      lookup.static_held = lookup.port_taken = true;
+      lookup.subscriber = subscriber(sessions, 1000);
+    });
+  };
+  has(6);
+  EXPECT_EQ(verdict(packet), "forwarded") << "portquota does not count its port";
+  const std::string text = bench.text("explain " + packet);
+  EXPECT_THAT(text, HasSubstr("limits      UDP sessions 6 of 7; the group's sessions 0 of 900\n"));
+  EXPECT_THAT(text, HasSubstr("static      192.0.2.10:5353 is 203.0.113.3:53\n"));
+  has(7);
+  EXPECT_EQ(verdict(packet), "dropped session_quota");
+  bench.config.generation().groups[0].usage->sessions[1] = 900;
+  has(6);
+  EXPECT_EQ(verdict(packet), "dropped group_session_limit");
+  found([](Lookup& lookup) {
+    lookup.static_held = true;
+    lookup.full = DropReason::kSubscriberTableFull;
+  });
+  EXPECT_EQ(verdict(packet), "dropped subscriber_table_full");
+}
+
+TEST_F(Explain, AStaticMappingForAnotherDestinationIsNamed) {
+  bench.text("add lsn static DNS UDP 192.0.2.10 5353 203.0.113.3 53 -destIP 198.18.0.9");
+  found([](Lookup& lookup) {
+    lookup.port_taken = true;
+    lookup.static_held = lookup.remote == ip("198.18.0.9");
+  });
+  EXPECT_EQ(verdict("198.18.0.9:53 203.0.113.3:53 UDP"), "forwarded");
+  EXPECT_THAT(bench.text("explain 198.18.0.9:53 203.0.113.3:53 UDP"),
+              HasSubstr("static      192.0.2.10:5353 is 203.0.113.3:53, for destIP 198.18.0.9\n"));
+  const std::string other = "198.18.0.1:53 203.0.113.3:53 UDP";
+  EXPECT_EQ(verdict(other), "dropped filtered");
+  EXPECT_THAT(bench.text("explain " + other),
+              HasSubstr("static      192.0.2.10:5353 is 203.0.113.3:53, for destIP 198.18.0.9 "
+                        "alone, not for 198.18.0.1\n"));
+  EXPECT_THAT(bench.text("explain " + other),
+              HasSubstr("filtered: the static mapping of that NAT endpoint lets its destIP in, and "
+                        "not 198.18.0.1\n"));
+  // From inside the same endpoint is translated dynamically.
+  const std::string out_text = bench.text("explain 192.0.2.10:5353 198.18.0.1:53 UDP");
+  EXPECT_THAT(out_text, HasSubstr("for destIP 198.18.0.9 alone, not for 198.18.0.1\n"));
+  EXPECT_THAT(out_text, HasSubstr("from a free port of any address of P1"));
+  EXPECT_THAT(bench.text("explain 192.0.2.10:5354 198.18.0.1:53 UDP"),
+              testing::Not(HasSubstr("static")));
+}
+
+TEST_F(Explain, OfSeveralStaticMappingsForOthersTheFirstAreNamed) {
+  for (unsigned i = 1; i <= 5; ++i)
+    bench.text(fmt::format(
+        "add lsn static D{0} UDP 192.0.2.10 53 203.0.113.3 53 -destIP 198.18.1.{0}", i));
+  const std::string text = bench.text("explain 198.18.0.1:53 203.0.113.3:53 UDP");
+  EXPECT_THAT(text, HasSubstr("for destIP 198.18.1.3 alone"));
+  EXPECT_THAT(text, testing::Not(HasSubstr("198.18.1.4")));
+  EXPECT_THAT(text, HasSubstr("static      and 2 more for other destIPs (show lsn static)\n"));
+}
+
+TEST_F(Explain, ADeterministicSubscriberIsPairedByItself) {
+  bench.text("add lsn client C5");
+  bench.text("bind lsn client C5 -network 10.5.0.0 -netmask 255.255.255.0");
+  bench.text("add lsn pool P5 -nattype DETERMINISTIC");
+  bench.text("bind lsn pool P5 203.0.113.60-203.0.113.69");
+  bench.text("add lsn group G5 -clientname C5 -nattype DETERMINISTIC -portblocksize 1024");
+  bench.text("bind lsn group G5 -poolname P5");
+  EXPECT_THAT(bench.text("explain 10.5.0.7:5000 198.18.0.1:53 UDP"),
+              HasSubstr("ippooling PAIRED by deterministic NAT, mapping "));
+}
+
+TEST_F(Explain, OfTwoWorkersThatHaveASubscriberTheOwnerAnswers) {
+  // Each says its own number of sessions.
+  for (unsigned worker = 0; worker < 2; ++worker)
+    bench.dataplane.answers(worker).look_up = [worker](Lookup& lookup) {
+      lookup.subscriber = subscriber(worker + 1);
+    };
+  for (const char* host : {"192.0.2.10", "192.0.2.11", "192.0.2.12", "192.0.2.13"}) {
+    const unsigned owner =
+        bench.config.generation().maps.front()->owner_of(shared::InsideAddress{ip(host)});
+    EXPECT_THAT(bench.text(fmt::format("explain {}:5000 198.18.0.1:53 UDP", host)),
+                testing::AllOf(HasSubstr(fmt::format("worker      {} ", owner)),
+                               HasSubstr(fmt::format("UDP sessions {}, no", owner + 1))));
+  }
 }
 
 TEST_F(Explain, RefusesWhatIsNoPacket) {
