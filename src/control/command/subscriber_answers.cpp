@@ -253,13 +253,29 @@ class SubscriberAnswer final : public Answer {
         pages_(context.dataplane, filter_of(subscriber)) {}
 
   Progress next(std::string& out) override {
-    if (!pages_.take([this](const SubscriberRow& row) { rows_.push_back(row); }))
-      return Progress::kWaiting;
+    if (!pages_.take([this](const SubscriberRow& row) { add(row); })) return Progress::kWaiting;
     format_ == Format::kJson ? say_json(out) : say_text(out);
     return Progress::kDone;
   }
 
  private:
+  /// What two workers have of it is one answer: after a change of its static mapping its older
+  /// sessions live on at the former worker.
+  void add(const SubscriberRow& row) {
+    const auto same = std::ranges::find_if(rows_, [&row](const SubscriberRow& other) {
+      return other.group == row.group &&
+             (!other.nat_ip || !row.nat_ip || *other.nat_ip == *row.nat_ip);
+    });
+    if (same == rows_.end()) {
+      rows_.push_back(row);
+      return;
+    }
+    if (!same->nat_ip) same->nat_ip = row.nat_ip;
+    for (std::size_t p = 0; p < kProtocols; ++p) same->sessions[p] += row.sessions[p];
+    for (std::size_t p = 0; p < kPortProtocols; ++p) same->ports[p] += row.ports[p];
+    for (std::size_t d = 0; d < row.bytes.size(); ++d) same->bytes[d] += row.bytes[d];
+  }
+
   static SubscriberFilter filter_of(const shared::InsideAddress& subscriber) {
     SubscriberFilter filter;
     filter.td = subscriber.td;

@@ -177,6 +177,27 @@ TEST(ShowSubscriber, HasAllAboutOneOnOnePage) {
     EXPECT_EQ(json[key], nlohmann::json::array()) << key;
 }
 
+/// After a change of its one-to-one mapping the older sessions live on at the former worker.
+TEST(ShowSubscriber, OfTwoWorkersIsOneSubscriber) {
+  Bench bench;
+  auto before = subscriber(10, 12, 3, 1000), after = subscriber(10, 1, 1, 10);
+  after.nat_ip.reset();
+  bench.dataplane.answers(0).subscribers = {after};
+  bench.dataplane.answers(1).subscribers = {before};
+  const std::string text = bench.text("show subscriber 192.0.2.10");
+  EXPECT_THAT(text, HasSubstr("  group      G1\n"
+                              "  nat ip     203.0.113.3 (PAIRED)\n"
+                              "  sessions   TCP 0, UDP 13, ICMP 0, ESP 2/256\n"
+                              "  nat ports  TCP 4, UDP 13/1000, ICMP 0\n"
+                              "  carried    1010 bytes out, 2020 bytes in, by its present "
+                              "sessions\n\nmappings\n\n"));
+  EXPECT_EQ(bench.json("show subscriber 192.0.2.10")["subscribers"].size(), 1u);
+  // Two NAT addresses are two answers.
+  after.nat_ip = ip("203.0.113.4");
+  bench.dataplane.answers(0).subscribers = {after};
+  EXPECT_EQ(bench.json("show subscriber 192.0.2.10")["subscribers"].size(), 2u);
+}
+
 TEST(ShowSubscriber, SaysIfNobodyHasIt) {
   Bench bench;
   EXPECT_THAT(bench.text("show subscriber 172.16.0.1"),
