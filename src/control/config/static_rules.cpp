@@ -56,6 +56,14 @@ shared::IntervalMap<std::size_t> pools_by_address(const Model& model) {
   return shared::IntervalMap<std::size_t>(std::move(ranges));
 }
 
+shared::IntervalMap<bool> draining_addresses(const Model& model) {
+  std::vector<shared::IntervalMap<bool>::Range> ranges;
+  for (const PoolConfig& pool : model.lsn.pool)
+    for (const wire::Ipv4Range& range : pool.drain)
+      ranges.push_back({range.first.value, range.last.value, true});
+  return shared::IntervalMap<bool>(std::move(ranges));
+}
+
 // ── the choice ──────────────────────────────────────────────────────────────────────────────────
 
 /// A number that is the same on every machine and in every version.
@@ -99,7 +107,8 @@ class TakenEndpoints {
 
 class Choice {
  public:
-  explicit Choice(Model& model) : model_(model), groups_(model) {
+  explicit Choice(Model& model)
+      : model_(model), groups_(model), draining_(draining_addresses(model)) {
     for (const StaticConfig& mapping : model.lsn.statics) {
       if (is_complete(mapping)) taken_.take(mapping);
       if (mapping.nat_ip) address_of_.try_emplace(mapping.subscriber(), *mapping.nat_ip);
@@ -126,15 +135,17 @@ class Choice {
     if (is_whole) mapping.nat_port = StaticPort{0, true};
     if (mapping.nat_ip) return choose_port(mapping, *mapping.nat_ip);
     const std::vector<wire::Ipv4Address>& all = addresses_for(mapping.subscriber());
-    // A subscriber's mappings share an address: it belongs to one worker.
+    // A subscriber's mappings share an address, which may drain: it belongs to one worker.
     if (const auto known = address_of_.find(mapping.subscriber());
         !is_whole && known != address_of_.end() && !taken_.is_whole(known->second) &&
         std::binary_search(all.begin(), all.end(), known->second) &&
         take_address(mapping, known->second))
       return;
+    // Those that drain keep their places, so that the choice of others stays what it was.
     const std::uint32_t start = mixed(mapping.subscr_ip.value, mapping.td);
     for (std::size_t i = 0; i < all.size(); ++i) {
       const wire::Ipv4Address nat = all[(start + i) % all.size()];
+      if (draining_.find(nat.value) != nullptr) continue;
       if (is_whole ? taken_.is_used(nat) : taken_.is_whole(nat)) continue;
       if (take_address(mapping, nat)) return;
     }
@@ -186,6 +197,7 @@ class Choice {
 
   Model& model_;
   GroupsBySubscriber groups_;
+  shared::IntervalMap<bool> draining_;
   TakenEndpoints taken_;
   std::map<shared::InsideAddress, wire::Ipv4Address> address_of_;    ///< by subscriber
   std::map<std::size_t, std::vector<wire::Ipv4Address>> addresses_;  ///< by group
@@ -253,6 +265,7 @@ class AddressRules {
   }
 
   void check(const StaticConfig& mapping, std::size_t i) {
+    check_destination(mapping, i);
     if (!is_sound(findings_, i, "subscrIP")) return;
     if (mapping.td != 0 && !has_inside(model_, mapping.td))
       return findings_.report(setting(i, "td"), label(mapping, "td"), fmt::format("{}", mapping.td),
@@ -263,28 +276,88 @@ class AddressRules {
           setting(i, "subscrIP"), label(mapping, "subscrIP"),
           wire::to_string(mapping.subscr_ip) + td_text(mapping.td),
           "the address of a subscriber: in the network of a client that is in a group");
-    if (group == nullptr || !is_sound(findings_, i, "natIP")) return;
+    if (group == nullptr) return;
+    check_subscriber(mapping, i);
+    check_scope(mapping, i, *group);
+    if (!is_sound(findings_, i, "natIP")) return;
     if (!mapping.nat_ip || !mapping.nat_port) return report_unchosen(mapping, i, *group);
-    if (model_.lsn.group[*group].nattype == NatType::kDeterministic &&
-        model_.dataplane.workers.size() > 1 && !has_all_traffic(mapping))
-      findings_.report(
-          setting(i, "transportprotocol"), label(mapping, "transportprotocol"),
-          fmt::format("{}{}", to_word(mapping.transportprotocol),
-                      mapping.dest_ip ? " with destIP " + wire::to_string(*mapping.dest_ip) : ""),
-          fmt::format("ALL{} for a subscriber of deterministic group {}: with several workers its "
-                      "own NAT address may be another worker's",
-                      mapping.dest_ip ? " without destIP" : "", model_.lsn.group[*group].name));
     check_pool(mapping, i, *group);
   }
 
  private:
+  /// A packet to the box itself is never translated.
+  void check_destination(const StaticConfig& mapping, std::size_t i) {
+    if (!mapping.dest_ip || !is_sound(findings_, i, "destIP")) return;
+    for (const InterfaceConfig& interface : model_.interfaces)
+      if (interface.address.address == *mapping.dest_ip &&
+          (interface.td == mapping.td || interface.role == shared::Side::kOutside))
+        return findings_.report(
+            setting(i, "destIP"), label(mapping, "destIP"), wire::to_string(*mapping.dest_ip),
+            fmt::format("another host's address; this is that of interface {}", interface.name));
+  }
+
+  /// Of a link's addresses the box has one, and no host has the first and the last.
+  void check_subscriber(const StaticConfig& mapping, std::size_t i) {
+    const auto report = [&](std::string_view what) {
+      findings_.report(setting(i, "subscrIP"), label(mapping, "subscrIP"),
+                       wire::to_string(mapping.subscr_ip) + td_text(mapping.td),
+                       fmt::format("the address of a subscriber; {}", what));
+    };
+    for (const InterfaceConfig& interface : model_.interfaces) {
+      const wire::Ipv4Prefix& link = interface.address;
+      if (interface.role != shared::Side::kInside || interface.td != mapping.td) continue;
+      if (link.address == mapping.subscr_ip)
+        return report(fmt::format("this is that of interface {}", interface.name));
+      if (link.length < 31 &&
+          (mapping.subscr_ip == link.first() || mapping.subscr_ip == link.last()))
+        return report(fmt::format("no host can have this one of the network of interface {}",
+                                  interface.name));
+    }
+  }
+
+  /// What of a deterministic group's subscriber a mapping may translate.
+  void check_scope(const StaticConfig& mapping, std::size_t i, std::size_t group) {
+    if (!is_sound(findings_, i, "transportprotocol") || !is_deterministic(group) ||
+        model_.dataplane.workers.size() < 2 || has_all_traffic(mapping))
+      return;
+    findings_.report(
+        setting(i, "transportprotocol"), label(mapping, "transportprotocol"),
+        fmt::format("{}{}", to_word(mapping.transportprotocol),
+                    mapping.dest_ip ? " with destIP " + wire::to_string(*mapping.dest_ip) : ""),
+        fmt::format("ALL{} for a subscriber of deterministic group {}: with several workers its "
+                    "own NAT address may be another worker's",
+                    mapping.dest_ip ? " without destIP" : "", model_.lsn.group[group].name));
+  }
+
+  [[nodiscard]] bool is_deterministic(std::size_t group) const {
+    return model_.lsn.group[group].nattype == NatType::kDeterministic;
+  }
+
   void report_unchosen(const StaticConfig& mapping, std::size_t i, std::size_t group) {
+    const std::string& name = model_.lsn.group[group].name;
+    if (!mapping.nat_ip && is_deterministic(group))
+      return findings_.report(
+          setting(i, "natIP"), label(mapping, "natIP"), "nothing",
+          fmt::format("an address of a dynamic pool that no group has; for a subscriber of "
+                      "deterministic group {} none is chosen, as all ports of its pools are "
+                      "somebody's",
+                      name));
     findings_.report(
         setting(i, "natIP"), label(mapping, "natIP"),
         mapping.nat_ip ? wire::to_string(*mapping.nat_ip) + " without natPort" : "nothing",
-        fmt::format("a NAT endpoint that is free; {} has none left{}",
-                    mapping.nat_ip ? "it" : "group " + model_.lsn.group[group].name,
-                    mapping.subscr_port.is_any ? ", an address without a static mapping" : ""));
+        fmt::format("a NAT endpoint that is free; {} has none left{}{}",
+                    mapping.nat_ip ? "it" : "group " + name,
+                    mapping.subscr_port.is_any ? ", an address without a static mapping" : "",
+                    mapping.nat_ip || !drains(group) ? "" : ", and what drains is not chosen"));
+  }
+
+  [[nodiscard]] bool drains(std::size_t group) const {
+    const ByName pools(model_.lsn.pool);
+    const auto& names = model_.lsn.group[group].poolname;
+    return std::any_of(names.begin(), names.end(), [&pools](const std::string& name) {
+      const PoolConfig* const pool = pools.find(name);
+      return pool != nullptr && !pool->drain.empty();
+    });
   }
 
   [[nodiscard]] std::string domains_of_interfaces() const {
@@ -409,12 +482,22 @@ class Collisions {
   std::vector<Seen> all_;
 };
 
-void check_collisions(const Model& model, Findings& findings) {
+/// Mappings of which nothing was reported: the others are not held against each other.
+std::vector<bool> sound_mappings(const Model& model, const Findings& findings) {
+  std::vector<bool> sound(model.lsn.statics.size(), true);
+  if (!findings.empty())
+    for (std::size_t i = 0; i < sound.size(); ++i)
+      sound[i] = findings.sound(fmt::format("lsn.static[{}]", i));
+  return sound;
+}
+
+void check_collisions(const Model& model, const std::vector<bool>& sound, Findings& findings) {
   const auto& all = model.lsn.statics;
   std::unordered_set<std::size_t> reported;
   const auto report = [&](std::size_t a, std::size_t b, std::string_view name,
                           const std::string& given) {
-    if (reported.size() >= kMostProblems || !reported.insert(b).second) return;
+    if (reported.size() >= kMostProblems || !sound[a] || !sound[b]) return;
+    if (!reported.insert(b).second) return;
     findings.report(
         setting(b, name), label(all[b], name), given,
         fmt::format("what no other static mapping has; static {} collides", all[a].name));
@@ -429,7 +512,7 @@ void check_collisions(const Model& model, Findings& findings) {
 }
 
 /// A NAT address belongs to one worker, and so does a subscriber.
-void check_workers(const Model& model, Findings& findings) {
+void check_workers(const Model& model, const std::vector<bool>& sound, Findings& findings) {
   if (model.dataplane.workers.size() < 2) return;
   const auto& all = model.lsn.statics;
   std::vector<std::uint32_t> order(all.size());
@@ -443,6 +526,7 @@ void check_workers(const Model& model, Findings& findings) {
     if (mapping.subscriber() != all[order[first]].subscriber()) first = i;
     const StaticConfig& other = all[order[first]];
     if (!mapping.nat_ip || !other.nat_ip || mapping.nat_ip == other.nat_ip) continue;
+    if (!sound[order[i]] || !sound[order[first]]) continue;
     if (++reported > kMostProblems) return;
     findings.report(
         setting(order[i], "natIP"), label(mapping, "natIP"), wire::to_string(*mapping.nat_ip),
@@ -483,9 +567,9 @@ void check_statics(const Model& model, Findings& findings) {
     check_ports(all[i], i, findings);
     addresses.check(all[i], i);
   }
-  if (!findings.sound("lsn.static")) return;
-  check_collisions(model, findings);
-  check_workers(model, findings);
+  const std::vector<bool> sound = sound_mappings(model, findings);
+  check_collisions(model, sound, findings);
+  check_workers(model, sound, findings);
 }
 
 }  // namespace lsn::control

@@ -13,6 +13,7 @@ namespace lsn::control {
 namespace {
 
 using shared::StaticScope;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
@@ -108,6 +109,72 @@ TEST(StaticRules, NoTwoFitOnePacket) {
               one("B", "TCP", "192.0.2.11", "80", "203.0.113.3", "80", " destIP = \"8.8.4.4\";"));
 }
 
+TEST(StaticRules, TheBoxsOwnAddressesAreNobodys) {
+  EXPECT_THAT(problem_of(one("A", "ALL", "192.0.2.1", "*", "203.0.113.3", "*")),
+              HasSubstr("static A: subscrIP: given 192.0.2.1, allowed the address of a subscriber; "
+                        "this is that of interface in"));
+  for (const char* address : {"192.0.2.0", "192.0.2.255"})
+    EXPECT_THAT(problem_of(one("A", "ALL", address, "*", "203.0.113.3", "*")),
+                HasSubstr("no host can have this one of the network of interface in"));
+  EXPECT_THAT(problem_of(one("A", "TCP", "192.0.2.10", "80", "203.0.113.3", "80",
+                             " destIP = \"198.51.100.1\";")),
+              HasSubstr("static A: destIP: given 198.51.100.1, allowed another host's address; "
+                        "this is that of interface out"));
+  // As NAT addresses they are in no pool, or the pool is refused.
+  for (const char* address : {"198.51.100.1", "192.0.2.1"})
+    EXPECT_THAT(problem_of(one("A", "ALL", "192.0.2.10", "*", address, "*")),
+                HasSubstr("allowed an address of a pool; this is that of interface"));
+  const std::string text =
+      with(with_statics(one("A", "ALL", "192.0.2.10", "*", "198.51.100.1", "*")),
+           "\"203.0.113.20\"", "\"198.51.100.1\"");
+  EXPECT_THAT(to_string(problems_of(text)),
+              HasSubstr("interface out: address: given 198.51.100.1/24, allowed an address that is "
+                        "in no pool"));
+}
+
+TEST(StaticRules, AllProblemsOfAllMappingsAreReported) {
+  const auto problems =
+      problems_of(with_statics(one("A", "TCP", "172.16.0.1", "80", "203.0.113.3", "80") + ",\n" +
+                               one("B", "UDP", "192.0.2.10", "0", "203.0.113.20", "80") + ",\n" +
+                               one("C", "TCP", "192.0.2.11", "80", "203.0.113.4", "80") + ",\n" +
+                               one("D", "TCP", "192.0.2.12", "80", "203.0.113.4", "80") + ",\n" +
+                               one("E", "TCP", "192.0.2.13", "80", "203.0.113.5", "80") + ",\n" +
+                               one("F", "TCP", "192.0.2.13", "81", "203.0.113.6", "80")));
+  ASSERT_EQ(problems.size(), 5U) << to_string(problems);
+  EXPECT_THAT(to_string(problems),
+              AllOf(HasSubstr("static A: subscrIP"), HasSubstr("static B: subscrPort"),
+                    HasSubstr("static B: natIP"), HasSubstr("static C collides"),
+                    HasSubstr("as in static E")));
+}
+
+/// The good text with G2 deterministic: its pool P2 has 17 addresses, and C2 a /24.
+std::string with_deterministic(const std::string& list) {
+  std::string text = with(with_statics(list), "\"10.1.0.0/16\"", "\"10.1.0.0/24\"");
+  text = with(text, "      name = \"P2\";", "      name = \"P2\"; nattype = \"DETERMINISTIC\";");
+  return with(text, "      name = \"G2\";",
+              "      name = \"G2\"; nattype = \"DETERMINISTIC\"; portblocksize = 1024;");
+}
+
+TEST(StaticRules, OfADeterministicGroupTheNatAddressIsGivenAndOfNoGroupsPool) {
+  const auto problems = problems_of(with_deterministic(
+      one("A", "ALL", "10.1.0.3", "*", "", "") + ",\n" + one("B", "TCP", "10.1.0.4", "80", "", "") +
+      ",\n" + one("C", "ALL", "10.1.0.5", "*", "203.0.113.20", "*")));
+  std::vector<std::string> texts;
+  for (const Problem& problem : problems) texts.push_back(problem.text);
+  const auto nothing = [](std::string_view name) {
+    return fmt::format(
+        "static {}: natIP: given nothing, allowed an address of a dynamic pool that no group has; "
+        "for a subscriber of deterministic group G2 none is chosen, as all ports of its pools are "
+        "somebody's",
+        name);
+  };
+  EXPECT_THAT(texts, testing::UnorderedElementsAre(
+                         nothing("A"), nothing("B"),
+                         testing::StartsWith("static B: transportprotocol: given TCP, allowed ALL"),
+                         testing::StartsWith("static C: natIP: given 203.0.113.20, allowed an "
+                                             "address of a pool with nattype DYNAMIC")));
+}
+
 TEST(StaticRules, NamesAreUnique) {
   EXPECT_THAT(problem_of(one("A", "TCP", "192.0.2.10", "80", "203.0.113.3", "80") + ",\n" +
                          one("A", "TCP", "192.0.2.10", "81", "203.0.113.3", "81")),
@@ -186,6 +253,46 @@ TEST(StaticChoice, StopsWhereNothingIsLeft) {
   ASSERT_EQ(problems.size(), 1U) << to_string(problems);
   EXPECT_THAT(problems[0].text,
               HasSubstr("group G1 has none left, an address without a static mapping"));
+}
+
+/// The good text with addresses of P1 that drain.
+std::string draining(const std::string& text, std::string_view addresses) {
+  return with(
+      text, "      lsnip = [ \"203.0.113.0-203.0.113.9\" ];",
+      fmt::format("      lsnip = [ \"203.0.113.0-203.0.113.9\" ]; drain = [ \"{}\" ];", addresses));
+}
+
+TEST(StaticChoice, IsOfAddressesThatDoNotDrain_AndOthersStayAsTheyWere) {
+  std::string list;
+  for (unsigned n = 0; n < 50; ++n)
+    list += (n == 0 ? "" : ",\n") +
+            one(fmt::format("A{}", n), "TCP", fmt::format("192.0.2.{}", n + 10), "80", "", "");
+  const std::string text = with_statics(list);
+  const Model before = model_of(text), after = model_of(draining(text, "203.0.113.0-203.0.113.4"));
+  for (std::size_t i = 0; i < before.lsn.statics.size(); ++i) {
+    const wire::Ipv4Address was = *before.lsn.statics[i].nat_ip, is = *after.lsn.statics[i].nat_ip;
+    EXPECT_GT(wire::to_string(is), "203.0.113.4");
+    if (wire::to_string(was) > "203.0.113.4") {
+      EXPECT_EQ(is, was);
+    }
+  }
+}
+
+TEST(StaticChoice, FollowsTheSubscribersOtherMappingToAnAddressThatDrains) {
+  const std::string list = one("A", "TCP", "192.0.2.10", "80", "203.0.113.2", "80") + ",\n" +
+                           one("B", "TCP", "192.0.2.10", "81", "", "");
+  const Model model = model_of(draining(with_statics(list), "203.0.113.0-203.0.113.9"));
+  EXPECT_EQ(model.lsn.statics[1].nat_ip, model.lsn.statics[0].nat_ip);
+}
+
+TEST(StaticChoice, SaysThatWhatDrainsIsNotChosen) {
+  const auto problems = problems_of(draining(
+      with_statics(one("A", "TCP", "192.0.2.10", "80", "", "")), "203.0.113.0-203.0.113.9"));
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(
+      problems[0].text,
+      HasSubstr("static A: natIP: given nothing, allowed a NAT endpoint that is free; group "
+                "G1 has none left, and what drains is not chosen"));
 }
 
 TEST(StaticChoice, AMillionMappings_AreCompletedAndChecked) {
