@@ -10,6 +10,7 @@
 #include <optional>
 #include <string_view>
 
+#include "lsn/control/records/stream_socket.hpp"
 #include "lsn/datapath/shard.hpp"
 #include "lsn/runtime/table_memory.hpp"
 
@@ -147,6 +148,17 @@ void check_group(const control::Model& model, control::Findings& findings) {
     findings.report("control.group", "control.group", group, "a group of this system");
 }
 
+void check_authorities(const control::Model& model, control::Findings& findings) {
+  for (std::size_t i = 0; i < model.records.syslog.size(); ++i) {
+    const control::RecordSyslogConfig& syslog = model.records.syslog[i];
+    if (syslog.transport != control::SyslogTransport::kTls || syslog.ca_file.empty()) continue;
+    if (const std::string why = control::authorities_problem({syslog.ca_file}); !why.empty())
+      findings.report(fmt::format("records.syslog[{}].caFile", i), "records.syslog: caFile",
+                      fmt::format("\"{}\" ({})", syslog.ca_file, why),
+                      "a file with certificates (PEM) that lsnd can read on this machine");
+  }
+}
+
 /// If no device is the kernel's as well, the kernel's addresses do not matter.
 bool shares_a_device_with_the_kernel(const control::Model& model) {
   return std::any_of(model.interfaces.begin(), model.interfaces.end(), [](const auto& interface) {
@@ -216,6 +228,7 @@ void check_machine(const control::Model& model, const Machine& machine,
   check_devices(model, machine, findings);
   check_addresses(model, machine, findings);
   check_group(model, findings);
+  check_authorities(model, findings);
   check_listening(model, machine, findings);
 }
 

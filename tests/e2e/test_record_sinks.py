@@ -517,3 +517,16 @@ def test_the_check_says_what_is_wrong_with_sinks(lab, daemon):
     config["records"]["syslog"][0]["server"] = "nowhere"
     code, text = daemon.check(config)
     assert code != 0 and "A.B.C.D:PORT" in text, text
+
+
+def test_the_check_reads_the_authorities_on_this_machine_alone(lab, daemon):
+    missing = daemon.directory / "authorities.pem"
+    config, _ = logging(daemon, syslog={"server": f"{HOME}:5516", "transport": "TLS",
+                                        "caFile": str(missing)}, ipfix={"collector": f"{HOME}:1"})
+    code, text = daemon.check(config)
+    assert code != 0 and f'caFile: given "{missing}" (No such file or directory)' in text, text
+    code, text = daemon.check(config, "--elsewhere")
+    assert code == 0, text
+    certificate(daemon.directory, HOME)[0].rename(missing)
+    code, text = daemon.check(config)
+    assert code == 0, text

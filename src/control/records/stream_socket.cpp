@@ -46,11 +46,20 @@ void set_option(int fd, int level, int option, int value) {
 
 using SslContext = std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)>;
 
+/// What OpenSSL says, or the system if it was the reason.
+std::string reason_of_last_error() {
+  const unsigned long error = ERR_peek_last_error();
+  for (unsigned long each = ERR_get_error(); each != 0; each = ERR_get_error())
+    if (ERR_SYSTEM_ERROR(each)) return std::strerror(ERR_GET_REASON(each));
+  const char* const reason = ERR_reason_error_string(error);
+  return reason == nullptr ? "no certificate in it" : reason;
+}
+
 /// A context that trusts the authorities; nullptr with the reason.
 SslContext make_context(const TlsSettings& tls, std::string& why) {
   SslContext context(SSL_CTX_new(TLS_client_method()), &SSL_CTX_free);
   if (context == nullptr) {
-    why = "TLS: no context";
+    why = "OpenSSL makes no context";
     return context;
   }
   // RFC 9325 section 3.1.1: nothing below 1.2.
@@ -62,8 +71,7 @@ SslContext make_context(const TlsSettings& tls, std::string& why) {
                          ? SSL_CTX_set_default_verify_paths(context.get())
                          : SSL_CTX_load_verify_file(context.get(), tls.ca_file.c_str());
   if (loaded != 1) {
-    why = fmt::format("TLS: no certificates of authorities can be read{}{}",
-                      tls.ca_file.empty() ? "" : " from ", tls.ca_file);
+    why = reason_of_last_error();
     context.reset();
   }
   ERR_clear_error();
@@ -78,6 +86,11 @@ sockaddr_in socket_address(const Endpoint& endpoint) {
   address.sin_port = htons(endpoint.port);
   address.sin_addr.s_addr = htonl(endpoint.address.value);
   return address;
+}
+
+std::string authorities_problem(const TlsSettings& tls) {
+  std::string why;
+  return make_context(tls, why) == nullptr ? why : std::string();
 }
 
 bool wait_for(int fd, short events, std::chrono::steady_clock::time_point deadline) {
@@ -152,7 +165,9 @@ StreamSocket::Progress StreamSocket::proceed_tcp(Deadline deadline) {
 std::string StreamSocket::begin_tls(const Endpoint& server, const TlsSettings& tls) {
   std::string why;
   const SslContext context = make_context(tls, why);
-  if (context == nullptr) return why;
+  if (context == nullptr)
+    return fmt::format("TLS: no certificates of authorities can be read{}{}: {}",
+                       tls.ca_file.empty() ? "" : " from ", tls.ca_file, why);
   ssl_.reset(SSL_new(context.get()));
   if (ssl_ == nullptr || SSL_set_fd(ssl_.get(), fd_.get()) != 1) return "TLS: no session";
   // RFC 5425 section 5.2: the certificate's subject alternative name is the address.

@@ -110,6 +110,22 @@ TEST(MachineCheck, NamesAGroupThatIsNotThere) {
               Contains(HasSubstr("control.group: given no-such-group")));
 }
 
+TEST(MachineCheck, NamesAFileOfAuthoritiesThatCannotBeRead) {
+  const auto with_authorities = [](const std::string& file) {
+    return missing(complete(), text() +
+                                   "records: { syslog = ( { server = \"192.0.2.9:6514\"; "
+                                   "transport = \"TLS\"; caFile = \"" +
+                                   file + "\"; } ); };");
+  };
+  EXPECT_THAT(
+      with_authorities("/no/such.pem"),
+      ElementsAre(HasSubstr("records.syslog: caFile: given \"/no/such.pem\" (No such file or "
+                            "directory), allowed a file with certificates (PEM)")));
+  EXPECT_THAT(with_authorities("/"), ElementsAre(HasSubstr("given \"/\" (")));
+  EXPECT_THAT(with_authorities("/dev/null"), ElementsAre(HasSubstr("given \"/dev/null\" (")))
+      << "no certificate in it";
+}
+
 TEST(MachineCheck, NamesAPciDeviceThatIsNotThereInABondToo) {
   Machine machine = complete();
   machine.pci_devices = {"0000:03:00.0"};

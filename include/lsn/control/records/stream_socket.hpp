@@ -32,6 +32,9 @@ struct TlsSettings {
   std::string ca_file;
 };
 
+/// Why no certificates of authorities can be read; empty: they can.
+[[nodiscard]] std::string authorities_problem(const TlsSettings& tls);
+
 class StreamSocket {
  public:
   using Deadline = std::chrono::steady_clock::time_point;
