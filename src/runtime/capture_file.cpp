@@ -6,7 +6,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <string_view>
 #include <utility>
+
+#include "lsn/control/config/problem.hpp"
 
 namespace lsn::runtime {
 namespace {
@@ -29,6 +32,17 @@ std::optional<std::size_t> behind_ethernet(std::span<const std::uint8_t> frame) 
   return std::nullopt;
 }
 
+constexpr std::string_view kCapture = "a capture file (pcap, pcapng) that can be read";
+
+std::string link_name(int link) {
+  const char* const name = pcap_datalink_val_to_name(link);
+  return name == nullptr ? fmt::format("{}", link) : std::string(name);
+}
+
+std::string no_file(const std::string& path, int error) {
+  return control::complaint(path, std::strerror(error), "a file that can be written");
+}
+
 }  // namespace
 
 std::expected<CaptureReader, std::string> CaptureReader::open(const std::string& path) {
@@ -37,7 +51,13 @@ std::expected<CaptureReader, std::string> CaptureReader::open(const std::string&
   reader.path_ = path;
   reader.file_.reset(pcap_open_offline_with_tstamp_precision(
       path.c_str(), PCAP_TSTAMP_PRECISION_MICRO, error.data()));
-  if (reader.file_ == nullptr) return std::unexpected(fmt::format("{}: {}", path, error.data()));
+  if (reader.file_ == nullptr) {
+    // libpcap's reason may have the path in front.
+    std::string_view why = error.data();
+    if (const std::string named = path + ": "; why.starts_with(named))
+      why.remove_prefix(named.size());
+    return std::unexpected(control::complaint(path, why, kCapture));
+  }
   reader.marks_ = CaptureMarks::open(path);
   reader.link_ = pcap_datalink(reader.file_.get());
   switch (reader.link_) {
@@ -50,9 +70,8 @@ std::expected<CaptureReader, std::string> CaptureReader::open(const std::string&
       return reader;
     default:
       return std::unexpected(
-          fmt::format("{}: given link type {}, allowed Ethernet, raw IP, Linux cooked or BSD "
-                      "loopback",
-                      path, pcap_datalink_val_to_name(reader.link_)));
+          control::complaint(path, fmt::format("link type {}", link_name(reader.link_)),
+                             "Ethernet, raw IP, Linux cooked or BSD loopback"));
   }
 }
 
@@ -63,8 +82,9 @@ std::expected<std::optional<CaptureReader::Packet>, std::string> CaptureReader::
     const int result = pcap_next_ex(file_.get(), &header, &bytes);
     if (result == PCAP_ERROR_BREAK) return std::nullopt;
     if (result != 1)
-      return std::unexpected(
-          fmt::format("{}: behind frame {}: {}", path_, frames_, pcap_geterr(file_.get())));
+      return std::unexpected(control::complaint(fmt::format("{}: behind frame {}", path_, frames_),
+                                                pcap_geterr(file_.get()),
+                                                "a whole frame or the end"));
     ++frames_;
     const auto mark = marks_ ? marks_->next() : CaptureMarks::Mark::kNone;
     const std::span<const std::uint8_t> frame(bytes, header->caplen);
@@ -107,7 +127,7 @@ std::expected<CaptureWriter, std::string> CaptureWriter::open(const std::string&
   writer.path_ = path;
   writer.format_.reset(pcap_open_dead(DLT_EN10MB, kSnapLength));
   writer.file_.reset(pcap_dump_open(writer.format_.get(), path.c_str()));
-  if (writer.file_ == nullptr) return std::unexpected(pcap_geterr(writer.format_.get()));
+  if (writer.file_ == nullptr) return std::unexpected(no_file(path, errno));
   return writer;
 }
 
@@ -121,7 +141,7 @@ void CaptureWriter::write(std::chrono::microseconds time, std::span<const std::u
 
 std::expected<void, std::string> CaptureWriter::finish() {
   if (pcap_dump_flush(file_.get()) == 0 && std::ferror(pcap_dump_file(file_.get())) == 0) return {};
-  return std::unexpected(fmt::format("{}: {}", path_, std::strerror(errno)));
+  return std::unexpected(no_file(path_, errno));
 }
 
 }  // namespace lsn::runtime

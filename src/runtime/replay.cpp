@@ -9,11 +9,13 @@
 #include <chrono>
 #include <cstring>
 #include <deque>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
+#include <system_error>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -320,6 +322,7 @@ class Replay {
   Replay(Box& box, shared::DomainId td, std::FILE* lines) : box_(box), td_(td), lines_(lines) {}
 
   std::expected<void, std::string> run(const ReplayRequest& request) {
+    if (auto apart = check_apart(request); !apart) return apart;
     auto capture = CaptureReader::open(request.capture);
     if (!capture) return std::unexpected(capture.error());
     for (const auto& [path, file] :
@@ -591,6 +594,24 @@ class Replay {
       fmt::print(lines_, ", {} {}", count, shared::name_of(reason));
     if (unheard_ != 0) fmt::print(lines_, ", {} behind a message that waits", unheard_);
     fmt::print(lines_, "; {} frames that are no IPv4\n", others);
+  }
+
+  /// What is written is neither the capture, which is read meanwhile, nor both at once.
+  static std::expected<void, std::string> check_apart(const ReplayRequest& files) {
+    const auto is_same = [](const std::string& a, const std::string& b) {
+      std::error_code none;
+      const bool is_file = !a.empty() && a != "-" && !std::filesystem::is_character_file(a, none);
+      return is_file && (a == b || std::filesystem::equivalent(a, b, none));
+    };
+    for (const auto& [option, path] :
+         {std::pair{"--outside", &files.outside}, std::pair{"--inside", &files.inside}})
+      if (is_same(*path, files.capture))
+        return std::unexpected(
+            control::complaint(option, *path, "another file than the capture that is replayed"));
+    if (is_same(files.inside, files.outside))
+      return std::unexpected(
+          control::complaint("--inside", files.inside, "another file than that of --outside"));
+    return {};
   }
 
   static std::string to_text(Side side) { return side == Side::kInside ? "inside" : "outside"; }

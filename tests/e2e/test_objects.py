@@ -7,11 +7,12 @@ import os
 import pty
 import re
 import select
+import struct
 import subprocess
 import threading
 import time
 
-from daemon import BIN
+from daemon import BIN, file_text
 from ipsec import Client, Server, World
 from lab import S1, client_address, ping, udp_exchange, wait_until
 
@@ -282,6 +283,7 @@ add lsn client LSN-CLIENT-2
 bind lsn client LSN-CLIENT-2 -aclname LSN-ACL-2
 add lsn pool DET -nattype DETERMINISTIC
 add lsn static S1 TCP 192.0.2.10 80 203.0.113.3 80
+add lsn static S2 TCP 192.0.2.11 80 203.0.113.3 81 -dsttd 0
 """
 
 
@@ -305,6 +307,85 @@ def test_a_whole_ns_conf_becomes_a_configuration(lab, daemon, tmp_path):
     running += file_tail(daemon)
     daemon.start(running)
     ping(lab.c1, S1, 1)
+
+
+LOGGING = """\
+add ns ip 192.0.2.1 255.255.255.0
+add ns ip 10.0.0.1 255.255.255.0 -td 5
+add ns ip 198.51.100.1 255.255.255.0
+add route 0.0.0.0 0.0.0.0 198.51.100.10
+add route 10.9.0.0 255.255.0.0 10.0.0.2 -td 5
+add lsn client C
+bind lsn client C -network 192.0.2.0 -netmask 255.255.255.0
+bind lsn client C -network 10.0.0.0 -netmask 255.255.255.0 -td 5
+bind lsn client C -network 10.9.0.0 -netmask 255.255.0.0 -td 5
+add lsn pool P
+bind lsn pool P 203.0.113.3-203.0.113.9
+add lsn logprofile L -logIpfix ENABLED
+add lsn group G -clientname C -logging ENABLED -sessionLogging ENABLED
+bind lsn group G -poolname P
+bind lsn group G -logprofilename L
+add lsn client C2
+bind lsn client C2 -network 192.0.3.0 -netmask 255.255.255.0
+add lsn group G2 -clientname C2 -sessionLogging ENABLED
+bind lsn group G2 -poolname P
+add lsn static S0 TCP 192.0.2.10 80 203.0.113.3 80 -dsttd 0
+add lsn static S5 TCP 10.0.0.10 80 -td 5 203.0.113.3 81 -dsttd 0
+add lsn static S6 TCP 10.0.0.11 80 -td 5 203.0.113.3 82 -dsttd 6
+"""
+
+
+def test_a_converted_file_is_whole_with_logging_and_traffic_domains(daemon, tmp_path):
+    file = tmp_path / "ns.conf"
+    file.write_text(LOGGING)
+    done = subprocess.run([BIN / "lsnctl", "convert", file], text=True, timeout=20,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.returncode == 0, done
+    code, out = daemon.check(done.stdout, "--elsewhere")
+    assert code == 0, out
+    for what in ("records.file /var/log/lsnd/records is added", "logprofile L: -logIpfix is left out",
+                 "group G2: -sessionLogging is left out"):
+        assert what in done.stderr and what in done.stdout.split("interfaces")[0], done
+    assert 'path = "/var/log/lsnd/records"' in done.stdout
+    # Domain 0 is where destinations are; another one is remarked, and the mapping is kept.
+    assert [line for line in done.stderr.splitlines() if "-dsttd" in line] == \
+        [f"{file}:22: -dsttd is ignored: destinations are outside, which is in traffic domain 0"]
+    for name, td in (("S0", ""), ("S5", "td = 5;"), ("S6", "td = 5;")):
+        static = done.stdout.split(f'name = "{name}"')[1].split("}")[0]
+        assert td in static and ("td" in static) == bool(td), static
+    assert '"10.0.0.0/24 td 5"' in done.stdout and '"10.9.0.0/16 td 5"' in done.stdout
+    assert done.stdout.count("td = 5;") == 4, "an interface, a route and two mappings"
+
+
+def test_offline_tools_say_what_was_given_and_what_is_allowed(daemon, tmp_path):
+    config = tmp_path / "lsnd.conf"
+    config.write_text(file_text(daemon.sample()))
+    capture, other = tmp_path / "empty.pcap", tmp_path / "other"
+    capture.write_bytes(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1))
+    other.write_text("no capture")
+    replay = [BIN / "lsnd", "--config", config, "--replay"]
+    for words, error in (
+            ([BIN / "lsnctl", "deterministic"],
+             "FILE: given nothing, allowed the path of a configuration file"),
+            ([BIN / "lsnctl", "convert", tmp_path / "no"], "allowed a file that can be read"),
+            ([BIN / "lsnctl", "find", "-natIP", "203.0.113.3", "-at", "5", "-protocol", "X"],
+             'given "X", allowed TCP, UDP, ICMP or ESP'),
+            ([BIN / "lsnctl", "find", "-natIP", "203.0.113.3", "-at", "5", tmp_path / "no"],
+             "no: given what is no segment, allowed a segment or the path of a sink"),
+            ([*replay, tmp_path / "no"],
+             f"replay: {tmp_path}/no: given No such file or directory, allowed a capture file"),
+            ([*replay, other], "other: given unknown file format, allowed a capture file"),
+            ([*replay, capture, "--outside", tmp_path],
+             "given Is a directory, allowed a file that can be written"),
+            ([*replay, capture, "--outside", capture],
+             "allowed another file than the capture that is replayed"),
+            ([*replay, capture, "--outside", other, "--inside", other],
+             "allowed another file than that of --outside")):
+        done = subprocess.run(list(map(str, words)), text=True, timeout=60,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert done.returncode == 1 and error in done.stderr, done
+        assert done.stderr.count("\n") == 1, done
+    assert len(capture.read_bytes()) == 24
 
 
 def file_tail(daemon):

@@ -18,10 +18,13 @@
 #include "lsn/control/command/object_commands.hpp"
 #include "lsn/control/command/words.hpp"
 #include "lsn/control/config/edit.hpp"
+#include "lsn/control/config/plausibility.hpp"
+#include "lsn/control/config/problem.hpp"
 #include "lsn/control/config/render.hpp"
 #include "lsn/control/config/static_rules.hpp"
 #include "lsn/control/config/validate.hpp"
 #include "lsn/control/config/vocabulary.hpp"
+#include "lsn/control/records/segment_name.hpp"
 
 namespace lsn::ctl {
 namespace {
@@ -336,8 +339,53 @@ class Converter {
       one_by_one();
     }
     add_client_routes();
-    if (const std::string problem = problem_of(model_); !problem.empty())
-      fmt::print(stderr, "{}: the result has still to be completed: {}\n", path_, problem);
+    complete_records();
+    const auto problems = problems_of_result();
+    for (const control::Problem& problem : problems)
+      fmt::print(stderr, "{}: the result has still to be completed: {}\n", path_, problem.text);
+  }
+
+  /// What `lsnd --check --elsewhere` says of it.
+  [[nodiscard]] std::vector<control::Problem> problems_of_result() const {
+    if (auto problems = control::check_model(model_); !problems.empty()) return problems;
+    control::Findings findings;
+    control::check_plausibility(model_, findings);
+    return findings.take();
+  }
+
+  /// A remark about the result: on standard error, and in its first lines.
+  void remark(const std::string& what) {
+    fmt::print(stderr, "{}: {}\n", path_, what);
+    notes_.push_back(what);
+  }
+
+  /// What records need that commands do not say: log servers and collectors are not converted.
+  void complete_records() {
+    for (control::LogProfileConfig& profile : model_.lsn.logprofile)
+      if (std::exchange(profile.log_ipfix, control::Switch::kDisabled) == control::Switch::kEnabled)
+        remark(fmt::format(
+            "logprofile {}: -logIpfix is left out: it needs a collector in records.ipfix, which "
+            "the file does not say.",
+            profile.name));
+    bool is_logging = false;
+    for (control::GroupConfig& group : model_.lsn.group) {
+      is_logging = is_logging || group.logging == control::Switch::kEnabled;
+      if (group.logging == control::Switch::kEnabled ||
+          group.session_logging == control::Switch::kDisabled)
+        continue;
+      group.session_logging = control::Switch::kDisabled;
+      remark(fmt::format(
+          "group {}: -sessionLogging is left out: without -logging ENABLED nothing is recorded.",
+          group.name));
+    }
+    if (!is_logging) return;
+    control::RecordFileConfig file;
+    file.path = control::kUsualRecordPath;
+    remark(
+        fmt::format("Groups have logging, and the file does not say where records go: "
+                    "records.file {} is added.",
+                    file.path));
+    model_.records.file.push_back(std::move(file));
   }
 
   /// An edit that is refused at first may be accepted after others; one that never is gets
@@ -424,7 +472,8 @@ int convert(const std::string& path) {
   if (path != "-") {
     if (!std::filesystem::is_directory(path)) file.open(path);
     if (!file.is_open()) {
-      fmt::print(stderr, "ERROR: convert: given {}, allowed a file that can be read\n", path);
+      fmt::print(stderr, "ERROR: {}\n",
+                 control::complaint("convert", path, "a file that can be read"));
       return 1;
     }
   }

@@ -14,6 +14,10 @@ namespace {
 
 constexpr std::string_view kFile = "FILE";
 
+const control::ValueSyntax kConfigurationFile{
+    "FILE", "the path of a configuration file",
+    [](std::string_view text) -> std::optional<control::Value> { return std::string(text); }};
+
 int fail(const std::string& error) {
   fmt::print(stderr, "ERROR: {}\n", error);
   return 1;
@@ -23,7 +27,7 @@ int fail(const std::string& error) {
 
 int deterministic(const std::vector<std::string>& words, control::Format format) {
   static const std::array<control::PositionalSpec, 1> kParameters{
-      {{kFile, &control::kAnyText, control::Occurs::kOnce}}};
+      {{kFile, &kConfigurationFile, control::Occurs::kOnce}}};
   static const std::array<control::CommandSpec, 1> kCommands{
       {{"deterministic", "who has which NAT address and ports", nullptr,
         control::deterministic_options(), kParameters}}};

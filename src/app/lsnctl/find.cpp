@@ -12,10 +12,12 @@
 #include <variant>
 
 #include "lsn/control/command/grammar.hpp"
+#include "lsn/control/command/session_answers.hpp"
 #include "lsn/control/command/words.hpp"
 #include "lsn/control/config/problem.hpp"
 #include "lsn/control/config/vocabulary.hpp"
 #include "lsn/control/records/find.hpp"
+#include "lsn/control/records/segment_name.hpp"
 
 namespace lsn::ctl {
 namespace {
@@ -25,8 +27,6 @@ using control::FindQuestion;
 
 constexpr int kWrong = 1;
 constexpr int kNotSure = 2;
-/// As config/lsnd.conf has it.
-constexpr const char* kUsualPath = "/var/log/lsnd/records";
 
 constexpr std::string_view kNatIp = "-natIP", kNatPort = "-natPort", kSpi = "-spi",
                            kProtocol = "-protocol", kAt = "-at", kWithin = "-within",
@@ -76,17 +76,21 @@ const control::ValueSyntax kSpiNumber{
       return number && *number != 0 ? std::optional<control::Value>(*number) : std::nullopt;
     }};
 
+const control::ValueSyntax kSegmentPath{
+    "FILE", "a segment or the path of a sink (records.file.path)",
+    [](std::string_view text) -> std::optional<control::Value> { return std::string(text); }};
+
 std::span<const control::CommandSpec> commands() {
   static const std::array<control::OptionSpec, 6> kOptions{{
       {kNatIp, &control::kAnyAddress, "whose this NAT address was"},
       {kNatPort, &control::kPortNumber, "whose this port of it was", kNatIp},
       {kSpi, &kSpiNumber, "whose this SPI of ESP was", kNatIp},
-      {kProtocol, &control::kAnyText, "of this protocol", kNatIp},
+      {kProtocol, &control::kProtocolName, "of this protocol", kNatIp},
       {kAt, &kMoment, "when"},
       {kWithin, &kSeconds, "seconds before and after it", kAt},
   }};
   static const std::array<control::PositionalSpec, 1> kFiles{
-      {{kSegments, &control::kAnyText, control::Occurs::kAnyTimes}}};
+      {{kSegments, &kSegmentPath, control::Occurs::kAnyTimes}}};
   static const std::array<control::CommandSpec, 1> kCommands{
       {{"find", "whose a NAT address was, out of the records", nullptr, kOptions, kFiles}}};
   return kCommands;
@@ -116,7 +120,7 @@ std::expected<Asked, std::string> asked_by(const control::Command& command) {
   q.until_ms = at.last_ms + within_ms;
   for (const auto& argument : command.arguments)
     if (argument.name == kSegments) asked.files.push_back(std::get<std::string>(argument.value));
-  if (asked.files.empty()) asked.files.emplace_back(kUsualPath);
+  if (asked.files.empty()) asked.files.emplace_back(control::kUsualRecordPath);
   return asked;
 }
 

@@ -108,6 +108,7 @@ struct Ignored {
   std::string_view kind;
   std::string_view name;
   std::string_view means;
+  bool is_domain = false;  ///< of what is outside
 };
 constexpr Ignored kIgnored[] = {
     {kGroup, "ftp", "active FTP has no ALG"},
@@ -120,12 +121,12 @@ constexpr Ignored kIgnored[] = {
     {kGroup, "httphdrlogprofilename", "HTTP headers are not logged"},
     {kGroup, "pcpServer", "there is no PCP server"},
     {kGroup, "ip6profile", "there is no IPv6"},
-    {kStatic, "dsttd", "destinations are outside, which is in traffic domain 0"},
+    {kStatic, "dsttd", "destinations are outside, which is in traffic domain 0", true},
     {kStatic, "nattype", "a static mapping is of NAT44"},
     {kStatic, "network6", "there is no IPv6"},
     {kClient, "network6", "there is no IPv6"},
     {kAppsProfile, "tcpproxy", "TCP connections are never terminated"},
-    {kAppsProfile, "td", "what is translated leaves outside, which is in traffic domain 0"},
+    {kAppsProfile, "td", "what is translated leaves outside, which is in traffic domain 0", true},
     {kAppsProfile, "l2info", "subscribers are told apart by address alone"},
     {kAcl, "priority", "clients may not overlap, so that no order matters"},
     {kAcl, "state", "an access list is in force as long as a client names it"},
@@ -738,6 +739,8 @@ class Operation {
   bool remark_ignored(const Edit::Option& option) {
     const Ignored* const ignored = find_ignored(kind_.words, option.name);
     if (ignored == nullptr) return false;
+    // Domain 0 is where what is translated leaves: it asks for what there is.
+    if (ignored->is_domain && option.values == std::vector<std::string>{"0"}) return true;
     remarks_.push_back(fmt::format("-{} is ignored: {}", ignored->name, ignored->means));
     return true;
   }

@@ -15,6 +15,7 @@
 
 #include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/table.hpp"
+#include "lsn/control/config/problem.hpp"
 #include "lsn/control/records/computed_holders.hpp"
 #include "lsn/control/records/file_sink.hpp"
 #include "lsn/control/records/group_note.hpp"
@@ -77,10 +78,8 @@ std::expected<std::vector<std::string>, std::string> expand(const std::vector<st
     }
     const std::vector<SegmentName> all = segments_of(std::filesystem::absolute(file).string());
     if (all.empty())
-      return std::unexpected(
-          fmt::format("find: {}: given what is no segment, allowed a segment or the path of a sink "
-                      "(records.file.path)",
-                      file));
+      return std::unexpected(complaint(fmt::format("find: {}", file), "what is no segment",
+                                       "a segment or the path of a sink (records.file.path)"));
     for (const SegmentName& name : all) paths.push_back(file + name.text());
   }
   return paths;
@@ -93,7 +92,8 @@ std::expected<std::vector<Segment>, std::string> open_all(const std::vector<std:
   std::vector<Segment> all;
   for (const std::string& path : *paths) {
     auto file = SegmentFile::open(path);
-    if (!file) return std::unexpected(fmt::format("find: {}", file.error()));
+    if (!file)
+      return std::unexpected(complaint("find", file.error(), "a segment that can be read"));
     all.push_back({std::filesystem::path(path).filename().string(), std::move(*file)});
   }
   link_segments(all, *paths);

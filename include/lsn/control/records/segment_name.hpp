@@ -19,6 +19,8 @@
 
 namespace lsn::control {
 
+/// A sink's in config/lsnd.conf.
+inline constexpr const char* kUsualRecordPath = "/var/log/lsnd/records";
 inline constexpr std::string_view kIndexEnding = ".idx";
 inline constexpr std::string_view kZstdEnding = ".zst";
 

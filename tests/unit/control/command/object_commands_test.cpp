@@ -863,7 +863,10 @@ TEST(ObjectCommands, AStaticMappingTakesItsDomainWhereItIsPublished) {
   EXPECT_THAT(bench.error("add lsn static S9 TCP 10.0.0.5 80 -td 5 203.0.113.5 8080"),
               AllOf(HasSubstr("static S9: td"), HasSubstr("given 5"),
                     HasSubstr("the td of an inside interface: 0")));
-  EXPECT_THAT(bench.text("add lsn static S9 TCP 10.0.0.5 80 -td 0 203.0.113.5 8080 -dsttd 0"),
+  // Domain 0 is where destinations are.
+  EXPECT_EQ(bench.text("add lsn static S9 TCP 10.0.0.5 80 -td 0 203.0.113.5 8080 -dsttd 0"),
+            "Done\n");
+  EXPECT_THAT(bench.text("add lsn static S8 TCP 10.0.0.5 81 -dsttd 5 203.0.113.5 8081"),
               AllOf(HasSubstr("-dsttd is ignored"), HasSubstr("Done")));
   const auto all = bench.json("show lsn static S9")["static"];
   EXPECT_EQ(all[0]["natIP"], "203.0.113.5");
