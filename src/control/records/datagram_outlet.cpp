@@ -42,7 +42,8 @@ bool DatagramOutlet::go_on(int error, std::size_t& sent, Deadline deadline) {
       complain("nobody listens there: what is sent is lost");
       return true;
     case EMSGSIZE:
-      complain("a message is too long for a datagram, and left out");
+      ++too_long_;
+      complain(fmt::format("a message is too long for a datagram, and lost; {} in all", too_long_));
       ++sent;
       return true;
     case EAGAIN:
@@ -73,7 +74,7 @@ std::size_t DatagramOutlet::send(std::span<const std::string> messages, Deadline
                               MSG_DONTWAIT | MSG_NOSIGNAL);
     if (done > 0)
       sent += static_cast<std::size_t>(done);
-    else if (!go_on(errno, sent, deadline))
+    else if (!go_on(errno, sent, deadline) || std::chrono::steady_clock::now() >= deadline)
       break;
   }
   return sent;

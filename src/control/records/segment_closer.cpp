@@ -136,8 +136,9 @@ bool SegmentCloser::compress(const SegmentName& name) {
   const auto segment = SegmentFile::open(plain);
   if (!segment) {
     spdlog::error("records: {}", segment.error());
-    return false;
+    return true;
   }
+  if (segment->damaged()) return leave(plain, "a part of it cannot be read");
   NewFile out(packed);
   NewFile index(packed + std::string(kIndexEnding));
   bool good = index.write(index_head());
@@ -145,10 +146,11 @@ bool SegmentCloser::compress(const SegmentName& name) {
   std::uint64_t offset = 0;
   for (const SegmentBlock& block : segment->blocks()) {
     const std::string lines = segment->lines(block);
+    if (lines.size() != block.stored) return leave(plain, "a part of it cannot be read");
     frame.resize(ZSTD_compressBound(lines.size()));
     const std::size_t n =
         ZSTD_compress(frame.data(), frame.size(), lines.data(), lines.size(), kLevel);
-    good = good && ZSTD_isError(n) == 0;
+    if (ZSTD_isError(n) != 0) return leave(plain, ZSTD_getErrorName(n));
     if (!good) break;
     frame.resize(n);
     SegmentBlock moved = block;
@@ -167,6 +169,11 @@ bool SegmentCloser::compress(const SegmentName& name) {
   }
   unlink(plain.c_str());
   unlink((plain + std::string(kIndexEnding)).c_str());
+  return true;
+}
+
+bool SegmentCloser::leave(const std::string& segment, std::string_view why) {
+  spdlog::error("records: {} is not compressed: {}; it stays as it is", segment, why);
   return true;
 }
 

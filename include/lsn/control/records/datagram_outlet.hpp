@@ -18,6 +18,8 @@ namespace lsn::control {
 class DatagramOutlet {
  public:
   using Deadline = std::chrono::steady_clock::time_point;
+  /// Bytes of a datagram: the longest IPv4 packet without the headers of IPv4 and UDP.
+  static constexpr std::size_t kLongest = 65'535 - 20 - 8;
   /// Datagrams of one system call.
   static constexpr std::size_t kAtOnce = 64;
 
@@ -40,6 +42,7 @@ class DatagramOutlet {
   Endpoint server_;
   FileDescriptor socket_;
   std::uint64_t refusals_ = 0;
+  std::uint64_t too_long_ = 0;
   std::string complaint_;
 };
 

@@ -3,13 +3,15 @@
 // On a thread of its own, so that records never wait for it. Each block of the index becomes a zstd
 // frame: zstdcat reads the whole, a search only the frames that it needs. The compressed segment
 // and its index are complete under their names before the plain ones go; what a kill leaves of one
-// is begun again. If the disk is full the plain segment stays and is tried again with the next one.
+// is begun again. If the disk is full, a segment cannot be read whole, or zstd fails, the plain one
+// stays and is tried again with the next one.
 #pragma once
 
 #include <condition_variable>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "lsn/control/config/model.hpp"
@@ -35,7 +37,10 @@ class SegmentCloser {
   void run();
   void work();
   [[nodiscard]] bool is_open(const SegmentName& name);
+  /// Whether to go on with the next one.
   [[nodiscard]] bool compress(const SegmentName& name);
+  /// Says why a segment is not compressed, which no other one is kept from.
+  [[nodiscard]] static bool leave(const std::string& segment, std::string_view why);
   void remove(const SegmentName& name);
 
   RecordFileConfig config_;

@@ -1,9 +1,10 @@
 // The syslog sink: records as messages to a server, over UDP, TCP or TLS.
 //
-// Over UDP a message is a datagram (RFC 5426). Over TCP and TLS each has its length in front of it
-// (octet counting: RFC 6587 section 3.4.1, RFC 5425 section 4.3), some kilobytes go together, and
-// StreamOutlet keeps them until they have arrived. While the server does not take them the records
-// wait in the queue of the sink (sink.hpp), which is the spool.
+// Over UDP a message is a datagram (RFC 5426), and words that do not fit into one are cut. Over TCP
+// and TLS each has its length in front of it (octet counting: RFC 6587 section 3.4.1, RFC 5425
+// section 4.3), some kilobytes go together, and StreamOutlet keeps them until they have arrived.
+// While the server does not take them the records wait in the queue of the sink (sink.hpp), which
+// is the spool.
 #pragma once
 
 #include <chrono>
@@ -41,11 +42,16 @@ class SyslogSink final : public RecordSink {
   [[nodiscard]] std::size_t write_stream(const RecordBatch& batch, std::size_t from);
   [[nodiscard]] std::size_t write_datagrams(const RecordBatch& batch, std::size_t from);
 
+  /// A message that fits into a datagram: the words of the record are cut if they have to be.
+  void write_datagram(const RecordBatch& batch, const Record& record, std::string& out);
+
+  std::string name_;
   SyslogWriter writer_;
   std::optional<StreamOutlet> stream_;  ///< one of the two
   std::optional<DatagramOutlet> datagrams_;
   std::string message_;
   std::vector<std::string> messages_;
+  std::optional<std::uint64_t> cut_sequence_;  ///< of the last record that was cut
 };
 
 }  // namespace lsn::control

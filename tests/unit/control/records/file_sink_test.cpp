@@ -7,6 +7,8 @@
 
 #include "lsn/control/records/record_line.hpp"
 #include "lsn/control/records/segment_file.hpp"
+#include "unit/control/captured_log.hpp"
+#include "unit/control/records/failing_calls.hpp"
 #include "unit/control/records/support.hpp"
 
 namespace lsn::control {
@@ -182,6 +184,53 @@ TEST_F(FileSinkTest, SegmentThatWasNotCompressedWhenLsndEnded_IsLater) {
   FileSink sink(packed);
   EXPECT_EQ(sink.write(*sessions(1), 0), 1u);
   wait_for("records-20261130T003129Z.log.zst");
+}
+
+TEST_F(FileSinkTest, SegmentThatZstdRefuses_StaysAndIsCompressedLater) {
+  RecordFileConfig packed = config();
+  packed.compress = Compression::kZstd;
+  const CapturedLog log;
+  FailingCalls calls;
+  calls.zstd_fails = true;
+  FileSink sink(packed);
+  EXPECT_EQ(sink.write(*sessions(20'000), 0), 20'000u);
+  const std::string plain = text(kFirst);
+  EXPECT_EQ(lines_of(plain), 20'000u);
+  sink.tick(kMoment + 3'600'000);
+  for (int i = 0; i < 500 && log.text().find("is not compressed") == std::string::npos; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds{10});
+  EXPECT_THAT(log.text(), ::testing::HasSubstr(std::string(kFirst) +
+                                               " is not compressed: Allocation error : not enough "
+                                               "memory; it stays as it is"));
+  EXPECT_THAT(files(), ElementsAre(kFirst, std::string(kFirst) + ".idx"));
+  EXPECT_EQ(text(kFirst), plain);
+  calls.zstd_fails = false;
+  EXPECT_EQ(sink.write(*sessions(1, kMoment + 3'600'000), 0), 1u);
+  sink.tick(kMoment + 7'200'000);
+  wait_until_gone(kFirst);
+  const auto segment = SegmentFile::open(path(std::string(kFirst) + ".zst"));
+  ASSERT_TRUE(segment);
+  std::string unpacked;
+  for (const SegmentBlock& block : segment->blocks()) unpacked += segment->lines(block);
+  EXPECT_EQ(unpacked, plain);
+}
+
+TEST_F(FileSinkTest, SegmentThatCannotBeReadWhole_IsLeftAndTheOthersAreCompressed) {
+  const std::string bad = "records-20261129T003129Z.log", good = "records-20261130T003129Z.log";
+  {
+    FileSink before(config());
+    EXPECT_EQ(before.write(*sessions(5, kMoment - 86'400'000), 0), 5u);
+  }
+  put(bad, "");
+  constexpr std::uintmax_t kNoLines = std::uintmax_t{70} << 20;
+  std::filesystem::resize_file(path(bad), kNoLines);
+  RecordFileConfig packed = config();
+  packed.compress = Compression::kZstd;
+  FileSink sink(packed);
+  EXPECT_EQ(sink.write(*sessions(1), 0), 1u);
+  wait_until_gone(good);
+  EXPECT_EQ(std::filesystem::file_size(path(bad)), kNoLines);
+  EXPECT_THAT(files(), ::testing::Not(::testing::Contains(bad + ".zst")));
 }
 
 TEST_F(FileSinkTest, OnlySoManyClosedSegmentsAreKept) {

@@ -42,6 +42,10 @@ class Server {
     }
     return all;
   }
+  /// Says as much of it as there is room for.
+  void say(const std::string& bytes) {
+    EXPECT_GE(send(connection_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL), -1);
+  }
   /// Bytes that its TCP takes at most without being read.
   [[nodiscard]] std::size_t room() const {
     int bytes = 0;
@@ -202,6 +206,29 @@ TEST_F(StreamOutletTest, AConnectionBeginsWithTheGreetingAndPiecesAreRenewed) {
   reader.join();
   EXPECT_EQ(after, "hello1|R00000001|");
   EXPECT_EQ(renewed, 1u);
+}
+
+/// A server of records has nothing to say: what it says anyway is not read as anything.
+TEST_F(StreamOutletTest, AServerThatTalksGetsAllAllTheSame) {
+  StreamOutlet outlet("test", server.endpoint(), std::nullopt);
+  ASSERT_TRUE(outlet.ready(steady_clock::now() + 1s));
+  server.accept();
+  std::string all;
+  constexpr unsigned kRounds = 50;
+  for (unsigned round = 0; round < kRounds; ++round) {
+    server.say(std::string(100'000, '\xFF'));
+    ASSERT_TRUE(outlet.ready(steady_clock::now() + 1s));
+    outlet.give(numbers(100 * round, 100));
+    outlet.look(steady_clock::now() + 1s);
+    all += server.read(100 * kWidth);
+  }
+  look_until(outlet, [&] { return outlet.unacknowledged() == 0; });
+  const auto got = read_numbers(all);
+  ASSERT_EQ(got.size(), 100 * kRounds);
+  for (unsigned i = 0; i < got.size(); ++i) ASSERT_EQ(got[i], i);
+  server.say("bye\n");
+  outlet.finish(steady_clock::now() + 1s);
+  EXPECT_EQ(outlet.unacknowledged(), 0u);
 }
 
 TEST_F(StreamOutletTest, AServerThatIsNotThereIsNotWaitedFor) {
