@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -183,6 +184,47 @@ TEST(DryRun, SaysWhatWouldChangeAndWhoseSessionsWouldEnd) {
   EXPECT_EQ(json["clients"][1], nlohmann::json({{"client", "C2"}, {"sessions", 1}}));
   EXPECT_EQ(bench.dataplane.publications, before);
   EXPECT_EQ(bench.config.model().lsn.pool[0].lsnip[0].size(), 10u);
+}
+
+/// C2 in domain 5, on an interface of its own, with a static mapping.
+std::string with_domain(unsigned of_network, unsigned of_static) {
+  std::string text = good_with(
+      "  {\n    name = \"out\";",
+      "  {\n    name = \"in5\"; role = \"inside\"; device = \"net_tap5,iface=t5\"; address = "
+      "\"10.5.0.1/24\"; td = 5;\n  },\n  {\n    name = \"out\";");
+  text = with(
+      text, "\"10.1.0.0/16\"",
+      fmt::format("\"10.1.0.0/24 td {}\", \"10.1.1.0/24 td 0\", \"10.1.1.0/24 td 5\"", of_network));
+  return with(text, "      poolname = [ \"P2\" ];\n    }\n  );",
+              fmt::format("      poolname = [ \"P2\" ];\n    }}\n  );\n  static = ( {{ name = "
+                          "\"S\"; transportprotocol = \"UDP\"; subscrIP = \"10.1.1.7\"; "
+                          "subscrPort = \"53\"; natIP = \"203.0.113.20\"; natPort = \"53\"; td = "
+                          "{}; }} );",
+                          of_static));
+}
+
+TEST(DryRun, ATrafficDomainThatChanges_EndsWhatTheFormerOneHas) {
+  Bench bench(with_domain(5, 5));
+  const auto row = [](const char* host, shared::DomainId td, bool by_static) {
+    shared::SessionRow session = udp_session(0, by_static ? 53 : 4000);
+    session.subscriber_ip = ip(host);
+    session.subscriber_port = 53;
+    session.nat_ip = ip("203.0.113.20");
+    session.td = td;
+    session.group = 1;
+    session.by_static = by_static;
+    return session;
+  };
+  bench.dataplane.rows(0) = {row("10.1.0.7", 5, false), row("10.1.1.7", 5, true),
+                             row("10.1.1.8", 5, false), row("10.1.1.8", 0, false)};
+  const auto ended_by = [&bench](const std::string& text) {
+    write_file(bench.file, text);
+    return bench.json("reload config -dryRun")["would_end"].get<unsigned>();
+  };
+  EXPECT_EQ(ended_by(with_domain(5, 5)), 0u);
+  EXPECT_EQ(ended_by(with_domain(0, 5)), 1u) << "10.1.0.7, whose network is in domain 0 then";
+  EXPECT_EQ(ended_by(with_domain(5, 0)), 1u) << "that of the static mapping";
+  EXPECT_EQ(ended_by(with_domain(0, 0)), 2u);
 }
 
 TEST(DryRun, RefusesWhatAReloadWouldRefuse) {

@@ -79,5 +79,30 @@ TEST(ReloadDiff, TheOrderOfInterfacesIsNoDifference) {
   EXPECT_TRUE(diff_after([](Model& m) { std::swap(m.interfaces[0], m.interfaces[1]); }).empty());
 }
 
+TEST(ReloadDiff, TrafficDomainsAreAppliedAtRunTime) {
+  // Of an interface, a client's network, a static mapping, an access list and a route.
+  EXPECT_TRUE(diff_after([](Model& m) { m.interfaces[0].td = 7; }).empty());
+  EXPECT_TRUE(diff_after([](Model& m) { m.lsn.client[0].network[0].td = 7; }).empty());
+  EXPECT_TRUE(diff_after([](Model& m) { m.routes.push_back({{}, {}, 7}); }).empty());
+  EXPECT_TRUE(diff_after([](Model& m) {
+                m.lsn.acl.emplace_back();
+                m.lsn.acl.back().td = 7;
+              }).empty());
+  Model running = good_model();
+  running.lsn.statics.emplace_back();
+  Model wanted = running;
+  wanted.lsn.statics[0].td = 7;
+  EXPECT_TRUE(diff_for_reload(running, wanted).empty());
+}
+
+TEST(ReloadDiff, TheDomainOfAnInterfaceThatChangesOtherwiseIsNotBlamed) {
+  const auto problems = diff_after([](Model& m) {
+    m.interfaces[0].td = 7;
+    m.interfaces[0].mtu = 1400;
+  });
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(to_string(problems[0]), HasSubstr("interface in: mtu"));
+}
+
 }  // namespace
 }  // namespace lsn::control
