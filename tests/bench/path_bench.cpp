@@ -183,6 +183,7 @@ struct Case {
   Kind kind;
   AppPolicy policy;
   bool cold_frames = false;
+  std::uint32_t block_size = 0;
 };
 
 const Case kCases[] = {
@@ -193,6 +194,7 @@ const Case kCases[] = {
      Kind::kUdp,
      {Pooling::kRandom, Dependence::kEndpointIndependent, Dependence::kEndpointIndependent}},
     {"UDP, frames not in the cache", Kind::kUdp, {}, true},
+    {"UDP, port blocks", Kind::kUdp, {}, false, 256},
     {"ESP", Kind::kEsp, {Pooling::kPaired, Dependence::kAddressPort, Dependence::kAddressPort}},
 };
 
@@ -214,6 +216,7 @@ std::unique_ptr<Workshop> filled_workshop(const Options& options, const Case& wh
                                                         .policy = what.policy,
                                                         .kind = what.kind,
                                                         .cold_frames = what.cold_frames,
+                                                        .block_size = what.block_size,
                                                         .buffers = buffers});
   static_cast<void>(shop->open(0, flows));
   shop->verify(std::min<std::uint32_t>(flows, 4096));
@@ -428,7 +431,7 @@ void lifecycle(const Options& options, rte_mempool* buffers, Report& report) {
   Table table("New sessions and expiry, clocks per session (M/s); " + options.pages + " pages",
               {"mapping", "sessions", "new", "new, beside established", "established beside",
                "established alone", "new, as many end", "expiry, as many begin", "expiry, all"});
-  for (const Case* what : {&kCases[0], &kCases[3]}) {
+  for (const Case* what : {&kCases[0], &kCases[3], &kCases[5]}) {
     if (!options.wants_traffic(what->name)) continue;
     for (const std::uint32_t flows : options.sessions) {
       if (flows < 64'000) continue;
@@ -440,6 +443,7 @@ void lifecycle(const Options& options, rte_mempool* buffers, Report& report) {
                        .pages = options.page_kind(),
                        .policy = what->policy,
                        .kind = what->kind,
+                       .block_size = what->block_size,
                        .buffers = buffers});
         const std::uint32_t three_quarters = flows / 4 * 3;
         runs.create.add(create(shop, 0, three_quarters));
@@ -584,7 +588,7 @@ void reload(const Options& options, rte_mempool* buffers, Report& report) {
 void memory(const Options& options, rte_mempool* buffers, Report& report) {
   Table table("Memory of all tables at 80 % load, bytes per session",
               {"mapping", "sessions", "in use", "address space", "in use, MB"});
-  for (const Case* what : {&kCases[0], &kCases[3]}) {
+  for (const Case* what : {&kCases[0], &kCases[3], &kCases[5]}) {
     if (!options.wants_traffic(what->name)) continue;
     for (const std::uint32_t flows : options.sessions) {
       if (flows < 64'000) continue;
@@ -594,6 +598,7 @@ void memory(const Options& options, rte_mempool* buffers, Report& report) {
                      .pages = state::Pages::kSmall,
                      .policy = what->policy,
                      .kind = what->kind,
+                     .block_size = what->block_size,
                      .buffers = buffers});
       static_cast<void>(shop.open(0, flows));
       Runs used, reserved;

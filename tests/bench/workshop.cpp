@@ -25,8 +25,11 @@ constexpr std::uint32_t kPool = 0xCB007100;                                     
 constexpr std::size_t kRing = 512;
 
 /// NAT addresses for so many sessions: half of their ports in use.
-std::uint32_t addresses_for(std::uint32_t sessions) {
-  return sessions / 32256 + 1;
+/// Half of their ports are in use; of blocks, of which a subscriber has one, half of these.
+std::uint32_t addresses_for(std::uint32_t sessions, std::uint32_t block_size) {
+  const std::uint32_t places =
+      block_size == 0 ? 64512 : 64512 / block_size * std::min(block_size, kFlowsPerSubscriber);
+  return sessions / (places / 2) + 1;
 }
 
 const wire::ArpHeader& arp_of(const std::uint8_t* frame) {
@@ -113,10 +116,12 @@ Workshop::Workshop(const WorkshopConfig& config)
   generation_.index_routes(routes);
 
   const std::uint32_t addresses =
-      config.addresses != 0 ? config.addresses : addresses_for(config.max_sessions) * config.shards;
+      config.addresses != 0 ? config.addresses
+                            : addresses_for(config.max_sessions, config.block_size) * config.shards;
   Pool pool;
   pool.name = "pool";
   pool.present = true;
+  pool.has_blocks = config.block_size != 0;
   pool.ranges = {{Ipv4Address{kPool}, Ipv4Address{kPool + addresses - 1}}};
   pool.addresses_of.resize(config.shards);
   Group group;
@@ -126,6 +131,7 @@ Workshop::Workshop(const WorkshopConfig& config)
   group.pools = {0};
   group.usage = std::make_shared<GroupUsage>();
   group.logging = config.logging;
+  group.blocks.size = config.block_size;
   for (auto& apps : group.apps) apps = IntervalMap<AppPolicy>({{0, 65535, config.policy}});
   for (auto& transport : group.transport) transport.session_timeout = kSessionTimeout;
   if (config.kind == Kind::kEsp) {

@@ -57,9 +57,10 @@ struct WorkshopConfig {
   state::Pages pages = state::Pages::kLarge;
   shared::AppPolicy policy{};
   Kind kind = Kind::kUdp;
-  bool cold_frames = false;     ///< flushed to memory before they are processed
-  std::uint32_t networks = 1;   ///< that the subscribers' network is divided into
-  std::uint32_t addresses = 0;  ///< NAT addresses; 0: as many as the sessions need
+  bool cold_frames = false;      ///< flushed to memory before they are processed
+  std::uint32_t networks = 1;    ///< that the subscribers' network is divided into
+  std::uint32_t addresses = 0;   ///< NAT addresses; 0: as many as the sessions need
+  std::uint32_t block_size = 0;  ///< ports of a block; 0: ports are not given in blocks
   shared::ShardId id = 0;  ///< of `shards`: its flows are those of subscribers that are its own
   unsigned shards = 1;
   std::uint8_t logging = 0;  ///< shared::LogFlags of the group
