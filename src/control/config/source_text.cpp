@@ -159,6 +159,8 @@ class Expander {
         line_begins = false;
         continue;
       }
+      // libconfig would include a file of its own accord: behind a comment of two lines, say.
+      if (c == '@') return fail(file, line, "a @, allowed: @include \"NAME\" where a line begins");
       if (starts_name(c)) {
         while (at < text.size() && in_name(text[at])) source_.text += text[at++];
         line_begins = false;

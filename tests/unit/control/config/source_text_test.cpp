@@ -86,6 +86,12 @@ TEST(SourceText, ATextCannotInclude) {
   EXPECT_THAT(text_of("a = 1;\n@include \"/etc/passwd\"\n"), HasSubstr("f:2: @include"));
 }
 
+TEST(SourceText, NothingElseIncludes_InLibconfigsEyes) {
+  for (const char* text : {"a = 1; /*\n*/ @include \"/etc/passwd\"\n", "a = 1; @include \"x\"",
+                           "a = \"\n\" @include \"x\"", "@", "a = @"})
+    EXPECT_THAT(text_of(text), HasSubstr("a @")) << text;
+}
+
 TEST(SourceText, AnIncludeIsRelativeToTheFileThatIncludesIt) {
   const Directory dir;
   const auto main = dir.write("main.conf", "a = 1;\nb: {\n  @include \"sub/b.inc\"\n};\nd = 4;\n");
@@ -117,6 +123,12 @@ TEST(SourceText, AMissingIncludeIsReportedAtItsLine) {
   EXPECT_EQ(source.error().line, 2U);
   EXPECT_THAT(source.error().text, HasSubstr("nosuch"));
   EXPECT_THAT(source.error().text, HasSubstr("No such file"));
+}
+
+TEST(SourceText, TwoIncludesInALineAreAnError) {
+  const Directory dir;
+  dir.write("x", "a = 1;");
+  EXPECT_FALSE(read_source(dir.write("main.conf", "@include \"x\" @include \"x\"\n")));
 }
 
 TEST(SourceText, AnIncludeWithoutANameIsAnError) {
