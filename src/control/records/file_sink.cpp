@@ -81,6 +81,7 @@ bool FileSink::open(const SegmentName& name) {
   name_ = name;
   file_name_ = path;
   size_ = block_begin_ = size_of(file_.get());
+  beginning_ = 0;
   index_ = FileDescriptor(::open((path + std::string(kIndexEnding)).c_str(),
                                  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, kMode));
   return true;
@@ -147,6 +148,7 @@ bool FileSink::begin(std::int64_t first_ms) {
     file_.reset();
     return false;
   }
+  beginning_ = size_;
   former_ = called(name_);
   return true;
 }
@@ -192,7 +194,7 @@ bool FileSink::is_old(std::int64_t now_ms) const {
 
 bool FileSink::is_due(std::int64_t now_ms) const {
   return file_.valid() && size_ != 0 &&
-         (size_ >= std::uint64_t{config_.rotate_size} << 20 || is_old(now_ms));
+         (size_ - beginning_ >= std::uint64_t{config_.rotate_size} << 20 || is_old(now_ms));
 }
 
 std::size_t FileSink::write(const RecordBatch& batch, std::size_t from) {
@@ -211,6 +213,7 @@ std::size_t FileSink::write(const RecordBatch& batch, std::size_t from) {
     if (!append(lines_)) return next;
     for (; next < end; ++next) {
       const Record& record = batch.records[next];
+      latest_ms_ = std::max(latest_ms_, record.at_ms);
       const bool is_note = record.is(shared::LogKind::kConfig) || record.is(shared::LogKind::kLost);
       block_.add(record.at_ms, is_note, keys_of(record.raw).all());
       if (record.is(shared::LogKind::kConfig)) note(batch.text(record), record.raw.event);
@@ -224,7 +227,9 @@ void FileSink::tick(std::int64_t now_ms) {
   if (!resumed_) resume();
   if (is_due(now_ms)) close();
   const auto answers = [](const auto& entry) { return entry.second.answers_alone; };
-  if (!file_.valid() && std::ranges::any_of(in_force_, answers)) static_cast<void>(begin(now_ms));
+  // Times of records do not go back where the system's clock does.
+  if (!file_.valid() && std::ranges::any_of(in_force_, answers))
+    static_cast<void>(begin(std::max(now_ms, latest_ms_)));
 }
 
 void FileSink::finish() {

@@ -84,7 +84,9 @@ class FileSink final : public RecordSink {
   FileDescriptor file_;
   FileDescriptor index_;
   std::uint64_t size_ = 0;         ///< of whole lines
+  std::uint64_t beginning_ = 0;    ///< of these, what the segment began with: not of rotateSize
   std::uint64_t block_begin_ = 0;  ///< of the block that is not in the index yet
+  std::int64_t latest_ms_ = INT64_MIN;  ///< of the records
   BlockBuilder block_;
   std::string lines_;
 };

@@ -152,6 +152,39 @@ TEST_F(FileSinkTest, LargeSegmentIsClosedAndTheNextOneOfThatSecondHasANumber) {
   EXPECT_GE(text(kFirst).size(), 1u << 20);
 }
 
+TEST_F(FileSinkTest, LongBeginning_DoesNotCountForTheSize) {
+  RecordFileConfig small = config();
+  small.rotate_size = 1;
+  FileSink sink(small);
+  RecordBatch batch;
+  batch.names = names();
+  for (unsigned i = 0; i < 4096; ++i) {
+    Record record;
+    record.raw.kind = shared::LogKind::kConfig;
+    record.raw.event = LogEvent::kCompleted;
+    record.at_ms = kMoment;
+    batch.add(record, fmt::format("static {}{:04}: transportprotocol TCP, subscrIP 192.0.2.7, "
+                                  "subscrPort 80, natIP 203.0.113.3, natPort {}",
+                                  std::string(120, 's'), i, 1024 + i));
+  }
+  EXPECT_EQ(sink.write(batch, 0), 4096u);
+  for (int i = 1; i <= 20; ++i) sink.tick(kMoment + i * 250);
+  EXPECT_EQ(files().size(), 4u) << "two segments: the second has only what a segment begins with";
+}
+
+TEST_F(FileSinkTest, ClockThatWasSetBack_NeitherDoesASegmentBeginBeforeTheFormerOne) {
+  RecordFileConfig small = config();
+  small.rotate_size = 1;
+  FileSink sink(small);
+  EXPECT_EQ(sink.write(*config_of(LogEvent::kCompleted, kDeterministic), 0), 1u);
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(sink.write(*sessions(1000), 0), 1000u);
+    sink.tick(kMoment - 7'200'000);
+  }
+  EXPECT_EQ(files().size(), 4u);
+  for (const std::string& file : files()) EXPECT_TRUE(file.starts_with("records-20261201T003129Z"));
+}
+
 TEST_F(FileSinkTest, ClosedSegmentIsCompressedInBlocks) {
   RecordFileConfig packed = config();
   packed.compress = Compression::kZstd;
