@@ -29,10 +29,19 @@ void add_map(std::string& words, const Model& model, const GroupConfig& group) {
   }
 }
 
+/// A group that logs nothing has that pool, too: not all that its addresses translate is recorded.
+bool is_shared_unrecorded(const Model& model, const std::string& pool) {
+  return std::any_of(model.lsn.group.begin(), model.lsn.group.end(), [&](const GroupConfig& each) {
+    return each.logging != Switch::kEnabled && each.nattype != NatType::kDeterministic &&
+           std::find(each.poolname.begin(), each.poolname.end(), pool) != each.poolname.end();
+  });
+}
+
 /// The addresses that are given out, not all that are configured.
 void add_nat_addresses(std::string& words, const Model& model, const GroupConfig& group) {
   for (const std::string& name : group.poolname)
-    if (const PoolConfig* pool = find_by_name(model.lsn.pool, name))
+    if (const PoolConfig* pool = find_by_name(model.lsn.pool, name);
+        pool != nullptr && !is_shared_unrecorded(model, name))
       for (const wire::Ipv4Range& range : nat_ranges(model, *pool))
         add_setting(words, kLsnIp, AddressRangeSyntax::format(range));
 }

@@ -61,6 +61,21 @@ TEST(GroupNote, AddressesThatAreLeftOutOfAPool_AreNotInIt) {  // The broadcast a
   EXPECT_EQ(GroupNote::parse(text)->map()->nat_addresses().count(), 6u) << text;
 }
 
+TEST(GroupNote, PoolThatAGroupWithoutLoggingShares_IsNotAmongWhatIsRecorded) {
+  Model model = deterministic_model();
+  model.lsn.pool[0].nattype = NatType::kDynamic;
+  GroupConfig& group = model.lsn.group[0];
+  group.nattype = NatType::kDynamic;
+  group.logging = Switch::kEnabled;
+  EXPECT_THAT(group_settings(model, group), ::testing::HasSubstr("203.0.113.3-203.0.113.9"));
+  model.lsn.group.push_back(group);
+  model.lsn.group[1].name = "OTHER";
+  EXPECT_THAT(group_settings(model, model.lsn.group[0]), ::testing::HasSubstr("203.0.113.3-"));
+  model.lsn.group[1].logging = Switch::kDisabled;
+  EXPECT_THAT(group_settings(model, model.lsn.group[0]),
+              ::testing::Not(::testing::HasSubstr("lsnip")));
+}
+
 TEST(GroupNote, TrafficDomains_AreInTheMap) {
   Model model = deterministic_model();
   model.lsn.client[0].network.push_back(*ClientNetworkSyntax::parse("192.0.2.0/24 td 5"));
