@@ -38,7 +38,9 @@ std::optional<ConfigNote> ConfigNote::parse(std::string_view text) {
   note.settings = text.substr(colon + kColon.size());
   if (!note.name_of(kGroupSubject) && !note.name_of(kStaticSubject) && note.subject != kAllStatics)
     return std::nullopt;
-  note.has_settings = note.settings != kRemoved && note.settings != kNothing;
+  note.is_removed = note.settings == kRemoved;
+  note.is_nothing = note.settings == kNothing;
+  note.has_settings = !note.is_removed && !note.is_nothing;
   return note;
 }
 

@@ -391,20 +391,23 @@ void Follower::doubt_records() {
   // A holder of all the time with both ends is certain: nobody else had the endpoint meanwhile.
   std::int64_t from = q.from_ms;
   bool certain = false;
-  for (const Holder& holder : answer_.holders)
-    if (holder.until_ms && holder.from_ms) {
+  for (const Holder& holder : answer_.holders) {
+    // What has no record of its end ended with lsnd at the latest.
+    const bool has_end = !holder.end_line.empty();
+    if (has_end && holder.from_ms) {
       // Another protocol's port is another endpoint.
       certain = certain || ((q.spi || (q.port && !q.protocol.empty())) &&
                             *holder.from_ms <= q.from_ms && *holder.until_ms >= q.until_ms);
     } else {
       from = std::min(from, holder.from_ms.value_or(INT64_MIN));
-      if (!holder.until_ms &&
-          recorded_.may_lack_end(holder.group, holder.from_ms.value_or(INT64_MIN)))
+      const auto begun = has_end ? std::nullopt : RecordLine::parse(holder.line);
+      if (begun && recorded_.may_lack_end(*begun, holder.from_ms.value_or(begun->at_ms)))
         doubt(
-            fmt::format("{} began at {}; ends are not recorded (logSessDeletion DISABLED), so it "
-                        "may have ended before",
-                        holder.subscriber, utc_text(holder.from_ms.value_or(0))));
+            fmt::format("{} began at {}; by the CONFIG records its group's ends are not recorded "
+                        "in all the time since then, so it may have ended before",
+                        holder.subscriber, utc_text(holder.from_ms.value_or(begun->at_ms))));
     }
+  }
   if (answer_.holders.empty() && !begins_.empty()) from = begins_.front();
   if (certain) return;
   // Where addresses are computed, there is nothing else to record.

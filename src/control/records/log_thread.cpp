@@ -146,7 +146,9 @@ void LogThread::note_changes(const Model& model, NewSinks sinks) {
   for (const auto& [subject, settings] : now) {
     const auto before = described_.find(subject);
     const bool is_new = before == described_.end();
-    // A group that never logged is in no record.
+    // A group that never logged is in no record; of one that begins to, what exists is in none.
+    const bool is_late = !is_new && before->second.empty();
+    if (is_late && !settings.empty()) add_config(LogEvent::kCompleted, config_note(subject, {}));
     if (is_new ? !settings.empty() : before->second != settings)
       add_config(LogEvent::kCompleted, config_note(subject, settings));
     else if (sinks == NewSinks::kSome && !settings.empty())

@@ -7,53 +7,86 @@
 #include "lsn/control/records/record.hpp"
 
 namespace lsn::control {
+namespace {
 
-void RecordedSpans::end(const std::string& node, std::string_view group, std::int64_t at_ms) {
-  for (Span& span : spans_)
-    if (!span.until_ms && span.node == node && span.group == group) span.until_ms = at_ms;
+/// Workers take a reload up somewhat before the CONFIG record of it.
+constexpr std::int64_t kOfReloadMs = 1000;
+
+}  // namespace
+
+RecordedSpans::Span* RecordedSpans::open(const std::string& node, std::string_view group) {
+  const auto there = std::find_if(spans_.rbegin(), spans_.rend(), [&](const Span& span) {
+    return !span.until_ms && span.node == node && span.group == group;
+  });
+  return there == spans_.rend() ? nullptr : &*there;
+}
+
+std::int64_t RecordedSpans::begun_ms(const std::string& node) const {
+  const auto begun = begun_.find(node);
+  return begun == begun_.end() ? INT64_MIN : begun->second;
 }
 
 void RecordedSpans::see(const RecordLine& record, const GroupNote& note) {
-  const std::string node(record.node);
-  end(node, note.group, record.at_ms);
-  if (!note.is_logging) return;
-  const std::vector<wire::Ipv4Range> ranges = note.nat_addresses();
-  const bool has_address =
-      std::any_of(ranges.begin(), ranges.end(),
-                  [this](const wire::Ipv4Range& range) { return range.contains(question_.nat); });
-  spans_.push_back({.node = node,
-                    .group = std::string(note.group),
-                    .from_ms = record.at_ms,
-                    .until_ms = std::nullopt,
-                    .has_address = has_address,
-                    .has_sessions = note.has_sessions,
-                    .has_ends = note.has_ends});
+  Span next{.node = std::string(record.node),
+            .group = std::string(note.group),
+            .from_ms = record.at_ms,
+            .until_ms = std::nullopt,
+            .has_address = false,
+            .is_recorded = note.is_logging,
+            .has_sessions = note.has_sessions,
+            .has_ends = note.has_ends};
+  for (const wire::Ipv4Range& range : note.nat_addresses())
+    next.has_address = next.has_address || range.contains(question_.nat);
+  Span* const before = open(next.node, note.group);
+  if (before != nullptr) before->until_ms = record.at_ms;
+  // Of what is not recorded no addresses are told: they are those before and after it.
+  if (note.is_logging) {
+    if (before != nullptr && !before->is_recorded)
+      before->has_address = before->has_address || next.has_address;
+  } else if (note.is_nothing) {
+    if (before == nullptr) next.from_ms = begun_ms(next.node);
+    next.has_address = before != nullptr && before->has_address;
+  } else {
+    return;  // removed, or computed
+  }
+  spans_.push_back(std::move(next));
 }
 
 void RecordedSpans::end_all(const RecordLine& record) {
   for (Span& span : spans_)
     if (!span.until_ms && span.node == record.node) span.until_ms = record.at_ms;
+  if (record.at_ms <= question_.from_ms)
+    begun_.insert_or_assign(std::string(record.node), record.at_ms);
 }
 
-std::optional<std::string> RecordedSpans::doubt() const {
+bool RecordedSpans::counts(const Span& span) const {
+  return span.has_address && span.from_ms <= question_.until_ms &&
+         span.until_ms.value_or(INT64_MAX) > begun_ms(span.node);
+}
+
+std::optional<std::string> RecordedSpans::session_doubt() const {
+  if (!question_.spi || std::none_of(spans_.begin(), spans_.end(), [this](const Span& span) {
+        return span.is_recorded && !span.has_sessions && counts(span);
+      }))
+    return std::nullopt;
+  return fmt::format(
+      "{} was an address of a group without sessionLogging: its SPIs are in no record",
+      wire::to_string(question_.nat));
+}
+
+std::optional<std::string> RecordedSpans::present_doubt() const {
   const FindQuestion& q = question_;
   std::int64_t at_ms = q.from_ms;  // until then there is none
-  bool was_group = false, lacks_sessions = false;
+  bool was_group = false;
   for (const Span& span : spans_) {
-    if (!span.has_address || span.from_ms > at_ms || span.until_ms.value_or(INT64_MAX) <= at_ms)
+    if (!span.has_address || !span.is_recorded || span.from_ms > at_ms ||
+        span.until_ms.value_or(INT64_MAX) <= at_ms)
       continue;
     was_group = true;
-    lacks_sessions = q.spi && !span.has_sessions;
-    if (lacks_sessions) break;
     at_ms = span.until_ms.value_or(INT64_MAX);
   }
   if (at_ms > q.until_ms) return std::nullopt;
   const std::string nat = wire::to_string(q.nat);
-  if (lacks_sessions)
-    return fmt::format(
-        "{} was an address of a group without sessionLogging: its SPIs are in no "
-        "record",
-        nat);
   if (was_group)
     return fmt::format("since {} no CONFIG record says that what {} translates is recorded",
                        utc_text(at_ms), nat);
@@ -63,11 +96,36 @@ std::optional<std::string> RecordedSpans::doubt() const {
       nat);
 }
 
-bool RecordedSpans::may_lack_end(std::string_view group, std::int64_t from_ms) const {
-  return std::any_of(spans_.begin(), spans_.end(), [&](const Span& span) {
-    return !span.has_ends && span.group == group && span.from_ms <= question_.until_ms &&
-           span.until_ms.value_or(INT64_MAX) > from_ms;
+std::optional<std::string> RecordedSpans::former_doubt() const {
+  const auto span = std::find_if(spans_.begin(), spans_.end(), [this](const Span& each) {
+    return !each.is_recorded && counts(each);
   });
+  if (span == spans_.end()) return std::nullopt;
+  return fmt::format(
+      "until {} what {} translates for group {} was not recorded: what began then and has not "
+      "ended in the records is not known",
+      span->until_ms ? utc_text(*span->until_ms) : "the end", wire::to_string(question_.nat),
+      span->group);
+}
+
+std::optional<std::string> RecordedSpans::doubt() const {
+  if (auto words = session_doubt()) return words;
+  if (auto words = present_doubt()) return words;
+  return former_doubt();
+}
+
+bool RecordedSpans::may_lack_end(const RecordLine& begun, std::int64_t from_ms) const {
+  const bool is_session =
+      begun.kind == shared::LogKind::kSession || begun.kind == shared::LogKind::kAlgSession;
+  std::int64_t at_ms = from_ms;  // until then ends are recorded
+  for (const Span& span : spans_) {
+    if (span.node != begun.node || span.group != begun.group || !span.is_recorded ||
+        !span.has_ends || (is_session && !span.has_sessions))
+      continue;
+    if (span.from_ms <= at_ms + (at_ms == from_ms ? kOfReloadMs : 0))
+      at_ms = std::max(at_ms, span.until_ms.value_or(INT64_MAX));
+  }
+  return at_ms < question_.from_ms;
 }
 
 }  // namespace lsn::control

@@ -37,8 +37,10 @@ struct ConfigNote {
   std::string_view text;     ///< without "in force: "
   std::string_view subject;  ///< "group G"
   std::string_view settings;
-  bool is_repeated = false;   ///< it was so before
-  bool has_settings = false;  ///< not removed, and not without anything to say
+  bool is_repeated = false;  ///< it was so before
+  bool is_removed = false;
+  bool is_nothing = false;    ///< "nothing is recorded"
+  bool has_settings = false;  ///< neither of these
 
   /// The name of the subject if it is of that kind, kGroupSubject or kStaticSubject.
   [[nodiscard]] std::optional<std::string_view> name_of(std::string_view kind) const {

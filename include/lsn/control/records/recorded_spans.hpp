@@ -1,12 +1,13 @@
 // When the records of a NAT address were kept: out of what CONFIG records say of the groups'
 // logging (group_note.hpp). That nobody is in the records is an answer only where all would have
-// been.
+// been, since lsnd began: what begins while nothing is recorded may go on for longer.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "lsn/control/records/find.hpp"
@@ -27,8 +28,8 @@ class RecordedSpans {
 
   /// Why somebody may have had the endpoint without a record; nullopt: nobody may.
   [[nodiscard]] std::optional<std::string> doubt() const;
-  /// The group left out ends of what began then, at some time until the question's.
-  [[nodiscard]] bool may_lack_end(std::string_view group, std::int64_t from_ms) const;
+  /// What began then, with that record, may have ended before the question's time without one.
+  [[nodiscard]] bool may_lack_end(const RecordLine& begun, std::int64_t from_ms) const;
 
  private:
   struct Span {
@@ -37,14 +38,24 @@ class RecordedSpans {
     std::int64_t from_ms;
     std::optional<std::int64_t> until_ms;
     bool has_address;  ///< the question's is the group's
+    bool is_recorded;  ///< false: the group logs nothing
     bool has_sessions;
     bool has_ends;
   };
 
-  void end(const std::string& node, std::string_view group, std::int64_t at_ms);
+  /// Of a node and a group, the one that goes on; nullptr: there is none.
+  Span* open(const std::string& node, std::string_view group);
+  /// lsnd began there the last time until the question's time; what it had before ended with it.
+  [[nodiscard]] std::int64_t begun_ms(const std::string& node) const;
+  /// It may be that of something which lives at the question's time.
+  [[nodiscard]] bool counts(const Span& span) const;
+  [[nodiscard]] std::optional<std::string> session_doubt() const;
+  [[nodiscard]] std::optional<std::string> present_doubt() const;
+  [[nodiscard]] std::optional<std::string> former_doubt() const;
 
   const FindQuestion& question_;
-  std::vector<Span> spans_;  ///< of groups that record, in the order of their beginnings
+  std::vector<Span> spans_;                              ///< in the order of their records
+  std::unordered_map<std::string, std::int64_t> begun_;  ///< by node
 };
 
 }  // namespace lsn::control

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <fstream>
 #include <map>
 
 #include "lsn/control/records/file_sink.hpp"
@@ -234,6 +235,17 @@ TEST_F(Find, EndsThatAreNotRecorded_AreADoubt) {
   EXPECT_THAT(find(kMoment + 1000).doubts, ElementsAre(HasSubstr("ends are not recorded")));
 }
 
+TEST_F(Find, EndOfLsnd_IsNoneOfWhatHasNoEnds) {
+  begins(kMoment - kHour, kNoEnds);
+  add(session(LogEvent::kCreated, kMoment));
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  const FindAnswer answer = find(kMoment + 1000, 40001, 0, "TCP");
+  ASSERT_EQ(answer.holders.size(), 1u);
+  EXPECT_EQ(answer.holders[0].end, "lsnd stopped");
+  EXPECT_THAT(answer.doubts, ElementsAre(HasSubstr("ends are not recorded")));
+}
+
 TEST_F(Find, EndsThatWereNotRecordedBefore_AreNoDoubtOfWhatBeganLater) {
   begins(kMoment - kHour, kNoEnds);
   config(LogEvent::kCompleted, kMoment - 60'000, fmt::format("group LSN GROUP-1: {}", kLogging));
@@ -278,7 +290,66 @@ TEST_F(Find, GroupThatStoppedLogging_IsADoubtSinceThen) {
   EXPECT_THAT(find(kMoment + 1000).doubts, ElementsAre(HasSubstr("no CONFIG record")));
   EXPECT_THAT(find(kMoment - 1000, 40001, 2000).doubts, Contains(HasSubstr("since 2026-12-01T00:31:"
                                                                            "29.120Z no CONFIG")));
-  EXPECT_THAT(find(kMoment + kHour + 1000).doubts, IsEmpty());
+}
+
+TEST_F(Find, WhatBeganWhileNothingWasRecorded_IsADoubt) {
+  begins(kMoment - kHour);
+  add(session(LogEvent::kCreated, kMoment - 60'000));
+  config(LogEvent::kCompleted, kMoment, "group LSN GROUP-1: nothing is recorded");
+  config(LogEvent::kCompleted, kMoment + kHour, fmt::format("group LSN GROUP-1: {}", kLogging));
+  config(LogEvent::kDeleted, kMoment + 3 * kHour, "lsnd stops");
+  begins(kMoment + 4 * kHour);
+  config(LogEvent::kDeleted, kMoment + 5 * kHour, "lsnd stops");
+  write();
+  EXPECT_THAT(find(kMoment + 2 * kHour, 40002).doubts, ElementsAre(HasSubstr("was not recorded")));
+  const FindAnswer open = find(kMoment + 2 * kHour);
+  EXPECT_THAT(subscribers(open), ElementsAre("192.0.2.7:1234"));
+  EXPECT_THAT(open.doubts, Contains(HasSubstr("ends are not recorded")));
+  EXPECT_THAT(find(kMoment + 4 * kHour + 1000, 40002).doubts, IsEmpty()) << "lsnd began again";
+}
+
+TEST_F(Find, WhatBeganBeforeAGroupRecorded_IsADoubt) {
+  config(LogEvent::kCreated, kMoment - kHour);
+  config(LogEvent::kCompleted, kMoment, "group LSN GROUP-1: nothing is recorded");
+  config(LogEvent::kCompleted, kMoment, fmt::format("group LSN GROUP-1: {}", kLogging));
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  EXPECT_THAT(find(kMoment + 1000).doubts, ElementsAre(HasSubstr("was not recorded")));
+}
+
+TEST_F(Find, SessionsThatAreNotRecordedAnyMore_MayHaveEnded) {
+  begins(kMoment - kHour);
+  add(session(LogEvent::kCreated, kMoment));
+  config(LogEvent::kCompleted, kMoment + 60'000,
+         "group LSN GROUP-1: logging ENABLED, sessionLogging DISABLED, logSessDeletion ENABLED, "
+         "lsnip 203.0.113.0-203.0.113.255");
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  EXPECT_THAT(find(kMoment + 30'000).doubts, IsEmpty());
+  EXPECT_THAT(find(kMoment + 120'000).doubts, ElementsAre(HasSubstr("ends are not recorded")));
+}
+
+TEST_F(Find, EndsOnAnotherNode_AreNoDoubt) {
+  begins(kMoment - kHour);
+  add(session(LogEvent::kCreated, kMoment));
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  const std::string other = path("records-20261201T020000Z.log");
+  std::ofstream(other) << "2026-12-01T02:00:00.000Z n2 - CONFIG changed seq=0 text=\"group LSN "
+                          "GROUP-1: logging ENABLED, sessionLogging ENABLED, logSessDeletion "
+                          "DISABLED, lsnip 198.51.100.7-198.51.100.9\"\n";
+  EXPECT_THAT(find(kMoment + 1000).doubts, IsEmpty());
+}
+
+TEST_F(Find, SpiOfOneOfTwoGroupsOfAnAddress_WithoutSessionLogging_IsADoubt) {
+  begins(kMoment - kHour);
+  config(LogEvent::kCompleted, kMoment - kHour,
+         "group OTHER: logging ENABLED, sessionLogging DISABLED, logSessDeletion ENABLED, "
+         "lsnip 203.0.113.0-203.0.113.255");
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  EXPECT_THAT(find(kMoment).doubts, IsEmpty());
+  EXPECT_THAT(find_spi(kMoment, 0x1001).doubts, ElementsAre(HasSubstr("without sessionLogging")));
 }
 
 TEST_F(Find, SpiWithoutSessionLogging_IsADoubt) {

@@ -203,7 +203,8 @@ TEST_F(LogThreadTest, ChangesOfWhatIsRecorded_AreConfigRecords) {
     if (line.kind == LogKind::kConfig && line.event == LogEvent::kCompleted)
       said.emplace_back(line.text);
   EXPECT_THAT(said,
-              ::testing::ElementsAre("group LSN GROUP-1: logging ENABLED, sessionLogging DISABLED, "
+              ::testing::ElementsAre("group LSN GROUP-1: nothing is recorded",
+                                     "group LSN GROUP-1: logging ENABLED, sessionLogging DISABLED, "
                                      "logSessDeletion ENABLED",
                                      "group LSN GROUP-1: removed"));
 }
