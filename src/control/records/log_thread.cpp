@@ -139,10 +139,13 @@ std::map<std::string, std::string> described(const Model& model) {
 
 void LogThread::note_changes(const Model& model, NewSinks sinks) {
   std::map<std::string, std::string> now = described(model);
+  const bool has_statics = model.lsn.statics.size() <= kMostStaticNotes;
   // What ends is said before what takes its place.
   for (const auto& [subject, settings] : described_)
     if (!settings.empty() && !now.contains(subject))
-      add_config(LogEvent::kCompleted, removed_note(subject));
+      add_config(LogEvent::kCompleted, has_statics || !subject.starts_with(kStaticSubject)
+                                           ? removed_note(subject)
+                                           : config_note(subject, {}));
   for (const auto& [subject, settings] : now) {
     const auto before = described_.find(subject);
     const bool is_new = before == described_.end();

@@ -34,17 +34,35 @@ void StaticHolders::end(Period& period, const RecordLine& record, std::string_vi
   period.end_line = record.line;
 }
 
-void StaticHolders::see_all(const RecordLine& record, const ConfigNote& note) {
-  const std::string_view count = too_many_statics(note);
+StaticHolders::Unknown* StaticHolders::unknown_of(std::string_view node, std::string_view subject) {
   const auto open = std::find_if(unknown_.begin(), unknown_.end(), [&](const Unknown& each) {
-    return each.node == record.node && !each.until_ms;
+    return each.node == node && each.subject == subject && !each.until_ms;
   });
-  if (open != unknown_.end()) {
-    if (open->count == count) return;
+  return open == unknown_.end() ? nullptr : &*open;
+}
+
+void StaticHolders::set_unknown(const RecordLine& record, const ConfigNote& note,
+                                std::string words) {
+  if (Unknown* const open = unknown_of(record.node, note.subject)) {
+    if (open->words == words) return;
     open->until_ms = record.at_ms;
   }
-  if (count.empty()) return;
-  unknown_.push_back({std::string(record.node), std::string(count), record.at_ms, std::nullopt});
+  if (words.empty()) return;
+  unknown_.push_back({.node = std::string(record.node),
+                      .subject = std::string(note.subject),
+                      .words = std::move(words),
+                      .from_ms = record.at_ms,
+                      .until_ms = std::nullopt});
+}
+
+void StaticHolders::see_all(const RecordLine& record, const ConfigNote& note) {
+  const std::string_view count = too_many_statics(note);
+  set_unknown(record, note,
+              count.empty() ? std::string()
+                            : fmt::format("{} static mappings were in force on {}, too many for a "
+                                          "record each: the configuration file of that time says "
+                                          "whether one was of {}",
+                                          count, record.node, wire::to_string(question_.nat)));
 }
 
 bool StaticHolders::see(const RecordLine& record, const ConfigNote& note) {
@@ -53,20 +71,42 @@ bool StaticHolders::see(const RecordLine& record, const ConfigNote& note) {
     return true;
   }
   const auto name = note.name_of(kStaticSubject);
-  if (!name) return false;
-  const std::string key = fmt::format("{}\n{}", record.node, *name);
+  if (name) see_one(record, note, *name);
+  return name.has_value();
+}
+
+void StaticHolders::see_one(const RecordLine& record, const ConfigNote& note,
+                            std::string_view name) {
+  const std::string key = fmt::format("{}\n{}", record.node, name);
+  const auto start = begins_.find(std::string(record.node));
+  std::int64_t after_ms = start == begins_.end() ? INT64_MIN : start->second;
+  if (const auto other = otherwise_.find(key); other != otherwise_.end())
+    after_ms = std::max(after_ms, other->second);
   if (const auto open = open_.find(key); open != open_.end()) {
     Period& before = periods_[open->second];
     if (before.text == note.text) {
+      before.said_ms = record.at_ms;
       if (record.at_ms <= question_.from_ms) before.confirmed_ms = record.at_ms;
-      return true;
+      return;
     }
-    end(before, record, note.has_settings ? "changed" : "removed");
+    after_ms = before.said_ms;
+    end(before, record,
+        note.has_settings ? "changed"
+        : note.is_removed ? "removed"
+                          : "not recorded any more");
     open_.erase(open);
   }
-  auto mapping = static_of(note);
-  if (!note.has_settings || !mapping || !is_asked(*mapping)) return true;
-  const auto start = begins_.find(std::string(record.node));
+  auto mapping = note.has_settings ? static_of(note) : std::nullopt;
+  set_unknown(record, note,
+              note.has_settings && !mapping
+                  ? fmt::format("the CONFIG record of static mapping {} cannot be read: {}", name,
+                                note.settings)
+                  : std::string());
+  if (!mapping || !is_asked(*mapping)) {
+    otherwise_.insert_or_assign(key, record.at_ms);
+    return;
+  }
+  const bool had_none = unknown_of(record.node, kAllStatics) != nullptr;
   open_.insert_or_assign(key, periods_.size());
   periods_.push_back(
       {.node = std::string(record.node),
@@ -74,12 +114,13 @@ bool StaticHolders::see(const RecordLine& record, const ConfigNote& note) {
        .line = std::string(record.line),
        .mapping = std::move(*mapping),
        .from_ms = record.at_ms,
+       .after_ms = after_ms,
        .known_ms = record.at_ms,
+       .said_ms = record.at_ms,
        .confirmed_ms = record.at_ms,
        .is_of_start = start != begins_.end() && record.at_ms - start->second <= kOfStartMs,
        .until_ms = std::nullopt});
-  if (note.is_repeated) periods_.back().from_ms.reset();
-  return true;
+  if (note.is_repeated || had_none) periods_.back().from_ms.reset();
 }
 
 void StaticHolders::end_all(const RecordLine& record, std::string_view why) {
@@ -94,7 +135,7 @@ void StaticHolders::end_all(const RecordLine& record, std::string_view why) {
 }
 
 bool StaticHolders::is_asked(const Period& period) const {
-  return period.from_ms.value_or(INT64_MIN) <= question_.until_ms &&
+  return period.from_ms.value_or(period.after_ms) <= question_.until_ms &&
          (!period.until_ms || *period.until_ms > question_.from_ms);
 }
 
@@ -141,10 +182,7 @@ void StaticHolders::add_to(FindAnswer& answer) const {
   }
   for (const Unknown& each : unknown_)
     if (each.from_ms <= q.until_ms && each.until_ms.value_or(INT64_MAX) > q.from_ms)
-      answer.doubts.push_back(
-          fmt::format("{} static mappings were in force on {}, too many for a record each: the "
-                      "configuration file of that time says whether one was of {}",
-                      each.count, each.node, wire::to_string(q.nat)));
+      answer.doubts.push_back(each.words);
 }
 
 }  // namespace lsn::control

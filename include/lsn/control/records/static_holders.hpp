@@ -40,17 +40,20 @@ class StaticHolders {
     std::string line;
     StaticConfig mapping;
     std::optional<std::int64_t> from_ms;  ///< nullopt: before known_ms, not known when
+    std::int64_t after_ms;                ///< records until then say that it was not so
     std::int64_t known_ms;
-    std::int64_t confirmed_ms;  ///< the last record that says it, until the question's time
+    std::int64_t said_ms;       ///< the last record that says it
+    std::int64_t confirmed_ms;  ///< the last one until the question's time
     bool is_of_start;           ///< nothing can have had the endpoint before it
     std::optional<std::int64_t> until_ms;
     std::string end{};
     std::string end_line{};
   };
-  /// In which mappings are too many for records.
+  /// When mappings had no records that can be read.
   struct Unknown {
     std::string node;
-    std::string count;
+    std::string subject;  ///< of the note: kAllStatics, or one mapping's
+    std::string words;    ///< what is doubtful
     std::int64_t from_ms;
     std::optional<std::int64_t> until_ms;
   };
@@ -58,7 +61,11 @@ class StaticHolders {
   [[nodiscard]] bool is_asked(const StaticConfig& mapping) const;
   [[nodiscard]] bool is_asked(const Period& period) const;
   [[nodiscard]] static Holder holder_of(const Period& period);
+  /// What is not known of a subject from then on; empty: nothing.
+  void set_unknown(const RecordLine& record, const ConfigNote& note, std::string words);
+  [[nodiscard]] Unknown* unknown_of(std::string_view node, std::string_view subject);
   void see_all(const RecordLine& record, const ConfigNote& note);
+  void see_one(const RecordLine& record, const ConfigNote& note, std::string_view name);
   void end(Period& period, const RecordLine& record, std::string_view why);
 
   const FindQuestion& question_;
@@ -66,6 +73,8 @@ class StaticHolders {
   std::unordered_map<std::string, std::size_t> open_;  ///< of these, by node and name
   std::vector<Unknown> unknown_;
   std::unordered_map<std::string, std::int64_t> begins_;  ///< of lsnd, by node
+  /// By node and name, the last record that says that it was not as is asked.
+  std::unordered_map<std::string, std::int64_t> otherwise_;
 };
 
 }  // namespace lsn::control

@@ -440,6 +440,47 @@ TEST_F(FindStatic, SegmentAlone_SaysWhatIsInForce) {
   EXPECT_FALSE(answer.holders.empty() || answer.holders[0].from_ms) << "since when is not there";
 }
 
+TEST_F(FindStatic, ChangeThatIsMissing_IsNoHolderBeforeTheLastWordOfTheFormer) {
+  begins(kMoment - kHour);
+  note(kMoment - kHour, kOneToOne);
+  note(kMoment, kOneToOne);
+  note(kMoment + kHour / 2,
+       "in force: static S: transportprotocol ALL, subscrIP 192.0.2.9, subscrPort *, natIP "
+       "203.0.113.3, natPort *");
+  stop();
+  write();
+  EXPECT_THAT(subscribers(find(kMoment - 1000)), ElementsAre("192.0.2.7"));
+  EXPECT_EQ(subscribers(find(kMoment + 1000)).size(), 2u) << "between them";
+  EXPECT_THAT(subscribers(find(kMoment + kHour / 2)), ElementsAre("192.0.2.9"));
+}
+
+TEST_F(FindStatic, RecordThatCannotBeRead_IsADoubtWhileItIsInForce) {
+  begins(kMoment - kHour);
+  note(kMoment, "static S: transportprotocol ALL, subscrIP 192.0.2.7, natIP 203.0.113.300");
+  note(kMoment + 60'000, "static S: removed");
+  stop();
+  write();
+  EXPECT_THAT(find(kMoment - 1000).doubts, IsEmpty());
+  EXPECT_THAT(find(kMoment + 1000).doubts,
+              ElementsAre(HasSubstr("static mapping S cannot be read")));
+  EXPECT_THAT(find(kMoment + 61'000).doubts, IsEmpty());
+}
+
+TEST_F(FindStatic, NamesLikeNotes_AreNames) {
+  begins(kMoment - kHour);
+  for (const char* name : {"a: removed", "statics: 9, too many for a record each", "in force: b",
+                           "group c: nothing is recorded", "d:", "e: "})
+    note(kMoment - kHour, fmt::format("static {}: transportprotocol ALL, subscrIP 192.0.2.7, "
+                                      "subscrPort *, natIP 203.0.113.3, natPort *",
+                                      name));
+  note(kMoment, "static a: removed: removed");
+  stop();
+  write();
+  EXPECT_EQ(find(kMoment - 1000, 1).holders.size(), 6u);
+  EXPECT_EQ(find(kMoment + 1000, 1).holders.size(), 5u);
+  EXPECT_THAT(find(kMoment + 1000, 1).doubts, IsEmpty());
+}
+
 TEST_F(FindStatic, TooManyForARecordEach_AreADoubt) {
   begins(kMoment - kHour);
   note(kMoment - kHour, "statics: 1000000, too many for a record each");
@@ -449,6 +490,20 @@ TEST_F(FindStatic, TooManyForARecordEach_AreADoubt) {
   write();
   EXPECT_THAT(find(kMoment - 1000).doubts, ElementsAre(HasSubstr("1000000 static mappings")));
   EXPECT_THAT(find(kMoment + 1000).doubts, IsEmpty());
+}
+
+TEST_F(FindStatic, AfterTooMany_NobodyKnowsSinceWhen) {
+  begins(kMoment - kHour);
+  note(kMoment - kHour, "statics: 1000000, too many for a record each");
+  note(kMoment, kOneToOne);
+  note(kMoment, "statics: a record each");
+  note(kMoment + kHour, "static S: nothing is recorded");
+  note(kMoment + kHour, "statics: 1000000, too many for a record each");
+  stop();
+  write();
+  const Holder holder = find(kMoment + 1000, 1).holders.at(0);
+  EXPECT_EQ(holder.from_ms, std::nullopt);
+  EXPECT_EQ(holder.end, "not recorded any more");
 }
 
 TEST_F(Find, PortOfABlock) {

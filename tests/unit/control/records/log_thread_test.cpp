@@ -6,6 +6,7 @@
 
 #include "lsn/control/config/generation_builder.hpp"
 #include "lsn/control/records/record_line.hpp"
+#include "lsn/control/records/static_note.hpp"
 #include "unit/control/command/support.hpp"
 #include "unit/control/records/support.hpp"
 
@@ -207,6 +208,31 @@ TEST_F(LogThreadTest, ChangesOfWhatIsRecorded_AreConfigRecords) {
                                      "group LSN GROUP-1: logging ENABLED, sessionLogging DISABLED, "
                                      "logSessDeletion ENABLED",
                                      "group LSN GROUP-1: removed"));
+}
+
+TEST_F(LogThreadTest, StaticMappingsThatBecomeTooMany_AreNotSaidToBeRemoved) {
+  StaticConfig mapping;
+  mapping.name = "S";
+  model.lsn.statics.push_back(mapping);
+  {
+    LogThread log(dataplane, model, generation);
+    for (std::size_t i = 0; i < kMostStaticNotes; ++i) {
+      mapping.name = fmt::format("more {}", i);
+      model.lsn.statics.push_back(mapping);
+    }
+    log.configure(model, generation);
+    model.lsn.statics.resize(1);
+    log.configure(model, generation);
+    model.lsn.statics.clear();
+    log.configure(model, generation);
+  }
+  std::vector<std::string> said;
+  for (const RecordLine& line : lines())
+    if (line.text.starts_with("static")) said.emplace_back(line.text.substr(0, 20));
+  EXPECT_THAT(said, ::testing::ElementsAre("static S: transportp", "statics: a record ea",
+                                           "static S: nothing is", "statics: 4097, too m",
+                                           "static S: transportp", "statics: a record ea",
+                                           "static S: removed", "statics: removed"));
 }
 
 TEST_F(LogThreadTest, ASinkThatAReloadAdds_HearsWhatIsInForce) {
