@@ -15,6 +15,7 @@ Context::Context(const ContextConfig& config)
       brings_others(config.devices),
       tx(config.devices),
       handoff_buffers(config.shards),
+      kernel_policer(config.kernel_policer),
       buffers(config.buffers),
       indirect_buffers(config.indirect_buffers) {
   for (auto& vlans : ingress) vlans.fill(kNoInterface);

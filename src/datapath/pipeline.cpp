@@ -8,6 +8,7 @@
 #include "lsn/datapath/ipsec_alg/clockwork.hpp"
 #include "lsn/datapath/ipsec_alg/inspect.hpp"
 #include "lsn/datapath/ipsec_alg/prefetch.hpp"
+#include "lsn/datapath/l3/kernel_path.hpp"
 #include "lsn/datapath/lsn44/blocks.hpp"
 #include "lsn/datapath/lsn44/by_address.hpp"
 #include "lsn/datapath/lsn44/fragments.hpp"
@@ -31,8 +32,21 @@ namespace {
 /// How far the burst's headers are fetched ahead of the packet that is being read.
 constexpr std::size_t kPrefetchAhead = 4;
 
-/// An ARP packet, for the neighbour table; freed.
-void process_arp(L3& shard, const Packet& packet, Neighbours::Answer answer) {
+/// Shows an ARP packet to all other shards: an answer comes to one queue only.
+void copy_arp(Context& shard, rte_mbuf* mbuf, InterfaceId interface) {
+  for (unsigned other = 0; other < shard.shards; ++other) {
+    if (other == shard.id) continue;
+    rte_mbuf* copy = rte_pktmbuf_copy(mbuf, shard.buffers, 0, UINT32_MAX);
+    if (copy == nullptr) {
+      shard.counters.drop(DropReason::kNoBuffer);
+      continue;
+    }
+    shard.handoff(copy, static_cast<ShardId>(other), {interface, HandoffKind::kArp, 0});
+  }
+}
+
+/// An ARP packet, for the neighbour tables and the kernel's; freed, or the kernel's.
+void process_arp(L3& shard, Packet& packet, Neighbours::Answer answer) {
   rte_mbuf* const mbuf = packet.mbuf;
   const InterfaceId interface = packet.interface;
   const wire::ArpHeader* arp = wire::ArpHeader::parse({packet.l4, packet.l4_size});
@@ -45,18 +59,12 @@ void process_arp(L3& shard, const Packet& packet, Neighbours::Answer answer) {
     shard.drop(mbuf, verdict.reason());
     return;
   }
-  // All shards must learn from it: an answer comes to one queue only.
-  if (answer == Neighbours::Answer::kYes && shard.shards > 1 &&
+  const bool for_kernel =
+      answer == Neighbours::Answer::kYes && concerns_kernel(shard, packet, *arp);
+  if (answer == Neighbours::Answer::kYes && (shard.shards > 1 || for_kernel) &&
       shard.neighbours.concerns_all(shard, interface, *arp)) {
-    for (unsigned other = 0; other < shard.shards; ++other) {
-      if (other == shard.id) continue;
-      rte_mbuf* copy = rte_pktmbuf_copy(mbuf, shard.buffers, 0, UINT32_MAX);
-      if (copy == nullptr) {
-        shard.counters.drop(DropReason::kNoBuffer);
-        continue;
-      }
-      shard.handoff(copy, static_cast<ShardId>(other), {interface, HandoffKind::kArp, 0});
-    }
+    copy_arp(shard, mbuf, interface);
+    if (for_kernel) return apply(shard, packet, hear_arp(shard, packet));
   }
   shard.counters.consumed.add();
   rte_pktmbuf_free(mbuf);
@@ -90,6 +98,7 @@ Verdict dispatch(IpsecAlg& shard, Packet& packet) {
       return verdict;
     }
     case PacketKind::kArp:
+    case PacketKind::kHeard:
     case PacketKind::kNone:
       break;
   }
@@ -319,6 +328,8 @@ void process(IpsecAlg& shard, std::span<rte_mbuf* const> mbufs, Neighbours::Answ
       sort_in(burst, i);
     } else if (packet.kind == PacketKind::kArp) {
       process_arp(shard, packet, answer);
+    } else if (packet.kind == PacketKind::kHeard) {
+      apply(shard, packet, hear(shard, packet));
     } else {
       apply(shard, packet, verdict);
     }

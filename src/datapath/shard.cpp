@@ -95,6 +95,10 @@ void release_packets(L3& shard) {
     rte_pktmbuf_free_bulk(buffer.packets.data(), buffer.count);
     buffer.count = 0;
   }
+  for (KernelBuffer& buffer : shard.kernel) {
+    rte_pktmbuf_free_bulk(buffer.packets.data(), buffer.count);
+    buffer.count = 0;
+  }
 }
 
 }  // namespace lsn::datapath

@@ -340,6 +340,7 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
     interface.address = {address(from.ip()), from.length()};
     interface.tcp_mss = static_cast<std::uint16_t>(from.tcp_mss);
     interface.td = from.td;
+    interface.kernel_rates = from.kernel_rates;
     g.interfaces.push_back(interface);
     add_route(from.network(), i, Ip{});
   }

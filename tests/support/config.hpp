@@ -47,6 +47,8 @@ struct InterfaceConfig {
   unsigned mtu = 1500;
   unsigned tcp_mss = 0;
   shared::DomainId td = 0;
+  shared::KernelUse kernel = shared::KernelUse::kNone;
+  shared::KernelRates kernel_rates{20000, 5000, 1000};
 
   [[nodiscard]] Ip ip() const;
   [[nodiscard]] unsigned length() const;

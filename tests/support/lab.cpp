@@ -91,7 +91,7 @@ Lab::ShardPointer Lab::make_shard(const ShardConfig& config, state::ZeroedMemory
 }
 
 Lab::Lab(const Config& config, const Options& options)
-    : config_(config), options_(options), now_{options.start} {
+    : config_(config), options_(options), now_{options.start}, policer_(config.interfaces.size()) {
   start_eal();
   stores_.resize(options.shards);
   addresses_.resize(options.shards);
@@ -104,7 +104,9 @@ Lab::Lab(const Config& config, const Options& options)
     of_shard.alg = options.alg;
     of_shard.log_records = options.log_records;
     for (unsigned i = 0; i < config.interfaces.size(); ++i)
-      of_shard.links.push_back({own_mac(i), config.interfaces[i].side});
+      of_shard.links.push_back(
+          {own_mac(i), config.interfaces[i].side, config.interfaces[i].kernel});
+    of_shard.kernel_policer = &policer_;
     of_shard.devices = static_cast<std::uint16_t>(config.devices());
     of_shard.buffers = packet_buffers;
     of_shard.indirect_buffers = indirect_packet_buffers;
@@ -363,8 +365,41 @@ bool Lab::move_handoffs() {
   return moved;
 }
 
+void Lab::carry_to_kernel(Shard& shard) {
+  for (std::size_t c = 0; c < shard.kernel.size(); ++c) {
+    KernelBuffer& buffer = shard.kernel[c];
+    const std::vector<rte_mbuf*> packets(buffer.packets.begin(),
+                                         buffer.packets.begin() + buffer.count);
+    buffer.count = 0;
+    for (rte_mbuf* const packet : packets) {
+      set_fate(packet, kernel_refuses_ ? KernelFate::kRefused : KernelFate::kTaken);
+      if (kernel_refuses_) continue;
+      KernelFrame frame{origin_of(packet).interface, static_cast<KernelClass>(c),
+                        Bytes(packet->pkt_len)};
+      const void* const bytes = rte_pktmbuf_read(packet, 0, packet->pkt_len, frame.bytes.data());
+      if (bytes != frame.bytes.data()) std::memcpy(frame.bytes.data(), bytes, frame.bytes.size());
+      kernel_.push_back(std::move(frame));
+    }
+    take_back(shard, packets);
+  }
+}
+
+std::vector<Frame> Lab::from_kernel(unsigned interface, const Bytes& frame) {
+  rte_mbuf* const mbuf = buffer_of(frame, {});
+  origin_of(mbuf) = {static_cast<InterfaceId>(interface), HandoffKind::kKernel, 0};
+  Shard& shard = *shards_[arrive()];
+  shard.now = now_;
+  ++came_;
+  {
+    const PathGuard guard;
+    send_from_kernel(shard, {&mbuf, 1});
+  }
+  return run_until_idle();
+}
+
 void Lab::collect() {
   for (const auto& shard : shards_) {
+    if (!hold_kernel_) carry_to_kernel(*shard);
     for (unsigned device = 0; device < shard->tx.size(); ++device) {
       TxBuffer& buffer = shard->tx[device];
       if (shard->capture != nullptr && buffer.count != 0) {

@@ -22,8 +22,10 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "lsn/datapath/l3/kernel_policer.hpp"
 #include "lsn/datapath/path.hpp"
 #include "lsn/state/memory.hpp"
 #include "support/bytes.hpp"
@@ -123,6 +125,25 @@ class Lab {
   [[nodiscard]] Frame to_outside(const IpPacket& packet) const {
     return frame_to(1, "198.51.100.10", packet.bytes());
   }
+
+  // ── kernel interfaces ─────────────────────────────────────────────────────────────────────────
+
+  /// A frame that the kernel of an interface gets.
+  struct KernelFrame {
+    unsigned interface = 0;
+    shared::KernelClass of_class = shared::KernelClass::kRest;
+    Bytes bytes;
+
+    friend bool operator==(const KernelFrame&, const KernelFrame&) = default;
+  };
+  /// What the kernel has got since the last time.
+  std::vector<KernelFrame> to_kernel() { return std::exchange(kernel_, {}); }
+  /// From now on the kernel refuses all (its interface is down), or takes them again.
+  void kernel_refuses(bool refuses) { kernel_refuses_ = refuses; }
+  /// While set, no thread takes what is for the kernel.
+  void hold_kernel(bool hold) { hold_kernel_ = hold; }
+  /// The kernel sends a frame.
+  std::vector<Frame> from_kernel(unsigned interface, const Bytes& frame);
 
   // ── time ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -227,6 +248,7 @@ class Lab {
   bool move_handoffs();
   void collect();
   static void end_captured_burst(datapath::Shard& shard);
+  void carry_to_kernel(datapath::Shard& shard);
   void inspect(const Frame& frame);
   void answer(const Frame& frame);
   void fault(const Frame& frame, const std::string& what);
@@ -259,6 +281,10 @@ class Lab {
   bool show_arp_ = false;
   bool check_l4_ = true;
   bool hold_ = false;
+  datapath::KernelPolicer policer_;
+  std::vector<KernelFrame> kernel_;
+  bool kernel_refuses_ = false;
+  bool hold_kernel_ = false;
 };
 
 }  // namespace lsn::test

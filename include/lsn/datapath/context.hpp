@@ -38,6 +38,7 @@
 namespace lsn::datapath {
 
 class CaptureTap;
+class KernelPolicer;
 
 /// Packets that wait for a device. The worker sends them after every burst.
 struct TxBuffer {
@@ -56,11 +57,20 @@ struct HandoffBuffer {
   std::array<rte_mbuf*, kCapacity> packets;
 };
 
+/// Packets of one class that wait for the ring to the kernel path's thread.
+struct KernelBuffer {
+  static constexpr std::uint32_t kCapacity = 64;
+
+  std::uint32_t count = 0;
+  std::array<rte_mbuf*, kCapacity> packets;
+};
+
 /// The interface that a frame came in on, as the packet path needs it: all that a device adds to
 /// its configuration, and its side.
 struct InterfaceLink {
   wire::MacAddress mac;
   Side side;
+  KernelUse kernel = KernelUse::kNone;
   /// Of its traffic domain (Context::mark_of()): set with each generation.
   std::uint64_t mark = 0;
 };
@@ -86,6 +96,7 @@ struct ContextConfig {
   rte_mempool* buffers = nullptr;           ///< for packets of the NAT's own
   rte_mempool* indirect_buffers = nullptr;  ///< for fragments that refer to a packet's bytes
   state::ZeroedMemory* memory = nullptr;    ///< of the tables
+  KernelPolicer* kernel_policer = nullptr;  ///< all shards'; null: no link has a kernel interface
   state::Random::Seed seed{};
   state::Ticks now{};
 };
@@ -126,6 +137,8 @@ struct Context {
 
   std::vector<TxBuffer> tx;                    ///< by device
   std::vector<HandoffBuffer> handoff_buffers;  ///< by shard
+  std::array<KernelBuffer, kKernelClasses> kernel;
+  KernelPolicer* const kernel_policer;  ///< l3/kernel_policer.hpp
   rte_mempool* const buffers;
   rte_mempool* const indirect_buffers;
 

@@ -45,6 +45,7 @@ enum class HandoffKind : std::uint8_t {
   kSteer,    ///< it belongs to the receiving shard: begin with parse again
   kHairpin,  ///< it was translated outbound and is now inbound for a NAT address of the receiver
   kArp,      ///< a copy for every worker's neighbour table
+  kKernel,   ///< it is on its way to the kernel, or from there (l3/kernel_path.hpp)
 };
 
 /// Lives in a packet buffer beside its receive hash; valid between workers only. The next worker
@@ -91,6 +92,7 @@ enum class PacketKind : std::uint8_t {
   kFragment,   ///< `key` is complete only for the first one
   kOther,      ///< of another IP protocol: no flow, translated by its addresses or not at all
   kArp,        ///< for the neighbour table
+  kHeard,      ///< IPv4 to a group or to all, or IPv6: the kernel may want it
   kNone,       ///< nothing that is translated
 };
 

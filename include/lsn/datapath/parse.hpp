@@ -240,9 +240,15 @@ struct FrameAddresses {
                                                                std::uint16_t device,
                                                                const rte_mbuf& frame);
 
+/// A frame that is nothing to forward, by its addresses or its type: what has to become of it.
+/// `payload` begins behind its link header. consumed: the kernel may want to hear it
+/// (PacketKind::kHeard), it begins at packet.l4.
+[[gnu::cold]] [[nodiscard]] Verdict set_aside(const Context& shard, Packet& packet,
+                                              std::uint8_t* payload, wire::Be16 type);
+
 /// Reads the link header of a frame from `device`. next: an IPv4 packet begins at packet.ip, which
-/// is not looked at yet. consumed: an ARP packet (kind) that begins at packet.l4, for Neighbours;
-/// it is not freed. `mark`: of the interface's domain.
+/// is not looked at yet. consumed: an ARP packet (kind) that begins at packet.l4, for Neighbours,
+/// or one that is heard (set_aside()); it is not freed. `mark`: of the interface's domain.
 [[gnu::always_inline]] inline Verdict parse_frame(Context& shard, std::uint16_t device,
                                                   rte_mbuf* mbuf, Packet& packet,
                                                   std::uint64_t& mark) {
@@ -269,9 +275,7 @@ struct FrameAddresses {
   const bool to_us = wire::is_same(ethernet->destination, link.mac);
   if (type == wire::Be16::of(wire::kEtherTypeIpv4)) [[likely]] {
     if (!to_us) [[unlikely]]
-      return Verdict::drop((ethernet->destination[0] & 1) != 0
-                               ? DropReason::kIpDestinationInvalid  // broadcast or multicast
-                               : DropReason::kMacNotOurs);
+      return set_aside(shard, packet, bytes + link_size, type);
     packet.ip = reinterpret_cast<wire::Ipv4Header*>(bytes + link_size);
     return Verdict::next();
   }
@@ -283,8 +287,7 @@ struct FrameAddresses {
     packet.l4_size = mbuf->data_len - link_size;
     return Verdict::consumed();
   }
-  return Verdict::drop(type == wire::Be16::of(wire::kEtherTypeIpv6) ? DropReason::kEtherTypeIpv6
-                                                                    : DropReason::kEtherTypeOther);
+  return set_aside(shard, packet, bytes + link_size, type);
 }
 
 }  // namespace lsn::datapath

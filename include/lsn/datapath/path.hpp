@@ -26,6 +26,7 @@
 #include "lsn/datapath/context.hpp"
 #include "lsn/datapath/ipsec_alg/journal.hpp"
 #include "lsn/datapath/ipsec_alg/queries.hpp"
+#include "lsn/datapath/l3/kernel_path.hpp"
 #include "lsn/datapath/l3/neighbours.hpp"
 #include "lsn/datapath/lsn44/queries.hpp"
 #include "lsn/datapath/lsn44/sweep.hpp"

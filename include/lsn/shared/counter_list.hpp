@@ -105,6 +105,15 @@ constexpr std::size_t at(SessionEnd end) {
            [](const InterfaceCounters& c) { return c.tx.packets.get(); }},
       Text{"tx_bytes", kCounter, "Bytes sent, without link headers.",
            [](const InterfaceCounters& c) { return c.tx.bytes.get(); }},
+      Text{"to_kernel_packets", kCounter, "Packets that its kernel interface took.",
+           [](const InterfaceCounters& c) { return c.to_kernel.packets.get(); }},
+      Text{"to_kernel_bytes", kCounter, "Their bytes, without link headers.",
+           [](const InterfaceCounters& c) { return c.to_kernel.bytes.get(); }},
+      Text{"from_kernel_packets", kCounter,
+           "Packets that its kernel interface sent; they are among those sent.",
+           [](const InterfaceCounters& c) { return c.from_kernel.packets.get(); }},
+      Text{"from_kernel_bytes", kCounter, "The bytes of these, without link headers.",
+           [](const InterfaceCounters& c) { return c.from_kernel.bytes.get(); }},
   };
   return kAll;
 }
@@ -167,8 +176,9 @@ template <class Text, std::size_t kFirst, std::size_t kSecond>
            "configuration has another one for them.",
            [](const Counters& c) { return c.displaced.get(); }},
       Text{"consumed", kCounter,
-           "Packets that ended here as they should: ARP, echo requests to us, fragments that were "
-           "joined.",
+           "Packets that ended here as they should: ARP, echo requests to us, packets that the "
+           "kernel "
+           "took, fragments that were joined.",
            [](const Counters& c) { return c.consumed.get(); }},
       Text{"arp_requests_received", kCounter, "ARP requests for our addresses.",
            [](const Counters& c) { return c.arp_requests_received.get(); }},

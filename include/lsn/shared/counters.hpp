@@ -61,6 +61,8 @@ struct PacketsAndBytes {
 struct InterfaceCounters {
   PacketsAndBytes rx;
   PacketsAndBytes tx;
+  PacketsAndBytes to_kernel;    ///< taken by its kernel interface
+  PacketsAndBytes from_kernel;  ///< sent for it; tx has them as well
 };
 
 /// Of one device, by the queues that the worker polls (runtime/steering.hpp).

@@ -27,6 +27,7 @@
 #include "lsn/shared/deterministic.hpp"
 #include "lsn/shared/domain.hpp"
 #include "lsn/shared/interval_map.hpp"
+#include "lsn/shared/kernel_class.hpp"
 #include "lsn/shared/link_addresses.hpp"
 #include "lsn/shared/shard_map.hpp"
 #include "lsn/shared/static_mappings.hpp"
@@ -230,12 +231,13 @@ inline constexpr std::size_t kMaxDevices = 32;
 struct Interface {
   std::string name;
   Side side = Side::kInside;
-  std::uint16_t device = 0;   ///< index of its device, shared by several VLANs
-  std::uint16_t vlan = 0;     ///< 0: untagged
-  std::uint16_t mtu = 1500;   ///< largest IP packet
-  wire::Ipv4Prefix address;   ///< its own, with the network's length
-  std::uint16_t tcp_mss = 0;  ///< the largest MSS of a SYN that comes in or leaves; 0: any
-  DomainId td = 0;            ///< of what comes in by it, inside
+  std::uint16_t device = 0;    ///< index of its device, shared by several VLANs
+  std::uint16_t vlan = 0;      ///< 0: untagged
+  std::uint16_t mtu = 1500;    ///< largest IP packet
+  wire::Ipv4Prefix address;    ///< its own, with the network's length
+  std::uint16_t tcp_mss = 0;   ///< the largest MSS of a SYN that comes in or leaves; 0: any
+  DomainId td = 0;             ///< of what comes in by it, inside
+  KernelRates kernel_rates{};  ///< of packets to its kernel interface, if it has one
 
   friend bool operator==(const Interface&, const Interface&) = default;
 };

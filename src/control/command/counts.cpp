@@ -37,6 +37,8 @@ void subtract(PacketsAndBytes& from, const PacketsAndBytes& then) {
 void subtract(InterfaceCounters& from, const InterfaceCounters& then) {
   subtract(from.rx, then.rx);
   subtract(from.tx, then.tx);
+  subtract(from.to_kernel, then.to_kernel);
+  subtract(from.from_kernel, then.from_kernel);
 }
 
 void subtract(DeviceCounters& from, const DeviceCounters& then) {

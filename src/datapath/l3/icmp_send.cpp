@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lsn/datapath/context.hpp"
+#include "lsn/datapath/l3/kernel_path.hpp"
 #include "lsn/datapath/l3/output.hpp"
 #include "lsn/wire/icmp.hpp"
 #include "lsn/wire/tcp.hpp"
@@ -324,6 +325,7 @@ Verdict deliver_locally(L3& shard, Packet& packet) {
   if (is_own_address(*shard.generation, packet, ip.source) ||
       shard.generation->nat_addresses.find(wire::Ipv4Address{ip.source}) != nullptr)
     return Verdict::drop(DropReason::kSpoofedNatSource);
+  if (is_for_kernel(shard, packet)) return deliver_to_kernel(shard, packet);
   if (ip.protocol != wire::kProtocolIcmp) return refuse_locally(shard, packet);
   if (packet.kind == PacketKind::kFragment) return answer_fragment(shard, packet);
   if (packet.kind != PacketKind::kFlow || !is_echo_request(packet))

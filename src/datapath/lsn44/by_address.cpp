@@ -1,5 +1,6 @@
 #include "lsn/datapath/lsn44/by_address.hpp"
 
+#include "lsn/datapath/l3/kernel_path.hpp"
 #include "lsn/datapath/l3/output.hpp"
 #include "lsn/datapath/lsn44/bypass.hpp"
 #include "lsn/datapath/lsn44/hairpin.hpp"
@@ -29,11 +30,17 @@ void correct_checksum(const Packet& packet, const wire::ChecksumDelta& delta) {
   checksum = protocol == kProtocolDccp ? delta.apply(checksum) : delta.apply_udp(checksum);
 }
 
+/// What nobody's mapping is for: the kernel's, or of no use.
+Verdict end_here(Lsn44& shard, Packet& packet) {
+  return is_for_kernel(shard, packet) ? deliver_checked(shard, packet)
+                                      : refuse_protocol(packet.ip->protocol);
+}
+
 Verdict outbound_by_address(Lsn44& shard, Packet& packet) {
   const InsideAddress source = in_domain_of(*shard.generation, packet, packet.ip->source);
   const auto match = match_inside(shard, source, packet.ip->destination);
   if (!match || is_own_address(*shard.generation, packet, packet.ip->destination))
-    return refuse_protocol(packet.ip->protocol);
+    return end_here(shard, packet);
   if (const Verdict verdict = check_outbound_addresses(*shard.generation, packet);
       !verdict.is_next())
     return verdict;
@@ -46,7 +53,7 @@ Verdict outbound_by_address(Lsn44& shard, Packet& packet) {
 
 Verdict inbound_by_address(Lsn44& shard, Packet& packet) {
   const auto match = match_nat(shard, packet.ip->destination, packet.ip->source);
-  if (!match) return refuse_protocol(packet.ip->protocol);
+  if (!match) return end_here(shard, packet);
   if (const Verdict verdict = check_inbound_addresses(*shard.generation, packet);
       !verdict.is_next())
     return verdict;
@@ -72,9 +79,10 @@ Verdict route_checked(Lsn44& shard, Packet& packet) {
 
 Verdict other_protocol(Lsn44& shard, Packet& packet) {
   const Generation& generation = *shard.generation;
-  if (generation.has_bypass && coverage_of(generation, packet, KnownPorts::kNo) == Coverage::kYes)
+  if (generation.has_bypass && !is_for_kernel(shard, packet) &&
+      coverage_of(generation, packet, KnownPorts::kNo) == Coverage::kYes)
     return route_checked(shard, packet);
-  if (packet.ip->protocol == wire::kProtocolAh) return refuse_protocol(packet.ip->protocol);
+  if (packet.ip->protocol == wire::kProtocolAh) return end_here(shard, packet);
   return packet.side == Side::kInside ? outbound_by_address(shard, packet)
                                       : inbound_by_address(shard, packet);
 }

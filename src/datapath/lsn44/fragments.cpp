@@ -1,6 +1,7 @@
 #include "lsn/datapath/lsn44/fragments.hpp"
 
 #include "lsn/datapath/l3/icmp_send.hpp"
+#include "lsn/datapath/l3/kernel_path.hpp"
 #include "lsn/datapath/lsn44/alg_hooks.hpp"
 #include "lsn/datapath/lsn44/by_address.hpp"
 #include "lsn/datapath/lsn44/bypass.hpp"
@@ -75,6 +76,7 @@ std::optional<InsideAddress> one_to_one_address(Lsn44& shard, const Packet& pack
 Verdict fragment(Lsn44& shard, Packet& packet) {
   const bool inside = packet.side == Side::kInside;
   if (is_own_address(*shard.generation, packet, packet.ip->destination)) {
+    if (is_for_kernel(shard, packet)) return deliver_checked(shard, packet);
     // Those for the NAT itself meet on the first shard, wherever they came in.
     if (shard.id != 0) return Verdict::handoff(0);
     return deliver_locally(shard, packet);

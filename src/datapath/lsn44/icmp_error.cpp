@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lsn/datapath/l3/icmp_send.hpp"
+#include "lsn/datapath/l3/kernel_path.hpp"
 #include "lsn/datapath/lsn44/alg_hooks.hpp"
 #include "lsn/datapath/lsn44/bypass.hpp"
 #include "lsn/datapath/lsn44/hairpin.hpp"
@@ -261,7 +262,8 @@ SessionId find_quoted_session(Lsn44& shard, DomainId td, const Quoted& quoted, D
 
 Verdict icmp_error_outbound(Lsn44& shard, Packet& packet) {
   if (is_own_address(*shard.generation, packet, packet.ip->destination))
-    return Verdict::drop(DropReason::kNotForUs);
+    return is_for_kernel(shard, packet) ? deliver_checked(shard, packet)
+                                        : Verdict::drop(DropReason::kNotForUs);
   // Its source may be a router inside, of no client's network; the quoted packet decides.
   if (const Verdict verdict = check_outbound_addresses(*shard.generation, packet);
       !verdict.is_next())
@@ -299,7 +301,8 @@ Verdict icmp_error_inbound(Lsn44& shard, Packet& packet) {
       !verdict.is_next() && verdict != Verdict::drop(DropReason::kSpoofedClientSource))
     return verdict;
   if (is_own_address(*shard.generation, packet, packet.ip->destination))
-    return Verdict::drop(DropReason::kNotForUs);
+    return is_for_kernel(shard, packet) ? deliver_checked(shard, packet)
+                                        : Verdict::drop(DropReason::kNotForUs);
   if (const Verdict verdict = steer_inbound(shard, packet.ip->destination); !verdict.is_next()) {
     // It may be for a client's own address.
     if (verdict.is_drop() && shard.generation->has_bypass)

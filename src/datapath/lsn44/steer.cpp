@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "lsn/datapath/l3/icmp_send.hpp"
 #include "lsn/datapath/lsn44/bypass.hpp"
 #include "lsn/datapath/lsn44/lsn44.hpp"
 #include "lsn/datapath/lsn44/subscriber.hpp"
@@ -51,6 +52,15 @@ Verdict check_inbound_addresses(const Generation& generation, const Packet& pack
   if (generation.maps.front()->group_of({source}) != nullptr)
     return Verdict::drop(DropReason::kSpoofedClientSource);
   return Verdict::next();
+}
+
+Verdict deliver_checked(Lsn44& shard, Packet& packet) {
+  if (packet.kind == PacketKind::kFragment) shard.counters.fragments_received.add();
+  if (packet.side == Side::kOutside)
+    if (const Verdict checked = check_inbound_addresses(*shard.generation, packet);
+        !checked.is_next())
+      return checked;
+  return deliver_locally(shard, packet);
 }
 
 bool is_forged_neighbour(const Generation& generation, DomainId td, const Packet& packet) {

@@ -33,7 +33,8 @@ void send_icmp_error(L3& shard, const Packet& packet, std::uint8_t type, std::ui
 [[nodiscard]] rte_mbuf* make_icmp_error(L3& shard, const Packet& packet, std::uint8_t type,
                                         std::uint8_t code, std::uint16_t mtu = 0);
 
-/// A packet for an interface's address. Answers an echo request (RFC 1812 section 4.3.3.6),
+/// A packet for an interface's address. Gives it to the kernel, if that has it
+/// (l3/kernel_path.hpp); else answers an echo request (RFC 1812 section 4.3.3.6),
 /// drop(l4_malformed) if its checksum is wrong; everything else is dropped as no_listener, and its
 /// sender told so, other ICMP as not_for_us. Takes the packet when it says consumed.
 [[nodiscard]] Verdict deliver_locally(L3& shard, Packet& packet);

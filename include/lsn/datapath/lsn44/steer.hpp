@@ -38,6 +38,10 @@ namespace lsn::datapath::lsn44 {
 [[nodiscard]] bool is_forged_neighbour(const Generation& generation, DomainId td,
                                        const Packet& packet);
 
+/// A packet for the kernel (is_for_kernel()) that is none of a flow, of whatever shard: checked as
+/// those of flows are, and delivered. Takes it when it says consumed.
+[[nodiscard]] Verdict deliver_checked(Lsn44& shard, Packet& packet);
+
 /// Checks source and destination before anything else: next, or drop.
 [[nodiscard]] Verdict check_outbound_addresses(const Generation& generation, const Packet& packet);
 [[nodiscard]] Verdict check_inbound_addresses(const Generation& generation, const Packet& packet);
