@@ -370,9 +370,16 @@ void build_routes(const Model& model, const Generation* before, Generation& out)
   for (std::size_t i = 0; i < interfaces.size(); ++i) {
     const InterfaceConfig& config = interfaces[i];
     const auto device = std::find(all_devices.begin(), all_devices.end(), config.device);
-    out.interfaces.push_back({config.name, config.role,
-                              static_cast<std::uint16_t>(device - all_devices.begin()), config.vlan,
-                              config.mtu, config.address, config.tcp_mss, config.td});
+    out.interfaces.push_back(
+        {config.name,
+         config.role,
+         static_cast<std::uint16_t>(device - all_devices.begin()),
+         config.vlan,
+         config.mtu,
+         config.address,
+         config.tcp_mss,
+         config.td,
+         {config.kernel_rate.routing, config.kernel_rate.management, config.kernel_rate.rest}});
     add(config.address, i, wire::Ipv4Address{});
   }
   for (const RouteConfig& route : model.routes)

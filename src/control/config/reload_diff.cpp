@@ -57,7 +57,7 @@ Problem problem_of(std::string text) {
 bool needs_restart(std::string_view path) {
   const std::string bare = without_indexes(path);
   // Nothing of a device, or of what is allocated for an interface, depends on it.
-  if (bare == "interfaces.td") return false;
+  if (bare == "interfaces.td" || bare.starts_with("interfaces.kernelRate")) return false;
   return std::any_of(kFixed.begin(), kFixed.end(), [&bare](std::string_view prefix) {
     return bare.starts_with(prefix) && (bare.size() == prefix.size() || bare[prefix.size()] == '.');
   });

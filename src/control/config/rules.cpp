@@ -325,6 +325,35 @@ void check_devices(const std::vector<InterfaceConfig>& interfaces, Findings& fin
                     fmt::format("{} devices at most", shared::kMaxDevices));
 }
 
+/// Kernel interfaces have names of their own in their namespaces; without one its settings mean
+/// nothing.
+void check_kernel_interfaces(const std::vector<InterfaceConfig>& interfaces, Findings& findings) {
+  std::map<std::pair<std::string_view, std::string_view>, std::size_t> named;
+  for (std::size_t i = 0; i < interfaces.size(); ++i) {
+    const InterfaceConfig& of = interfaces[i];
+    const auto path = [i](std::string_view name) { return setting("interfaces", i, name); };
+    const auto label = [&of](std::string_view name) {
+      return fmt::format("interface {}: {}", of.name, name);
+    };
+    if (!findings.sound(path("kernel"))) continue;
+    if (of.kernel.empty()) {
+      const auto refuse = [&](std::string_view name, std::string_view given) {
+        if (findings.sound(path(name)))
+          findings.report(path(name), label(name), std::string(given), "only beside kernel");
+      };
+      if (!of.kernel_netns.empty()) refuse("kernelNetns", quoted(of.kernel_netns));
+      if (of.kernel_ipv6) refuse("kernelIpv6", "true");
+      if (of.kernel_rate != KernelRateConfig{}) refuse("kernelRate", "");
+      continue;
+    }
+    const auto [same, is_alone] = named.try_emplace({of.kernel_netns, of.kernel}, i);
+    if (!is_alone)
+      findings.report(path("kernel"), label("kernel"), quoted(of.kernel),
+                      fmt::format("a name other than that of interface {} in its namespace",
+                                  interfaces[same->second].name));
+  }
+}
+
 void check_interfaces(const Model& model, Findings& findings) {
   const auto& interfaces = model.interfaces;
   check_names(interfaces, "interfaces", "interface", findings);
@@ -343,6 +372,7 @@ void check_interfaces(const Model& model, Findings& findings) {
   }
   check_networks_of_domains(interfaces, findings);
   check_devices(interfaces, findings);
+  check_kernel_interfaces(interfaces, findings);
 }
 
 /// The prefixes that routes and interfaces have, by traffic domain; those outside are in all.

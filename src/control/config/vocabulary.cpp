@@ -233,6 +233,25 @@ std::optional<wire::MacAddress> MacSyntax::parse(std::string_view text) {
   return mac;
 }
 
+namespace {
+
+/// A plain file name of letters, digits and _ - . of at most `longest` bytes, or nothing.
+bool is_plain_name(std::string_view text, std::size_t longest) {
+  const auto is_plain = [](char c) { return alphanumeric(c) || c == '_' || c == '-' || c == '.'; };
+  return text.size() <= longest && text != "." && text != ".." &&
+         std::all_of(text.begin(), text.end(), is_plain);
+}
+
+}  // namespace
+
+std::optional<std::string> KernelNameSyntax::parse(std::string_view text) {
+  return is_plain_name(text, 15) ? std::optional(std::string(text)) : std::nullopt;
+}
+
+std::optional<std::string> NetnsSyntax::parse(std::string_view text) {
+  return is_plain_name(text, 255) ? std::optional(std::string(text)) : std::nullopt;
+}
+
 std::optional<std::string> DeviceSyntax::parse(std::string_view text) {
   if (!all_printable(text) || text.find(' ') != std::string_view::npos || text.size() > 1000)
     return std::nullopt;

@@ -93,6 +93,13 @@ void describe(auto& v, Like<DataplaneConfig> auto& c) {
   v.section("alg", c.alg);
 }
 
+void describe(auto& v, Like<KernelRateConfig> auto& c) {
+  constexpr Limits kRates{1, 1'000'000, "packets per second"};
+  v.number("routing", c.routing, kRates);
+  v.number("management", c.management, kRates);
+  v.number("rest", c.rest, kRates);
+}
+
 void describe(auto& v, Like<InterfaceConfig> auto& c) {
   v.name(c.name, kMaxName);
   v.word("role", c.role, Presence::kRequired);
@@ -106,6 +113,10 @@ void describe(auto& v, Like<InterfaceConfig> auto& c) {
   v.template text<MacSyntax>("mac", c.mac, Presence::kOptional);
   v.number("rxQueueSize", c.rx_queue_size, {64, 32768});
   v.number("txQueueSize", c.tx_queue_size, {64, 32768});
+  v.template text<KernelNameSyntax>("kernel", c.kernel, Presence::kOptional);
+  v.template text<NetnsSyntax>("kernelNetns", c.kernel_netns, Presence::kOptional);
+  v.flag("kernelIpv6", c.kernel_ipv6);
+  v.section("kernelRate", c.kernel_rate);
 }
 
 void describe(auto& v, Like<RouteConfig> auto& c) {

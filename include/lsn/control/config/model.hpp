@@ -63,6 +63,15 @@ struct DataplaneConfig {
   friend bool operator==(const DataplaneConfig&, const DataplaneConfig&) = default;
 };
 
+/// Packets per second to an interface's kernel interface, by class (shared/kernel_class.hpp).
+struct KernelRateConfig {
+  std::uint32_t routing = 20000;
+  std::uint32_t management = 5000;
+  std::uint32_t rest = 1000;
+
+  friend bool operator==(const KernelRateConfig&, const KernelRateConfig&) = default;
+};
+
 struct InterfaceConfig {
   std::string name;
   shared::Side role = shared::Side::kInside;
@@ -75,6 +84,10 @@ struct InterfaceConfig {
   std::optional<wire::MacAddress> mac;  ///< none: the device's own
   std::uint16_t rx_queue_size = 1024;
   std::uint16_t tx_queue_size = 1024;
+  std::string kernel;          ///< the name of its kernel interface; empty: it has none
+  std::string kernel_netns{};  ///< the network namespace of that; empty: lsnd's own
+  bool kernel_ipv6 = false;
+  KernelRateConfig kernel_rate{};
 
   friend bool operator==(const InterfaceConfig&, const InterfaceConfig&) = default;
 };

@@ -335,6 +335,24 @@ struct MacSyntax {
   static std::string format(const Value& value) { return wire::to_string(value); }
 };
 
+/// The name of a kernel interface that is made, or nothing (IFNAMSIZ; dev_valid_name() in Linux).
+struct KernelNameSyntax {
+  using Value = std::string;
+  static constexpr std::string_view kAllowed =
+      "up to 15 letters, digits and _ - . (not . or ..; \"\": no kernel interface)";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return value; }
+};
+
+/// A network namespace as ip-netns(8) names it, or nothing.
+struct NetnsSyntax {
+  using Value = std::string;
+  static constexpr std::string_view kAllowed =
+      "a name in /run/netns: up to 255 letters, digits and _ - . (not . or ..; \"\": lsnd's own)";
+  static std::optional<Value> parse(std::string_view text);
+  static std::string format(const Value& value) { return value; }
+};
+
 /// A DPDK device: a PCI address, which is completed by its domain, or a virtual device; with
 /// arguments behind a comma.
 struct DeviceSyntax {

@@ -209,6 +209,30 @@ TEST(Settings, AnMssIsZeroOrOneThatFitsAnyLink) {
                  {"appsprofile PING: tcpMss: given 1400 for ICMP", "in a TCP profile"});
 }
 
+TEST(Settings, AKernelInterfaceHasANameThatTheKernelTakes) {
+  for (const char* good : {"a", "lsn-out.100", "fifteen_letters"})
+    expect_accepted("mtu = 1400;", "mtu = 1400; kernel = \"" + std::string(good) + "\";");
+  for (const char* bad : {"sixteen_letters_", ".", "..", "a/b", "a b", "a:b"})
+    expect_refused("mtu = 1400;", "mtu = 1400; kernel = \"" + std::string(bad) + "\";",
+                   {"kernel", bad, "up to 15 letters"});
+  for (const char* bad : {"..", "../x", "a b"})
+    expect_refused("mtu = 1400;",
+                   "mtu = 1400; kernel = \"k\"; kernelNetns = \"" + std::string(bad) + "\";",
+                   {"kernelNetns", bad, "/run/netns"});
+}
+
+TEST(Settings, WhatBelongsToAKernelInterfaceStandsBesideOne) {
+  for (const char* alone :
+       {"kernelNetns = \"x\";", "kernelIpv6 = true;", "kernelRate: { rest = 5; };"}) {
+    expect_refused("mtu = 1400;", "mtu = 1400; " + std::string(alone), {"only beside kernel"});
+    expect_accepted("mtu = 1400;", "mtu = 1400; kernel = \"k\"; " + std::string(alone));
+  }
+  for (const char* bad : {"0", "1000001"})
+    expect_refused("mtu = 1400;",
+                   "mtu = 1400; kernel = \"k\"; kernelRate: { rest = " + std::string(bad) + "; };",
+                   {"rest", bad, "1-1000000 packets per second"});
+}
+
 TEST(Settings, ANumberThatWouldWrapIsCaught) {
   // 4294967296 + 65536 is 65536 in 32 bits.
   expect_refused("maxSessions = 65536", "maxSessions = 4295032832",
