@@ -59,6 +59,7 @@ std::expected<std::unique_ptr<DpdkDataplane>, std::string> DpdkDataplane::start(
   auto rings = HandoffRings::make(plan.buffers.handoff_slots, d.nodes_);
   if (!rings) return std::unexpected(rings.error());
   d.handoff_ = std::move(*rings);
+  if (auto started = d.start_kernel(); !started) return std::unexpected(started.error());
   if (auto started = d.start_workers(huge_pages); !started) return std::unexpected(started.error());
   return dataplane;
 }
@@ -104,6 +105,17 @@ std::expected<void, std::string> DpdkDataplane::start_ports() {
   return {};
 }
 
+std::expected<void, std::string> DpdkDataplane::start_kernel() {
+  if (plan_.kernel.empty()) return {};
+  kernel_policer_ = std::make_unique<datapath::KernelPolicer>(plan_.interfaces.size());
+  std::vector<const Port*> ports;
+  for (const auto& each : ports_) ports.push_back(&each->port());
+  auto carrier = KernelCarrier::start(plan_, std::move(ports), nodes_);
+  if (!carrier) return std::unexpected(carrier.error());
+  kernel_ = std::move(*carrier);
+  return {};
+}
+
 WorkerConfig DpdkDataplane::worker_config(unsigned shard, TableMemory::HugePages huge_pages) {
   WorkerConfig config;
   config.shard.id = static_cast<shared::ShardId>(shard);
@@ -119,7 +131,8 @@ WorkerConfig DpdkDataplane::worker_config(unsigned shard, TableMemory::HugePages
                         std::vector<shared::InterfaceId>(4096, shared::kNoInterface));
   for (std::size_t i = 0; i < plan_.interfaces.size(); ++i) {
     const InterfacePlan& interface = plan_.interfaces[i];
-    config.shard.links.push_back({ports_[interface.device]->port().mac(), interface.side});
+    config.shard.links.push_back(
+        {ports_[interface.device]->port().mac(), interface.side, interface.kernel});
     config.ingress[interface.device][interface.vlan] = static_cast<shared::InterfaceId>(i);
   }
   for (std::size_t device = 0; device < ports_.size(); ++device) {
@@ -136,6 +149,8 @@ WorkerConfig DpdkDataplane::worker_config(unsigned shard, TableMemory::HugePages
   config.clock = &clock_;
   config.quiescence = quiescence_.get();
   config.handoff = &handoff_;
+  config.kernel = kernel_.get();
+  config.shard.kernel_policer = kernel_policer_.get();
   return config;
 }
 
@@ -208,6 +223,7 @@ DpdkDataplane::~DpdkDataplane() {
   }
   for (unsigned shard = 0; shard < workers_.size(); ++shard) rte_eal_wait_lcore(lcore_of(shard));
   handoff_.clear();
+  if (kernel_ != nullptr) kernel_->stop();
   for (const auto& port : ports_) {
     if (port->stop(kDevicePatience)) continue;
     spdlog::critical("{}: its driver does not come back: ending at once", port->port().label());
@@ -217,6 +233,7 @@ DpdkDataplane::~DpdkDataplane() {
   publisher_.reset();
   workers_.clear();
   ports_.clear();
+  kernel_.reset();  // its frames may have waited in the ports' queues
   peer_guard::set_workers(nullptr);
 }
 
@@ -247,6 +264,11 @@ std::vector<shared::PortStatus> DpdkDataplane::ports() {
     all.push_back(std::move(status));
   }
   return all;
+}
+
+std::vector<std::optional<shared::KernelStatus>> DpdkDataplane::kernel_interfaces() const {
+  return kernel_ == nullptr ? decltype(kernel_interfaces())(plan_.interfaces.size())
+                            : kernel_->status(plan_.interfaces.size());
 }
 
 void DpdkDataplane::publish(std::shared_ptr<const shared::Generation> generation,

@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <new>
 #include <optional>
 #include <string_view>
+#include <system_error>
 
 #include "lsn/control/records/stream_socket.hpp"
 #include "lsn/datapath/shard.hpp"
@@ -159,14 +161,39 @@ void check_authorities(const control::Model& model, control::Findings& findings)
   }
 }
 
+bool is_the_kernels(const control::InterfaceConfig& interface) {
+  ComposedDevice composed = decompose(interface.device);
+  composed.members.push_back(composed.device);
+  return std::any_of(composed.members.begin(), composed.members.end(),
+                     [](const auto& member) { return !kernel_interface(member).empty(); });
+}
+
+/// A device that is the kernel's as well lets it hear what comes in: with the address in the same
+/// namespace it would answer by itself.
+void check_kernel_interfaces(const control::Model& model, control::Findings& findings) {
+  for (std::size_t i = 0; i < model.interfaces.size(); ++i) {
+    const control::InterfaceConfig& of = model.interfaces[i];
+    const auto report = [&](std::string_view given, const std::string& allowed) {
+      findings.report(fmt::format("interfaces[{}].kernelNetns", i),
+                      fmt::format("interface {}: kernelNetns", of.name), given, allowed);
+    };
+    if (of.kernel.empty()) continue;
+    if (of.kernel_netns.empty()) {
+      if (is_the_kernels(of))
+        report("none", fmt::format("another namespace than that of the device \"{}\", whose "
+                                   "packets the kernel hears, too",
+                                   of.device));
+    } else if (std::error_code error;
+               !std::filesystem::exists("/run/netns/" + of.kernel_netns, error)) {
+      report(fmt::format("\"{}\"", of.kernel_netns),
+             "a network namespace of this machine (ip netns)");
+    }
+  }
+}
+
 /// If no device is the kernel's as well, the kernel's addresses do not matter.
 bool shares_a_device_with_the_kernel(const control::Model& model) {
-  return std::any_of(model.interfaces.begin(), model.interfaces.end(), [](const auto& interface) {
-    ComposedDevice composed = decompose(interface.device);
-    composed.members.push_back(composed.device);
-    return std::any_of(composed.members.begin(), composed.members.end(),
-                       [](const auto& member) { return !kernel_interface(member).empty(); });
-  });
+  return std::any_of(model.interfaces.begin(), model.interfaces.end(), is_the_kernels);
 }
 
 void check_addresses(const control::Model& model, const Machine& machine,
@@ -178,7 +205,8 @@ void check_addresses(const control::Model& model, const Machine& machine,
   };
   for (std::size_t i = 0; i < model.interfaces.size(); ++i)
     for (const Machine::KernelAddress& taken : machine.addresses)
-      if (taken.address == model.interfaces[i].address.address)
+      if (taken.address == model.interfaces[i].address.address &&
+          taken.interface != model.interfaces[i].kernel)  // of an lsnd that runs
         findings.report(fmt::format("interfaces[{}].address", i),
                         fmt::format("interface {}: address", model.interfaces[i].name),
                         wire::to_string(model.interfaces[i].address), allowed(taken));
@@ -227,6 +255,7 @@ void check_machine(const control::Model& model, const Machine& machine,
   check_cpus(model, machine, findings);
   check_devices(model, machine, findings);
   check_addresses(model, machine, findings);
+  check_kernel_interfaces(model, findings);
   check_group(model, findings);
   check_authorities(model, findings);
   check_listening(model, machine, findings);

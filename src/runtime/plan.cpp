@@ -12,6 +12,7 @@
 #include "lsn/datapath/lsn44/session.hpp"
 #include "lsn/datapath/packet.hpp"
 #include "lsn/datapath/shard.hpp"
+#include "lsn/runtime/kernel_carrier.hpp"
 #include "lsn/state/flow_table.hpp"
 
 namespace lsn::runtime {
@@ -74,6 +75,14 @@ BufferPlan plan_buffers(const Plan& plan) {
                        workers * datapath::HandoffBuffer::kCapacity +
                        datapath::Neighbours::kWaitingRoom +
                        kWaitingPerDatagram * plan.fragments_per_worker;
+  if (!plan.kernel.empty()) {
+    buffers.per_worker += KernelCarrier::kInFlight;
+    buffers.kernel = KernelCarrier::kFrames;
+    std::uint16_t largest = 0;
+    for (const KernelPlan& each : plan.kernel) largest = std::max(largest, each.mtu);
+    buffers.kernel_room =
+        static_cast<std::uint16_t>(RTE_PKTMBUF_HEADROOM + KernelCarrier::room_for(largest));
+  }
   buffers.indirect_per_worker = kInCaches + devices * (datapath::TxBuffer::kCapacity + 1024);
   if (std::any_of(plan.ports.begin(), plan.ports.end(), wants_large_frames)) {
     // The driver copies and keeps none: fewer will do.
@@ -103,6 +112,8 @@ std::size_t BufferPlan::bare_bytes(std::size_t workers, Pages pages) const {
   // Buffers::make() rounds up to the best size for a ring.
   return pool_of(rounded_pool(workers * per_worker), data_room + kAround) +
          pool_of(rounded_pool(workers * indirect_per_worker), sizeof(rte_mbuf) + 2 * 64) +
+         (kernel == 0 ? 0 : pool_of(rounded_pool(kernel), kernel_room + kAround)) +
+         (kernel == 0 ? 0 : workers * KernelCarrier::kRingBytes) +
          workers * workers * (handoff_slots * sizeof(void*) + 512);
 }
 
@@ -112,6 +123,24 @@ std::size_t BufferPlan::bytes(std::size_t workers, Pages pages) const {
   constexpr std::size_t kOther = std::size_t{32} << 20;
   return bare + bare / 8 + kOther;
 }
+
+namespace {
+
+shared::KernelUse kernel_use(const control::InterfaceConfig& interface) {
+  return interface.kernel.empty() ? shared::KernelUse::kNone
+         : interface.kernel_ipv6  ? shared::KernelUse::kWithIpv6
+                                  : shared::KernelUse::kIpv4;
+}
+
+/// The kernel interface of the next interface, if it has one.
+void add_kernel(Plan& plan, const control::InterfaceConfig& interface, std::uint16_t device) {
+  if (interface.kernel.empty()) return;
+  plan.kernel.push_back({static_cast<shared::InterfaceId>(plan.interfaces.size()), interface.name,
+                         interface.kernel, interface.kernel_netns, kernel_use(interface),
+                         interface.address, interface.mtu, device});
+}
+
+}  // namespace
 
 Plan make_plan(const control::Model& model) {
   Plan plan;
@@ -132,6 +161,7 @@ Plan make_plan(const control::Model& model) {
       ++count;
       if (count <= kNamed) port.interfaces += (count == 1 ? "" : ", ") + interface.name;
       (interface.role == shared::Side::kInside ? port.inside : port.outside) = true;
+      port.hears_groups |= !interface.kernel.empty();
       port.mtu = std::max(port.mtu, interface.mtu);
       port.rx_descriptors = std::max(port.rx_descriptors, interface.rx_queue_size);
       port.tx_descriptors = std::max(port.tx_descriptors, interface.tx_queue_size);
@@ -143,8 +173,9 @@ Plan make_plan(const control::Model& model) {
   }
   for (const control::InterfaceConfig& interface : model.interfaces) {
     const auto device = std::find(devices.begin(), devices.end(), interface.device);
-    plan.interfaces.push_back(
-        {static_cast<std::uint16_t>(device - devices.begin()), interface.vlan, interface.role});
+    const auto index = static_cast<std::uint16_t>(device - devices.begin());
+    add_kernel(plan, interface, index);
+    plan.interfaces.push_back({index, interface.vlan, interface.role, kernel_use(interface)});
   }
 
   const auto workers = static_cast<std::uint32_t>(plan.cpus.size());

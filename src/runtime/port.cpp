@@ -313,12 +313,21 @@ void Port::settle_mac() {
   rte_eth_promiscuous_enable(id_);
 }
 
+/// The kernel interfaces on it hear multicast: the device has to let all of it in.
+void Port::settle_groups() {
+  if (!plan_.hears_groups) return;
+  const Attempt attempt;
+  if (rte_eth_allmulticast_enable(id_) == 0 || rte_eth_promiscuous_enable(id_) == 0) return;
+  spdlog::warn("{}: the device may keep multicast to itself that kernel interfaces want", label());
+}
+
 std::expected<void, std::string> Port::start() {
   const Attempt attempt;
   peer_ended_.store(false, std::memory_order_relaxed);
   if (const int result = rte_eth_dev_start(id_); result != 0)
     return std::unexpected(fmt::format("{} does not start: {}", label(), reason(attempt, result)));
   started_ = true;
+  settle_groups();
   tell_vlans();
   settle_flow_control();
   steering_.start(id_, poller_of_);

@@ -22,6 +22,7 @@
 
 #include "lsn/control/config/generation_builder.hpp"
 #include "lsn/control/config/problem.hpp"
+#include "lsn/datapath/l3/kernel_policer.hpp"
 #include "lsn/datapath/lsn44/bypass.hpp"
 #include "lsn/datapath/parse.hpp"
 #include "lsn/datapath/path.hpp"
@@ -206,7 +207,9 @@ class Box {
     config.memory = &memory_;
     config.seed = {1};  // the same run each time
     for (std::size_t i = 0; i < plan.interfaces.size(); ++i)
-      config.links.push_back({own_mac(i), plan.interfaces[i].side});
+      config.links.push_back({own_mac(i), plan.interfaces[i].side, plan.interfaces[i].kernel});
+    kernel_policer_ = std::make_unique<datapath::KernelPolicer>(plan.interfaces.size());
+    config.kernel_policer = kernel_policer_.get();
     shard_ = std::make_unique<datapath::Shard>(config);
     for (std::size_t i = 0; i < plan.interfaces.size(); ++i)
       shard_->ingress[plan.interfaces[i].device][plan.interfaces[i].vlan] =
@@ -260,8 +263,14 @@ class Box {
     return first;
   }
 
-  /// Takes all frames out of the shard; ARP requests are answered.
+  /// Takes all frames out of the shard; ARP requests are answered. A kernel takes what it gets.
   void collect() {
+    for (datapath::KernelBuffer& buffer : shard_->kernel) {
+      for (std::uint32_t i = 0; i < buffer.count; ++i)
+        datapath::set_fate(buffer.packets[i], datapath::KernelFate::kTaken);
+      datapath::take_back(*shard_, {buffer.packets.data(), buffer.count});
+      buffer.count = 0;
+    }
     for (bool some = true; some;) {
       some = false;
       for (std::uint16_t device = 0; device < shard_->tx.size(); ++device) {
@@ -311,6 +320,7 @@ class Box {
   std::shared_ptr<const shared::Generation> generation_;
   datapath::lsn44::AddressStore store_;
   std::unique_ptr<datapath::lsn44::ShardAddresses> addresses_;
+  std::unique_ptr<datapath::KernelPolicer> kernel_policer_;
   std::unique_ptr<datapath::Shard> shard_;
   std::vector<Sent> sent_;
 };

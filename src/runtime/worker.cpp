@@ -149,6 +149,7 @@ void Worker::run_loop() {
       bool full = false;
       bool received = poll_queues(shard, full);
       received |= poll_rings(shard, full);
+      if (config_.kernel != nullptr) received |= poll_kernel(shard);
       using enum datapath::Overload::Poll;
       shard.overload.polled(full ? kFull : received ? kPartial : kEmpty, took);
       worked |= received;
@@ -250,6 +251,7 @@ void Worker::send(datapath::Shard& shard) {
   for (std::size_t device = 0; device < shard.tx.size(); ++device)
     if (shard.tx[device].count != 0) flush_tx(shard, static_cast<std::uint16_t>(device));
   if (shard.shards > 1) flush_handoffs(shard);
+  if (config_.kernel != nullptr) flush_kernel(shard);
   if (shard.capture != nullptr) [[unlikely]]
     shard.capture->end_burst(shard);
 }
@@ -332,6 +334,26 @@ void Worker::flush_handoffs(datapath::Shard& shard) {
     }
     buffer.count = 0;
   }
+}
+
+void Worker::flush_kernel(datapath::Shard& shard) {
+  for (std::size_t c = 0; c < shard.kernel.size(); ++c) {
+    datapath::KernelBuffer& buffer = shard.kernel[c];
+    if (buffer.count == 0) continue;
+    const unsigned taken = config_.kernel->give(shard.id, c, {buffer.packets.data(), buffer.count});
+    for (unsigned i = taken; i < buffer.count; ++i)
+      shard.drop(buffer.packets[i], shared::DropReason::kKernelFull);
+    buffer.count = 0;
+  }
+}
+
+bool Worker::poll_kernel(datapath::Shard& shard) {
+  std::array<rte_mbuf*, datapath::kBurst> packets;
+  const unsigned back = config_.kernel->take_back(shard.id, packets);
+  datapath::take_back(shard, {packets.data(), back});
+  const unsigned frames = config_.kernel->take(shard.id, packets);
+  datapath::send_from_kernel(shard, {packets.data(), frames});
+  return back + frames != 0;
 }
 
 void Worker::nap(std::uint32_t idle_polls) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -21,6 +22,7 @@
 #include "lsn/shared/counters.hpp"
 #include "lsn/shared/events.hpp"
 #include "lsn/shared/generation.hpp"
+#include "lsn/shared/kernel_class.hpp"
 #include "lsn/shared/log_record.hpp"
 #include "lsn/shared/port_status.hpp"
 #include "lsn/shared/queries.hpp"
@@ -51,6 +53,10 @@ class Dataplane {
   [[nodiscard]] virtual shared::AddressClasses address_classes() const { return {}; }
   /// By device index (Interface::device).
   [[nodiscard]] virtual std::vector<shared::PortStatus> ports() = 0;
+  /// By interface: its kernel interface. Shorter: none of the others has one.
+  [[nodiscard]] virtual std::vector<std::optional<shared::KernelStatus>> kernel_interfaces() const {
+    return {};
+  }
 
   /// Makes a generation the current one; `done(ended)` when every worker works with it and the
   /// sessions that it does not allow any more are ended (their number).

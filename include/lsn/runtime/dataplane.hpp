@@ -12,16 +12,19 @@
 #include <expected>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "lsn/control/dataplane.hpp"
 #include "lsn/datapath/capture_tap.hpp"
+#include "lsn/datapath/l3/kernel_policer.hpp"
 #include "lsn/runtime/buffers.hpp"
 #include "lsn/runtime/clock.hpp"
 #include "lsn/runtime/device_events.hpp"
 #include "lsn/runtime/distribution_watch.hpp"
 #include "lsn/runtime/handoff.hpp"
+#include "lsn/runtime/kernel_carrier.hpp"
 #include "lsn/runtime/plan.hpp"
 #include "lsn/runtime/port.hpp"
 #include "lsn/runtime/port_keeper.hpp"
@@ -44,6 +47,7 @@ class DpdkDataplane final : public control::Dataplane {
   [[nodiscard]] control::WorkerStatus worker(unsigned shard) const override;
   [[nodiscard]] shared::AddressClasses address_classes() const override { return classes_; }
   [[nodiscard]] std::vector<shared::PortStatus> ports() override;
+  [[nodiscard]] std::vector<std::optional<shared::KernelStatus>> kernel_interfaces() const override;
   void publish(std::shared_ptr<const shared::Generation> generation,
                std::function<void(std::uint64_t ended)> done) override;
   void flush(unsigned shard, shared::SessionFlush flush,
@@ -72,6 +76,7 @@ class DpdkDataplane final : public control::Dataplane {
 
   [[nodiscard]] std::expected<void, std::string> open_ports();
   [[nodiscard]] std::expected<void, std::string> start_ports();
+  [[nodiscard]] std::expected<void, std::string> start_kernel();
   [[nodiscard]] WorkerConfig worker_config(unsigned shard, TableMemory::HugePages huge_pages);
   void log_worker(unsigned shard) const;
   [[nodiscard]] std::expected<void, std::string> start_workers(TableMemory::HugePages huge_pages);
@@ -94,6 +99,8 @@ class DpdkDataplane final : public control::Dataplane {
   shared::AddressClasses classes_;                  ///< that all devices distribute by
   std::vector<DistributionWatch> distribution_;     ///< by device
   HandoffRings handoff_;
+  std::unique_ptr<datapath::KernelPolicer> kernel_policer_;
+  std::unique_ptr<KernelCarrier> kernel_;  ///< nullptr: no interface has a kernel interface
   std::shared_ptr<rte_rcu_qsbr> quiescence_;
   std::vector<std::shared_ptr<datapath::CaptureTap>> taps_;  ///< by worker, which it may use
   std::vector<std::unique_ptr<Worker>> workers_;

@@ -29,6 +29,19 @@ struct PortPlan {
   std::uint16_t tx_descriptors = 1024;
   std::vector<std::uint16_t> vlans;  ///< of its interfaces, 0: untagged
   std::uint16_t buffer_room = 2048;  ///< bytes of a frame in a buffer
+  bool hears_groups = false;         ///< an interface on it has a kernel interface
+};
+
+/// A kernel interface that is made (kernel_tap.hpp).
+struct KernelPlan {
+  shared::InterfaceId interface = 0;  ///< that it stands for
+  std::string label;                  ///< that one's name
+  std::string name;
+  std::string netns;  ///< empty: lsnd's own
+  shared::KernelUse use = shared::KernelUse::kIpv4;
+  wire::Ipv4Prefix address;
+  std::uint16_t mtu = 1500;
+  std::uint16_t device = 0;
 };
 
 /// Index of the vector: the interface's. Where it is.
@@ -36,6 +49,7 @@ struct InterfacePlan {
   std::uint16_t device = 0;
   std::uint16_t vlan = 0;
   shared::Side side = shared::Side::kInside;
+  shared::KernelUse kernel = shared::KernelUse::kNone;
 };
 
 /// Size of a pool if so many buffers are needed. It is kept in a ring: one less than a power of two
@@ -48,6 +62,8 @@ struct BufferPlan {
   std::uint32_t per_worker = 0;  ///< buffers
   std::uint32_t indirect_per_worker = 0;
   std::uint32_t handoff_slots = 0;  ///< of each ring between two workers
+  std::uint32_t kernel = 0;         ///< buffers of frames that the kernel sends, in all
+  std::uint16_t kernel_room = 0;    ///< bytes of one, with its headroom
 
   /// The memory that EAL must provide for all of them. In pages of 4 KB a buffer does not lie
   /// across two of them unless it must (rte_mempool_calc_mem_size_helper() in DPDK), so most take a
@@ -63,6 +79,7 @@ struct Plan {
   std::vector<std::string> eal;
   std::vector<PortPlan> ports;  ///< by device index
   std::vector<InterfacePlan> interfaces;
+  std::vector<KernelPlan> kernel;
   std::uint32_t sessions_per_worker = 0;
   bool mappings = false;  ///< some sessions share a NAT endpoint, or let unsolicited hosts in
   std::uint32_t fragments_per_worker = 0;

@@ -173,6 +173,7 @@ class Port {
   [[nodiscard]] std::expected<void, std::string> read_offers();
   void settle_mtu();
   void settle_mac();
+  void settle_groups();
   void tell_vlans();
   void settle_flow_control();
   [[nodiscard]] bool is_gone() const;

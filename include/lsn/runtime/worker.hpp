@@ -20,6 +20,7 @@
 #include "lsn/datapath/shard.hpp"
 #include "lsn/runtime/clock.hpp"
 #include "lsn/runtime/handoff.hpp"
+#include "lsn/runtime/kernel_carrier.hpp"
 #include "lsn/runtime/mailbox.hpp"
 #include "lsn/runtime/port.hpp"
 #include "lsn/runtime/table_memory.hpp"
@@ -45,6 +46,7 @@ struct WorkerConfig {
   const Clock* clock = nullptr;
   rte_rcu_qsbr* quiescence = nullptr;
   HandoffRings* handoff = nullptr;
+  KernelCarrier* kernel = nullptr;  ///< nullptr: no interface has a kernel interface
 };
 
 class Worker {
@@ -97,6 +99,9 @@ class Worker {
   void flush_tx(datapath::Shard& shard, std::uint16_t device);
   void send_idle();
   void flush_handoffs(datapath::Shard& shard);
+  void flush_kernel(datapath::Shard& shard);
+  /// Takes back the packets that the kernel has got, and sends those that it sends.
+  [[nodiscard]] bool poll_kernel(datapath::Shard& shard);
   void nap(std::uint32_t idle_polls);
   /// The shard, for code that runs on its worker: debug builds check that it does.
   [[nodiscard]] datapath::Shard& own_shard() const;

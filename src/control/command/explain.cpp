@@ -575,6 +575,13 @@ class Explanation {
   }
 
   void decide_local() {
+    const auto& interfaces = context_.config.model().interfaces;
+    for (const InterfaceConfig& on : interfaces)
+      if (on.address.address == asked_.destination && !on.kernel.empty() &&
+          (on.role == Side::kOutside || on.td == asked_.td))
+        return decide("kernel", fmt::format("for the kernel, by its interface \"{}\", if it comes "
+                                            "in on {} and the rate of its class allows it",
+                                            on.kernel, on.name));
     decide("local",
            "for lsnd itself: it answers echo requests, and UDP, TCP and others with an error "
            "(no_listener)");

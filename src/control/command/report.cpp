@@ -207,18 +207,28 @@ struct InterfaceFacts {
   const Counts counts;
   const std::vector<const Counters*> workers;
   const std::vector<shared::PortStatus> ports;
+  const std::vector<std::optional<shared::KernelStatus>> kernel;
   const std::vector<Interface>& interfaces;
 
   explicit InterfaceFacts(const CommandContext& context)
       : counts(context.dataplane, context.cleared),
         workers(all_of(counts)),
         ports(context.cleared.since(context.dataplane.ports())),
+        kernel(context.dataplane.kernel_interfaces()),
         interfaces(context.config.generation().interfaces) {}
 
+  [[nodiscard]] const shared::KernelStatus* kernel_of(std::size_t i) const {
+    return i < kernel.size() && kernel[i] ? &*kernel[i] : nullptr;
+  }
   [[nodiscard]] std::uint64_t count(std::size_t i, const auto& counter) const {
     return sum(workers, [&](const Counters& c) { return counter.read(c.interfaces[i]); });
   }
 };
+
+/// A counter that only interfaces with a kernel interface have.
+bool is_of_kernel_path(const auto& counter) {
+  return counter.name.find("_kernel_") != std::string_view::npos;
+}
 
 Json interfaces_json(const InterfaceFacts& facts) {
   Json list = Json::array();
@@ -229,8 +239,12 @@ Json interfaces_json(const InterfaceFacts& facts) {
               {"device", port.device},  {"vlan", interface.vlan},
               {"mtu", interface.mtu},   {"address", wire::to_string(interface.address)},
               {"link", link_word(port)}};
+    if (const shared::KernelStatus* const kernel = facts.kernel_of(i))
+      json["kernel"] = {
+          {"name", kernel->name}, {"netns", kernel->netns}, {"present", kernel->present}};
     for (const auto& counter : shared::interface_counters())
-      json[std::string(counter.name)] = facts.count(i, counter);
+      if (facts.kernel_of(i) != nullptr || !is_of_kernel_path(counter))
+        json[std::string(counter.name)] = facts.count(i, counter);
     list.push_back(std::move(json));
   }
   Json devices = Json::array();
@@ -251,13 +265,37 @@ Json interfaces_json(const InterfaceFacts& facts) {
   return Json{{"interfaces", std::move(list)}, {"devices", std::move(devices)}};
 }
 
+/// Of the interfaces that have a kernel interface; nothing if none has.
+std::string kernel_table(const InterfaceFacts& facts) {
+  std::vector<Table::Column> columns{
+      {"interface", kLeft}, {"kernel", kLeft}, {"netns", kLeft}, {"state", kLeft}};
+  for (const auto& counter : shared::interface_counters())
+    if (is_of_kernel_path(counter)) columns.push_back({counter.name, kRight});
+  Table table(columns);
+  bool some = false;
+  for (std::size_t i = 0; i < facts.interfaces.size(); ++i) {
+    const shared::KernelStatus* const kernel = facts.kernel_of(i);
+    if (kernel == nullptr) continue;
+    some = true;
+    std::vector<std::string> cells{facts.interfaces[i].name, kernel->name,
+                                   kernel->netns.empty() ? "-" : kernel->netns,
+                                   kernel->present ? "present" : "deleted"};
+    for (const auto& counter : shared::interface_counters())
+      if (is_of_kernel_path(counter)) cells.push_back(grouped(facts.count(i, counter)));
+    table.add(std::move(cells));
+  }
+  return some ? table.print() + '\n' : "";
+}
+
 std::string interfaces_table(const InterfaceFacts& facts) {
   std::vector<Table::Column> columns{{"interface", kLeft}, {"role", kLeft}, {"address", kLeft},
                                      {"vlan", kRight},     {"mtu", kRight}, {"link", kLeft}};
+  std::vector<shared::CounterText<shared::InterfaceCounters>> counters;
   for (const auto& counter : shared::interface_counters())
-    columns.push_back({counter.name, kRight});
+    if (!is_of_kernel_path(counter)) counters.push_back(counter);
+  for (const auto& counter : counters) columns.push_back({counter.name, kRight});
   Table table(columns);
-  std::vector<std::uint64_t> totals(shared::interface_counters().size());
+  std::vector<std::uint64_t> totals(counters.size());
   for (std::size_t i = 0; i < facts.interfaces.size(); ++i) {
     const Interface& interface = facts.interfaces[i];
     std::vector<std::string> cells{interface.name,
@@ -267,7 +305,7 @@ std::string interfaces_table(const InterfaceFacts& facts) {
                                    std::to_string(interface.mtu),
                                    link_word(port_of(facts.ports, interface))};
     for (std::size_t c = 0; c < totals.size(); ++c) {
-      const std::uint64_t value = facts.count(i, shared::interface_counters()[c]);
+      const std::uint64_t value = facts.count(i, counters[c]);
       totals[c] += value;
       cells.push_back(grouped(value));
     }
@@ -306,7 +344,8 @@ std::string report_interfaces(Format format, const CommandContext& context) {
   const InterfaceFacts facts(context);
   if (format == Format::kJson)
     return document_with_beginning(interfaces_json(facts), context.cleared);
-  return with_beginning(interfaces_table(facts) + '\n' + devices_table(facts), context.cleared);
+  return with_beginning(interfaces_table(facts) + '\n' + kernel_table(facts) + devices_table(facts),
+                        context.cleared);
 }
 
 namespace {

@@ -180,6 +180,22 @@ class Collection {
       });
   }
 
+  /// Of the interfaces that have a kernel interface; if none has there is no such family.
+  void add_kernel_interfaces(const auto& of_interface) {
+    std::vector<std::pair<Labels, bool>> all;
+    for (std::size_t i = 0; i < source_.interfaces.size() && i < facts_.kernel.size(); ++i) {
+      if (!facts_.kernel[i]) continue;
+      Labels labels = of_interface(source_.interfaces[i]);
+      labels.push_back({"kernel", facts_.kernel[i]->name});
+      labels.push_back({"netns", facts_.kernel[i]->netns});
+      all.emplace_back(std::move(labels), facts_.kernel[i]->present);
+    }
+    if (all.empty()) return;
+    Family present = gauge("interface_kernel_present",
+                           "1: the kernel interface of the interface is there; 0: it was deleted.");
+    for (auto& [labels, is_present] : all) present.add(std::move(labels), is_present);
+  }
+
   /// `stat interface`, of all workers together: there may be thousands of interfaces.
   void add_interfaces() {
     const auto of_interface = [](const shared::Interface& interface) {
@@ -197,6 +213,7 @@ class Collection {
       labels.push_back({"vlan", std::to_string(interface.vlan)});
       info.add(std::move(labels), true);
     }
+    add_kernel_interfaces(of_interface);
     for (const auto& counter : shared::interface_counters()) {
       Family one = family("interface_", counter);
       for (std::size_t i = 0; i < source_.interfaces.size(); ++i) {
@@ -421,6 +438,7 @@ MetricsFacts MetricsFacts::of(Dataplane& dataplane, const shared::Generation& ge
       facts.profiles.push_back({profile.id, profile.name, profile.present});
   for (const shared::Group& group : generation.groups) facts.groups.push_back(group.name);
   facts.ports = dataplane.ports();
+  facts.kernel = dataplane.kernel_interfaces();
   return facts;
 }
 

@@ -13,6 +13,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,9 +43,10 @@ struct MetricsFacts {
     bool present;
   };
   std::uint64_t generation = 0;
-  std::vector<Profile> profiles;          ///< those that are counted apart
-  std::vector<std::string> groups;        ///< names by id
-  std::vector<shared::PortStatus> ports;  ///< by device
+  std::vector<Profile> profiles;                              ///< those that are counted apart
+  std::vector<std::string> groups;                            ///< names by id
+  std::vector<shared::PortStatus> ports;                      ///< by device
+  std::vector<std::optional<shared::KernelStatus>> kernel{};  ///< by interface
   RecordsStatus records;
 
   [[nodiscard]] static MetricsFacts of(Dataplane& dataplane, const shared::Generation& generation);

@@ -133,6 +133,20 @@ TEST(StatInterface, CountsByInterfaceAndShowsTheDevices) {
   EXPECT_THAT(text, HasSubstr("net_tap0,iface=t0: RSS by source address\n"));
 }
 
+TEST(StatInterface, ShowsKernelInterfacesWhereThereAreSome) {
+  BusyBench bench;
+  EXPECT_THAT(bench.text("stat interface"), testing::Not(HasSubstr("kernel")));
+  bench.dataplane.kernel_status = {std::nullopt, shared::KernelStatus{"k-out", "routers", true}};
+  const auto json = bench.json("stat interface");
+  EXPECT_FALSE(json["interfaces"][0].contains("kernel"));
+  EXPECT_EQ(json["interfaces"][1]["kernel"],
+            nlohmann::json({{"name", "k-out"}, {"netns", "routers"}, {"present", true}}));
+  EXPECT_EQ(json["interfaces"][1]["to_kernel_packets"], 0);
+  EXPECT_THAT(bench.text("stat interface"), ContainsRegex("out +k-out +routers +present +0 +0"));
+  bench.dataplane.kernel_status[1]->present = false;
+  EXPECT_THAT(bench.text("stat interface"), ContainsRegex("out +k-out +routers +deleted"));
+}
+
 TEST(StatInterface, ShowsInterfacesWhoseDeviceIsUnknown) {
   BusyBench bench;
   bench.dataplane.port_status.clear();

@@ -54,6 +54,10 @@ class FakeDataplane : public Dataplane {
     return status;
   }
   [[nodiscard]] std::vector<shared::PortStatus> ports() override { return port_status; }
+  [[nodiscard]] std::vector<std::optional<shared::KernelStatus>> kernel_interfaces()
+      const override {
+    return kernel_status;
+  }
 
   void publish(std::shared_ptr<const shared::Generation> generation,
                std::function<void(std::uint64_t)> done) override {
@@ -147,6 +151,7 @@ class FakeDataplane : public Dataplane {
   [[nodiscard]] std::size_t outstanding() const { return answers_.size(); }
 
   std::vector<shared::PortStatus> port_status;
+  std::vector<std::optional<shared::KernelStatus>> kernel_status;
   std::shared_ptr<const shared::Generation> published;
   std::shared_ptr<const shared::Generation> adopted;
   std::uint64_t ended_next = 0;  ///< what the next publication ends

@@ -76,6 +76,7 @@ struct MetricsBench : Bench {
     outside.device = "0000:03:00.0";
     outside.removed = true;
     dataplane.port_status = {inside, outside};
+    dataplane.kernel_status = {std::nullopt, shared::KernelStatus{"k-out", "routers", true}};
   }
 
   std::string text() {
@@ -154,9 +155,10 @@ TEST(MetricsText, HasLabelsOfWhatIsBoundedOnly) {
   MetricsBench bench;
   for (unsigned host = 0; host < 100; ++host)
     bench.dataplane.rows(0).push_back(udp_session(host, static_cast<std::uint16_t>(1024 + host)));
-  const std::set<std::string> bounded{
-      "worker", "protocol", "reason",    "interface", "role", "device", "vlan",  "driver", "mac",
-      "cpu",    "profile",  "numa_node", "version",   "kind", "sink",   "alert", "of"};
+  const std::set<std::string> bounded{"worker",  "protocol",  "reason",  "interface", "role",
+                                      "device",  "vlan",      "driver",  "mac",       "cpu",
+                                      "profile", "numa_node", "version", "kind",      "sink",
+                                      "alert",   "of",        "kernel",  "netns"};
   for (const auto& [name, metric] : bench.metrics())
     for (const std::string& label : metric.label_names)
       EXPECT_TRUE(bounded.contains(label)) << name << ' ' << label;
