@@ -481,15 +481,17 @@ class Replay {
     const Headers of(ip);
     const Fragmented name{of.ip->source.raw(), of.ip->destination.raw(), of.ip->protocol,
                           of.ip->identification.raw()};
-    if (of.l4 == nullptr) {
-      const auto first = fragmented_.find(name);
-      if (first == fragmented_.end())
-        return std::unexpected("it is a fragment, and its first one has not come before");
-      redirect(ip, first->second, std::nullopt);
-      return {};
+    if (is_bypassed(of)) return {};
+    if (of.ip->fragment_offset() != 0) {
+      if (const auto first = fragmented_.find(name); first != fragmented_.end()) {
+        redirect(ip, first->second, std::nullopt);
+        return {};
+      }
+      // A static mapping of the whole address needs no port.
+      if (auto done = send_to_nat(ip); done) return done;
+      return std::unexpected("it is a fragment, and its first one has not come before");
     }
-    if (!is_bypassed(of))
-      if (auto done = send_to_nat(ip); !done) return done;
+    if (auto done = send_to_nat(ip); !done) return done;
     if (of.is_first_fragment()) fragmented_[name] = of.ip->destination;
     return {};
   }

@@ -339,6 +339,8 @@ class Follower {
   void doubt_ends(std::int64_t latest_ms);
   /// What may be missing of who had the endpoint by the records alone.
   void doubt_records();
+  /// Of several holders, which one it was.
+  void note_precedence();
 
   const FindQuestion& question_;
   FindAnswer answer_;
@@ -408,11 +410,21 @@ void Follower::doubt_records() {
                         holder.subscriber, utc_text(holder.from_ms.value_or(begun->at_ms))));
     }
   }
-  if (answer_.holders.empty() && !begins_.empty()) from = begins_.front();
+  // Of another protocol somebody else may have had the port since long before.
+  const bool is_open = answer_.holders.empty() || (q.port && q.protocol.empty());
+  if (is_open && !begins_.empty()) from = std::min(from, begins_.front());
   if (certain) return;
   // Where addresses are computed, there is nothing else to record.
   if (auto words = recorded_.doubt(); words && !computed_.has_part()) doubt(std::move(*words));
   for (const Span& loss : losses_) doubt_loss(loss, from);
+}
+
+void Follower::note_precedence() {
+  const auto is_static = [](const Holder& holder) { return !holder.mapping.empty(); };
+  if (question_.port && std::ranges::any_of(answer_.holders, is_static) &&
+      !std::ranges::all_of(answer_.holders, is_static))
+    answer_.remarks.emplace_back(
+        "a static mapping has its endpoint before any block that the port lies in");
 }
 
 FindAnswer Follower::finish(const std::set<std::string>& names, std::int64_t latest_ms) {
@@ -433,6 +445,7 @@ FindAnswer Follower::finish(const std::set<std::string>& names, std::int64_t lat
       if (loss.may_be_config) doubt_loss(loss, *covered);
   computed_.add_to(answer_);
   statics_.add_to(answer_);
+  note_precedence();
   std::stable_sort(answer_.holders.begin(), answer_.holders.end(),
                    [](const Holder& a, const Holder& b) {
                      return a.from_ms.value_or(INT64_MIN) < b.from_ms.value_or(INT64_MIN);

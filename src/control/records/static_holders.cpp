@@ -144,6 +144,8 @@ std::optional<std::int64_t> StaticHolders::covered_since() const {
   if (!q.port && !q.spi) return std::nullopt;
   for (const Period& period : periods_) {
     // Other protocols may be another's, and other destinations.
+    // Before it a session may have had the endpoint, and have it still.
+    if (period.from_ms && !period.is_of_start) continue;
     const bool has_all =
         !period.mapping.dest_ip && (period.mapping.nat_port->is_any || !q.protocol.empty());
     if (has_all && period.known_ms <= q.from_ms &&
