@@ -72,9 +72,7 @@ std::vector<Wanted> wanted_sinks(const Model& model) {
 }  // namespace
 
 LogThread::LogThread(Dataplane& dataplane, const Model& model, const shared::Generation& generation)
-    : dataplane_(dataplane),
-      clock_(steady_clock::now(), system_clock::now()),
-      tick_zero_(dataplane.tick_zero()) {
+    : clock_(steady_clock::now(), system_clock::now()), tick_zero_(dataplane.tick_zero()) {
   now_ = steady_clock::now();
   for (unsigned shard = 0; shard < dataplane.workers(); ++shard) {
     Ring& ring = rings_.emplace_back();

@@ -102,8 +102,6 @@ class LogThread {
   void look_at_clock();
   [[nodiscard]] std::int64_t time_of(state::Ticks tick) const;
 
-  Dataplane& dataplane_;
-
   mutable std::mutex mutex_;
   std::condition_variable woken_;
   std::vector<Sink> sinks_;      // the following under mutex_
