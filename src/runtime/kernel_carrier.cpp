@@ -103,15 +103,10 @@ void KernelCarrier::stop() {
   interfaces_.clear();
   by_id_.clear();
   rte_pktmbuf_free(std::exchange(spare_, nullptr));
-  std::array<rte_mbuf*, kBurst> packets;
-  const auto empty = [&packets](PacketRing& ring) {
-    if (!ring) return;
-    while (const unsigned n = ring.take(packets)) rte_pktmbuf_free_bulk(packets.data(), n);
-  };
   for (Lane& lane : lanes_) {
-    for (PacketRing& ring : lane.to_kernel) empty(ring);
-    empty(lane.back);
-    empty(lane.from_kernel);
+    for (PacketRing& ring : lane.to_kernel) ring.clear();
+    lane.back.clear();
+    lane.from_kernel.clear();
   }
 }
 

@@ -1,11 +1,12 @@
-// A ring of packets from one thread to one other (rte_ring), which tells ThreadSanitizer what its
-// ordering means.
+// A ring of packets from one thread to one other, an rte_ring. Its ordering is invisible to
+// ThreadSanitizer: put() and take() tell it that putting a packet in happens before taking it out.
 #pragma once
 
 #include <rte_malloc.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -22,6 +23,8 @@ class PacketRing {
   PacketRing() = default;
   /// `slots`: a power of two, of which one stays empty. No memory: it is not there.
   PacketRing(std::uint32_t slots, int node) {
+    // Not from rte_ring_create(): the rings of 64 workers are more than EAL has names for
+    // (RTE_MAX_MEMZONE).
     const ssize_t size = rte_ring_get_memsize(slots);
     if (size < 0) return;
     ring_.reset(static_cast<rte_ring*>(
@@ -52,6 +55,12 @@ class PacketRing {
     if (n != 0) __tsan_acquire(ring_.get());
 #endif
     return n;
+  }
+  /// Frees the packets that are still inside. Both threads have stopped.
+  void clear() {
+    std::array<rte_mbuf*, 32> packets;
+    if (ring_ != nullptr)
+      while (const unsigned n = take(packets)) rte_pktmbuf_free_bulk(packets.data(), n);
   }
 
  private:
