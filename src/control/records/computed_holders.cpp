@@ -21,22 +21,12 @@ std::string how_to_compute(const FindQuestion& q) {
       wire::to_string(q.nat), q.port ? fmt::format(" -natPort {}", *q.port) : "");
 }
 
-void ComputedHolders::confirm(Period& period, std::int64_t at_ms) const {
-  if (at_ms <= question_.from_ms) period.confirmed_ms = std::max(period.confirmed_ms, at_ms);
-}
-
-void ComputedHolders::end(Period& period, const RecordLine& record, std::string_view why) {
-  period.until_ms = record.at_ms;
-  period.end = why;
-  period.end_line = record.line;
-}
-
 void ComputedHolders::see(const RecordLine& record, const GroupNote& note) {
   const std::string key = fmt::format("{}\n{}", record.node, note.group);
   const auto open = open_.find(key);
   const bool was_computed = open != open_.end();
   if (was_computed && periods_[open->second].text == note.text) {
-    confirm(periods_[open->second], record.at_ms);
+    periods_[open->second].confirm(question_, record.at_ms);
     return;
   }
   auto map = note.is_deterministic ? note.map() : std::nullopt;
@@ -45,39 +35,26 @@ void ComputedHolders::see(const RecordLine& record, const GroupNote& note) {
     // What it records may change; what its addresses follow from is the same.
     if (map && before.map == map) {
       before.text = note.text;
-      confirm(before, record.at_ms);
+      before.confirm(question_, record.at_ms);
       return;
     }
-    end(before, record, note.has_settings ? kChangedEnd : kRemovedEnd);
+    before.close(record, note.has_settings ? kChangedEnd : kRemovedEnd);
     if (note.is_repeated)
       gaps_.push_back({before.confirmed_ms, record.at_ms, std::string(note.group)});
     open_.erase(open);
   }
   if (!note.is_deterministic) return;
   open_.insert_or_assign(key, periods_.size());
-  periods_.push_back({.node = std::string(record.node),
-                      .group = std::string(note.group),
-                      .text = std::string(note.text),
-                      .line = std::string(record.line),
-                      .map = std::move(map),
-                      .from_ms = record.at_ms,
-                      .known_ms = record.at_ms,
-                      .confirmed_ms = record.at_ms,
-                      .until_ms = std::nullopt});
+  periods_.push_back({{record, note}, std::string(note.group), std::move(map)});
   if (note.is_repeated && !was_computed) periods_.back().from_ms.reset();
 }
 
 void ComputedHolders::end_all(const RecordLine& record, std::string_view why) {
-  std::erase_if(open_, [&](const auto& entry) {
-    if (periods_[entry.second].node != record.node) return false;
-    end(periods_[entry.second], record, why);
-    return true;
-  });
+  close_all(periods_, open_, record, why);
 }
 
 bool ComputedHolders::is_asked(const Period& period) const {
-  return period.has(question_.nat) && period.from_ms.value_or(INT64_MIN) <= question_.until_ms &&
-         (!period.until_ms || *period.until_ms > question_.from_ms);
+  return period.has(question_.nat) && period.meets(question_, period.from_ms.value_or(INT64_MIN));
 }
 
 bool ComputedHolders::has_part() const {
@@ -86,8 +63,7 @@ bool ComputedHolders::has_part() const {
 }
 
 bool ComputedHolders::covers(const Period& period) const {
-  return period.map && is_asked(period) && period.known_ms <= question_.from_ms &&
-         (!period.until_ms || *period.until_ms > question_.until_ms);
+  return period.map && is_asked(period) && period.spans(question_);
 }
 
 std::optional<std::int64_t> ComputedHolders::covered_since() const {
@@ -99,15 +75,10 @@ std::optional<std::int64_t> ComputedHolders::covered_since() const {
 
 void ComputedHolders::add_holder(FindAnswer& answer, const Period& period,
                                  const shared::InsideAddress& subscriber) const {
-  Holder holder;
+  Holder holder = period.holder();
   holder.subscriber = wire::to_string(subscriber.address);
   holder.td = subscriber.td;
   holder.group = period.group;
-  holder.line = period.line;
-  holder.from_ms = period.from_ms;
-  holder.until_ms = period.until_ms;
-  holder.end = period.end;
-  holder.end_line = period.end_line;
   holder.computed = period.map->forward(subscriber);
   answer.holders.push_back(std::move(holder));
 }

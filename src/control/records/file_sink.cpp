@@ -116,7 +116,7 @@ bool FileSink::write_beginning(std::int64_t first_ms) {
 /// Nothing but CONFIG says whose the addresses are.
 static bool answers_alone(const ConfigNote& note) {
   if (note.name_of(kStaticSubject)) return true;
-  const auto group = GroupNote::parse(note.text);
+  const auto group = GroupNote::of(note);
   return group && group->is_deterministic;
 }
 

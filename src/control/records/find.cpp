@@ -309,17 +309,19 @@ class Follower {
                         fmt::format("lsnd on {} began (again) at {}", r.node, utc_text(r.at_ms))});
     } else if (r.text.starts_with(kFollows)) {
       followed_.push_back({of.former_ms, r.at_ms, std::string(r.text.substr(kFollows.size()))});
-    } else if (const auto group = GroupNote::parse(r.text)) {
-      see_group(r, *group);
-    } else if (const auto note = ConfigNote::parse(r.text); !note || !statics_.see(r, *note)) {
+    } else if (const auto note = ConfigNote::parse(r.text); !note || !see_note(r, *note)) {
       spans_.push_back({r.at_ms, r.at_ms, fmt::format("at {}: {}", utc_text(r.at_ms), r.text)});
     }
   }
 
-  void see_group(const RecordLine& r, const GroupNote& note) {
+  /// Whether a search knows what to do with the note.
+  bool see_note(const RecordLine& r, const ConfigNote& note) {
+    const auto group = GroupNote::of(note);
+    if (!group) return statics_.see(r, note);
     said_ms_ = std::min(said_ms_, r.at_ms);
-    computed_.see(r, note);
-    recorded_.see(r, note);
+    computed_.see(r, *group);
+    recorded_.see(r, *group);
+    return true;
   }
 
   void see_loss(const RecordLine& r) {

@@ -121,10 +121,14 @@ std::string group_subject(std::string_view name) {
 }
 
 std::optional<GroupNote> GroupNote::parse(std::string_view text) {
-  const auto parsed = ConfigNote::parse(text);
-  const auto name = parsed ? parsed->name_of(kGroupSubject) : std::nullopt;
+  const auto note = ConfigNote::parse(text);
+  return note ? of(*note) : std::nullopt;
+}
+
+std::optional<GroupNote> GroupNote::of(const ConfigNote& of_any) {
+  const auto name = of_any.name_of(kGroupSubject);
   if (!name) return std::nullopt;
-  GroupNote note{*parsed, *name};
+  GroupNote note{of_any, *name};
   note.each_setting([&note](std::string_view setting, std::string_view value) {
     if (setting == kLogging)
       note.is_logging = parse_word<Switch>(value) == Switch::kEnabled;

@@ -28,12 +28,6 @@ bool StaticHolders::is_asked(const StaticConfig& mapping) const {
   return !q.port || mapping.nat_port->is_any || mapping.nat_port->number == *q.port;
 }
 
-void StaticHolders::end(Period& period, const RecordLine& record, std::string_view why) {
-  period.until_ms = record.at_ms;
-  period.end = why;
-  period.end_line = record.line;
-}
-
 StaticHolders::Unknown* StaticHolders::unknown_of(std::string_view node, std::string_view subject) {
   const auto open = std::find_if(unknown_.begin(), unknown_.end(), [&](const Unknown& each) {
     return each.node == node && each.subject == subject && !each.until_ms;
@@ -86,17 +80,16 @@ void StaticHolders::see_one(const RecordLine& record, const ConfigNote& note,
     Period& before = periods_[open->second];
     if (before.text == note.text) {
       before.said_ms = record.at_ms;
-      if (record.at_ms <= question_.from_ms) before.confirmed_ms = record.at_ms;
+      before.confirm(question_, record.at_ms);
       return;
     }
     after_ms = before.said_ms;
-    end(before, record,
-        note.has_settings ? "changed"
-        : note.is_removed ? "removed"
-                          : "not recorded any more");
+    before.close(record, note.has_settings ? "changed"
+                         : note.is_removed ? "removed"
+                                           : "not recorded any more");
     open_.erase(open);
   }
-  auto mapping = note.has_settings ? static_of(note) : std::nullopt;
+  auto mapping = static_of(note);
   set_unknown(record, note,
               note.has_settings && !mapping
                   ? fmt::format("the CONFIG record of static mapping {} cannot be read: {}", name,
@@ -108,66 +101,47 @@ void StaticHolders::see_one(const RecordLine& record, const ConfigNote& note,
   }
   const bool had_none = unknown_of(record.node, kAllStatics) != nullptr;
   open_.insert_or_assign(key, periods_.size());
-  periods_.push_back(
-      {.node = std::string(record.node),
-       .text = std::string(note.text),
-       .line = std::string(record.line),
-       .mapping = std::move(*mapping),
-       .from_ms = record.at_ms,
-       .after_ms = after_ms,
-       .known_ms = record.at_ms,
-       .said_ms = record.at_ms,
-       .confirmed_ms = record.at_ms,
-       .is_of_start = start != begins_.end() && record.at_ms - start->second <= kOfStartMs,
-       .until_ms = std::nullopt});
+  periods_.push_back({{record, note},
+                      std::move(*mapping),
+                      after_ms,
+                      record.at_ms,
+                      start != begins_.end() && record.at_ms - start->second <= kOfStartMs});
   if (note.is_repeated || had_none) periods_.back().from_ms.reset();
 }
 
 void StaticHolders::end_all(const RecordLine& record, std::string_view why) {
   begins_.insert_or_assign(std::string(record.node), record.at_ms);
-  std::erase_if(open_, [&](const auto& entry) {
-    if (periods_[entry.second].node != record.node) return false;
-    end(periods_[entry.second], record, why);
-    return true;
-  });
+  close_all(periods_, open_, record, why);
   for (Unknown& each : unknown_)
     if (each.node == record.node && !each.until_ms) each.until_ms = record.at_ms;
 }
 
 bool StaticHolders::is_asked(const Period& period) const {
-  return period.from_ms.value_or(period.after_ms) <= question_.until_ms &&
-         (!period.until_ms || *period.until_ms > question_.from_ms);
+  return period.meets(question_, period.from_ms.value_or(period.after_ms));
 }
 
 std::optional<std::int64_t> StaticHolders::covered_since() const {
   const FindQuestion& q = question_;
   if (!q.port && !q.spi) return std::nullopt;
   for (const Period& period : periods_) {
-    // Other protocols may be another's, and other destinations.
     // Before it a session may have had the endpoint, and have it still.
     if (period.from_ms && !period.is_of_start) continue;
+    // Other protocols may be another's, and other destinations.
     const bool has_all =
         !period.mapping.dest_ip && (period.mapping.nat_port->is_any || !q.protocol.empty());
-    if (has_all && period.known_ms <= q.from_ms &&
-        (!period.until_ms || *period.until_ms > q.until_ms))
-      return period.confirmed_ms;
+    if (has_all && period.spans(q)) return period.confirmed_ms;
   }
   return std::nullopt;
 }
 
 Holder StaticHolders::holder_of(const Period& period) {
   const StaticConfig& mapping = period.mapping;
-  Holder holder;
+  Holder holder = period.holder();
   holder.subscriber = wire::to_string(mapping.subscr_ip);
   if (!mapping.subscr_port.is_any)
     holder.subscriber += fmt::format(":{}", mapping.subscr_port.number);
   holder.td = mapping.td;
   holder.mapping = mapping.name;
-  holder.line = period.line;
-  holder.from_ms = period.from_ms;
-  holder.until_ms = period.until_ms;
-  holder.end = period.end;
-  holder.end_line = period.end_line;
   return holder;
 }
 

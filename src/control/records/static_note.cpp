@@ -84,12 +84,7 @@ std::string_view too_many_statics(const ConfigNote& note) {
 
 std::optional<StaticConfig> static_of(const ConfigNote& note) {
   const auto name = note.name_of(kStaticSubject);
-  if (!name) return std::nullopt;
-  if (!note.has_settings) {
-    StaticConfig removed;
-    removed.name = *name;
-    return removed;
-  }
+  if (!name || !note.has_settings) return std::nullopt;
   StaticReader reader;
   note.each_setting(
       [&reader](std::string_view setting, std::string_view value) { reader.take(setting, value); });

@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "lsn/control/records/config_period.hpp"
 #include "lsn/control/records/find.hpp"
 #include "lsn/control/records/group_note.hpp"
 #include "lsn/control/records/record_line.hpp"
@@ -41,26 +42,15 @@ class ComputedHolders {
   [[nodiscard]] std::optional<std::int64_t> covered_since() const;
 
  private:
-  struct Period {
-    std::string node;
+  struct Period : ConfigPeriod {
     std::string group;
-    std::string text;  ///< what the group's CONFIG records say
-    std::string line;  ///< the first one that says it
     std::optional<shared::DeterministicMap> map;
-    std::optional<std::int64_t> from_ms;  ///< nullopt: before known_ms, not known when
-    std::int64_t known_ms = 0;            ///< the first record that says it
-    std::int64_t confirmed_ms = 0;        ///< the last one that does, until the question's time
-    std::optional<std::int64_t> until_ms;
-    std::string end{};
-    std::string end_line{};
 
     [[nodiscard]] bool has(wire::Ipv4Address nat) const {
       return !map || map->nat_addresses().number_of({nat}).has_value();
     }
   };
 
-  void confirm(Period& period, std::int64_t at_ms) const;
-  static void end(Period& period, const RecordLine& record, std::string_view why);
   /// Of those that have the address: some of the time that is asked for is in it.
   [[nodiscard]] bool is_asked(const Period& period) const;
   [[nodiscard]] bool covers(const Period& period) const;

@@ -41,7 +41,8 @@ struct GroupNote : ConfigNote {
   /// Of a deterministic group; nullopt: the text lacks what the addresses follow from.
   [[nodiscard]] std::optional<shared::DeterministicMap> map() const;
 
-  /// nullopt: the text is about something else.
+  /// nullopt: the note, or the text, is about something else.
+  [[nodiscard]] static std::optional<GroupNote> of(const ConfigNote& note);
   [[nodiscard]] static std::optional<GroupNote> parse(std::string_view text);
 };
 

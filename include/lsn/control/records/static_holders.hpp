@@ -12,6 +12,7 @@
 
 #include "lsn/control/config/model.hpp"
 #include "lsn/control/records/config_note.hpp"
+#include "lsn/control/records/config_period.hpp"
 #include "lsn/control/records/find.hpp"
 #include "lsn/control/records/record_line.hpp"
 
@@ -34,20 +35,11 @@ class StaticHolders {
   void add_to(FindAnswer& answer) const;
 
  private:
-  struct Period {
-    std::string node;
-    std::string text;  ///< of the note
-    std::string line;
+  struct Period : ConfigPeriod {
     StaticConfig mapping;
-    std::optional<std::int64_t> from_ms;  ///< nullopt: before known_ms, not known when
-    std::int64_t after_ms;                ///< records until then say that it was not so
-    std::int64_t known_ms;
-    std::int64_t said_ms;       ///< the last record that says it
-    std::int64_t confirmed_ms;  ///< the last one until the question's time
-    bool is_of_start;           ///< nothing can have had the endpoint before it
-    std::optional<std::int64_t> until_ms;
-    std::string end{};
-    std::string end_line{};
+    std::int64_t after_ms;  ///< records until then say that it was not so
+    std::int64_t said_ms;   ///< the last record that says it
+    bool is_of_start;       ///< nothing can have had the endpoint before it
   };
   /// When mappings had no records that can be read.
   struct Unknown {
@@ -66,7 +58,6 @@ class StaticHolders {
   [[nodiscard]] Unknown* unknown_of(std::string_view node, std::string_view subject);
   void see_all(const RecordLine& record, const ConfigNote& note);
   void see_one(const RecordLine& record, const ConfigNote& note, std::string_view name);
-  void end(Period& period, const RecordLine& record, std::string_view why);
 
   const FindQuestion& question_;
   std::vector<Period> periods_;                        ///< of mappings that have the endpoint

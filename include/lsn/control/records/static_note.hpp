@@ -30,8 +30,8 @@ inline constexpr std::size_t kMostStaticNotes = 4096;
 /// How many there are where they are too many, in words; empty: each has a note, or there are none.
 [[nodiscard]] std::string_view too_many_statics(const ConfigNote& note);
 
-/// The mapping that a note is about, with its name; nullopt: it is about something else, or lacks
-/// something. One that was removed has its name alone.
+/// The mapping that a note is about, with its name; nullopt: it is about something else, lacks
+/// something, or says that there is none any more.
 [[nodiscard]] std::optional<StaticConfig> static_of(const ConfigNote& note);
 
 }  // namespace lsn::control
