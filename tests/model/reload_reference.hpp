@@ -51,6 +51,8 @@ class ReloadReference {
     Phase phase = Phase::kOpen;
     /// The filtering decides whether another session lets it in: either answer is right.
     bool is_doubtful = false;
+    /// A filtering by addresses has let it in: what it becomes in between, and back, is no reason.
+    bool was_let_in = false;
   };
   struct Mapping {
     Kind kind;
@@ -248,6 +250,7 @@ class ReloadReference {
     if (kind == Kind::kTcp) session.phase = Phase::kOpening;
     if (from_outside) {
       session.mapping = mapping_at(kind, nat);
+      session.was_let_in = mappings_.at(session.mapping).filtering == Dependence::kAddress;
     } else {
       const AppPolicy policy = policy_of(group, kind, remote.port);
       int id = shared_mapping(kind, inside, remote);
