@@ -296,6 +296,23 @@ TEST_P(ReloadRules, AMappingWhoseFirstPortsProfileHasGone_ServesThePortsOfAnothe
   refused_from_outside(udp(kUnsolicited, nat), DropReason::kFiltered);
 }
 
+TEST_P(ReloadRules, AMappingThatAnotherProfilesPortsTakeOver_AdmitsTheHostsOfItsFormerSessions) {
+  start_with(kEndpointIndependent);
+  config().group().apps.clear();
+  config().group().app(Protocol::kUdp, kEndpointIndependent, 1, 1000);
+  config().group().app(Protocol::kUdp, kAddressFiltering, 1001, 2000);
+  lab().reload(config());
+  const Endpoint nat = translated(udp(kClient, {"198.18.0.1", 500}));
+  config().group().apps.erase(config().group().apps.begin());
+  lab().reload(config());
+  refused_from_outside(udp({"198.18.0.1", 9}, nat), DropReason::kFiltered);
+  translated_to(udp(kClient, {"198.18.0.2", 1600}), nat);
+  // RFC 4787 section 5: it has sent to both.
+  returned(udp({"198.18.0.1", 9}, nat), kClient);
+  returned(udp({"198.18.0.2", 9}, nat), kClient);
+  refused_from_outside(udp(kUnsolicited, nat), DropReason::kFiltered);
+}
+
 // ── times ───────────────────────────────────────────────────────────────────────────────────────
 
 TEST_P(ReloadRules, AShortenedTimeout_HoldsForExistingSessions) {

@@ -586,7 +586,8 @@ bool is_allowed(Lsn44& shard, SessionId id) {
   if (!revalidate_mapping(shard, cold.mapping())) return false;
   const Mapping& mapping = tables.mappings[cold.mapping()];
   if (!is_admitted(shard, session, cold, mapping)) return false;
-  if (mapping.filtering == Dependence::kAddress && !cold.permits() &&
+  // One that is retired may become another port's, which filters by addresses.
+  if ((mapping.filtering == Dependence::kAddress || mapping.is_retired) && !cold.permits() &&
       add_permission(shard, mapping, session.remote_ip))
     cold.set_permits();
   return true;
