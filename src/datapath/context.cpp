@@ -16,6 +16,7 @@ Context::Context(const ContextConfig& config)
       tx(config.devices),
       handoff_buffers(config.shards),
       kernel_policer(config.kernel_policer),
+      fib(config.fib),
       buffers(config.buffers),
       indirect_buffers(config.indirect_buffers) {
   for (auto& vlans : ingress) vlans.fill(kNoInterface);

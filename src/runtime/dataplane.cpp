@@ -35,6 +35,14 @@ state::Random::Seed fresh_seed() {
   return seed;
 }
 
+std::vector<RouteTable::Side> sides_of(const std::vector<shared::Interface>& interfaces) {
+  std::vector<RouteTable::Side> sides;
+  for (const shared::Interface& each : interfaces)
+    sides.push_back(each.side == shared::Side::kOutside ? RouteTable::Side{}
+                                                        : RouteTable::Side{each.td});
+  return sides;
+}
+
 bool same_addresses(const shared::NatAddressMap& a, const shared::NatAddressMap& b) {
   const auto& x = a.all();
   const auto& y = b.all();
@@ -60,7 +68,9 @@ std::expected<std::unique_ptr<DpdkDataplane>, std::string> DpdkDataplane::start(
   if (!rings) return std::unexpected(rings.error());
   d.handoff_ = std::move(*rings);
   if (auto started = d.start_kernel(); !started) return std::unexpected(started.error());
+  if (plan.kernel_route_table) d.fib_ = std::make_unique<shared::Fib>(&d.route_memory_);
   if (auto started = d.start_workers(huge_pages); !started) return std::unexpected(started.error());
+  if (auto started = d.start_kernel_routes(); !started) return std::unexpected(started.error());
   return dataplane;
 }
 
@@ -116,6 +126,14 @@ std::expected<void, std::string> DpdkDataplane::start_kernel() {
   return {};
 }
 
+std::expected<void, std::string> DpdkDataplane::start_kernel_routes() {
+  if (fib_ == nullptr) return {};
+  auto routes = KernelRoutes::start(plan_, *fib_, quiescence_.get());
+  if (!routes) return std::unexpected(routes.error());
+  kernel_routes_ = std::move(*routes);
+  return {};
+}
+
 WorkerConfig DpdkDataplane::worker_config(unsigned shard, TableMemory::HugePages huge_pages) {
   WorkerConfig config;
   config.shard.id = static_cast<shared::ShardId>(shard);
@@ -126,6 +144,7 @@ WorkerConfig DpdkDataplane::worker_config(unsigned shard, TableMemory::HugePages
   config.shard.devices = static_cast<std::uint16_t>(ports_.size());
   config.shard.buffers = buffers_.on(nodes_[shard]).packets.get();
   config.shard.indirect_buffers = buffers_.on(nodes_[shard]).indirect.get();
+  config.shard.fib = fib_.get();
   config.shard.seed = fresh_seed();
   config.ingress.assign(ports_.size(),
                         std::vector<shared::InterfaceId>(4096, shared::kNoInterface));
@@ -215,6 +234,7 @@ bool DpdkDataplane::stop_workers(std::chrono::milliseconds patience) {
 }
 
 DpdkDataplane::~DpdkDataplane() {
+  kernel_routes_.reset();  // before the kernel interfaces go, and with them their routes
   if (!stop_workers(kStopPatience)) {
     // The worker hangs in a driver and may use lsnd's memory: nothing can be taken apart any more.
     spdlog::critical("a worker does not stop: ending at once");
@@ -271,8 +291,26 @@ std::vector<std::optional<shared::KernelStatus>> DpdkDataplane::kernel_interface
                             : kernel_->status(plan_.interfaces.size());
 }
 
+std::optional<shared::KernelRoutesStatus> DpdkDataplane::kernel_routes() const {
+  if (kernel_routes_ == nullptr) return std::nullopt;
+  return kernel_routes_->status();
+}
+
+std::vector<shared::RouteRow> DpdkDataplane::list_kernel_routes(
+    const std::optional<shared::RouteRow>& after, std::size_t limit) const {
+  if (kernel_routes_ == nullptr) return {};
+  return kernel_routes_->list(after, limit);
+}
+
+std::optional<shared::RouteRow> DpdkDataplane::find_kernel_route(
+    const shared::InsideAddress& destination) const {
+  if (kernel_routes_ == nullptr) return std::nullopt;
+  return kernel_routes_->find(destination.td, destination.address);
+}
+
 void DpdkDataplane::publish(std::shared_ptr<const shared::Generation> generation,
                             std::function<void(std::uint64_t ended)> done) {
+  if (kernel_routes_ != nullptr) kernel_routes_->set_sides(sides_of(generation->interfaces));
   const bool new_addresses =
       publisher_->current() == nullptr ||
       !same_addresses(publisher_->current()->nat_addresses, generation->nat_addresses);

@@ -147,6 +147,7 @@ Plan make_plan(const control::Model& model) {
   plan.cpus.assign(model.dataplane.workers.begin(), model.dataplane.workers.end());
   plan.eal = model.dataplane.eal;
   plan.power_save = model.dataplane.power_save;
+  if (model.routing.kernel_routes) plan.kernel_route_table = model.routing.table;
 
   const std::vector<std::string> devices = control::devices(model.interfaces);
   for (const std::string& device : devices) {
@@ -175,7 +176,8 @@ Plan make_plan(const control::Model& model) {
     const auto device = std::find(devices.begin(), devices.end(), interface.device);
     const auto index = static_cast<std::uint16_t>(device - devices.begin());
     add_kernel(plan, interface, index);
-    plan.interfaces.push_back({index, interface.vlan, interface.role, kernel_use(interface)});
+    plan.interfaces.push_back(
+        {index, interface.vlan, interface.role, kernel_use(interface), interface.td});
   }
 
   const auto workers = static_cast<std::uint32_t>(plan.cpus.size());

@@ -293,12 +293,13 @@ protocol bgp peer {{
   connect retry time 1;
   ipv4 {{ import all; export all; }};
 }}
+{more}
 """
 
 
-def bird(host, directory, **values):
+def bird(host, directory, more="", **values):
     file, control = directory / f"{host.name}.conf", directory / f"{host.name}.ctl"
-    file.write_text(BIRD.format(**values))
+    file.write_text(BIRD.format(more=more, **values))
     host.start("bird", "-f", "-c", file, "-s", control)
 
     def ask(*words):

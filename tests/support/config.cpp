@@ -1,6 +1,7 @@
 #include "support/config.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <map>
 #include <set>
 
@@ -326,8 +327,10 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
 
   std::vector<IntervalMap<Route>::Range> routes;
   const auto add_route = [&](const Network& n, std::size_t interface, Ip via) {
-    routes.push_back(
-        {n.first.value, n.last.value, Route{static_cast<InterfaceId>(interface), address(via)}});
+    const auto length =
+        static_cast<std::uint8_t>(32 - std::bit_width(n.first.value ^ n.last.value));
+    routes.push_back({n.first.value, n.last.value,
+                      Route{static_cast<InterfaceId>(interface), address(via), length}});
   };
   for (std::size_t i = 0; i < config.interfaces.size(); ++i) {
     const InterfaceConfig& from = config.interfaces[i];
@@ -344,13 +347,34 @@ std::unique_ptr<Generation> build(const Config& config, unsigned shards, const G
     g.interfaces.push_back(interface);
     add_route(from.network(), i, Ip{});
   }
+  std::map<std::ptrdiff_t, shared::RouteHop> firsts;  // by place in `routes`
   for (const RouteConfig& route : config.routes)
     for (std::size_t i = 0; i < config.interfaces.size(); ++i)
       if (config.interfaces[i].network().contains(route.via) &&
           (config.interfaces[i].side == Side::kInside ? config.interfaces[i].td == route.td
                                                       : route.td == 0)) {
-        add_route(Network{std::string_view{route.prefix}}, i, route.via);
-        g.gateways.push_back(routes.back().value);
+        const Network to{std::string_view{route.prefix}};
+        const auto same = std::find_if(routes.begin(), routes.end(), [&](const auto& other) {
+          const InterfaceConfig& by = config.interfaces[other.value.interface];
+          return other.first == to.first.value && other.last == to.last.value &&
+                 other.value.via.value != 0 && by.side == config.interfaces[i].side &&
+                 by.td == config.interfaces[i].td;
+        });
+        const shared::RouteHop hop{static_cast<std::uint16_t>(i),
+                                   static_cast<std::uint16_t>(route.weight), address(route.via),
+                                   route.is_backup, route.is_tracked};
+        g.gateways.push_back({hop.interface, hop.via});
+        if (same == routes.end()) {
+          add_route(to, i, route.via);
+          firsts[routes.size() - 1] = hop;
+          continue;
+        }
+        if (same->value.group == Route::kOneWay) {
+          same->value.group = static_cast<std::uint32_t>(g.route_groups.size());
+          g.route_groups.push_back({1, {firsts.at(same - routes.begin())}});
+        }
+        shared::RouteGroup& ways = g.route_groups[same->value.group];
+        ways.hops.at(ways.count++) = hop;
       }
   std::sort(g.gateways.begin(), g.gateways.end(), shared::by_interface_and_address);
   g.gateways.erase(std::unique(g.gateways.begin(), g.gateways.end()), g.gateways.end());

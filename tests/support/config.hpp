@@ -59,6 +59,10 @@ struct RouteConfig {
   std::string prefix;  ///< A.B.C.D/L
   Ip via;
   shared::DomainId td = 0;  ///< of a route that leads inside
+  // Beside others of the same prefix:
+  unsigned weight = 1;
+  bool is_backup = false;
+  bool is_tracked = true;
 };
 
 struct PoolConfig {

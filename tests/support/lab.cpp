@@ -103,6 +103,7 @@ Lab::Lab(const Config& config, const Options& options)
     of_shard.max_fragments = options.max_fragments;
     of_shard.alg = options.alg;
     of_shard.log_records = options.log_records;
+    of_shard.fib = options.fib;
     for (unsigned i = 0; i < config.interfaces.size(); ++i)
       of_shard.links.push_back(
           {own_mac(i), config.interfaces[i].side, config.interfaces[i].kernel});

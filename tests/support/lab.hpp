@@ -80,6 +80,7 @@ class Lab {
     state::ZeroedMemory* memory = nullptr;  ///< the tables'; none: pages of the laboratory's own
     state::ZeroedMemory* shard_memory = nullptr;  ///< the shards' own; none: the heap
     unsigned log_records = 4096;                  ///< that wait for the log thread, per shard
+    const shared::Fib* fib = nullptr;             ///< the kernel's routes; none: there are none
   };
 
   Lab(const Config& config, const Options& options);

@@ -26,6 +26,7 @@
 #include "lsn/shared/log_record.hpp"
 #include "lsn/shared/port_status.hpp"
 #include "lsn/shared/queries.hpp"
+#include "lsn/shared/route_row.hpp"
 
 namespace lsn::shared {
 class CaptureRing;
@@ -56,6 +57,22 @@ class Dataplane {
   /// By interface: its kernel interface. Shorter: none of the others has one.
   [[nodiscard]] virtual std::vector<std::optional<shared::KernelStatus>> kernel_interfaces() const {
     return {};
+  }
+
+  /// The thread that takes over the kernel's routes; nothing: none does.
+  [[nodiscard]] virtual std::optional<shared::KernelRoutesStatus> kernel_routes() const {
+    return std::nullopt;
+  }
+  /// At most about `limit` of the kernel's routes in order, those after `after`.
+  [[nodiscard]] virtual std::vector<shared::RouteRow> list_kernel_routes(
+      const std::optional<shared::RouteRow>& /*after*/, std::size_t /*limit*/) const {
+    return {};
+  }
+  /// The kernel's route in force that a packet to an address takes, if no configured one is as
+  /// long.
+  [[nodiscard]] virtual std::optional<shared::RouteRow> find_kernel_route(
+      const shared::InsideAddress& /*destination*/) const {
+    return std::nullopt;
   }
 
   /// Makes a generation the current one; `done(ended)` when every worker works with it and the

@@ -28,6 +28,7 @@
 #include "lsn/datapath/recent_drops.hpp"
 #include "lsn/datapath/verdict.hpp"
 #include "lsn/shared/counters.hpp"
+#include "lsn/shared/fib.hpp"
 #include "lsn/shared/generation.hpp"
 #include "lsn/shared/queries.hpp"
 #include "lsn/state/flow_table.hpp"
@@ -97,6 +98,7 @@ struct ContextConfig {
   rte_mempool* indirect_buffers = nullptr;  ///< for fragments that refer to a packet's bytes
   state::ZeroedMemory* memory = nullptr;    ///< of the tables
   KernelPolicer* kernel_policer = nullptr;  ///< all shards'; null: no link has a kernel interface
+  const shared::Fib* fib = nullptr;         ///< the kernel's routes; null: they are not asked for
   state::Random::Seed seed{};
   state::Ticks now{};
 };
@@ -139,6 +141,7 @@ struct Context {
   std::vector<HandoffBuffer> handoff_buffers;  ///< by shard
   std::array<KernelBuffer, kKernelClasses> kernel;
   KernelPolicer* const kernel_policer;  ///< l3/kernel_policer.hpp
+  const shared::Fib* const fib;
   rte_mempool* const buffers;
   rte_mempool* const indirect_buffers;
 

@@ -25,6 +25,7 @@
 #include "lsn/runtime/distribution_watch.hpp"
 #include "lsn/runtime/handoff.hpp"
 #include "lsn/runtime/kernel_carrier.hpp"
+#include "lsn/runtime/kernel_routes.hpp"
 #include "lsn/runtime/plan.hpp"
 #include "lsn/runtime/port.hpp"
 #include "lsn/runtime/port_keeper.hpp"
@@ -48,6 +49,11 @@ class DpdkDataplane final : public control::Dataplane {
   [[nodiscard]] shared::AddressClasses address_classes() const override { return classes_; }
   [[nodiscard]] std::vector<shared::PortStatus> ports() override;
   [[nodiscard]] std::vector<std::optional<shared::KernelStatus>> kernel_interfaces() const override;
+  [[nodiscard]] std::optional<shared::KernelRoutesStatus> kernel_routes() const override;
+  [[nodiscard]] std::vector<shared::RouteRow> list_kernel_routes(
+      const std::optional<shared::RouteRow>& after, std::size_t limit) const override;
+  [[nodiscard]] std::optional<shared::RouteRow> find_kernel_route(
+      const shared::InsideAddress& destination) const override;
   void publish(std::shared_ptr<const shared::Generation> generation,
                std::function<void(std::uint64_t ended)> done) override;
   void flush(unsigned shard, shared::SessionFlush flush,
@@ -77,6 +83,7 @@ class DpdkDataplane final : public control::Dataplane {
   [[nodiscard]] std::expected<void, std::string> open_ports();
   [[nodiscard]] std::expected<void, std::string> start_ports();
   [[nodiscard]] std::expected<void, std::string> start_kernel();
+  [[nodiscard]] std::expected<void, std::string> start_kernel_routes();
   [[nodiscard]] WorkerConfig worker_config(unsigned shard, TableMemory::HugePages huge_pages);
   void log_worker(unsigned shard) const;
   [[nodiscard]] std::expected<void, std::string> start_workers(TableMemory::HugePages huge_pages);
@@ -101,9 +108,12 @@ class DpdkDataplane final : public control::Dataplane {
   HandoffRings handoff_;
   std::unique_ptr<datapath::KernelPolicer> kernel_policer_;
   std::unique_ptr<KernelCarrier> kernel_;  ///< nullptr: no interface has a kernel interface
+  state::PageMemory route_memory_;
+  std::unique_ptr<shared::Fib> fib_;  ///< nullptr: the kernel's routes are not asked for
   std::shared_ptr<rte_rcu_qsbr> quiescence_;
   std::vector<std::shared_ptr<datapath::CaptureTap>> taps_;  ///< by worker, which it may use
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<KernelRoutes> kernel_routes_;
   std::unique_ptr<Publisher> publisher_;
   std::shared_ptr<Restoration> restoration_;  ///< until the first generation is in force
   std::function<void(std::uint64_t)> restored_;

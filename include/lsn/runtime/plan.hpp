@@ -50,6 +50,7 @@ struct InterfacePlan {
   std::uint16_t vlan = 0;
   shared::Side side = shared::Side::kInside;
   shared::KernelUse kernel = shared::KernelUse::kNone;
+  shared::DomainId td = 0;  ///< inside
 };
 
 /// Size of a pool if so many buffers are needed. It is kept in a ring: one less than a power of two
@@ -80,6 +81,8 @@ struct Plan {
   std::vector<PortPlan> ports;  ///< by device index
   std::vector<InterfacePlan> interfaces;
   std::vector<KernelPlan> kernel;
+  std::optional<std::uint32_t>
+      kernel_route_table;  ///< whose routes are taken over; none: no routes
   std::uint32_t sessions_per_worker = 0;
   bool mappings = false;  ///< some sessions share a NAT endpoint, or let unsolicited hosts in
   std::uint32_t fragments_per_worker = 0;

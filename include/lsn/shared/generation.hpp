@@ -29,6 +29,7 @@
 #include "lsn/shared/interval_map.hpp"
 #include "lsn/shared/kernel_class.hpp"
 #include "lsn/shared/link_addresses.hpp"
+#include "lsn/shared/route_group.hpp"
 #include "lsn/shared/shard_map.hpp"
 #include "lsn/shared/static_mappings.hpp"
 #include "lsn/state/enum_array.hpp"
@@ -244,8 +245,12 @@ struct Interface {
 
 /// Where packets for a destination go.
 struct Route {
+  static constexpr std::uint32_t kOneWay = 0xFFFFFFFF;
+
   InterfaceId interface = 0;
-  wire::Ipv4Address via;  ///< the gateway; value 0: the destination itself (a connected network)
+  wire::Ipv4Address via;    ///< the gateway; value 0: the destination itself (a connected network)
+  std::uint8_t length = 0;  ///< of its prefix, in bits
+  std::uint32_t group = kOneWay;  ///< of Generation::route_groups: its ways; `via` is the first
 
   friend bool operator==(const Route&, const Route&) = default;
 };
@@ -269,7 +274,9 @@ struct Generation {
   /// Connected networks and configured prefixes, longest wins: of a domain those outside, and its
   /// own inside. A domain that no interface is in has none.
   ByDomain<IntervalMap<Route>> routes;
-  std::vector<Route> gateways;  ///< the next hops of configured routes, in order, each once
+  std::vector<RouteGroup> route_groups;  ///< of configured routes with several ways
+  /// The next hops of configured routes, in order, each once; without lengths and groups.
+  std::vector<Route> gateways;
   /// Of the interfaces that a domain knows, likewise: index_link_addresses().
   ByDomain<LinkAddresses> link_addresses;
 

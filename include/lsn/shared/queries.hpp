@@ -216,6 +216,7 @@ struct Lookup {
   std::optional<PortBlock> block{};     ///< outbound: that its port would be of, if there is one
   std::optional<DropReason> full{};     ///< a table that has no room for a new session
   bool hop_known = false;               ///< `hop` is reachable
+  std::optional<Route> way{};           ///< outbound: of several to `remote` the subscriber's
   AlgLookup alg{};
 };
 

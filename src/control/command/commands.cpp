@@ -23,6 +23,7 @@
 #include "lsn/control/command/object_commands.hpp"
 #include "lsn/control/command/records_answers.hpp"
 #include "lsn/control/command/report.hpp"
+#include "lsn/control/command/route_answers.hpp"
 #include "lsn/control/command/router_answers.hpp"
 #include "lsn/control/command/session_answers.hpp"
 #include "lsn/control/command/subscriber_answers.hpp"
@@ -371,7 +372,10 @@ const Grammar& lsn_commands() {
          false,
          true},
         {"show arp", "next hops and their hardware addresses", begin_show_arp},
-        {"show route", "connected networks and configured routes", begin_show_route},
+        {"show route", "connected networks, configured routes and the kernel's", begin_show_route,
+         route_options(), route_parameters()},
+        {"stat route", "routes from the kernel: how many, changes, readings of its table",
+         begin_report<report_routes>, stat_options()},
         {"show changes", "what is in force and not in the file, as commands", begin_show_changes},
         {"save config",
          "writes what is in force to the configuration file",

@@ -10,6 +10,7 @@
 
 #include "lsn/control/command/alg_answers.hpp"
 #include "lsn/control/command/field_text.hpp"
+#include "lsn/control/command/route_answers.hpp"
 #include "lsn/control/command/session_answers.hpp"
 #include "lsn/control/command/subscriber_answers.hpp"
 #include "lsn/control/command/words.hpp"
@@ -400,11 +401,23 @@ class Explanation {
   /// The next hop; false: the verdict is a drop.
   bool say_next_hop(const InsideAddress& destination, Side wanted) {
     const wire::Ipv4Address to = destination.address;
-    const shared::Route* const route = generation_.routes[destination.td].find(to.value);
-    if (route == nullptr) {
+    const shared::Route* const configured = generation_.routes[destination.td].find(to.value);
+    const auto kernel = context_.dataplane.find_kernel_route(destination);
+    const bool is_kernels =
+        kernel && (configured == nullptr || kernel->prefix.length > configured->length);
+    if (configured == nullptr && !is_kernels) {
       dropped(DropReason::kNoRoute, fmt::format("no route to {}", to_text(destination)));
       return false;
     }
+    std::vector<shared::RouteHop> ways;
+    if (is_kernels)
+      ways = kernel->hops;
+    else if (configured->group != shared::Route::kOneWay) {
+      const auto all = generation_.route_groups[configured->group].all();
+      ways.assign(all.begin(), all.end());
+    }
+    if (!ways.empty()) return say_way(ways, is_kernels ? &*kernel : nullptr, destination, wanted);
+    const shared::Route* const route = configured;
     const shared::Interface& interface = generation_.interfaces[route->interface];
     const bool direct = route->via.value == 0;
     if (direct &&
@@ -418,12 +431,47 @@ class Explanation {
     if (known_->hop && interface.side == wanted)
       text += known_->hop_known ? "" : ", whose hardware address is not known (show arp)";
     say("next hop", std::move(text));
+    return leads_to(interface, to, wanted);
+  }
+
+  /// Whether an interface is on the side where the packet may go; else the verdict is a drop.
+  bool leads_to(const shared::Interface& interface, wire::Ipv4Address to, Side wanted) {
     if (interface.side == wanted) return true;
     if (wanted == Side::kOutside)
       dropped(DropReason::kInsideDestination, fmt::format("{} lies inside", wire::to_string(to)));
     else
       dropped(DropReason::kNoRoute, fmt::format("{} does not lie inside", wire::to_string(to)));
     return false;
+  }
+
+  /// The next hop by a route with ways: the subscriber's, where the worker has said it.
+  bool say_way(const std::vector<shared::RouteHop>& ways, const shared::RouteRow* kernel,
+               const InsideAddress& destination, Side wanted) {
+    const auto text_of = [this](const shared::RouteHop& way) {
+      return fmt::format("{} on {}", wire::to_string(way.via),
+                         generation_.interfaces[way.interface].name);
+    };
+    const bool is_known =
+        wanted == Side::kOutside && known_->way && destination.address == asked_.destination;
+    const auto taken =
+        !is_known ? ways.begin() : std::find_if(ways.begin(), ways.end(), [&](const auto& way) {
+          return way.interface == known_->way->interface && way.via == known_->way->via;
+        });
+    std::string text;
+    if (taken != ways.end() && (is_known || ways.size() == 1)) {
+      text = text_of(*taken);
+      if (is_known && !known_->hop_known)
+        text += ", whose hardware address is not known (show arp)";
+      if (ways.size() > 1) text += fmt::format(", one of {} ways, by the subscriber", ways.size());
+    } else {
+      for (const shared::RouteHop& way : ways)
+        text += (text.empty() ? "by the subscriber one of " : ", ") + text_of(way);
+    }
+    if (kernel != nullptr)
+      text += fmt::format("; the kernel's route {} ({})", wire::to_string(kernel->prefix),
+                          route_protocol(kernel->protocol));
+    say("next hop", std::move(text));
+    return leads_to(generation_.interfaces[ways.front().interface], destination.address, wanted);
   }
 
   /// Whether a new session would be refused by a limit: then that is the verdict.

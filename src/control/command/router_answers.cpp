@@ -234,40 +234,4 @@ std::expected<std::unique_ptr<Answer>, std::string> begin_show_arp(const Command
   return std::make_unique<ArpAnswer>(command.format, context);
 }
 
-std::expected<std::unique_ptr<Answer>, std::string> begin_show_route(
-    const Command& command, const CommandContext& context) {
-  const Model& model = context.config.model();
-  struct Line {
-    std::string prefix, via, interface;
-    shared::DomainId td;
-  };
-  std::vector<Line> lines;
-  for (const InterfaceConfig& interface : model.interfaces)
-    lines.push_back(
-        {wire::to_string(wire::Ipv4Prefix{interface.address.first(), interface.address.length}), "",
-         interface.name, interface.td});
-  for (const RouteConfig& route : model.routes) {
-    const InterfaceConfig* const by = interface_of(model.interfaces, route);
-    lines.push_back({wire::to_string(route.prefix), wire::to_string(route.via),
-                     by == nullptr ? "?" : by->name, route.td});
-  }
-  if (command.format == Format::kJson) {
-    Json list = Json::array();
-    for (const Line& line : lines) {
-      Json json{{"prefix", line.prefix}};
-      put_td(json, line.td);
-      json["via"] = line.via.empty() ? Json() : Json(line.via);
-      json["interface"] = line.interface;
-      json["kind"] = line.via.empty() ? "CONNECTED" : "STATIC";
-      list.push_back(std::move(json));
-    }
-    return std::make_unique<WholeAnswer>(document(Json{{"routes", std::move(list)}}));
-  }
-  Table table({{"prefix"}, {"via"}, {"interface"}, {"kind"}});
-  for (const Line& line : lines)
-    table.add({line.prefix + td_text(line.td), line.via.empty() ? "-" : line.via, line.interface,
-               line.via.empty() ? "CONNECTED" : "STATIC"});
-  return std::make_unique<WholeAnswer>(table.print());
-}
-
 }  // namespace lsn::control

@@ -474,9 +474,13 @@ std::string check_report(const Model& model, const std::vector<std::string>& mac
   if (!model.routes.empty()) line("routes:");
   for (const RouteConfig& route : model.routes) {
     const InterfaceConfig* const out = interface_of(model.interfaces, route);
-    line("  {}{} via {} ({})", wire::to_string(route.prefix), td_text(route.td),
-         wire::to_string(route.via), out == nullptr ? "not connected" : out->name);
+    line("  {}{} via {} ({}){}{}", wire::to_string(route.prefix), td_text(route.td),
+         wire::to_string(route.via), out == nullptr ? "not connected" : out->name,
+         route.weight == 1 ? "" : fmt::format(", weight {}", route.weight),
+         route.backup ? ", backup" : "");
   }
+  if (model.routing.kernel_routes)
+    line("routes from the kernel: of its table {}", model.routing.table);
   line("command socket: {}", model.control.socket);
   if (!model.lsn.client.empty()) line("clients:");
   const ByName acls(model.lsn.acl);

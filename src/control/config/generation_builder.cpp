@@ -358,6 +358,31 @@ std::vector<InterfaceConfig> ordered_interfaces(const Model& model, const Genera
   return ordered.size() == model.interfaces.size() ? ordered : model.interfaces;
 }
 
+/// A prefix with all its ways.
+struct ConfiguredRoute {
+  wire::Ipv4Prefix prefix;
+  shared::RouteGroup ways;
+};
+
+std::vector<ConfiguredRoute> configured_routes(const Model& model,
+                                               const std::vector<InterfaceConfig>& interfaces) {
+  std::vector<ConfiguredRoute> routes;
+  std::map<std::tuple<std::uint32_t, unsigned, shared::Side, shared::DomainId>, std::size_t> known;
+  for (const RouteConfig& route : model.routes) {
+    const InterfaceConfig* const by = interface_of(interfaces, route);
+    if (by == nullptr) continue;
+    const auto [at, is_first] = known.try_emplace(
+        {route.prefix.first().value, route.prefix.length, by->role, by->td}, routes.size());
+    if (is_first) routes.push_back({route.prefix, {}});
+    shared::RouteGroup& ways = routes[at->second].ways;
+    ways.hops.at(ways.count++) = {static_cast<std::uint16_t>(by - interfaces.data()), route.weight,
+                                  route.via, route.backup, route.track == RouteTrack::kArp};
+  }
+  for (ConfiguredRoute& route : routes)
+    std::sort(route.ways.hops.begin(), route.ways.hops.begin() + route.ways.count);
+  return routes;
+}
+
 void build_routes(const Model& model, const Generation* before, Generation& out) {
   const std::vector<InterfaceConfig> interfaces = ordered_interfaces(model, before);
   const std::vector<std::string> all_devices = devices(interfaces);
@@ -365,7 +390,8 @@ void build_routes(const Model& model, const Generation* before, Generation& out)
   const auto add = [&ranges](const wire::Ipv4Prefix& prefix, std::size_t interface,
                              wire::Ipv4Address via) {
     ranges.push_back({prefix.first().value, prefix.last().value,
-                      shared::Route{static_cast<shared::InterfaceId>(interface), via}});
+                      shared::Route{static_cast<shared::InterfaceId>(interface), via,
+                                    static_cast<std::uint8_t>(prefix.length)}});
   };
   for (std::size_t i = 0; i < interfaces.size(); ++i) {
     const InterfaceConfig& config = interfaces[i];
@@ -382,11 +408,14 @@ void build_routes(const Model& model, const Generation* before, Generation& out)
          {config.kernel_rate.routing, config.kernel_rate.management, config.kernel_rate.rest}});
     add(config.address, i, wire::Ipv4Address{});
   }
-  for (const RouteConfig& route : model.routes)
-    if (const InterfaceConfig* const by = interface_of(interfaces, route)) {
-      add(route.prefix, static_cast<std::size_t>(by - interfaces.data()), route.via);
-      out.gateways.push_back(ranges.back().value);
-    }
+  for (const ConfiguredRoute& route : configured_routes(model, interfaces)) {
+    const std::span<const shared::RouteHop> ways = route.ways.all();
+    for (const shared::RouteHop& hop : ways) out.gateways.push_back({hop.interface, hop.via});
+    add(route.prefix, ways.front().interface, ways.front().via);
+    if (ways.size() == 1) continue;
+    ranges.back().value.group = static_cast<std::uint32_t>(out.route_groups.size());
+    out.route_groups.push_back(route.ways);
+  }
   std::sort(out.gateways.begin(), out.gateways.end(), shared::by_interface_and_address);
   out.gateways.erase(std::unique(out.gateways.begin(), out.gateways.end()), out.gateways.end());
   out.index_routes(ranges);

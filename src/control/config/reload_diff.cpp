@@ -14,7 +14,7 @@ namespace lsn::control {
 namespace {
 
 /// Paths without indexes; settings below them as well.
-constexpr std::array<std::string_view, 11> kFixed{
+constexpr std::array<std::string_view, 12> kFixed{
     "dataplane.workers",      // threads, and the shards that everything is divided among
     "dataplane.eal",          // read once by DPDK
     "dataplane.maxSessions",  // tables are allocated at start
@@ -26,6 +26,7 @@ constexpr std::array<std::string_view, 11> kFixed{
     "control",
     "log.target",
     "metrics",
+    "routing",
 };
 
 struct Value {

@@ -397,10 +397,46 @@ class KnownPrefixes {
   std::map<Prefix, std::map<shared::DomainId, std::string>> inside_;
 };
 
+/// The routes for one prefix that lead to the same side: its ways.
+class RouteWays {
+ public:
+  [[nodiscard]] bool has(const RouteConfig& route, const InterfaceConfig& by) const {
+    return ways_.contains(key_of(route, by));
+  }
+  /// Why it cannot be one more: what is allowed.
+  [[nodiscard]] std::optional<std::string> add(const RouteConfig& route,
+                                               const InterfaceConfig& by) {
+    std::vector<wire::Ipv4Address>& ways = ways_[key_of(route, by)];
+    if (std::find(ways.begin(), ways.end(), route.via) != ways.end())
+      return "another neighbour for each route of a prefix";
+    if (ways.size() == shared::RouteGroup::kMaxHops)
+      return fmt::format("{} routes of a prefix at most", shared::RouteGroup::kMaxHops);
+    ways.push_back(route.via);
+    return std::nullopt;
+  }
+
+ private:
+  using Key = std::tuple<std::uint32_t, unsigned, shared::Side, shared::DomainId>;
+  static Key key_of(const RouteConfig& route, const InterfaceConfig& by) {
+    return {route.prefix.first().value, route.prefix.length, by.role, by.td};
+  }
+  std::map<Key, std::vector<wire::Ipv4Address>> ways_;
+};
+
+/// Routes from the kernel come by kernel interfaces.
+void check_routing(const Model& model, Findings& findings) {
+  if (!model.routing.kernel_routes || !findings.sound("interfaces")) return;
+  if (std::none_of(model.interfaces.begin(), model.interfaces.end(),
+                   [](const InterfaceConfig& each) { return !each.kernel.empty(); }))
+    findings.report("routing.kernelRoutes", "routing: kernelRoutes", "true",
+                    "only with an interface that has kernel");
+}
+
 void check_routes(const Model& model, Findings& findings) {
   if (!findings.sound("interfaces")) return;  // which networks are connected is not known
   const PoolAddresses pools(model);
   KnownPrefixes seen;
+  RouteWays ways;
   for (const InterfaceConfig& interface : model.interfaces)
     (void)seen.add(interface.address, interface,
                    fmt::format("the network of interface {}", interface.name));
@@ -413,7 +449,12 @@ void check_routes(const Model& model, Findings& findings) {
     const InterfaceConfig* const interface = interface_of(model.interfaces, route);
     InterfaceConfig none;
     none.td = route.td;
-    if (findings.sound(prefix)) {
+    if (findings.sound(prefix) && findings.sound(via) && interface != nullptr &&
+        ways.has(route, *interface)) {
+      if (const auto allowed = ways.add(route, *interface))
+        findings.report(via, fmt::format("{}: via", label), wire::to_string(route.via), *allowed);
+    } else if (findings.sound(prefix)) {
+      if (interface != nullptr) (void)ways.add(route, *interface);
       const std::string* const there =
           seen.add(route.prefix, interface == nullptr ? none : *interface, "another route");
       if (there != nullptr)
@@ -987,6 +1028,7 @@ void check_rules(const Model& model, Findings& findings) {
   check_dataplane(model, findings);
   check_interfaces(model, findings);
   check_routes(model, findings);
+  check_routing(model, findings);
   check_clients(model, findings);
   check_pools(model, findings);
   check_profiles(model, findings);

@@ -105,6 +105,7 @@ class Collection {
     add_lsn();
     add_drops();
     add_interfaces();
+    add_kernel_routes();
     add_devices();
     add_workers();
     add_alg();
@@ -194,6 +195,30 @@ class Collection {
     Family present = gauge("interface_kernel_present",
                            "1: the kernel interface of the interface is there; 0: it was deleted.");
     for (auto& [labels, is_present] : all) present.add(std::move(labels), is_present);
+  }
+
+  /// `stat route`, if the kernel's routes are taken over; else there is no such family.
+  void add_kernel_routes() {
+    if (!facts_.kernel_routes) return;
+    const shared::KernelRoutesStatus& status = *facts_.kernel_routes;
+    const auto count = [this](std::string_view name, std::string_view meaning,
+                              std::uint64_t value) {
+      Family(all_, MetricType::Counter, "", name, meaning).add({}, value);
+    };
+    gauge("kernel_routes_complete", "1: the kernel's table has been read as a whole.")
+        .add({}, status.is_complete);
+    gauge("kernel_routes", "Routes of the kernel that lead by our interfaces.")
+        .add({}, status.routes);
+    gauge("kernel_route_ways", "Different sets of ways of them.").add({}, status.groups);
+    gauge("kernel_routes_no_room", "Of them, those that the packet path has no room for.")
+        .add({}, status.no_room);
+    count("kernel_route_changes", "Changes of routes that the kernel has told.", status.changes);
+    count("kernel_route_unusable",
+          "Of them, those of routes by our interfaces that lead to no neighbour.", status.unusable);
+    count("kernel_route_readings", "Readings of the kernel's table.", status.readings);
+    count("kernel_route_overruns",
+          "Of them, those because the kernel had more changes than it could keep.",
+          status.overruns);
   }
 
   /// `stat interface`, of all workers together: there may be thousands of interfaces.
@@ -439,6 +464,7 @@ MetricsFacts MetricsFacts::of(Dataplane& dataplane, const shared::Generation& ge
   for (const shared::Group& group : generation.groups) facts.groups.push_back(group.name);
   facts.ports = dataplane.ports();
   facts.kernel = dataplane.kernel_interfaces();
+  facts.kernel_routes = dataplane.kernel_routes();
   return facts;
 }
 

@@ -113,6 +113,22 @@ NeighbourId Neighbours::find_or_add(Context& shard, InterfaceId interface, wire:
   return found.id;
 }
 
+NeighbourId Neighbours::want(Context& shard, InterfaceId interface, wire::Be32 ip) {
+  const NeighbourId id = find_or_add(shard, interface, ip);
+  if (id == kNoNeighbour) return id;
+  Neighbour& neighbour = table_[id];
+  recall(id);
+  const bool is_new = !neighbour.is_next_hop;
+  neighbour.is_next_hop = true;
+  neighbour.last_used = shard.now;
+  if (neighbour.state == NeighbourState::kReachable || neighbour.probes != 0) return id;
+  if (is_new || !(neighbour.asked + kRetryGatewayAfter).later_than(shard.now)) {
+    probe(shard, id);
+    rearm(id, shard.now + kProbeInterval);
+  }
+  return id;
+}
+
 NeighbourId Neighbours::find_or_make(Context& shard, InterfaceId interface, wire::Be32 ip) {
   const state::FlowKey key = neighbour_key(interface, ip);
   const std::uint32_t hash = index_.hash(key);
@@ -202,6 +218,7 @@ void Neighbours::learned(L3& shard, NeighbourId id, const wire::MacAddress& mac)
   if (neighbour.state != NeighbourState::kReachable) {
     neighbour.state = NeighbourState::kReachable;
     ++reachable_;
+    if (neighbour.is_next_hop) ++next_hop_changes_;
     shard.counters.neighbours.set(reachable_);
   }
   neighbour.probes = 0;
@@ -246,6 +263,7 @@ void Neighbours::lose(Context& shard, Neighbour& neighbour) {
   neighbour.state = NeighbourState::kIncomplete;
   neighbour.probes = 0;
   --reachable_;
+  if (neighbour.is_next_hop) ++next_hop_changes_;
   shard.counters.neighbours.set(reachable_);
 }
 
@@ -254,6 +272,7 @@ void Neighbours::forget(Context& shard, NeighbourId id) {
   if (neighbour.state == NeighbourState::kReachable) lose(shard, neighbour);
   drop_waiting(shard, id);
   neighbour.probes = 0;
+  neighbour.is_next_hop = false;
   neighbour.state = NeighbourState::kForgotten;
   state::list_push(forgotten_, id, forgotten_links());
   ++forgotten_count_;
@@ -292,11 +311,12 @@ std::optional<state::Ticks> Neighbours::due(L3& shard, NeighbourId id) {
   const bool reachable = neighbour.state == NeighbourState::kReachable;
   const state::Ticks forget_at =
       neighbour.last_used + (reachable ? kForgetAfter : kForgetUnresolvedAfter);
-  const bool gateway = is_gateway(*shard.generation, neighbour);
-  if (!gateway && !forget_at.later_than(now)) {
+  const bool stays = is_gateway(*shard.generation, neighbour);
+  if (!stays && !forget_at.later_than(now)) {
     forget(shard, id);
     return std::nullopt;
   }
+  const bool gateway = stays || neighbour.is_next_hop;
   if (neighbour.probes != 0) {
     const state::Ticks answer_by = neighbour.asked + kProbeInterval;
     if (answer_by.later_than(now)) return answer_by;

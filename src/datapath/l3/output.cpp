@@ -1,6 +1,7 @@
 #include "lsn/datapath/l3/output.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "lsn/datapath/capture_tap.hpp"
@@ -119,14 +120,76 @@ void cut_segments(rte_mbuf* packet, std::uint32_t size) {
 namespace {
 
 struct Way {
-  decltype(Route::interface) interface;
+  InterfaceId interface;
   wire::Be32 next;
+  bool may_change = false;  ///< Neighbours::want()
 };
 
+/// The bits of a number, mixed (the last step of MurmurHash3).
+constexpr std::uint32_t mixed(std::uint32_t bits) {
+  bits = (bits ^ bits >> 16) * 0x85EBCA6BU;
+  bits = (bits ^ bits >> 13) * 0xC2B2AE35U;
+  return bits ^ bits >> 16;
+}
+
+/// The least of all ways' is the subscriber's, in proportion to their weights: -ln(u) / weight, u
+/// evenly spread over (0, 1).
+float distance(wire::Be32 subscriber, const RouteHop& hop) {
+  const std::uint32_t way = mixed(hop.via.value ^ std::uint32_t{hop.interface} << 16);
+  const auto spread = static_cast<float>(mixed(subscriber.host() ^ way) >> 8);
+  return -std::log((spread + 0.5F) / 0x1p24F) / static_cast<float>(hop.weight);
+}
+
+/// The nearest of the ways that `usable` names by bits, and that are backups or not.
+std::optional<std::size_t> nearest(const RouteGroup& group, wire::Be32 subscriber,
+                                   std::uint32_t usable, bool is_backup) {
+  std::optional<std::size_t> best;
+  float least = 0;
+  for (std::size_t i = 0; i < group.count; ++i) {
+    const RouteHop& hop = group.hops[i];
+    if ((usable >> i & 1) == 0 || hop.is_backup != is_backup) continue;
+    const float here = distance(subscriber, hop);
+    if (best && here >= least) continue;
+    best = i;
+    least = here;
+  }
+  return best;
+}
+
+/// The subscriber's way: its nearest one that is not known to fail, backups last; if all do, it is
+/// the nearest. `answers`: whether a tracked one does.
+const RouteHop& way_of(const RouteGroup& group, wire::Be32 subscriber, auto&& answers) {
+  if (group.count == 1) return group.hops[0];
+  std::uint32_t usable = (1U << group.count) - 1;
+  for (const bool is_backup : {false, true}) {
+    while (const auto best = nearest(group, subscriber, usable, is_backup)) {
+      const RouteHop& hop = group.hops[*best];
+      if (!hop.is_tracked || answers(hop)) return hop;
+      usable &= ~(1U << *best);
+    }
+  }
+  usable = (1U << group.count) - 1;
+  const auto first = nearest(group, subscriber, usable, false);
+  return group.hops[first ? *first : *nearest(group, subscriber, usable, true)];
+}
+
 /// The next address on the way to a destination, and its interface.
-std::optional<Way> find_way(const Generation& generation, const InsideAddress& destination) {
+std::optional<Way> find_way(const L3& shard, const InsideAddress& destination,
+                            wire::Be32 subscriber, auto&& answers) {
+  const Generation& generation = *shard.generation;
   const Route* route = generation.routes[destination.td].find(destination.address.value);
+  if (shard.fib != nullptr) {
+    const shared::Fib::Match match = shard.fib->find(destination.td, destination.address);
+    if (match.group != nullptr && (route == nullptr || match.length > route->length)) {
+      const RouteHop& hop = way_of(*match.group, subscriber, answers);
+      return Way{hop.interface, hop.via.be(), true};
+    }
+  }
   if (route == nullptr) return std::nullopt;
+  if (route->group != Route::kOneWay) {
+    const RouteHop& hop = way_of(generation.route_groups[route->group], subscriber, answers);
+    return Way{hop.interface, hop.via.be(), true};
+  }
   if (route->via.value != 0) return Way{route->interface, route->via.be()};
   const wire::Ipv4Prefix& network = generation.interfaces[route->interface].address;
   const wire::Be32 address = destination.address.be();
@@ -136,12 +199,33 @@ std::optional<Way> find_way(const Generation& generation, const InsideAddress& d
   return Way{route->interface, address};
 }
 
+/// One that fails is asked for again.
+std::optional<Way> find_way(L3& shard, const InsideAddress& destination, wire::Be32 subscriber) {
+  return find_way(shard, destination, subscriber, [&shard](const RouteHop& hop) {
+    const NeighbourId id = shard.neighbours.want(shard, hop.interface, hop.via.be());
+    return id != kNoNeighbour && shard.neighbours[id].state == NeighbourState::kReachable;
+  });
+}
+
 }  // namespace
 
-std::optional<NextHop> resolve(L3& shard, const InsideAddress& destination) {
-  const auto way = find_way(*shard.generation, destination);
+std::optional<Route> way_to(const L3& shard, const InsideAddress& destination,
+                            wire::Be32 subscriber) {
+  const auto way = find_way(shard, destination, subscriber, [&shard](const RouteHop& hop) {
+    const NeighbourId id = shard.neighbours.find(hop.interface, hop.via.be());
+    return id != kNoNeighbour && shard.neighbours[id].state == NeighbourState::kReachable;
+  });
   if (!way) return std::nullopt;
-  return NextHop{shard.neighbours.find_or_add(shard, way->interface, way->next), way->interface};
+  return Route{.interface = way->interface, .via = wire::Ipv4Address{way->next}};
+}
+
+std::optional<NextHop> resolve(L3& shard, const InsideAddress& destination, wire::Be32 subscriber) {
+  const auto way = find_way(shard, destination, subscriber);
+  if (!way) return std::nullopt;
+  Neighbours& neighbours = shard.neighbours;
+  return NextHop{way->may_change ? neighbours.want(shard, way->interface, way->next)
+                                 : neighbours.find_or_add(shard, way->interface, way->next),
+                 way->interface};
 }
 
 void send(L3& shard, rte_mbuf* packet, wire::Ipv4Header* ip, NeighbourId id) {
@@ -165,7 +249,7 @@ void send_to(L3& shard, rte_mbuf* packet, wire::Ipv4Header* ip, Neighbour& neigh
 
 std::expected<AnswerHop, DropReason> resolve_answer(L3& shard, const Packet& packet,
                                                     wire::Be32 sender) {
-  const auto way = find_way(*shard.generation, in_domain_of(*shard.generation, packet, sender));
+  const auto way = find_way(shard, in_domain_of(*shard.generation, packet, sender), sender);
   // By the side where it came in: a forged source gets nothing from the other one.
   if (!way || shard.generation->interfaces[way->interface].side != packet.side)
     return std::unexpected(DropReason::kNoRoute);

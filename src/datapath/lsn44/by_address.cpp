@@ -98,8 +98,9 @@ Verdict forward_by_address(Lsn44& shard, Packet& packet, Direction direction,
       out && shard.generation->nat_addresses.find(wire::Ipv4Address{packet.ip->destination});
   NeighbourId hop = kHairpinHop;
   if (!hairpins) {
-    const auto found = find_hop(
-        shard, out ? in_domain(replacement.td, packet.ip->destination) : replacement, direction);
+    const auto found =
+        find_hop(shard, out ? in_domain(replacement.td, packet.ip->destination) : replacement,
+                 direction, out ? packet.ip->source : replacement.address.be());
     if (!found) return Verdict::drop(found.error());
     hop = *found;
     if (too_big(*packet.ip, packet.size, shard.neighbours[hop])) {

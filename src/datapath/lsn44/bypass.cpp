@@ -76,7 +76,8 @@ Verdict route_untranslated(Lsn44& shard, Packet& packet) {
     return Verdict::drop(DropReason::kTtlExpired);
   }
   const auto hop =
-      find_hop(shard, in_domain_of(*shard.generation, packet, packet.ip->destination), direction);
+      find_hop(shard, in_domain_of(*shard.generation, packet, packet.ip->destination), direction,
+               direction == Direction::kOutbound ? packet.ip->source : packet.ip->destination);
   if (!hop) return Verdict::drop(hop.error());
   if (too_big(*packet.ip, packet.size, shard.neighbours[*hop])) {
     report_error(shard, packet, wire::kIcmpUnreachable, wire::kIcmpFragmentationNeeded,

@@ -209,8 +209,8 @@ Verdict send_error_by_address(Lsn44& shard, Packet& packet, const Quoted& quoted
   if (!match || !match->is_active) return Verdict::drop(DropReason::kIcmpErrorNoSession);
   NeighbourId hop = kHairpinHop;
   if (!out || shard.generation->nat_addresses.find(wire::Ipv4Address{remote}) == nullptr) {
-    const auto found =
-        find_hop(shard, in_domain(match->td, out ? remote : match->endpoint.address), direction);
+    const auto found = find_hop(shard, in_domain(match->td, out ? remote : match->endpoint.address),
+                                direction, out ? local : match->endpoint.address);
     if (!found) return Verdict::drop(found.error());
     hop = *found;
   }

@@ -339,6 +339,9 @@ void look_up_port(Lsn44& shard, Lookup& lookup) {
 }
 
 void look_up_hop(Lsn44& shard, Lookup& lookup) {
+  if (lookup.direction == Direction::kOutbound)
+    if (const auto way = way_to(shard, {lookup.remote, lookup.td}, lookup.local.be()))
+      lookup.hop = lookup.way = way;
   if (!lookup.hop) return;
   const NeighbourId hop = shard.neighbours.find(lookup.hop->interface, lookup.hop->via.be());
   lookup.hop_known =

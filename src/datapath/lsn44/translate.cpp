@@ -47,9 +47,9 @@ bool revalidate(Lsn44& shard, SessionId id) {
 }
 
 std::expected<NeighbourId, DropReason> find_hop(L3& shard, const InsideAddress& destination,
-                                                Direction direction) {
+                                                Direction direction, wire::Be32 subscriber) {
   const bool out = direction == Direction::kOutbound;
-  const auto next_hop = resolve(shard, destination);
+  const auto next_hop = resolve(shard, destination, subscriber);
   if (!next_hop) return std::unexpected(DropReason::kNoRoute);
   const Side side = shard.generation->interfaces[next_hop->interface].side;
   // Nothing leaves inside that came from inside, and nothing outside that came from outside.
@@ -59,14 +59,24 @@ std::expected<NeighbourId, DropReason> find_hop(L3& shard, const InsideAddress& 
   return next_hop->neighbour;
 }
 
+namespace {
+
+/// Whether another way may take its place.
+bool has_failed(const Neighbour& neighbour) {
+  return neighbour.is_next_hop && neighbour.state != NeighbourState::kReachable;
+}
+
+}  // namespace
+
 Verdict resolve_hop(Lsn44& shard, Session& session, Direction direction) {
   NeighbourId& hop = session.hop[direction];
   const bool out = direction == Direction::kOutbound;
   if (out && (session.flags & F::kHairpin) != 0) hop = kHairpinHop;
-  if (hop != kNoNeighbour) return Verdict::next();
+  if (hop != kNoNeighbour && (hop == kHairpinHop || !has_failed(shard.neighbours[hop])))
+    return Verdict::next();
   const auto found = find_hop(
       shard, in_domain(domain_of(shard, session), out ? session.remote_ip : session.inside_ip),
-      direction);
+      direction, session.inside_ip);
   if (!found) return Verdict::drop(found.error());
   hop = *found;
   return Verdict::next();

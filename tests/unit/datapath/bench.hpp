@@ -397,7 +397,7 @@ class Workbench : public ::testing::Test {
 
   /// Sends an IP packet to where its destination is routed.
   void send_to(const std::string& destination, const Bytes& packet, std::size_t segment = kRoom) {
-    const auto hop = resolve(*shard, {wire::Ipv4Address{ip(destination)}});
+    const auto hop = resolve(*shard, {wire::Ipv4Address{ip(destination)}}, {});
     ASSERT_TRUE(hop.has_value());
     ASSERT_NE(hop->neighbour, kNoNeighbour);
     rte_mbuf* mbuf = buffer(packet, segment);

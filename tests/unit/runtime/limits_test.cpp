@@ -18,6 +18,7 @@
 #include "lsn/datapath/lsn44/pools.hpp"
 #include "lsn/datapath/shard.hpp"
 #include "lsn/runtime/eal.hpp"
+#include "lsn/runtime/plan.hpp"
 #include "lsn/shared/generation.hpp"
 #include "lsn/state/flow_table.hpp"
 #include "lsn/state/ticks.hpp"
@@ -38,6 +39,7 @@ static_assert(std::extent_v<decltype(BurstTotals::received)> >= kMaxInterfaces);
 static_assert(std::tuple_size_v<decltype(BurstTotals::received_on)> >= kBurst);
 static_assert(most_of<InterfaceId> >= kMaxInterfaces && kNoInterface >= kMaxInterfaces);
 static_assert(most_of<decltype(Route::interface)> >= kMaxInterfaces);
+static_assert(most_of<decltype(shared::RouteHop::interface)> >= kMaxInterfaces);
 static_assert(most_of<decltype(Packet::interface)> >= kMaxInterfaces);
 static_assert(most_of<decltype(PacketOrigin::interface)> >= kMaxInterfaces);
 static_assert(most_of<decltype(Neighbour::interface)> >= kMaxInterfaces);
@@ -96,6 +98,8 @@ const std::map<std::string, std::int64_t> kRoom = {
                                               UINT16_MAX - RTE_PKTMBUF_HEADROOM - 64)},
     {"interfaces.td", kMost<decltype(Interface::td)>},
     {"routes.td", kMost<shared::DomainId>},
+    {"routes.weight", kMost<decltype(shared::RouteHop::weight)>},
+    {"routing.table", kMost<decltype(Plan::kernel_route_table)::value_type>},
     {"lsn.acl.td", kMost<shared::DomainId>},
     {"lsn.static.td", kMost<decltype(shared::StaticMapping::td)>},
     {"interfaces.tcpMss", kMost<decltype(Interface::tcp_mss)>},

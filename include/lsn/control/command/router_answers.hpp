@@ -1,4 +1,4 @@
-// The router's state beside NAT: `show arp`, `show route`, `show drops -recent`.
+// The router's state beside NAT: `show arp`, `show drops -recent`.
 #pragma once
 
 #include <expected>
@@ -25,8 +25,6 @@ extern const ValueSyntax kDropReason;  ///< std::string: the name of a reason
                                                            const CommandContext& context,
                                                            const shared::DropFilter& filter);
 [[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_arp(
-    const Command& command, const CommandContext& context);
-[[nodiscard]] std::expected<std::unique_ptr<Answer>, std::string> begin_show_route(
     const Command& command, const CommandContext& context);
 
 }  // namespace lsn::control

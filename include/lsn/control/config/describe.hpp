@@ -123,6 +123,14 @@ void describe(auto& v, Like<RouteConfig> auto& c) {
   v.template text<PrefixSyntax>("prefix", c.prefix, Presence::kRequired);
   v.template text<AddressSyntax>("via", c.via, Presence::kRequired);
   v.number("td", c.td, kDomainLimits);
+  v.number("weight", c.weight, {1, 256});
+  v.flag("backup", c.backup);
+  v.word("track", c.track, Presence::kOptional);
+}
+
+void describe(auto& v, Like<RoutingConfig> auto& c) {
+  v.flag("kernelRoutes", c.kernel_routes);
+  v.number("table", c.table, {1, 4'294'967'295});
 }
 
 void describe(auto& v, Like<ControlConfig> auto& c) {
@@ -320,6 +328,7 @@ void describe(auto& v, Like<Model> auto& c) {
   v.section("dataplane", c.dataplane);
   v.objects("interfaces", c.interfaces);
   v.objects("routes", c.routes);
+  v.section("routing", c.routing);
   v.section("control", c.control);
   v.section("log", c.log);
   v.section("metrics", c.metrics);

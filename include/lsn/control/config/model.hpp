@@ -96,8 +96,20 @@ struct RouteConfig {
   wire::Ipv4Prefix prefix;
   wire::Ipv4Address via;
   shared::DomainId td = 0;  ///< of a route that leads inside
+  // Beside others of the same prefix:
+  std::uint16_t weight = 1;
+  bool backup = false;
+  RouteTrack track = RouteTrack::kArp;
 
   friend bool operator==(const RouteConfig&, const RouteConfig&) = default;
+};
+
+/// Routes that daemons put into the kernel.
+struct RoutingConfig {
+  bool kernel_routes = false;
+  std::uint32_t table = 254;  ///< the kernel's number of it
+
+  friend bool operator==(const RoutingConfig&, const RoutingConfig&) = default;
 };
 
 struct ControlConfig {
@@ -356,6 +368,7 @@ struct Model {
   DataplaneConfig dataplane;
   std::vector<InterfaceConfig> interfaces;
   std::vector<RouteConfig> routes;
+  RoutingConfig routing;
   ControlConfig control;
   LogConfig log;
   MetricsConfig metrics;

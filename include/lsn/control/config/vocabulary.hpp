@@ -27,6 +27,8 @@ enum class LogLevel : std::uint8_t { kTrace, kDebug, kInfo, kWarning, kError, kC
 /// How a line of the records' files is written, and how their segments are kept once closed.
 enum class RecordFormat : std::uint8_t { kText, kJson };
 enum class Compression : std::uint8_t { kNone, kZstd };
+/// What takes a way of a route out of use while another one can be had.
+enum class RouteTrack : std::uint8_t { kNone, kArp };
 /// How records travel to a server of syslog, and to a collector of IPFIX.
 enum class SyslogTransport : std::uint8_t { kUdp, kTcp, kTls };
 enum class IpfixTransport : std::uint8_t { kUdp, kTcp };
@@ -89,6 +91,11 @@ template <>
 struct Words<Compression> {
   static constexpr std::array<std::pair<Compression, std::string_view>, 2> kAll{
       {{Compression::kNone, "none"}, {Compression::kZstd, "zstd"}}};
+};
+template <>
+struct Words<RouteTrack> {
+  static constexpr std::array<std::pair<RouteTrack, std::string_view>, 2> kAll{
+      {{RouteTrack::kArp, "ARP"}, {RouteTrack::kNone, "NONE"}}};
 };
 template <>
 struct Words<SyslogTransport> {

@@ -47,6 +47,7 @@ struct MetricsFacts {
   std::vector<std::string> groups;                            ///< names by id
   std::vector<shared::PortStatus> ports;                      ///< by device
   std::vector<std::optional<shared::KernelStatus>> kernel{};  ///< by interface
+  std::optional<shared::KernelRoutesStatus> kernel_routes{};
   RecordsStatus records;
 
   [[nodiscard]] static MetricsFacts of(Dataplane& dataplane, const shared::Generation& generation);

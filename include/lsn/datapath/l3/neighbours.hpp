@@ -21,7 +21,8 @@
 // Gateways, the next hops of configured routes, are asked for when their link comes up and when a
 // configuration brings them (resolve_gateways()), before any packet needs them. They are never
 // forgotten: reachable ones are confirmed whether they are in use or not, others are asked for
-// again every kRetryGatewayAfter.
+// again every kRetryGatewayAfter. Next hops of routes from the kernel, and of those that have
+// several ways, are treated so while packets want to go there.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -86,6 +87,7 @@ struct alignas(64) Neighbour {
   std::uint16_t mtu;  ///< of the interface: largest IP packet
   InterfaceId interface;
   std::uint8_t probes;  ///< unanswered requests
+  bool is_next_hop;     ///< of a route that may change, or that has other ways (want())
   wire::Be32 ip;
   std::uint8_t waiting_count;
   state::Ticks last_used;  ///< a packet went there
@@ -128,10 +130,17 @@ class Neighbours {
   Neighbours(state::Ticks now, const state::HashSecret& secret, state::ZeroedMemory* memory);
 
   [[nodiscard]] Neighbour& operator[](NeighbourId id) { return table_[id]; }
+  [[nodiscard]] const Neighbour& operator[](NeighbourId id) const { return table_[id]; }
 
   /// The neighbour of that address, created (incomplete, not yet asked for) if it is new;
   /// kNoNeighbour when the table is full.
   [[nodiscard]] NeighbourId find_or_add(Context& shard, InterfaceId interface, wire::Be32 ip);
+
+  /// find_or_add() of a next hop that other ways may take the place of: it is asked for at once,
+  /// and confirmed and asked for again as a gateway is while it is wanted.
+  [[nodiscard]] NeighbourId want(Context& shard, InterfaceId interface, wire::Be32 ip);
+  /// Counts such next hops that became reachable, or are not any more.
+  [[nodiscard]] std::uint32_t next_hop_changes() const { return next_hop_changes_; }
 
   /// The neighbour of that address, or kNoNeighbour.
   [[nodiscard]] NeighbourId find(InterfaceId interface, wire::Be32 ip) const;
@@ -220,6 +229,7 @@ class Neighbours {
   state::Slab<WaitingPacket> waiting_;
   state::TimerWheel wheel_;
   std::uint32_t reachable_ = 0;
+  std::uint32_t next_hop_changes_ = 0;
   state::ListHead forgotten_;
   std::uint32_t forgotten_count_ = 0;
   bool freeing_ = false;  ///< forgotten ones are being freed, down to the last

@@ -20,12 +20,20 @@ namespace lsn::datapath {
 
 /// Where packets for `destination` go, as its domain knows it: the neighbour, kNoNeighbour when
 /// there is no room for it, and the route's interface. nullopt: no route, or an address on a link
-/// that no host can have there (the network's, its broadcast address, an interface's).
+/// that no host can have there (the network's, its broadcast address, an interface's). The longest
+/// prefix decides, of two that are alike the configured one. Of several ways each subscriber has
+/// one (RFC 2992, weighted rendezvous hashing): when one fails or comes, only its own subscribers
+/// move.
 struct NextHop {
   NeighbourId neighbour;
   InterfaceId interface;
 };
-[[nodiscard]] std::optional<NextHop> resolve(L3& shard, const InsideAddress& destination);
+[[nodiscard]] std::optional<NextHop> resolve(L3& shard, const InsideAddress& destination,
+                                             wire::Be32 subscriber);
+
+/// Interface and next address of the way that resolve() takes; asks for nobody.
+[[nodiscard]] std::optional<Route> way_to(const L3& shard, const InsideAddress& destination,
+                                          wire::Be32 subscriber);
 
 /// set_data() of a buffer of several segments whose first byte is set already: frees the rest.
 void cut_segments(rte_mbuf* packet, std::uint32_t size);

@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "lsn/datapath/lsn44/blocks.hpp"
+#include "lsn/datapath/lsn44/follow_routes.hpp"
 #include "lsn/datapath/lsn44/mapping.hpp"
 #include "lsn/datapath/lsn44/pools.hpp"
 #include "lsn/datapath/lsn44/session.hpp"
@@ -55,6 +56,8 @@ struct Tables {
   state::FlowTable subscriber_index;
   state::Slab<Subscriber> subscribers;
   state::ParallelArray<SessionBuckets> session_buckets;  ///< of subscribers
+
+  RouteWalk route_walk;  ///< follow_routes.hpp
 
   state::Slab<Block> blocks;
   state::LongTimerWheel block_wheel;

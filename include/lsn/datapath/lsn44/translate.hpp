@@ -135,10 +135,11 @@ extern template Verdict forward_slow<Direction::kOutbound>(Lsn44&, Packet&, Sess
 extern template Verdict forward_slow<Direction::kInbound>(Lsn44&, Packet&, SessionId);
 
 /// The next hop of a packet in a direction that goes to that address, as the domain of its inside
-/// knows it, by a session or without one.
+/// knows it, by a session or without one. `subscriber`: the inside, whose packets take one way.
 [[nodiscard]] std::expected<NeighbourId, DropReason> find_hop(L3& shard,
                                                               const InsideAddress& destination,
-                                                              Direction direction);
+                                                              Direction direction,
+                                                              wire::Be32 subscriber);
 /// A session's next hop in a direction, looked up if it is not known: next, or drop.
 [[nodiscard]] Verdict resolve_hop(Lsn44& shard, Session& session, Direction direction);
 

@@ -94,20 +94,6 @@ TEST(ShowArp, SaysWhatAllWorkersKnowTogether) {
   EXPECT_EQ(json["neighbours"][1]["state"], "REACHABLE");
 }
 
-TEST(ShowRoute, ListsConnectedNetworksAndConfiguredRoutes) {
-  Bench bench;
-  EXPECT_EQ(bench.text("show route"),
-            "prefix           via            interface  kind\n"
-            "---------------  -------------  ---------  ---------\n"
-            "192.0.2.0/24     -              in         CONNECTED\n"
-            "198.51.100.0/24  -              out        CONNECTED\n"
-            "0.0.0.0/0        198.51.100.10  out        STATIC\n");
-  EXPECT_EQ(bench.json("show route")["routes"][2], nlohmann::json({{"prefix", "0.0.0.0/0"},
-                                                                   {"via", "198.51.100.10"},
-                                                                   {"interface", "out"},
-                                                                   {"kind", "STATIC"}}));
-}
-
 // ── usage ───────────────────────────────────────────────────────────────────────────────────────
 
 TEST(StatLsn, AddsUpTheUsageOfPoolsAndGroups) {

@@ -58,6 +58,25 @@ class FakeDataplane : public Dataplane {
       const override {
     return kernel_status;
   }
+  [[nodiscard]] std::optional<shared::KernelRoutesStatus> kernel_routes() const override {
+    return kernel_routes_status;
+  }
+  /// By their place: the prefixes must be different.
+  [[nodiscard]] std::vector<shared::RouteRow> list_kernel_routes(
+      const std::optional<shared::RouteRow>& after, std::size_t limit) const override {
+    auto at = kernel_rows.begin();
+    if (after)
+      at = std::next(std::find_if(kernel_rows.begin(), kernel_rows.end(),
+                                  [&](const auto& row) { return row.prefix == after->prefix; }));
+    const auto rest = static_cast<std::size_t>(kernel_rows.end() - at);
+    return {at, at + static_cast<std::ptrdiff_t>(std::min(limit, rest))};
+  }
+  [[nodiscard]] std::optional<shared::RouteRow> find_kernel_route(
+      const shared::InsideAddress& destination) const override {
+    for (const shared::RouteRow& row : kernel_rows)
+      if (row.prefix.contains(destination.address)) return row;
+    return std::nullopt;
+  }
 
   void publish(std::shared_ptr<const shared::Generation> generation,
                std::function<void(std::uint64_t)> done) override {
@@ -152,6 +171,8 @@ class FakeDataplane : public Dataplane {
 
   std::vector<shared::PortStatus> port_status;
   std::vector<std::optional<shared::KernelStatus>> kernel_status;
+  std::optional<shared::KernelRoutesStatus> kernel_routes_status;
+  std::vector<shared::RouteRow> kernel_rows;
   std::shared_ptr<const shared::Generation> published;
   std::shared_ptr<const shared::Generation> adopted;
   std::uint64_t ended_next = 0;  ///< what the next publication ends

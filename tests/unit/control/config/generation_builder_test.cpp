@@ -264,10 +264,30 @@ TEST(GenerationBuilder, RoutesAreConnectedNetworksAndThoseOfTheFile) {
   const auto g = build_generation(
       model_of(good_with(more, more + ", { prefix = \"10.0.0.0/8\"; via = \"192.0.2.2\"; }")));
   const auto route = [&](const char* to) { return *g->routes[0].find(address(to).value); };
-  EXPECT_EQ(route("192.0.2.55"), (shared::Route{0, Ipv4Address{}}));
-  EXPECT_EQ(route("198.51.100.10"), (shared::Route{1, Ipv4Address{}}));
-  EXPECT_EQ(route("8.8.8.8"), (shared::Route{1, address("198.51.100.10")}));
-  EXPECT_EQ(route("10.9.9.9"), (shared::Route{0, address("192.0.2.2")}));
+  EXPECT_EQ(route("192.0.2.55"), (shared::Route{0, Ipv4Address{}, 24}));
+  EXPECT_EQ(route("198.51.100.10"), (shared::Route{1, Ipv4Address{}, 24}));
+  EXPECT_EQ(route("8.8.8.8"), (shared::Route{1, address("198.51.100.10"), 0}));
+  EXPECT_EQ(route("10.9.9.9"), (shared::Route{0, address("192.0.2.2"), 8}));
+  EXPECT_TRUE(g->route_groups.empty());
+  EXPECT_EQ(g->gateways.size(), 2U);
+}
+
+TEST(GenerationBuilder, RoutesOfAPrefixAreItsWays) {
+  const std::string more = "prefix = \"0.0.0.0/0\";\n    via = \"198.51.100.10\";\n  }";
+  const auto g = build_generation(model_of(good_with(
+      more, more + ", { prefix = \"0.0.0.0/0\"; via = \"198.51.100.9\"; weight = 7; }"
+                   ", { prefix = \"0.0.0.0/0\"; via = \"198.51.100.8\"; backup = true; "
+                   "track = \"NONE\"; }, { prefix = \"10.0.0.0/8\"; via = \"192.0.2.2\"; }")));
+  const shared::Route& route = *g->routes[0].find(address("8.8.8.8").value);
+  ASSERT_EQ(g->route_groups.size(), 1U);
+  ASSERT_EQ(route.group, 0U);
+  const auto ways = g->route_groups[0].all();
+  ASSERT_EQ(ways.size(), 3U);
+  EXPECT_EQ(ways[0], (shared::RouteHop{1, 1, address("198.51.100.8"), true, false}));
+  EXPECT_EQ(ways[1], (shared::RouteHop{1, 7, address("198.51.100.9"), false, true}));
+  EXPECT_EQ(ways[2], (shared::RouteHop{1, 1, address("198.51.100.10"), false, true}));
+  EXPECT_EQ(g->routes[0].find(address("10.1.1.1").value)->group, shared::Route::kOneWay);
+  EXPECT_EQ(g->gateways.size(), 4U);
 }
 
 TEST(GenerationBuilder, InterfacesOfOneDeviceShareItsNumber) {

@@ -212,6 +212,36 @@ TEST(Rules, ARouteGoesToANeighbour) {
   EXPECT_THAT(pool[0].text, HasSubstr("a NAT address of pool P2"));
 }
 
+TEST(Rules, RoutesOfAPrefixAreWaysToOneSide) {
+  const std::string_view end = "via = \"198.51.100.10\";\n  }";
+  const auto with_routes = [&](const std::string& more) {
+    return problems_after({{end, std::string(end) + more}});
+  };
+  EXPECT_TRUE(with_routes(", { prefix = \"0.0.0.0/0\"; via = \"198.51.100.9\"; weight = 256; },"
+                          "{ prefix = \"0.0.0.0/0\"; via = \"198.51.100.8\"; backup = true; }")
+                  .empty());
+  auto problems = with_routes(", { prefix = \"0.0.0.0/0\"; via = \"198.51.100.10\"; }");
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(problems[0].text,
+              AllOf(HasSubstr("route 0.0.0.0/0: via"), HasSubstr("another neighbour")));
+  problems = with_routes(", { prefix = \"0.0.0.0/0\"; via = \"192.0.2.9\"; }");
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(problems[0].text, HasSubstr("one route for a prefix"));
+  std::string many;
+  for (unsigned i = 0; i < 16; ++i)
+    many += fmt::format(", {{ prefix = \"0.0.0.0/0\"; via = \"198.51.100.{}\"; }}", 100 + i);
+  problems = with_routes(many);
+  ASSERT_EQ(problems.size(), 1U) << to_string(problems);
+  EXPECT_THAT(problems[0].text, HasSubstr("16 routes of a prefix at most"));
+  expect_refused(end, "via = \"198.51.100.10\"; weight = 257; }", {"weight", "1-256"});
+  expect_refused(end, "via = \"198.51.100.10\"; track = \"bfd\"; }", {"track", "ARP or NONE"});
+}
+
+TEST(Rules, RoutesFromTheKernelNeedAKernelInterface) {
+  expect_refused("lsn: {", "routing: { kernelRoutes = true; };\nlsn: {",
+                 {"routing: kernelRoutes", "an interface that has kernel"});
+}
+
 TEST(Rules, AnInterfaceWithoutAnAddressMakesNoRouteWrong) {
   expect_refused("address = \"198.51.100.1/24\"", "address = \"198.51.100.1/240\"", {"A.B.C.D/L"});
 }

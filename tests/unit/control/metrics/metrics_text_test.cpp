@@ -77,6 +77,7 @@ struct MetricsBench : Bench {
     outside.removed = true;
     dataplane.port_status = {inside, outside};
     dataplane.kernel_status = {std::nullopt, shared::KernelStatus{"k-out", "routers", true}};
+    dataplane.kernel_routes_status = shared::KernelRoutesStatus{};
   }
 
   std::string text() {

@@ -24,7 +24,7 @@ class NeighboursTest : public Workbench {
     return Arp{to, kOutsideMac, 1, kOutsideMac, "198.51.100.1", kNobody, ip_text}.frame();
   }
   NeighbourId id_of(const std::string& destination) {
-    return resolve(*shard, {wire::Ipv4Address{ip(destination)}})->neighbour;
+    return resolve(*shard, {wire::Ipv4Address{ip(destination)}}, {})->neighbour;
   }
   NeighbourState state_of(const std::string& destination) {
     return shard->neighbours[id_of(destination)].state;

@@ -15,7 +15,7 @@ using ::testing::SizeIs;
 class ResolveTest : public Workbench {
  protected:
   std::string way_to(const std::string& destination) {
-    const auto hop = resolve(*shard, {wire::Ipv4Address{ip(destination)}});
+    const auto hop = resolve(*shard, {wire::Ipv4Address{ip(destination)}}, {});
     if (!hop) return "nowhere";
     if (hop->neighbour == kNoNeighbour) return "full";
     const Neighbour& neighbour = shard->neighbours[hop->neighbour];
@@ -43,8 +43,8 @@ TEST_F(ResolveTest, TheLongestPrefixWins) {
 }
 
 TEST_F(ResolveTest, DestinationsBehindOneGatewayShareItsEntry) {
-  EXPECT_EQ(resolve(*shard, {wire::Ipv4Address{ip("8.8.8.8")}})->neighbour,
-            resolve(*shard, {wire::Ipv4Address{ip("9.9.9.9")}})->neighbour);
+  EXPECT_EQ(resolve(*shard, {wire::Ipv4Address{ip("8.8.8.8")}}, {})->neighbour,
+            resolve(*shard, {wire::Ipv4Address{ip("9.9.9.9")}}, {})->neighbour);
 }
 
 TEST_F(ResolveTest, WithoutARouteThereIsNoWay) {
@@ -90,7 +90,7 @@ class OutputTest : public Workbench {
   }
 
   Neighbour& gateway() {
-    return shard->neighbours[resolve(*shard, {wire::Ipv4Address{ip("8.8.8.8")}})->neighbour];
+    return shard->neighbours[resolve(*shard, {wire::Ipv4Address{ip("8.8.8.8")}}, {})->neighbour];
   }
   void set_mtu(std::uint16_t mtu) { gateway().mtu = mtu; }
   static Ip to_internet() { return {.source = "198.51.100.8", .destination = "8.8.8.8"}; }
@@ -166,7 +166,7 @@ TEST_F(OutputTest, TheOldLinkHeaderIsReplacedAndPaddingCutOff) {
     frame.resize(60, 0xEE);
     rte_mbuf* mbuf = buffer(frame);
     send(*shard, mbuf, rte_pktmbuf_mtod_offset(mbuf, wire::Ipv4Header*, link),
-         resolve(*shard, {wire::Ipv4Address{ip("8.8.8.8")}})->neighbour);
+         resolve(*shard, {wire::Ipv4Address{ip("8.8.8.8")}}, {})->neighbour);
     EXPECT_THAT(sent(1), ElementsAre(framed(packet))) << vlan;
   }
 }
@@ -176,7 +176,7 @@ TEST_F(OutputTest, PaddingThatReachesOverSeveralSegmentsIsCutOff) {
   for (const std::size_t surplus : {0u, 1u, 31u, 32u, 33u, 200u}) {
     rte_mbuf* mbuf = buffer(packet + Bytes(surplus, 0xEE), 32);
     send(*shard, mbuf, rte_pktmbuf_mtod(mbuf, wire::Ipv4Header*),
-         resolve(*shard, {wire::Ipv4Address{ip("8.8.8.8")}})->neighbour);
+         resolve(*shard, {wire::Ipv4Address{ip("8.8.8.8")}}, {})->neighbour);
     ASSERT_EQ(shard->tx[1].count, 1u);
     EXPECT_EQ(shard->tx[1].packets[0]->nb_segs, 4u);
     EXPECT_THAT(sent(1), ElementsAre(framed(packet))) << surplus;
