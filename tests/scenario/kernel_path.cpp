@@ -151,6 +151,23 @@ TEST_P(KernelPath, GroupsOfTheLinkAndBroadcasts_AreHeard) {
   hears(kRest, udp({kRouterOutside, 5}, {"255.255.255.255", 5}).bytes(), kBroadcast);
 }
 
+TEST_P(KernelPath, GroupsFromForgedSources_AreNotHeard) {
+  start(with_kernel());
+  const auto refuses = [this](unsigned interface, const Bytes& ip, DropReason reason) {
+    refused(lab().receive(interface, ethernet(kOspfGroup, Lab::mac_of(kGateway), kTypeIpv4, ip)),
+            reason);
+    stays_away();
+  };
+  // From outside a client's, as with packets for the interface's own address.
+  refuses(1, of_protocol(89, kClient.ip, "224.0.0.5"), DropReason::kSpoofedClientSource);
+  refuses(1, udp(kClient, {"198.51.100.255", 5}).bytes(), DropReason::kSpoofedClientSource);
+  refuses(1, of_protocol(89, "203.0.113.3", "224.0.0.5"), DropReason::kSpoofedNatSource);
+  // RFC 7126 section 4.3: a source route, here to the group's address.
+  const Bytes route = {131, 7, 4, 198, 18, 0, 1, 0};
+  refuses(1, other(kRouterOutside, "224.0.0.5", 89).with_options(route).bytes(),
+          DropReason::kIpSourceRoute);
+}
+
 TEST_P(KernelPath, OtherGroups_AreNotHeard) {
   start(with_kernel());
   const auto refuses = [this](unsigned interface, const Bytes& frame, DropReason reason) {

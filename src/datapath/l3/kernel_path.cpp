@@ -96,6 +96,18 @@ Verdict give(Context& shard, rte_mbuf* frame, InterfaceId interface, KernelClass
   return Verdict::consumed();
 }
 
+/// Whether the source of a packet for a whole link is possible: as of those for an address of ours.
+Verdict check_heard_source(const Generation& generation, const Packet& packet, wire::Be32 source) {
+  if (!is_host_address(source)) return Verdict::drop(DropReason::kIpSourceInvalid);
+  const wire::Ipv4Address address{source};
+  if (is_own_address(generation, packet, source) ||
+      generation.nat_addresses.find(address) != nullptr)
+    return Verdict::drop(DropReason::kSpoofedNatSource);
+  if (packet.side == Side::kOutside && generation.maps.front()->group_of({address}) != nullptr)
+    return Verdict::drop(DropReason::kSpoofedClientSource);
+  return Verdict::next();
+}
+
 Verdict hear_ipv4(Context& shard, const Packet& packet) {
   rte_mbuf* const mbuf = packet.mbuf;
   const auto link_size =
@@ -106,16 +118,15 @@ Verdict hear_ipv4(Context& shard, const Packet& packet) {
       wire::Ipv4Header::parse(std::span<const std::uint8_t>{packet.l4, mbuf->pkt_len - link_size});
   if (!parsed) return Verdict::drop(reason_of(parsed.error()));
   const wire::Ipv4Header& ip = **parsed;
+  if (ip.has_options() && ip.has_source_route()) return Verdict::drop(DropReason::kIpSourceRoute);
   const Generation& generation = *shard.generation;
   const wire::Ipv4Prefix& network = generation.interfaces[packet.interface].address;
   const wire::Ipv4Address to{ip.destination};
   const bool is_local = (to.value & 0xFFFFFF00) == kLocalGroups || to.value == UINT32_MAX ||
                         (network.length < 31 && to == network.last());
   if (!is_local) return Verdict::drop(DropReason::kIpDestinationInvalid);
-  if (!is_host_address(ip.source)) return Verdict::drop(DropReason::kIpSourceInvalid);
-  if (is_own_address(generation, packet, ip.source) ||
-      generation.nat_addresses.find(wire::Ipv4Address{ip.source}) != nullptr)
-    return Verdict::drop(DropReason::kSpoofedNatSource);
+  if (const Verdict checked = check_heard_source(generation, packet, ip.source); !checked.is_next())
+    return checked;
   const std::size_t here = mbuf->data_len - link_size;
   const std::size_t end = std::min(here, ip.total_size());
   return give(shard, mbuf, packet.interface,
