@@ -168,6 +168,26 @@ TEST_P(KernelPath, GroupsFromForgedSources_AreNotHeard) {
           DropReason::kIpSourceRoute);
 }
 
+TEST_P(KernelPath, HostsWithoutAnAddressYet_AreHeard) {
+  start(with_kernel());
+  const auto hears = [this](const Bytes& ip, const Mac& to) {
+    const Bytes frame = ethernet(to, Lab::mac_of(kRouterOutside), kTypeIpv4, ip);
+    expect_frames(lab().receive(1, frame), {});
+    EXPECT_EQ(lab().to_kernel(), (std::vector{Lab::KernelFrame{1, kRest, frame}}));
+  };
+  // A client of DHCP (RFC 2131 section 4.1), and a switch that asks for groups (RFC 4541 section
+  // 2.1.1).
+  hears(udp({"0.0.0.0", 68}, {"255.255.255.255", 67}).bytes(), kBroadcast);
+  hears(of_protocol(2, "0.0.0.0", "224.0.0.1"), kOspfGroup);
+  // Any other of network 0 is nobody's (RFC 1122 section 3.2.1.3), and nobody is spoken to by one.
+  refused(lab().receive(1, ethernet(kBroadcast, Lab::mac_of(kRouterOutside), kTypeIpv4,
+                                    udp({"0.0.0.9", 68}, {"255.255.255.255", 67}).bytes())),
+          DropReason::kIpSourceInvalid);
+  refused(lab().from_outside(udp({"0.0.0.0", 68}, {kOutside, 67}).bytes()),
+          DropReason::kIpSourceInvalid);
+  stays_away();
+}
+
 TEST_P(KernelPath, OtherGroups_AreNotHeard) {
   start(with_kernel());
   const auto refuses = [this](unsigned interface, const Bytes& frame, DropReason reason) {

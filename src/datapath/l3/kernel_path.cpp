@@ -96,9 +96,11 @@ Verdict give(Context& shard, rte_mbuf* frame, InterfaceId interface, KernelClass
   return Verdict::consumed();
 }
 
-/// Whether the source of a packet for a whole link is possible: as of those for an address of ours.
+/// Whether the source of a packet for a whole link is possible: as of those for an address of ours,
+/// or 0.0.0.0, a host that has none yet (RFC 1122 section 3.2.1.3).
 Verdict check_heard_source(const Generation& generation, const Packet& packet, wire::Be32 source) {
-  if (!is_host_address(source)) return Verdict::drop(DropReason::kIpSourceInvalid);
+  if (!is_host_address(source) && source != wire::Be32{})
+    return Verdict::drop(DropReason::kIpSourceInvalid);
   const wire::Ipv4Address address{source};
   if (is_own_address(generation, packet, source) ||
       generation.nat_addresses.find(address) != nullptr)
