@@ -82,6 +82,14 @@ void process_arp(L3& shard, Packet& packet, Neighbours::Answer answer) {
   return verdict;
 }
 
+/// A packet that parse() refuses. ICMP that is not translated, a redirect or a router solicitation,
+/// is the kernel's if it is for its address.
+[[gnu::cold]] void refuse(IpsecAlg& shard, Packet& packet, Verdict verdict) {
+  const bool is_whole = verdict == Verdict::drop(DropReason::kIcmpTypeUntranslated);
+  apply(shard, packet,
+        is_whole && is_for_kernel(shard, packet) ? lsn44::deliver_checked(shard, packet) : verdict);
+}
+
 /// The slow path of one packet: by its side and kind.
 Verdict dispatch(IpsecAlg& shard, Packet& packet) {
   const bool inside = packet.side == Side::kInside;
@@ -332,7 +340,7 @@ void process(IpsecAlg& shard, std::span<rte_mbuf* const> mbufs, Neighbours::Answ
     } else if (packet.kind == PacketKind::kHeard) {
       apply(shard, packet, hear(shard, packet));
     } else {
-      apply(shard, packet, verdict);
+      refuse(shard, packet, verdict);
     }
   }
   run(shard, burst);

@@ -102,6 +102,20 @@ TEST_P(KernelPath, IcmpErrorsForTheInterfacesAddress_GoToTheKernel) {
   goes_to_kernel(kRest, icmp_error(kRouterOutside, kOutside, 11, 0, sent.bytes()).bytes());
 }
 
+TEST_P(KernelPath, IcmpThatIsNotTranslated_GoesToTheKernelWhereItIsForIt) {
+  start(with_kernel());
+  // Redirect, router solicitation, address mask request, extended echo (RFC 8335).
+  for (const unsigned type : {kRedirect, 10u, 17u, 42u})
+    goes_to_kernel(kRest, icmp_error(kRouterOutside, kOutside, type, 0, pattern(28)).bytes());
+  refused_from_outside(icmp_error(kRouterOutside, "203.0.113.3", 10, 0, {}),
+                       DropReason::kIcmpTypeUntranslated);
+  refused_from_outside(icmp_error(kClient.ip, kOutside, 10, 0, {}),
+                       DropReason::kSpoofedClientSource);
+  refused_from_inside(icmp_error(kClient.ip, kRouter, 10, 0, {}),
+                      DropReason::kIcmpTypeUntranslated);
+  stays_away();
+}
+
 TEST_P(KernelPath, Fragments_GoAsTheyAreInTheClassOfTheirProtocol) {
   start(with_kernel());
   const IpPacket bgp = tcp({kRouterOutside, 40000}, {kOutside, 179}, kAck, pattern(1000));
