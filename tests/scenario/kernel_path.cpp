@@ -67,17 +67,28 @@ TEST_P(KernelPath, PacketsForTheInterfacesAddress_GoToTheKernelByTheirClass) {
   const Ip peer = kRouterOutside;
   goes_to_kernel(kRouting, tcp({peer, 40000}, {kOutside, 179}, kAck).bytes());
   goes_to_kernel(kRouting, tcp({peer, 179}, {kOutside, 40000}, kAck).bytes());
-  for (const std::uint16_t port : std::initializer_list<std::uint16_t>{3784, 3785, 4784})
+  goes_to_kernel(kRouting, udp({peer, 49152}, {kOutside, 3784}).with_ttl(255).bytes());
+  for (const std::uint16_t port : std::initializer_list<std::uint16_t>{3785, 4784})
     goes_to_kernel(kRouting, udp({peer, 49152}, {kOutside, port}).bytes());
   goes_to_kernel(kRest, udp({peer, 3784}, {kOutside, 49152}).bytes());
   goes_to_kernel(kRouting, of_protocol(89, peer, kOutside));
-  goes_to_kernel(kRouting, of_protocol(112, peer, kOutside));
+  goes_to_kernel(kRouting, other(peer, kOutside, 112).with_ttl(255).bytes());
   goes_to_kernel(kManagement, tcp({peer, 40000}, {kOutside, 22}, kAck).bytes());
   goes_to_kernel(kManagement, tcp({peer, 443}, {kOutside, 40000}, kAck).bytes());
   goes_to_kernel(kManagement, udp({peer, 40000}, {kOutside, 161}).bytes());
   goes_to_kernel(kRest, udp({peer, 40000}, {kOutside, 53}).bytes());
   goes_to_kernel(kRest, of_protocol(47, peer, kOutside));
   EXPECT_EQ(counted(1, &shared::InterfaceCounters::to_kernel), 13u);
+}
+
+TEST_P(KernelPath, WhatOnlyANeighbourSends_IsRoutingIfItHasCrossedNoRouter) {
+  start(with_kernel());
+  // Its receiver drops any other (RFC 5881 section 5, RFC 9568 section 5.1.1.3): somebody far away
+  // must not compete with it.
+  for (const unsigned ttl : {1u, 64u, 254u}) {
+    goes_to_kernel(kRest, udp({kRouterOutside, 49152}, {kOutside, 3784}).with_ttl(ttl).bytes());
+    goes_to_kernel(kRest, other(kRouterOutside, kOutside, 112).with_ttl(ttl).bytes());
+  }
 }
 
 TEST_P(KernelPath, Pings_AreTheKernelsToAnswer) {
@@ -159,7 +170,7 @@ TEST_P(KernelPath, GroupsOfTheLinkAndBroadcasts_AreHeard) {
     EXPECT_EQ(lab().to_kernel(), std::vector{heard(1, of_class, ip, to)});
   };
   hears(kRouting, of_protocol(89, kRouterOutside, "224.0.0.5"), kOspfGroup);
-  hears(kRouting, of_protocol(112, kRouterOutside, "224.0.0.18"), kOspfGroup);
+  hears(kRouting, other(kRouterOutside, "224.0.0.18", 112).with_ttl(255).bytes(), kOspfGroup);
   hears(kRest, udp({kRouterOutside, 646}, {"224.0.0.2", 646}).bytes(), kOspfGroup);
   hears(kRest, udp({kRouterOutside, 5}, {"198.51.100.255", 5}).bytes(), kBroadcast);
   hears(kRest, udp({kRouterOutside, 5}, {"255.255.255.255", 5}).bytes(), kBroadcast);
@@ -238,6 +249,7 @@ TEST_P(KernelPath, LinkLocalIpv6_IsHeardWhereItIsWanted) {
     bytes[0] = 0x60;
     bytes[5] = 8;
     bytes[6] = next;
+    bytes[7] = 255;
     bytes[8] = 0xFE;
     bytes[9] = 0x80;
     bytes[24] = first;
@@ -255,6 +267,9 @@ TEST_P(KernelPath, LinkLocalIpv6_IsHeardWhereItIsWanted) {
   hears(kRouting, packet(0xFF, 0x02, 58, 135), group);  // neighbour solicitation
   hears(kRouting, packet(0xFF, 0x02, 89, 0), group);    // OSPFv3
   hears(kRest, packet(0xFE, 0x80, 58, 128), Lab::own_mac(2));
+  Bytes far = packet(0xFF, 0x02, 58, 135);  // whom its receiver drops (RFC 4861 section 7.1.1)
+  far[7] = 254;
+  hears(kRest, far, group);
   refused(lab().receive(
               0, in_vlan(Lab::own_mac(2), "10.7.0.9", kTypeIpv6, packet(0x20, 0x01, 58, 128))),
           DropReason::kEtherTypeIpv6);

@@ -15,6 +15,10 @@ constexpr std::uint8_t kProtocolOspf = 89, kProtocolVrrp = 112;
 constexpr std::uint16_t kBgp = 179, kSsh = 22, kHttps = 443, kSnmp = 161;
 /// RFC 5881 section 4, RFC 5883 section 5.
 constexpr std::uint16_t kBfd = 3784, kBfdEcho = 3785, kBfdMultihop = 4784;
+/// Of what only neighbours say, and what is dropped if it has crossed a router: BFD over one hop
+/// (RFC 5881 section 5), VRRP (RFC 9568 section 5.1.1.3), neighbour discovery (RFC 4861 section
+/// 7.1.1).
+constexpr std::uint8_t kFromNeighbour = 255;
 /// 224.0.0.0/24: never beyond the link (RFC 5771 section 4).
 constexpr std::uint32_t kLocalGroups = 0xE0000000;
 constexpr std::uint16_t kEtherTypeServiceTag = 0x88A8;
@@ -42,20 +46,23 @@ KernelClass class_of_tcp(std::uint16_t source, std::uint16_t destination) {
   if (has(kBgp)) return KernelClass::kRouting;
   return has(kSsh) || has(kHttps) ? KernelClass::kManagement : KernelClass::kRest;
 }
-KernelClass class_of_udp(std::uint16_t source, std::uint16_t destination) {
-  if (destination == kBfd || destination == kBfdEcho || destination == kBfdMultihop)
+KernelClass class_of_udp(std::uint16_t source, std::uint16_t destination, std::uint8_t hops) {
+  if ((destination == kBfd && hops == kFromNeighbour) || destination == kBfdEcho ||
+      destination == kBfdMultihop)
     return KernelClass::kRouting;
   return source == kSnmp || destination == kSnmp ? KernelClass::kManagement : KernelClass::kRest;
 }
 
-/// By protocol, and by ports if they are there.
-KernelClass class_of(std::uint8_t protocol, std::span<const std::uint8_t> payload) {
-  if (protocol == kProtocolOspf || protocol == kProtocolVrrp) return KernelClass::kRouting;
+/// By protocol, and by ports if they are there. `hops`: that it has left, its TTL or hop limit.
+KernelClass class_of(std::uint8_t protocol, std::span<const std::uint8_t> payload,
+                     std::uint8_t hops) {
+  if (protocol == kProtocolOspf || (protocol == kProtocolVrrp && hops == kFromNeighbour))
+    return KernelClass::kRouting;
   if (payload.size() < 2 * sizeof(wire::Be16)) return KernelClass::kRest;
   wire::Be16 ports[2];
   std::memcpy(ports, payload.data(), sizeof ports);
   if (protocol == wire::kProtocolTcp) return class_of_tcp(ports[0].host(), ports[1].host());
-  if (protocol == wire::kProtocolUdp) return class_of_udp(ports[0].host(), ports[1].host());
+  if (protocol == wire::kProtocolUdp) return class_of_udp(ports[0].host(), ports[1].host(), hops);
   return KernelClass::kRest;
 }
 
@@ -202,17 +209,18 @@ void send_one(Context& shard, rte_mbuf* frame) {
 }  // namespace
 
 KernelClass kernel_class_of(const wire::Ipv4Header& ip, std::span<const std::uint8_t> payload) {
-  return class_of(ip.protocol, ip.is_fragment() ? std::span<const std::uint8_t>{} : payload);
+  return class_of(ip.protocol, ip.is_fragment() ? std::span<const std::uint8_t>{} : payload,
+                  ip.ttl);
 }
 
 KernelClass kernel_class_of_ipv6(std::span<const std::uint8_t> packet) {
   if (packet.size() < sizeof(Ipv6Header)) return KernelClass::kRest;
-  const std::uint8_t next = reinterpret_cast<const Ipv6Header*>(packet.data())->next_header;
+  const auto& ip = *reinterpret_cast<const Ipv6Header*>(packet.data());
   const auto payload = packet.subspan(sizeof(Ipv6Header));
-  if (next == wire::kProtocolIcmpv6 && !payload.empty() && payload[0] >= kFirstDiscovery &&
-      payload[0] <= kLastDiscovery)
+  if (ip.next_header == wire::kProtocolIcmpv6 && ip.hop_limit == kFromNeighbour &&
+      !payload.empty() && payload[0] >= kFirstDiscovery && payload[0] <= kLastDiscovery)
     return KernelClass::kRouting;
-  return class_of(next, payload);
+  return class_of(ip.next_header, payload, ip.hop_limit);
 }
 
 Verdict deliver_to_kernel(Context& shard, const Packet& packet) {

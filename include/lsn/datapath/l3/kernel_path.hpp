@@ -32,11 +32,13 @@ namespace lsn::datapath {
 /// The class of an IPv4 packet. `payload`: what is there behind its header. BGP by TCP port 179,
 /// ssh and HTTPS by 22 and 443, SNMP by UDP 161, as source or destination; BFD by destination (RFC
 /// 5881, RFC 5883). A piece of a datagram is of its protocol's class, and without ports the rest.
+/// BFD over one hop and VRRP that have crossed a router are the rest: nobody takes them.
 [[nodiscard]] KernelClass kernel_class_of(const wire::Ipv4Header& ip,
                                           std::span<const std::uint8_t> payload);
 
 /// ... of an IPv6 packet whose bytes are given: by its next header alone, options are the rest.
-/// Router and neighbour discovery (ICMPv6 133-137, RFC 4861) is what ARP is to IPv4.
+/// Router and neighbour discovery (ICMPv6 133-137, RFC 4861) is what ARP is to IPv4, if it has
+/// crossed no router.
 [[nodiscard]] KernelClass kernel_class_of_ipv6(std::span<const std::uint8_t> packet);
 
 /// Whether a packet is for the address of the interface by which it came, and the kernel has that
