@@ -273,6 +273,15 @@ TEST_P(KernelPath, LinkLocalIpv6_IsHeardWhereItIsWanted) {
   refused(lab().receive(
               0, in_vlan(Lab::own_mac(2), "10.7.0.9", kTypeIpv6, packet(0x20, 0x01, 58, 128))),
           DropReason::kEtherTypeIpv6);
+  // Not version 6, or longer than the frame.
+  const auto malformed = [&](std::size_t at, std::uint8_t value, DropReason reason) {
+    Bytes bytes = packet(0xFF, 0x02, 58, 135);
+    bytes[at] = value;
+    refused(lab().receive(0, in_vlan(group, "10.7.0.9", kTypeIpv6, bytes)), reason);
+  };
+  malformed(0, 0x40, DropReason::kIpMalformed);
+  malformed(5, 9, DropReason::kIpTruncated);
+  malformed(4, 0x80, DropReason::kIpTruncated);
   refused(lab().receive(1, ethernet(group, Lab::mac_of(kRouterOutside), kTypeIpv6,
                                     packet(0xFF, 0x02, 58, 135))),
           DropReason::kEtherTypeIpv6);

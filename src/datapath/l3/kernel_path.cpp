@@ -143,9 +143,14 @@ Verdict hear_ipv4(Context& shard, const Packet& packet) {
 }
 
 Verdict hear_ipv6(Context& shard, const Packet& packet) {
-  if (packet.l4_size < sizeof(Ipv6Header) ||
-      !is_link_local(reinterpret_cast<const Ipv6Header*>(packet.l4)->destination))
-    return Verdict::drop(DropReason::kEtherTypeIpv6);
+  if (packet.l4_size < sizeof(Ipv6Header)) return Verdict::drop(DropReason::kEtherTypeIpv6);
+  const auto& ip = *reinterpret_cast<const Ipv6Header*>(packet.l4);
+  if (!is_link_local(ip.destination)) return Verdict::drop(DropReason::kEtherTypeIpv6);
+  if (ip.version_and_flow.host() >> 28 != 6) return Verdict::drop(DropReason::kIpMalformed);
+  const auto link_size =
+      static_cast<std::size_t>(packet.l4 - rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*));
+  if (link_size + sizeof ip + ip.payload_length.host() > packet.mbuf->pkt_len)
+    return Verdict::drop(DropReason::kIpTruncated);
   return give(shard, packet.mbuf, packet.interface,
               kernel_class_of_ipv6({packet.l4, packet.l4_size}));
 }
