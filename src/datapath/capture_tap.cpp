@@ -156,7 +156,7 @@ void CaptureTap::keep(rte_mbuf* frame, InterfaceId interface, bool is_inner) {
   entry.is_inner = is_inner;
   entry.length = length_of(*frame, entry.ip_at);
   // Established traffic of TCP and ESP goes on at once, or is dropped: its rest stays in its
-  // buffer.
+  // buffer; leaves() sees to what is for the kernel.
   std::uint32_t keeps = kWhole;
   if (entry.ip_at != 0) {
     const PacketEnds ends = read_packet(first_segment(*frame, entry.ip_at));
@@ -279,8 +279,8 @@ bool CaptureTap::is_same(const Received& entry, const rte_mbuf& frame,
   if (a.total_length != b.total_length || a.protocol != b.protocol ||
       a.version_and_size != b.version_and_size)
     return false;
-  // Those of TCP (MSS) and ICMP errors are changed; none of them ends without being sent or
-  // dropped.
+  // Those of TCP (MSS) and ICMP errors are changed; none of them ends without being sent, dropped
+  // or given to the kernel, which has its buffer beyond the burst.
   if (a.protocol == wire::kProtocolTcp || a.protocol == wire::kProtocolIcmp) return true;
   const std::size_t from = a.header_size() + sizeof(wire::UdpHeader);
   const std::size_t end = std::min(came.size(), leaves.size());
@@ -337,6 +337,20 @@ void CaptureTap::dropped(Context& shard, const rte_mbuf* frame, DropReason reaso
          frame->pkt_len + static_cast<std::uint32_t>(has_link ? 0 : link.size())},
         flow, {clock_(), kNoInterface, true, CaptureVerdict::kDropped, reason});
   ring_->publish();
+}
+
+void CaptureTap::leaves(const rte_mbuf* frame) {
+  Received* const entry = find(frame);
+  if (entry == nullptr) return;
+  const std::uint32_t keeps = std::min(entry->length, kWhole);
+  if (keeps <= entry->kept) return;
+  const auto index = static_cast<std::size_t>(entry - burst_.data());
+  std::uint8_t* const rest = heads_.data() + index * kWhole + entry->kept;
+  const std::uint32_t at = entry->kept + entry->data_off - frame->data_off;
+  const void* const bytes = rte_pktmbuf_read(frame, at, keeps - entry->kept, rest);
+  if (bytes == nullptr) return;
+  if (bytes != rest) std::memcpy(rest, bytes, keeps - entry->kept);
+  entry->kept = keeps;
 }
 
 void CaptureTap::cut(const Context& shard, const rte_mbuf* frame) {

@@ -136,6 +136,26 @@ TEST_P(Capture, APacketIsThereAsItCameAndAsItLeft) {
   }
 }
 
+TEST_P(Capture, WhatTheKernelGetsIsWhole) {
+  Config config = Config::standard();
+  config.interfaces[1].kernel = shared::KernelUse::kIpv4;
+  start(config);
+  capture();
+  const Ip router = "198.51.100.20";
+  for (const IpPacket& packet :
+       {tcp({router, 40000}, {kOutside, 179}, kAck, pattern(1400)), udp({router, 5}, {kOutside, 5}),
+        ping({router, 77}, kOutside, 1, pattern(1400)), esp(router, kOutside, 0x1234)}) {
+    const Bytes frame = ethernet(Lab::own_mac(1), Lab::mac_of(router), kTypeIpv4, packet.bytes());
+    expect_frames(lab().receive(1, frame), {});
+    ASSERT_EQ(lab().to_kernel().size(), 1u);
+    const std::vector<Captured> got = taken();
+    ASSERT_EQ(got.size(), 1u);
+    EXPECT_EQ(word_of(got[0].record), "taken");
+    EXPECT_EQ(got[0].record.length, frame.size());
+    EXPECT_EQ(got[0].bytes, frame);
+  }
+}
+
 TEST_P(Capture, TcpWithPayloadIsWhole) {
   start();
   const Endpoint nat = translated(tcp(kClient, kServer, kSyn));

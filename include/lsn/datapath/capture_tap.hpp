@@ -71,6 +71,8 @@ class CaptureTap {
   void taken_over(std::span<rte_mbuf* const> frames);
   /// A frame is dropped: its data begin at its link header, or at its IP header.
   void dropped(Context& shard, const rte_mbuf* frame, DropReason reason);
+  /// A frame of the burst goes where it may be gone before the burst's end.
+  void leaves(const rte_mbuf* frame);
   /// A packet goes on in fragments, which are sent as packets of their own.
   void cut(const Context& shard, const rte_mbuf* frame);
   /// Frames that another worker is given ...

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "lsn/datapath/capture_tap.hpp"
 #include "lsn/datapath/l3/kernel_policer.hpp"
 #include "lsn/datapath/parse.hpp"
 #include "lsn/wire/tcp.hpp"
@@ -97,6 +98,8 @@ Verdict give(Context& shard, rte_mbuf* frame, InterfaceId interface, KernelClass
     return Verdict::drop(rate_reason(of_class));
   KernelBuffer& buffer = shard.kernel[index];
   if (buffer.count == KernelBuffer::kCapacity) return Verdict::drop(DropReason::kKernelFull);
+  if (shard.capture != nullptr) [[unlikely]]
+    shard.capture->leaves(frame);
   remove_tag(frame);
   origin_of(frame) = {interface, HandoffKind::kKernel, 0};
   buffer.packets[buffer.count++] = frame;
