@@ -33,8 +33,8 @@ std::expected<std::unique_ptr<KernelCarrier>, std::string> KernelCarrier::start(
   static unsigned count = 0;  // pools of an earlier one may still be listed
   carrier->pool_.reset(rte_pktmbuf_pool_create(
       fmt::format("lsn_kernel_{}", count++).c_str(),
-      static_cast<unsigned>(rounded_pool(plan.buffers.kernel)), 32, datapath::kBufferPrivateSize,
-      plan.buffers.kernel_room, SOCKET_ID_ANY));
+      static_cast<unsigned>(rounded_pool(plan.buffers.kernel)), kCached,
+      datapath::kBufferPrivateSize, plan.buffers.kernel_room, SOCKET_ID_ANY));
   if (carrier->pool_ == nullptr)
     return std::unexpected(
         fmt::format("no memory for buffers of kernel interfaces: {}", rte_strerror(rte_errno)));
@@ -192,7 +192,7 @@ bool KernelCarrier::carry_from_kernel(std::chrono::milliseconds patience) {
 
 bool KernelCarrier::read_from(std::size_t index) {
   Interface& from = *interfaces_[index];
-  PacketRing& ring = lanes_[from.plan.interface % lanes_.size()].from_kernel;
+  PacketRing& ring = lanes_[worker_of(from.plan.interface, lanes_.size())].from_kernel;
   unsigned count = 0;
   for (const unsigned room = std::min(ring.room(), kBurst); from.tap && count < room; ++count) {
     if (spare_ == nullptr) spare_ = rte_pktmbuf_alloc(pool_.get());

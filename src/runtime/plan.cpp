@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <bit>
 #include <cctype>
+#include <cstdint>
+#include <set>
+#include <utility>
 
 #include "lsn/control/config/describe.hpp"
 #include "lsn/datapath/l3/neighbours.hpp"
@@ -52,6 +55,18 @@ bool wants_large_frames(const PortPlan& port) {
          port.device.find("blocksz=") == std::string::npos;
 }
 
+/// Frames of the kernel that have been sent and are not free: a driver may keep them until its
+/// queue is full of others, and where nothing else is sent none come.
+std::uint32_t sent_and_kept(const Plan& plan) {
+  std::set<std::pair<std::uint16_t, std::size_t>> queues;
+  for (const KernelPlan& each : plan.kernel)
+    queues.emplace(each.device, KernelCarrier::worker_of(each.interface, plan.cpus.size()));
+  std::uint32_t frames = 0;
+  for (const auto& [device, worker] : queues) frames += plan.ports[device].tx_descriptors;
+  const auto workers = static_cast<std::uint32_t>(plan.cpus.size());
+  return frames + workers * KernelCarrier::kCached * 3 / 2;
+}
+
 BufferPlan plan_buffers(const Plan& plan) {
   BufferPlan buffers;
   std::uint32_t mtu = 1500;
@@ -77,7 +92,7 @@ BufferPlan plan_buffers(const Plan& plan) {
                        kWaitingPerDatagram * plan.fragments_per_worker;
   if (!plan.kernel.empty()) {
     buffers.per_worker += KernelCarrier::kInFlight;
-    buffers.kernel = KernelCarrier::kFrames;
+    buffers.kernel = KernelCarrier::kFrames + sent_and_kept(plan);
     std::uint16_t largest = 0;
     for (const KernelPlan& each : plan.kernel) largest = std::max(largest, each.mtu);
     buffers.kernel_room =

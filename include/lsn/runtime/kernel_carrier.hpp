@@ -44,8 +44,16 @@ class KernelCarrier {
   static constexpr std::uint32_t kBurst = 32;
   /// Packets of a worker that are on their way, at most.
   static constexpr std::uint32_t kInFlight = 2 * (kSlots[0] + kSlots[1] + kSlots[2]);
-  /// Buffers of frames that the kernel sends.
+  /// Buffers of frames that the kernel sends, beside those that devices and workers' caches keep
+  /// when they have been sent.
   static constexpr std::uint32_t kFrames = 2047;
+  /// Of the pool: what a worker keeps is half as many more.
+  static constexpr std::uint32_t kCached = 32;
+  /// The worker that sends what the kernel sends by an interface.
+  [[nodiscard]] static constexpr std::size_t worker_of(shared::InterfaceId interface,
+                                                       std::size_t workers) {
+    return interface % workers;
+  }
   /// Memory of a worker's rings.
   static constexpr std::size_t kRingBytes =
       (kInFlight + kFromKernelSlots) * sizeof(void*) + 5 * 512;

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "lsn/runtime/kernel_carrier.hpp"
+
 namespace lsn::runtime {
 namespace {
 
@@ -102,6 +104,21 @@ TEST(Plan, HasBuffersForAllQueuesOfAWorkerAndForWhatWaits) {
   EXPECT_EQ(make_plan(model).buffers.per_worker, before + 4000);
   EXPECT_GT(make_plan(model).buffers.bytes(2, BufferPlan::Pages::kHuge),
             std::size_t{2} * before * 9000);
+}
+
+TEST(Plan, HasFramesForTheKernelBesideThoseThatDevicesKeep) {
+  control::Model model = three_interfaces();
+  EXPECT_EQ(make_plan(model).buffers.kernel, 0U);
+  for (control::InterfaceConfig& each : model.interfaces) each.kernel = "k-" + each.name;
+  // A driver may keep what it has sent until its queue is full: two interfaces send by the first
+  // worker's queue of the first device, one by the second worker's of the other.
+  const std::uint32_t frames = make_plan(model).buffers.kernel;
+  EXPECT_GE(frames, KernelCarrier::kFrames + 2 * 1024U);
+  model.interfaces[1].tx_queue_size = 4096;
+  EXPECT_EQ(make_plan(model).buffers.kernel, frames + 3072);
+  // And a worker those that it has freed.
+  model.dataplane.workers.resize(64);
+  EXPECT_GE(make_plan(model).buffers.kernel, frames + 1024 + 3072 + 62 * 48);
 }
 
 TEST(Plan, NeedsNoRingsForOneWorker) {
