@@ -172,7 +172,7 @@ void KernelCarrier::write_to(rte_mbuf* packet) {
       datapath::set_fate(packet, datapath::KernelFate::kTaken);
       return;
     case Outcome::kGone:
-      return lose(*to);
+      return lose(*to, "has been deleted");
     case Outcome::kNothing:
     case Outcome::kRefused:
       return;
@@ -201,7 +201,7 @@ bool KernelCarrier::read_from(std::size_t index) {
     const std::size_t most =
         std::min<std::size_t>(rte_pktmbuf_tailroom(spare_), room_for(from.plan.mtu));
     const Outcome outcome = from.tap->read({rte_pktmbuf_mtod(spare_, std::uint8_t*), most}, size);
-    if (outcome == Outcome::kGone) lose(from);
+    if (outcome == Outcome::kGone) lose(from, "has been deleted");
     if (outcome != Outcome::kDone) break;
     rte_mbuf* const frame = std::exchange(spare_, nullptr);
     rte_pktmbuf_append(frame, static_cast<std::uint16_t>(size));
@@ -211,9 +211,9 @@ bool KernelCarrier::read_from(std::size_t index) {
   return count != 0;
 }
 
-void KernelCarrier::lose(Interface& of) {
-  spdlog::error("interface {}: kernel interface \"{}\" has been deleted; it is made again",
-                of.plan.label, of.plan.name);
+void KernelCarrier::lose(Interface& of, std::string_view why) {
+  spdlog::error("interface {}: kernel interface \"{}\" {}; it is made again", of.plan.label,
+                of.plan.name, why);
   of.tap.reset();
   of.carrier.reset();
   of.complained = false;
@@ -242,6 +242,8 @@ void KernelCarrier::watch_over() {
   if (makes) next_make_ = now + kMakeInterval;
   for (std::size_t i = 0; i < interfaces_.size(); ++i) {
     Interface& of = *interfaces_[i];
+    if (makes && of.tap && of.tap->is_left_behind())
+      lose(of, fmt::format("was in another netns {}, which has been deleted", of.plan.netns));
     if (!of.tap && makes) make_again(i);
     if (!of.tap) continue;
     const bool carries = of.port->carries();

@@ -5,13 +5,16 @@
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
+#include <linux/magic.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -81,15 +84,17 @@ class Request {
   std::size_t size_ = NLMSG_HDRLEN;
 };
 
+}  // namespace
+
 /// The interface while it is made: each step's error is a line.
-class Making {
+class MakingTap {
  public:
-  Making(const KernelPlan& plan, const wire::MacAddress& mac) : plan_(plan), mac_(mac) {
+  MakingTap(const KernelPlan& plan, const wire::MacAddress& mac) : plan_(plan), mac_(mac) {
     std::copy_n(plan.name.data(), std::min<std::size_t>(plan.name.size(), IFNAMSIZ - 1),
                 request_.ifr_name);
   }
 
-  std::expected<FileDescriptor, std::string> run() {
+  std::expected<KernelTap, std::string> run() {
     if (auto entered = enter_netns(); !entered) return std::unexpected(entered.error());
     FileDescriptor file(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
     if (!file.valid()) return fault("/dev/net/tun", errno);
@@ -101,7 +106,7 @@ class Making {
     if (!socket.valid()) return fault("socket", errno);
     if (auto set = set_link(socket.get()); !set) return std::unexpected(set.error());
     if (auto set = set_addresses(socket.get()); !set) return std::unexpected(set.error());
-    return file;
+    return KernelTap(std::move(file), std::move(netns_));
   }
 
  private:
@@ -116,8 +121,10 @@ class Making {
     if (plan_.netns.empty()) return {};
     const std::string path = "/run/netns/" + plan_.netns;
     const FileDescriptor netns(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!netns.valid()) return fault(path, errno);
+    struct stat file{};
+    if (!netns.valid() || fstat(netns.get(), &file) != 0) return fault(path, errno);
     if (setns(netns.get(), CLONE_NEWNET) != 0) return fault(path + " cannot be entered", errno);
+    netns_ = {path, file.st_dev, file.st_ino};
     return {};
   }
 
@@ -179,18 +186,16 @@ class Making {
   const KernelPlan& plan_;
   const wire::MacAddress& mac_;
   ifreq request_{};
+  KernelTap::Netns netns_;
 };
-
-}  // namespace
 
 std::expected<KernelTap, std::string> KernelTap::make(const KernelPlan& plan,
                                                       const wire::MacAddress& mac) {
   // A thread of its own enters the namespace, and ends there. The interface is of the namespace in
   // which /dev/net/tun is opened.
-  std::expected<FileDescriptor, std::string> made{};
-  std::thread([&] { made = Making(plan, mac).run(); }).join();
-  if (!made) return std::unexpected(made.error());
-  return KernelTap(std::move(*made));
+  std::expected<KernelTap, std::string> made = std::unexpected(std::string());
+  std::thread([&] { made = MakingTap(plan, mac).run(); }).join();
+  return made;
 }
 
 KernelTap::Outcome KernelTap::write(std::span<const iovec> frame) const {
@@ -211,6 +216,15 @@ KernelTap::Outcome KernelTap::read(std::span<std::uint8_t> room, std::size_t& si
     if (errno == EINTR) continue;
     return errno == EAGAIN ? Outcome::kNothing : Outcome::kGone;
   }
+}
+
+bool KernelTap::is_left_behind() const {
+  struct stat file{};
+  struct statfs system{};
+  // While `ip netns add` makes one there is a file of another kind in its place.
+  return !netns_.path.empty() && stat(netns_.path.c_str(), &file) == 0 &&
+         (file.st_dev != netns_.device || file.st_ino != netns_.inode) &&
+         statfs(netns_.path.c_str(), &system) == 0 && system.f_type == NSFS_MAGIC;
 }
 
 void KernelTap::set_carrier(bool on) const {

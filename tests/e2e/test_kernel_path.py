@@ -190,6 +190,20 @@ def test_an_interface_that_is_deleted_comes_again(lab, daemon, kernel):
     ping(lab.s1, OUTSIDE_GATEWAY)
 
 
+def test_a_namespace_that_is_made_anew_gets_its_interface(lab, daemon, kernel):
+    daemon.start(with_kernel(daemon, kernel))
+    ping(lab.s1, OUTSIDE_GATEWAY, 1)
+    before = len(daemon.log())
+    kernel.delete()
+    anew = Namespace(kernel.name)  # which the fixture deletes
+    daemon.wait_log(["outside", "k-out", "netns"], before)
+    daemon.wait_log(["outside", "k-out", "there again"], before)
+    assert "k-out" in links(anew)
+    assert echoes(anew) == 0
+    ping(lab.s1, OUTSIDE_GATEWAY)
+    assert echoes(anew) >= 1
+
+
 def test_its_carrier_follows_the_link(lab, daemon, kernel):
     daemon.start(with_kernel(daemon, kernel))
     wait_until("carrier", lambda: ",LOWER_UP" in links(kernel).split("k-out", 1)[1])

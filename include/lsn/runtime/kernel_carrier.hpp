@@ -11,8 +11,9 @@
 // The thread takes from that pool and gives nothing to any: a thread that the kernel may put aside
 // in the middle of an operation on a pool would hold up the workers.
 //
-// An interface that somebody deletes is made again once a second; until then what is for it is
-// dropped as refused. Its carrier follows the device's link.
+// An interface that somebody deletes is made again, tried once a second, as is one whose network
+// namespace is deleted and made anew; until then what is for it is dropped as refused. Its carrier
+// follows the device's link.
 #pragma once
 
 #include <array>
@@ -24,6 +25,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -122,7 +124,7 @@ class KernelCarrier {
   bool read_from(std::size_t index);
   void write_to(rte_mbuf* packet);
   void watch_over();
-  void lose(Interface& of);
+  void lose(Interface& of, std::string_view why);
   void make_again(std::size_t index);
   [[nodiscard]] bool poll_for(std::size_t index);
 

@@ -4,6 +4,7 @@
 // and the routes through it with it.
 #pragma once
 
+#include <sys/types.h>
 #include <sys/uio.h>
 
 #include <cstddef>
@@ -11,6 +12,7 @@
 #include <expected>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "lsn/control/file_descriptor.hpp"
 #include "lsn/runtime/plan.hpp"
@@ -38,13 +40,26 @@ class KernelTap {
   /// Whether the kernel is told that a cable is there. A kernel that cannot be told (before 4.20)
   /// takes it for granted.
   void set_carrier(bool on) const;
+  /// Whether its network namespace has been deleted and there is another one of that name: nobody
+  /// finds it any more, though it is there.
+  [[nodiscard]] bool is_left_behind() const;
 
   [[nodiscard]] int fd() const { return file_.get(); }
 
  private:
-  explicit KernelTap(control::FileDescriptor file) : file_(std::move(file)) {}
+  friend class MakingTap;
+
+  /// A network namespace, by its file.
+  struct Netns {
+    std::string path;  ///< empty: lsnd's own
+    dev_t device = 0;
+    ino_t inode = 0;
+  };
+  KernelTap(control::FileDescriptor file, Netns netns)
+      : file_(std::move(file)), netns_(std::move(netns)) {}
 
   control::FileDescriptor file_;
+  Netns netns_;
 };
 
 }  // namespace lsn::runtime
