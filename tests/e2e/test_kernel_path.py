@@ -118,6 +118,47 @@ def test_arp_both_learn_and_one_answers(lab, daemon, kernel, tmp_path):
     assert S1 in daemon.table("show", "arp")
 
 
+@contextlib.contextmanager
+def ipv6(namespace, *names):
+    """With IPv6, which namespaces are made without."""
+    def disable(value):
+        namespace.run("sysctl", "-qw",
+                      *[f"net.ipv6.conf.{name}.disable_ipv6={value}" for name in names])
+    disable(0)
+    try:
+        yield
+    finally:
+        disable(1)
+
+
+def link_local(host, name):
+    """The IPv6 address of the link, when no other host has turned out to have it."""
+    def found():
+        shown = host.run("ip", "-6", "-o", "address", "show", "dev", name, "scope", "link").stdout
+        return "tentative" not in shown and re.search(r"inet6 (fe80:\S+)/64", shown)
+    return wait_until(f"an address of {name}", found).group(1)
+
+
+def test_ipv6_of_the_link_if_it_is_wanted(lab, daemon, kernel):
+    with ipv6(kernel, "all", "default"), ipv6(lab.s1, "eth0"):
+        daemon.start(with_kernel(daemon, kernel, kernelIpv6=True))
+        own, peer = link_local(kernel, "k-out"), link_local(lab.s1, "eth0")
+        # Each asks for the other by a group of the link (RFC 4861), and answers to one.
+        ping(lab.s1, f"{own}%eth0", 3)
+        kernel.ip("-6", "neigh", "flush", "all")
+        ping(kernel, f"{peer}%k-out", 3)
+        mac = kernel.run("cat", "/sys/class/net/k-out/address").stdout.strip()
+        assert mac in lab.s1.run("ip", "-6", "neigh", "show", own).stdout
+        assert lab.s1.mac() in kernel.run("ip", "-6", "neigh", "show", peer).stdout
+        assert daemon.dropped("ethertype_ipv6") == 0
+        # Without it the kernel interface has no such address, and hears none of it.
+        daemon.stop()
+        daemon.start(with_kernel(daemon, kernel))
+        assert "inet6" not in kernel.run("ip", "address", "show", "k-out").stdout
+        assert ping(lab.s1, f"{own}%eth0", 2, check=False) == 0
+        assert daemon.dropped("ethertype_ipv6") > 0
+
+
 def test_a_kernel_interface_in_a_vlan(lab, daemon, kernel):
     config = daemon.sample()
     config["interfaces"].append(
