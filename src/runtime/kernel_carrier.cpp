@@ -28,8 +28,9 @@ using Outcome = KernelTap::Outcome;
 }  // namespace
 
 std::expected<std::unique_ptr<KernelCarrier>, std::string> KernelCarrier::start(
-    const Plan& plan, std::vector<const Port*> ports, const std::vector<int>& nodes) {
-  std::unique_ptr<KernelCarrier> carrier(new KernelCarrier);
+    const Plan& plan, std::vector<const Port*> ports, const std::vector<int>& nodes,
+    MakeTap make_tap) {
+  std::unique_ptr<KernelCarrier> carrier(new KernelCarrier(std::move(make_tap)));
   static unsigned count = 0;  // pools of an earlier one may still be listed
   carrier->pool_.reset(rte_pktmbuf_pool_create(
       fmt::format("lsn_kernel_{}", count++).c_str(),
@@ -72,7 +73,7 @@ std::expected<void, std::string> KernelCarrier::make_interfaces(
   poll_ = control::FileDescriptor(epoll_create1(EPOLL_CLOEXEC));
   by_id_.resize(plan.interfaces.size(), nullptr);
   for (const KernelPlan& each : plan.kernel) {
-    auto made = KernelTap::make(each, ports[each.device]->mac());
+    auto made = make_tap_(each, ports[each.device]->mac());
     if (!made) return std::unexpected(made.error());
     auto of = std::make_unique<Interface>();
     of->plan = each;
@@ -223,7 +224,7 @@ void KernelCarrier::lose(Interface& of, std::string_view why) {
 
 void KernelCarrier::make_again(std::size_t index) {
   Interface& of = *interfaces_[index];
-  auto made = KernelTap::make(of.plan, of.port->mac());
+  auto made = make_tap_(of.plan, of.port->mac());
   if (!made) {
     if (!std::exchange(of.complained, true)) spdlog::error("{}", made.error());
     return;

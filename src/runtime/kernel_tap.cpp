@@ -84,12 +84,10 @@ class Request {
   std::size_t size_ = NLMSG_HDRLEN;
 };
 
-}  // namespace
-
 /// The interface while it is made: each step's error is a line.
-class MakingTap {
+class Making {
  public:
-  MakingTap(const KernelPlan& plan, const wire::MacAddress& mac) : plan_(plan), mac_(mac) {
+  Making(const KernelPlan& plan, const wire::MacAddress& mac) : plan_(plan), mac_(mac) {
     std::copy_n(plan.name.data(), std::min<std::size_t>(plan.name.size(), IFNAMSIZ - 1),
                 request_.ifr_name);
   }
@@ -189,12 +187,14 @@ class MakingTap {
   KernelTap::Netns netns_;
 };
 
+}  // namespace
+
 std::expected<KernelTap, std::string> KernelTap::make(const KernelPlan& plan,
                                                       const wire::MacAddress& mac) {
   // A thread of its own enters the namespace, and ends there. The interface is of the namespace in
   // which /dev/net/tun is opened.
   std::expected<KernelTap, std::string> made = std::unexpected(std::string());
-  std::thread([&] { made = MakingTap(plan, mac).run(); }).join();
+  std::thread([&] { made = Making(plan, mac).run(); }).join();
   return made;
 }
 
@@ -209,7 +209,8 @@ KernelTap::Outcome KernelTap::write(std::span<const iovec> frame) const {
 KernelTap::Outcome KernelTap::read(std::span<std::uint8_t> room, std::size_t& size) const {
   for (;;) {
     const ssize_t got = ::read(fd(), room.data(), room.size());
-    if (got >= 0) {
+    if (got == 0) return Outcome::kGone;  // no frame is so short
+    if (got > 0) {
       size = static_cast<std::size_t>(got);
       return Outcome::kDone;
     }

@@ -21,12 +21,14 @@
 #include <chrono>
 #include <cstdint>
 #include <expected>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "lsn/runtime/buffers.hpp"
@@ -35,6 +37,7 @@
 #include "lsn/runtime/plan.hpp"
 #include "lsn/runtime/port.hpp"
 #include "lsn/shared/kernel_class.hpp"
+#include "lsn/wire/ethernet.hpp"
 
 namespace lsn::runtime {
 
@@ -62,10 +65,14 @@ class KernelCarrier {
   /// Bytes of a frame from an interface of that MTU: one that is longer is seen to be so.
   [[nodiscard]] static constexpr std::uint32_t room_for(std::uint16_t mtu) { return mtu + 64u; }
 
+  /// KernelTap::make(), or what a test makes instead.
+  using MakeTap = std::function<std::expected<KernelTap, std::string>(const KernelPlan&,
+                                                                      const wire::MacAddress&)>;
   /// Makes the interfaces and the rings, and begins. `ports`: by device; they outlive it. `nodes`:
   /// of the workers. Error: one line.
   [[nodiscard]] static std::expected<std::unique_ptr<KernelCarrier>, std::string> start(
-      const Plan& plan, std::vector<const Port*> ports, const std::vector<int>& nodes);
+      const Plan& plan, std::vector<const Port*> ports, const std::vector<int>& nodes,
+      MakeTap make_tap = KernelTap::make);
   ~KernelCarrier();
   KernelCarrier(const KernelCarrier&) = delete;
   KernelCarrier& operator=(const KernelCarrier&) = delete;
@@ -112,7 +119,7 @@ class KernelCarrier {
     std::atomic<bool> present{true};
   };
 
-  KernelCarrier() = default;
+  explicit KernelCarrier(MakeTap make_tap) : make_tap_(std::move(make_tap)) {}
 
   [[nodiscard]] std::expected<void, std::string> make_rings(const std::vector<int>& nodes);
   [[nodiscard]] std::expected<void, std::string> make_interfaces(
@@ -128,6 +135,7 @@ class KernelCarrier {
   void make_again(std::size_t index);
   [[nodiscard]] bool poll_for(std::size_t index);
 
+  const MakeTap make_tap_;
   std::vector<Lane> lanes_;  ///< by worker
   std::vector<std::unique_ptr<Interface>> interfaces_;
   std::vector<Interface*> by_id_;  ///< nullptr: has none

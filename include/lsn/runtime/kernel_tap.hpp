@@ -22,6 +22,17 @@ namespace lsn::runtime {
 
 class KernelTap {
  public:
+  /// A network namespace, by its file.
+  struct Netns {
+    std::string path;  ///< empty: lsnd's own
+    dev_t device = 0;
+    ino_t inode = 0;
+  };
+  /// One that has been made: frames are written to and read from `file`, which does not wait.
+  explicit KernelTap(control::FileDescriptor file) : file_(std::move(file)) {}
+  KernelTap(control::FileDescriptor file, Netns netns)
+      : file_(std::move(file)), netns_(std::move(netns)) {}
+
   /// Makes the interface and sets it up. Error: one line that names it.
   [[nodiscard]] static std::expected<KernelTap, std::string> make(const KernelPlan& plan,
                                                                   const wire::MacAddress& mac);
@@ -47,17 +58,6 @@ class KernelTap {
   [[nodiscard]] int fd() const { return file_.get(); }
 
  private:
-  friend class MakingTap;
-
-  /// A network namespace, by its file.
-  struct Netns {
-    std::string path;  ///< empty: lsnd's own
-    dev_t device = 0;
-    ino_t inode = 0;
-  };
-  KernelTap(control::FileDescriptor file, Netns netns)
-      : file_(std::move(file)), netns_(std::move(netns)) {}
-
   control::FileDescriptor file_;
   Netns netns_;
 };
