@@ -194,7 +194,12 @@ std::expected<KernelTap, std::string> KernelTap::make(const KernelPlan& plan,
   // A thread of its own enters the namespace, and ends there. The interface is of the namespace in
   // which /dev/net/tun is opened.
   std::expected<KernelTap, std::string> made = std::unexpected(std::string());
-  std::thread([&] { made = Making(plan, mac).run(); }).join();
+  try {
+    std::thread([&] { made = Making(plan, mac).run(); }).join();
+  } catch (const std::system_error& error) {  // no further thread
+    return std::unexpected(fmt::format("interface {}: kernel interface \"{}\": {}", plan.label,
+                                       plan.name, error.code().message()));
+  }
   return made;
 }
 
