@@ -245,6 +245,8 @@ bool is_plain_name(std::string_view text, std::size_t longest) {
 }  // namespace
 
 std::optional<std::string> KernelNameSyntax::parse(std::string_view text) {
+  // The kernel has no interface of these names: they stand for all, and for new ones (sysctl).
+  if (text == "all" || text == "default") return std::nullopt;
   return is_plain_name(text, 15) ? std::optional(std::string(text)) : std::nullopt;
 }
 

@@ -346,7 +346,7 @@ struct MacSyntax {
 struct KernelNameSyntax {
   using Value = std::string;
   static constexpr std::string_view kAllowed =
-      "up to 15 letters, digits and _ - . (not . or ..; \"\": no kernel interface)";
+      "up to 15 letters, digits and _ - . (not ., .., all or default; \"\": no kernel interface)";
   static std::optional<Value> parse(std::string_view text);
   static std::string format(const Value& value) { return value; }
 };
