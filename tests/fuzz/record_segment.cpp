@@ -61,7 +61,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       if (const auto line = RecordLine::parse(rest)) {
         const auto keys = keys_of(*line);
         BlockBuilder builder;
-        builder.add(line->at_ms, line->is_note(), keys.all());
+        builder.add(indexed(*line), keys.all());
         const SegmentBlock block = builder.finish(0, rest.size());
         for (const SegmentKey key : keys.all()) require(block.may_have(key), "no key is forgotten");
       }

@@ -91,6 +91,16 @@ std::string FileSink::called(const SegmentName& name) const {
   return std::filesystem::path(config_.path + name.text()).filename().string();
 }
 
+static IndexedLine indexed(const RecordBatch& batch, const Record& record) {
+  return {.at_ms = record.at_ms,
+          .node = batch.names == nullptr ? std::string_view() : batch.names->node,
+          .worker = record.worker,
+          .kind = record.raw.kind,
+          .event = record.raw.event,
+          .sequence = record.sequence,
+          .is_link = batch.text(record).starts_with(kFollows)};
+}
+
 bool FileSink::write_beginning(std::int64_t first_ms) {
   RecordBatch batch;
   batch.names = names_;
@@ -109,7 +119,8 @@ bool FileSink::write_beginning(std::int64_t first_ms) {
   for (const Record& each : batch.records) writer_.write(batch, each, lines);
   if (!append(lines)) return false;
   notes_ += batch.records.size();
-  for (std::size_t i = 0; i < batch.records.size(); ++i) block_.add(first_ms, true, {});
+  for (const Record& each : batch.records)
+    block_.add(indexed(batch, each), keys_of(each.raw).all());
   return true;
 }
 
@@ -214,8 +225,7 @@ std::size_t FileSink::write(const RecordBatch& batch, std::size_t from) {
     for (; next < end; ++next) {
       const Record& record = batch.records[next];
       latest_ms_ = std::max(latest_ms_, record.at_ms);
-      const bool is_note = record.is(shared::LogKind::kConfig) || record.is(shared::LogKind::kLost);
-      block_.add(record.at_ms, is_note, keys_of(record.raw).all());
+      block_.add(indexed(batch, record), keys_of(record.raw).all());
       if (record.is(shared::LogKind::kConfig)) note(batch.text(record), record.raw.event);
     }
     if (size_ - block_begin_ >= kBlock) finish_block();

@@ -20,6 +20,7 @@
 #include "lsn/control/records/file_sink.hpp"
 #include "lsn/control/records/group_note.hpp"
 #include "lsn/control/records/record.hpp"
+#include "lsn/control/records/record_streams.hpp"
 #include "lsn/control/records/recorded_spans.hpp"
 #include "lsn/control/records/segment_file.hpp"
 #include "lsn/control/records/segment_name.hpp"
@@ -36,6 +37,7 @@ using Json = nlohmann::ordered_json;
 
 struct Segment {
   std::string name;  ///< without its directory
+  std::string sink;  ///< its path (records.file.path); of other files their own
   SegmentFile file;
   /// The last moment of the one before it among the segments of its sink; INT64_MIN: there is none.
   std::int64_t former_ms = INT64_MIN;
@@ -51,7 +53,8 @@ std::optional<std::pair<std::string, SegmentName>> split_path(const std::string&
 
 std::int64_t last_moment(const SegmentFile& file) {
   std::int64_t last = INT64_MIN;
-  for (const SegmentBlock& block : file.blocks()) last = std::max(last, block.last_ms);
+  for (const SegmentBlock& block : file.blocks())
+    if (block.records != 0) last = std::max(last, block.last_ms);
   return last;
 }
 
@@ -94,12 +97,16 @@ std::expected<std::vector<Segment>, std::string> open_all(const std::vector<std:
     auto file = SegmentFile::open(path);
     if (!file)
       return std::unexpected(complaint("find", file.error(), "a segment that can be read"));
-    all.push_back({std::filesystem::path(path).filename().string(), std::move(*file)});
+    const auto parts = split_path(path);
+    all.push_back({std::filesystem::path(path).filename().string(), parts ? parts->first : path,
+                   std::move(*file)});
   }
   link_segments(all, *paths);
   std::stable_sort(all.begin(), all.end(), [](const Segment& a, const Segment& b) {
     const auto first = [](const Segment& s) {
-      return s.file.blocks().empty() ? INT64_MAX : s.file.blocks().front().first_ms;
+      for (const SegmentBlock& block : s.file.blocks())
+        if (block.records != 0) return block.first_ms;
+      return INT64_MAX;
     };
     return first(a) < first(b);
   });
@@ -200,7 +207,8 @@ class Follower {
 
   void doubt(std::string words) { answer_.doubts.push_back(std::move(words)); }
   /// `names`: of the segments; `latest_ms`: the last moment in them.
-  [[nodiscard]] FindAnswer finish(const std::set<std::string>& names, std::int64_t latest_ms);
+  [[nodiscard]] FindAnswer finish(const std::set<std::string>& names, std::int64_t latest_ms,
+                                  const RecordStreams& streams);
 
  private:
   /// A line that outlives its block.
@@ -339,6 +347,8 @@ class Follower {
   /// Others say that they were before them.
   void doubt_missing(const std::set<std::string>& names, std::int64_t since_ms);
   void doubt_ends(std::int64_t latest_ms);
+  /// What the records lack by their numbers and lines counts as lost.
+  void see_lacks(const std::set<std::string>& names, const RecordStreams& streams);
   /// What may be missing of who had the endpoint by the records alone.
   void doubt_records();
   /// Of several holders, which one it was.
@@ -370,6 +380,14 @@ void Follower::doubt_missing(const std::set<std::string>& names, std::int64_t si
         !names.contains(bare(former.words)))
       doubt(fmt::format("{} is not among the segments: its records, before {}, are missing",
                         former.words, utc_text(former.until_ms)));
+}
+
+void Follower::see_lacks(const std::set<std::string>&, const RecordStreams& streams) {
+  for (const RecordStreams::Lack& lack : streams.lacks()) {
+    if (lack.of == RecordStreams::Lack::Of::kLife && lack.from_ms <= question_.until_ms &&
+        lack.until_ms >= question_.from_ms)
+      doubt(lack.words);
+  }
 }
 
 void Follower::doubt_ends(std::int64_t latest_ms) {
@@ -429,7 +447,8 @@ void Follower::note_precedence() {
         "a static mapping has its endpoint before any block that the port lies in");
 }
 
-FindAnswer Follower::finish(const std::set<std::string>& names, std::int64_t latest_ms) {
+FindAnswer Follower::finish(const std::set<std::string>& names, std::int64_t latest_ms,
+                            const RecordStreams& streams) {
   for (const auto& [identity_of, all] : open_)
     for (const Open& open : all) {
       Holder holder = holder_of(open.latest.record);
@@ -439,6 +458,7 @@ FindAnswer Follower::finish(const std::set<std::string>& names, std::int64_t lat
   const auto computed = computed_.covered_since();
   const auto covered = computed ? computed : statics_.covered_since();
   doubt_missing(names, covered.value_or(INT64_MIN));
+  see_lacks(names, streams);
   doubt_ends(latest_ms);
   if (!covered) doubt_records();
   // Of what is computed only the loss of a change matters.
@@ -467,6 +487,7 @@ std::expected<FindAnswer, std::string> find_holders(const FindQuestion& question
   std::int64_t latest_ms = INT64_MIN;
   std::set<std::string> names;
   Follower follower(question);
+  RecordStreams streams;
   for (const Segment& segment : *segments) {
     ++totals.segments;
     names.insert(bare(segment.name));
@@ -475,6 +496,8 @@ std::expected<FindAnswer, std::string> find_holders(const FindQuestion& question
     for (const SegmentBlock& block : segment.file.blocks()) {
       ++totals.blocks;
       totals.records += block.records;
+      streams.see(segment.sink, segment.name, block);
+      if (block.records == 0) continue;
       latest_ms = std::max(latest_ms, block.last_ms);
       const bool may = std::any_of(keys.begin(), keys.end(),
                                    [&](SegmentKey key) { return block.may_have(key); });
@@ -491,7 +514,8 @@ std::expected<FindAnswer, std::string> find_holders(const FindQuestion& question
       work = Work{work.segment, work.block, {}, {}};
     }
   }
-  FindAnswer answer = follower.finish(names, latest_ms);
+  streams.finish();
+  FindAnswer answer = follower.finish(names, latest_ms, streams);
   answer.segments = totals.segments;
   answer.records = totals.records;
   answer.blocks = totals.blocks;

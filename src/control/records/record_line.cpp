@@ -1,10 +1,12 @@
 #include "lsn/control/records/record_line.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
 #include <utility>
 
+#include "lsn/control/records/config_note.hpp"
 #include "lsn/control/records/record.hpp"
 
 namespace lsn::control {
@@ -299,6 +301,19 @@ std::optional<RecordLine> RecordLine::parse(std::string_view line) {
   // Nothing is older than 1970.
   if (r.duration_ms && *r.duration_ms > static_cast<std::uint64_t>(r.at_ms)) return std::nullopt;
   return r;
+}
+
+IndexedLine indexed(const RecordLine& line) {
+  IndexedLine all{.at_ms = line.at_ms,
+                  .node = line.node,
+                  .kind = line.kind,
+                  .event = line.event,
+                  .sequence = line.sequence,
+                  .is_link = line.kind == LogKind::kConfig && line.text.starts_with(kFollows)};
+  // Only workers number what they write one by one; more of them there are not.
+  if (line.worker && is_of_workers(line.kind))
+    all.worker = static_cast<std::uint8_t>(std::min<unsigned>(*line.worker, 0xFE));
+  return all;
 }
 
 KeysOfRecord keys_of(const RecordLine& line) {

@@ -41,6 +41,13 @@ std::string read_at(int fd, std::uint64_t offset, std::size_t bytes) {
   return text;
 }
 
+void index_line(std::string_view text, BlockBuilder& builder) {
+  if (const auto line = RecordLine::parse(text))
+    builder.add(indexed(*line), keys_of(*line).all());
+  else
+    builder.add_unreadable();
+}
+
 std::string decompressed(std::string_view frame, std::uint64_t raw) {
   std::string lines(raw, '\0');
   const std::size_t n = ZSTD_decompress(lines.data(), lines.size(), frame.data(), frame.size());
@@ -68,8 +75,7 @@ std::uint64_t index_lines(std::string_view text, std::uint64_t offset,
   for (;;) {
     const std::size_t newline = text.find('\n', end);
     if (newline == std::string_view::npos) break;
-    if (const auto line = RecordLine::parse(text.substr(end, newline - end)))
-      builder.add(line->at_ms, line->is_note(), keys_of(*line).all());
+    index_line(text.substr(end, newline - end), builder);
     end = newline + 1;
     if (end - begin >= FileSink::kBlock) finish();
   }
@@ -126,8 +132,7 @@ void SegmentFile::index_rest(std::uint64_t from, std::uint64_t size) {
       BlockBuilder builder;
       for (std::size_t at = 0, next; (next = lines.find('\n', at)) != std::string::npos;
            at = next + 1)
-        if (const auto line = RecordLine::parse(std::string_view(lines).substr(at, next - at)))
-          builder.add(line->at_ms, line->is_note(), keys_of(*line).all());
+        index_line(std::string_view(lines).substr(at, next - at), builder);
       SegmentBlock block = builder.finish(from, stored);
       block.raw = raw;
       blocks_.push_back(std::move(block));

@@ -146,6 +146,7 @@ void SinkRunner::run(Shared& s) {
         const std::lock_guard lock(s.mutex);
         s.records -= batch->records.size();
         batch = nullptr;
+        taken = 0;
       }
     }
     s.sink->tick(utc_now_ms());
@@ -159,6 +160,11 @@ void SinkRunner::run(Shared& s) {
   }
   s.sink->finish();
   const std::lock_guard lock(s.mutex);
+  if (const std::uint64_t left = s.records - taken; left + s.lost != 0)
+    spdlog::error(
+        "records: {} ends and lacks {} records: {} that waited until now, {} for which its queue "
+        "had no room",
+        s.name, left + s.lost, left, s.lost);
   s.finished = true;
   s.changed.notify_all();
 }

@@ -20,6 +20,8 @@ namespace lsn::control {
 
 /// Before the name of the one that a note is about.
 inline constexpr std::string_view kGroupSubject = "group ", kStaticSubject = "static ";
+/// What the CONFIG record says that a segment begins with, before the name of the one before it.
+inline constexpr std::string_view kFollows = "segment follows ";
 /// The subject that stands for all static mappings.
 inline constexpr std::string_view kAllStatics = "statics";
 

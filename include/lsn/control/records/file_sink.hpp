@@ -29,9 +29,6 @@
 
 namespace lsn::control {
 
-/// What the CONFIG record says that a segment begins with, before the name of the one before it.
-inline constexpr std::string_view kFollows = "segment follows ";
-
 class FileSink final : public RecordSink {
  public:
   /// Lines of one write.

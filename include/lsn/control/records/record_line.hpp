@@ -66,6 +66,7 @@ struct KeysOfRecord {
   void add(SegmentKey key) { keys[count++] = key; }
   [[nodiscard]] std::span<const SegmentKey> all() const { return {keys.data(), count}; }
 };
+[[nodiscard]] IndexedLine indexed(const RecordLine& line);
 [[nodiscard]] KeysOfRecord keys_of(const RecordLine& line);
 [[nodiscard]] KeysOfRecord keys_of(const shared::LogRecord& record);
 

@@ -27,10 +27,7 @@ constexpr std::string_view kLogging =
 
 class Find : public WithDirectory {
  protected:
-  void add(const Record& record) {
-    batch_.records.push_back(record);
-    batch_.records.back().sequence = next_++;
-  }
+  void add(const Record& record) { batch_.records.push_back(record); }
   void config(LogEvent event, std::int64_t at_ms, std::string words = "") {
     Record record;
     record.raw.kind = LogKind::kConfig;
@@ -64,7 +61,10 @@ class Find : public WithDirectory {
     std::multimap<std::int64_t, Record> in_time;
     for (const Record& record : batch_.records) in_time.emplace(record.at_ms, record);
     batch_.records.clear();
-    for (const auto& [at_ms, record] : in_time) batch_.records.push_back(record);
+    for (const auto& [at_ms, record] : in_time) {
+      batch_.records.push_back(record);
+      number(batch_.records.back());
+    }
     ASSERT_EQ(sink.write(batch_, 0), batch_.records.size());
     sink.finish();
   }
@@ -99,7 +99,13 @@ class Find : public WithDirectory {
   RecordBatch batch_;
 
  private:
-  std::uint64_t next_ = 0;
+  /// As lsnd does: each kind from 0 at each start.
+  void number(Record& record) {
+    if (record.is(LogKind::kConfig) && record.raw.event == LogEvent::kCreated) next_ = {};
+    if (is_of_workers(record.raw.kind)) record.sequence = next_[record.raw.kind]++;
+  }
+
+  shared::ByLogKind<std::uint64_t> next_{};
 };
 
 TEST_F(Find, OneAfterTheOther_EachHadItInHisTime) {
@@ -184,7 +190,59 @@ TEST_F(Find, Restart_EndsWhatWasThere) {
   EXPECT_EQ(before.holders[0].until_ms, kMoment + 60'000);
   EXPECT_EQ(before.holders[0].end, "lsnd began again");
   EXPECT_THAT(find(kMoment + 61'000).holders, IsEmpty());
-  EXPECT_THAT(find(kMoment + 60'000, 40001, 5000).doubts, ElementsAre(HasSubstr("began (again)")));
+  EXPECT_THAT(find(kMoment + 60'000, 40001, 5000).doubts, Contains(HasSubstr("began (again)")));
+}
+
+TEST_F(Find, StartWithoutAStop_IsADoubtSinceTheLastRecordBefore) {
+  begins(kMoment - kHour);
+  add(session(LogEvent::kCreated, kMoment));
+  holds("192.0.2.9", 50000, kMoment, kMoment + 10'000);
+  begins(kMoment + 60'000);
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  const auto unknown = ElementsAre(HasSubstr("without a stop before it"));
+  EXPECT_THAT(find(kMoment + 5000).doubts, IsEmpty()) << "it wrote records later";
+  EXPECT_THAT(find(kMoment + 11'000).doubts, unknown) << "it may have ended";
+  EXPECT_THAT(find(kMoment + 11'000, 40002).doubts, unknown) << "somebody may have begun";
+  EXPECT_THAT(find(kMoment + 61'000, 40002).doubts, IsEmpty());
+}
+
+TEST_F(Find, StopBeforeAStart_IsNoDoubt) {
+  begins(kMoment - kHour);
+  add(session(LogEvent::kCreated, kMoment));
+  config(LogEvent::kDeleted, kMoment + 30'000, "lsnd stops");
+  begins(kMoment + 60'000);
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  EXPECT_THAT(find(kMoment + 11'000).doubts, IsEmpty());
+  EXPECT_THAT(find(kMoment + 11'000).holders.at(0).end, "lsnd stopped");
+}
+
+TEST_F(Find, StartInAnotherDirectory_EndsALifeWithoutAStop) {
+  begins(kMoment - kHour);
+  add(session(LogEvent::kCreated, kMoment));
+  write();
+  std::filesystem::create_directory(path("b"));
+  const std::string other = path("b/records-20261201T010000Z.log");
+  std::ofstream(other) << "2026-12-01T01:00:00.000Z n1 - CONFIG started seq=0 text=\"lsnd\"\n"
+                          "2026-12-01T02:00:00.000Z n1 - CONFIG stopped seq=1 text=\"lsnd\"\n";
+  FindQuestion question;
+  question.nat = *wire::parse_ipv4("203.0.113.3");
+  question.port = 40001;
+  question.from_ms = question.until_ms = kMoment + 60'000;
+  const auto answer = find_holders(question, {path(), other});
+  ASSERT_TRUE(answer);
+  EXPECT_THAT(answer->doubts, ElementsAre(HasSubstr("without a stop before it")));
+}
+
+TEST_F(Find, RecordsAfterAStopWithoutAStart_AreADoubt) {
+  begins(kMoment - kHour);
+  config(LogEvent::kDeleted, kMoment, "lsnd stops");
+  config(LogEvent::kCompleted, kMoment + 60'000,
+         fmt::format("in force: group LSN GROUP-1: {}", kLogging));
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  EXPECT_THAT(find(kMoment + 30'000).doubts, Contains(HasSubstr("began without a record of it")));
 }
 
 TEST_F(Find, RecordsThatDoNotReachTheTime_AreADoubt) {

@@ -7,6 +7,7 @@
 #include "lsn/control/config/generation_builder.hpp"
 #include "lsn/control/records/record_line.hpp"
 #include "lsn/control/records/static_note.hpp"
+#include "unit/control/captured_log.hpp"
 #include "unit/control/command/support.hpp"
 #include "unit/control/records/support.hpp"
 
@@ -293,6 +294,18 @@ TEST(SinkRunner, SinkThatStalls_LosesTheNewestAndSaysSoInTheStream) {
   EXPECT_EQ(out[9].from_ms, kMoment + 3);
   EXPECT_EQ(out[9].at_ms, kMoment + 7);
   EXPECT_EQ(out[10].raw.event, LogEvent::kDeleted);
+}
+
+TEST(SinkRunner, SinkThatTakesNothingAtTheEnd_IsSaidToLackWhatWaited) {
+  std::atomic<bool> takes{false};
+  std::vector<Record> out;
+  const CapturedLog log;
+  SinkRunner runner("stuck", std::make_unique<Stuck>(takes, out), nullptr, 2);
+  for (int i = 0; i < 3; ++i) runner.give(batch_of({session(LogEvent::kCreated, kMoment + i)}));
+  runner.end();
+  EXPECT_TRUE(runner.wait(2s));
+  EXPECT_THAT(log.text(), ::testing::HasSubstr("stuck ends and lacks 3 records: 2 that waited "
+                                               "until now, 1 for which its queue had no room"));
 }
 
 // The records of a batch are those of several workers; one of them may have been behind the others,
