@@ -98,7 +98,8 @@ static IndexedLine indexed(const RecordBatch& batch, const Record& record) {
           .kind = record.raw.kind,
           .event = record.raw.event,
           .sequence = record.sequence,
-          .is_link = batch.text(record).starts_with(kFollows)};
+          .says = record.is(shared::LogKind::kConfig) ? said_by(batch.text(record))
+                                                      : IndexedLine::Says::kAny};
 }
 
 bool FileSink::write_beginning(std::int64_t first_ms) {

@@ -33,6 +33,9 @@ using shared::LogEvent;
 using shared::LogKind;
 using Json = nlohmann::ordered_json;
 
+/// Of a LOST record: of all kinds.
+constexpr std::string_view kAnyKind = "any";
+
 // ── the segments ────────────────────────────────────────────────────────────────────────────────
 
 struct Segment {
@@ -131,12 +134,22 @@ std::vector<SegmentKey> keys_of(const FindQuestion& q) {
   return {address_key(q.nat)};
 }
 
+/// As lines of each form begin and end: what is not like this is no record.
+bool is_like_record(std::string_view line) {
+  if (line.size() < 12 || line.find('\0') != std::string_view::npos) return false;
+  if (line[0] == '{') return line.ends_with('}');
+  if (line[4] == '-') return line.size() > 24 && line[10] == 'T' && line.find('Z') <= 24;
+  return line[0] >= '0' && line[0] <= '9';
+}
+
 /// A block that is read, and its lines that count.
 struct Work {
   const Segment* segment;
   const SegmentBlock* block;
   std::string text;
   std::vector<RecordLine> lines;  ///< in `text`
+  std::uint64_t good = 0;         ///< lines
+  std::uint64_t bad = 0;
 
   void read(const FindQuestion& q, const std::string& address) {
     text = segment->file.lines(*block);
@@ -144,16 +157,25 @@ struct Work {
     for (std::size_t at = 0, next; (next = text.find('\n', at)) != std::string::npos;
          at = next + 1) {
       const std::string_view line(text.data() + at, next - at);
+      ++(is_like_record(line) ? good : bad);
       if (line.find(address) == std::string_view::npos &&
           (!block->has_notes || (line.find("CONFIG") == std::string_view::npos &&
                                  line.find("LOST") == std::string_view::npos)))
         continue;
       const auto record = RecordLine::parse(line);
+      if (!record && is_like_record(line)) --good, ++bad;
       if (record && (record->is_note() || is_asked(q, *record))) kept.append(line) += '\n';
     }
     text = std::move(kept);
     for (std::size_t at = 0, next; (next = text.find('\n', at)) != std::string::npos; at = next + 1)
       lines.push_back(*RecordLine::parse(std::string_view(text).substr(at, next - at)));
+  }
+  /// What it has read is not what was in it when its index was made.
+  [[nodiscard]] bool is_damaged() const {
+    std::uint64_t known = 0;
+    for (const SegmentRun& run : block->runs)
+      if (run.of == RunOf::kUnreadable) known += run.missing;
+    return good < block->records || bad > known;
   }
 };
 
@@ -205,6 +227,15 @@ class Follower {
     begin(Open(r));
   }
 
+  /// A block whose lines cannot all be read.
+  void see_damage(const Segment& of, const SegmentBlock& block) {
+    losses_.push_back({.from_ms = block.first_ms,
+                       .until_ms = block.last_ms,
+                       .words = fmt::format("{}: lines from {} to {} are damaged", of.name,
+                                            utc_text(block.first_ms), utc_text(block.last_ms)),
+                       .may_be_config = true});
+  }
+
   void doubt(std::string words) { answer_.doubts.push_back(std::move(words)); }
   /// `names`: of the segments; `latest_ms`: the last moment in them.
   [[nodiscard]] FindAnswer finish(const std::set<std::string>& names, std::int64_t latest_ms,
@@ -229,7 +260,11 @@ class Follower {
     std::int64_t from_ms;
     std::int64_t until_ms;
     std::string words;
-    bool may_be_config = false;  ///< of a loss
+    // Of a loss:
+    bool may_be_config = false;
+    std::uint64_t records = 0;  ///< 0: not known
+    std::string node{};
+    std::string kind{};
   };
 
   /// Takes out the one that a record is about; of several (an end was lost) the latest.
@@ -333,11 +368,16 @@ class Follower {
   }
 
   void see_loss(const RecordLine& r) {
-    losses_.push_back({r.lost_from_ms, r.at_ms,
-                       fmt::format("{} record{} lost on {} between {} and {}", r.lost,
-                                   r.lost == 1 ? " was" : "s were", r.node,
-                                   utc_text(r.lost_from_ms), utc_text(r.at_ms)),
-                       r.lost_kind == "any" || r.lost_kind == to_word(LogKind::kConfig)});
+    losses_.push_back(
+        {.from_ms = r.lost_from_ms,
+         .until_ms = r.at_ms,
+         .words = fmt::format("{} record{} lost on {} between {} and {}", r.lost,
+                              r.lost == 1 ? " was" : "s were", r.node, utc_text(r.lost_from_ms),
+                              utc_text(r.at_ms)),
+         .may_be_config = r.lost_kind == kAnyKind || r.lost_kind == to_word(LogKind::kConfig),
+         .records = r.lost,
+         .node = std::string(r.node),
+         .kind = std::string(r.lost_kind)});
   }
 
   void doubt_loss(const Span& loss, std::int64_t from_ms) {
@@ -345,10 +385,14 @@ class Follower {
       doubt(loss.words + ": what happened then may be missing");
   }
   /// Others say that they were before them.
-  void doubt_missing(const std::set<std::string>& names, std::int64_t since_ms);
+  void doubt_missing(std::int64_t since_ms);
+  /// The segments that others name and that are not among these.
+  void keep_missing(const std::set<std::string>& names);
+  /// Why numbers are missing is known already: a LOST record or a missing segment says it.
+  [[nodiscard]] bool is_told(const RecordStreams::Lack& lack) const;
   void doubt_ends(std::int64_t latest_ms);
   /// What the records lack by their numbers and lines counts as lost.
-  void see_lacks(const std::set<std::string>& names, const RecordStreams& streams);
+  void see_lacks(const RecordStreams& streams);
   /// What may be missing of who had the endpoint by the records alone.
   void doubt_records();
   /// Of several holders, which one it was.
@@ -374,20 +418,42 @@ std::string bare(std::string_view name) {
   return std::string(name);
 }
 
-void Follower::doubt_missing(const std::set<std::string>& names, std::int64_t since_ms) {
+void Follower::keep_missing(const std::set<std::string>& names) {
+  std::erase_if(followed_, [&](const Span& former) { return names.contains(bare(former.words)); });
+}
+
+void Follower::doubt_missing(std::int64_t since_ms) {
   for (const Span& former : followed_)
-    if (former.until_ms > since_ms && former.from_ms <= question_.until_ms &&
-        !names.contains(bare(former.words)))
+    if (former.until_ms > since_ms && former.from_ms <= question_.until_ms)
       doubt(fmt::format("{} is not among the segments: its records, before {}, are missing",
                         former.words, utc_text(former.until_ms)));
 }
 
-void Follower::see_lacks(const std::set<std::string>&, const RecordStreams& streams) {
+bool Follower::is_told(const RecordStreams::Lack& lack) const {
+  const auto meets = [&lack](const Span& span) {
+    return span.from_ms <= lack.until_ms && span.until_ms >= lack.from_ms;
+  };
+  std::uint64_t told = 0;
+  for (const Span& loss : losses_)
+    if (loss.records != 0 && loss.node == lack.node && meets(loss) &&
+        (loss.kind == kAnyKind || loss.kind == to_word(lack.kind)))
+      told += loss.records;
+  return told >= lack.records || std::ranges::any_of(followed_, meets);
+}
+
+void Follower::see_lacks(const RecordStreams& streams) {
+  std::vector<Span> more;
   for (const RecordStreams::Lack& lack : streams.lacks()) {
-    if (lack.of == RecordStreams::Lack::Of::kLife && lack.from_ms <= question_.until_ms &&
-        lack.until_ms >= question_.from_ms)
+    const bool is_life = lack.of == RecordStreams::Lack::Of::kLife;
+    if (is_life && lack.from_ms <= question_.until_ms && lack.until_ms >= question_.from_ms)
       doubt(lack.words);
+    if (is_life || (lack.of == RecordStreams::Lack::Of::kNumbers && is_told(lack))) continue;
+    more.push_back({.from_ms = lack.from_ms,
+                    .until_ms = lack.until_ms,
+                    .words = lack.words,
+                    .may_be_config = lack.of == RecordStreams::Lack::Of::kAny});
   }
+  losses_.insert(losses_.end(), more.begin(), more.end());
 }
 
 void Follower::doubt_ends(std::int64_t latest_ms) {
@@ -457,8 +523,9 @@ FindAnswer Follower::finish(const std::set<std::string>& names, std::int64_t lat
     }
   const auto computed = computed_.covered_since();
   const auto covered = computed ? computed : statics_.covered_since();
-  doubt_missing(names, covered.value_or(INT64_MIN));
-  see_lacks(names, streams);
+  keep_missing(names);
+  see_lacks(streams);
+  doubt_missing(covered.value_or(INT64_MIN));
   doubt_ends(latest_ms);
   if (!covered) doubt_records();
   // Of what is computed only the loss of a change matters.
@@ -511,6 +578,7 @@ std::expected<FindAnswer, std::string> find_holders(const FindQuestion& question
     read_all(question, some);
     for (Work& work : some) {
       for (const RecordLine& line : work.lines) follower.see(line, *work.segment);
+      if (work.is_damaged()) follower.see_damage(*work.segment, *work.block);
       work = Work{work.segment, work.block, {}, {}};
     }
   }

@@ -191,7 +191,8 @@ LogThread::NewSinks LogThread::set_sinks(const Model& model) {
     sinks = NewSinks::kSome;
     next.push_back({wanted.name, wanted.settings,
                     std::make_shared<SinkRunner>(wanted.name, wanted.make(model, wanted.index),
-                                                 same == former.end() ? nullptr : same->runner)});
+                                                 same == former.end() ? nullptr : same->runner),
+                    same == former.end() && thread_.joinable()});
   }
   const std::lock_guard lock(mutex_);
   sinks_ = std::move(next);
@@ -340,10 +341,27 @@ void LogThread::look_at_clock() {
                          step.count() < 0 ? "; times go on at half speed until they agree" : ""));
 }
 
+void LogThread::tell_begin(const std::vector<Runner>& sinks) {
+  Record record;
+  record.raw.kind = LogKind::kConfig;
+  record.raw.event = LogEvent::kCompleted;
+  record.raw.group = shared::kNoId;
+  record.sequence = own_next_[LogKind::kConfig]++;
+  record.at_ms = clock_.at(now_);
+  auto batch = std::make_shared<RecordBatch>();
+  {
+    const std::lock_guard lock(mutex_);
+    batch->names = names_;
+  }
+  batch->add(record, std::string(kBegins));
+  const std::shared_ptr<const RecordBatch> done = std::move(batch);
+  for (const Runner& sink : sinks) sink->give(done);
+}
+
 std::size_t LogThread::round(Rings rings) {
   now_ = steady_clock::now();
   look_at_clock();
-  std::vector<Runner> runners;
+  std::vector<Runner> runners, beginning;
   std::vector<Added> added;
   std::vector<Alerted> alerted;
   auto batch = std::make_shared<RecordBatch>();
@@ -355,8 +373,12 @@ std::size_t LogThread::round(Rings rings) {
     alert_status_ = alerts_.status();
     // Not before: a batch may have been on its way to them.
     for (const Runner& runner : std::exchange(leaving_, {})) runner->end();
-    for (const Sink& sink : sinks_) runners.push_back(sink.runner);
+    for (Sink& sink : sinks_) {
+      runners.push_back(sink.runner);
+      if (std::exchange(sink.begins, false)) beginning.push_back(sink.runner);
+    }
   }
+  if (!beginning.empty()) tell_begin(beginning);
   take_added(*batch, std::move(added));
   std::size_t taken = 0;
   for (std::size_t worker = 0; rings == Rings::kTaken && worker < rings_.size(); ++worker)

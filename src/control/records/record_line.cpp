@@ -303,13 +303,19 @@ std::optional<RecordLine> RecordLine::parse(std::string_view line) {
   return r;
 }
 
+IndexedLine::Says said_by(std::string_view text) {
+  if (text.starts_with(kFollows)) return IndexedLine::Says::kLink;
+  return text == kBegins ? IndexedLine::Says::kBegin : IndexedLine::Says::kAny;
+}
+
 IndexedLine indexed(const RecordLine& line) {
-  IndexedLine all{.at_ms = line.at_ms,
-                  .node = line.node,
-                  .kind = line.kind,
-                  .event = line.event,
-                  .sequence = line.sequence,
-                  .is_link = line.kind == LogKind::kConfig && line.text.starts_with(kFollows)};
+  IndexedLine all{
+      .at_ms = line.at_ms,
+      .node = line.node,
+      .kind = line.kind,
+      .event = line.event,
+      .sequence = line.sequence,
+      .says = line.kind == LogKind::kConfig ? said_by(line.text) : IndexedLine::Says::kAny};
   // Only workers number what they write one by one; more of them there are not.
   if (line.worker && is_of_workers(line.kind))
     all.worker = static_cast<std::uint8_t>(std::min<unsigned>(*line.worker, 0xFE));

@@ -36,7 +36,7 @@ void RecordStreams::see(const std::string& sink, const std::string& segment,
       see(sink, block.nodes[run.node], run);
       continue;
     }
-    Lack lack{.of = Lack::Of::kLines, .node = {}, .words = {}};
+    Lack lack{.of = Lack::Of::kAny, .node = {}, .words = {}};
     lack.from_ms = run.first_ms == kNever ? latest : run.first_ms;
     lack.until_ms = run.last_ms;
     lack.words = fmt::format("{}: {} cannot be read", segment, counted(run.missing, "line"));
@@ -57,14 +57,29 @@ void RecordStreams::see(const std::string& sink, const std::string& node, const 
     place.last_ms = run.last_ms;
     return;
   }
+  if (run.of == RunOf::kBegin) return see_begin(place, node, run);
   if (place.stopped_ms) begin_hidden(place, node, *place.stopped_ms, run.first_ms);
   see_numbers(place, node, run);
   place.last_ms = std::max(place.last_ms, run.last_ms);
 }
 
+void RecordStreams::see_begin(Place& place, const std::string& node, const SegmentRun& run) {
+  std::int64_t last_ms = place.last_ms;
+  for (const auto& [where, other] : places_)
+    if (where.second == node && other.last_ms <= run.first_ms)
+      last_ms = std::max(last_ms, other.last_ms);
+  if (last_ms == kNever) return;  // the records do not go back to a start
+  lacks_.push_back({.of = Lack::Of::kAny,
+                    .node = node,
+                    .from_ms = last_ms,
+                    .until_ms = run.first_ms,
+                    .words = fmt::format("the sink on {} that a reload added has no records {}",
+                                         node, between(last_ms, run.first_ms))});
+}
+
 void RecordStreams::begin_hidden(Place& place, const std::string& node, std::int64_t from_ms,
                                  std::int64_t until_ms) {
-  lacks_.push_back({.of = Lack::Of::kLife,
+  lacks_.push_back({.of = Lack::Of::kAny,
                     .node = node,
                     .from_ms = from_ms,
                     .until_ms = until_ms,

@@ -87,7 +87,7 @@ void BlockBuilder::add(const IndexedLine& line, std::span<const SegmentKey> keys
   ++block_.records;
   keys_.insert(keys_.end(), keys.begin(), keys.end());
   if (std::exchange(after_unreadable_, false)) block_.runs.back().last_ms = at_ms;
-  if (!line.is_link) add_to_run(line);
+  if (line.says != IndexedLine::Says::kLink) add_to_run(line);
 }
 
 void BlockBuilder::add_unreadable() {
@@ -141,8 +141,11 @@ void BlockBuilder::add_to_run(const IndexedLine& line) {
   SegmentRun run;
   run.node = node_of(line.node);
   run.first_ms = run.last_ms = line.at_ms;
-  if (line.kind == shared::LogKind::kConfig && line.event != LogEvent::kCompleted) {
-    run.of = line.event == LogEvent::kCreated ? RunOf::kStart : RunOf::kStop;
+  const bool is_begin = line.says == IndexedLine::Says::kBegin;
+  if (is_begin || (line.kind == shared::LogKind::kConfig && line.event != LogEvent::kCompleted)) {
+    run.of = is_begin                           ? RunOf::kBegin
+             : line.event == LogEvent::kCreated ? RunOf::kStart
+                                                : RunOf::kStop;
     std::erase_if(open_, [&](std::uint32_t at) { return block_.runs[at].node == run.node; });
     push_run(run);
     return;

@@ -22,6 +22,8 @@ namespace lsn::control {
 inline constexpr std::string_view kGroupSubject = "group ", kStaticSubject = "static ";
 /// What the CONFIG record says that a segment begins with, before the name of the one before it.
 inline constexpr std::string_view kFollows = "segment follows ";
+/// What a sink that a reload adds begins with.
+inline constexpr std::string_view kBegins = "records begin here, with a reload";
 /// The subject that stands for all static mappings.
 inline constexpr std::string_view kAllStatics = "statics";
 

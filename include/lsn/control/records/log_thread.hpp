@@ -68,6 +68,7 @@ class LogThread {
     std::string name;
     std::string settings;  ///< all of them, as text: whether they have changed
     Runner runner;
+    bool begins = false;  ///< a reload has added it: it has not been told so yet
   };
   struct Ring {
     shared::LogRing* ring;
@@ -99,6 +100,8 @@ class LogThread {
   std::size_t take(std::uint8_t worker, RecordBatch& batch);
   void take_added(RecordBatch& batch, std::vector<Added> added);
   void take_alerts(RecordBatch& batch, const std::vector<Alerted>& alerted);
+  /// Tells sinks that what was before them is in none of their records.
+  void tell_begin(const std::vector<Runner>& sinks);
   void look_at_clock();
   [[nodiscard]] std::int64_t time_of(state::Ticks tick) const;
 

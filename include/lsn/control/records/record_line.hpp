@@ -66,6 +66,8 @@ struct KeysOfRecord {
   void add(SegmentKey key) { keys[count++] = key; }
   [[nodiscard]] std::span<const SegmentKey> all() const { return {keys.data(), count}; }
 };
+/// Of a CONFIG record's words.
+[[nodiscard]] IndexedLine::Says said_by(std::string_view text);
 [[nodiscard]] IndexedLine indexed(const RecordLine& line);
 [[nodiscard]] KeysOfRecord keys_of(const RecordLine& line);
 [[nodiscard]] KeysOfRecord keys_of(const shared::LogRecord& record);

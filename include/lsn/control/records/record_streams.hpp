@@ -25,7 +25,7 @@ class RecordStreams {
   struct Lack {
     enum class Of : std::uint8_t {
       kNumbers,  ///< of a worker's records of a kind
-      kLines,    ///< that cannot be read: of any kind
+      kAny,      ///< of any kind: lines that cannot be read, a start that is in no record
       kLife,     ///< of any kind, at the end of one without a stop
     };
 
@@ -71,6 +71,8 @@ class RecordStreams {
 
   void see(const std::string& sink, const std::string& node, const SegmentRun& run);
   void see_numbers(Place& place, const std::string& node, const SegmentRun& run);
+  /// A sink begins that had no records before, or none for some time.
+  void see_begin(Place& place, const std::string& node, const SegmentRun& run);
   /// A life whose start is in no record.
   void begin_hidden(Place& place, const std::string& node, std::int64_t from_ms,
                     std::int64_t until_ms);

@@ -11,8 +11,8 @@
 //   NAT address and SPI             ALG SESSION
 //
 // A run is what follows each other by its numbers (seq) of one node, worker and kind; a start or a
-// stop of lsnd is one, and lines that are no records. So a search knows what is missing of records
-// that it does not read (record_streams.hpp).
+// stop of lsnd is one, that of a sink, and lines that are no records. So a search knows what is
+// missing of records that it does not read (record_streams.hpp).
 //
 // A key's bits lie in one cache line of the filter, so that a look-up costs one; about one block in
 // a hundred is read in vain. The file is a head and the blocks' entries one after the other, all
@@ -39,7 +39,7 @@ using SegmentKey = std::uint64_t;
 [[nodiscard]] SegmentKey block_key(wire::Ipv4Address nat);
 [[nodiscard]] SegmentKey spi_key(wire::Ipv4Address nat, std::uint32_t spi);
 
-enum class RunOf : std::uint8_t { kRecords, kStart, kStop, kUnreadable };
+enum class RunOf : std::uint8_t { kRecords, kStart, kStop, kBegin, kUnreadable };
 
 struct SegmentRun {
   /// In place of a worker: the control side.
@@ -58,7 +58,7 @@ struct SegmentRun {
   std::int64_t last_ms = 0;
 };
 
-/// What an index has of a line.
+/// What an index has of a line, a record.
 struct IndexedLine {
   std::int64_t at_ms = 0;
   std::string_view node;
@@ -66,7 +66,9 @@ struct IndexedLine {
   shared::LogKind kind = shared::LogKind::kConfig;
   shared::LogEvent event = shared::LogEvent::kCompleted;
   std::uint64_t sequence = 0;
-  bool is_link = false;  ///< it names the segment before: of when it was begun, not of what ran
+  /// kLink: it names the segment before, and says of lsnd nothing; kBegin: the sink was added.
+  enum class Says : std::uint8_t { kAny, kLink, kBegin };
+  Says says = Says::kAny;
 
   [[nodiscard]] bool is_note() const {
     return kind == shared::LogKind::kConfig || kind == shared::LogKind::kLost;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <fstream>
+#include <functional>
 #include <map>
 
 #include "lsn/control/records/file_sink.hpp"
@@ -89,6 +90,23 @@ class Find : public WithDirectory {
     auto answer = find_holders(question, {path()});
     EXPECT_TRUE(answer) << answer.error();
     return answer ? *answer : FindAnswer{};
+  }
+  /// Changes the text of each segment, without an index.
+  void edit(const std::function<void(std::string&)>& change) {
+    for (const std::string& file : files()) {
+      std::string all = text(file);
+      change(all);
+      if (file.ends_with(".idx"))
+        std::filesystem::remove(path(file));
+      else
+        put(file, all);
+    }
+  }
+  static void cut_line(std::string& text, std::string_view word) {
+    const std::size_t at = text.find(word);
+    if (at == std::string::npos) return;
+    const std::size_t begin = text.rfind('\n', at) + 1;
+    text.erase(begin, text.find('\n', at) + 1 - begin);
   }
   static std::vector<std::string> subscribers(const FindAnswer& answer) {
     std::vector<std::string> all;
@@ -280,6 +298,96 @@ TEST_F(Find, SeveralMissingSegmentsInARow_AreADoubtInAllTheirTime) {
                 ElementsAre(HasSubstr("records-20261201T023129Z.log is not among the segments")))
         << hour;
   EXPECT_THAT(find(kMoment + 30'000).doubts, IsEmpty());
+}
+
+TEST_F(Find, GapInTheNumbers_IsADoubtAsALoss) {
+  begins(kMoment - kHour);
+  add(session(LogEvent::kCreated, kMoment));
+  holds("192.0.2.9", 50000, kMoment + 10'000, kMoment + 20'000);
+  holds("192.0.2.9", 50001, kMoment + 30'000, kMoment + 40'000);
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  edit([](std::string& text) { cut_line(text, "natPort=50000"); });
+  EXPECT_THAT(find(kMoment - 1000).doubts, IsEmpty());
+  const auto one =
+      ElementsAre(HasSubstr("1 record of SESSION of worker 0 on n1 is missing between "
+                            "2026-12-01T00:31:29.120Z and 2026-12-01T00:31:49.120Z "
+                            "(seq 1-1)"));
+  EXPECT_THAT(find(kMoment + 60'000).doubts, one) << "it may have ended";
+  EXPECT_THAT(find(kMoment + 60'000, 40002).doubts, one);
+}
+
+TEST_F(Find, FirstNumberThatIsNot0_IsADoubtSinceTheStart) {
+  begins(kMoment - kHour);
+  holds("192.0.2.9", 50000, kMoment, kMoment + 10'000);
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  edit([](std::string& text) { cut_line(text, "natPort=50000"); });
+  EXPECT_THAT(find(kMoment + 20'000).doubts, ElementsAre(HasSubstr("(seq 0-0)")));
+}
+
+TEST_F(Find, GapThatLostExplains_IsSaidOnce) {
+  begins(kMoment - kHour);
+  add(session(LogEvent::kCreated, kMoment));
+  holds("192.0.2.9", 50000, kMoment + 10'000, kMoment + 20'000);
+  batch_.records.push_back(
+      lost_record({1, kMoment + 9000, kMoment + 11'000}, 0, LogKind::kSession, 0));
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  edit([](std::string& text) { cut_line(text, "natPort=50000"); });
+  EXPECT_THAT(find(kMoment + 60'000).doubts, ElementsAre(HasSubstr("1 record was lost")));
+}
+
+TEST_F(Find, NumbersOfTwoDirectories_AreOneStream) {
+  begins(kMoment - kHour);
+  for (int hour = 0; hour < 3; ++hour)
+    holds("192.0.2.9", 50000, kMoment + hour * kHour, kMoment + hour * kHour + 60'000);
+  config(LogEvent::kDeleted, kMoment + 3 * kHour, "lsnd stops");
+  write();
+  std::filesystem::create_directory(path("b"));
+  for (const std::string& file : files())
+    if (file.starts_with("records-20261201T02") || file.starts_with("records-20261201T03"))
+      std::filesystem::rename(path(file), path("b/" + file));
+  FindQuestion question;
+  question.nat = *wire::parse_ipv4("203.0.113.3");
+  question.port = 40001;
+  question.from_ms = question.until_ms = kMoment + 2 * kHour + 90'000;
+  const auto answer = find_holders(question, {path(), path("b/records")});
+  ASSERT_TRUE(answer);
+  EXPECT_THAT(answer->doubts, IsEmpty());
+}
+
+TEST_F(Find, LinesThatAreNoRecords_AreADoubtWhereTheyStand) {
+  for (const std::string_view garbage :
+       {std::string_view("garbage"), std::string_view("\0\0", 2), std::string_view()}) {
+    begins(kMoment - kHour);
+    add(session(LogEvent::kCreated, kMoment));
+    add(session(LogEvent::kCreated, kMoment + 10'000, 50000));
+    config(LogEvent::kDeleted, kMoment + 30'000, "lsnd stops");
+    write();
+    edit([&](std::string& text) {
+      if (const std::size_t at = text.find("natPort=50000"); at != std::string::npos)
+        text.insert(text.rfind('\n', at) + 1, std::string(garbage) + "\n");
+    });
+    EXPECT_THAT(find(kMoment - 1000).doubts, IsEmpty());
+    EXPECT_THAT(find(kMoment + 5000, 40002).doubts,
+                ElementsAre(HasSubstr("1 line cannot be read")));
+    for (const std::string& file : files()) std::filesystem::remove(path(file));
+    batch_ = {};
+  }
+}
+
+TEST_F(Find, BytesThatAreOverwrittenBesideAGoodIndex_AreADoubt) {
+  begins(kMoment - kHour);
+  holds("192.0.2.7", 40001, kMoment, kMoment + 10'000);
+  config(LogEvent::kDeleted, kMoment + 30'000, "lsnd stops");
+  write();
+  const std::string file = files().at(files().size() - 2);
+  std::string all = text(file);
+  const std::size_t line = all.rfind('\n', all.find("natPort=40001"));
+  all.replace(line + 1, 100, std::string(100, '\0'));
+  put(file, all);
+  EXPECT_THAT(find(kMoment + 5000, 40001).doubts, ElementsAre(HasSubstr("are damaged")));
 }
 
 constexpr std::string_view kNoEnds =

@@ -249,6 +249,7 @@ TEST_F(LogThreadTest, ASinkThatAReloadAdds_HearsWhatIsInForce) {
   for (const std::string& file : files())
     if (file.starts_with("other") && !file.ends_with(".idx")) other += text(file);
   EXPECT_THAT(other, ::testing::HasSubstr("text=\"in force: group LSN GROUP-1: logging ENABLED"));
+  EXPECT_THAT(other, ::testing::HasSubstr("text=\"records begin here, with a reload\""));
 }
 
 /// A sink that takes nothing until it is told to.
