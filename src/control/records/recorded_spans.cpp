@@ -34,7 +34,8 @@ void RecordedSpans::see(const RecordLine& record, const GroupNote& note) {
             .has_address = false,
             .is_recorded = note.is_logging,
             .has_sessions = note.has_sessions,
-            .has_ends = note.has_ends};
+            .has_ends = note.has_ends,
+            .is_computed = note.is_deterministic};
   for (const wire::Ipv4Range& range : note.nat_addresses())
     next.has_address = next.has_address || range.contains(question_.nat);
   Span* const before = open(next.node, note.group);
@@ -49,12 +50,30 @@ void RecordedSpans::see(const RecordLine& record, const GroupNote& note) {
   } else {
     return;  // removed, or computed
   }
+  if (next.is_recorded && !next.is_computed && next.has_address) add_unrecorded(next);
   spans_.push_back(std::move(next));
+}
+
+void RecordedSpans::add_unrecorded(const Span& next) {
+  const auto life = life_.find(next.node);
+  // What lsnd says right when it begins is of all that it translates.
+  if (life == life_.end() || next.from_ms <= life->second) return;
+  std::int64_t from_ms = life->second;
+  for (const Span& span : spans_)
+    if (span.node == next.node && span.has_address && span.is_recorded && !span.is_computed)
+      from_ms = std::max(from_ms, span.until_ms.value_or(INT64_MAX));
+  if (from_ms >= next.from_ms - kOfReloadMs && from_ms != life->second) return;
+  Span before = next;
+  before.from_ms = from_ms;
+  before.until_ms = next.from_ms;
+  before.is_recorded = false;
+  spans_.push_back(std::move(before));
 }
 
 void RecordedSpans::end_all(const RecordLine& record) {
   for (Span& span : spans_)
     if (!span.until_ms && span.node == record.node) span.until_ms = record.at_ms;
+  life_.insert_or_assign(std::string(record.node), record.at_ms);
   if (record.at_ms <= question_.from_ms)
     begun_.insert_or_assign(std::string(record.node), record.at_ms);
 }

@@ -1,6 +1,7 @@
 // When the records of a NAT address were kept: out of what CONFIG records say of the groups'
 // logging (group_note.hpp). That nobody is in the records is an answer only where all would have
-// been, since lsnd began: what begins while nothing is recorded may go on for longer.
+// been, since lsnd began: what begins while nothing is recorded may go on for longer. It is the
+// address that counts: a group may get another name, and the address another group.
 #pragma once
 
 #include <cstdint>
@@ -41,8 +42,12 @@ class RecordedSpans {
     bool is_recorded;  ///< false: the group logs nothing
     bool has_sessions;
     bool has_ends;
+    bool is_computed;  ///< deterministic: sessions are recorded at most
   };
 
+  /// The address is recorded from then on: if it was not, that is a span since it was the last
+  /// time, whatever group had it, or since lsnd began.
+  void add_unrecorded(const Span& next);
   /// Of a node and a group, the one that goes on; nullptr: there is none.
   Span* open(const std::string& node, std::string_view group);
   /// lsnd began there the last time until the question's time; what it had before ended with it.
@@ -56,6 +61,8 @@ class RecordedSpans {
   const FindQuestion& question_;
   std::vector<Span> spans_;                              ///< in the order of their records
   std::unordered_map<std::string, std::int64_t> begun_;  ///< by node
+  /// By node, the last start or stop, also behind the question's time.
+  std::unordered_map<std::string, std::int64_t> life_;
 };
 
 }  // namespace lsn::control

@@ -485,6 +485,26 @@ TEST_F(Find, WhatBeganBeforeAGroupRecorded_IsADoubt) {
   EXPECT_THAT(find(kMoment + 1000).doubts, ElementsAre(HasSubstr("was not recorded")));
 }
 
+TEST_F(Find, AddressOfAGroupThatIsNewInARecord_MayHaveHadSessionsBefore) {
+  config(LogEvent::kCreated, kMoment - kHour);
+  config(LogEvent::kCompleted, kMoment, fmt::format("group NEW NAME: {}", kLogging));
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  begins(kMoment + 2 * kHour);
+  config(LogEvent::kDeleted, kMoment + 3 * kHour, "lsnd stops");
+  write();
+  EXPECT_THAT(find(kMoment + 1000).doubts, ElementsAre(HasSubstr("was not recorded")));
+  EXPECT_THAT(find(kMoment + 2 * kHour + 1000).doubts, IsEmpty()) << "lsnd began again";
+}
+
+TEST_F(Find, AddressThatIsRecordedOfOneGroupAfterAnother_IsNoDoubt) {
+  begins(kMoment - kHour);
+  config(LogEvent::kCompleted, kMoment, "group LSN GROUP-1: removed");
+  config(LogEvent::kCompleted, kMoment + 5, fmt::format("group NEW NAME: {}", kLogging));
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  EXPECT_THAT(find(kMoment + 1000).doubts, IsEmpty());
+}
+
 TEST_F(Find, SessionsThatAreNotRecordedAnyMore_MayHaveEnded) {
   begins(kMoment - kHour);
   add(session(LogEvent::kCreated, kMoment));
@@ -797,6 +817,24 @@ TEST_F(FindComputed, GroupThatIsNotDeterministicAnyMore) {
   EXPECT_THAT(subscribers(find(kMoment - 1, 2304)), ElementsAre("192.0.2.5"));
   EXPECT_THAT(find(kMoment, 2304).holders, IsEmpty());
   EXPECT_THAT(find(kMoment, 2304, 1000).doubts, ElementsAre(HasSubstr("was removed at")));
+}
+
+TEST_F(FindComputed, GroupThatBecomesDynamic_MayHaveSessionsOfBefore) {
+  for (const bool logs : {false, true}) {
+    run();
+    if (logs)
+      config(LogEvent::kCompleted, kMoment - kHour,
+             "group DET: logging ENABLED, sessionLogging DISABLED, logSessDeletion ENABLED," +
+                 deterministic("PORTS").substr(std::string_view("group DET:").size()));
+    config(LogEvent::kCompleted, kMoment, fmt::format("group DET: {}", kLogging));
+    stop();
+    write();
+    EXPECT_THAT(find(kMoment - 1000, 2304).doubts, IsEmpty());
+    EXPECT_THAT(find(kMoment + 1000, 2304).holders, IsEmpty());
+    EXPECT_THAT(find(kMoment + 1000, 2304).doubts, ElementsAre(HasSubstr("was not recorded")));
+    for (const std::string& file : files()) std::filesystem::remove(path(file));
+    batch_ = {};
+  }
 }
 
 TEST_F(FindComputed, OtherAddresses_AreNotItsMatter) {
