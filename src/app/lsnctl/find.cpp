@@ -29,8 +29,8 @@ constexpr int kWrong = 1;
 constexpr int kNotSure = 2;
 
 constexpr std::string_view kNatIp = "-natIP", kNatPort = "-natPort", kSpi = "-spi",
-                           kProtocol = "-protocol", kAt = "-at", kWithin = "-within",
-                           kSegments = "FILE";
+                           kProtocol = "-protocol", kDestIp = "-destIP", kAt = "-at",
+                           kWithin = "-within", kSegments = "FILE";
 
 struct Asked {
   FindQuestion question;
@@ -81,11 +81,13 @@ const control::ValueSyntax kSegmentPath{
     [](std::string_view text) -> std::optional<control::Value> { return std::string(text); }};
 
 std::span<const control::CommandSpec> commands() {
-  static const std::array<control::OptionSpec, 6> kOptions{{
+  static const std::array<control::OptionSpec, 7> kOptions{{
       {kNatIp, &control::kAnyAddress, "whose this NAT address was"},
       {kNatPort, &control::kPortNumber, "whose this port of it was", kNatIp},
       {kSpi, &kSpiNumber, "whose this SPI of ESP was", kNatIp},
       {kProtocol, &control::kProtocolName, "of this protocol", kNatIp},
+      {kDestIp, &control::kAnyAddress, "towards this destination, of records that have one",
+       kNatIp},
       {kAt, &kMoment, "when"},
       {kWithin, &kSeconds, "seconds before and after it", kAt},
   }};
@@ -110,6 +112,9 @@ std::expected<Asked, std::string> asked_by(const control::Command& command) {
     q.port = static_cast<std::uint16_t>(*port);
   if (const auto* const spi = command.get<std::uint32_t>(kSpi)) q.spi = *spi;
   if (const auto* const protocol = command.get<std::string>(kProtocol)) q.protocol = *protocol;
+  if (const auto* const to = command.get<wire::Ipv4Address>(kDestIp)) q.destination = *to;
+  if (q.port && control::same_word(q.protocol, "ESP"))
+    return std::unexpected(complaint("find", "-natPort with -protocol ESP", "-spi with it"));
   if (q.spi && !q.protocol.empty() && !control::same_word(q.protocol, "ESP"))
     return std::unexpected(complaint("find", "-spi with -protocol " + q.protocol,
                                      "-spi alone, or with -protocol ESP"));

@@ -105,7 +105,8 @@ int main(int argc, char** argv) {
       "         lsnctl deterministic FILE -natIP A [-natPort P] | -subscrIP A | -clientname C "
       "says\n"
       "         who has which NAT address and ports in deterministic NAT by that configuration\n"
-      "         lsnctl find -natIP A [-natPort P] [-spi S] -at TIME [-within S] [FILE ...]\n"
+      "         lsnctl find -natIP A [-natPort P | -spi S] [-protocol X] [-destIP D] -at TIME\n"
+      "                     [-within S] [FILE ...]\n"
       "         says whose a NAT address was, out of the records");
   // All words behind the command's first one are the command's, also one that looks like an option.
   app.prefix_command();

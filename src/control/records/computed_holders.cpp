@@ -67,7 +67,7 @@ bool ComputedHolders::covers(const Period& period) const {
 }
 
 std::optional<std::int64_t> ComputedHolders::covered_since() const {
-  if (question_.spi) return std::nullopt;  // it follows from no configuration
+  if (question_.is_of_esp()) return std::nullopt;  // it follows from no configuration
   for (const Period& period : periods_)
     if (covers(period)) return period.confirmed_ms;
   return std::nullopt;
@@ -86,7 +86,7 @@ void ComputedHolders::add_holder(FindAnswer& answer, const Period& period,
 void ComputedHolders::add_holders(FindAnswer& answer, const Period& period) const {
   const FindQuestion& q = question_;
   const std::vector<shared::InsideAddress> all = subscribers_at(*period.map, q.nat);
-  if (q.spi) {
+  if (q.is_of_esp()) {
     if (std::none_of(answer.holders.begin(), answer.holders.end(),
                      [](const Holder& holder) { return !holder.computed; }))
       answer.doubts.push_back(fmt::format(

@@ -122,6 +122,7 @@ bool is_asked(const FindQuestion& q, const RecordLine& r) {
   if (r.nat != q.nat) return false;
   if (!q.protocol.empty() && !r.protocol.empty() && !same_word(r.protocol, q.protocol))
     return false;
+  if (q.destination && r.destination && *r.destination != *q.destination) return false;
   if (q.spi) return r.kind == LogKind::kAlgSession && (r.spi_in == *q.spi || r.spi_out == *q.spi);
   if (!q.port) return true;
   if (r.kind == LogKind::kBlock) return r.first_port <= *q.port && *q.port <= r.last_port;
@@ -397,6 +398,7 @@ class Follower {
   void doubt_records();
   /// Of several holders, which one it was.
   void note_precedence();
+  void doubt_several();
 
   const FindQuestion& question_;
   FindAnswer answer_;
@@ -484,7 +486,8 @@ void Follower::doubt_records() {
     const bool has_end = !holder.end_line.empty();
     if (has_end && holder.from_ms) {
       // Another protocol's port is another endpoint.
-      certain = certain || ((q.spi || (q.port && !q.protocol.empty())) &&
+      // An SPI may be another's at another server.
+      certain = certain || (((q.spi && q.destination) || (q.port && !q.protocol.empty())) &&
                             *holder.from_ms <= q.from_ms && *holder.until_ms >= q.until_ms);
     } else {
       from = std::min(from, holder.from_ms.value_or(INT64_MIN));
@@ -513,6 +516,27 @@ void Follower::note_precedence() {
         "a static mapping has its endpoint before any block that the port lies in");
 }
 
+void Follower::doubt_several() {
+  const FindQuestion& q = question_;
+  std::set<std::string> subscribers;
+  for (const Holder& holder : answer_.holders)
+    subscribers.insert(fmt::format("{}{}", holder.subscriber.substr(0, holder.subscriber.find(':')),
+                                   td_text(holder.td)));
+  if (q.is_of_endpoint() && subscribers.size() > 1)
+    doubt(
+        fmt::format("{} subscribers had it in that time: {}{}, or a shorter time, may tell them "
+                    "apart",
+                    subscribers.size(), q.is_of_esp() || !q.protocol.empty() ? "" : "-protocol, ",
+                    q.destination ? "the destination's port" : "the destination (-destIP)"));
+}
+
+/// Of a holder that a record of addresses or blocks alone tells of.
+static bool is_of_no_session(const Holder& holder) {
+  if (holder.computed || !holder.mapping.empty()) return false;
+  const auto record = RecordLine::parse(holder.line);
+  return !record || record->kind == LogKind::kBinding || record->kind == LogKind::kBlock;
+}
+
 FindAnswer Follower::finish(const std::set<std::string>& names, std::int64_t latest_ms,
                             const RecordStreams& streams) {
   for (const auto& [identity_of, all] : open_)
@@ -535,6 +559,11 @@ FindAnswer Follower::finish(const std::set<std::string>& names, std::int64_t lat
   computed_.add_to(answer_);
   statics_.add_to(answer_);
   note_precedence();
+  doubt_several();
+  if (question_.is_of_esp() && std::ranges::any_of(answer_.holders, is_of_no_session))
+    doubt(
+        "who had the address or a block of its ports is not who sent ESP: whose an SPI was, "
+        "ALGSESSION records say (-spi)");
   std::stable_sort(answer_.holders.begin(), answer_.holders.end(),
                    [](const Holder& a, const Holder& b) {
                      return a.from_ms.value_or(INT64_MIN) < b.from_ms.value_or(INT64_MIN);
@@ -597,6 +626,7 @@ std::string question_text(const FindQuestion& q) {
   std::string text = wire::to_string(q.nat);
   if (q.port) text += fmt::format(":{}", *q.port);
   if (q.spi) text += fmt::format(" SPI 0x{:08x}", *q.spi);
+  if (q.destination) text += fmt::format(" to {}", wire::to_string(*q.destination));
   if (q.is_one_second()) return text + fmt::format(" in the second {}", utc_text(q.from_ms));
   return text + (q.from_ms == q.until_ms
                      ? fmt::format(" at {}", utc_text(q.from_ms))

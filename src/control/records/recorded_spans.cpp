@@ -84,7 +84,8 @@ bool RecordedSpans::counts(const Span& span) const {
 }
 
 std::optional<std::string> RecordedSpans::session_doubt() const {
-  if (!question_.spi || std::none_of(spans_.begin(), spans_.end(), [this](const Span& span) {
+  if (!question_.is_of_esp() ||
+      std::none_of(spans_.begin(), spans_.end(), [this](const Span& span) {
         return span.is_recorded && !span.has_sessions && counts(span);
       }))
     return std::nullopt;

@@ -21,6 +21,7 @@ bool StaticHolders::is_asked(const StaticConfig& mapping) const {
   using shared::StaticScope;
   const FindQuestion& q = question_;
   if (mapping.nat_ip != q.nat) return false;
+  if (q.destination && mapping.dest_ip && *mapping.dest_ip != *q.destination) return false;
   const bool is_all = mapping.transportprotocol == StaticScope::kAll;
   if (q.spi) return is_all;
   if (!is_all && !q.protocol.empty() && !same_word(to_word(mapping.transportprotocol), q.protocol))
@@ -127,8 +128,8 @@ std::optional<std::int64_t> StaticHolders::covered_since() const {
     // Before it a session may have had the endpoint, and have it still.
     if (period.from_ms && !period.is_of_start) continue;
     // Other protocols may be another's, and other destinations.
-    const bool has_all =
-        !period.mapping.dest_ip && (period.mapping.nat_port->is_any || !q.protocol.empty());
+    const bool has_all = (!period.mapping.dest_ip || q.destination) &&
+                         (period.mapping.nat_port->is_any || !q.protocol.empty());
     if (has_all && period.spans(q)) return period.confirmed_ms;
   }
   return std::nullopt;

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "lsn/control/command/grammar.hpp"
+#include "lsn/control/config/vocabulary.hpp"
 #include "lsn/control/records/record_line.hpp"
 #include "lsn/shared/deterministic.hpp"
 #include "lsn/wire/ipv4_address.hpp"
@@ -30,10 +31,15 @@ struct FindQuestion {
   wire::Ipv4Address nat{};
   std::optional<std::uint16_t> port;
   std::optional<std::uint32_t> spi;
-  std::string protocol;  ///< empty: any
+  std::string protocol;                            ///< empty: any
+  std::optional<wire::Ipv4Address> destination{};  ///< nullopt: any
   std::int64_t from_ms = 0;
   std::int64_t until_ms = 0;
 
+  /// It is about one endpoint, which one subscriber has at a time.
+  [[nodiscard]] bool is_of_endpoint() const { return port || spi; }
+  /// Only ALGSESSION records, and one-to-one mappings, say whose it was.
+  [[nodiscard]] bool is_of_esp() const { return spi || same_word(protocol, "ESP"); }
   /// A time in whole seconds stands for all of its second.
   [[nodiscard]] bool is_one_second() const {
     return from_ms % 1000 == 0 && until_ms == from_ms + 999;

@@ -550,6 +550,60 @@ TEST_F(Find, SpiWithoutSessionLogging_IsADoubt) {
   EXPECT_THAT(find_spi(kMoment, 0x1001).doubts, ElementsAre(HasSubstr("without sessionLogging")));
 }
 
+TEST_F(Find, SeveralSubscribersOfOneEndpoint_AreNeverSure) {
+  begins(kMoment - kHour);
+  Record block = session(LogEvent::kCreated, kMoment - 60'000);
+  block.raw.kind = LogKind::kBlock;
+  block.raw.nat_port = wire::Be16::of(40000);
+  block.raw.last_port = wire::Be16::of(40255);
+  add(block);
+  holds("192.0.2.8", 40001, kMoment, kMoment + 60'000);
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  const FindAnswer answer = find(kMoment + 1000, 40001, 0, "TCP");
+  EXPECT_THAT(subscribers(answer), ElementsAre("192.0.2.7", "192.0.2.8:1234"));
+  EXPECT_THAT(answer.doubts, ElementsAre(HasSubstr("2 subscribers had it in that time: the "
+                                                   "destination (-destIP)")));
+  EXPECT_THAT(find(kMoment + 1000, 40002, 0, "TCP").doubts, IsEmpty());
+  EXPECT_THAT(find(kMoment + 1000, std::nullopt).doubts, IsEmpty()) << "all are asked for";
+}
+
+TEST_F(Find, Destination_TellsSessionsApart) {
+  begins(kMoment - kHour);
+  for (const char* server : {"198.51.100.10", "198.51.100.11"}) {
+    Record esp = session(LogEvent::kCreated, kMoment);
+    esp.raw.kind = LogKind::kAlgSession;
+    esp.raw.protocol = shared::Protocol::kEsp;
+    esp.raw.spi_in = wire::Be32::of(0x2001);
+    esp.raw.remote_ip = be(server);
+    esp.raw.subscriber = be(server[12] == '0' ? "192.0.2.7" : "192.0.2.8");
+    add(esp);
+  }
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  EXPECT_EQ(find_spi(kMoment + 1000, 0x2001).holders.size(), 2u);
+  EXPECT_THAT(find_spi(kMoment + 1000, 0x2001).doubts, ElementsAre(HasSubstr("2 subscribers")));
+  FindQuestion question;
+  question.spi = 0x2001;
+  question.destination = wire::parse_ipv4("198.51.100.11");
+  question.from_ms = question.until_ms = kMoment + 1000;
+  EXPECT_THAT(subscribers(find(question)), ElementsAre("192.0.2.8"));
+  EXPECT_THAT(find(question).doubts, IsEmpty());
+  EXPECT_THAT(to_text(question, find(question), Format::kText), HasSubstr(" to 198.51.100.11 at"));
+}
+
+TEST_F(Find, EspOfABinding_IsNotSure) {
+  begins(kMoment - kHour);
+  Record binding = session(LogEvent::kCreated, kMoment);
+  binding.raw.kind = LogKind::kBinding;
+  add(binding);
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  EXPECT_THAT(find(kMoment + 1000, std::nullopt).doubts, IsEmpty());
+  EXPECT_THAT(find(kMoment + 1000, std::nullopt, 0, "esp").doubts,
+              ElementsAre(HasSubstr("is not who sent ESP")));
+}
+
 class FindStatic : public Find {
  protected:
   static constexpr const char* kOneToOne =
@@ -595,6 +649,25 @@ TEST_F(FindStatic, OnePort_IsOfItsProtocol) {
   EXPECT_THAT(find(kMoment, 80, 0, "UDP").holders, IsEmpty());
   EXPECT_EQ(find(kMoment, 80, 0, "tcp").holders.size(), 1u);
   EXPECT_THAT(find_spi(kMoment, 80).holders, IsEmpty());
+}
+
+TEST_F(FindStatic, TwoForTwoDestinations_AreToldApartByTheDestination) {
+  begins(kMoment - kHour);
+  for (const char* last : {"8", "9"})
+    note(kMoment - kHour, fmt::format("static W{0}: transportprotocol TCP, subscrIP 192.0.2.{0}, "
+                                      "subscrPort 8080, natIP 203.0.113.3, natPort 80, "
+                                      "destIP 198.51.100.{0}",
+                                      last));
+  stop();
+  write();
+  EXPECT_THAT(find(kMoment, 80, 0, "TCP").doubts, ElementsAre(HasSubstr("2 subscribers")));
+  FindQuestion question;
+  question.port = 80;
+  question.protocol = "TCP";
+  question.destination = wire::parse_ipv4("198.51.100.9");
+  question.from_ms = question.until_ms = kMoment;
+  EXPECT_THAT(subscribers(find(question)), ElementsAre("192.0.2.9:8080"));
+  EXPECT_THAT(find(question).doubts, IsEmpty());
 }
 
 TEST_F(FindStatic, ChangedAndRemoved_HasEachItsTime) {
@@ -792,7 +865,8 @@ TEST_F(FindComputed, AChange_IsAnsweredOnEitherSideAndInDoubtAroundIt) {
   EXPECT_THAT(subscribers(find(kMoment - 5000, port, 4000)), ElementsAre("192.0.2.5"));
   const FindAnswer both = find(kMoment - 1000, port, 2000);
   EXPECT_THAT(subscribers(both), ElementsAre("192.0.2.5", "192.0.2.10"));
-  EXPECT_THAT(both.doubts, ElementsAre(HasSubstr("group DET was changed at")));
+  EXPECT_THAT(both.doubts,
+              ElementsAre(HasSubstr("group DET was changed at"), HasSubstr("2 subscribers")));
   EXPECT_EQ(both.holders[0].until_ms, kMoment);
   EXPECT_EQ(both.holders[0].end, "changed");
 }
