@@ -130,6 +130,12 @@ void ComputedHolders::add_doubts(FindAnswer& answer, const Period& period) const
                     period.group, period.end, utc_text(*period.until_ms)));
 }
 
+void ComputedHolders::add_nodes(std::set<std::string>& nodes) const {
+  for (const Period& period : periods_)
+    if (period.has(question_.nat) && period.known_ms <= question_.until_ms)
+      nodes.insert(period.node);
+}
+
 void ComputedHolders::add_to(FindAnswer& answer) const {
   for (const Period& period : periods_) {
     if (!is_asked(period)) continue;

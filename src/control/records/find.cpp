@@ -223,6 +223,7 @@ class Follower {
   void see(const RecordLine& r, const Segment& of) {
     if (r.kind == LogKind::kConfig) return see_config(r, of);
     if (r.kind == LogKind::kLost) return see_loss(r);
+    if (r.at_ms <= question_.until_ms && !nodes_.contains(r.node)) nodes_.emplace(r.node);
     if (r.event == LogEvent::kDeleted) return see_end(r);
     if (r.event == LogEvent::kCompleted) return complete(r);
     begin(Open(r));
@@ -348,7 +349,7 @@ class Follower {
           {r.at_ms, r.at_ms, fmt::format("lsnd on {} stopped at {}", r.node, utc_text(r.at_ms))});
     } else if (r.event == LogEvent::kCreated) {
       end_all(r, "lsnd began again");
-      begins_.push_back(r.at_ms);
+      begins_[std::string(r.node)].push_back(r.at_ms);
       spans_.push_back({r.at_ms, r.at_ms,
                         fmt::format("lsnd on {} began (again) at {}", r.node, utc_text(r.at_ms))});
     } else if (r.text.starts_with(kFollows)) {
@@ -391,7 +392,14 @@ class Follower {
   void keep_missing(const std::set<std::string>& names);
   /// Why numbers are missing is known already: a LOST record or a missing segment says it.
   [[nodiscard]] bool is_told(const RecordStreams::Lack& lack) const;
-  void doubt_ends(std::int64_t latest_ms);
+  void doubt_ends(std::int64_t latest_ms, const RecordStreams& streams);
+  /// Where the records of a node end before the question's time, whatever others have.
+  void doubt_ends_of(const std::set<std::string>& nodes, const RecordStreams& streams);
+  /// The nodes that decide: that had the address until then. Empty: none is known to.
+  [[nodiscard]] std::set<std::string> deciding_nodes() const;
+  /// lsnd on all of these nodes began the last time until the question's; nullopt: of one no record
+  /// says it.
+  [[nodiscard]] std::optional<std::int64_t> begun_ms() const;
   /// What the records lack by their numbers and lines counts as lost.
   void see_lacks(const RecordStreams& streams);
   /// What may be missing of who had the endpoint by the records alone.
@@ -407,8 +415,9 @@ class Follower {
   RecordedSpans recorded_;
   std::unordered_map<std::string, std::vector<Open>> open_;  ///< by identity
   std::vector<Span> losses_;
-  std::vector<Span> spans_;  ///< restarts and changes
-  std::vector<std::int64_t> begins_;
+  std::vector<Span> spans_;                                  ///< restarts and changes
+  std::map<std::string, std::vector<std::int64_t>> begins_;  ///< by node
+  std::set<std::string, std::less<>> nodes_;  ///< whose records have the endpoint until then
   /// Names of segments, and the times that are theirs if they are not there.
   std::vector<Span> followed_;
   std::int64_t said_ms_ = INT64_MAX;  ///< the first CONFIG record about a group
@@ -458,23 +467,73 @@ void Follower::see_lacks(const RecordStreams& streams) {
   losses_.insert(losses_.end(), more.begin(), more.end());
 }
 
-void Follower::doubt_ends(std::int64_t latest_ms) {
+std::set<std::string> Follower::deciding_nodes() const {
+  std::set<std::string> nodes(nodes_.begin(), nodes_.end());
+  recorded_.add_nodes(nodes);
+  computed_.add_nodes(nodes);
+  statics_.add_nodes(nodes);
+  return nodes;
+}
+
+std::optional<std::int64_t> Follower::begun_ms() const {
+  const auto last_of = [this](const std::string& node) {
+    std::optional<std::int64_t> last;
+    if (const auto begins = begins_.find(node); begins != begins_.end())
+      for (const std::int64_t ms : begins->second)
+        if (ms <= question_.from_ms) last = std::max(last.value_or(INT64_MIN), ms);
+    return last;
+  };
+  std::set<std::string> nodes = deciding_nodes();
+  const bool any_will_do = nodes.empty();
+  if (any_will_do)
+    for (const auto& [node, begins] : begins_) nodes.insert(node);
+  std::optional<std::int64_t> first;
+  for (const std::string& node : nodes) {
+    const auto last = last_of(node);
+    if (!last && !any_will_do) return std::nullopt;
+    if (last) first = std::min(first.value_or(INT64_MAX), *last);
+  }
+  return first;
+}
+
+void Follower::doubt_ends_of(const std::set<std::string>& nodes, const RecordStreams& streams) {
+  const auto last_of = [&streams](const std::string& node) {
+    const auto there = streams.nodes().find(node);
+    return there == streams.nodes().end() ? RecordStreams::Node{} : there->second;
+  };
+  const auto reaches = [&](const std::string& node) {
+    return last_of(node).last_ms >= question_.until_ms;
+  };
+  const bool has_another = std::ranges::any_of(nodes, reaches);
+  for (const std::string& node : nodes) {
+    const RecordStreams::Node last = last_of(node);
+    // One that has stopped may have given the address to another.
+    if (reaches(node) || (last.is_stopped && has_another)) continue;
+    doubt(fmt::format("the records {}end at {}: what was later is not known",
+                      streams.nodes().size() > 1 ? fmt::format("of {} ", node) : "",
+                      utc_text(last.last_ms)));
+  }
+}
+
+void Follower::doubt_ends(std::int64_t latest_ms, const RecordStreams& streams) {
   for (const Span& span : spans_)
     if (span.from_ms <= question_.until_ms && span.until_ms >= question_.from_ms) doubt(span.words);
   if (latest_ms == INT64_MIN)
     doubt("there is no record at all");
+  else if (const auto nodes = deciding_nodes(); !nodes.empty())
+    doubt_ends_of(nodes, streams);
   else if (latest_ms < question_.until_ms)
     doubt(fmt::format("the records end at {}: what was later is not known", utc_text(latest_ms)));
 }
 
 void Follower::doubt_records() {
   const FindQuestion& q = question_;
-  const auto is_before = [&q](std::int64_t ms) { return ms <= q.from_ms; };
-  if (std::none_of(begins_.begin(), begins_.end(), is_before))
+  const auto begun = begun_ms();
+  if (!begun)
     doubt(
         "the records do not go back to a start of lsnd before that time: what began before them "
         "and has not ended in them is not known");
-  if (std::none_of(begins_.begin(), begins_.end(), is_before) && !is_before(said_ms_))
+  if (!begun && said_ms_ > q.from_ms)
     doubt(fmt::format(
         "no CONFIG record says whether {} was an address of deterministic NAT then; if it was, {}",
         wire::to_string(q.nat), how_to_compute(q)));
@@ -491,17 +550,17 @@ void Follower::doubt_records() {
                             *holder.from_ms <= q.from_ms && *holder.until_ms >= q.until_ms);
     } else {
       from = std::min(from, holder.from_ms.value_or(INT64_MIN));
-      const auto begun = has_end ? std::nullopt : RecordLine::parse(holder.line);
-      if (begun && recorded_.may_lack_end(*begun, holder.from_ms.value_or(begun->at_ms)))
+      const auto record = has_end ? std::nullopt : RecordLine::parse(holder.line);
+      if (record && recorded_.may_lack_end(*record, holder.from_ms.value_or(record->at_ms)))
         doubt(
             fmt::format("{} began at {}; by the CONFIG records its group's ends are not recorded "
                         "in all the time since then, so it may have ended before",
-                        holder.subscriber, utc_text(holder.from_ms.value_or(begun->at_ms))));
+                        holder.subscriber, utc_text(holder.from_ms.value_or(record->at_ms))));
     }
   }
   // Of another protocol somebody else may have had the port since long before.
   const bool is_open = answer_.holders.empty() || (q.port && q.protocol.empty());
-  if (is_open && !begins_.empty()) from = std::min(from, begins_.front());
+  if (is_open) from = std::min(from, begun.value_or(INT64_MIN));
   if (certain) return;
   // Where addresses are computed, there is nothing else to record.
   if (auto words = recorded_.doubt(); words && !computed_.has_part()) doubt(std::move(*words));
@@ -550,7 +609,7 @@ FindAnswer Follower::finish(const std::set<std::string>& names, std::int64_t lat
   keep_missing(names);
   see_lacks(streams);
   doubt_missing(covered.value_or(INT64_MIN));
-  doubt_ends(latest_ms);
+  doubt_ends(latest_ms, streams);
   if (!covered) doubt_records();
   // Of what is computed only the loss of a change matters.
   if (covered)

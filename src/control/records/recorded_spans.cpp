@@ -78,6 +78,11 @@ void RecordedSpans::end_all(const RecordLine& record) {
     begun_.insert_or_assign(std::string(record.node), record.at_ms);
 }
 
+void RecordedSpans::add_nodes(std::set<std::string>& nodes) const {
+  for (const Span& span : spans_)
+    if (span.has_address && span.from_ms <= question_.until_ms) nodes.insert(span.node);
+}
+
 bool RecordedSpans::counts(const Span& span) const {
   return span.has_address && span.from_ms <= question_.until_ms &&
          span.until_ms.value_or(INT64_MAX) > begun_ms(span.node);

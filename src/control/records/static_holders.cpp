@@ -146,6 +146,11 @@ Holder StaticHolders::holder_of(const Period& period) {
   return holder;
 }
 
+void StaticHolders::add_nodes(std::set<std::string>& nodes) const {
+  for (const Period& period : periods_)
+    if (period.known_ms <= question_.until_ms) nodes.insert(period.node);
+}
+
 void StaticHolders::add_to(FindAnswer& answer) const {
   const FindQuestion& q = question_;
   for (const Period& period : periods_) {

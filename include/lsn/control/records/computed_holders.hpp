@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -35,6 +36,8 @@ class ComputedHolders {
 
   /// Adds the holders, doubts and remarks to an answer that has those of the other records.
   void add_to(FindAnswer& answer) const;
+  /// Adds the nodes that had the address until the question's time by what is said of it.
+  void add_nodes(std::set<std::string>& nodes) const;
   /// The address was computed in some of the time that is asked for.
   [[nodiscard]] bool has_part() const;
   /// The latest moment until that of the question at which a record says what was in force;

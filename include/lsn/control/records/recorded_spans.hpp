@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -27,6 +28,8 @@ class RecordedSpans {
   /// lsnd began or ended.
   void end_all(const RecordLine& record);
 
+  /// Adds the nodes that had the address until the question's time by what is said of it.
+  void add_nodes(std::set<std::string>& nodes) const;
   /// Why somebody may have had the endpoint without a record; nullopt: nobody may.
   [[nodiscard]] std::optional<std::string> doubt() const;
   /// What began then, with that record, may have ended before the question's time without one.

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -31,6 +32,8 @@ class StaticHolders {
   /// The latest moment until that of the question at which a record says that a mapping was in
   /// force; nullopt: none was all the time that is asked for.
   [[nodiscard]] std::optional<std::int64_t> covered_since() const;
+  /// Adds the nodes that had the address until the question's time by what is said of it.
+  void add_nodes(std::set<std::string>& nodes) const;
   /// Adds the holders to an answer, and what is in no record.
   void add_to(FindAnswer& answer) const;
 

@@ -529,6 +529,46 @@ TEST_F(Find, EndsOnAnotherNode_AreNoDoubt) {
   EXPECT_THAT(find(kMoment + 1000).doubts, IsEmpty());
 }
 
+TEST_F(Find, EndOfTheRecordsOfTheNodeThatHasTheAddress_IsADoubtWhateverOthersHave) {
+  begins(kMoment - kHour);
+  add(session(LogEvent::kCreated, kMoment));
+  add(session(LogEvent::kCreated, kMoment + 60'000, 50000));
+  write();
+  put("records-20261201T020000Z.log",
+      "2026-12-01T02:00:00.000Z n2 - CONFIG started seq=0 text=\"lsnd\"\n"
+      "2026-12-01T05:00:00.000Z n2 - CONFIG stopped seq=1 text=\"lsnd stops\"\n");
+  EXPECT_THAT(find(kMoment + 1000).doubts, IsEmpty());
+  for (const std::uint16_t port : {std::uint16_t{40001}, std::uint16_t{40002}})
+    EXPECT_THAT(find(kMoment + 2 * kHour, port).doubts,
+                ElementsAre(HasSubstr("the records of n1 end at")));
+}
+
+TEST_F(Find, NodeThatGoesOnByAnotherName_IsInDoubtFromThenOn) {
+  begins(kMoment - kHour);
+  add(session(LogEvent::kCreated, kMoment));
+  write();
+  put("records-20261201T010000Z.log",
+      fmt::format("2026-12-01T01:00:00.000Z n2 - CONFIG changed seq=0 text=\"group LSN GROUP-1: "
+                  "{}\"\n2026-12-01T05:00:00.000Z n2 - CONFIG stopped seq=1 text=\"\"\n",
+                  kLogging));
+  EXPECT_THAT(find(kMoment).doubts, IsEmpty());
+  EXPECT_THAT(find(kMoment + kHour).doubts,
+              AllOf(Contains(HasSubstr("the records of n1 end at")),
+                    Contains(HasSubstr("do not go back to a start"))));
+}
+
+TEST_F(Find, AddressOfANodeThatStopped_MayBeAnothersSinceThen) {
+  begins(kMoment - kHour);
+  config(LogEvent::kDeleted, kMoment, "lsnd stops");
+  write();
+  put("records-20261201T010000Z.log",
+      fmt::format("2026-12-01T01:00:00.000Z n2 - CONFIG started seq=0 text=\"\"\n"
+                  "2026-12-01T01:00:00.000Z n2 - CONFIG changed seq=1 text=\"group LSN GROUP-1: "
+                  "{}\"\n2026-12-01T05:00:00.000Z n2 - CONFIG stopped seq=2 text=\"\"\n",
+                  kLogging));
+  EXPECT_THAT(find(kMoment + kHour).doubts, IsEmpty());
+}
+
 TEST_F(Find, SpiOfOneOfTwoGroupsOfAnAddress_WithoutSessionLogging_IsADoubt) {
   begins(kMoment - kHour);
   config(LogEvent::kCompleted, kMoment - kHour,
