@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include <string_view>
 #include <variant>
 
+#include "lsn/control/command/field_text.hpp"
 #include "lsn/control/command/grammar.hpp"
 #include "lsn/control/command/session_answers.hpp"
 #include "lsn/control/command/words.hpp"
@@ -50,15 +52,19 @@ std::optional<Moment> moment(std::string_view text) {
   std::int64_t seconds = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
   constexpr std::int64_t kLatest = 253'402'300'799;  // the year 9999
-  if (error != std::errc{} || end != text.data() + text.size() || seconds < 0 || seconds > kLatest)
-    return std::nullopt;
-  return Moment{seconds * 1000, seconds * 1000 + kRest};
+  if (error != std::errc{} || seconds < 0 || seconds > kLatest) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  if (text.empty()) return Moment{seconds * 1000, seconds * 1000 + kRest};
+  const auto ms = text.size() == 4 && text[0] == '.' ? control::parse_number(text.substr(1), 999)
+                                                     : std::nullopt;
+  if (!ms) return std::nullopt;
+  return Moment{seconds * 1000 + *ms, seconds * 1000 + *ms};
 }
 
 const control::ValueSyntax kMoment{
     "TIME",
     "2026-12-01T00:31:29Z or 2026-12-01T00:31:29.120Z, with +01:00 for Z as well, or seconds since "
-    "1970",
+    "1970, with or without .120",
     [](std::string_view text) -> std::optional<control::Value> {
       if (!moment(text)) return std::nullopt;
       return std::string(text);
@@ -132,7 +138,10 @@ std::expected<Asked, std::string> asked_by(const control::Command& command) {
 }  // namespace
 
 int find(const std::vector<std::string>& words, control::Format format) {
-  const auto fail = [](const std::string& error) {
+  if (std::ranges::find(words, "--json") != words.end()) format = control::Format::kJson;
+  const auto fail = [format](const std::string& error) {
+    if (format == control::Format::kJson)
+      fmt::print("{}", control::document({{"errors", nlohmann::ordered_json::array({error})}}));
     fmt::print(stderr, "ERROR: {}\n", error);
     return kWrong;
   };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "lsn/shared/counter_list.hpp"
 
@@ -26,7 +27,7 @@ void AlertWatch::tick(Time now) {
     next_look_ = now + kLook;
     look_at_tables();
     look_at_links();
-    look_at_losses();
+    look_at_losses(now);
     look_at_gates();
   }
   take_answers();
@@ -104,11 +105,24 @@ void AlertWatch::look_at_links() {
     }
 }
 
-void AlertWatch::look_at_losses() {
+void AlertWatch::look_at_stalls(const std::vector<SinkStatus>& sinks, Time now) {
+  for (const SinkStatus& sink : sinks)
+    if (sink.stalled) stalled_.try_emplace(sink.name, now);
+  for (auto each = stalled_.begin(); each != stalled_.end();) {
+    const bool goes_on = std::ranges::any_of(sinks, [&each](const SinkStatus& sink) {
+      return sink.name == each->first && sink.stalled;
+    });
+    set(LogAlert::kRecordsLost, each->first, goes_on && now - each->second >= kStall);
+    each = goes_on ? std::next(each) : stalled_.erase(each);
+  }
+}
+
+void AlertWatch::look_at_losses(Time now) {
   const RecordsStatus status = log_.status();
   std::uint64_t lost = 0;
   for (const std::uint64_t of_kind : status.lost) lost += of_kind;
   for (const SinkStatus& sink : status.sinks) lost += sink.lost;
+  look_at_stalls(status.sinks, now);
   // A sink that is gone takes its count along.
   if (lost > lost_)
     log_.note_alert({LogAlert::kRecordsLost, shared::kNoId, "records"}, lost - lost_);

@@ -1,6 +1,7 @@
 #include "lsn/control/records/find.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <atomic>
@@ -54,6 +55,12 @@ std::optional<std::pair<std::string, SegmentName>> split_path(const std::string&
   return std::nullopt;
 }
 
+/// A segment may have been compressed since another one named it.
+std::string bare(std::string_view name) {
+  if (name.ends_with(kZstdEnding)) name.remove_suffix(kZstdEnding.size());
+  return std::string(name);
+}
+
 std::int64_t last_moment(const SegmentFile& file) {
   std::int64_t last = INT64_MIN;
   for (const SegmentBlock& block : file.blocks())
@@ -91,20 +98,40 @@ std::expected<std::vector<std::string>, std::string> expand(const std::vector<st
   return paths;
 }
 
-/// In the order of their first records.
+/// The same of a segment and its copies, also compressed ones and by other paths.
+std::string identity(const Segment& segment) {
+  std::uint64_t raw = 0, records = 0;
+  std::int64_t first_ms = INT64_MAX;
+  std::set<std::string> nodes;
+  for (const SegmentBlock& block : segment.file.blocks()) {
+    raw += block.raw;
+    records += block.records;
+    if (block.records != 0) first_ms = std::min(first_ms, block.first_ms);
+    nodes.insert(block.nodes.begin(), block.nodes.end());
+  }
+  return fmt::format("{} {} {} {} {} {}", bare(segment.name), raw, records, first_ms,
+                     last_moment(segment.file), fmt::join(nodes, " "));
+}
+
+/// In the order of their first records, each once.
 std::expected<std::vector<Segment>, std::string> open_all(const std::vector<std::string>& files) {
   const auto paths = expand(files);
   if (!paths) return std::unexpected(paths.error());
   std::vector<Segment> all;
+  std::vector<std::string> kept;
+  std::set<std::string> seen;
   for (const std::string& path : *paths) {
     auto file = SegmentFile::open(path);
     if (!file)
       return std::unexpected(complaint("find", file.error(), "a segment that can be read"));
     const auto parts = split_path(path);
-    all.push_back({std::filesystem::path(path).filename().string(), parts ? parts->first : path,
-                   std::move(*file)});
+    Segment segment{std::filesystem::path(path).filename().string(), parts ? parts->first : path,
+                    std::move(*file)};
+    if (!seen.insert(identity(segment)).second) continue;
+    all.push_back(std::move(segment));
+    kept.push_back(path);
   }
-  link_segments(all, *paths);
+  link_segments(all, kept);
   std::stable_sort(all.begin(), all.end(), [](const Segment& a, const Segment& b) {
     const auto first = [](const Segment& s) {
       for (const SegmentBlock& block : s.file.blocks())
@@ -422,12 +449,6 @@ class Follower {
   std::vector<Span> followed_;
   std::int64_t said_ms_ = INT64_MAX;  ///< the first CONFIG record about a group
 };
-
-/// A segment may have been compressed since another one named it.
-std::string bare(std::string_view name) {
-  if (name.ends_with(kZstdEnding)) name.remove_suffix(kZstdEnding.size());
-  return std::string(name);
-}
 
 void Follower::keep_missing(const std::set<std::string>& names) {
   std::erase_if(followed_, [&](const Span& former) { return names.contains(bare(former.words)); });

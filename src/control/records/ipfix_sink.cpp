@@ -44,6 +44,7 @@ std::size_t IpfixSink::write_stream(const RecordBatch& batch, std::size_t from) 
   std::size_t next = from;
   while (next < batch.records.size() && stream_->ready(deadline)) {
     IpfixWriter::Message message = writer_.write(batch, next);
+    passed_over_ += message.next - next - message.records;
     next = message.next;
     if (message.bytes.empty()) break;
     IpfixWriter::number(message.bytes, sequence_);
@@ -85,12 +86,14 @@ std::size_t IpfixSink::write_datagrams(const RecordBatch& batch, std::size_t fro
     const std::size_t sent = datagrams_->send(bytes, deadline);
     for (std::size_t i = 0; i < sent; ++i) {
       sequence_ += messages[i].records;
+      passed_over_ += messages[i].next - next - messages[i].records;
       next = messages[i].next;
     }
     if (sent < bytes.size()) {
       for (std::size_t i = sent; i < messages.size(); ++i) writer_.take_back(messages[i]);
       break;
     }
+    passed_over_ += messages.back().next - next;  // what is behind the last one of them
     next = messages.back().next;
   }
   return next;

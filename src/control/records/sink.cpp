@@ -128,6 +128,7 @@ std::shared_ptr<const RecordBatch> SinkRunner::Shared::next() {
 void SinkRunner::run(Shared& s) {
   std::shared_ptr<const RecordBatch> batch;
   std::size_t taken = 0;
+  std::uint64_t passed_before = 0;
   for (;;) {
     if (batch == nullptr) {
       batch = s.next();
@@ -136,7 +137,10 @@ void SinkRunner::run(Shared& s) {
     if (batch != nullptr) {
       const std::size_t before = taken;
       taken = s.sink->write(*batch, taken);
-      s.written.fetch_add(taken - before, std::memory_order_relaxed);
+      const std::uint64_t passed_over = s.sink->passed_over();
+      s.written.fetch_add(
+          taken - before - (passed_over - std::exchange(passed_before, passed_over)),
+          std::memory_order_relaxed);
       const bool all = taken == batch->records.size();
       if (s.stalled.exchange(!all, std::memory_order_relaxed) == all)
         all ? spdlog::info("records: {} takes records again", s.name)

@@ -25,6 +25,8 @@ class AlertWatch {
   using Time = std::chrono::steady_clock::time_point;
   static constexpr std::chrono::seconds kLook{1};
   static constexpr std::chrono::seconds kQuestion{30};
+  /// A sink that takes nothing for so long will lose records.
+  static constexpr std::chrono::seconds kStall{60};
   static constexpr unsigned kTableRaise = 80;  ///< per cent
   static constexpr unsigned kTableClear = 70;
 
@@ -40,7 +42,8 @@ class AlertWatch {
   void set(shared::LogAlert alert, std::string subject, bool raised);
   void look_at_tables();
   void look_at_links();
-  void look_at_losses();
+  void look_at_losses(Time now);
+  void look_at_stalls(const std::vector<SinkStatus>& sinks, Time now);
   void look_at_gates();
   void ask();
   void ask_neighbours(unsigned shard, shared::NeighbourPage page);
@@ -53,8 +56,9 @@ class AlertWatch {
   Time next_look_{};
   Time next_question_{};
   std::map<std::pair<shared::LogAlert, std::string>, bool> raised_;
-  std::uint64_t lost_ = 0;     ///< records, at the last look
-  std::uint64_t blocked_ = 0;  ///< messages at gates, likewise
+  std::uint64_t lost_ = 0;               ///< records, at the last look
+  std::map<std::string, Time> stalled_;  ///< by sink, since when it takes nothing
+  std::uint64_t blocked_ = 0;            ///< messages at gates, likewise
   std::optional<UsageSurvey> pools_;
   std::vector<Awaited<shared::NeighbourPage>> neighbours_;  ///< by shard, while they are asked
   std::map<std::string, bool> gateways_;                    ///< whether a worker knows a way to it

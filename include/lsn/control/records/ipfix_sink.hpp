@@ -36,6 +36,8 @@ class IpfixSink final : public RecordSink {
   [[nodiscard]] static std::string name_of(const RecordIpfixConfig& config);
 
   [[nodiscard]] std::size_t write(const RecordBatch& batch, std::size_t from) override;
+  /// CONFIG, and records of groups without logIpfix.
+  [[nodiscard]] std::uint64_t passed_over() const override { return passed_over_; }
   void tick(std::int64_t now_ms) override;
   void finish() override;
 
@@ -49,7 +51,8 @@ class IpfixSink final : public RecordSink {
 
   IpfixWriter writer_;
   std::chrono::seconds refresh_;
-  std::uint32_t sequence_ = 0;          ///< records so far (of the connection)
+  std::uint32_t sequence_ = 0;  ///< records so far (of the connection)
+  std::uint64_t passed_over_ = 0;
   std::optional<StreamOutlet> stream_;  ///< one of the two
   std::optional<DatagramOutlet> datagrams_;
   Moment templates_due_{};

@@ -38,6 +38,8 @@ class RecordSink {
   /// one that it has not taken: less than their number if it cannot now; it is asked again later,
   /// from there.
   [[nodiscard]] virtual std::size_t write(const RecordBatch& batch, std::size_t from) = 0;
+  /// Of the records taken so far, those that it does not write: they are no matter of its.
+  [[nodiscard]] virtual std::uint64_t passed_over() const { return 0; }
   /// At least once a second, also when there are no records. `now_ms`: UTC.
   virtual void tick(std::int64_t /*now_ms*/) {}
   /// The last call: nothing comes any more.
@@ -47,7 +49,7 @@ class RecordSink {
 /// What `stat records` says of a sink.
 struct SinkStatus {
   std::string name;           ///< "file /var/log/lsnd/records"
-  std::uint64_t written = 0;  ///< records
+  std::uint64_t written = 0;  ///< records, without what the sink does not export
   std::uint64_t lost = 0;     ///< records that its queue had no room for
   std::uint64_t waiting = 0;  ///< records in its queue
   bool stalled = false;       ///< it does not take what it is given

@@ -108,6 +108,27 @@ TEST_F(AlertWatchTest, NextHopThatNoWorkerReachesIsToldOf) {
   EXPECT_EQ(raised(LogAlert::kNeighbourUnreachable, "next hop 198.51.100.10"), false);
 }
 
+TEST_F(AlertWatchTest, SinkThatTakesNothingForAMinuteIsToldOf) {
+  Model model = config.model();
+  model.records.file.resize(1);
+  model.records.file[0].path = "/dev/null/records";
+  log.configure(model, config.generation());
+  log.add_config(shared::LogEvent::kCompleted, "for the sink");
+  const auto is_stalled = [this] {
+    for (const SinkStatus& sink : log.status().sinks)
+      if (sink.stalled) return true;
+    return false;
+  };
+  for (int i = 0; i < 400 && !is_stalled(); ++i) std::this_thread::sleep_for(5ms);
+  pass(50s);
+  EXPECT_EQ(raised(LogAlert::kRecordsLost, "file /dev/null/records"), std::nullopt);
+  pass(15s);
+  EXPECT_EQ(raised(LogAlert::kRecordsLost, "file /dev/null/records"), true);
+  log.configure(config.model(), config.generation());
+  pass(2s);
+  EXPECT_EQ(raised(LogAlert::kRecordsLost, "file /dev/null/records"), false);
+}
+
 TEST_F(AlertWatchTest, MessagesThatFindAGateTakenAreToldOf) {
   dataplane.alg_counters(0).total.of(shared::AlgCounter::kGateBlocked).add(7);
   pass(2s);

@@ -1075,6 +1075,34 @@ TEST_F(Find, FewBlocksAreReadForOnePort) {
   EXPECT_LT(answer.blocks_read, 5u);
 }
 
+TEST_F(Find, SegmentThatIsGivenTwice_CountsOnce) {
+  begins(kMoment - kHour);
+  holds("192.0.2.7", 40001, kMoment, kMoment + 60'000);
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  std::filesystem::create_directory(path("copy"));
+  for (const std::string& file : files())
+    if (file != "copy") std::filesystem::copy_file(path(file), path("copy/" + file));
+  FindQuestion question;
+  question.nat = *wire::parse_ipv4("203.0.113.3");
+  question.port = 40001;
+  question.from_ms = question.until_ms = kMoment + 1000;
+  const auto answer = find_holders(question, {path(), path() + files().at(1).substr(7),
+                                              path("copy/../records"), path("copy/records")});
+  ASSERT_TRUE(answer) << answer.error();
+  EXPECT_EQ(answer->holders.size(), 1u);
+  EXPECT_EQ(answer->segments, find(question).segments);
+  EXPECT_THAT(answer->doubts, IsEmpty());
+}
+
+TEST_F(Find, SegmentThatWasCutOff_IsADoubt) {
+  begins(kMoment - kHour);
+  write();
+  put("records-20261201T010000Z.log.zst", std::string_view("\x28\xb5\x2f\xfd\x04", 5));
+  EXPECT_THAT(find(kMoment - kHour).doubts,
+              Contains(HasSubstr("records-20261201T010000Z.log.zst: a part of it cannot be read")));
+}
+
 TEST_F(Find, FileThatIsNoSegment_IsAnError) {
   FindQuestion question;
   EXPECT_FALSE(find_holders(question, {path("nothing")}));

@@ -76,5 +76,19 @@ TEST(IpfixSink, OverUdpWhatIsTriedAgain_CountsOnce) {
   EXPECT_THAT(timeless(collector.take()), ElementsAreArray(expected));
 }
 
+TEST(IpfixSink, WhatIsNotExported_IsPassedOver) {
+  UdpReceiver collector;
+  RecordIpfixConfig config;
+  config.collector = collector.text();
+  IpfixSink sink(config);
+  // names() have no logIpfix.
+  const auto batch = batch_of({session(LogEvent::kCreated), session(LogEvent::kDeleted)});
+  EXPECT_EQ(sink.write(*batch, 0), 2u);
+  EXPECT_EQ(sink.passed_over(), 2u);
+  const auto losses = batch_with_losses();
+  EXPECT_EQ(sink.write(*losses, 0), losses->records.size());
+  EXPECT_EQ(sink.passed_over(), 2u) << "all of them are exported";
+}
+
 }  // namespace
 }  // namespace lsn::control
