@@ -381,6 +381,8 @@ class Follower {
                         fmt::format("lsnd on {} began (again) at {}", r.node, utc_text(r.at_ms))});
     } else if (r.text.starts_with(kFollows)) {
       followed_.push_back({of.former_ms, r.at_ms, std::string(r.text.substr(kFollows.size()))});
+    } else if (r.text.starts_with(kNewAddresses)) {
+      recorded_.see_new(r);
     } else if (const auto note = ConfigNote::parse(r.text); !note || !see_note(r, *note)) {
       spans_.push_back({r.at_ms, r.at_ms, fmt::format("at {}: {}", utc_text(r.at_ms), r.text)});
     }

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "lsn/control/config/vocabulary.hpp"
 #include "lsn/control/quiet_thread.hpp"
 #include "lsn/control/records/config_note.hpp"
 #include "lsn/control/records/file_sink.hpp"
@@ -133,11 +134,55 @@ std::map<std::string, std::string> described(const Model& model) {
   return all;
 }
 
+std::vector<wire::Ipv4Range> translated(const Model& model) {
+  std::vector<wire::Ipv4Range> all;
+  for (const GroupConfig& group : model.lsn.group)
+    for (const std::string& name : group.poolname)
+      if (const PoolConfig* pool = find_by_name(model.lsn.pool, name))
+        for (const wire::Ipv4Range& range : nat_ranges(model, *pool)) all.push_back(range);
+  return all;
+}
+
+/// What of a range is in none of the others.
+std::vector<wire::Ipv4Range> without(wire::Ipv4Range range,
+                                     const std::vector<wire::Ipv4Range>& others) {
+  std::vector<wire::Ipv4Range> left{range};
+  for (const wire::Ipv4Range& other : others) {
+    std::vector<wire::Ipv4Range> next;
+    for (const wire::Ipv4Range& piece : left) {
+      if (other.last < piece.first || piece.last < other.first) {
+        next.push_back(piece);
+        continue;
+      }
+      if (piece.first < other.first)
+        next.push_back({piece.first, wire::Ipv4Address{other.first.value - 1}});
+      if (other.last < piece.last)
+        next.push_back({wire::Ipv4Address{other.last.value + 1}, piece.last});
+    }
+    left = std::move(next);
+  }
+  return left;
+}
+
 }  // namespace
+
+void LogThread::note_new_addresses(const Model& model) {
+  std::vector<wire::Ipv4Range> now = translated(model);
+  std::string words;
+  for (const wire::Ipv4Range& range : now)
+    for (const wire::Ipv4Range& piece : without(range, translated_))
+      words += fmt::format("{}{}", words.empty() ? "" : ConfigNote::kBetween,
+                           AddressRangeSyntax::format(piece));
+  translated_ = std::move(now);
+  // When lsnd begins all are new.
+  if (thread_.joinable() && !words.empty())
+    add_config(LogEvent::kCompleted, fmt::format("{}{}", kNewAddresses, words));
+}
 
 void LogThread::note_changes(const Model& model, NewSinks sinks) {
   std::map<std::string, std::string> now = described(model);
   const bool has_statics = model.lsn.statics.size() <= kMostStaticNotes;
+  note_new_addresses(model);
   // What ends is said before what takes its place.
   for (const auto& [subject, settings] : described_)
     if (!settings.empty() && !now.contains(subject))

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "lsn/control/config/vocabulary.hpp"
+#include "lsn/control/records/config_note.hpp"
 #include "lsn/control/records/record.hpp"
 
 namespace lsn::control {
@@ -54,10 +56,22 @@ void RecordedSpans::see(const RecordLine& record, const GroupNote& note) {
   spans_.push_back(std::move(next));
 }
 
+void RecordedSpans::see_new(const RecordLine& record) {
+  std::string_view ranges = record.text.substr(kNewAddresses.size());
+  while (!ranges.empty()) {
+    const std::string_view one = ranges.substr(0, ranges.find(ConfigNote::kBetween));
+    ranges.remove_prefix(std::min(ranges.size(), one.size() + ConfigNote::kBetween.size()));
+    if (const auto range = AddressRangeSyntax::parse(one); range && range->contains(question_.nat))
+      new_.insert_or_assign(std::string(record.node), record.at_ms);
+  }
+}
+
 void RecordedSpans::add_unrecorded(const Span& next) {
   const auto life = life_.find(next.node);
   // What lsnd says right when it begins is of all that it translates.
   if (life == life_.end() || next.from_ms <= life->second) return;
+  const auto fresh = new_.find(next.node);
+  if (fresh != new_.end() && fresh->second >= next.from_ms - kOfReloadMs) return;
   std::int64_t from_ms = life->second;
   for (const Span& span : spans_)
     if (span.node == next.node && span.has_address && span.is_recorded && !span.is_computed)

@@ -24,6 +24,9 @@ inline constexpr std::string_view kGroupSubject = "group ", kStaticSubject = "st
 inline constexpr std::string_view kFollows = "segment follows ";
 /// What a sink that a reload adds begins with.
 inline constexpr std::string_view kBegins = "records begin here, with a reload";
+/// Before NAT addresses that no group had before a reload, "A-B, C-D": nothing has been translated
+/// to them until then.
+inline constexpr std::string_view kNewAddresses = "translated from now on: ";
 /// The subject that stands for all static mappings.
 inline constexpr std::string_view kAllStatics = "statics";
 

@@ -30,6 +30,7 @@
 #include "lsn/control/records/sink.hpp"
 #include "lsn/control/records/utc_clock.hpp"
 #include "lsn/shared/counters.hpp"
+#include "lsn/wire/ipv4_address.hpp"
 
 namespace lsn::control {
 
@@ -92,6 +93,8 @@ class LogThread {
   [[nodiscard]] NewSinks set_sinks(const Model& model);
   /// CONFIG records of what has changed; a new sink has not seen those of the rest.
   void note_changes(const Model& model, NewSinks sinks);
+  /// CONFIG of the addresses that no group had until now.
+  void note_new_addresses(const Model& model);
   void run();
   /// Whether a round takes what the workers have written.
   enum class Rings : std::uint8_t { kTaken, kLeft };
@@ -116,6 +119,7 @@ class LogThread {
   bool ending_ = false;
   /// By a subject, what CONFIG records say of it; the control thread's.
   std::map<std::string, std::string> described_;
+  std::vector<wire::Ipv4Range> translated_;  ///< NAT addresses of all groups; likewise
 
   // The thread's own.
   std::vector<Ring> rings_;

@@ -25,6 +25,8 @@ class RecordedSpans {
 
   /// A CONFIG record about a group, in the order of time.
   void see(const RecordLine& record, const GroupNote& note);
+  /// A CONFIG record about addresses that nothing has been translated to until then.
+  void see_new(const RecordLine& record);
   /// lsnd began or ended.
   void end_all(const RecordLine& record);
 
@@ -66,6 +68,7 @@ class RecordedSpans {
   std::unordered_map<std::string, std::int64_t> begun_;  ///< by node
   /// By node, the last start or stop, also behind the question's time.
   std::unordered_map<std::string, std::int64_t> life_;
+  std::unordered_map<std::string, std::int64_t> new_;  ///< by node, when the address was new
 };
 
 }  // namespace lsn::control

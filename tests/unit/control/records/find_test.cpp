@@ -496,6 +496,15 @@ TEST_F(Find, AddressOfAGroupThatIsNewInARecord_MayHaveHadSessionsBefore) {
   EXPECT_THAT(find(kMoment + 2 * kHour + 1000).doubts, IsEmpty()) << "lsnd began again";
 }
 
+TEST_F(Find, AddressThatIsNewWithItsGroup_HadNoSessions) {
+  config(LogEvent::kCreated, kMoment - kHour);
+  config(LogEvent::kCompleted, kMoment, "translated from now on: 203.0.113.3-203.0.113.4");
+  config(LogEvent::kCompleted, kMoment, fmt::format("group NEW: {}", kLogging));
+  config(LogEvent::kDeleted, kMoment + kHour, "lsnd stops");
+  write();
+  EXPECT_THAT(find(kMoment + 1000).doubts, IsEmpty());
+}
+
 TEST_F(Find, AddressThatIsRecordedOfOneGroupAfterAnother_IsNoDoubt) {
   begins(kMoment - kHour);
   config(LogEvent::kCompleted, kMoment, "group LSN GROUP-1: removed");

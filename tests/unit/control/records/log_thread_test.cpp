@@ -211,6 +211,28 @@ TEST_F(LogThreadTest, ChangesOfWhatIsRecorded_AreConfigRecords) {
                                      "group LSN GROUP-1: removed"));
 }
 
+TEST_F(LogThreadTest, AddressesThatNoGroupHadBefore_AreSaidToBeNew) {
+  const auto range = [](const char* first, const char* last) {
+    return wire::Ipv4Range{*wire::parse_ipv4(first), *wire::parse_ipv4(last)};
+  };
+  PoolConfig pool;
+  pool.name = "MORE";
+  pool.lsnip = {range("203.0.113.100", "203.0.113.110")};
+  model.lsn.pool.push_back(pool);
+  model.lsn.group.at(0).poolname.emplace_back("MORE");
+  {
+    LogThread log(dataplane, model, generation);
+    model.lsn.pool.back().lsnip = {range("203.0.113.99", "203.0.113.112")};
+    log.configure(model, generation);
+    log.configure(model, generation);
+  }
+  std::vector<std::string> said;
+  for (const RecordLine& line : lines())
+    if (line.text.starts_with(kNewAddresses)) said.emplace_back(line.text);
+  EXPECT_THAT(said, ::testing::ElementsAre("translated from now on: 203.0.113.99, "
+                                           "203.0.113.111-203.0.113.112"));
+}
+
 TEST_F(LogThreadTest, StaticMappingsThatBecomeTooMany_AreNotSaidToBeRemoved) {
   StaticConfig mapping;
   mapping.name = "S";
