@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,6 +27,7 @@
 #include <utility>
 
 #include "lsn/control/quiet_thread.hpp"
+#include "lsn/runtime/kernel_tap.hpp"
 
 namespace lsn::runtime {
 namespace {
@@ -45,6 +47,8 @@ constexpr std::chrono::milliseconds kSettle{200};
 constexpr int kRest = 4;
 /// After a failure.
 constexpr std::chrono::seconds kRetry{1};
+/// Between two looks whether a network namespace is still that of its name.
+constexpr std::chrono::seconds kLook{1};
 /// For the workers to pass a quiescent state, while something waits for that.
 constexpr std::chrono::milliseconds kGrace{100};
 
@@ -83,6 +87,9 @@ class KernelRoutes::Space {
 
   /// On the thread. Error: one line.
   [[nodiscard]] std::expected<void, std::string> open();
+  /// Where its namespace has been deleted and made anew the routes are there.
+  void follow_netns();
+  [[nodiscard]] bool has_netns() const { return !netns_.empty(); }
   [[nodiscard]] int fd() const { return nl_socket_get_fd(events_.get()); }
   /// Takes what the kernel has told, a batch of it. Whether there may be more.
   [[nodiscard]] bool take_events();
@@ -116,6 +123,7 @@ class KernelRoutes::Space {
   KernelRoutes& owner_;
   unsigned number_;
   std::string netns_;
+  KernelTap::Netns place_;  ///< nothing: lsnd's own
   std::uint32_t table_;
   std::vector<Interface> interfaces_;
   Socket events_, questions_;
@@ -132,8 +140,10 @@ std::expected<void, std::string> KernelRoutes::Space::open() {
   if (!netns_.empty()) {
     const std::string path = "/run/netns/" + netns_;
     const FileDescriptor netns(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!netns.valid()) return fault(path, error_text());
-    if (setns(netns.get(), CLONE_NEWNET) != 0) return fault(path, error_text());
+    struct stat file{};
+    if (!netns.valid() || fstat(netns.get(), &file) != 0 || setns(netns.get(), CLONE_NEWNET) != 0)
+      return fault(path, error_text());
+    place_ = {path, file.st_dev, file.st_ino};
   }
   auto made = make_sockets();
   if (!netns_.empty() && (!own.valid() || setns(own.get(), CLONE_NEWNET) != 0))
@@ -142,32 +152,41 @@ std::expected<void, std::string> KernelRoutes::Space::open() {
   return made;
 }
 
+void KernelRoutes::Space::follow_netns() {
+  if (!place_.is_left_behind()) return;
+  if (auto opened = open(); !opened && !std::exchange(complained_, true))
+    spdlog::warn("{}; trying again", opened.error());
+}
+
 KernelRoutes::Space::Result KernelRoutes::Space::make_sockets() {
-  any_socket_ = FileDescriptor(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  events_.reset(nl_socket_alloc());
-  questions_.reset(nl_socket_alloc());
-  if (!any_socket_.valid() || events_ == nullptr || questions_ == nullptr)
+  FileDescriptor any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  Socket events(nl_socket_alloc()), questions(nl_socket_alloc());
+  if (!any.valid() || events == nullptr || questions == nullptr)
     return fault("socket", error_text());
-  for (nl_sock* const socket : {events_.get(), questions_.get()}) {
+  for (nl_sock* const socket : {events.get(), questions.get()}) {
     nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_CUSTOM, &on_message, this);
     if (const int error = nl_connect(socket, NETLINK_ROUTE); error < 0)
       return fault("netlink", nl_geterror(error));
     nl_socket_set_msg_buf_size(socket, 64 << 10);
   }
-  nl_socket_disable_seq_check(events_.get());
-  nl_socket_set_nonblocking(events_.get());
-  (void)setsockopt(fd(), SOL_SOCKET, SO_RCVBUFFORCE, &kEventBytes, sizeof kEventBytes);
+  nl_socket_disable_seq_check(events.get());
+  nl_socket_set_nonblocking(events.get());
+  (void)setsockopt(nl_socket_get_fd(events.get()), SOL_SOCKET, SO_RCVBUFFORCE, &kEventBytes,
+                   sizeof kEventBytes);
   // The kernel sends routes of that table alone (Linux 4.20).
   const int on = 1;
-  (void)setsockopt(nl_socket_get_fd(questions_.get()), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on,
+  (void)setsockopt(nl_socket_get_fd(questions.get()), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on,
                    sizeof on);
   // A kernel that stops in the middle of its answer must not stop the thread for ever.
   const timeval patience{10, 0};
-  (void)setsockopt(nl_socket_get_fd(questions_.get()), SOL_SOCKET, SO_RCVTIMEO, &patience,
+  (void)setsockopt(nl_socket_get_fd(questions.get()), SOL_SOCKET, SO_RCVTIMEO, &patience,
                    sizeof patience);
-  const int error = nl_socket_add_memberships(events_.get(), RTNLGRP_IPV4_ROUTE, RTNLGRP_LINK,
+  const int error = nl_socket_add_memberships(events.get(), RTNLGRP_IPV4_ROUTE, RTNLGRP_LINK,
                                               RTNLGRP_IPV4_IFADDR, RTNLGRP_NEXTHOP, RTNLGRP_NONE);
   if (error < 0) return fault("netlink", nl_geterror(error));
+  any_socket_ = std::move(any);
+  events_ = std::move(events);
+  questions_ = std::move(questions);
   return {};
 }
 
@@ -413,9 +432,14 @@ void KernelRoutes::set_sides(std::vector<RouteTable::Side> sides) {
 }
 
 void KernelRoutes::run() {
-  std::vector<pollfd> watched{{wake_.get(), POLLIN, 0}};
-  for (const auto& space : spaces_) watched.push_back({space->fd(), POLLIN, 0});
-  while (!stop_.load()) {
+  const bool has_netns = std::any_of(spaces_.begin(), spaces_.end(),
+                                     [](const auto& space) { return space->has_netns(); });
+  std::vector<pollfd> watched;
+  for (Clock::time_point next_look = Clock::now() + kLook; !stop_.load();) {
+    if (has_netns && Clock::now() >= next_look) {
+      for (const auto& space : spaces_) space->follow_netns();
+      next_look = Clock::now() + kLook;
+    }
     bool has_more = false;
     std::uint64_t woken = 0;
     (void)!read(wake_.get(), &woken, sizeof woken);
@@ -435,11 +459,13 @@ void KernelRoutes::run() {
       status_.no_room = table_.refused();
     }
     if (has_more) continue;
-    auto patience = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::hours{1});
+    std::chrono::milliseconds patience = has_netns ? kLook : std::chrono::hours{1};
     if (table_.waits_for_workers()) patience = kGrace;
     if (next)
       patience = std::clamp(std::chrono::ceil<std::chrono::milliseconds>(*next - Clock::now()),
                             kGather, patience);
+    watched.assign(1, {wake_.get(), POLLIN, 0});
+    for (const auto& space : spaces_) watched.push_back({space->fd(), POLLIN, 0});
     (void)poll(watched.data(), watched.size(), static_cast<int>(patience.count()));
     // Changes come in swarms: the packet path hears of one at once.
     if (!stop_.load()) std::this_thread::sleep_for(kGather);

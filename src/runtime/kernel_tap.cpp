@@ -224,13 +224,13 @@ KernelTap::Outcome KernelTap::read(std::span<std::uint8_t> room, std::size_t& si
   }
 }
 
-bool KernelTap::is_left_behind() const {
+bool KernelTap::Netns::is_left_behind() const {
   struct stat file{};
   struct statfs system{};
   // While `ip netns add` makes one there is a file of another kind in its place.
-  return !netns_.path.empty() && stat(netns_.path.c_str(), &file) == 0 &&
-         (file.st_dev != netns_.device || file.st_ino != netns_.inode) &&
-         statfs(netns_.path.c_str(), &system) == 0 && system.f_type == NSFS_MAGIC;
+  return !path.empty() && stat(path.c_str(), &file) == 0 &&
+         (file.st_dev != device || file.st_ino != inode) && statfs(path.c_str(), &system) == 0 &&
+         system.f_type == NSFS_MAGIC;
 }
 
 void KernelTap::set_carrier(bool on) const {

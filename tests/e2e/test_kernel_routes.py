@@ -160,6 +160,19 @@ def test_what_the_kernel_drops_without_a_word_goes(lab, daemon, kernel):
     wait_until("the interface of that name counts", lambda: routes(daemon))
 
 
+def test_a_namespace_that_is_made_anew_is_followed(lab, daemon, kernel):
+    start(daemon, with_routes(daemon, kernel))
+    kernel.ip("route", "add", "10.1.0.0/16", "via", S1)
+    wait_until("it is there", lambda: routes(daemon))
+    kernel.delete()
+    anew = Namespace(kernel.name)  # which the fixture deletes
+    daemon.wait_log(["outside", "k-out", "there again"])
+    wait_until("it has gone with the former one", lambda: not routes(daemon))
+    anew.ip("route", "add", "10.2.0.0/16", "via", S1)
+    wait_until("what is in the new one counts", lambda: routes(daemon))
+    assert [route["prefix"] for route in routes(daemon)] == ["10.2.0.0/16"]
+
+
 def test_many_at_once_and_changes_in_swarms(lab, daemon, kernel, tmp_path):
     start(daemon, with_routes(daemon, kernel))
     prefixes = [f"10.{i >> 8}.{i & 255}.0/24" for i in range(20000)]

@@ -27,6 +27,10 @@ class KernelTap {
     std::string path;  ///< empty: lsnd's own
     dev_t device = 0;
     ino_t inode = 0;
+
+    /// Whether it has been deleted and there is another one of that name: nobody finds any more
+    /// what is in it, though it is there.
+    [[nodiscard]] bool is_left_behind() const;
   };
   /// One that has been made: frames are written to and read from `file`, which does not wait.
   explicit KernelTap(control::FileDescriptor file) : file_(std::move(file)) {}
@@ -51,9 +55,7 @@ class KernelTap {
   /// Whether the kernel is told that a cable is there. A kernel that cannot be told (before 4.20)
   /// takes it for granted.
   void set_carrier(bool on) const;
-  /// Whether its network namespace has been deleted and there is another one of that name: nobody
-  /// finds it any more, though it is there.
-  [[nodiscard]] bool is_left_behind() const;
+  [[nodiscard]] bool is_left_behind() const { return netns_.is_left_behind(); }
 
   [[nodiscard]] int fd() const { return file_.get(); }
 
