@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "lsn/datapath/l3/output.hpp"
 #include "lsn/datapath/lsn44/alg_hooks.hpp"
 #include "lsn/datapath/lsn44/blocks.hpp"
 #include "lsn/datapath/lsn44/lsn44.hpp"
