@@ -158,7 +158,8 @@ std::optional<std::size_t> nearest(const RouteGroup& group, wire::Be32 subscribe
 
 /// The subscriber's way: its nearest one that is not known to fail, backups last; if all do, it is
 /// the nearest. `answers`: whether a tracked one does.
-const RouteHop& way_of(const RouteGroup& group, wire::Be32 subscriber, auto&& answers) {
+[[gnu::noinline]] const RouteHop& way_of(const RouteGroup& group, wire::Be32 subscriber,
+                                         auto&& answers) {
   if (group.count == 1) return group.hops[0];
   std::uint32_t usable = (1U << group.count) - 1;
   for (const bool is_backup : {false, true}) {
@@ -173,20 +174,27 @@ const RouteHop& way_of(const RouteGroup& group, wire::Be32 subscriber, auto&& an
   return group.hops[first ? *first : *nearest(group, subscriber, usable, true)];
 }
 
+/// The way by the kernel's routes, if they have a longer prefix than the configured one.
+[[gnu::noinline]] const RouteHop* find_kernels_way(const L3& shard,
+                                                   const InsideAddress& destination,
+                                                   const Route* configured, wire::Be32 subscriber,
+                                                   auto&& answers) {
+  const shared::Fib::Match match = shard.fib->find(destination.td, destination.address);
+  if (match.group == nullptr || (configured != nullptr && match.length <= configured->length))
+    return nullptr;
+  return &way_of(*match.group, subscriber, answers);
+}
+
 /// The next address on the way to a destination, and its interface.
 std::optional<Way> find_way(const L3& shard, const InsideAddress& destination,
                             wire::Be32 subscriber, auto&& answers) {
   const Generation& generation = *shard.generation;
   const Route* route = generation.routes[destination.td].find(destination.address.value);
-  if (shard.fib != nullptr) {
-    const shared::Fib::Match match = shard.fib->find(destination.td, destination.address);
-    if (match.group != nullptr && (route == nullptr || match.length > route->length)) {
-      const RouteHop& hop = way_of(*match.group, subscriber, answers);
-      return Way{hop.interface, hop.via.be(), true};
-    }
-  }
+  if (shard.fib != nullptr) [[unlikely]]
+    if (const RouteHop* hop = find_kernels_way(shard, destination, route, subscriber, answers))
+      return Way{hop->interface, hop->via.be(), true};
   if (route == nullptr) return std::nullopt;
-  if (route->group != Route::kOneWay) {
+  if (route->group != Route::kOneWay) [[unlikely]] {
     const RouteHop& hop = way_of(generation.route_groups[route->group], subscriber, answers);
     return Way{hop.interface, hop.via.be(), true};
   }
