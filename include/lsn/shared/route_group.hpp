@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <array>
-#include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <tuple>

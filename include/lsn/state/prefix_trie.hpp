@@ -10,7 +10,7 @@
 // (take_retired(), reuse()).
 #pragma once
 
-#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <utility>
@@ -25,8 +25,6 @@ class PrefixTrie {
  public:
   /// Values are less than this.
   static constexpr std::uint32_t kValues = (1U << 24) - 1;
-  /// Bytes of a node.
-  static constexpr std::size_t kNodeBytes = 256 * sizeof(std::uint32_t);
   /// Nodes that a prefix may need, beside the root.
   static constexpr std::uint32_t kNodesOfPrefix = 3;
 

@@ -417,9 +417,8 @@ class Explanation {
       ways.assign(all.begin(), all.end());
     }
     if (!ways.empty()) return say_way(ways, is_kernels ? &*kernel : nullptr, destination, wanted);
-    const shared::Route* const route = configured;
-    const shared::Interface& interface = generation_.interfaces[route->interface];
-    const bool direct = route->via.value == 0;
+    const shared::Interface& interface = generation_.interfaces[configured->interface];
+    const bool direct = configured->via.value == 0;
     if (direct &&
         generation_.link_addresses[destination.td].find(to) != shared::LinkAddress::kNone) {
       dropped(DropReason::kNoRoute,
@@ -427,7 +426,7 @@ class Explanation {
       return false;
     }
     std::string text =
-        fmt::format("{} on {}", wire::to_string(direct ? to : route->via), interface.name);
+        fmt::format("{} on {}", wire::to_string(direct ? to : configured->via), interface.name);
     if (known_->hop && interface.side == wanted)
       text += known_->hop_known ? "" : ", whose hardware address is not known (show arp)";
     say("next hop", std::move(text));

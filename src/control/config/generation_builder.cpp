@@ -367,12 +367,11 @@ struct ConfiguredRoute {
 std::vector<ConfiguredRoute> configured_routes(const Model& model,
                                                const std::vector<InterfaceConfig>& interfaces) {
   std::vector<ConfiguredRoute> routes;
-  std::map<std::tuple<std::uint32_t, unsigned, shared::Side, shared::DomainId>, std::size_t> known;
+  std::map<RouteKey, std::size_t> known;
   for (const RouteConfig& route : model.routes) {
     const InterfaceConfig* const by = interface_of(interfaces, route);
     if (by == nullptr) continue;
-    const auto [at, is_first] = known.try_emplace(
-        {route.prefix.first().value, route.prefix.length, by->role, by->td}, routes.size());
+    const auto [at, is_first] = known.try_emplace(route_key(route, *by), routes.size());
     if (is_first) routes.push_back({route.prefix, {}});
     shared::RouteGroup& ways = routes[at->second].ways;
     ways.hops.at(ways.count++) = {static_cast<std::uint16_t>(by - interfaces.data()), route.weight,

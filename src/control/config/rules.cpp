@@ -401,12 +401,12 @@ class KnownPrefixes {
 class RouteWays {
  public:
   [[nodiscard]] bool has(const RouteConfig& route, const InterfaceConfig& by) const {
-    return ways_.contains(key_of(route, by));
+    return ways_.contains(route_key(route, by));
   }
   /// Why it cannot be one more: what is allowed.
   [[nodiscard]] std::optional<std::string> add(const RouteConfig& route,
                                                const InterfaceConfig& by) {
-    std::vector<wire::Ipv4Address>& ways = ways_[key_of(route, by)];
+    std::vector<wire::Ipv4Address>& ways = ways_[route_key(route, by)];
     if (std::find(ways.begin(), ways.end(), route.via) != ways.end())
       return "another neighbour for each route of a prefix";
     if (ways.size() == shared::RouteGroup::kMaxHops)
@@ -416,11 +416,7 @@ class RouteWays {
   }
 
  private:
-  using Key = std::tuple<std::uint32_t, unsigned, shared::Side, shared::DomainId>;
-  static Key key_of(const RouteConfig& route, const InterfaceConfig& by) {
-    return {route.prefix.first().value, route.prefix.length, by.role, by.td};
-  }
-  std::map<Key, std::vector<wire::Ipv4Address>> ways_;
+  std::map<RouteKey, std::vector<wire::Ipv4Address>> ways_;
 };
 
 /// Routes from the kernel come by kernel interfaces.

@@ -13,6 +13,7 @@
 #include <ratio>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -430,6 +431,11 @@ class ByName {
 /// none.
 [[nodiscard]] const InterfaceConfig* interface_of(const std::vector<InterfaceConfig>& interfaces,
                                                   const RouteConfig& route);
+/// The same for routes that are ways to one prefix: they lead by interfaces of one side.
+using RouteKey = std::tuple<std::uint32_t, unsigned, shared::Side, shared::DomainId>;
+[[nodiscard]] inline RouteKey route_key(const RouteConfig& route, const InterfaceConfig& by) {
+  return {route.prefix.first().value, route.prefix.length, by.role, by.td};
+}
 /// Whether an inside interface is in a domain.
 [[nodiscard]] bool has_inside(const Model& model, shared::DomainId td);
 
